@@ -1,0 +1,33 @@
+# The two commands of a fresh machine: `make demo` and `make test`. Python 3.11+ with venv is all they need.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.PHONY: demo test check suite bench clean
+
+demo: $(STAMP)
+	$(BIN)/cristae demo
+
+test: check suite
+
+check: $(STAMP)
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+suite: $(STAMP)
+	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+bench: $(STAMP)
+	$(BIN)/python -m benchmarks
+
+clean:
+	rm -rf .venv build dist
+
+# torch comes first and pinned: an unpinned torch pulls gigabytes of CUDA on machines without a GPU.
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $(STAMP)

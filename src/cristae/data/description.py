@@ -1,0 +1,151 @@
+"""How a recipe describes its data: volumes, label sources and which part is for what."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, PositiveFloat, StringConstraints, model_validator
+
+from cristae.config import Config
+from cristae.data.classes import Classes
+
+Match = Literal["name", "number", "order"]
+SliceText = Annotated[str, StringConstraints(pattern=r"^\s*\d*:\d*(:\d*[1-9]\d*)?\s*$")]
+ValueText = Annotated[str, BeforeValidator(str), StringConstraints(pattern=r"^(-?\d+|-?\d+--?\d+|#[0-9a-fA-F]{6,8})$")]
+BoxText = Annotated[str, StringConstraints(pattern=r"^\s*\d*:\d*\s*,\s*\d*:\d*\s*,\s*\d*:\d*\s*$")]
+
+
+class IdLabels(Config):
+    """Labels that hold class ids already."""
+
+    kind: Literal["ids"] = "ids"
+    path: str
+    """File, folder or glob; an array inside HDF5 or Zarr is named after a colon, `file.h5:/labels`."""
+    match: Match = "name"
+    """How label files find their image file: same stem, same last number in it, or same place in natural order."""
+    slices: tuple[int, ...] | None = None
+    """For a stack with fewer slices than the image: which image slice each label slice belongs to (from 0)."""
+
+
+class MappedLabels(Config):
+    """Grey values, ranges or colours that stand for classes."""
+
+    kind: Literal["values"] = "values"
+    path: str
+    """File, folder or glob; an array inside HDF5 or Zarr is named after a colon, `file.h5:/labels`."""
+    values: dict[ValueText, str]
+    """Value to class name: an integer `159`, an inclusive range `64-191`, or a colour `#rrggbb` or `#rrggbbaa`.
+    The name `unlabelled` means the voxel does not count. A value that is not listed is an error."""
+    match: Match = "name"
+    """How label files find their image file: same stem, same last number in it, or same place in natural order."""
+    slices: tuple[int, ...] | None = None
+    """For a stack with fewer slices than the image: which image slice each label slice belongs to (from 0)."""
+
+
+class Mask(Config):
+    """A file that says where one class is."""
+
+    path: str
+    """File, folder or glob; an array inside HDF5 or Zarr is named after a colon, `file.h5:/mask`."""
+    inside: ValueText | Literal["nonzero"] = "nonzero"
+    """Which values mean inside: `nonzero`, one value such as `0`, or an inclusive range such as `128-255`."""
+    match: Match = "name"
+    """How mask files find their image file: same stem, same last number in it, or same place in natural order."""
+
+
+class MaskLabels(Config):
+    """One mask source for each class. With exclusive classes the later mask is drawn over the earlier ones."""
+
+    kind: Literal["masks"] = "masks"
+    masks: dict[str, Mask]
+    """Class name to mask, in drawing order."""
+    slices: tuple[int, ...] | None = None
+    """For stacks with fewer slices than the image: which image slice each mask slice belongs to (from 0)."""
+
+
+class InstanceLabels(Config):
+    """Object ids, turned into the objects' interior or into the boundary between them."""
+
+    kind: Literal["instances"] = "instances"
+    path: str
+    """File, folder or glob; an array inside HDF5 or Zarr is named after a colon, `file.h5:/ids`."""
+    to: Literal["foreground", "boundary"]
+    """`foreground`: every id other than 0. `boundary`: voxels near a differently labelled voxel."""
+    class_name: str
+    """The class that the interior or the boundary becomes; all else is the background."""
+    width_nm: PositiveFloat | None = None
+    """Full width of the boundary; None marks the voxels that have a differently labelled face neighbour."""
+    zero: Literal["background", "unlabelled"] = "background"
+    """What id 0 means."""
+    match: Match = "name"
+    """How label files find their image file: same stem, same last number in it, or same place in natural order."""
+    slices: tuple[int, ...] | None = None
+    """For a stack with fewer slices than the image: which image slice each label slice belongs to (from 0)."""
+
+
+Labels = Annotated[IdLabels | MappedLabels | MaskLabels | InstanceLabels, Field(discriminator="kind")]
+
+
+class VolumeConfig(Config):
+    """One image stack, or one folder of unrelated images, with its annotation."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]+$", max_length=80)]
+    """Short name, used in splits, scores and reports."""
+    image: str
+    """File, folder or glob of slices, relative to the recipe (or to the data set's folder when `data.set` is given);
+    an array inside HDF5 or Zarr is named after a colon, `file.h5:/raw`."""
+    kind: Literal["volume", "images"] = "volume"
+    """`volume`: slices follow each other. `images`: unrelated 2D images, which may differ in size."""
+    labels: Labels | None = None
+    """Where the annotation is; None for an image without one."""
+    valid: Mask | None = None
+    """Where voxels count at all; elsewhere they enter no loss, score or sample."""
+    weight: str | None = None
+    """File or folder with a weight for each voxel of the pixelwise loss terms."""
+    voxel_size_nm: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = None
+    """(z, y, x) in nm; for images z is the section thickness. Required where the files do not say and it matters;
+    it must agree with the files where they do."""
+    trust_voxel_size: bool = False
+    """Take `voxel_size_nm` even when the file says otherwise."""
+
+
+class Region(Config):
+    """A part of one volume."""
+
+    volume: str
+    """Name of the volume."""
+    slices: SliceText | tuple[int, ...] | None = None
+    """Slices counted from 0: half-open `0:13`, with a step `0:76:5`, or a list."""
+    box: BoxText | None = None
+    """`Z0:Z1,Y0:Y1,X0:X1` in voxels, half-open; an empty side means the volume's own."""
+    images: tuple[str, ...] | None = None
+    """For `kind: images`: file names without extension, or patterns such as `A000[0-3]`."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Region:
+        if sum(part is not None for part in (self.slices, self.box, self.images)) > 1:
+            raise ValueError("give one of slices, box and images")
+        return self
+
+
+class DataConfig(Config):
+    """Volumes, classes and the split."""
+
+    set: str | None = None
+    """A public data set by name. Paths are then relative to its folder; volumes, classes and regions left empty are
+    those of the set (see `cristae data list`)."""
+    task: str | None = None
+    """Which labelling of the set, where it offers several; None takes its first."""
+    classes: Classes | None = None
+    """What a voxel can be."""
+    volumes: tuple[VolumeConfig, ...] = ()
+    """The images and their annotation."""
+    train: tuple[Region, ...] = ()
+    """Where the network learns."""
+    validate_: Annotated[tuple[Region, ...], Field(alias="validate")] = ()
+    """Where it is judged after every epoch."""
+    test: tuple[Region, ...] = ()
+    """Held out until the end."""
+    voxel_size_nm: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = None
+    """Working voxel size (z, y, x): volumes are resampled to it before the network and predictions back.
+    None works at each volume's own size."""

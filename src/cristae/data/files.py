@@ -1,0 +1,83 @@
+"""Writing so that a reader never sees half a file and a full disk is told as such."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from cristae.errors import OutputExistsError, StorageError
+
+_CAUSES = {
+    errno.ENOSPC: "the disk is full; free some space and run the same command again",
+    errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
+    errno.EACCES: "permission denied; choose a place you may write to",
+    errno.EPERM: "permission denied; choose a place you may write to",
+    errno.EROFS: "the file system is read-only; choose a place you may write to",
+    errno.ENOTDIR: "a part of the path is a file, not a folder",
+}
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn the system's refusals to write `path` into a StorageError that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _CAUSES:
+            raise StorageError(f"{path}: cannot write: {_CAUSES[error.errno]}") from error
+        raise
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `path` in one step: beside first, flushed to disk, then renamed.
+
+    Raises:
+        StorageError: The disk is full or the place may not be written.
+    """
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).chmod(0o666 & ~_umask())
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write a UTF-8 text file with '\\n' line ends in one step."""
+    write_bytes(path, content.encode())
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a readable JSON file in one step."""
+    write_text(path, json.dumps(content, indent=2, sort_keys=False, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def require_new(path: Path, *, what: str) -> None:
+    """Raise when an output would land on something that exists already (an empty folder is fine).
+
+    Raises:
+        OutputExistsError: There is a file, or a folder that holds something.
+    """
+    if path.is_dir() and not any(path.iterdir()):
+        return
+    if path.exists():
+        raise OutputExistsError(f"{path}: exists already; choose another place for {what}, or remove it first")
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,28 @@
+"""How long work tells a person where it is. Functions take a `Progress`; the command line hands in a visible one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Task:
+    """One piece of work with a known length; this base shows nothing."""
+
+    def advance(self, steps: int = 1, *, note: str = "") -> None:
+        """Say that `steps` more units are done; `note` is a short fact such as 'loss 0.231'."""
+
+
+class Progress:
+    """Where progress and messages go; this base is silent, which is what the Python functions use by default."""
+
+    @contextmanager
+    def task(self, title: str, total: int, *, unit: str = "", done: int = 0) -> Iterator[Task]:
+        """Open a task of `total` units of which `done` were done earlier (a continued run)."""
+        yield Task()
+
+    def say(self, message: str) -> None:
+        """A line for the user."""
+
+    def warn(self, message: str) -> None:
+        """A line that should not be overlooked."""
