@@ -1,0 +1,27 @@
+"""Where training patches come from."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from cristae.sampling.grid import GridPatches, GridPlan
+from cristae.sampling.part import Place, SamplePart, as_triple, centred_box
+from cristae.sampling.patch import Patch
+from cristae.sampling.random import RandomPatches, RandomPlan
+
+Sampling = Annotated[GridPatches | RandomPatches, Field(discriminator="name")]
+Plan = GridPlan | RandomPlan
+
+__all__ = [
+    "GridPatches",
+    "GridPlan",
+    "Patch",
+    "Place",
+    "Plan",
+    "RandomPatches",
+    "RandomPlan",
+    "SamplePart",
+    "Sampling",
+    "as_triple",
+    "centred_box",
+]

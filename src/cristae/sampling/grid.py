@@ -1,0 +1,98 @@
+"""Patches on a regular grid, as SegET trains (Zhang et al., arXiv 1811.11729): every window once an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from typing import Literal
+
+import numpy as np
+from pydantic import PositiveInt, model_validator
+
+from cristae.config import Config
+from cristae.data.box import Box, Triple
+from cristae.sampling.part import Place, SamplePart, as_triple
+
+
+class GridPatches(Config):
+    """Overlapping windows that cover the annotated parts; those with foreground can enter several times."""
+
+    name: Literal["grid"] = "grid"
+    size: tuple[PositiveInt, PositiveInt] | tuple[PositiveInt, PositiveInt, PositiveInt] = (512, 512)
+    """Window in voxels: (y, x) for 2D networks, (z, y, x) for 3D ones."""
+    stride: tuple[PositiveInt, PositiveInt] | tuple[PositiveInt, PositiveInt, PositiveInt] = (256, 256)
+    """Step between windows; the last window of a row is moved back so that it ends with the part."""
+    positive_copies: PositiveInt = 1
+    """How often a window with foreground enters an epoch, the original included (SegET: Centriole 4, Golgi 2)."""
+
+    @model_validator(mode="after")
+    def _check(self) -> GridPatches:
+        if len(self.size) != len(self.stride):
+            raise ValueError("size and stride need the same number of axes")
+        return self
+
+    def plan(self, parts: Sequence[SamplePart], seed: int) -> GridPlan:
+        """Bind the settings to the annotated parts."""
+        return GridPlan(self, tuple(parts), seed)
+
+
+@dataclass(frozen=True, eq=False)
+class GridPlan:
+    """The windows of an epoch in an order drawn from the seed and the epoch."""
+
+    config: GridPatches
+    parts: tuple[SamplePart, ...]
+    seed: int
+
+    @property
+    def size(self) -> Triple:
+        """Patch size (z, y, x)."""
+        return as_triple(self.config.size)
+
+    def windows(self) -> list[Place]:
+        """Every window once, part by part."""
+        stride = as_triple(self.config.stride)
+        places = []
+        for number, part in enumerate(self.parts):
+            axes = [_starts(n, s, step) for n, s, step in zip(part.shape, self.size, stride, strict=True)]
+            for z, y, x in product(*axes):
+                stop = (z + self.size[0], y + self.size[1], x + self.size[2])
+                places.append(Place(number, Box((z, y, x), stop)))
+        return places
+
+    @cached_property
+    def _places(self) -> list[Place]:
+        places = self.windows()
+        if self.config.positive_copies > 1:
+            extra = [place for place in places if self._positive(place)]
+            places = places + extra * (self.config.positive_copies - 1)
+        return places
+
+    def _positive(self, place: Place) -> bool:
+        part = self.parts[place.part]
+        low, high = np.array(place.box.start), np.array(place.box.stop)
+        return any(bool(np.any(np.all((v >= low) & (v < high), axis=1))) for v in part.class_voxels[1:])
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def place(self, epoch: int, index: int) -> Place:
+        """Where patch `index` of `epoch` lies."""
+        return self._places[int(self._order(epoch)[index])]
+
+    def _order(self, epoch: int) -> np.ndarray:
+        # A plan is asked for the indices of one epoch many times over: the last order is worth keeping.
+        kept: tuple[int, np.ndarray] | None = self.__dict__.get("_last")
+        if kept is None or kept[0] != epoch:
+            order = np.random.default_rng([self.seed, epoch]).permutation(len(self._places))
+            self.__dict__["_last"] = kept = (epoch, order)
+        return kept[1]
+
+
+def _starts(length: int, size: int, stride: int) -> list[int]:
+    if length <= size:
+        return [-((size - length) // 2)]
+    starts = list(range(0, length - size + 1, stride))
+    return starts if starts[-1] == length - size else [*starts, length - size]

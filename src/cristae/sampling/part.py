@@ -1,0 +1,50 @@
+"""What a sampler needs to know of the pieces of volumes it draws from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cristae.data.box import Box, Triple
+
+
+@dataclass(frozen=True, eq=False)
+class SamplePart:
+    """One annotated box of voxels, counted from its own corner, and an index of where its classes are."""
+
+    shape: Triple
+    """Voxels (z, y, x)."""
+    class_counts: np.ndarray
+    """(K,) int64: voxels of each class that count. Overlapping classes: index 0 holds the voxels without any."""
+    class_voxels: tuple[np.ndarray, ...]
+    """For each class a sample, spread over the whole part, of the (N, 3) int32 places where it is."""
+    fully_valid: bool = True
+    """Whether every voxel counts."""
+
+    @property
+    def n_valid(self) -> int:
+        """Voxels that a uniform draw may pick (overlapping classes may count one twice)."""
+        return int(self.class_counts.sum())
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one patch comes from. The box may reach outside the part; what lies outside is padding."""
+
+    part: int
+    box: Box
+
+
+def centred_box(centre: np.ndarray, size: Triple, shape: Triple) -> Box:
+    """The box of `size` around `centre`, moved inside `shape` where it fits; centred on the part where it does not."""
+    start = []
+    for c, s, n in zip(centre.tolist(), size, shape, strict=True):
+        start.append(min(max(c - s // 2, 0), n - s) if n >= s else -((s - n) // 2))
+    stop = tuple(a + s for a, s in zip(start, size, strict=True))
+    return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+
+
+def as_triple(size: tuple[int, int] | tuple[int, int, int]) -> Triple:
+    """A patch size as (z, y, x); a flat patch is one slice thick."""
+    return (1, size[0], size[1]) if len(size) == 2 else size
