@@ -1,0 +1,104 @@
+"""Overlap scores: ratios of voxel counts, for each class against all others.
+
+Every function gives (K,) values from 0 to 1, one for each class of the counts. A ratio whose denominator is 0 is
+undefined: NaN, unless the caller asks for another number with `empty`. Taking the background as the positive class is
+reading entry 0 instead of entry 1; precision and NPV, recall and specificity then change places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from cristae.metrics.confusion import Confusion
+
+Empty = Literal["nan", 0, 1]
+"""What an undefined ratio becomes: NaN, or a number on the caller's responsibility."""
+
+
+def iou(counts: Confusion, *, empty: Empty = "nan") -> np.ndarray:
+    """Intersection over union, also called the Jaccard index: TP / (TP + FP + FN)."""
+    return _ratio(counts.tp, counts.tp + counts.fp + counts.fn, empty)
+
+
+def dice(counts: Confusion, *, empty: Empty = "nan") -> np.ndarray:
+    """Dice coefficient, also called F1: 2 TP / (2 TP + FP + FN).
+
+    References:
+        Dice (1945), https://doi.org/10.2307/1932409
+
+    Example:
+        >>> dice(Confusion.of([0, 1, 1], [0, 1, 0], n_classes=2))
+        array([0.66666667, 0.66666667])
+    """
+    return _ratio(2 * counts.tp, 2 * counts.tp + counts.fp + counts.fn, empty)
+
+
+def precision(counts: Confusion, *, empty: Empty = "nan") -> np.ndarray:
+    """Share of the predicted voxels that are right, also called PPV: TP / (TP + FP)."""
+    return _ratio(counts.tp, counts.tp + counts.fp, empty)
+
+
+def recall(counts: Confusion, *, empty: Empty = "nan") -> np.ndarray:
+    """Share of the true voxels that were found, also called sensitivity: TP / (TP + FN)."""
+    return _ratio(counts.tp, counts.tp + counts.fn, empty)
+
+
+def specificity(counts: Confusion, *, empty: Empty = "nan") -> np.ndarray:
+    """Share of the other voxels that were left alone: TN / (TN + FP)."""
+    return _ratio(counts.tn, counts.tn + counts.fp, empty)
+
+
+def npv(counts: Confusion, *, empty: Empty = "nan") -> np.ndarray:
+    """Share of the voxels left alone that are rightly so: TN / (TN + FN)."""
+    return _ratio(counts.tn, counts.tn + counts.fn, empty)
+
+
+def accuracy(counts: Confusion, *, empty: Empty = "nan") -> np.ndarray:
+    """Share of all voxels that are right when only this class is told from the rest: (TP + TN) / all."""
+    return _ratio(counts.tp + counts.tn, np.full(counts.n_classes, counts.total), empty)
+
+
+def overall_accuracy(counts: Confusion) -> float:
+    """Share of all voxels whose class is right; NaN without voxels."""
+    return float(_ratio(counts.tp.sum(), np.asarray(counts.total), "nan"))
+
+
+@dataclass(frozen=True)
+class Mean:
+    """An average of the defined values among several, with their number."""
+
+    value: float
+    """NaN when no value is defined."""
+    n: int
+    """How many values were averaged."""
+
+
+def mean_iou(counts: Confusion, classes: Sequence[int] | None = None) -> Mean:
+    """Unweighted mean of the IoU over `classes` (all when None), without those that occur in neither map.
+
+    A class outside `classes` still makes errors in the rows and columns of those inside. A class that is predicted
+    but never true has IoU 0 and counts.
+
+    References:
+        Guay et al. (2021), https://doi.org/10.1038/s41598-021-81590-0, MIoU(D)
+    """
+    values = iou(counts)
+    return mean_defined(values if classes is None else values[list(classes)])
+
+
+def mean_defined(values: Sequence[float] | np.ndarray) -> Mean:
+    """Plain mean of the values that are not NaN."""
+    array = np.asarray(values, np.float64)
+    defined = array[~np.isnan(array)]
+    return Mean(float(defined.mean()) if defined.size else float("nan"), int(defined.size))
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray, empty: Empty) -> np.ndarray:
+    fill = np.nan if empty == "nan" else float(empty)
+    ratios = np.full(np.shape(denominator), fill)
+    np.divide(numerator, denominator, out=ratios, where=np.asarray(denominator) != 0)
+    return ratios

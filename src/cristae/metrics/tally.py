@@ -1,0 +1,154 @@
+"""Counts of one volume slice by slice, and the rows of scores made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from cristae.data.classes import Classes
+from cristae.metrics.confusion import Confusion
+from cristae.metrics.overlap import Mean, mean_defined, mean_iou, overall_accuracy
+from cristae.metrics.score import Score
+from cristae.metrics.table import METRICS, Metric
+
+ALL = "all"
+"""What stands in the `volume` or `class` column where several are taken together."""
+
+
+@dataclass(eq=False)
+class Tally:
+    """Voxel counts of one volume, growing as its blocks are counted in any order.
+
+    Exclusive classes share one (K, K) table for each slice. Overlapping classes have a 2 x 2 table each, of the class
+    against the rest.
+    """
+
+    volume: str
+    classes: Classes
+    slices: dict[int, tuple[Confusion, ...]] = field(default_factory=dict)
+    """By slice z: one table, or one for each overlapping class."""
+
+    def count(
+        self, z: int, truth: Sequence[np.ndarray], prediction: Sequence[np.ndarray], valid: np.ndarray | None = None
+    ) -> None:
+        """Add part of slice `z`.
+
+        Args:
+            z: Slice, counted in the volume.
+            truth: One array (Y, X) of class ids, or one mask (Y, X) for each overlapping class.
+            prediction: The same of the prediction.
+            valid: (Y, X), 0 where a voxel does not count.
+
+        Raises:
+            ScoreError: Shapes or ids do not fit.
+        """
+        n = len(self.classes.names) if self.classes.exclusive else 2
+        fresh = tuple(Confusion.of(t, p, n, valid) for t, p in zip(truth, prediction, strict=True))
+        known = self.slices.get(z)
+        self.slices[z] = fresh if known is None else tuple(a + b for a, b in zip(known, fresh, strict=True))
+
+    @property
+    def pooled(self) -> tuple[Confusion, ...]:
+        """The tables of the whole volume."""
+        return pool(self.slices.values(), self.classes)
+
+
+def pool(parts: Iterable[tuple[Confusion, ...]], classes: Classes) -> tuple[Confusion, ...]:
+    """Add up tables of slices or volumes."""
+    size = len(classes.names) if classes.exclusive else 2
+    total = tuple(Confusion.empty(size) for _ in range(1 if classes.exclusive else len(classes.names)))
+    for part in parts:
+        total = tuple(a + b for a, b in zip(total, part, strict=True))
+    return total
+
+
+def scores_of(tallies: Sequence[Tally], *, run: str = "", threshold: float | None = None) -> tuple[Score, ...]:
+    """All rows for some volumes: each volume on its own, then, if there are several, all of them together.
+
+    Args:
+        tallies: Counts of the volumes, all of the same classes.
+        run: What stands in the `run` column.
+        threshold: What stands in the `threshold` column.
+    """
+    rows: list[Score] = []
+    groups = [(tally.volume, [tally]) for tally in tallies]
+    if len(tallies) > 1:
+        groups.append((ALL, list(tallies)))
+    for volume, members in groups:
+        rows += _rows(volume, members, run, threshold)
+    return tuple(rows)
+
+
+def slice_scores_of(tally: Tally, *, run: str = "", threshold: float | None = None) -> tuple[Score, ...]:
+    """One row for each slice, class and metric of a volume; slices without a voxel that counts have none."""
+    rows = []
+    for z, tables in sorted(tally.slices.items()):
+        if tables[0].total == 0:
+            continue
+        for name, table, entry in _classes_of(tables, tally.classes):
+            for metric in METRICS:
+                rule = f"positive={name}; slice z={z}; n=voxels"
+                value = float(metric.function(table)[entry])
+                rows.append(
+                    Score(run, tally.volume, name, metric.name, value, table.total, rule, metric.unit, threshold)
+                )
+    return tuple(rows)
+
+
+def class_values(tables: tuple[Confusion, ...], classes: Classes, metric: Metric) -> dict[str, float]:
+    """One score by class name."""
+    return {name: float(metric.function(table)[entry]) for name, table, entry in _classes_of(tables, classes)}
+
+
+def mean_iou_of(tables: tuple[Confusion, ...], classes: Classes) -> Mean:
+    """Mean IoU over all classes, the background included where classes are exclusive."""
+    if classes.exclusive:
+        return mean_iou(tables[0])
+    return mean_defined([mean_iou(table, [1]).value for table in tables])
+
+
+def _rows(volume: str, tallies: list[Tally], run: str, threshold: float | None) -> Iterator[Score]:
+    classes = tallies[0].classes
+    slices = [tables for tally in tallies for _, tables in sorted(tally.slices.items()) if tables[0].total]
+    pooled = pool(slices, classes)
+
+    def row(name: str, metric: str, mean: Mean, rule: str, unit: str = "ratio") -> Score:
+        return Score(run, volume, name, metric, mean.value, mean.n, rule, unit, threshold)
+
+    for name, table, entry in _classes_of(pooled, classes):
+        for metric in METRICS:
+            value = float(metric.function(table)[entry])
+            yield row(name, metric.name, Mean(value, table.total), f"positive={name}; pooled; n=voxels", metric.unit)
+    for name in classes.names:
+        for metric in METRICS:
+            mean = mean_defined([class_values(tables, classes, metric)[name] for tables in slices])
+            yield row(name, metric.name, mean, f"positive={name}; mean over slices; n=slices", metric.unit)
+    for subset, rule, mean in _class_means(pooled, classes):
+        yield row(subset, "mean_iou", mean, f"{rule}; pooled; n=classes")
+    if classes.exclusive:
+        accuracy = Mean(overall_accuracy(pooled[0]), pooled[0].total)
+        yield row(ALL, "overall_accuracy", accuracy, "share of voxels of the right class; pooled; n=voxels")
+    else:
+        for name, table in zip(classes.names, pooled, strict=True):
+            yield row(name, "mean_iou", mean_iou(table), f"mean of {name} and its complement; pooled; n=classes")
+
+
+def _classes_of(tables: tuple[Confusion, ...], classes: Classes) -> Iterator[tuple[str, Confusion, int]]:
+    """Name, table and entry in it of every class."""
+    for index, name in enumerate(classes.names):
+        yield (name, tables[0], index) if classes.exclusive else (name, tables[index], 1)
+
+
+def _class_means(pooled: tuple[Confusion, ...], classes: Classes) -> Iterator[tuple[str, str, Mean]]:
+    if not classes.exclusive:
+        yield ALL, "mean over the overlapping classes", mean_iou_of(pooled, classes)
+        return
+    yield ALL, "mean over all classes, background included", mean_iou(pooled[0])
+    if len(classes.foreground) > 1:
+        yield (
+            "foreground",
+            "mean over all classes but the background",
+            mean_iou(pooled[0], range(1, len(classes.names))),
+        )
