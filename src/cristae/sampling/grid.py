@@ -66,14 +66,13 @@ class GridPlan:
     def _places(self) -> list[Place]:
         places = self.windows()
         if self.config.positive_copies > 1:
-            extra = [place for place in places if self._positive(place)]
-            places = places + extra * (self.config.positive_copies - 1)
+            positive = [place for place in places if self._positive(place)]
+            places = places + positive * (self.config.positive_copies - 1)
         return places
 
     def _positive(self, place: Place) -> bool:
         part = self.parts[place.part]
-        low, high = np.array(place.box.start), np.array(place.box.stop)
-        return any(bool(np.any(np.all((v >= low) & (v < high), axis=1))) for v in part.class_voxels[1:])
+        return part.has_foreground(place.box.intersect(Box.of_shape(part.shape)))
 
     def __len__(self) -> int:
         return len(self._places)

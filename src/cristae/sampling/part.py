@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,8 @@ class SamplePart:
     """(K,) int64: voxels of each class that count. Overlapping classes: index 0 holds the voxels without any."""
     class_voxels: tuple[np.ndarray, ...]
     """For each class a sample, spread over the whole part, of the (N, 3) int32 places where it is."""
+    has_foreground: Callable[[Box], bool]
+    """Whether a box of the part holds any voxel of a class other than the background."""
     fully_valid: bool = True
     """Whether every voxel counts."""
 

@@ -53,8 +53,6 @@ class TrainingConfig(Config):
     """Stop after this many epochs without a better validation mIoU; None trains all epochs."""
     gradient_clip: PositiveFloat | None = None
     """Clip the gradient's norm to this; None does not clip."""
-    validate_every: PositiveInt = 1
-    """Epochs between validations; the last epoch is always validated."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """`bf16`: mixed precision with bfloat16, weights and losses in float32."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"

@@ -1,0 +1,101 @@
+"""Patches to batches: read ahead by threads, identical whoever reads them and whenever."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from cristae.augment import Batch
+from cristae.sampling import Patch, Plan
+from cristae.training.staging import StagedPart
+
+Weights = Callable[[np.ndarray, np.ndarray], np.ndarray | None]
+"""(target, valid) of a patch to the weight of its voxels, or None for 1."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which part of each global batch this process takes."""
+
+    rank: int = 0
+    world: int = 1
+
+
+class PatchFeed:
+    """Iterate over one epoch of batches. Set `epoch` first; a last batch that is too short is left out.
+
+    The global batch b holds the patches b * batch_size and following; process r of w takes every w-th of them. So the
+    batches do not depend on the number of processes or threads.
+    """
+
+    def __init__(
+        self, plan: Plan, parts: Sequence[StagedPart], weights: Weights, *, batch_size: int, flat: bool, threads: int = 0
+    ) -> None:
+        self.epoch = 0
+        self.share = Share()
+        self._plan = plan
+        self._parts = tuple(parts)
+        self._weights = weights
+        self._batch_size = min(batch_size, len(plan))
+        self._flat = flat
+        self._threads = threads or max(1, min(8, (os.cpu_count() or 2) // 2))
+
+    def __len__(self) -> int:
+        return len(self._plan) // self._batch_size
+
+    def read(self, epoch: int, index: int) -> Patch:
+        """Patch `index` of `epoch`, with its weights."""
+        place = self._plan.place(epoch, index)
+        patch = self._parts[place.part].read(place.box, flat=self._flat)
+        weight = self._weights(patch.target, patch.valid)
+        if weight is None:
+            return patch
+        return replace(patch, weight=weight if patch.weight is None else weight * patch.weight)
+
+    def indices(self, batch: int) -> range:
+        """Which patches of the epoch this process has in global batch `batch`."""
+        first = batch * self._batch_size
+        return range(first + self.share.rank, first + self._batch_size, self.share.world)
+
+    def __iter__(self) -> Iterator[tuple[int, Batch]]:
+        """Batches with the number of their first patch's place in the epoch, as (batch number, batch)."""
+        ahead: deque[tuple[int, list[Future[Patch]]]] = deque()
+        with ThreadPoolExecutor(self._threads, thread_name_prefix="patches") as pool:
+            try:
+                for number in range(len(self)):
+                    ahead.append((number, [pool.submit(self.read, self.epoch, i) for i in self.indices(number)]))
+                    if len(ahead) > 2:
+                        yield _collect(*ahead.popleft())
+                while ahead:
+                    yield _collect(*ahead.popleft())
+            finally:
+                for _, futures in ahead:
+                    for future in futures:
+                        future.cancel()
+
+
+def _collect(number: int, futures: Sequence[Future[Patch]]) -> tuple[int, Batch]:
+    return number, collate([future.result() for future in futures])
+
+
+def collate(patches: Sequence[Patch]) -> Batch:
+    """Stack patches; the image keeps its raw type until it is on the device."""
+    weights = [patch.weight for patch in patches]
+    weight = None
+    if any(w is not None for w in weights):
+        filled = [np.ones(p.valid.shape, np.float32) if w is None else w for p, w in zip(patches, weights, strict=True)]
+        weight = torch.from_numpy(np.stack(filled))
+    return Batch(
+        image=torch.from_numpy(np.stack([patch.image for patch in patches])),
+        target=torch.from_numpy(np.stack([patch.target for patch in patches])),
+        valid=torch.from_numpy(np.stack([patch.valid for patch in patches])),
+        weight=weight,
+        boxes=tuple(patch.box for patch in patches),
+        volumes=tuple(patch.volume for patch in patches),
+    )

@@ -1,0 +1,219 @@
+"""Run the training loop: Lightning with the callbacks of the papers, continued from the last finished epoch."""
+
+from __future__ import annotations
+
+import logging
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from torch import nn
+
+from cristae.data.files import storage_errors
+from cristae.errors import TrainingError
+from cristae.progress import Progress, Task
+from cristae.training.config import TrainingConfig
+from cristae.training.feed import PatchFeed, Share
+from cristae.training.module import Lesson, TrainingModule
+from cristae.training.schedule import LearningRate
+
+LAST = "last.ckpt"
+
+
+class Witness(Protocol):
+    """What the caller does with a network while it learns."""
+
+    def validate(self, network: nn.Module, share: Share) -> np.ndarray:
+        """Counts (T, K, K) of truth and prediction over this process's share of the validation data: one table for
+        exclusive classes, one 2 x 2 table for each overlapping class."""
+
+    def judge(self, counts: np.ndarray) -> dict[str, float]:
+        """Scores of the counts of all processes, with at least `val_miou`."""
+
+    def keep(self, network: nn.Module) -> None:
+        """The network is the best so far: save its weights."""
+
+    def record(self, row: dict[str, float]) -> None:
+        """An epoch is over."""
+
+
+class _EndOfEpoch(Callback):
+    """Validate, tell the schedule, keep the best weights, write the row."""
+
+    def __init__(self, witness: Witness) -> None:
+        self.witness = witness
+        self.best = -float("inf")
+        self.best_epoch = -1
+        self.seconds = 0.0
+        self._started = 0.0
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._started = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, TrainingModule)
+        epoch = trainer.current_epoch + 1
+        row = {
+            "epoch": epoch,
+            "step": trainer.global_step,
+            "train_loss": _mean_loss(pl_module),
+            "learning_rate": pl_module.rate.at(max(trainer.global_step - 1, 0)),
+        }
+        scores = self._validate(trainer, pl_module)
+        score = scores["val_miou"]
+        pl_module.rate.observe(score)
+        pl_module.log("val_miou", -1.0 if np.isnan(score) else score)
+        if score > self.best or self.best_epoch < 0:
+            self.best, self.best_epoch = score, epoch
+            if trainer.is_global_zero:
+                self.witness.keep(pl_module.network)
+        self.seconds += time.monotonic() - self._started
+        if trainer.is_global_zero:
+            self.witness.record(row | scores | {"seconds": self.seconds})
+
+    def _validate(self, trainer: Trainer, module: TrainingModule) -> dict[str, float]:
+        counts = self.witness.validate(module.network, Share(trainer.global_rank, trainer.world_size))
+        if trainer.world_size > 1:
+            total = torch.from_numpy(counts).to(module.device)
+            torch.distributed.all_reduce(total)
+            counts = total.cpu().numpy()
+        return self.witness.judge(counts)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"best": self.best, "best_epoch": self.best_epoch, "seconds": self.seconds}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.best, self.best_epoch = state_dict["best"], state_dict["best_epoch"]
+        self.seconds = state_dict["seconds"]
+
+
+class _Show(Callback):
+    """Progress by batches."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._context: Any = None
+        self._task = Task()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        total = int(trainer.num_training_batches) * int(trainer.max_epochs or 1)
+        self._context = self._progress.task("Training", total, unit="batches", done=trainer.global_step)
+        self._task = self._context.__enter__()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        loss = float(outputs["loss"]) if batch_idx % 10 == 0 and pl_module.device.type == "cpu" else None
+        score = trainer.callback_metrics.get("val_miou")
+        note = f"epoch {trainer.current_epoch + 1}"
+        note += "" if loss is None else f", loss {loss:.4f}"
+        note += "" if score is None else f", validation mIoU {float(score):.4f}"
+        self._task.advance(note=note if loss is not None or pl_module.device.type != "cpu" else "")
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if self._context is not None:
+            self._context.__exit__(None, None, None)
+            self._context = None
+
+
+def fit(
+    network: nn.Module, lesson: Lesson, feed: PatchFeed, *, witness: Witness, folder: Path, progress: Progress
+) -> tuple[int, float, float]:
+    """Train `network` in place, from the start or from `last.ckpt` in `folder`.
+
+    Returns:
+        The best epoch (from 1), its validation mIoU and the seconds spent in epochs over all sittings.
+
+    Raises:
+        TrainingError: The loss is not finite.
+        KeyboardInterrupt: Ctrl-C; the last finished epoch is on disk.
+    """
+    config = lesson.config
+    rate = LearningRate(config.schedule, config.learning_rate, len(feed) * config.epochs)
+    if network_is_flat(network):
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    module = TrainingModule(network, lesson, feed, rate)
+    end = _EndOfEpoch(witness)
+    callbacks: list[Callback] = [end, _Show(progress)]
+    if config.early_stop_patience:
+        callbacks.append(
+            EarlyStopping(
+                "val_miou", mode="max", patience=config.early_stop_patience, check_on_train_epoch_end=True
+            )
+        )
+    callbacks.append(
+        ModelCheckpoint(
+            folder, filename=LAST.removesuffix(".ckpt"), save_on_train_epoch_end=True, enable_version_counter=False
+        )
+    )
+    last = folder / LAST
+    with _quiet(), storage_errors(folder):
+        trainer = _trainer(config, callbacks, folder)
+        feed.share = Share(trainer.global_rank, trainer.world_size)
+        try:
+            trainer.fit(module, feed, ckpt_path=last if last.exists() else None, weights_only=True)
+        except SystemExit as error:
+            raise KeyboardInterrupt from error
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    return end.best_epoch, end.best, end.seconds
+
+
+def network_is_flat(network: nn.Module) -> bool:
+    """Whether the network has 2D convolutions only."""
+    return not any(isinstance(module, nn.Conv3d) for module in network.modules())
+
+
+def _trainer(config: TrainingConfig, callbacks: list[Callback], folder: Path) -> Trainer:
+    return Trainer(
+        max_epochs=config.epochs,
+        accelerator={"cuda": "gpu"}.get(config.device, config.device),
+        devices=config.devices,
+        strategy="ddp" if config.devices > 1 else "auto",
+        precision="bf16-mixed" if config.precision == "bf16" else "32-true",
+        gradient_clip_val=config.gradient_clip,
+        callbacks=callbacks,
+        default_root_dir=folder,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        deterministic="warn",
+        use_distributed_sampler=False,
+    )
+
+
+def _mean_loss(module: TrainingModule) -> float:
+    mean = float(module.loss_sum) / max(len(module.feed), 1)
+    if not np.isfinite(mean):
+        raise TrainingError(
+            f"the loss became {mean} in epoch {module.current_epoch + 1}; lower training.learning_rate or set "
+            "training.gradient_clip: 1.0. The last finished epoch is kept."
+        )
+    return mean
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Lightning's own remarks are for programmers; ours are for users."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module="lightning")
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,107 @@
+"""The one training module: network, loss, schedule and augmentations are handed to it, nobody subclasses it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+
+from cristae.augment import Augmentation, Batch, apply
+from cristae.errors import TrainingError
+from cristae.losses import kernel_l2
+from cristae.preprocess.normalize import Normalizer
+from cristae.training.config import TrainingConfig
+from cristae.training.feed import PatchFeed
+from cristae.training.schedule import LearningRate
+
+_CHECK_EVERY = 20
+"""Batches between looks at a GPU's loss, each of which waits for the device."""
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """Everything that makes a training step besides the network and the patches."""
+
+    loss: nn.Module
+    l2: float
+    """Factor of the squared conv kernels."""
+    augment: Sequence[Augmentation]
+    normalizers: Mapping[str, Normalizer]
+    """By volume name."""
+    config: TrainingConfig
+    seed: int
+
+
+class TrainingModule(LightningModule):
+    """One update: normalise and augment on the device, forward, loss, kernel penalty."""
+
+    def __init__(self, network: nn.Module, lesson: Lesson, feed: PatchFeed, rate: LearningRate) -> None:
+        super().__init__()
+        self.network = network
+        self.loss = lesson.loss
+        self.lesson = lesson
+        self.feed = feed
+        self.rate = rate
+        self.loss_sum = torch.zeros(())
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam with Keras' epsilon, or AdamW."""
+        config = self.lesson.config
+        if config.optimizer == "adamw":
+            return torch.optim.AdamW(
+                self.network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+            )
+        return torch.optim.Adam(self.network.parameters(), lr=config.learning_rate, eps=1e-7)
+
+    def on_train_epoch_start(self) -> None:
+        self.feed.epoch = self.current_epoch
+        self.loss_sum = torch.zeros((), device=self.device)
+
+    def on_after_batch_transfer(self, batch: tuple[int, Batch], dataloader_idx: int) -> tuple[int, Batch]:
+        """Raw patches on the device become normalised and augmented ones, each from a generator of its own."""
+        number, raw = batch
+        normal = replace(raw, image=self._normalised(raw))
+        keys = [[self.lesson.seed, self.current_epoch, i, 1] for i in self.feed.indices(number)]
+        return number, apply(self.lesson.augment, normal, [np.random.default_rng(key) for key in keys])
+
+    def _normalised(self, batch: Batch) -> Tensor:
+        image = batch.image.to(torch.float32)
+        parts = [self.lesson.normalizers[name].apply(image[i]) for i, name in enumerate(batch.volumes)]
+        return torch.stack(parts)
+
+    def training_step(self, batch: tuple[int, Batch], batch_idx: int) -> Tensor:
+        number, data = batch
+        # Dropout draws from here, so a continued run draws what an undisturbed one does.
+        torch.manual_seed(hash((self.lesson.seed, self.current_epoch, number, self.global_rank)) % 2**63)
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = self.rate.at(self.global_step)
+        image = data.image
+        if image.ndim == 4:
+            image = image.contiguous(memory_format=torch.channels_last)
+        loss: Tensor = self.loss(self.network(image), data.target, data.valid, data.weight)
+        if self.lesson.l2:
+            loss = loss + self.lesson.l2 * kernel_l2(self.network)
+        if self.device.type == "cpu" or batch_idx % _CHECK_EVERY == 0:
+            self._require_finite(loss, data)
+        self.loss_sum += loss.detach()
+        return loss
+
+    def _require_finite(self, loss: Tensor, batch: Batch) -> None:
+        if torch.isfinite(loss):
+            return
+        places = "; ".join(f"{name} {box}" for name, box in zip(batch.volumes, batch.boxes, strict=True))
+        raise TrainingError(
+            f"the loss became {loss.item()} in epoch {self.current_epoch + 1} (patches {places}); lower "
+            "training.learning_rate, set training.gradient_clip: 1.0, or train in fp32. The last finished epoch is kept."
+        )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["rate"] = self.rate.state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.rate.restore(checkpoint["rate"])

@@ -1,0 +1,280 @@
+"""The annotated parts of the training volumes, laid out on disk for quick random reading.
+
+Image and target of a part become the channels of one sharded Zarr array on the working grid: a patch is then a single
+small read, whatever format, compression, label source and voxel size the data came in. Staging streams, counts classes
+and remembers places of each class as it goes, and is done once for a run.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorstore as ts
+
+from cristae.data.box import Box, Triple
+from cristae.data.classes import Classes
+from cristae.data.files import storage_errors, write_json
+from cristae.data.image import Image, VoxelSize
+from cristae.data.open import Part, labelled_boxes
+from cristae.preprocess.resample import resample_image
+from cristae.progress import Progress
+from cristae.sampling import Patch, SamplePart
+
+INVALID = 255
+"""Target value of voxels that do not count."""
+MAX_PLACES = 20_000
+"""Places remembered for each class of a part."""
+_SLAB: Triple = (16, 1024, 1024)
+_CHUNK: Triple = (1, 256, 256)
+_SHARD: Triple = (1, 2048, 2048)
+_CACHE_BYTES = 2 << 30
+_CONTEXT = ts.Context({"cache_pool": {"total_bytes_limit": _CACHE_BYTES}})
+
+
+@dataclass(frozen=True, eq=False)
+class StagedPart:
+    """One annotated box on disk, ready to be cut into patches."""
+
+    folder: Path
+    volume: str
+    origin: Triple
+    """Where the part starts in its volume, in voxels of the working grid."""
+    shape: Triple
+    class_counts: np.ndarray
+    fully_valid: bool
+
+    @classmethod
+    def open(cls, folder: Path) -> StagedPart:
+        """Open what `stage` wrote."""
+        facts = json.loads((folder / "part.json").read_text())
+        return cls(
+            folder=folder,
+            volume=facts["volume"],
+            origin=tuple(facts["origin"]),
+            shape=tuple(facts["shape"]),
+            class_counts=np.array(facts["class_counts"], np.int64),
+            fully_valid=facts["fully_valid"],
+        )
+
+    @cached_property
+    def _stack(self) -> Any:
+        return _open(self.folder / "stack")
+
+    @cached_property
+    def _weight(self) -> Any | None:
+        return _open(self.folder / "weight") if (self.folder / "weight").exists() else None
+
+    @cached_property
+    def class_voxels(self) -> tuple[np.ndarray, ...]:
+        """For each class a sample of the (N, 3) places where it is."""
+        found = np.load(self.folder / "places.npz", allow_pickle=False)
+        return tuple(found[f"class_{k}"] for k in range(len(self.class_counts)))
+
+    def sample_part(self) -> SamplePart:
+        """What a sampler needs to know."""
+        return SamplePart(self.shape, self.class_counts, self.class_voxels, self._has_foreground, self.fully_valid)
+
+    def _has_foreground(self, box: Box) -> bool:
+        target = self._stack[(slice(1, None), *box.slices)].read().result()
+        return bool(np.any((target > 0) & (target != INVALID)))
+
+    def read(self, box: Box, *, flat: bool) -> Patch:
+        """Cut out a patch; what reaches outside the part is mirrored image that does not count.
+
+        Args:
+            box: Voxels of the part, counted from its corner; it may reach outside.
+            flat: Drop the z axis, for networks that see single slices.
+        """
+        inside = box.intersect(Box.of_shape(self.shape))
+        stack = self._stack[(slice(None), *inside.slices)].read(order="C").result()
+        weight = None if self._weight is None else self._weight[inside.slices].read(order="C").result()
+        pad = [(a - b, d - c) for b, a, c, d in zip(box.start, inside.start, inside.stop, box.stop, strict=True)]
+        image, target = stack[:1], stack[1:].astype(np.uint8, copy=False)
+        if inside != box:
+            image = np.pad(image, [(0, 0), *pad], mode="symmetric")
+            target = np.pad(target, [(0, 0), *pad], constant_values=INVALID)
+            weight = None if weight is None else np.pad(weight, pad)
+        if flat:
+            image, target = image[:, 0], target[:, 0]
+            weight = None if weight is None else weight[0]
+        valid = np.all(target != INVALID, axis=0)
+        target = np.where(valid, target, np.uint8(0))
+        return Patch(
+            image=image,
+            target=target[0] if len(target) == 1 and not self._masks else target,
+            valid=valid,
+            weight=weight,
+            box=box.shift(self.origin),
+            volume=self.volume,
+        )
+
+    @cached_property
+    def _masks(self) -> bool:
+        return bool(json.loads((self.folder / "part.json").read_text())["masks"])
+
+
+def stage(
+    parts: Sequence[Part], classes: Classes, folder: Path, *, working: VoxelSize | None, ndim: int, progress: Progress
+) -> tuple[StagedPart, ...]:
+    """Lay out the annotated boxes of `parts` below `folder`; what an earlier call finished is kept.
+
+    Args:
+        parts: Regions with labels.
+        working: Voxel size (z, y, x) in nm to resample to; None keeps each volume's own. 2D networks keep the sections
+            as they are and use y and x only.
+        ndim: 2 stages only slices that have labels; 3 keeps the whole region for context.
+    """
+    jobs = []
+    for part in parts:
+        boxes = labelled_boxes(part) if ndim == 2 else (part.box,)
+        jobs += [(part, box) for box in boxes]
+    staged = []
+    with progress.task("Staging training data", sum(box.size for _, box in jobs), unit="voxels") as task:
+        for number, (part, box) in enumerate(jobs):
+            place = folder / f"{number:04d}"
+            if not (place / "part.json").exists():
+                _stage_one(part, box, classes, place, working_size(part.volume.voxel_size_nm, working, ndim))
+            staged.append(StagedPart.open(place))
+            task.advance(box.size, note=part.volume.name)
+    return tuple(staged)
+
+
+def working_size(own: VoxelSize | None, working: VoxelSize | None, ndim: int) -> VoxelSize | None:
+    """The voxel size to resample a volume to: 2D networks never resample across sections."""
+    if own is None or working is None:
+        return None
+    return working if ndim == 3 else (own[0], working[1], working[2])
+
+
+def _stage_one(part: Part, box: Box, classes: Classes, folder: Path, size: VoxelSize | None) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    with storage_errors(folder):
+        folder.mkdir(parents=True)
+    volume = part.volume
+    image, labels = _resampled(volume.image, size, "linear"), [_resampled(i, size, "nearest") for i in volume.labels]
+    valid = None if volume.valid is None else _resampled(volume.valid, size, "nearest")
+    weight = None if volume.weight is None else _resampled(volume.weight, size, "linear")
+    if size is not None and volume.voxel_size_nm is not None:
+        box = _on_grid(box, volume.voxel_size_nm, size).intersect(Box.of_shape(image.shape))
+    dtype = np.dtype(np.int16) if image.dtype == np.int8 else image.dtype
+    stack = _create(folder / "stack", (1 + len(labels), *box.shape), dtype)
+    weights = None if weight is None else _create(folder / "weight", box.shape, np.dtype(np.float32))
+    index = _ClassIndex(classes)
+    with storage_errors(folder):
+        for block in Box.of_shape(box.shape).blocks(_shard_aligned(box.shape)):
+            source = block.shift(box.start)
+            target = np.stack([label.read(source) for label in labels])
+            if valid is not None:
+                target[:, valid.read(source) == 0] = INVALID
+            index.add(target, block)
+            stack[(0, *block.slices)].write(image.read(source).astype(dtype, copy=False)).result()
+            stack[(slice(1, None), *block.slices)].write(target.astype(dtype)).result()
+            if weights is not None and weight is not None:
+                weights[block.slices].write(weight.read(source).astype(np.float32)).result()
+        np.savez(folder / "places.npz", **{f"class_{k}": v for k, v in enumerate(index.places())})
+    write_json(
+        folder / "part.json",
+        {
+            "volume": volume.name,
+            "origin": box.start,
+            "shape": box.shape,
+            "class_counts": index.counts.tolist(),
+            "fully_valid": index.n_invalid == 0,
+            "masks": not classes.exclusive,
+        },
+    )
+
+
+class _ClassIndex:
+    """Counts classes and keeps, for each, the places with the smallest random keys: an even sample of them all."""
+
+    def __init__(self, classes: Classes) -> None:
+        self._exclusive = classes.exclusive
+        n = len(classes.names) if classes.exclusive else len(classes.names) + 1
+        self.counts = np.zeros(n, np.int64)
+        self.n_invalid = 0
+        self._kept: list[tuple[np.ndarray, np.ndarray]] = [
+            (np.empty(0), np.empty((0, 3), np.int32)) for _ in self.counts
+        ]
+
+    def add(self, target: np.ndarray, block: Box) -> None:
+        """Count one block: target (K, Z, Y, X)."""
+        ok = np.all(target != INVALID, axis=0)
+        self.n_invalid += int(ok.size - np.count_nonzero(ok))
+        rng = np.random.default_rng(block.start)
+        for k in range(len(self.counts)):
+            if self._exclusive:
+                where = ok & (target[0] == k)
+            else:
+                where = ok & (target[k - 1] > 0) if k else ok & ~np.any(target, axis=0)
+            flat = np.flatnonzero(where)
+            self.counts[k] += flat.size
+            if flat.size:
+                self._keep(k, flat, block, rng)
+
+    def _keep(self, k: int, flat: np.ndarray, block: Box, rng: np.random.Generator) -> None:
+        keys = rng.random(flat.size)
+        if flat.size > MAX_PLACES:
+            chosen = np.argpartition(keys, MAX_PLACES)[:MAX_PLACES]
+            flat, keys = flat[chosen], keys[chosen]
+        where = np.stack(np.unravel_index(flat, block.shape), axis=1) + np.array(block.start)
+        keys = np.concatenate([self._kept[k][0], keys])
+        where = np.concatenate([self._kept[k][1], where.astype(np.int32)])
+        order = np.argsort(keys, kind="stable")[:MAX_PLACES]
+        self._kept[k] = (keys[order], where[order])
+
+    def places(self) -> list[np.ndarray]:
+        """(N, 3) places for each class."""
+        return [where for _, where in self._kept]
+
+
+def _resampled(image: Image, size: VoxelSize | None, method: str) -> Image:
+    return image if size is None else resample_image(image, size, method=method)  # type: ignore[arg-type]
+
+
+def _on_grid(box: Box, source: VoxelSize, target: VoxelSize) -> Box:
+    """The voxels of the target grid that lie wholly inside `box` of the source grid."""
+    # A hundredth of a voxel absorbs the rounding of the division.
+    start = [math.ceil(a * s / t - 0.01) for a, s, t in zip(box.start, source, target, strict=True)]
+    stop = [math.floor(b * s / t + 0.01) for b, s, t in zip(box.stop, source, target, strict=True)]
+    return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+
+
+def _shard_aligned(shape: Triple) -> Triple:
+    """A slab that covers whole shards, so that each shard is written once."""
+    z, y, x = (max(slab // shard, 1) * shard for slab, shard in zip(_SLAB, _SHARD, strict=True))
+    return min(z, max(shape[0], 1)), y, x
+
+
+def _create(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+    lead = shape[:-3]
+    shard = [*lead, *(min(s, -(-n // c) * c) for s, n, c in zip(_SHARD, shape[-3:], _CHUNK, strict=True))]
+    index = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]
+    inner = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "zstd", "configuration": {"level": 1}}]
+    if dtype.itemsize == 1:
+        inner[0] = {"name": "bytes"}
+    sharding = {"chunk_shape": [*lead, *_CHUNK], "codecs": inner, "index_codecs": index}
+    spec = {
+        "driver": "zarr3",
+        "kvstore": {"driver": "file", "path": str(path)},
+        "metadata": {
+            "shape": list(shape),
+            "data_type": dtype.name,
+            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": shard}},
+            "codecs": [{"name": "sharding_indexed", "configuration": sharding}],
+        },
+    }
+    return ts.open(spec, create=True, context=_CONTEXT).result()
+
+
+def _open(path: Path) -> Any:
+    spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(path)}}
+    return ts.open(spec, open=True, read=True, context=_CONTEXT).result()
