@@ -1,0 +1,46 @@
+"""Augmentations: random changes of whole batches on the device that trains, one generator for each sample."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field
+
+from cristae.augment.batch import Batch
+from cristae.augment.form import AugmentationConfig, Generators
+from cristae.augment.geometry import Flip, Rotate90
+from cristae.augment.intensity import Brightness, Contrast, Gamma, Noise
+
+Augmentation = Annotated[Brightness | Contrast | Flip | Gamma | Noise | Rotate90, Field(discriminator="name")]
+"""Any augmentation, told apart by `name`."""
+
+
+def apply(augmentations: Sequence[AugmentationConfig], batch: Batch, generators: Generators) -> Batch:
+    """Apply augmentations one after the other.
+
+    Args:
+        augmentations: In this order.
+        batch: On any device; it is not changed.
+        generators: One for each sample, consumed.
+    """
+    if len(generators) != len(batch):
+        raise ValueError(f"{len(batch)} samples need as many generators, got {len(generators)}")
+    for augmentation in augmentations:
+        batch = augmentation(batch, generators)
+    return batch
+
+
+__all__ = [
+    "Augmentation",
+    "AugmentationConfig",
+    "Batch",
+    "Brightness",
+    "Contrast",
+    "Flip",
+    "Gamma",
+    "Generators",
+    "Noise",
+    "Rotate90",
+    "apply",
+]

@@ -1,0 +1,58 @@
+"""Networks: each a config with `build(in_channels, out_channels)`. A new one is a file and a name in `Network`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, get_args
+
+from pydantic import Field, ValidationError
+from torch import nn
+
+from cristae.errors import NetworkError
+from cristae.models.form import NetworkConfig, parameter_count
+from cristae.models.seget import SegETConfig
+from cristae.models.unet_bn import UNetBNConfig
+
+Network = Annotated[SegETConfig | UNetBNConfig, Field(discriminator="name")]
+"""Any network, told apart by `name`."""
+
+NETWORKS: dict[str, type[NetworkConfig]] = {
+    config.model_fields["name"].default: config for config in get_args(get_args(Network)[0])
+}
+"""Every network's config by name."""
+
+
+def create_model(name: str, *, in_channels: int, out_channels: int, **options: Any) -> nn.Module:
+    """A network with fresh weights, as a plain module that gives logits.
+
+    Args:
+        name: One of `NETWORKS`.
+        in_channels: Channels of the image.
+        out_channels: Number of logits: `Classes.n_logits`.
+        options: Fields of the network's config.
+
+    Returns:
+        A module that maps (B, in_channels, *S) to logits (B, out_channels, *S), for any size S.
+
+    Raises:
+        NetworkError: No such network or option, or a value that it does not take.
+
+    Example:
+        >>> network = create_model("unet_bn", in_channels=1, out_channels=1, widths=(8, 16))
+        >>> parameter_count(network)
+        6553
+    """
+    if name not in NETWORKS:
+        raise NetworkError(f"there is no network '{name}'; choose one of {', '.join(sorted(NETWORKS))}")
+    for what, channels in (("in_channels", in_channels), ("out_channels", out_channels)):
+        if channels < 1:
+            raise NetworkError(f"{what} must be at least 1, got {channels}")
+    config = NETWORKS[name]
+    try:
+        return config.model_validate(options).build(in_channels, out_channels)
+    except ValidationError as error:
+        found = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        known = ", ".join(field for field in config.model_fields if field != "name")
+        raise NetworkError(f"network '{name}' cannot be built: {found}. Its options are {known}") from None
+
+
+__all__ = ["NETWORKS", "Network", "NetworkConfig", "SegETConfig", "UNetBNConfig", "create_model", "parameter_count"]

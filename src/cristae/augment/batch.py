@@ -1,0 +1,47 @@
+"""A batch: patches stacked for the network, on the device that trains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from cristae.data.box import Box
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """B training examples. S is (Y, X) for 2D networks and (Z, Y, X) otherwise."""
+
+    image: Tensor
+    """float32 (B, C, *S), normalised."""
+    target: Tensor
+    """uint8 ids (B, *S) of exclusive classes, or masks (B, K, *S) of overlapping ones."""
+    valid: Tensor
+    """bool (B, *S): whether the voxel counts at all."""
+    weight: Tensor | None
+    """float32 (B, *S) or (B, K, *S): how much it counts in pixelwise loss terms; None means 1."""
+    boxes: tuple[Box, ...]
+    """Where each patch was cut from its volume, in voxels of the working grid."""
+    volumes: tuple[str, ...]
+    """The name of each patch's volume."""
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """The batch with `change` applied to image, target, valid and weight alike."""
+        weight = None if self.weight is None else change(self.weight)
+        return replace(
+            self, image=change(self.image), target=change(self.target), valid=change(self.valid), weight=weight
+        )
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
+        """The batch on another device."""
+        return self.map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Batch:
+        """The batch in page-locked memory, from which copies to a GPU need not wait."""
+        return self.map(lambda tensor: tensor.pin_memory())

@@ -1,0 +1,67 @@
+"""The form of every loss: a config that builds a module, and the voxels that count."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import NamedTuple
+
+import torch
+from pydantic import NonNegativeFloat
+from torch import Tensor, nn
+
+from cristae.config import Config
+from cristae.data.classes import Classes
+
+
+class LossConfig(Config):
+    """What a recipe says about a loss. The classes come from the data."""
+
+    l2: NonNegativeFloat = 0.0
+    """Factor of the sum of squared convolution kernels, which training adds to the loss."""
+
+    @abstractmethod
+    def build(self, classes: Classes) -> nn.Module:
+        """A module that is called as `loss(logits, target, valid, weight)` and gives a scalar.
+
+        Its arguments:
+            logits: (B, K, *S), K = `classes.n_logits`.
+            target: uint8 or long; (B, *S) ids of exclusive classes, (B, K, *S) masks of overlapping ones.
+            valid: bool (B, *S); where False, nothing has any influence, whatever stands there.
+            weight: float (B, *S) or (B, K, *S), or None for 1; multiplies pixelwise terms.
+        """
+
+
+class Voxels(NamedTuple):
+    """Logits and truth in one layout; what is not valid is 0 everywhere."""
+
+    logits: Tensor
+    """(B, K, *S) float32, or float64 if the network's were."""
+    target: Tensor
+    """bool (B, K, *S): the masks of the classes that have a logit."""
+    valid: Tensor
+    """bool (B, 1, *S)."""
+    weight: Tensor | None
+    """(B, 1, *S) or (B, K, *S), in the type of the logits."""
+
+
+def align(logits: Tensor, target: Tensor, valid: Tensor, weight: Tensor | None) -> Voxels:
+    """Bring the arguments of a loss into one layout and blank out what is not valid.
+
+    Blanking comes first, so that even NaN in logits, or ids of no class, do not matter where nothing is valid.
+    """
+    valid = valid.unsqueeze(1)
+    logits = logits if logits.dtype == torch.float64 else logits.float()
+    logits = torch.where(valid, logits, 0.0)
+    if weight is not None:
+        weight = weight if weight.ndim == logits.ndim else weight.unsqueeze(1)
+        weight = torch.where(valid, weight, 0.0).to(logits.dtype)
+    return Voxels(logits, _masks(target, logits.shape[1], logits.ndim) & valid, valid, weight)
+
+
+def _masks(target: Tensor, n_logits: int, ndim: int) -> Tensor:
+    if target.ndim == ndim:
+        return target != 0
+    if n_logits == 1:
+        return (target != 0).unsqueeze(1)
+    ids = torch.arange(n_logits, device=target.device).view(1, -1, *[1] * (target.ndim - 1))
+    return target.unsqueeze(1) == ids

@@ -1,0 +1,46 @@
+"""Pieces that several networks share, with the constants and the initialisation of Keras."""
+
+from __future__ import annotations
+
+from torch import nn
+
+BN_EPS = 1e-3
+BN_MOMENTUM = 0.01
+"""PyTorch's share of the new batch; Keras calls the same setting 0.99."""
+
+
+def conv_bn_relu(
+    in_channels: int, out_channels: int, *, kernel: int = 3, stride: int = 1, dilation: int = 1, bias: bool = True
+) -> nn.Sequential:
+    """Zero-padded convolution, batch normalisation, ReLU; keeps the size when `stride` is 1."""
+    padding = dilation * (kernel // 2)
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, kernel, stride, padding, dilation, bias=bias),
+        nn.BatchNorm2d(out_channels, eps=BN_EPS, momentum=BN_MOMENTUM),
+        nn.ReLU(inplace=True),
+    )
+
+
+def conv_pair(in_channels: int, out_channels: int, *, bias: bool = True) -> nn.Sequential:
+    """Two 3x3 `conv_bn_relu`, both `out_channels` wide."""
+    return nn.Sequential(
+        conv_bn_relu(in_channels, out_channels, bias=bias), conv_bn_relu(out_channels, out_channels, bias=bias)
+    )
+
+
+def upsample(factor: int) -> nn.Upsample:
+    """Bilinear enlargement in which voxels are areas (corners not aligned)."""
+    return nn.Upsample(scale_factor=float(factor), mode="bilinear", align_corners=False)
+
+
+def initialise(network: nn.Module) -> None:
+    """Glorot-uniform kernels and zero biases for every convolution, transposed ones included.
+
+    References:
+        Glorot, Bengio (2010), https://proceedings.mlr.press/v9/glorot10a.html, eq. 16
+    """
+    for module in network.modules():
+        if isinstance(module, nn.modules.conv._ConvNd):
+            nn.init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
