@@ -86,14 +86,14 @@ class Confusion:
     @property
     def fp(self) -> np.ndarray:
         """(K,) voxels wrongly given to each class."""
-        predicted: np.ndarray = self.counts.sum(axis=0)
-        return predicted - self.tp
+        wrong: np.ndarray = self.counts.sum(axis=0) - self.tp
+        return wrong
 
     @property
     def fn(self) -> np.ndarray:
         """(K,) voxels of each class that were missed."""
-        true: np.ndarray = self.counts.sum(axis=1)
-        return true - self.tp
+        missed: np.ndarray = self.counts.sum(axis=1) - self.tp
+        return missed
 
     @property
     def tn(self) -> np.ndarray:

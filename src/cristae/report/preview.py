@@ -116,7 +116,8 @@ def stretch_contrast(image: np.ndarray) -> np.ndarray:
         grey = grey[..., : 1 if grey.shape[-1] < 3 else 3].mean(axis=-1)
     low, high = np.percentile(grey, CONTRAST_PERCENTILES)
     scale = 255.0 / (high - low) if high > low else 0.0
-    return np.clip((grey - low) * scale + 0.5, 0, 255).astype(np.uint8)
+    stretched: np.ndarray = np.clip((grey - low) * scale + 0.5, 0, 255).astype(np.uint8)
+    return stretched
 
 
 def _iou_by_name(
