@@ -1,1 +1,104 @@
-"""From electron-microscopy volumes to maps of cellular structure that you can defend."""
+"""From electron-microscopy volumes to maps of cellular structure that you can defend.
+
+Example:
+    >>> import cristae
+    >>> recipe = cristae.load_recipe("mito.yaml")  # doctest: +SKIP
+    >>> run = cristae.train(recipe)  # doctest: +SKIP
+    >>> prediction = cristae.predict([run], cristae.open_volume("cell.mrc"), out="cell.zarr")  # doctest: +SKIP
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cristae.data.box import Box as Box
+    from cristae.data.classes import Classes as Classes
+    from cristae.data.formats import open_image as open_image
+    from cristae.data.formats import open_images as open_images
+    from cristae.data.formats import write_image as write_image
+    from cristae.data.image import Image as Image
+    from cristae.data.image import image_of_array as image_of_array
+    from cristae.data.open import open_volume as open_volume
+    from cristae.data.synthetic import SyntheticConfig as SyntheticConfig
+    from cristae.data.synthetic import synthetic_volume as synthetic_volume
+    from cristae.data.volume import Volume as Volume
+    from cristae.inference.prediction import Prediction as Prediction
+    from cristae.inference.prediction import open_prediction as open_prediction
+    from cristae.metrics.score import Score as Score
+    from cristae.models import create_model as create_model
+    from cristae.progress import Progress as Progress
+    from cristae.recipe.load import load_recipe as load_recipe
+    from cristae.recipe.load import parse_recipe as parse_recipe
+    from cristae.recipe.recipe import Recipe as Recipe
+    from cristae.recipe.run import Run as Run
+    from cristae.recipe.run import open_run as open_run
+    from cristae.recipe.text import diff_recipes as diff_recipes
+    from cristae.recipe.text import recipe_schema as recipe_schema
+    from cristae.recipe.text import recipe_to_yaml as recipe_to_yaml
+    from cristae.workflows.convert import convert as convert
+    from cristae.workflows.datasets import fetch_dataset as fetch_dataset
+    from cristae.workflows.datasets import list_datasets as list_datasets
+    from cristae.workflows.demo import demo as demo
+    from cristae.workflows.evaluate import evaluate as evaluate
+    from cristae.workflows.inspect import inspect as inspect
+    from cristae.workflows.predict import predict as predict
+    from cristae.workflows.report import report as write_report  # noqa: F401
+    from cristae.workflows.train import train as train
+
+    __version__: str
+
+_HOME = {
+    "Box": "data.box",
+    "Classes": "data.classes",
+    "Image": "data.image",
+    "Prediction": "inference.prediction",
+    "Progress": "progress",
+    "Recipe": "recipe.recipe",
+    "Run": "recipe.run",
+    "Score": "metrics.score",
+    "SyntheticConfig": "data.synthetic",
+    "Volume": "data.volume",
+    "convert": "workflows.convert",
+    "create_model": "models",
+    "demo": "workflows.demo",
+    "diff_recipes": "recipe.text",
+    "evaluate": "workflows.evaluate",
+    "fetch_dataset": "workflows.datasets",
+    "image_of_array": "data.image",
+    "inspect": "workflows.inspect",
+    "list_datasets": "workflows.datasets",
+    "load_recipe": "recipe.load",
+    "open_image": "data.formats",
+    "open_images": "data.formats",
+    "open_prediction": "inference.prediction",
+    "open_run": "recipe.run",
+    "open_volume": "data.open",
+    "parse_recipe": "recipe.load",
+    "predict": "workflows.predict",
+    "recipe_schema": "recipe.text",
+    "recipe_to_yaml": "recipe.text",
+    "synthetic_volume": "data.synthetic",
+    "train": "workflows.train",
+    "write_image": "data.formats",
+    "write_report": "workflows.report:report",
+}
+"""Where each public name lives. They are imported when first used, so that `import cristae` takes milliseconds."""
+
+__all__ = [*sorted(_HOME), "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("cristae")
+    if name not in _HOME:
+        raise AttributeError(f"module 'cristae' has no attribute '{name}'")
+    module, _, attribute = _HOME[name].partition(":")
+    value = getattr(import_module(f"cristae.{module}"), attribute or name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

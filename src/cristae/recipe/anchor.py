@@ -1,0 +1,50 @@
+"""Recipes whose data paths hold wherever the recipe's file is moved to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cristae.data.description import DataConfig, Labels, Mask, MaskLabels, VolumeConfig
+from cristae.recipe.recipe import Recipe
+
+
+def anchored(recipe: Recipe) -> Recipe:
+    """The same recipe with absolute data paths, so that a copy elsewhere means the same files.
+
+    Paths of a public data set (`data.set`) start at the set's folder wherever that is, and stay as they are.
+    """
+    if recipe.data.set is not None:
+        return recipe
+    data = _anchored_data(recipe.data, recipe.folder)
+    copy = recipe.model_copy(update={"data": data})
+    return copy if recipe.source is None else copy.read_from(recipe.source)
+
+
+def _anchored_data(data: DataConfig, folder: Path) -> DataConfig:
+    return data.model_copy(update={"volumes": tuple(_volume(volume, folder) for volume in data.volumes)})
+
+
+def _volume(volume: VolumeConfig, folder: Path) -> VolumeConfig:
+    changes: dict[str, object] = {"image": _absolute(volume.image, folder)}
+    if volume.labels is not None:
+        changes["labels"] = _labels(volume.labels, folder)
+    if volume.valid is not None:
+        changes["valid"] = _mask(volume.valid, folder)
+    if volume.weight is not None:
+        changes["weight"] = _absolute(volume.weight, folder)
+    return volume.model_copy(update=changes)
+
+
+def _labels(labels: Labels, folder: Path) -> Labels:
+    if isinstance(labels, MaskLabels):
+        return labels.model_copy(update={"masks": {name: _mask(mask, folder) for name, mask in labels.masks.items()}})
+    return labels.model_copy(update={"path": _absolute(labels.path, folder)})
+
+
+def _mask(mask: Mask, folder: Path) -> Mask:
+    return mask.model_copy(update={"path": _absolute(mask.path, folder)})
+
+
+def _absolute(path: str, folder: Path) -> str:
+    """`path` may be a glob or name an array inside a file (`file.h5:/raw`); joining leaves both as they are."""
+    return (folder.absolute() / path).as_posix() if not Path(path).is_absolute() else path

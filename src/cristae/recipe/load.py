@@ -1,0 +1,72 @@
+"""Reading recipes: YAML text, what `--set` changes, and every problem at its line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from cristae.config import Config
+from cristae.errors import MissingFileError, RecipeError
+from cristae.recipe.document import MAX_BYTES, Document, read_document
+from cristae.recipe.overrides import override
+from cristae.recipe.problems import explain
+from cristae.recipe.recipe import Recipe
+
+Part = TypeVar("Part", bound=Config)
+
+
+def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe file.
+
+    Args:
+        path: The YAML file. Relative paths of its data start at its folder.
+        overrides: Changes such as `training.epochs=5`; the value is YAML.
+
+    Raises:
+        MissingFileError: There is no such file.
+        RecipeError: It is not a valid recipe; one line per problem.
+    """
+    path = Path(path)
+    text = _read_text(path)
+    return parse_recipe(text, str(path), overrides).read_from(path)
+
+
+def parse_recipe(text: str, source: str = "recipe", overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe from YAML text; `source` is what messages call it.
+
+    Raises:
+        RecipeError: It is not a valid recipe; one line per problem.
+    """
+    return parse_config(Recipe, override(read_document(text, source), overrides, Recipe))
+
+
+def parse_config(model: type[Part], document: Document) -> Part:
+    """Validate a document as `model`.
+
+    Raises:
+        RecipeError: One line `place: path: what is wrong` for each problem.
+    """
+    try:
+        return model.model_validate(document.value)
+    except ValidationError as error:
+        raise RecipeError("\n".join(explain(error, model, document))) from None
+
+
+def _read_text(path: Path) -> str:
+    if path.is_dir():
+        raise RecipeError(f"{path}: is a folder; a recipe is one YAML file, such as {path / 'recipe.yaml'}")
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 4)
+    except FileNotFoundError:
+        raise MissingFileError(f"{path}: there is no such recipe; `cristae recipe new` makes one") from None
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot be read: {error.strerror}") from None
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise RecipeError(f"{path}:{line}: is not UTF-8 text; save it as UTF-8") from None

@@ -1,0 +1,66 @@
+"""The recipe: everything that makes an experiment, listed from the rooms that own the parts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, PrivateAttr, StringConstraints
+
+from cristae.augment import Augmentation
+from cristae.config import Config
+from cristae.data.description import DataConfig
+from cristae.inference.config import PredictConfig
+from cristae.losses import Loss
+from cristae.models import Network
+from cristae.preprocess.normalize import NormalizeConfig
+from cristae.sampling import RandomPatches, Sampling
+from cristae.targets import NoWeighting, Weighting
+from cristae.training.config import TrainingConfig
+
+
+class Recipe(Config):
+    """One experiment, complete by itself."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
+    """Short name of the experiment: letters, digits, '.', '_' and '-'. The run folder is called after it."""
+    description: str = ""
+    """What it is for, in your own words."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    """Where all randomness starts; the same recipe, data and seed give the same run on a CPU."""
+    data: DataConfig
+    """Volumes, classes and the split."""
+    normalize: NormalizeConfig = NormalizeConfig()
+    """How grey values become numbers near 0 to 1."""
+    sampling: Sampling = RandomPatches()
+    """Where training patches come from."""
+    targets: Weighting = NoWeighting()
+    """How much each voxel counts in the pixelwise loss terms."""
+    augment: tuple[Augmentation, ...] = ()
+    """Random changes of each training patch, in order."""
+    model: Network
+    """The network. Its channels and classes come from the data."""
+    loss: Loss
+    """What training makes small."""
+    training: TrainingConfig = TrainingConfig()
+    """How long and how fast the network learns."""
+    predict: PredictConfig = PredictConfig()
+    """How runs of this recipe predict."""
+
+    _source: Path | None = PrivateAttr(default=None)
+
+    @property
+    def source(self) -> Path | None:
+        """The file it was read from; None for a recipe made in Python."""
+        return self._source
+
+    @property
+    def folder(self) -> Path:
+        """Where the relative paths of its data start: the file's folder, or the current one."""
+        return Path.cwd() if self._source is None else self._source.parent
+
+    def read_from(self, source: Path) -> Recipe:
+        """The same recipe, remembering the file it was read from."""
+        copy = self.model_copy()
+        copy._source = source.absolute()
+        return copy

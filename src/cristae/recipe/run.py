@@ -1,0 +1,303 @@
+"""The run folder: what training leaves behind and everything later starts from.
+
+`recipe.yaml` (complete), `weights.safetensors` (best), `last.ckpt` (for resuming), `metrics.csv` (a row per epoch),
+`summary.json`, `provenance.json`, and what scoring and reporting add.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cristae.data.classes import Classes
+from cristae.data.files import require_new, write_bytes, write_json, write_text
+from cristae.data.image import VoxelSize
+from cristae.errors import MissingFileError, OutputExistsError, RunError
+from cristae.preprocess.normalize import Normalizer
+from cristae.recipe.anchor import anchored
+from cristae.recipe.load import load_recipe
+from cristae.recipe.recipe import Recipe
+from cristae.recipe.text import diff_recipes, plain, recipe_to_yaml
+
+if TYPE_CHECKING:
+    from torch import nn
+
+RECIPE = "recipe.yaml"
+WEIGHTS = "weights.safetensors"
+CHECKPOINT = "last.ckpt"
+METRICS = "metrics.csv"
+SUMMARY = "summary.json"
+
+_MAY_CHANGE = frozenset({"training.epochs"})
+"""What a resumed training may change: the run keeps its id."""
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """What prediction must know about a trained network beyond its recipe."""
+
+    in_channels: int
+    classes: Classes
+    normalizer: Normalizer
+    voxel_size_nm: VoxelSize | None
+    """(z, y, x) it was trained at; None when the training volumes do not say."""
+    patch_size: tuple[int, ...]
+    """Voxels it saw at once, (y, x) or (z, y, x)."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same facts for a JSON file."""
+        return {
+            "in_channels": self.in_channels,
+            "classes": plain(self.classes),
+            "normalizer": self.normalizer.to_dict(),
+            "voxel_size_nm": self.voxel_size_nm,
+            "patch_size": self.patch_size,
+        }
+
+    @classmethod
+    def from_dict(cls, facts: Mapping[str, Any]) -> TrainedModel:
+        """What `to_dict` gave."""
+        size = facts["voxel_size_nm"]
+        return cls(
+            in_channels=int(facts["in_channels"]),
+            classes=Classes.model_validate(facts["classes"]),
+            normalizer=Normalizer.from_dict(facts["normalizer"]),
+            voxel_size_nm=None if size is None else (float(size[0]), float(size[1]), float(size[2])),
+            patch_size=tuple(int(side) for side in facts["patch_size"]),
+        )
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder. Before training has finished, only `path`, `recipe` and `id` can be relied on."""
+
+    path: Path
+    recipe: Recipe
+    id: str
+    """The recipe's name and a short hash of its content; the same recipe gives the same id."""
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What `summary.json` holds: best epoch and score, time, memory, and the facts of the model.
+
+        Raises:
+            RunError: There is none, or it is not readable.
+        """
+        return _read_json(self.path / SUMMARY)
+
+    @property
+    def model(self) -> TrainedModel:
+        """What prediction must know about the trained network.
+
+        Raises:
+            RunError: The summary is missing or was changed by hand.
+        """
+        try:
+            return TrainedModel.from_dict(self.summary["model"])
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise RunError(f"{self.path / SUMMARY}: the facts about the model are not usable: {error}") from None
+
+    @property
+    def classes(self) -> Classes:
+        """The classes it was trained for."""
+        return self.model.classes
+
+    @property
+    def normalizer(self) -> Normalizer:
+        """How grey values become the network's input."""
+        return self.model.normalizer
+
+    @property
+    def voxel_size_nm(self) -> VoxelSize | None:
+        """(z, y, x) the network was trained at; None when the training volumes do not say."""
+        return self.model.voxel_size_nm
+
+    @property
+    def weights_path(self) -> Path:
+        """The best weights."""
+        return self.path / WEIGHTS
+
+    @property
+    def checkpoint_path(self) -> Path:
+        """Where training left off."""
+        return self.path / CHECKPOINT
+
+    def build_network(self) -> nn.Module:
+        """The trained network, on the CPU and in evaluation mode.
+
+        Raises:
+            RunError: The weights are missing, damaged, or belong to another network.
+        """
+        model = self.model
+        network = self.recipe.model.build(model.in_channels, model.classes.n_logits)
+        load_weights(network, self.weights_path)
+        return network.eval()
+
+
+def run_id(recipe: Recipe) -> str:
+    """A run's id: the recipe's name and eight hexadecimal digits of its content."""
+    content = plain(anchored(recipe))
+    for path in _MAY_CHANGE:
+        section, field = path.split(".")
+        content[section].pop(field)
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return f"{recipe.name}-{digest[:8]}"
+
+
+def create_run(path: str | Path, recipe: Recipe, *, resume: bool = False) -> Run:
+    """Make a run folder and write the complete recipe into it.
+
+    Args:
+        path: The folder; it must not exist, be empty, or (with `resume`) hold an unfinished run of this recipe.
+        recipe: What will be trained. Paths of its data are written as absolute ones.
+        resume: Go on with the run that is there; without one, start it.
+
+    Raises:
+        OutputExistsError: The folder holds something else, or a run that is not to be resumed.
+        RunError: The run there was made from another recipe.
+    """
+    path, recipe = Path(path), anchored(recipe)
+    run = Run(path, recipe.read_from(path / RECIPE), run_id(recipe))
+    if (path / RECIPE).is_file():
+        if not resume:
+            raise OutputExistsError(
+                f"{path}: holds a run already; continue it with --resume, or choose another folder with --out"
+            )
+        _require_same(path, recipe)
+    else:
+        require_new(path, what="the run")
+    write_text(path / RECIPE, recipe_to_yaml(recipe))
+    return run
+
+
+def open_run(path: str | Path) -> Run:
+    """Open a run folder that holds a trained network.
+
+    Raises:
+        MissingFileError: There is no such folder.
+        RunError: It is not a run, or its training has not got as far as weights.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise MissingFileError(f"{path}: there is no such run folder")
+    if not (path / RECIPE).is_file():
+        raise RunError(f"{path}: is not a run folder: it has no {RECIPE}")
+    recipe = load_recipe(path / RECIPE)
+    missing = [name for name in (WEIGHTS, SUMMARY) if not (path / name).is_file()]
+    if missing:
+        raise RunError(
+            f"{path}: the run is not complete: {' and '.join(missing)} missing; finish it with "
+            f"`cristae train {path / RECIPE} --out {path} --resume`"
+        )
+    return Run(path, recipe, run_id(recipe))
+
+
+def save_weights(run: Run, network: nn.Module) -> None:
+    """Write the network's parameters and buffers in one step."""
+    from safetensors.torch import save
+
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in network.state_dict().items()}
+    write_bytes(run.weights_path, save(tensors, metadata={"format": "pt"}))
+
+
+def load_weights(network: nn.Module, path: Path) -> None:
+    """Fill a network with saved weights; every name and shape must match.
+
+    Raises:
+        RunError: The file is missing, damaged, or belongs to another network.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    if not path.is_file():
+        raise RunError(f"{path}: there are no weights; the training has not finished an epoch")
+    try:
+        saved = load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise RunError(f"{path}: the weights are damaged: {error}") from None
+    expected = network.state_dict()
+    problems = [f"no {name}" for name in expected if name not in saved]
+    problems += [f"unexpected {name}" for name in saved if name not in expected]
+    problems += [
+        f"{name} is {tuple(saved[name].shape)} instead of {tuple(tensor.shape)}"
+        for name, tensor in expected.items()
+        if name in saved and saved[name].shape != tensor.shape
+    ]
+    if problems:
+        shown = "; ".join(problems[:3]) + (f"; and {len(problems) - 3} more" if len(problems) > 3 else "")
+        raise RunError(f"{path}: the weights belong to another network, or another number of channels: {shown}")
+    network.load_state_dict(saved, strict=True)
+
+
+def append_metrics(run: Run, row: Mapping[str, float | int | str]) -> None:
+    """Add an epoch's row to `metrics.csv`; rows of this and later epochs, left by a killed training, go.
+
+    Args:
+        run: Where to.
+        row: Column to value, `epoch` among them; the first row decides the columns and later ones may add some.
+    """
+    rows = [old for old in read_metrics(run) if int(old["epoch"]) < int(row["epoch"])]
+    columns = list(dict.fromkeys(column for one in (*rows, row) for column in one))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n", restval="")
+    writer.writeheader()
+    writer.writerows([*rows, {column: _cell(value) for column, value in row.items()}])
+    write_text(run.path / METRICS, text.getvalue())
+
+
+def read_metrics(run: Run) -> list[dict[str, str]]:
+    """The rows of `metrics.csv` as text, oldest first; empty before the first epoch."""
+    path = run.path / METRICS
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def write_summary(run: Run, model: TrainedModel, facts: Mapping[str, Any]) -> None:
+    """Write `summary.json`: `facts` such as best epoch, seconds and memory, and the model's facts under 'model'."""
+    write_json(run.path / SUMMARY, _finite({"run": run.id, **facts, "model": model.to_dict()}))
+
+
+def _require_same(path: Path, recipe: Recipe) -> None:
+    there = load_recipe(path / RECIPE)
+    changed = [one for one in diff_recipes(there, recipe) if one.path not in _MAY_CHANGE]
+    if changed:
+        lines = "\n".join(f"  {one}" for one in changed[:8])
+        raise RunError(
+            f"{path}: holds a run of another recipe; choose another folder with --out. What differs:\n{lines}"
+        )
+
+
+def _cell(value: float | int | str) -> str:
+    if isinstance(value, float):
+        return "" if math.isnan(value) else repr(value)
+    return str(value)
+
+
+def _finite(value: Any) -> Any:
+    """NaN and infinities as None, which is what JSON can say."""
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RunError(f"{path}: is missing; the training has not finished") from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path}: cannot be read: {error}") from None
+    if not isinstance(content, dict):
+        raise RunError(f"{path}: is not a summary")
+    return content
