@@ -102,8 +102,9 @@ class _Loader(yaml.SafeLoader):
                 problem_mark=event.start_mark,
             )
         if isinstance(event, ScalarEvent | SequenceStartEvent | MappingStartEvent) and event.tag is not None:
+            tag = event.tag.replace("tag:yaml.org,2002:", "!!")
             raise yaml.MarkedYAMLError(
-                problem=f"tags such as '{event.tag.replace('tag:yaml.org,2002:', '!!')}' are not allowed; a recipe holds plain values only",
+                problem=f"tags such as '{tag}' are not allowed; a recipe holds plain values only",
                 problem_mark=event.start_mark,
             )
         if self.depth >= MAX_DEPTH:

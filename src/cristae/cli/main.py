@@ -1,0 +1,96 @@
+"""The command `cristae`: one thin verb for each public function.
+
+Exit codes: 0 done, 2 the input is wrong (a message, no traceback), 1 anything else, 130 interrupted. Data goes to
+stdout, progress and messages to stderr. Whatever is heavy is imported inside the verbs, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from cristae.cli import datasets, recipes, runs, scores, volumes
+from cristae.errors import CristaeError
+
+
+class Verbs(TyperGroup):
+    """Turns what goes wrong inside a verb into a message and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the verb."""
+        try:
+            return super().invoke(ctx)
+        except CristaeError as error:
+            _say(f"{_kind(error)}{error}", style="red")
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            _say("interrupted; the same command goes on where it stopped (train: add --resume)")
+            raise typer.Exit(130) from None
+
+
+app = typer.Typer(
+    cls=Verbs,
+    name="cristae",
+    help="From electron-microscopy volumes to maps of cellular structure that you can defend.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"cristae {version('cristae')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    pass
+
+
+app.command()(runs.demo)
+app.command()(volumes.inspect)
+app.command()(volumes.convert)
+app.add_typer(datasets.app, name="data")
+app.add_typer(recipes.app, name="recipe")
+app.command()(runs.train)
+app.command()(runs.predict)
+app.command()(scores.evaluate)
+app.command()(scores.report)
+
+
+def run() -> None:
+    """The entry point of the command."""
+    try:
+        app()
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    except Exception:
+        import traceback
+
+        traceback.print_exc()
+        _say("this is a bug in Cristae; please report it with the lines above and the command", style="red")
+        sys.exit(1)
+
+
+def _kind(error: CristaeError) -> str:
+    """The error's kind in front of its message, unless the message starts with file:line already."""
+    from cristae.errors import RecipeError
+
+    return "" if isinstance(error, RecipeError) else f"{type(error).__name__}: "
+
+
+def _say(message: str, style: str = "") -> None:
+    typer.secho(message, err=True, fg=style or None)

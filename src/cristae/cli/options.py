@@ -1,0 +1,19 @@
+"""Options that several verbs share."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+VoxelSize = Annotated[
+    tuple[float, float, float] | None,
+    typer.Option("--voxel-size-nm", metavar="Z Y X", help="Voxel size in nm, where the file does not say it."),
+]
+
+
+def print_json(content: Any) -> None:
+    """Print a value as readable JSON on stdout."""
+    print(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False))

@@ -1,0 +1,155 @@
+"""Progress for people: bars on a terminal, a line now and then in a log. Everything goes to stderr."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from cristae.progress import Progress, Task
+
+_LOG_EVERY_S = 10.0
+
+
+def console_progress() -> Progress:
+    """Bars with the time left on a terminal, plain lines at most every ten seconds otherwise."""
+    if sys.stderr.isatty():
+        return BarProgress()
+    return LineProgress()
+
+
+class LineProgress(Progress):
+    """Plain lines, for logs."""
+
+    def __init__(self, every_s: float = _LOG_EVERY_S) -> None:
+        self._every_s = every_s
+
+    @contextmanager
+    def task(self, title: str, total: int, *, unit: str = "", done: int = 0) -> Iterator[Task]:
+        """A line at most every few seconds, and one at the end."""
+        task = _LineTask(title, total, unit, done, self._every_s)
+        yield task
+        task.finish()
+
+    def say(self, message: str) -> None:
+        """A line."""
+        _write(message)
+
+    def warn(self, message: str) -> None:
+        """A line that starts with 'warning'."""
+        _write(f"warning: {message}")
+
+
+class _LineTask(Task):
+    def __init__(self, title: str, total: int, unit: str, done: int, every_s: float) -> None:
+        self._title, self._total, self._unit, self._every_s = title, total, unit, every_s
+        self._done = self._before = done
+        self._note = ""
+        self._start = self._last = time.monotonic()
+        self._lock = threading.Lock()
+
+    def advance(self, steps: int = 1, *, note: str = "") -> None:
+        with self._lock:
+            self._done += steps
+            self._note = note or self._note
+            now = time.monotonic()
+            if now - self._last >= self._every_s and self._done < self._total:
+                self._last = now
+                _write(f"{self._state()}, about {duration(self._left_s(now))} left{self._ending()}")
+
+    def finish(self) -> None:
+        """The closing line."""
+        with self._lock:
+            _write(f"{self._state()} in {duration(time.monotonic() - self._start)}{self._ending()}")
+
+    def _state(self) -> str:
+        unit = f" {self._unit}" if self._unit else ""
+        return f"{self._title}: {self._done}/{self._total}{unit}"
+
+    def _ending(self) -> str:
+        return f"; {self._note}" if self._note else ""
+
+    def _left_s(self, now: float) -> float:
+        worked = self._done - self._before
+        return (now - self._start) / max(worked, 1) * (self._total - self._done)
+
+
+class BarProgress(Progress):
+    """Bars on a terminal. Tasks may be opened inside each other and advanced from any thread."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bars
+
+        self._console = Console(stderr=True, highlight=False)
+        self._bars = Bars(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[unit]}", markup=False),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}", markup=False),
+            console=self._console,
+        )
+        self._open = 0
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def task(self, title: str, total: int, *, unit: str = "", done: int = 0) -> Iterator[Task]:
+        """A bar with the time left."""
+        with self._lock:
+            if self._open == 0:
+                self._bars.start()
+            self._open += 1
+        number = self._bars.add_task(title, total=total, completed=done, unit=unit, note="")
+        try:
+            yield _BarTask(lambda steps, note: self._advance(number, steps, note))
+        finally:
+            self._bars.stop_task(number)
+            with self._lock:
+                self._open -= 1
+                if self._open == 0:
+                    self._bars.stop()
+                    for task_id in self._bars.task_ids:
+                        self._bars.remove_task(task_id)
+
+    def say(self, message: str) -> None:
+        """A line above the bars."""
+        self._console.print(message, markup=False)
+
+    def warn(self, message: str) -> None:
+        """A yellow line above the bars."""
+        self._console.print(f"warning: {message}", style="yellow", markup=False)
+
+    def _advance(self, number: int, steps: int, note: str) -> None:
+        from rich.progress import TaskID
+
+        fields = {"note": note} if note else {}
+        self._bars.update(TaskID(number), advance=steps, **fields)
+
+
+class _BarTask(Task):
+    def __init__(self, move: Callable[[int, str], None]) -> None:
+        self._move = move
+
+    def advance(self, steps: int = 1, *, note: str = "") -> None:
+        self._move(steps, note)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: '8 s', '3 min 20 s', '2 h 05 min'."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def _write(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

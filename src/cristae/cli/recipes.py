@@ -1,0 +1,90 @@
+"""Verbs for recipes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cristae.cli.options import Json, print_json
+
+app = typer.Typer(help="Recipes: start, check, show and compare them.", no_args_is_help=True, rich_markup_mode=None)
+
+RecipePath = Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe file.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="PATH=VALUE", help="Change a field, such as training.epochs=5; may be repeated."),
+]
+
+
+@app.command()
+def new(
+    out: Annotated[Path, typer.Option("--out", metavar="RECIPE", help="The recipe file to write.")] = Path(
+        "recipe.yaml"
+    ),
+    image: Annotated[
+        str | None, typer.Option("--image", metavar="PATH", help="The image: file, slice folder or glob.")
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option("--labels", metavar="PATH", help="Its labels: file, slice folder or glob.")
+    ] = None,
+    set_name: Annotated[
+        str | None, typer.Option("--set-name", metavar="NAME", help="A public data set instead of files.")
+    ] = None,
+) -> None:
+    """Write a commented starter recipe for a volume and its labels, or for a public data set."""
+    from cristae.cli.progress import console_progress
+    from cristae.workflows.recipes import new_recipe
+
+    print(new_recipe(out, image=image, labels=labels, set_name=set_name, progress=console_progress()))
+
+
+@app.command()
+def check(path: RecipePath, changes: Set = None) -> None:
+    """Check a recipe and that its data can be opened and fit together."""
+    from cristae.cli.progress import console_progress
+    from cristae.workflows.recipes import check_recipe
+
+    check_recipe(path, changes or (), progress=console_progress())
+    print("ok")
+
+
+@app.command()
+def show(
+    path: RecipePath,
+    changes: Set = None,
+    comments: Annotated[bool, typer.Option("--comments", help="Put each field's help above it.")] = False,
+    brief: Annotated[bool, typer.Option("--brief", help="Leave out fields that have their default.")] = False,
+) -> None:
+    """Print a recipe with every default written out."""
+    from cristae.recipe.load import load_recipe
+    from cristae.recipe.text import recipe_to_yaml
+
+    print(recipe_to_yaml(load_recipe(path, changes or ()), defaults=not brief, comments=comments), end="")
+
+
+@app.command()
+def diff(
+    a: Annotated[Path, typer.Argument(metavar="A", help="A recipe file.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Another one.")],
+    as_json: Json = False,
+) -> None:
+    """Print the fields in which two recipes differ, defaults included."""
+    from cristae.recipe.load import load_recipe
+    from cristae.recipe.text import diff_recipes
+
+    differences = diff_recipes(load_recipe(a), load_recipe(b))
+    if as_json:
+        print_json([{"path": one.path, "a": one.a, "b": one.b} for one in differences])
+        return
+    for one in differences:
+        print(one)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of recipes, for editors that complete and check YAML."""
+    from cristae.recipe.text import recipe_schema
+
+    print_json(recipe_schema())

@@ -1,0 +1,73 @@
+"""Verbs that compute: the demo, training and prediction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cristae.cli.options import VoxelSize
+from cristae.cli.recipes import RecipePath, Set
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to put everything.")] = Path("cristae-demo"),
+) -> None:
+    """Make a synthetic volume, train on it, predict, score and show: a few minutes on two cores."""
+    from cristae.cli.progress import console_progress
+    from cristae.workflows.demo import demo as show
+
+    print(show(out, progress=console_progress()))
+
+
+def train(
+    recipe: RecipePath,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="RUN", help="The run folder; runs/NAME by default.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that is there.")] = False,
+    changes: Set = None,
+) -> None:
+    """Train the recipe's network and leave a run folder."""
+    from cristae.cli.progress import console_progress
+    from cristae.recipe.load import load_recipe
+    from cristae.workflows.train import train as work
+
+    run = work(load_recipe(recipe, changes or ()), out=out, resume=resume, progress=console_progress())
+    print(run.path)
+
+
+def predict(
+    volume: Annotated[str, typer.Argument(metavar="VOLUME", help="The image: file, slice folder or glob.")],
+    runs: Annotated[list[Path], typer.Option("--run", metavar="RUN", help="A run folder; several are fused.")],
+    out: Annotated[Path, typer.Option("--out", metavar="OUT.zarr", help="The prediction to write.")],
+    voxel_size_nm: VoxelSize = None,
+    box: Annotated[
+        str | None, typer.Option("--box", metavar="Z0:Z1,Y0:Y1,X0:X1", help="Predict only this box of voxels.")
+    ] = None,
+    mask: Annotated[
+        Path | None, typer.Option("--mask", metavar="M", help="Predict only where this volume is not 0.")
+    ] = None,
+    probabilities: Annotated[bool, typer.Option("--probabilities", help="Keep the 8-bit probabilities too.")] = False,
+    max_ram: Annotated[str | None, typer.Option("--max-ram", metavar="SIZE", help="Such as 8GiB.")] = None,
+    max_vram: Annotated[str | None, typer.Option("--max-vram", metavar="SIZE", help="Such as 6GiB.")] = None,
+) -> None:
+    """Predict a volume of any size with one or several runs; goes on by itself after a kill."""
+    from cristae.cli.progress import console_progress
+    from cristae.data.open import open_volume
+    from cristae.recipe.run import open_run
+    from cristae.workflows.predict import predict as work
+
+    prediction = work(
+        [open_run(path) for path in runs],
+        open_volume(volume, voxel_size_nm=voxel_size_nm),
+        out=out,
+        box=box,
+        mask=mask,
+        probabilities=probabilities,
+        max_ram=max_ram,
+        max_vram=max_vram,
+        progress=console_progress(),
+    )
+    print(prediction.path)
