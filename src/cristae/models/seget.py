@@ -178,17 +178,17 @@ class Fusion(nn.Module):
         finest, *coarser = config.widths
         half = sum(coarser)
         self.up2, self.up4 = upsample(2), upsample(4)
-        self.half: nn.Module = nn.Identity()
+        self.at_half: nn.Module = nn.Identity()
         if config.fusion == "two_steps":
-            self.half = conv_pair(half, coarser[0], bias=config.conv_bias)
+            self.at_half = conv_pair(half, coarser[0], bias=config.conv_bias)
             half = coarser[0]
-        self.full = last_convolutions(half + finest, config)
+        self.at_full = last_convolutions(half + finest, config)
 
     def forward(self, levels: list[Tensor]) -> Tensor:
         """Fuse D1 to D4 into (B, base, Y, X)."""
         d1, d2, d3, d4 = levels
-        half = self.half(torch.cat([self.up4(d1), self.up2(d2), d3], dim=1))
-        fused: Tensor = self.full(torch.cat([self.up2(half), d4], dim=1))
+        half = self.at_half(torch.cat([self.up4(d1), self.up2(d2), d3], dim=1))
+        fused: Tensor = self.at_full(torch.cat([self.up2(half), d4], dim=1))
         return fused
 
 
@@ -198,11 +198,11 @@ class FullSizeFusion(nn.Module):
     def __init__(self, config: SegETConfig) -> None:
         super().__init__()
         self.ups = nn.ModuleList([upsample(8), upsample(4), upsample(2), nn.Identity()])
-        self.full = last_convolutions(sum(config.widths), config)
+        self.at_full = last_convolutions(sum(config.widths), config)
 
     def forward(self, levels: list[Tensor]) -> Tensor:
         """Fuse D1 to D4 into (B, base, Y, X)."""
-        fused: Tensor = self.full(torch.cat([up(level) for up, level in zip(self.ups, levels, strict=True)], dim=1))
+        fused: Tensor = self.at_full(torch.cat([up(level) for up, level in zip(self.ups, levels, strict=True)], dim=1))
         return fused
 
 

@@ -1,0 +1,64 @@
+"""Building networks by name, as a user does."""
+
+import doctest
+
+import pytest
+import torch
+from pydantic import TypeAdapter, ValidationError
+
+import cristae.models
+from cristae.errors import NetworkError
+from cristae.models import NETWORKS, Network, SegETConfig, create_model
+
+
+def test_unknown_name_lists_those_that_exist():
+    with pytest.raises(NetworkError, match=r"no network 'unet'; choose one of .*seget.*unet_bn"):
+        create_model("unet", in_channels=1, out_channels=1)
+
+
+def test_unknown_option_lists_those_that_exist():
+    with pytest.raises(NetworkError, match=r"'seget' cannot be built: depth: .*options are base, skip_width"):
+        create_model("seget", in_channels=1, out_channels=1, depth=3)
+
+
+@pytest.mark.parametrize("options", [{"base": 6}, {"base": 0}, {"fusion": "none"}])
+def test_option_out_of_range(options):
+    with pytest.raises(NetworkError, match=next(iter(options))):
+        create_model("seget", in_channels=1, out_channels=1, **options)
+
+
+@pytest.mark.parametrize("widths", [(), (8,), (8, 0)])
+def test_unet_needs_two_positive_widths(widths):
+    with pytest.raises(NetworkError, match="widths"):
+        create_model("unet_bn", in_channels=1, out_channels=1, widths=widths)
+
+
+@pytest.mark.parametrize("channels", [{"in_channels": 0, "out_channels": 1}, {"in_channels": 1, "out_channels": 0}])
+def test_channels_must_be_positive(channels):
+    with pytest.raises(NetworkError, match="at least 1, got 0"):
+        create_model("unet_bn", **channels)
+
+
+def test_same_seed_same_weights():
+    torch.manual_seed(3)
+    first = create_model("seget", in_channels=1, out_channels=1, base=4).state_dict()
+    torch.manual_seed(3)
+    second = create_model("seget", in_channels=1, out_channels=1, base=4).state_dict()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_union_tells_networks_apart_by_name():
+    assert TypeAdapter(Network).validate_python({"name": "seget"}) == SegETConfig()
+    assert set(NETWORKS) == {"seget", "unet_bn"}
+    with pytest.raises(ValidationError, match="seget"):
+        TypeAdapter(Network).validate_python({"name": "other"})
+
+
+def test_every_field_says_what_it_is():
+    for config in NETWORKS.values():
+        assert all(field.description for name, field in config.model_fields.items() if name != "name")
+
+
+def test_docstring_example():
+    assert doctest.testmod(cristae.models).failed == 0
+    assert doctest.testmod(cristae.models).attempted > 0
