@@ -35,7 +35,14 @@ class PatchFeed:
     """
 
     def __init__(
-        self, plan: Plan, parts: Sequence[StagedPart], weights: Weights, *, batch_size: int, flat: bool, threads: int = 0
+        self,
+        plan: Plan,
+        parts: Sequence[StagedPart],
+        weights: Weights,
+        *,
+        batch_size: int,
+        flat: bool,
+        threads: int = 0,
     ) -> None:
         self.epoch = 0
         self.share = Share()

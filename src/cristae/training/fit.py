@@ -19,6 +19,7 @@ from torch import nn
 from cristae.data.files import storage_errors
 from cristae.errors import TrainingError
 from cristae.progress import Progress, Task
+from cristae.training.allocator import keep_large_buffers
 from cristae.training.config import TrainingConfig
 from cristae.training.feed import PatchFeed, Share
 from cristae.training.module import Lesson, TrainingModule
@@ -146,9 +147,7 @@ def fit(
     callbacks: list[Callback] = [end, _Show(progress)]
     if config.early_stop_patience:
         callbacks.append(
-            EarlyStopping(
-                "val_miou", mode="max", patience=config.early_stop_patience, check_on_train_epoch_end=True
-            )
+            EarlyStopping("val_miou", mode="max", patience=config.early_stop_patience, check_on_train_epoch_end=True)
         )
     callbacks.append(
         ModelCheckpoint(
@@ -158,6 +157,8 @@ def fit(
     last = folder / LAST
     with _quiet(), storage_errors(folder):
         trainer = _trainer(config, callbacks, folder)
+        if trainer.strategy.root_device.type == "cpu":
+            keep_large_buffers()
         feed.share = Share(trainer.global_rank, trainer.world_size)
         try:
             trainer.fit(module, feed, ckpt_path=last if last.exists() else None, weights_only=True)

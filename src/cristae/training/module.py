@@ -70,9 +70,10 @@ class TrainingModule(LightningModule):
         return number, apply(self.lesson.augment, normal, [np.random.default_rng(key) for key in keys])
 
     def _normalised(self, batch: Batch) -> Tensor:
-        image = batch.image.to(torch.float32)
-        parts = [self.lesson.normalizers[name].apply(image[i]) for i, name in enumerate(batch.volumes)]
-        return torch.stack(parts)
+        used = [self.lesson.normalizers[name] for name in batch.volumes]
+        if all(normalizer is used[0] for normalizer in used):
+            return used[0].apply(batch.image)
+        return torch.stack([one.apply(image) for one, image in zip(used, batch.image, strict=True)])
 
     def training_step(self, batch: tuple[int, Batch], batch_idx: int) -> Tensor:
         number, data = batch

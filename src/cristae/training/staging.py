@@ -7,6 +7,7 @@ and remembers places of each class as it goes, and is done once for a run.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import shutil
@@ -22,9 +23,10 @@ import tensorstore as ts
 from cristae.data.box import Box, Triple
 from cristae.data.classes import Classes
 from cristae.data.files import storage_errors, write_json
-from cristae.data.image import Image, VoxelSize
+from cristae.data.image import VoxelSize
 from cristae.data.open import Part, labelled_boxes
-from cristae.preprocess.resample import resample_image
+from cristae.data.volume import Volume
+from cristae.preprocess.resample import resample_volume
 from cristae.progress import Progress
 from cristae.sampling import Patch, SamplePart
 
@@ -49,7 +51,12 @@ class StagedPart:
     """Where the part starts in its volume, in voxels of the working grid."""
     shape: Triple
     class_counts: np.ndarray
+    """(K,) int64, as in SamplePart."""
     fully_valid: bool
+    masks: bool
+    """Whether the target has a channel for each class."""
+    sha256: str
+    """Hash of grey values and labels."""
 
     @classmethod
     def open(cls, folder: Path) -> StagedPart:
@@ -62,6 +69,8 @@ class StagedPart:
             shape=tuple(facts["shape"]),
             class_counts=np.array(facts["class_counts"], np.int64),
             fully_valid=facts["fully_valid"],
+            masks=facts["masks"],
+            sha256=facts["sha256"],
         )
 
     @cached_property
@@ -109,76 +118,79 @@ class StagedPart:
         target = np.where(valid, target, np.uint8(0))
         return Patch(
             image=image,
-            target=target[0] if len(target) == 1 and not self._masks else target,
+            target=target if self.masks else target[0],
             valid=valid,
             weight=weight,
             box=box.shift(self.origin),
             volume=self.volume,
         )
 
-    @cached_property
-    def _masks(self) -> bool:
-        return bool(json.loads((self.folder / "part.json").read_text())["masks"])
-
 
 def stage(
-    parts: Sequence[Part], classes: Classes, folder: Path, *, working: VoxelSize | None, ndim: int, progress: Progress
+    parts: Sequence[Part], classes: Classes, folder: Path, *, flat: bool, progress: Progress
 ) -> tuple[StagedPart, ...]:
     """Lay out the annotated boxes of `parts` below `folder`; what an earlier call finished is kept.
 
     Args:
-        parts: Regions with labels.
-        working: Voxel size (z, y, x) in nm to resample to; None keeps each volume's own. 2D networks keep the sections
-            as they are and use y and x only.
-        ndim: 2 stages only slices that have labels; 3 keeps the whole region for context.
+        parts: Regions with labels, on the working grid (see `on_working_grid`).
+        classes: Whether labels are ids or masks.
+        folder: Made when missing.
+        flat: Stage only slices that have labels, for networks that see single slices; otherwise whole regions.
+        progress: Where to show how far it is.
     """
-    jobs = []
-    for part in parts:
-        boxes = labelled_boxes(part) if ndim == 2 else (part.box,)
-        jobs += [(part, box) for box in boxes]
+    jobs = [(part, box) for part in parts for box in (labelled_boxes(part) if flat else (part.box,))]
     staged = []
     with progress.task("Staging training data", sum(box.size for _, box in jobs), unit="voxels") as task:
         for number, (part, box) in enumerate(jobs):
             place = folder / f"{number:04d}"
             if not (place / "part.json").exists():
-                _stage_one(part, box, classes, place, working_size(part.volume.voxel_size_nm, working, ndim))
+                _stage_one(part.volume, box, classes, place)
             staged.append(StagedPart.open(place))
             task.advance(box.size, note=part.volume.name)
     return tuple(staged)
 
 
-def working_size(own: VoxelSize | None, working: VoxelSize | None, ndim: int) -> VoxelSize | None:
-    """The voxel size to resample a volume to: 2D networks never resample across sections."""
+def on_working_grid(part: Part, working: VoxelSize | None, *, flat: bool) -> Part:
+    """The same region of the volume resampled to the working voxel size; networks that see single slices keep them."""
+    own = part.volume.voxel_size_nm
     if own is None or working is None:
-        return None
-    return working if ndim == 3 else (own[0], working[1], working[2])
+        return part
+    size = (own[0], working[1], working[2]) if flat else working
+    volume = resample_volume(part.volume, size)
+    if volume.image.shape == part.volume.image.shape:
+        return part
+    return Part(volume, _inside(part.box, own, size).intersect(Box.of_shape(volume.image.shape)))
 
 
-def _stage_one(part: Part, box: Box, classes: Classes, folder: Path, size: VoxelSize | None) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
+def _inside(box: Box, source: VoxelSize, target: VoxelSize) -> Box:
+    """The voxels of the target grid that lie wholly inside `box` of the source grid."""
+    # A hundredth of a voxel absorbs the rounding of the division.
+    start = [math.ceil(a * s / t - 0.01) for a, s, t in zip(box.start, source, target, strict=True)]
+    stop = [math.floor(b * s / t + 0.01) for b, s, t in zip(box.stop, source, target, strict=True)]
+    return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+
+
+def _stage_one(volume: Volume, box: Box, classes: Classes, folder: Path) -> None:
+    dtype = np.dtype(np.int16) if volume.image.dtype == np.int8 else volume.image.dtype
     with storage_errors(folder):
+        shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-    volume = part.volume
-    image, labels = _resampled(volume.image, size, "linear"), [_resampled(i, size, "nearest") for i in volume.labels]
-    valid = None if volume.valid is None else _resampled(volume.valid, size, "nearest")
-    weight = None if volume.weight is None else _resampled(volume.weight, size, "linear")
-    if size is not None and volume.voxel_size_nm is not None:
-        box = _on_grid(box, volume.voxel_size_nm, size).intersect(Box.of_shape(image.shape))
-    dtype = np.dtype(np.int16) if image.dtype == np.int8 else image.dtype
-    stack = _create(folder / "stack", (1 + len(labels), *box.shape), dtype)
-    weights = None if weight is None else _create(folder / "weight", box.shape, np.dtype(np.float32))
-    index = _ClassIndex(classes)
+        stack = _create(folder / "stack", (1 + len(volume.labels), *box.shape), dtype)
+        weights = None if volume.weight is None else _create(folder / "weight", box.shape, np.dtype(np.float32))
+    index, content = _ClassIndex(classes), hashlib.sha256()
+    for block in Box.of_shape(box.shape).blocks(_shard_aligned(box.shape)):
+        source = block.shift(box.start)
+        image, target = volume.image.read(source), np.stack([label.read(source) for label in volume.labels])
+        if volume.valid is not None:
+            target[:, volume.valid.read(source) == 0] = INVALID
+        index.add(target, block)
+        content.update(np.ascontiguousarray(image).tobytes())
+        content.update(target.tobytes())
+        with storage_errors(folder):
+            stack[(slice(None), *block.slices)].write(np.concatenate([image[None], target]).astype(dtype)).result()
+            if weights is not None and volume.weight is not None:
+                weights[block.slices].write(volume.weight.read(source).astype(np.float32)).result()
     with storage_errors(folder):
-        for block in Box.of_shape(box.shape).blocks(_shard_aligned(box.shape)):
-            source = block.shift(box.start)
-            target = np.stack([label.read(source) for label in labels])
-            if valid is not None:
-                target[:, valid.read(source) == 0] = INVALID
-            index.add(target, block)
-            stack[(0, *block.slices)].write(image.read(source).astype(dtype, copy=False)).result()
-            stack[(slice(1, None), *block.slices)].write(target.astype(dtype)).result()
-            if weights is not None and weight is not None:
-                weights[block.slices].write(weight.read(source).astype(np.float32)).result()
         np.savez(folder / "places.npz", **{f"class_{k}": v for k, v in enumerate(index.places())})
     write_json(
         folder / "part.json",
@@ -189,6 +201,7 @@ def _stage_one(part: Part, box: Box, classes: Classes, folder: Path, size: Voxel
             "class_counts": index.counts.tolist(),
             "fully_valid": index.n_invalid == 0,
             "masks": not classes.exclusive,
+            "sha256": content.hexdigest(),
         },
     )
 
@@ -234,18 +247,6 @@ class _ClassIndex:
     def places(self) -> list[np.ndarray]:
         """(N, 3) places for each class."""
         return [where for _, where in self._kept]
-
-
-def _resampled(image: Image, size: VoxelSize | None, method: str) -> Image:
-    return image if size is None else resample_image(image, size, method=method)  # type: ignore[arg-type]
-
-
-def _on_grid(box: Box, source: VoxelSize, target: VoxelSize) -> Box:
-    """The voxels of the target grid that lie wholly inside `box` of the source grid."""
-    # A hundredth of a voxel absorbs the rounding of the division.
-    start = [math.ceil(a * s / t - 0.01) for a, s, t in zip(box.start, source, target, strict=True)]
-    stop = [math.floor(b * s / t + 0.01) for b, s, t in zip(box.stop, source, target, strict=True)]
-    return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
 
 
 def _shard_aligned(shape: Triple) -> Triple:
