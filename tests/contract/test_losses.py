@@ -1,0 +1,158 @@
+"""Laws that every loss keeps."""
+
+from typing import NamedTuple, get_args
+
+import pytest
+import torch
+from torch import Tensor
+
+from cristae.data.classes import Classes
+from cristae.losses import CrossEntropyDice, Loss, LossConfig, SegETLoss
+
+ONE = Classes(names=("background", "mito"))
+FOUR = Classes(names=("background", "mito", "membrane", "granule"))
+OVERLAPPING = Classes(names=("mito", "cell", "granule"), exclusive=False)
+
+CASES: dict[str, tuple[LossConfig, Classes]] = {
+    "seget-one": (SegETLoss(), ONE),
+    "seget-sample": (SegETLoss(jaccard="sample", weights="both"), ONE),
+    "seget-overlapping": (SegETLoss(), OVERLAPPING),
+    "seget-overlapping-sample": (SegETLoss(jaccard="sample", weights="both"), OVERLAPPING),
+    "dice-one": (CrossEntropyDice(), ONE),
+    "dice-one-all": (CrossEntropyDice(dice_classes="all"), ONE),
+    "dice-four": (CrossEntropyDice(), FOUR),
+    "dice-four-all": (CrossEntropyDice(dice_classes="all", cross_entropy_weight=0.5), FOUR),
+    "dice-overlapping": (CrossEntropyDice(), OVERLAPPING),
+}
+cases = pytest.mark.parametrize(("config", "classes"), CASES.values(), ids=CASES)
+
+
+class Example(NamedTuple):
+    logits: Tensor
+    target: Tensor
+    valid: Tensor
+    weight: Tensor | None
+
+
+def example(classes: Classes, *size: int, dtype: torch.dtype = torch.float32) -> Example:
+    """Three samples; a quarter of the voxels is not valid."""
+    generator = torch.Generator().manual_seed(5)
+    size = size or (6, 7)
+    logits = torch.randn(3, classes.n_logits, *size, dtype=dtype, generator=generator)
+    shape, high = ((3, *size), len(classes.names)) if classes.exclusive else (logits.shape, 2)
+    target = torch.randint(0, high, shape, dtype=torch.uint8, generator=generator)
+    valid = torch.rand(3, *size, generator=generator) < 0.75
+    return Example(logits, target, valid, torch.rand(target.shape, generator=generator) + 0.5)
+
+
+def spread(mask: Tensor, like: Tensor) -> Tensor:
+    """A mask (B, *S) over the channels of `like`, if it has them."""
+    return mask if like.ndim == mask.ndim else mask.unsqueeze(1).expand_as(like)
+
+
+def test_every_loss_is_tested_here():
+    assert {type(config) for config, _ in CASES.values()} == set(get_args(get_args(Loss)[0]))
+
+
+@cases
+def test_an_invalid_voxel_changes_nothing(config, classes):
+    loss, clean = config.build(classes), example(classes)
+    invalid = ~clean.valid
+    spoiled = Example(
+        clean.logits.masked_fill(spread(invalid, clean.logits), float("nan")),
+        clean.target.masked_fill(spread(invalid, clean.target), 255),
+        clean.valid,
+        clean.weight.masked_fill(spread(invalid, clean.weight), float("inf")),
+    )
+    for weights in (True, False):
+        values, gradients = [], []
+        for case in (clean, spoiled):
+            logits = case.logits.clone().requires_grad_()
+            value = loss(logits, case.target, case.valid, case.weight if weights else None)
+            value.backward()
+            values.append(value)
+            gradients.append(logits.grad)
+        assert torch.equal(*values)
+        assert torch.equal(*gradients)
+        assert torch.count_nonzero(gradients[0][spread(invalid, clean.logits)]) == 0
+        assert torch.count_nonzero(gradients[0][spread(clean.valid, clean.logits)]) > 0
+
+
+@cases
+def test_padding_that_is_not_valid_leaves_every_mean_as_it_was(config, classes):
+    loss, inside = config.build(classes), example(classes, 6, 4)
+    wider = [torch.cat([part, part], dim=-1) for part in inside]
+    wider[2][..., 4:] = False
+    torch.testing.assert_close(loss(*wider), loss(*inside))
+    more = [torch.cat([part, part[:1]]) for part in inside]
+    more[2][3] = False
+    torch.testing.assert_close(loss(*more), loss(*inside))
+
+
+@cases
+def test_gradient_in_float64(config, classes):
+    loss, (logits, target, valid, weight) = config.build(classes), example(classes, 3, 2, dtype=torch.float64)
+    assert torch.autograd.gradcheck(
+        lambda y: loss(y, target, valid, weight.double()), logits.requires_grad_(), atol=1e-7
+    )
+
+
+@cases
+def test_works_in_three_dimensions_as_in_two(config, classes):
+    loss, flat = config.build(classes), example(classes, 4, 6)
+    deep = [part.unflatten(-2, (2, 2)) for part in flat]
+    torch.testing.assert_close(loss(*deep), loss(*flat))
+
+
+@cases
+def test_a_batch_without_a_valid_voxel_gives_zero_and_no_gradient(config, classes):
+    logits, target, valid, weight = example(classes)
+    logits.requires_grad_()
+    value = config.build(classes)(logits, target, torch.zeros_like(valid), weight)
+    value.backward()
+    assert value.item() == 0
+    assert torch.count_nonzero(logits.grad) == 0
+
+
+@cases
+def test_an_empty_target_is_finite_and_a_right_answer_near_zero(config, classes):
+    logits, target, valid, _ = example(classes)
+    target.zero_()
+    right = torch.full_like(logits, -30.0)
+    if classes.softmax:
+        right[:, 0] = 30.0
+    for case in (logits, right):
+        case.requires_grad_()
+        value = config.build(classes)(case, target, valid, None)
+        value.backward()
+        assert torch.isfinite(value)
+        assert torch.isfinite(case.grad).all()
+    assert value.item() < 1e-4
+
+
+@cases
+def test_better_logits_lose_less(config, classes):
+    logits, target, valid, weight = example(classes)
+    logits.requires_grad_()
+    loss = config.build(classes)
+    before = loss(logits, target, valid, weight)
+    before.backward()
+    with torch.no_grad():
+        assert loss(logits - 0.5 * logits.grad, target, valid, weight) < before
+
+
+@cases
+def test_bfloat16_logits_are_worked_in_float32(config, classes):
+    loss, (logits, target, valid, weight) = config.build(classes), example(classes)
+    logits = logits.bfloat16()
+    expected = loss(logits.float(), target, valid, weight)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = loss(logits, target, valid, weight)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, expected)
+
+
+@cases
+def test_ids_may_be_uint8_or_long(config, classes):
+    loss, (logits, target, valid, weight) = config.build(classes), example(classes)
+    assert torch.equal(loss(logits, target, valid, weight), loss(logits, target.long(), valid, weight))
