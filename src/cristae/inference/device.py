@@ -1,0 +1,23 @@
+"""Where to compute."""
+
+from __future__ import annotations
+
+import torch
+
+from cristae.errors import RunError
+from cristae.inference.config import DeviceName
+
+
+def choose_device(name: DeviceName = "auto") -> torch.device:
+    """The device of that name; `auto` takes CUDA, then Apple's MPS, then the CPU.
+
+    Raises:
+        RunError: The device was named and this machine does not have it.
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(device for device, found in there.items() if found))
+    if not there[name]:
+        found = ", ".join(device for device in there if there[device])
+        raise RunError(f"device '{name}' was asked for, but this machine offers only {found}; set predict.device: auto")
+    return torch.device(name)

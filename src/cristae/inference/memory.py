@@ -1,0 +1,129 @@
+"""How large blocks may be: found from a stated ceiling, never from the size of the volume."""
+
+from __future__ import annotations
+
+import copy
+import re
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from cristae.errors import RunError
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
+DEFAULT_SHARE = 0.5
+"""Share of the free memory that is taken when no ceiling is stated."""
+READER_CACHE = 256 * 2**20
+"""Bytes that the readers of image formats may keep."""
+
+
+def parse_size(text: str | int) -> int:
+    """Bytes of a size such as '8GiB', '500MB', '2G' or a plain number.
+
+    Raises:
+        RunError: It is not a size.
+    """
+    if isinstance(text, int):
+        return text
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?\s*", text.upper())
+    if found is None or found[2] not in _UNITS or float(found[1]) == 0:
+        raise RunError(f"'{text}' is not a memory size; write it as 8GiB, 500MB or a number of bytes")
+    return int(float(found[1]) * _UNITS[found[2]])
+
+
+def format_size(size: float) -> str:
+    """Bytes for a person, such as '1.4 GiB'."""
+    for unit in ("B", "KiB", "MiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}"
+        size /= 1024
+    return f"{size:.1f} GiB"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Bytes that one block may use."""
+
+    ram: int
+    """In main memory."""
+    device: int | None
+    """On the accelerator; None when the network runs in main memory."""
+    used: int = 0
+    """Main memory that the process uses besides, which counts in the ceiling that the user stated."""
+    stated: bool = False
+    """Whether the user stated a ceiling."""
+
+
+def find_budget(device: torch.device, *, max_ram: str | int | None = None, max_vram: str | int | None = None) -> Budget:
+    """What blocks may use, from the ceilings stated or from the free memory.
+
+    Args:
+        device: Where the networks run.
+        max_ram: Ceiling for the whole process; None takes half of the free memory.
+        max_vram: Ceiling on the accelerator; None takes most of what is free there. Without one it means nothing.
+    """
+    used = psutil.Process().memory_info().rss + READER_CACHE
+    free = int(psutil.virtual_memory().available * DEFAULT_SHARE)
+    ram = parse_size(max_ram) - used if max_ram is not None else free
+    if device.type != "cuda":
+        return Budget(ram, None, used, max_ram is not None)
+    there = torch.cuda.mem_get_info(device)[0]
+    vram = min(there, parse_size(max_vram)) if max_vram is not None else int(0.85 * there)
+    return Budget(ram, vram, used, max_ram is not None)
+
+
+def forward_bytes(network: nn.Module, shape: Sequence[int], *, halves: bool = False) -> int:
+    """Peak bytes of the tensors that live at the same time during a forward pass, its input and output included.
+
+    The pass runs on shapes alone (the 'meta' device): nothing is computed and nothing of that size is allocated.
+
+    Args:
+        network: Any network; it is copied.
+        shape: Shape of the input, (B, C, *S).
+        halves: Whether it runs in bfloat16.
+    """
+    shadow = copy.deepcopy(network).to("meta").eval()
+    counter = _LiveBytes()
+    kind = torch.bfloat16 if halves else torch.float32
+    with torch.no_grad(), counter:
+        shadow.to(kind)(torch.empty(tuple(shape), device="meta", dtype=kind))
+    return counter.peak
+
+
+class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up the storages that are alive and remembers the highest sum."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.now = 0
+        self.peak = 0
+        self._alive: set[int] = set()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, Tensor):
+                self._count(leaf.untyped_storage())
+        self.peak = max(self.peak, self.now)
+        return result
+
+    def _count(self, storage: Any) -> None:
+        key = int(storage._cdata)
+        if key in self._alive:
+            return
+        self._alive.add(key)
+        self.now += storage.nbytes()
+        weakref.finalize(storage, self._forget, key, storage.nbytes())
+
+    def _forget(self, key: int, size: int) -> None:
+        self._alive.discard(key)
+        self.now -= size

@@ -1,0 +1,194 @@
+"""The shape of the blocks: as large as the memory allows, because the halo is computed in vain."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from cristae.data.box import Triple
+from cristae.errors import RunError
+from cristae.inference.fuse import Fusion
+from cristae.inference.memory import Budget, format_size, forward_bytes
+from cristae.inference.pipeline import AHEAD
+from cristae.inference.predictor import Member
+
+LARGEST_CORE = 4096 * 4096
+"""Voxels of a block: beyond this the halo is cheap enough, and less is lost when a job is stopped."""
+DEEP_CORE = 2048 * 2048
+"""Slices are joined to blocks of up to this many voxels."""
+PASS_VOX = {"cpu": 1 << 20, "mps": 1 << 20, "cuda": 1 << 22}
+"""Small slices go through a network together, up to this many voxels."""
+_SMALLEST_SIDE = 64
+_MARGIN = 1.25
+"""What a network needs beyond its tensors: workspaces of the convolution library, fragments."""
+
+
+@dataclass(frozen=True)
+class BlockPlan:
+    """How a prediction is cut up; frozen with the output, so that a continued job goes on alike."""
+
+    block: Triple
+    """Voxels (z, y, x) written at once: a shard of the output."""
+    chunk: Triple
+    """Voxels (z, y, x) of an inner chunk of the output."""
+    pass_vox: int
+    """Input voxels that go through a network at once."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> BlockPlan:
+        """From what `to_dict` gave, also after a trip through JSON."""
+        return cls(_triple(values["block"]), _triple(values["chunk"]), int(values["pass_vox"]))
+
+
+@dataclass(frozen=True)
+class Task:
+    """What decides the memory of a block."""
+
+    members: tuple[Member, ...]
+    fusion: Fusion
+    image_shape: Triple
+    """Of the image that the networks read."""
+    scale: tuple[float, float, float]
+    """Voxels that the networks read for one voxel of the output (z, y, x); 1 without resampling."""
+    itemsize: int
+    """Bytes of a grey value."""
+    halves: bool
+    """Whether the networks run in bfloat16."""
+    keep_probabilities: bool
+    device: str = "cpu"
+
+    @property
+    def ndim(self) -> int:
+        """Spatial axes of the networks."""
+        return max(member.locality.ndim for member in self.members)
+
+
+def plan_memory(task: Task, region: Triple, budget: Budget, *, largest: Triple | None = None) -> BlockPlan:
+    """Choose the blocks.
+
+    The plan starts with a whole slice (2D) or the whole region (3D) and halves, thirds ... its longest axis until a
+    block fits; then slices are joined while they fit.
+
+    Args:
+        task: Networks and image.
+        region: Shape (z, y, x) of what is to be predicted.
+        budget: Bytes that a block may use.
+        largest: The user's own limit on the block, (z, y, x), taken as it is when it fits.
+
+    Raises:
+        RunError: Not even the smallest block fits; says what would do.
+    """
+    needs = _Needs(task)
+    if largest is not None:
+        block = _triple([min(size, limit) for size, limit in zip(region, largest, strict=True)])
+        needs.require(block, budget)
+        return BlockPlan(block, _triple([_chunk_side(side) for side in block]), needs.pass_vox(block))
+    parts = [region[0] if task.ndim == 2 else 1, 1, 1]
+    block = _split(region, parts)
+    while math.prod(block) > LARGEST_CORE or not needs.fit(block, budget):
+        axis = max(range(3 - task.ndim, 3), key=lambda a: block[a])
+        if block[axis] <= _SMALLEST_SIDE:
+            needs.require(block, budget)
+        parts[axis] += 1
+        block = _split(region, parts)
+    while task.ndim == 2:
+        deeper = (min(2 * block[0], 64), block[1], block[2])
+        if block[0] >= min(region[0], 64) or math.prod(deeper) > DEEP_CORE or not needs.fit(deeper, budget):
+            break
+        block = deeper
+    chunk = (min(block[0], 16), _chunk_side(block[1]), _chunk_side(block[2]))
+    return BlockPlan(block, chunk, needs.pass_vox(block))
+
+
+class _Needs:
+    """Forecasts the memory of blocks; the networks' share is measured once."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self._per_vox = max(_bytes_per_vox(member, halves=task.halves) for member in task.members)
+
+    def pass_vox(self, block: Triple) -> int:
+        """Input voxels of a forward pass: at least one slice, or the whole block in 3D."""
+        z, y, x = self._seen(block)
+        return max(y * x, PASS_VOX[self.task.device]) if self.task.ndim == 2 else z * y * x
+
+    def ram_and_device(self, block: Triple) -> tuple[int, int]:
+        """Bytes in main memory for reading and writing, and bytes where the networks run."""
+        task, core, seen = self.task, math.prod(block), self._seen(block)
+        working = math.prod(math.ceil(side * scale) + 2 for side, scale in zip(block, task.scale, strict=True))
+        channels = task.fusion.channels
+        written = (1 if task.fusion.classes.exclusive else channels) + (channels if task.keep_probabilities else 0)
+        ram = math.prod(seen) * task.itemsize * (AHEAD + 2) + core * written * (AHEAD + 2)
+        if task.scale != (1.0, 1.0, 1.0):
+            ram += 12 * channels * (core + working)
+        fused = (2 if len(task.members) > 1 else 1) * 4 * channels * working + core * (12 + channels)
+        slices = 1 if task.ndim == 3 else min(seen[0], max(1, self.pass_vox(block) // (seen[1] * seen[2])))
+        pass_vox = math.prod(seen) if task.ndim == 3 else slices * seen[1] * seen[2]
+        return ram, 12 * math.prod(seen) + fused + int(_MARGIN * self._per_vox * pass_vox)
+
+    def fit(self, block: Triple, budget: Budget) -> bool:
+        """Whether the block stays within the budget."""
+        ram, device = self.ram_and_device(block)
+        return ram + device <= budget.ram if budget.device is None else ram <= budget.ram and device <= budget.device
+
+    def require(self, block: Triple, budget: Budget) -> None:
+        """Raise when the block does not stay within the budget."""
+        if self.fit(block, budget):
+            return
+        ram, device = self.ram_and_device(block)
+        if budget.device is not None and device > budget.device:
+            option, needed, given = "--max-vram", device, budget.device
+        else:
+            needed = ram + (device if budget.device is None else 0) + budget.used
+            option, given = "--max-ram", budget.ram + budget.used
+        raise RunError(
+            f"a block of {' x '.join(map(str, block))} voxels (z, y, x) needs {format_size(needed)}, but only "
+            f"{format_size(max(0, given))} may be used; give at least {option} {math.ceil(needed / 2**20)}MiB"
+            + ("" if budget.stated else ", or close other programs")
+        )
+
+    def _seen(self, block: Triple) -> Triple:
+        sides = []
+        for axis in range(3):
+            size = self.task.image_shape[axis]
+            need = 0
+            for member in self.task.members:
+                where, step = member.locality, member.locality.stride[axis]
+                whole = not where.local and axis >= 3 - where.ndim
+                halo = size if whole else 2 * (where.reach[axis] + step - 1)
+                core = math.ceil(block[axis] * self.task.scale[axis]) + (0 if self.task.scale[axis] == 1 else 2)
+                need = max(need, min(-(-(core + halo) // step) * step, -(-size // step) * step))
+            sides.append(need)
+        return _triple(sides)
+
+
+def _bytes_per_vox(member: Member, *, halves: bool) -> float:
+    """Peak bytes of a forward pass for each input voxel, from a pass on shapes alone."""
+    ndim = member.locality.ndim
+    sides = [step * max(1, (256 if ndim == 2 else 64) // step) for step in member.locality.stride[3 - ndim :]]
+    return forward_bytes(member.network, (1, 1, *sides), halves=halves) / math.prod(sides)
+
+
+def _split(region: Triple, parts: Sequence[int]) -> Triple:
+    """The block that cuts each axis into about that many equal parts, on sides that chunks divide."""
+    sides = []
+    for axis, (size, count) in enumerate(zip(region, parts, strict=True)):
+        side = -(-size // count)
+        step = 1 if axis == 0 else 256 if side > 512 else _SMALLEST_SIDE if count > 1 else 1
+        sides.append(-(-side // step) * step)
+    return _triple(sides)
+
+
+def _chunk_side(side: int) -> int:
+    return next((chunk for chunk in (256, 128) if side > 512 and side % chunk == 0), side)
+
+
+def _triple(values: Sequence[int]) -> Triple:
+    z, y, x = (int(value) for value in values)
+    return z, y, x
