@@ -1,0 +1,97 @@
+"""Laws that every augmentation keeps."""
+
+from collections.abc import Sequence
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+from pydantic import TypeAdapter
+
+from cristae.augment import Augmentation, AugmentationConfig, Batch, Flip, Rotate90, apply
+
+KINDS: tuple[type[AugmentationConfig], ...] = get_args(get_args(Augmentation)[0])
+kinds = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.model_fields["name"].default)
+
+
+def batch_of(count: int, *size: int) -> Batch:
+    image = torch.from_numpy(np.random.default_rng(0).random((count, 1, *size), np.float32))
+    return Batch(image, (image[:, 0] * 3).byte(), image[:, 0] > 0.2, 1 + image[:, 0], (), ("v",) * count)
+
+
+def seeded(samples: Sequence[int]) -> list[np.random.Generator]:
+    return [np.random.default_rng([3, sample]) for sample in samples]
+
+
+def tensors(batch: Batch) -> list[torch.Tensor]:
+    return [batch.image, batch.target, batch.valid, batch.weight]
+
+
+def same(one: Batch, other: Batch) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(tensors(one), tensors(other), strict=True))
+
+
+@kinds
+def test_probability_zero_is_the_identity(kind):
+    batch = batch_of(4, 8, 8)
+    assert same(kind(probability=0)(batch, seeded(range(4))), batch)
+
+
+@kinds
+def test_probability_one_changes_and_leaves_the_given_batch_alone(kind):
+    batch, kept = batch_of(4, 8, 8), batch_of(4, 8, 8)
+    changed = kind(probability=1)(batch, seeded(range(4)))
+    assert all(not torch.equal(a, b) for a, b in zip(changed.image, batch.image, strict=True))
+    assert same(batch, kept)
+    assert [t.dtype for t in tensors(changed)] == [t.dtype for t in tensors(batch)]
+
+
+@kinds
+def test_same_generators_same_result_whatever_the_other_samples(kind):
+    batch = batch_of(6, 8, 8)
+    whole = kind()(batch, seeded(range(6)))
+    assert same(kind()(batch, seeded(range(6))), whole)
+    index = [4, 1]
+    part = kind()(batch.map(lambda tensor: tensor[index]), seeded(index))
+    assert same(part, whole.map(lambda tensor: tensor[index]))
+
+
+@kinds
+def test_as_many_numbers_are_drawn_whether_or_not_it_applies(kind):
+    ends = []
+    for probability in (0, 0.5, 1):
+        generators = seeded(range(4))
+        kind(probability=probability)(batch_of(4, 8, 8), generators)
+        ends.append([generator.random() for generator in generators])
+    assert ends[0] == ends[1] == ends[2]
+
+
+@kinds
+def test_written_by_name_in_a_recipe(kind):
+    name = kind.model_fields["name"].default
+    assert TypeAdapter(Augmentation).validate_python({"name": name}) == kind()
+    assert all(field.description for key, field in kind.model_fields.items() if key != "name")
+
+
+def test_augmentations_are_applied_in_order():
+    batch = batch_of(8, 8, 8)
+    generators = seeded(range(8))
+    expected = Rotate90()(Flip()(batch, generators), generators)
+    assert same(apply([Flip(), Rotate90()], batch, seeded(range(8))), expected)
+    assert apply([], batch, seeded(range(8))) is batch
+
+
+def test_each_sample_needs_a_generator():
+    with pytest.raises(ValueError, match="3 samples need as many generators, got 2"):
+        apply([], batch_of(3, 4, 4), seeded(range(2)))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_gpu_as_on_the_cpu():
+    batch, steps = batch_of(8, 32, 32), [kind() for kind in KINDS if kind.model_fields["name"].default != "noise"]
+    expected = apply(steps, batch, seeded(range(8)))
+    found = apply(steps, batch.pin_memory().to("cuda", non_blocking=True), seeded(range(8)))
+    assert found.image.device.type == "cuda"
+    for one, other in zip(tensors(found), tensors(expected), strict=True):
+        torch.testing.assert_close(one.cpu(), other)

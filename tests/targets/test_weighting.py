@@ -1,0 +1,93 @@
+"""Sample-wise weights against the numbers of the SegET specification."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from cristae.targets import NoWeighting, SampleForegroundWeighting, Weighting
+
+
+def patch(n_foreground: int, *size: int) -> tuple[np.ndarray, np.ndarray]:
+    target = np.zeros(size, np.uint8)
+    target.flat[:n_foreground] = 1
+    return target, np.ones(size, bool)
+
+
+def test_two_of_sixteen_voxels_weigh_seven():
+    weights = SampleForegroundWeighting().weights(*patch(2, 4, 4))
+    expected = np.ones((4, 4))
+    expected[0, :2] = 7
+    np.testing.assert_array_equal(weights, expected)
+    assert weights.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("n_foreground", "cap", "value"),
+    [
+        (100, None, 2620.44),
+        (100, 2000, 2000),
+        (100, 1000, 1000),
+        (131, None, 2000.099),
+        (131, 2000, 2000),
+        (261, 1000, 1000),
+        (262, 1000, 999.5496),
+    ],
+)
+def test_cap_on_patches_of_512_pixels(n_foreground, cap, value):
+    weights = SampleForegroundWeighting(cap=cap).weights(*patch(n_foreground, 512, 512))
+    assert weights[0, 0] == pytest.approx(value, rel=1e-6)
+    assert weights[-1, -1] == 1
+
+
+def test_patch_without_foreground_weighs_one_everywhere():
+    np.testing.assert_array_equal(SampleForegroundWeighting().weights(*patch(0, 4, 4)), np.ones((4, 4)))
+
+
+def test_there_is_no_lower_bound():
+    assert SampleForegroundWeighting().weights(*patch(12, 4, 4))[0, 0] == pytest.approx(4 / 12)
+    assert SampleForegroundWeighting().weights(*patch(16, 4, 4))[0, 0] == 0
+
+
+def test_voxels_that_are_not_valid_are_not_counted():
+    target, valid = patch(2, 4, 4)
+    target[3] = 255
+    valid[3] = False
+    weights = SampleForegroundWeighting().weights(target, valid)
+    np.testing.assert_array_equal(weights[0], [5, 5, 1, 1])
+    np.testing.assert_array_equal(weights[3], [1, 1, 1, 1])
+
+
+def test_every_exclusive_class_but_the_background_is_foreground():
+    target = np.array([[0, 1, 2, 0, 0, 0]], np.uint8)
+    weights = SampleForegroundWeighting().weights(target, np.ones_like(target, bool))
+    np.testing.assert_array_equal(weights, [[1, 2, 2, 1, 1, 1]])
+
+
+def test_overlapping_classes_are_weighed_one_by_one():
+    target = np.array([[[1, 0, 0, 0]], [[1, 1, 0, 0]], [[0, 0, 0, 0]]], np.uint8)
+    weights = SampleForegroundWeighting().weights(target, np.ones((1, 4), bool))
+    np.testing.assert_array_equal(weights, [[[3, 1, 1, 1]], [[1, 1, 1, 1]], [[1, 1, 1, 1]]])
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.01, 0.99))
+def test_foreground_weighs_as_much_as_background(seed, share):
+    rng = np.random.default_rng(seed)
+    target = (rng.random((8, 9)) < share).astype(np.uint8)
+    valid = rng.random((8, 9)) < 0.8
+    weights = SampleForegroundWeighting().weights(target, valid)
+    foreground, background = weights[valid & (target > 0)], weights[valid & (target == 0)]
+    if foreground.size:
+        assert foreground.sum() == pytest.approx(background.sum(), rel=1e-5)
+
+
+def test_no_weighting_gives_none():
+    assert NoWeighting().weights(*patch(2, 4, 4)) is None
+
+
+def test_union_and_bad_caps():
+    assert TypeAdapter(Weighting).validate_python({"name": "sample_bf", "cap": 2000}).cap == 2000
+    for cap in (0, -1, float("inf")):
+        with pytest.raises(ValidationError, match="cap"):
+            SampleForegroundWeighting(cap=cap)
