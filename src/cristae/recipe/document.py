@@ -143,6 +143,7 @@ def _plain_mapping(node: yaml.MappingNode, path: Path, places: dict[Path, str], 
         if not isinstance(key_node, yaml.ScalarNode):
             raise yaml.MarkedYAMLError(problem="a field name must be plain text", problem_mark=key_node.start_mark)
         key = key_node.value
+        _refuse_half_characters(key, key_node)
         if key in mapping:
             raise yaml.MarkedYAMLError(
                 problem=f"'{key}' is given twice (first at {places[(*path, key)]})", problem_mark=key_node.start_mark
@@ -163,7 +164,16 @@ def _scalar(node: yaml.Node) -> str | int | float | bool | None:
             return _integer(text, node)
         case "float":
             return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
+    _refuse_half_characters(text, node)
     return text
+
+
+def _refuse_half_characters(text: str, node: yaml.Node) -> None:
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise yaml.MarkedYAMLError(
+            problem=r"'\ud800' to '\udfff' are halves of characters; write the character itself",
+            problem_mark=node.start_mark,
+        )
 
 
 def _integer(text: str, node: yaml.Node) -> int:

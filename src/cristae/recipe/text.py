@@ -154,12 +154,18 @@ def _scalar(value: Any, *, flow: bool = False, key: bool = False) -> str:
     if not isinstance(value, str):
         return "[]" if value == () else json.dumps(value)
     if not value.isprintable():
-        return json.dumps(value)
+        return _escaped(value)
     dumped = yaml.dump([value], Dumper=_Dumper, default_flow_style=True, allow_unicode=True, width=10**9)
     text = dumped.strip()[1:-1]
     if (key or not flow) and text.startswith(("'", '"')) and yaml_plain(value, key=key):
         return value
     return text
+
+
+def _escaped(text: str) -> str:
+    """Double-quoted, with everything that is not plain ASCII written as a number."""
+    letters = (json.dumps(letter)[1:-1] if letter <= "\uffff" else f"\\U{ord(letter):08X}" for letter in text)
+    return f'"{"".join(letters)}"'
 
 
 def yaml_plain(text: str, *, key: bool = False) -> bool:

@@ -98,7 +98,7 @@ class TrainingModule(LightningModule):
         places = "; ".join(f"{name} {box}" for name, box in zip(batch.volumes, batch.boxes, strict=True))
         raise TrainingError(
             f"the loss became {loss.item()} in epoch {self.current_epoch + 1} (patches {places}); lower "
-            "training.learning_rate, set training.gradient_clip: 1.0, or train in fp32. The last finished epoch is kept."
+            "training.learning_rate, set training.gradient_clip: 1.0, or train in fp32. The last whole epoch is kept."
         )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -191,7 +191,8 @@ def _stage_one(volume: Volume, box: Box, classes: Classes, folder: Path) -> None
             if weights is not None and volume.weight is not None:
                 weights[block.slices].write(volume.weight.read(source).astype(np.float32)).result()
     with storage_errors(folder):
-        np.savez(folder / "places.npz", **{f"class_{k}": v for k, v in enumerate(index.places())})
+        places = {f"class_{k}": where for k, where in enumerate(index.places())}
+        np.savez(folder / "places.npz", allow_pickle=False, **places)
     write_json(
         folder / "part.json",
         {

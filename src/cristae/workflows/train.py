@@ -249,7 +249,7 @@ def _voxel_size(recipe: Recipe, dataset: Dataset, *, flat: bool) -> VoxelSize | 
         return None
     if unknown:
         raise VoxelSizeError(
-            f"the voxel size of {', '.join(unknown[:5])} is not known while that of others is, or a working one is set; "
+            f"the voxel size of {', '.join(unknown[:5])} is not known while others are, or a working one is set; "
             "give voxel_size_nm (z, y, x) under data.volumes"
         )
     if recipe.data.voxel_size_nm is not None:
