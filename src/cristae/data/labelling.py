@@ -1,0 +1,332 @@
+"""Label sources as a recipe describes them, turned into lazily read class ids and validity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from cristae.data.box import Box
+from cristae.data.classes import Classes
+from cristae.data.description import IdLabels, InstanceLabels, Labels, MappedLabels, Mask, MaskLabels
+from cristae.data.image import Image, Reader, VoxelSize
+from cristae.data.instances import boundary, boundary_reach, boundary_within, unknown_ids
+from cristae.data.sources import Source, open_flat_sources, open_source
+from cristae.data.values import (
+    UNLABELLED_CODE,
+    Context,
+    ValueTable,
+    encode,
+    packed_colors,
+    table_of_ids,
+    table_of_inside,
+    table_of_values,
+    whole_numbers,
+)
+from cristae.errors import LabelError, VoxelSizeError
+
+Sources = Mapping[str, Source]
+"""The annotation of one image: by class name for masks, otherwise one under ''."""
+
+
+@dataclass(frozen=True, eq=False)
+class Labelling:
+    """The annotation of one image, read lazily."""
+
+    labels: tuple[Image, ...]
+    """As in `Volume.labels`."""
+    valid: Image | None
+    """As in `Volume.valid`."""
+    labelled_slices: tuple[int, ...] | None
+    """As in `Volume.labelled_slices`."""
+
+
+def open_sources(config: Labels, image: Image, folder: Path, *, name: str) -> Sources:
+    """Open the label files of a stack; `name` is the volume's, for messages."""
+    if isinstance(config, MaskLabels):
+        return {
+            key: open_source(
+                folder / mask.path, image, match=mask.match, slices=config.slices, where=_mask_where(key, name)
+            )
+            for key, mask in config.masks.items()
+        }
+    path = folder / config.path
+    return {"": open_source(path, image, match=config.match, slices=config.slices, where=f"labels of '{name}'")}
+
+
+def open_sources_of_images(config: Labels, images: Sequence[Image], folder: Path, *, name: str) -> tuple[Sources, ...]:
+    """Open the label files of unrelated 2D images, one result for each image."""
+    if config.slices is not None:
+        raise LabelError(f"labels of '{name}': `slices` is for stacks; `kind: images` pairs files by `match`.")
+    if isinstance(config, MaskLabels):
+        by_class = {
+            key: open_flat_sources(folder / mask.path, images, match=mask.match, where=_mask_where(key, name))
+            for key, mask in config.masks.items()
+        }
+        return tuple({key: found[place] for key, found in by_class.items()} for place in range(len(images)))
+    found = open_flat_sources(folder / config.path, images, match=config.match, where=f"labels of '{name}'")
+    return tuple({"": source} for source in found)
+
+
+def open_labelling(
+    config: Labels,
+    classes: Classes,
+    image: Image,
+    sources: Sources,
+    *,
+    name: str,
+    voxel_size_nm: VoxelSize | None = None,
+) -> Labelling:
+    """Turn label files into class ids, or one mask for each overlapping class, with their validity.
+
+    Args:
+        config: What the label values mean.
+        classes: What a voxel can be.
+        image: The annotated image.
+        sources: Its label files, from `open_sources`.
+        name: The volume's name in the recipe, for messages.
+        voxel_size_nm: (z, y, x), for boundaries of a stated width.
+
+    Returns:
+        Images that map block by block when they are read. Voxels that were not annotated read as 0 and not valid.
+
+    Raises:
+        LabelError: The description does not fit the classes; later, on reading, a value is not mapped.
+        VoxelSizeError: A boundary width is given in nm but the voxel size is unknown.
+    """
+    slices = _common_slices(sources, name)
+    if isinstance(config, MaskLabels):
+        readers, voxels = _read_masks(config, classes, sources, name)
+    elif isinstance(config, InstanceLabels):
+        readers, voxels = _read_instances(config, classes, image, sources[""], name, voxel_size_nm)
+    else:
+        readers, voxels = _read_values(config, classes, sources[""], name)
+    chunks = next(iter(sources.values())).chunks
+    labels = tuple(_lazy(image, reader, np.dtype(np.uint8), chunks) for reader in readers)
+    valid = None
+    if slices is not None or voxels is not None:
+        valid = _lazy(image, _validity(slices, voxels), np.dtype(np.uint8), chunks)
+    return Labelling(labels=labels, valid=valid, labelled_slices=slices)
+
+
+def mask_image(mask: Mask, image: Image, source: Source, *, name: str, what: str) -> Image:
+    """A mask as a lazily read uint8 image, 1 inside; slices without a file are outside."""
+    where = f"{what} of '{name}'"
+    read = _code_reader(source, table_of_inside(mask.inside, where=where), Context(where, "Name them in `inside`."))
+    return _lazy(image, lambda box: _as_bytes(read(box) == 1), np.dtype(np.uint8), source.chunks)
+
+
+def _read_values(
+    config: IdLabels | MappedLabels, classes: Classes, source: Source, name: str
+) -> tuple[tuple[Reader, ...], Reader | None]:
+    where = f"labels of '{name}'"
+    field = f"data.volumes.{name}.labels.values"
+    if isinstance(config, MappedLabels):
+        table = table_of_values(config.values, classes, where=where)
+        cure = f"Map them under {field}: to a class, or to `unlabelled` where voxels do not count."
+        context = Context(where, cure)
+    else:
+        table = table_of_ids(classes)
+        cure = f"Add the classes under data.classes, or say what the values mean: `kind: values` with {field}."
+        context = Context(where, cure, _mask_block(config, classes))
+    read = _code_reader(source, table, context)
+    has_unlabelled = UNLABELLED_CODE in table.codes
+    valid: Reader | None = (lambda box: _as_bytes(read(box) != UNLABELLED_CODE)) if has_unlabelled else None
+    return _class_readers(read, classes), valid
+
+
+def _read_masks(
+    config: MaskLabels, classes: Classes, sources: Sources, name: str
+) -> tuple[tuple[Reader, ...], Reader | None]:
+    where = f"labels of '{name}'"
+    wanted, given = set(classes.foreground), set(config.masks)
+    if wanted - given or given - set(classes.names):
+        raise LabelError(
+            f"{where}: masks are given for {sorted(given)}, but the classes that need one are "
+            f"{list(classes.foreground)}.\n  Name one mask for each class under data.volumes.{name}.labels.masks."
+        )
+    readers = {}
+    for key, mask in config.masks.items():
+        mask_where = _mask_where(key, name)
+        cure = f"Say which values mean inside: data.volumes.{name}.labels.masks.{key}.inside."
+        table = table_of_inside(mask.inside, where=mask_where)
+        readers[key] = _code_reader(sources[key], table, Context(mask_where, cure))
+    if not classes.exclusive:
+        return tuple(_inside(readers[key]) for key in classes.names), None
+
+    def draw(box: Box) -> np.ndarray:
+        drawn = np.zeros(box.shape, np.uint8)
+        for key, read in readers.items():
+            drawn[read(box) == 1] = classes.id_of(key)
+        return drawn
+
+    return (draw,), None
+
+
+def _read_instances(
+    config: InstanceLabels,
+    classes: Classes,
+    image: Image,
+    source: Source,
+    name: str,
+    voxel_size_nm: VoxelSize | None,
+) -> tuple[tuple[Reader, ...], Reader | None]:
+    where = f"labels of '{name}'"
+    if classes.foreground != (config.class_name,):
+        raise LabelError(
+            f"{where}: object ids give the one class '{config.class_name}', but data.classes names "
+            f"{list(classes.foreground)}.\n  Name exactly that class, or describe the labels with `kind: values`."
+        )
+    context = Context(where, "Object ids are whole numbers from 0.")
+    zero_is_unlabelled = config.zero == "unlabelled"
+    if config.to == "foreground":
+
+        def read(box: Box) -> np.ndarray:
+            return _as_bytes(_read_ids(source, box, context)[0] != 0)
+
+    else:
+        grow = _boundary_reader(config, where, image, voxel_size_nm)
+        reach = grow.reach
+        whole = Box.of_shape(image.shape)
+
+        def read(box: Box) -> np.ndarray:
+            around = box.grow(reach).intersect(whole)
+            ids, labelled = _read_ids(source, around, context)
+            known = ~unknown_ids(ids, labelled, zero_is_unlabelled=zero_is_unlabelled)
+            inner = box.relative_to(around.start).slices
+            return _as_bytes((grow.mark(ids, known) & known)[inner])
+
+    def valid(box: Box) -> np.ndarray:
+        return _as_bytes(_read_ids(source, box, context)[0] != 0)
+
+    return (read,), valid if zero_is_unlabelled else None
+
+
+@dataclass(frozen=True)
+class _BoundaryReader:
+    reach: tuple[int, int, int]
+    mark: Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+def _boundary_reader(
+    config: InstanceLabels, where: str, image: Image, voxel_size_nm: VoxelSize | None
+) -> _BoundaryReader:
+    width = config.width_nm
+    if width is None:
+        return _BoundaryReader((1, 1, 1), boundary)
+    if voxel_size_nm is None:
+        raise VoxelSizeError(
+            f"{where}: a boundary of {width:g} nm needs the voxel size, which neither the recipe nor the file gives.\n"
+            "  Add `voxel_size_nm: [z, y, x]` to the volume, or leave `width_nm` out to mark touching voxels."
+        )
+    finest = min(voxel_size_nm if image.shape[0] > 1 else voxel_size_nm[1:])
+    if width < finest:
+        raise LabelError(
+            f"{where}: a boundary of {width:g} nm is thinner than a voxel ({finest:g} nm), so no voxel "
+            "would be marked.\n  Make `width_nm` larger, or leave it out to mark touching voxels."
+        )
+    size = voxel_size_nm
+    return _BoundaryReader(boundary_reach(size, width), lambda ids, known: boundary_within(ids, known, size, width))
+
+
+def _read_ids(source: Source, box: Box, context: Context) -> tuple[np.ndarray, np.ndarray]:
+    """Object ids (Z, Y, X) and which slices have any; colours count as ids, transparent or black ones as 0."""
+    pieces = []
+    for run in source.runs(box):
+        voxels = run.file.read(run.box)
+        if run.file.colors > 1:
+            colors = packed_colors(voxels, run.file, context)
+            ids = np.where(colors & 0xFF == 0, 0, colors >> 8).astype(np.uint32)
+        else:
+            ids = whole_numbers(voxels, run.file, context)
+        if ids.dtype.kind == "i":
+            if ids.size and ids.min() < 0:
+                raise LabelError(f"{context.where}: {run.file.path} holds the id {ids.min()}. {context.cure}")
+            ids = ids.view(f"u{ids.dtype.itemsize}")
+        pieces.append((run.z - box.start[0], ids))
+    whole = np.zeros(box.shape, np.result_type(np.uint8, *(ids.dtype for _, ids in pieces)))
+    labelled = np.zeros(box.shape[0], bool)
+    for z, ids in pieces:
+        whole[z : z + len(ids)] = ids
+        labelled[z : z + len(ids)] = True
+    return whole, labelled
+
+
+def _code_reader(source: Source, table: ValueTable, context: Context) -> Reader:
+    def read(box: Box) -> np.ndarray:
+        codes = np.full(box.shape, UNLABELLED_CODE, np.uint8)
+        for run in source.runs(box):
+            z = run.z - box.start[0]
+            codes[z : z + run.box.shape[0]] = encode(run.file.read(run.box), run.file, run.z, table, context)
+        return codes
+
+    return read
+
+
+def _class_readers(read: Reader, classes: Classes) -> tuple[Reader, ...]:
+    if classes.exclusive:
+
+        def ids(box: Box) -> np.ndarray:
+            codes = read(box)
+            codes[codes == UNLABELLED_CODE] = 0
+            return codes
+
+        return (ids,)
+    return tuple(_equals(read, code) for code in classes.ids)
+
+
+def _equals(read: Reader, code: int) -> Reader:
+    return lambda box: _as_bytes(read(box) == code)
+
+
+def _inside(read: Reader) -> Reader:
+    return _equals(read, 1)
+
+
+def _as_bytes(mask: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(mask).view(np.uint8)
+
+
+def _validity(slices: tuple[int, ...] | None, voxels: Reader | None) -> Reader:
+    labelled = None if slices is None else frozenset(slices)
+
+    def read(box: Box) -> np.ndarray:
+        valid = np.ones(box.shape, np.uint8) if voxels is None else voxels(box)
+        if labelled is not None:
+            without = [z not in labelled for z in range(box.start[0], box.stop[0])]
+            valid[without] = 0
+        return valid
+
+    return read
+
+
+def _lazy(image: Image, reader: Reader, dtype: np.dtype, chunks: tuple[int, int, int]) -> Image:
+    return replace(
+        image, format="labels", dtype=dtype, reader=reader, colors=1, palette=None, chunks=chunks, details={}
+    )
+
+
+def _common_slices(sources: Sources, name: str) -> tuple[int, ...] | None:
+    """The labelled slices, which must be the same for all masks: a missing mask file could mean 'none there'."""
+    covered = {key: set(source.places) for key, source in sources.items()}
+    every = set.union(*covered.values())
+    for key, slices in covered.items():
+        if missing := sorted(every - slices):
+            raise LabelError(
+                f"{_mask_where(key, name)}: no file for {'slice' if len(missing) == 1 else 'slices'} "
+                f"{', '.join(map(str, missing[:10]))}, which other masks have.\n"
+                "  Add an empty mask where the class does not occur, or remove the other masks of these slices."
+            )
+    return next(iter(sources.values())).labelled_slices
+
+
+def _mask_where(key: str, name: str) -> str:
+    return f"mask '{key}' of '{name}'" if key else f"labels of '{name}'"
+
+
+def _mask_block(config: IdLabels, classes: Classes) -> str:
+    empty = classes.names[0] if classes.exclusive else "background"
+    inside = classes.foreground[0] if len(classes.foreground) == 1 else "<class>"
+    return f"    labels:\n      kind: values\n      path: {config.path}\n      values: {{0: {empty}, 255: {inside}}}"

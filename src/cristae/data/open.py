@@ -1,0 +1,304 @@
+"""Opening what a recipe's data section describes."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from cristae.data.box import Box
+from cristae.data.classes import Classes
+from cristae.data.description import DataConfig, IdLabels, Labels, Mask, Region, VolumeConfig
+from cristae.data.formats import open_image, open_images
+from cristae.data.image import Image, VoxelSize
+from cristae.data.labelling import (
+    Labelling,
+    Sources,
+    mask_image,
+    open_labelling,
+    open_sources,
+    open_sources_of_images,
+)
+from cristae.data.pairing import stem_of
+from cristae.data.public import find_set, find_set_folder
+from cristae.data.sources import Source, open_flat_sources, open_source
+from cristae.data.splits import Part, check_apart, labelled_boxes, parts_of, touching_parts
+from cristae.data.volume import Volume
+from cristae.errors import LabelError, VolumeError, VoxelSizeError
+
+__all__ = ["Dataset", "Part", "labelled_boxes", "open_data", "open_volume", "resolve_data"]
+
+_TOLERANCE = 1e-3
+"""Voxel sizes that differ by less than this fraction are the same; MRC files store single precision."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """The opened data of a recipe."""
+
+    classes: Classes
+    volumes: tuple[Volume, ...]
+    train: tuple[Part, ...]
+    validate: tuple[Part, ...]
+    test: tuple[Part, ...]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is allowed but deserves a look, such as parts of different splits that touch."""
+        return touching_parts({"train": self.train, "validate": self.validate, "test": self.test})
+
+
+def open_volume(
+    path: str | Path,
+    *,
+    labels: str | Path | Labels | None = None,
+    classes: Classes | None = None,
+    voxel_size_nm: VoxelSize | None = None,
+    name: str | None = None,
+) -> Volume:
+    """Open an image stack, with its annotation if there is one. Voxels are read only when they are used.
+
+    Args:
+        path: File, folder or glob of slices; an array inside HDF5 or Zarr is named after a colon.
+        labels: Where the annotation is: a path of class ids, or a description such as `MappedLabels`.
+        classes: What a voxel can be; needed with `labels`.
+        voxel_size_nm: (z, y, x), where the file does not say it.
+        name: Short name for scores and reports; None takes the file's.
+
+    Raises:
+        MissingFileError: The path does not exist.
+        VolumeError: The file, its labels or its voxel size are not usable.
+    """
+    config = VolumeConfig(
+        name=_safe_name(name or stem_of(re.sub(r"(?<=\w\w):/.*$", "", str(path)))),
+        image=str(path),
+        labels=IdLabels(path=str(labels)) if isinstance(labels, str | Path) else labels,
+        voxel_size_nm=voxel_size_nm,
+    )
+    if config.labels is not None and classes is None:
+        raise LabelError(f"labels of '{config.name}' need `classes`, which say what their values mean.")
+    return _open_stack(config, classes, Path())
+
+
+def resolve_data(data: DataConfig, folder: Path) -> tuple[DataConfig, Path]:
+    """Fill in what a named public data set knows, and find the folder that paths are relative to.
+
+    Args:
+        data: As the recipe gives it.
+        folder: The recipe's folder.
+
+    Returns:
+        The complete description, and the folder.
+
+    Raises:
+        VolumeError: The set or its task is unknown, or volumes or classes are missing.
+        MissingFileError: The set is not on this machine.
+    """
+    if data.set is None:
+        if data.task is not None:
+            raise VolumeError("data.task chooses a labelling of a public set; name the set with data.set.")
+        complete = data
+    else:
+        chosen = find_set(data.set)
+        task, known = chosen.find_task(data.task)
+        complete = data.model_copy(
+            update={
+                "task": task,
+                "classes": data.classes or known.classes,
+                "volumes": data.volumes or known.volumes,
+                "train": data.train or known.train,
+                "validate_": data.validate_ or known.validate_,
+                "test": data.test or known.test,
+            }
+        )
+        folder = find_set_folder(data.set)
+    if not complete.volumes:
+        raise VolumeError("data.volumes is empty; name at least one image, or a public set with data.set.")
+    if complete.classes is None:
+        raise VolumeError("data.classes is missing; name the classes, the background first.")
+    return complete, folder
+
+
+def open_data(data: DataConfig, folder: Path) -> Dataset:
+    """Open all volumes and parts of a data section.
+
+    Args:
+        data: As the recipe gives it.
+        folder: Where relative paths start: the recipe's folder.
+
+    Raises:
+        VolumeError: Volumes, labels or parts are not usable or do not fit together.
+        MissingFileError: A file does not exist.
+    """
+    data, folder = resolve_data(data, folder)
+    if data.classes is None:
+        raise AssertionError("resolve_data gives classes")
+    if twice := [name for name, count in Counter(config.name for config in data.volumes).items() if count > 1]:
+        raise VolumeError(f"data.volumes: two volumes are called '{twice[0]}'; give each its own name.")
+    opened = {config.name: (config, _open_entry(config, data.classes, folder)) for config in data.volumes}
+    volumes = tuple(volume for _, found in opened.values() for volume in found)
+    regions: dict[str, Sequence[Region]] = {"train": data.train, "validate": data.validate_, "test": data.test}
+    splits = {split: parts_of(chosen, opened, split=split) for split, chosen in regions.items()}
+    check_apart(splits)
+    return Dataset(classes=data.classes, volumes=volumes, **splits)
+
+
+def _open_entry(config: VolumeConfig, classes: Classes, folder: Path) -> tuple[Volume, ...]:
+    if config.kind == "images":
+        return _open_flat(config, classes, folder)
+    return (_open_stack(config, classes, folder),)
+
+
+def _open_stack(config: VolumeConfig, classes: Classes | None, folder: Path) -> Volume:
+    name = config.name
+    image = open_image(folder / config.image)
+    sources = None if config.labels is None else open_sources(config.labels, image, folder, name=name)
+    valid = weight = None
+    if config.valid is not None:
+        valid = _stack_source(config.valid.path, config.valid, image, folder, f"valid mask of '{name}'")
+    if config.weight is not None:
+        weight = _stack_source(config.weight, None, image, folder, f"weight of '{name}'")
+    return _assemble(config, classes, image, name=name, sources=sources, valid=valid, weight=weight)
+
+
+def _stack_source(path: str, mask: Mask | None, image: Image, folder: Path, where: str) -> Source:
+    match = "name" if mask is None else mask.match
+    return open_source(folder / path, image, match=match, slices=None, where=where)
+
+
+def _open_flat(config: VolumeConfig, classes: Classes, folder: Path) -> tuple[Volume, ...]:
+    images = open_images(folder / config.image)
+    names = [f"{config.name}/{stem_of(image.path.name)}" for image in images]
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise VolumeError(
+            f"data.volumes.{config.name}: two images are called '{twice[0].split('/', 1)[1]}'; rename one, or list their "
+            "folders as two volumes."
+        )
+    sources: Sequence[Sources | None] = [None] * len(images)
+    if config.labels is not None:
+        sources = open_sources_of_images(config.labels, images, folder, name=config.name)
+    valid: Sequence[Source | None] = [None] * len(images)
+    if config.valid is not None:
+        where = f"valid mask of '{config.name}'"
+        valid = open_flat_sources(folder / config.valid.path, images, match=config.valid.match, where=where)
+    weight: Sequence[Source | None] = [None] * len(images)
+    if config.weight is not None:
+        weight = open_flat_sources(folder / config.weight, images, match="name", where=f"weight of '{config.name}'")
+    return tuple(
+        _assemble(config, classes, image, name=name, sources=found, valid=mask, weight=scale)
+        for image, name, found, mask, scale in zip(images, names, sources, valid, weight, strict=True)
+    )
+
+
+def _assemble(
+    config: VolumeConfig,
+    classes: Classes | None,
+    image: Image,
+    *,
+    name: str,
+    sources: Sources | None,
+    valid: Source | None,
+    weight: Source | None,
+) -> Volume:
+    size = _agreed_voxel_size(config, image, name)
+    labelling = Labelling(labels=(), valid=None, labelled_slices=None)
+    if config.labels is not None and classes is not None and sources is not None:
+        labelling = open_labelling(config.labels, classes, image, sources, name=config.name, voxel_size_nm=size)
+    validity = labelling.valid
+    if config.valid is not None and valid is not None:
+        _check_covered(valid, labelling.labelled_slices, f"valid mask of '{name}'")
+        validity = _both(validity, mask_image(config.valid, image, valid, name=name, what="valid mask"))
+    if weight is not None:
+        _check_covered(weight, labelling.labelled_slices, f"weight of '{name}'")
+    return Volume(
+        name=name,
+        image=_finite(image, name),
+        labels=labelling.labels,
+        valid=validity,
+        weight=None if weight is None else _weight_image(weight, image, name),
+        voxel_size_nm=size,
+        labelled_slices=labelling.labelled_slices,
+    )
+
+
+def _agreed_voxel_size(config: VolumeConfig, image: Image, name: str) -> VoxelSize | None:
+    stated, found = config.voxel_size_nm, image.voxel_size_nm
+    if stated is None or found is None or config.trust_voxel_size:
+        return found if stated is None else stated
+    if any(abs(a - b) > _TOLERANCE * max(a, b) for a, b in zip(stated, found, strict=True)):
+        raise VoxelSizeError(
+            f"data.volumes.{config.name}: the recipe says {_nm(stated)} nm (z, y, x) for '{name}', but {image.path} says "
+            f"{_nm(found)} nm.\n  Correct `voxel_size_nm`, or set `trust_voxel_size: true` if the file is wrong."
+        )
+    return stated
+
+
+def _check_covered(source: Source, labelled: tuple[int, ...] | None, where: str) -> None:
+    needed = range(source.shape[0]) if labelled is None else labelled
+    if missing := [z for z in needed if z not in source.places]:
+        raise LabelError(
+            f"{where}: no file for slice{'' if len(missing) == 1 else 's'} {', '.join(map(str, missing[:10]))} (from 0), "
+            "which have labels; add the missing files."
+        )
+
+
+def _finite(image: Image, name: str) -> Image:
+    """The image as grey values; reading a voxel that is not a finite number is an error."""
+    if image.dtype.kind not in "biuf":
+        raise VolumeError(f"'{name}': {image.path} holds {image.dtype} values; save the image as integers or floats.")
+    if image.colors == 1 and image.dtype.kind != "f":
+        return image
+
+    def read(box: Box) -> np.ndarray:
+        voxels = image.reader(box)
+        grey = voxels if image.colors == 1 else _grey(voxels, image, name)
+        if grey.dtype.kind == "f" and not np.isfinite(grey).all():
+            bad = ~np.isfinite(grey)
+            z = box.start[0] + int(np.argmax(bad.any(axis=(1, 2))))
+            raise VolumeError(
+                f"'{name}': {image.path} holds {int(bad.sum())} voxels that are NaN or infinite, first in slice {z}.\n"
+                "  Replace them by grey values in the program that wrote the file."
+            )
+        return grey
+
+    return replace(image, reader=read, colors=1, palette=None)
+
+
+def _grey(voxels: np.ndarray, image: Image, name: str) -> np.ndarray:
+    """Grey saved as RGB, or with an alpha channel, which an electron microscope's image does not use."""
+    grey = voxels[..., 0]
+    if image.colors > 2 and not ((voxels[..., 1] == grey) & (voxels[..., 2] == grey)).all():
+        raise VolumeError(f"'{name}': {image.path} is a colour image; save it as grey values.")
+    return grey
+
+
+def _weight_image(source: Source, image: Image, name: str) -> Image:
+    def read(box: Box) -> np.ndarray:
+        weights = np.zeros(box.shape, np.float32)
+        for run in source.runs(box):
+            voxels = run.file.read(run.box)
+            if run.file.colors > 1 or not np.isfinite(voxels).all() or (voxels < 0).any():
+                raise VolumeError(f"weight of '{name}': {run.file.path} must hold finite numbers of 0 or more.")
+            z = run.z - box.start[0]
+            weights[z : z + run.box.shape[0]] = voxels
+        return weights
+
+    return replace(image, format="weight", dtype=np.dtype(np.float32), reader=read, colors=1, palette=None)
+
+
+def _both(first: Image | None, second: Image) -> Image:
+    if first is None:
+        return second
+    return replace(first, reader=lambda box: first.reader(box) & second.reader(box))
+
+
+def _nm(size: VoxelSize) -> str:
+    return " x ".join(f"{edge:g}" for edge in size)
+
+
+def _safe_name(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text)[:80].strip("-") or "volume"

@@ -1,0 +1,262 @@
+"""Label values to class ids: integers, ranges and colours, with errors that say which value and where."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+
+from cristae.data.classes import UNLABELLED, Classes
+from cristae.data.image import Image
+from cristae.errors import LabelError
+
+UNLABELLED_CODE = 255
+"""Code of a voxel that was not annotated; class ids end at 250."""
+_UNMAPPED = 254
+_LARGEST = 2**62
+_END = 2**63 - 1
+NONE_CLASS = "background"
+"""With overlapping classes, what a value may be mapped to when it stands for no class."""
+
+
+@dataclass(frozen=True)
+class Context:
+    """Who reads, for messages."""
+
+    where: str
+    """Such as "labels of 'cell'"."""
+    cure: str
+    """What to do about a value that is not mapped."""
+    mask_block: str = ""
+    """Lines to paste into the recipe where a 0/255 mask stands in place of class ids."""
+
+
+@dataclass(frozen=True, eq=False)
+class ValueTable:
+    """Which values stand for which code."""
+
+    lows: np.ndarray
+    highs: np.ndarray
+    codes: np.ndarray
+    """uint8 codes of the inclusive ranges from `lows` to `highs`, sorted and disjoint."""
+    kind: str = "numbers"
+    """'numbers', or 'colors' packed as 0xrrggbbaa."""
+    _lookups: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def encode(self, values: np.ndarray) -> np.ndarray:
+        """Codes (uint8) of integer values; 254 where a value is in no range."""
+        if values.dtype in (np.uint8, np.int8, np.uint16, np.int16):
+            lookup = self._lookups.get(values.dtype.str)
+            if lookup is None:
+                info = np.iinfo(values.dtype)
+                ordered = np.concatenate([np.arange(0, info.max + 1), np.arange(info.min, 0)])
+                lookup = self._lookups[values.dtype.str] = self._search(ordered)
+            unsigned = values.view(f"u{values.dtype.itemsize}")
+            codes: np.ndarray = lookup[unsigned]
+            return codes
+        if values.dtype == np.uint64:
+            values = np.minimum(values, np.uint64(_LARGEST + 1))
+        return self._search(values.astype(np.int64, copy=False))
+
+    def _search(self, values: np.ndarray) -> np.ndarray:
+        place = np.searchsorted(self.lows, values, side="right") - 1
+        found = (place >= 0) & (values <= self.highs[place])
+        return np.where(found, self.codes[place], np.uint8(_UNMAPPED))
+
+
+def table_of_ids(classes: Classes) -> ValueTable:
+    """The table of labels that hold class ids already; with overlapping classes 0 means none of them."""
+    first = min(0, *classes.ids)
+    ids = np.arange(first, classes.ids[-1] + 1)
+    return ValueTable(lows=ids, highs=ids, codes=ids.astype(np.uint8))
+
+
+def table_of_values(values: Mapping[str, str], classes: Classes, *, where: str) -> ValueTable:
+    """Read the `values:` block of mapped labels.
+
+    Raises:
+        LabelError: A class is unknown, ranges overlap, or numbers and colours are mixed.
+    """
+    if not values:
+        raise LabelError(f"{where}: `values` is empty; list every label value with its class.")
+    colors = [key for key in values if key.startswith("#")]
+    if colors and len(colors) < len(values):
+        raise LabelError(f"{where}: `values` mixes colours ({colors[0]}) and numbers; give all as one kind.")
+    rows = sorted((*parse_value(key, where), _code_of(name, classes, where)) for key, name in values.items())
+    for (_, high, _), (low, _, _) in pairwise(rows):
+        if low <= high:
+            shown = _show(low, bool(colors))
+            raise LabelError(f"{where}: `values` names {shown} twice; ranges are inclusive and must not overlap.")
+    lows, highs, codes = zip(*rows, strict=True)
+    return ValueTable(
+        lows=np.array(lows, np.int64),
+        highs=np.array(highs, np.int64),
+        codes=np.array(codes, np.uint8),
+        kind="colors" if colors else "numbers",
+    )
+
+
+def table_of_inside(inside: str, *, where: str) -> ValueTable:
+    """The table of a mask: code 1 inside, 0 elsewhere."""
+    if inside == "nonzero":
+        rows = [(-_END, -1, 1), (0, 0, 0), (1, _END, 1)]
+        kind = "numbers"
+    else:
+        low, high = parse_value(inside, where)
+        rows = [(-_END, low - 1, 0), (low, high, 1), (high + 1, _END, 0)]
+        kind = "colors" if inside.startswith("#") else "numbers"
+    lows, highs, codes = zip(*rows, strict=True)
+    return ValueTable(np.array(lows, np.int64), np.array(highs, np.int64), np.array(codes, np.uint8), kind)
+
+
+def parse_value(text: str, where: str) -> tuple[int, int]:
+    """Read `159`, `64-191`, `#rrggbb` or `#rrggbbaa` as the inclusive range of numbers it stands for."""
+    if text.startswith("#"):
+        digits = text[1:] if len(text) == 9 else text[1:] + "ff"
+        if len(digits) != 8:
+            raise LabelError(f"{where}: '{text}' is not a colour; expected #rrggbb or #rrggbbaa.")
+        return int(digits, 16), int(digits, 16)
+    numbers = re.fullmatch(r"(-?\d+)(?:-(-?\d+))?", text)
+    if numbers is None:
+        raise LabelError(f"{where}: '{text}' is not a value; expected a number, a range such as 64-191, or a colour.")
+    low = int(numbers[1])
+    high = low if numbers[2] is None else int(numbers[2])
+    if not -_LARGEST < low <= high < _LARGEST:
+        raise LabelError(f"{where}: the range '{text}' runs backwards or is out of reach; write the lower end first.")
+    return low, high
+
+
+def encode(voxels: np.ndarray, file: Image, z: int, table: ValueTable, context: Context) -> np.ndarray:
+    """Turn voxels as read into codes.
+
+    Args:
+        voxels: (Z, Y, X), or (Z, Y, X, colors), as read from `file`.
+        file: Where they come from.
+        z: Slice of the image that the first of them belongs to, for messages.
+        table: Which values stand for which code.
+        context: Who reads, for messages.
+
+    Returns:
+        uint8 codes (Z, Y, X).
+
+    Raises:
+        LabelError: A value is not mapped, or is no label at all (fractions, NaN, colours where numbers are expected).
+    """
+    if table.kind == "colors":
+        values = packed_colors(voxels, file, context)
+    else:
+        values = whole_numbers(voxels, file, context)
+        if is_one_bit(file) and _knows_only_full(table):
+            values = values * np.uint8(255)
+    codes = table.encode(values)
+    wrong = codes == _UNMAPPED
+    if wrong.any():
+        raise LabelError(_unmapped(values, wrong, file, z, table, context))
+    return codes
+
+
+def is_one_bit(file: Image) -> bool:
+    """Whether a file stores only off and on, which other files of the same folder may write as 0 and 255."""
+    return file.dtype == np.bool_ or file.details.get("bits") == "1"
+
+
+def whole_numbers(voxels: np.ndarray, file: Image, context: Context) -> np.ndarray:
+    """Label values as integers (Z, Y, X); grey saved as RGB or with an opaque alpha counts as grey."""
+    grey = grey_of_colors(voxels, file, context.where) if file.colors > 1 else voxels
+    if grey.dtype == np.bool_:
+        return grey.view(np.uint8)
+    if grey.dtype.kind in "iu":
+        return grey
+    if grey.dtype.kind != "f":
+        raise LabelError(f"{context.where}: {file.path} holds {grey.dtype} values, which are no labels.")
+    whole = np.isfinite(grey) & (grey == np.rint(grey)) & (np.abs(grey) < _LARGEST)
+    if not whole.all():
+        example = float(grey[~whole].flat[0])
+        raise LabelError(
+            f"{context.where}: {file.path} holds {example:g} and {int((~whole).sum()) - 1} more values that are no "
+            "whole numbers; labels must not be interpolated or probabilities. Save them as integers."
+        )
+    return grey.astype(np.int64)
+
+
+def grey_of_colors(voxels: np.ndarray, file: Image, where: str) -> np.ndarray:
+    """The grey channel of a colour image whose colours are all grey and whose alpha is opaque.
+
+    Raises:
+        LabelError: A voxel has a colour, or is partly transparent.
+    """
+    grey = voxels[..., 0]
+    if file.colors in (2, 4) and not (voxels[..., -1] == np.iinfo(voxels.dtype).max).all():
+        raise LabelError(
+            f"{where}: {file.path} is partly transparent, so its grey values are ambiguous.\n"
+            "  Map its colours instead, with keys '#rrggbbaa' under `values`, or save it without transparency."
+        )
+    if file.colors > 2 and not ((voxels[..., 1] == grey) & (voxels[..., 2] == grey)).all():
+        raise LabelError(
+            f"{where}: {file.path} is a colour image.\n"
+            "  Map its colours to classes: `kind: values` with keys such as '#ff0000' under `values`."
+        )
+    return grey
+
+
+def packed_colors(voxels: np.ndarray, file: Image, context: Context) -> np.ndarray:
+    """Colours as numbers 0xrrggbbaa (Z, Y, X), uint32; what has no alpha is opaque."""
+    if file.palette is not None and file.colors == 1:
+        ramp = np.array([parse_value(color, context.where)[0] for color in file.palette], np.uint32)
+        listed: np.ndarray = ramp[voxels]
+        return listed
+    if voxels.dtype not in (np.uint8, np.bool_):
+        raise LabelError(f"{context.where}: colours need 8 bits a channel, but {file.path} holds {voxels.dtype}.")
+    channels = voxels.astype(np.uint32) if file.colors > 1 else voxels.astype(np.uint32)[..., None]
+    red, green, blue = (channels[..., i] for i in ((0, 1, 2) if file.colors > 2 else (0, 0, 0)))
+    alpha = channels[..., -1] if file.colors in (2, 4) else np.uint32(255)
+    packed: np.ndarray = red << 24 | green << 16 | blue << 8 | alpha
+    return packed
+
+
+def _knows_only_full(table: ValueTable) -> bool:
+    off, on, full = table.encode(np.array([0, 1, 255]))
+    return bool(full not in (on, _UNMAPPED) and on in (off, _UNMAPPED))
+
+
+def _code_of(name: str, classes: Classes, where: str) -> int:
+    if name == UNLABELLED:
+        return UNLABELLED_CODE
+    if name in classes.names:
+        return classes.id_of(name)
+    if name == NONE_CLASS and not classes.exclusive:
+        return 0
+    extra = "" if classes.exclusive else f", '{NONE_CLASS}'"
+    raise LabelError(
+        f"{where}: `values` names the class '{name}'; known are {_quoted(classes.names)}{extra} and '{UNLABELLED}'."
+    )
+
+
+def _unmapped(values: np.ndarray, wrong: np.ndarray, file: Image, z: int, table: ValueTable, context: Context) -> str:
+    first = int(np.argmax(wrong.any(axis=(1, 2))))
+    found, counts = np.unique(values[wrong], return_counts=True)
+    colors = table.kind == "colors"
+    shown = [f"{_show(value, colors)} ({count} voxels)" for value, count in zip(found[:8], counts[:8], strict=True)]
+    more = f" and {len(found) - 8} more" if len(found) > 8 else ""
+    ranges = zip(table.lows[:12].tolist(), table.highs[:12].tolist(), strict=True)
+    known = ", ".join(_show(a, colors) if a == b else f"{a}-{b}" for a, b in ranges)
+    message = (
+        f"{context.where}: {file.path} holds {'value' if len(found) == 1 else 'values'} {', '.join(shown)}{more} in "
+        f"slice {z + first}, expected only {known}.\n"
+    )
+    if context.mask_block and 255 in found and set(np.unique(values).tolist()) <= {0, 255}:
+        cure = f"This looks like a mask of 0 and 255, not class ids. Describe it as one:\n{context.mask_block}"
+    else:
+        cure = context.cure
+    return f"{message}  {cure}"
+
+
+def _show(value: int, color: bool) -> str:
+    return f"'#{int(value):08x}'" if color else str(int(value))
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return ", ".join(f"'{name}'" for name in names)
