@@ -1,0 +1,112 @@
+"""Learning curves as SVG that stands inside the page."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, SOFT, LINE = "#1b1f24", "#57606a", "#d8dee4"
+_STYLE: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "cristae",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["system-ui", "Segoe UI", "Helvetica Neue", "Arial", "Liberation Sans", "sans-serif"],
+    "font.size": 11,
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": SOFT,
+    "axes.titlecolor": INK,
+    "axes.titlesize": 12,
+    "axes.titlelocation": "left",
+    "axes.titleweight": "bold",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#eaeef2",
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+    "xtick.labelcolor": SOFT,
+    "ytick.labelcolor": SOFT,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+}
+
+Curve = tuple[list[int], list[float]]
+"""Epochs, counted from 1, and values."""
+
+
+def learning_curves(rows: Sequence[Mapping[str, str]], colors: Mapping[str, str], best_epoch: int | None) -> Markup:
+    """Training loss, validation IoU and learning rate over the epochs.
+
+    Args:
+        rows: The rows of `metrics.csv`; empty cells are left out.
+        colors: '#rrggbb' by class name, for the classes drawn beside the mean.
+        best_epoch: The epoch whose weights were kept, as it stands in the file.
+    """
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    first = min((int(float(row["epoch"])) for row in rows), default=0)
+    shift = 1 - first
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(14.5, 3.5), layout="constrained")
+        loss, score, rate = figure.subplots(1, 3)
+        _draw(loss, {"training": (curve(rows, "train_loss", shift), INK)}, "Training loss")
+        classes = {name: (curve(rows, f"val_iou_{name}", shift), color) for name, color in colors.items()}
+        _draw(score, {"mean": (curve(rows, "val_miou", shift), INK)} | classes, "IoU on the validation slices")
+        _draw(rate, {"": (curve(rows, "learning_rate", shift), INK)}, "Learning rate")
+        if best_epoch is not None:
+            for axes in (loss, score):
+                axes.axvline(best_epoch + shift, color="#0a5a8a", linewidth=1, linestyle=(0, (4, 3)), label="kept")
+        if any(len(values[0][0]) for values in classes.values()) or best_epoch is not None:
+            score.legend(loc="lower right", fontsize=9.5, ncols=1 if len(classes) < 5 else 2)
+        rates = curve(rows, "learning_rate", shift)[1]
+        if rates and min(rates) > 0 and max(rates) / min(rates) > 20:
+            rate.set_yscale("log")
+        return _svg(figure)
+
+
+def curve(rows: Sequence[Mapping[str, str]], column: str, shift: int = 0) -> Curve:
+    """The finite values of one column of `metrics.csv` by epoch."""
+    epochs, values = [], []
+    for row in rows:
+        value = _number(row.get(column))
+        if math.isfinite(value):
+            epochs.append(int(float(row["epoch"])) + shift)
+            values.append(value)
+    return epochs, values
+
+
+def _number(text: str | None) -> float:
+    return float(text) if text else math.nan
+
+
+def _draw(axes: Axes, curves: Mapping[str, tuple[Curve, str]], title: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    for place, (name, ((epochs, values), color)) in enumerate(curves.items()):
+        marker = "o" if len(epochs) < 15 else ""
+        width = 1.8 if place == 0 else 1.2
+        axes.plot(epochs, values, color=color, linewidth=width, marker=marker, markersize=3, label=name)
+    axes.set_title(title)
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _svg(figure: Figure) -> Markup:
+    """The drawing without date, program or document header, coordinates rounded to a hundredth of a point."""
+    buffer = io.StringIO()
+    metadata: dict[str, Any] = {"Date": None, "Creator": None, "Format": None, "Type": None}
+    figure.savefig(buffer, format="svg", metadata=metadata)
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", text)
+    return Markup('<div class="curves">{}</div>').format(Markup(text))

@@ -1,0 +1,210 @@
+"""The page of a run, made from the files of its folder alone."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from cristae.data.classes import Classes
+from cristae.errors import RunError
+from cristae.metrics.score import Score, read_scores
+from cristae.recipe.document import read_document
+from cristae.report.facts import duration, memory, rows_of, shape, voxel_size
+from cristae.report.figures import learning_curves
+from cristae.report.page import Fact, Section, build_page, fold, table
+from cristae.report.panels import choose_slices, slices_markup
+from cristae.report.preview import Preview, read_previews
+from cristae.report.scores import format_value, headline, scores_markup
+
+
+@dataclass(frozen=True, eq=False)
+class RunFiles:
+    """What a run folder holds that a page can show; what is missing is empty."""
+
+    name: str
+    recipe_text: str
+    recipe: Mapping[str, Any]
+    summary: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+    epochs: Sequence[Mapping[str, str]]
+    scores: Sequence[Score]
+    classes: Classes | None
+    previews: Sequence[Preview]
+
+
+def read_run(folder: Path) -> RunFiles:
+    """Read what there is.
+
+    Raises:
+        RunError: The folder is not a run, or a file of it is damaged.
+        ScoreError: Its table of scores is damaged.
+    """
+    path = folder / "recipe.yaml"
+    if not path.is_file():
+        raise RunError(f"{folder}: is not a run folder: it has no recipe.yaml")
+    text = path.read_text(encoding="utf-8")
+    recipe = read_document(text, str(path)).value
+    if not isinstance(recipe, dict):
+        raise RunError(f"{path}: is not a recipe")
+    summary = _read_json(folder / "summary.json")
+    classes, previews = read_previews(folder / "preview")
+    scores = folder / "scores.csv"
+    return RunFiles(
+        name=str(recipe.get("name", folder.name)),
+        recipe_text=text,
+        recipe=recipe,
+        summary=summary,
+        provenance=_read_json(folder / "provenance.json"),
+        epochs=_read_rows(folder / "metrics.csv"),
+        scores=read_scores(scores) if scores.is_file() else (),
+        classes=classes or _classes_of(summary, recipe),
+        previews=previews,
+    )
+
+
+def run_page(files: RunFiles) -> str:
+    """The page: scores, curves, slices, data, settings, provenance."""
+    colors = {} if files.classes is None else {name: files.classes.color_of(name) for name in files.classes.names}
+    sections = []
+    if files.scores:
+        sections.append(Section("Scores on the validation slices", scores_markup(files.scores, colors)))
+    if files.epochs:
+        foreground = {} if files.classes is None else {name: colors[name] for name in files.classes.foreground}
+        best = files.summary.get("best_epoch")
+        curves = learning_curves(files.epochs, foreground, None if best is None else int(best))
+        sections.append(Section("Learning", curves))
+    if files.previews and files.classes is not None:
+        chosen = choose_slices(files.previews)
+        sections.append(Section("Slices", _slices_lead(files, len(chosen)) + slices_markup(chosen, files.classes)))
+    sections.append(Section("Data", _data(files)))
+    sections.append(Section("Settings", _settings(files)))
+    return build_page(files.name, sections, lead=str(files.recipe.get("description") or ""), facts=_facts(files))
+
+
+def _facts(files: RunFiles) -> list[Fact]:
+    summary, facts = files.summary, []
+    mean, accuracy = headline(files.scores, "mean_iou"), headline(files.scores, "overall_accuracy")
+    if mean:
+        facts.append(Fact("Mean IoU", format_value(mean.value), f"validation, {mean.n} classes"))
+    if accuracy:
+        facts.append(Fact("Accuracy", format_value(accuracy.value), "share of voxels of the right class"))
+    if files.epochs:
+        best = summary.get("best_epoch")
+        first = min(int(float(row["epoch"])) for row in files.epochs)
+        note = "" if best is None else f"weights kept from epoch {int(best) + 1 - first}"
+        facts.append(Fact("Epochs", str(len(files.epochs)), note))
+    seconds = summary.get("training_seconds")
+    if isinstance(seconds, int | float):
+        facts.append(Fact("Training time", duration(seconds), str(summary.get("device", ""))))
+    peak = summary.get("peak_memory_bytes")
+    if isinstance(peak, int | float):
+        facts.append(Fact("Peak memory", memory(peak)))
+    written = str(files.provenance.get("written", ""))[:10]
+    if written:
+        facts.append(Fact("Finished", written))
+    return facts
+
+
+def _slices_lead(files: RunFiles, shown: int) -> Markup:
+    text = (
+        "{} of the {} validation slices kept as pictures, ordered by mean IoU of the foreground. Contrast is stretched."
+    )
+    return Markup("<p>{}</p>").format(text.format(shown, len(files.previews)))
+
+
+def _data(files: RunFiles) -> Markup:
+    data = files.recipe.get("data") or {}
+    parts = []
+    volumes = [_volume_row(volume) for volume in data.get("volumes") or []]
+    if data.get("set"):
+        parts.append(Markup("<p>Public data set: {}</p>").format(data["set"]))
+    if volumes:
+        parts.append(table(volumes, caption="Volumes"))
+    regions = [
+        {"Used for": use, "Volume": region.get("volume", ""), "Where": _where(region)}
+        for use in ("train", "validate", "test")
+        for region in data.get(use) or []
+    ]
+    if regions:
+        parts.append(table(regions, caption="Regions"))
+    measured = files.summary.get("data") or []
+    if measured:
+        parts.append(table([_measured_row(row) for row in measured], caption="As read"))
+    model = files.summary.get("model") or {}
+    if model:
+        parts.append(
+            Markup("<p>Voxel size the network works at: {}</p>").format(voxel_size(model.get("voxel_size_nm")))
+        )
+    return Markup("").join(parts) or Markup("<p>The recipe names no data.</p>")
+
+
+def _volume_row(volume: Mapping[str, Any]) -> dict[str, str]:
+    labels = volume.get("labels") or {}
+    where = labels.get("path") or ", ".join(str(mask.get("path", "")) for mask in (labels.get("masks") or {}).values())
+    size = volume.get("voxel_size_nm")
+    return {
+        "Name": str(volume.get("name", "")),
+        "Image": str(volume.get("image", "")),
+        "Labels": str(where),
+        "Voxel size": voxel_size(size) if size else "from the file",
+    }
+
+
+def _measured_row(row: Mapping[str, Any]) -> dict[str, str]:
+    shares = row.get("class_shares") or {}
+    return {
+        "Used for": str(row.get("use", "")),
+        "Volume": str(row.get("volume", "")),
+        "Box (z, y, x)": str(row.get("box", "")),
+        "Voxels": shape(row["shape"]) if row.get("shape") else "",
+        "Voxel size": voxel_size(row.get("voxel_size_nm")),
+        "Class shares": ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares.items()),
+    }
+
+
+def _where(region: Mapping[str, Any]) -> str:
+    for key in ("slices", "box", "images"):
+        value = region.get(key)
+        if value is not None:
+            return f"{key} " + (", ".join(map(str, value)) if isinstance(value, list) else str(value))
+    return "everything"
+
+
+def _settings(files: RunFiles) -> Markup:
+    parts = [fold("Complete recipe", Markup("<pre>{}</pre>").format(files.recipe_text))]
+    summary = {key: value for key, value in files.summary.items() if key != "data"}
+    if summary:
+        parts.append(fold("Summary: time, memory, model", table(rows_of(summary))))
+    if files.provenance:
+        parts.append(fold("Versions, machine and inputs", table(rows_of(files.provenance))))
+    return Markup("").join(parts)
+
+
+def _classes_of(summary: Mapping[str, Any], recipe: Mapping[str, Any]) -> Classes | None:
+    content = (summary.get("model") or {}).get("classes") or (recipe.get("data") or {}).get("classes")
+    return None if content is None else Classes.model_validate(content)
+
+
+def _read_json(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"{path}: cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise RunError(f"{path}: expected an object of facts")
+    return content
+
+
+def _read_rows(path: Path) -> list[Mapping[str, str]]:
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))

@@ -1,0 +1,170 @@
+"""Tables of scores for the page."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from cristae.metrics.score import Score
+from cristae.metrics.table import METRICS
+from cristae.metrics.tally import ALL
+from cristae.report.page import fold, render, table
+
+SHOWN = ("iou", "dice", "precision", "recall")
+"""Metrics of the short table; the full one is folded."""
+_TITLES = {metric.name: metric.title for metric in METRICS} | {"mean_iou": "Mean IoU", "overall_accuracy": "Accuracy"}
+MAX_ROWS = 2000
+"""Longer full tables are cut; the file has them all."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number of a table."""
+
+    text: str
+    share: float | None = None
+    """Length of the bar under it, in percent."""
+    n: str = ""
+    hint: str = ""
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """A class, a volume or a run, with its numbers."""
+
+    name: str
+    cells: tuple[Cell, ...]
+    color: str = ""
+
+
+def scores_markup(scores: Sequence[Score], colors: Mapping[str, str]) -> Markup:
+    """Scores of one run: a row for each class, then each volume, then everything.
+
+    Args:
+        scores: The rows of the run.
+        colors: '#rrggbb' by class name.
+    """
+    volumes = list(dict.fromkeys(score.volume for score in scores))
+    overall = ALL if ALL in volumes else volumes[-1]
+    parts = [_by_class([score for score in scores if score.volume == overall], colors)]
+    if len(volumes) > 1:
+        parts.append(fold(f"Each volume ({len(volumes) - 1})", _by_volume(scores, volumes)))
+    parts.append(fold(f"All {len(scores)} rows", full_table(scores)))
+    return Markup("").join(parts)
+
+
+def comparison_markup(scores: Sequence[Score]) -> Markup:
+    """Scores of several runs: for each class a row for each run, the best in bold, then everything."""
+    volumes = {score.volume for score in scores}
+    overall = ALL if ALL in volumes else None
+    parts = []
+    for volume in [overall] if overall else sorted(volumes):
+        shown = [score for score in scores if score.volume == volume]
+        for name in dict.fromkeys(score.class_name for score in shown if score.metric == "iou"):
+            title = name if len(volumes) == 1 or overall else f"{volume}: {name}"
+            parts.append(Markup("<h4>{}</h4>").format(title) + _by_run(shown, name))
+    return Markup("").join([*parts, fold(f"All {len(scores)} rows", full_table(scores))])
+
+
+def full_table(scores: Sequence[Score]) -> Markup:
+    """Every row as it stands in the file, at most `MAX_ROWS` of them."""
+    rows = [{key: _plain(value) for key, value in score.as_row().items()} for score in scores[:MAX_ROWS]]
+    caption = "" if len(scores) <= MAX_ROWS else f"The first {MAX_ROWS} of {len(scores)} rows."
+    return table(rows, numbers=("threshold", "value", "low", "high", "n"), caption=caption)
+
+
+def headline(scores: Sequence[Score], metric: str) -> Score | None:
+    """The pooled score over all classes, of all volumes together where there are several."""
+    found = [score for score in scores if score.metric == metric and score.class_name == ALL]
+    return next((score for score in found if score.volume == ALL), found[0] if found else None)
+
+
+def format_value(value: float) -> str:
+    """Four decimals; a dash where undefined."""
+    return "–" if math.isnan(value) else f"{value:.4f}"
+
+
+def _by_class(scores: Sequence[Score], colors: Mapping[str, str]) -> Markup:
+    names = list(dict.fromkeys(score.class_name for score in scores if score.metric == "iou"))
+    rows = []
+    for name in names:
+        pooled = [_cell(_one(scores, metric, name, "pooled"), bar=True) for metric in SHOWN]
+        mean = _cell(_one(scores, "dice", name, "mean over slices"), count=True)
+        rows.append(Row(name, (*pooled, mean), colors.get(name, "")))
+    columns = [_TITLES[metric] for metric in SHOWN] + ["Dice, slice mean (slices)"]
+    return render("scores.html.j2", first="Class", columns=columns, rows=rows, notes=_notes(scores))
+
+
+def _notes(scores: Sequence[Score]) -> list[str]:
+    notes = []
+    for score in scores:
+        if score.metric == "mean_iou":
+            what = score.rule.split(";")[0]
+            notes.append(f"Mean IoU {format_value(score.value)}: {what} ({score.n} classes defined).")
+        if score.metric == "overall_accuracy":
+            notes.append(f"Accuracy {format_value(score.value)}: {score.rule.split(';')[0]}.")
+    voxels = next((score.n for score in scores if "pooled; n=voxels" in score.rule), 0)
+    notes.append(
+        f"Each row takes that class as positive, over {voxels:,} voxels pooled; the last column averages over slices. "
+        "A dash means undefined: the class is in neither map."
+    )
+    return notes
+
+
+def _by_volume(scores: Sequence[Score], volumes: Sequence[str]) -> Markup:
+    names = list(dict.fromkeys(score.class_name for score in scores if score.metric == "iou"))
+    by_volume = {volume: [score for score in scores if score.volume == volume] for volume in volumes if volume != ALL}
+    rows = [
+        Row(volume, tuple(_cell(_one(own, "iou", name, "pooled"), bar=True) for name in names))
+        for volume, own in by_volume.items()
+    ]
+    notes = ["IoU of each class, pooled over the voxels of the volume."]
+    return render("scores.html.j2", first="Volume", columns=names, rows=rows, notes=notes)
+
+
+def _by_run(scores: Sequence[Score], class_name: str) -> Markup:
+    runs = list(dict.fromkeys(score.run for score in scores))
+    metrics = [metric.name for metric in METRICS]
+    found = {
+        run: [_one([s for s in scores if s.run == run], metric, class_name, "pooled") for metric in metrics]
+        for run in runs
+    }
+    best = [
+        max((s.value for s in column if s and not math.isnan(s.value)), default=None)
+        for column in zip(*found.values(), strict=True)
+    ]
+    rows = [
+        Row(run, tuple(_cell(s, bar=True, best=top) for s, top in zip(cells, best, strict=True)))
+        for run, cells in found.items()
+    ]
+    columns = [_TITLES[metric] for metric in metrics]
+    notes = [f"Positive class: {class_name}; pooled over voxels. Best in bold."]
+    return render("scores.html.j2", first="Run", columns=columns, rows=rows, notes=notes)
+
+
+def _one(scores: Iterable[Score], metric: str, class_name: str, rule: str) -> Score | None:
+    wanted = (metric, class_name)
+    return next((s for s in scores if (s.metric, s.class_name) == wanted and f"; {rule};" in s.rule), None)
+
+
+def _cell(score: Score | None, *, bar: bool = False, count: bool = False, best: float | None = None) -> Cell:
+    if score is None:
+        return Cell("")
+    share = round(100 * score.value, 1) if bar and not math.isnan(score.value) else None
+    return Cell(
+        format_value(score.value),
+        share=share,
+        n=f"({score.n})" if count else "",
+        hint=f"{score.rule} ({score.n:,})",
+        best=best is not None and score.value == best,
+    )
+
+
+def _plain(value: object) -> str:
+    if value is None:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

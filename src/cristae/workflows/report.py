@@ -1,0 +1,62 @@
+"""Write the page of a run, a prediction or a table of scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cristae.data.files import require_new, write_text
+from cristae.errors import MissingFileError, RunError
+from cristae.metrics.score import read_scores
+from cristae.progress import Progress
+from cristae.report.run_page import read_run, run_page
+from cristae.report.scores_page import scores_page
+
+PAGE = "report.html"
+
+
+def report(path: str | Path, *, out: str | Path | None = None, progress: Progress = Progress()) -> Path:
+    """Write one self-contained HTML page.
+
+    Args:
+        path: A run folder, a prediction, or a table of scores (.csv or .json).
+        out: The page; None takes `report.html` in a run (where an older page gives way to the new one), else
+            `<name>-report.html` beside the prediction or the table.
+        progress: Where to show how far it is.
+
+    Returns:
+        Where the page is.
+
+    Raises:
+        MissingFileError: There is nothing at `path`.
+        RunError: `path` is nothing that a page can be made of, or is damaged or incomplete.
+        OutputExistsError: The page exists already (other than a run's own).
+
+    Example:
+        >>> report("runs/mito")  # doctest: +SKIP
+        PosixPath('runs/mito/report.html')
+    """
+    path = Path(path)
+    if not path.exists():
+        raise MissingFileError(f"{path}: does not exist; name a run folder, a prediction or a table of scores")
+    is_run = (path / "recipe.yaml").is_file()
+    page = Path(out) if out else path / PAGE if is_run else path.with_name(f"{path.stem}-{PAGE}")
+    if out or not is_run:
+        require_new(page, what="the page")
+    write_text(page, _content(path, is_run, progress))
+    return page
+
+
+def _content(path: Path, is_run: bool, progress: Progress) -> str:
+    if is_run:
+        return run_page(read_run(path))
+    if path.is_file() and path.suffix.lower() in (".csv", ".json"):
+        return scores_page(path.stem, read_scores(path))
+    if path.is_dir() and (path / "zarr.json").is_file():
+        from cristae.inference.prediction import open_prediction
+        from cristae.report.prediction_page import prediction_page
+
+        return prediction_page(open_prediction(path), progress=progress)
+    raise RunError(
+        f"{path}: no page can be made of this; name a run folder (it has a recipe.yaml), a prediction (.zarr) "
+        "or a table of scores (.csv)"
+    )
