@@ -24,7 +24,7 @@ from cristae.data.box import Box, Triple
 from cristae.data.classes import Classes
 from cristae.data.files import storage_errors, write_json
 from cristae.data.image import VoxelSize
-from cristae.data.open import Part, labelled_boxes
+from cristae.data.splits import Part, labelled_boxes
 from cristae.data.volume import Volume
 from cristae.preprocess.resample import resample_volume
 from cristae.progress import Progress

@@ -11,7 +11,7 @@ from torch import nn
 
 from cristae.data.box import Box
 from cristae.data.classes import Classes
-from cristae.data.open import Part, labelled_boxes
+from cristae.data.splits import Part, labelled_boxes
 from cristae.inference.labels import labels_of
 from cristae.inference.locality import Locality
 from cristae.inference.predictor import Member, Predictor

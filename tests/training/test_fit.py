@@ -1,0 +1,130 @@
+"""The training loop: exact continuation, best weights, early stop, the guard against a loss that is not finite."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from cristae.augment import Flip, Noise, Rotate90
+from cristae.data.box import Box
+from cristae.data.classes import Classes
+from cristae.data.image import image_of_array
+from cristae.data.splits import Part
+from cristae.data.volume import Volume
+from cristae.errors import TrainingError
+from cristae.losses import CrossEntropyDice
+from cristae.models import create_model
+from cristae.preprocess.normalize import Normalizer
+from cristae.progress import Progress
+from cristae.sampling import RandomPatches
+from cristae.training.config import Cosine, KerasDecay, TrainingConfig
+from cristae.training.feed import PatchFeed, Share
+from cristae.training.fit import fit
+from cristae.training.module import Lesson
+from cristae.training.staging import stage
+
+BINARY = Classes(names=("background", "thing"))
+
+
+class Stopped(Exception):
+    """What a killed process looks like from inside."""
+
+
+class Notes:
+    """A witness that gives scripted scores and can die at an epoch."""
+
+    def __init__(self, scores: list[float], *, dies_in: int = -1) -> None:
+        self.scores, self.dies_in = scores, dies_in
+        self.rows: list[dict[str, float]] = []
+        self.kept: list[int] = []
+        self.epoch = 0
+
+    def validate(self, network: nn.Module, share: Share) -> np.ndarray:
+        return np.zeros((1, 2, 2), np.int64)
+
+    def judge(self, counts: np.ndarray) -> dict[str, float]:
+        return {"val_miou": self.scores[len(self.rows) + self.epoch]}
+
+    def keep(self, network: nn.Module) -> None:
+        self.kept.append(len(self.rows) + self.epoch + 1)
+
+    def record(self, row: dict[str, float]) -> None:
+        self.rows.append(row)
+        if len(self.rows) + self.epoch == self.dies_in:
+            raise Stopped
+
+
+def sit(folder: Path, notes: Notes, *, config: TrainingConfig, low: float = 0) -> nn.Module:
+    """One sitting of a small training, continued from what is in `folder`."""
+    rng = np.random.default_rng(0)
+    labels = (rng.random((2, 48, 48)) > 0.7).astype(np.uint8)
+    image = (labels * 90 + rng.random(labels.shape) * 60).astype(np.uint8)
+    volume = Volume("v", image_of_array(image), labels=(image_of_array(labels),))
+    parts = stage([Part(volume, Box.of_shape(image.shape))], BINARY, folder / "cache", flat=True, progress=Progress())
+    plan = RandomPatches(size=(16, 16), per_epoch=12).plan([p.sample_part() for p in parts], seed=1)
+    feed = PatchFeed(plan, parts, lambda target, valid: None, batch_size=4, flat=True)
+    normalizers = {"v": Normalizer(low, 150)}
+    augment = (Flip(), Rotate90(), Noise())
+    lesson = Lesson(CrossEntropyDice().build(BINARY), 1e-4, augment, normalizers, config, seed=1)
+    torch.manual_seed(1)
+    network = create_model("unet_bn", in_channels=1, out_channels=1, widths=(4, 8))
+    fit(network, lesson, feed, witness=notes, folder=folder, progress=Progress())
+    return network
+
+
+def same(one: nn.Module, two: nn.Module) -> bool:
+    pairs = zip(one.state_dict().values(), two.state_dict().values(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.parametrize("schedule", [KerasDecay(decay=1e-2, plateau_patience=1), Cosine(warmup_updates=2)])
+@pytest.mark.parametrize("dies_in", [1, 3])
+def test_a_killed_training_ends_with_the_same_weights(
+    tmp_path: Path, schedule: KerasDecay | Cosine, dies_in: int
+) -> None:
+    config = TrainingConfig(epochs=4, device="cpu", schedule=schedule, learning_rate=1e-2)
+    scores = [0.5, 0.6, 0.4, 0.7]
+    undisturbed = sit(tmp_path / "one", Notes(scores), config=config)
+    first = Notes(scores, dies_in=dies_in)
+    with pytest.raises(Stopped):
+        sit(tmp_path / "two", first, config=config)
+    second = Notes(scores)
+    second.epoch = dies_in - 1  # the row was written, the checkpoint was not: the epoch is trained again
+    continued = sit(tmp_path / "two", second, config=config)
+    assert same(undisturbed, continued)
+    assert [row["epoch"] for row in second.rows] == list(range(dies_in, 5))
+    assert second.rows[-1]["step"] == 12
+
+
+def test_a_finished_training_can_be_made_longer(tmp_path: Path) -> None:
+    scores = [0.5, 0.6, 0.4, 0.7]
+    whole = sit(tmp_path / "one", Notes(scores), config=TrainingConfig(epochs=4, device="cpu"))
+    sit(tmp_path / "two", Notes(scores), config=TrainingConfig(epochs=2, device="cpu"))
+    rest = Notes(scores)
+    rest.epoch = 2
+    assert same(whole, sit(tmp_path / "two", rest, config=TrainingConfig(epochs=4, device="cpu")))
+    assert len(rest.rows) == 2
+
+
+def test_only_better_epochs_are_kept_and_patience_ends(tmp_path: Path) -> None:
+    notes = Notes([0.5, 0.4, 0.6, 0.6, 0.5, 0.9])
+    sit(tmp_path, notes, config=TrainingConfig(epochs=6, device="cpu", early_stop_patience=2))
+    assert notes.kept == [1, 3]
+    assert len(notes.rows) == 5
+
+
+def test_the_rate_in_the_table_is_the_schedules(tmp_path: Path) -> None:
+    notes = Notes([0.5, 0.4, 0.3])
+    schedule = KerasDecay(decay=0.1, plateau_factor=0.5, plateau_patience=1)
+    sit(tmp_path, notes, config=TrainingConfig(epochs=3, device="cpu", schedule=schedule, learning_rate=1.0))
+    expected = [1 / (1 + 0.1 * 2), 1 / (1 + 0.1 * 5), 0.5 / (1 + 0.1 * 8)]
+    assert [row["learning_rate"] for row in notes.rows] == pytest.approx(expected)
+
+
+def test_a_loss_that_is_not_finite_names_the_patches(tmp_path: Path) -> None:
+    config = TrainingConfig(epochs=1, device="cpu")
+    with pytest.raises(TrainingError, match=r"epoch 1 \(patches v [01]:[12],"):
+        sit(tmp_path, Notes([0.5]), config=config, low=float("nan"))
+    assert not (tmp_path / "last.ckpt").exists()
