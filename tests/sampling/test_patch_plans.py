@@ -74,7 +74,9 @@ def test_a_rare_class_is_in_its_share_of_patches() -> None:
     target = np.zeros((10, 200, 200), np.uint8)
     target[5, 100, 100] = 2
     target[:, :20, :20] = 1
-    plan = RandomPatches(size=(32, 32), per_epoch=400, foreground_share=0.5).plan([part_of(target, n_classes=3)], seed=0)
+    plan = RandomPatches(size=(32, 32), per_epoch=400, foreground_share=0.5).plan(
+        [part_of(target, n_classes=3)], seed=0
+    )
     with_rare = sum(bool(np.any(target[plan.place(0, i).box.slices] == 2)) for i in range(400))
     # Half the patches aim at foreground and half of those at class 2: about 100 of 400.
     assert 70 < with_rare < 130
