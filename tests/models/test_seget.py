@@ -126,7 +126,7 @@ class Reference:
 
 def test_wiring_equals_a_straight_line_reading_of_the_table(randomised):
     network = randomised(SegETConfig(base=4).build(2, 3))
-    image = torch.rand(2, 2, 64, 48, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    image = torch.rand(1, 2, 208, 160, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         torch.testing.assert_close(network(image), Reference(network).logits(image), rtol=1e-10, atol=1e-10)
 

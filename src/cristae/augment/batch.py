@@ -16,7 +16,7 @@ class Batch:
     """B training examples. S is (Y, X) for 2D networks and (Z, Y, X) otherwise."""
 
     image: Tensor
-    """float32 (B, C, *S), normalised."""
+    """(B, C, *S): grey values in the volume's own type until they are normalised, float32 from then on."""
     target: Tensor
     """uint8 ids (B, *S) of exclusive classes, or masks (B, K, *S) of overlapping ones."""
     valid: Tensor

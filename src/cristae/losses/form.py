@@ -32,12 +32,12 @@ class LossConfig(Config):
 
 
 class Voxels(NamedTuple):
-    """Logits and truth in one layout; what is not valid is 0 everywhere."""
+    """Logits and truth in one layout; logits and weight are 0 where nothing is valid, so that they stay finite."""
 
     logits: Tensor
     """(B, K, *S) float32, or float64 if the network's were."""
     target: Tensor
-    """bool (B, K, *S): the masks of the classes that have a logit."""
+    """bool (B, K, *S): the masks of the classes that have a logit; anything where nothing is valid."""
     valid: Tensor
     """bool (B, 1, *S)."""
     weight: Tensor | None
@@ -55,7 +55,7 @@ def align(logits: Tensor, target: Tensor, valid: Tensor, weight: Tensor | None) 
     if weight is not None:
         weight = weight if weight.ndim == logits.ndim else weight.unsqueeze(1)
         weight = torch.where(valid, weight, 0.0).to(logits.dtype)
-    return Voxels(logits, _masks(target, logits.shape[1], logits.ndim) & valid, valid, weight)
+    return Voxels(logits, _masks(target, logits.shape[1], logits.ndim), valid, weight)
 
 
 def _masks(target: Tensor, n_logits: int, ndim: int) -> Tensor:
