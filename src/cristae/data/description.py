@@ -142,7 +142,7 @@ class DataConfig(Config):
     """The images and their annotation."""
     train: tuple[Region, ...] = ()
     """Where the network learns."""
-    validate_: Annotated[tuple[Region, ...], Field(alias="validate")] = ()
+    validate_: tuple[Region, ...] = Field(default=(), alias="validate")
     """Where it is judged after every epoch."""
     test: tuple[Region, ...] = ()
     """Held out until the end."""

@@ -8,6 +8,7 @@ different voxel size. The distance to each face (a rectangle) is exact.
 from __future__ import annotations
 
 import math
+
 import numpy as np
 
 from cristae.data.box import Triple

@@ -175,8 +175,8 @@ def _open_flat(config: VolumeConfig, classes: Classes, folder: Path) -> tuple[Vo
     names = [f"{config.name}/{stem_of(image.path.name)}" for image in images]
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise VolumeError(
-            f"data.volumes.{config.name}: two images are called '{twice[0].split('/', 1)[1]}'; rename one, or list their "
-            "folders as two volumes."
+            f"data.volumes.{config.name}: two images are called '{twice[0].split('/', 1)[1]}'; rename one, or list "
+            "their folders as two volumes."
         )
     sources: Sequence[Sources | None] = [None] * len(images)
     if config.labels is not None:
@@ -231,8 +231,8 @@ def _agreed_voxel_size(config: VolumeConfig, image: Image, name: str) -> VoxelSi
         return found if stated is None else stated
     if any(abs(a - b) > _TOLERANCE * max(a, b) for a, b in zip(stated, found, strict=True)):
         raise VoxelSizeError(
-            f"data.volumes.{config.name}: the recipe says {_nm(stated)} nm (z, y, x) for '{name}', but {image.path} says "
-            f"{_nm(found)} nm.\n  Correct `voxel_size_nm`, or set `trust_voxel_size: true` if the file is wrong."
+            f"data.volumes.{config.name}: the recipe says {_nm(stated)} nm (z, y, x) for '{name}', but {image.path} "
+            f"says {_nm(found)} nm.\n  Correct `voxel_size_nm`, or set `trust_voxel_size: true` if the file is wrong."
         )
     return stated
 
@@ -241,8 +241,8 @@ def _check_covered(source: Source, labelled: tuple[int, ...] | None, where: str)
     needed = range(source.shape[0]) if labelled is None else labelled
     if missing := [z for z in needed if z not in source.places]:
         raise LabelError(
-            f"{where}: no file for slice{'' if len(missing) == 1 else 's'} {', '.join(map(str, missing[:10]))} (from 0), "
-            "which have labels; add the missing files."
+            f"{where}: no file for slice{'' if len(missing) == 1 else 's'} {', '.join(map(str, missing[:10]))} "
+            "(from 0), where there are labels; add the missing files."
         )
 
 

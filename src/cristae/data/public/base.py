@@ -104,24 +104,24 @@ def find_folder(chosen: PublicSet) -> Path:
     Raises:
         MissingFileError: It is in neither place, or incomplete.
     """
-    fetch = f"fetch it with `cristae data fetch {chosen.name}`"
-    places = []
-    if stated := os.environ.get(DATA_VARIABLE):
-        places.append(Path(stated) / chosen.name)
-    places.append(cache_folder() / chosen.name)
-    for place in places:
-        if not place.is_dir():
+    stated = os.environ.get(DATA_VARIABLE)
+    places = {Path(stated): f" --to {stated}"} if stated else {}
+    places[cache_folder()] = ""
+    fetch = f"cristae data fetch {chosen.name}"
+    for place, option in places.items():
+        folder = place / chosen.name
+        if not folder.is_dir():
             continue
-        if missing := missing_files(chosen, place):
+        if missing := missing_files(chosen, folder):
             raise MissingFileError(
-                f"{place}: the set '{chosen.name}' is incomplete, {len(missing)} of {len(chosen.files)} files are "
-                f"missing, such as '{missing[0]}'; {fetch}."
+                f"{folder}: the set '{chosen.name}' is incomplete, {len(missing)} of {len(chosen.files)} files are "
+                f"missing, such as '{missing[0]}'; complete it with `{fetch}{option}`."
             )
-        return place
+        return folder
     looked = " and ".join(str(place) for place in places)
     raise MissingFileError(
-        f"the set '{chosen.name}' is not on this machine (looked in {looked}); {fetch}, or set {DATA_VARIABLE} to the "
-        "folder that holds it."
+        f"the set '{chosen.name}' is not on this machine (looked in {looked}); fetch it with `{fetch}`, or set "
+        f"{DATA_VARIABLE} to the folder that holds it."
     )
 
 
