@@ -29,6 +29,10 @@ def new(
     labels: Annotated[
         str | None, typer.Option("--labels", metavar="PATH", help="Its labels: file, slice folder or glob.")
     ] = None,
+    label_slices: Annotated[
+        str | None,
+        typer.Option("--label-slices", metavar="0,10,20", help="The image slice of each label slice, from 0."),
+    ] = None,
     set_name: Annotated[
         str | None, typer.Option("--set-name", metavar="NAME", help="A public data set instead of files.")
     ] = None,
@@ -37,7 +41,9 @@ def new(
     from cristae.cli.progress import console_progress
     from cristae.workflows.recipes import new_recipe
 
-    print(new_recipe(out, image=image, labels=labels, set_name=set_name, progress=console_progress()))
+    slices = None if label_slices is None else _numbers(label_slices)
+    progress = console_progress()
+    print(new_recipe(out, image=image, labels=labels, label_slices=slices, set_name=set_name, progress=progress))
 
 
 @app.command()
@@ -88,3 +94,10 @@ def schema() -> None:
     from cristae.recipe.text import recipe_schema
 
     print_json(recipe_schema())
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter(f"'{text}' is not a list of whole numbers such as 0,10,20") from None

@@ -35,6 +35,11 @@ def config_to_yaml(config: BaseModel, *, defaults: bool = True, comments: bool =
     return "\n".join(_mapping_lines(_Fields(config, defaults, comments))) + "\n"
 
 
+def scalar_to_yaml(value: str | int | float | bool | None) -> str:
+    """One value as it may stand anywhere in a YAML file, quoted where needed."""
+    return _scalar(value, flow=True)
+
+
 def recipe_schema() -> dict[str, Any]:
     """The JSON Schema of recipes, for editors that complete and check YAML."""
     schema = Recipe.model_json_schema(by_alias=True)

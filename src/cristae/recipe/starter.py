@@ -1,0 +1,215 @@
+"""A first recipe for given data, with a comment on every line that a person should look at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cristae.data.description import DataConfig
+from cristae.recipe.survey import LabelSurvey, Survey
+from cristae.recipe.text import scalar_to_yaml as _yaml
+
+_FILL_IN = "labels.tif"
+
+
+def starter_text(found: Survey) -> str:
+    """The text of a starter recipe.
+
+    Args:
+        found: What a look at the data told.
+
+    Returns:
+        YAML that is a valid recipe, apart from the labels' path where there are no labels yet.
+    """
+    classes = _class_names(found.labels)
+    lines = [
+        f"# A starting point for {found.image}, to be read and changed. Check it with `cristae",
+        "# recipe check`, train with `cristae train`. Every field with its help: `cristae recipe show --comments`.",
+        f"name: {_yaml(found.name)}",
+        "",
+        "data:",
+        "  classes:",
+        "    # What a voxel can be, the background first. Rename them as you like, here and below.",
+        f"    names: [{', '.join(_yaml(name) for name in classes.values())}]",
+        "  volumes:",
+        f"    - name: {_yaml(found.name)}",
+        f"      image: {_yaml(found.image)}  # {_shape_words(found)}",
+        *_volume_lines(found),
+        *_label_lines(found.labels, classes),
+        *_split_lines(found),
+        "",
+        *_method_lines(found.shape[1:]),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def set_starter_text(name: str, task: str, description: DataConfig, tasks: tuple[str, ...]) -> str:
+    """A starter recipe for a public data set; volumes, classes and split are those of the set."""
+    classes = description.classes.names if description.classes is not None else ()
+    lines = [
+        f"# A starting point for the public data set {name}, to be read and changed.",
+        f"name: {name}-{task}",
+        "",
+        "data:",
+        f"  set: {name}  # volumes, classes and an honest split are those of the set; `cristae data list` has more",
+        f"  task: {task}  # one of: {', '.join(tasks)}",
+        *(f"  # class {i}: {class_name}" for i, class_name in enumerate(classes)),
+        "",
+        *_method_lines((512, 512)),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True)
+class _Split:
+    train: list[str]
+    validate: list[str]
+    comment: str
+
+
+def _shape_words(found: Survey) -> str:
+    z, y, x = found.shape
+    if found.kind == "images":
+        return f"{z} unrelated images, {found.dtype}"
+    return f"{z} slices of {y} x {x}, {found.dtype}"
+
+
+def _volume_lines(found: Survey) -> list[str]:
+    lines = ["      kind: images  # the images differ in size, so they are not slices of one stack"] * (
+        found.kind == "images"
+    )
+    if found.voxel_size_nm is None:
+        lines.append("      # The file does not say its voxel size. If you know it, write it here (z, y, x, in nm):")
+        lines.append("      # voxel_size_nm: [50, 4, 4]")
+        return lines
+    size = ", ".join(f"{edge:g}" for edge in found.voxel_size_nm)
+    lines.append(f"      # voxel size from the file: [{size}] nm (z, y, x)")
+    return lines
+
+
+def _class_names(labels: LabelSurvey | None) -> dict[str, str]:
+    """Label value to class name; the background first."""
+    if labels is None or labels.meaning == "instances":
+        return {"0": "background", "1": "object"}
+    values = list(labels.shares)
+    background = "0" if "0" in values else max(values, key=lambda value: labels.shares[value])
+    others = [value for value in values if value != background]
+    names = {background: "background"}
+    for value in others:
+        names[value] = "foreground" if len(others) == 1 else f"class-{value.lstrip('#')}"
+    return names
+
+
+def _label_lines(labels: LabelSurvey | None, classes: dict[str, str]) -> list[str]:
+    if labels is None:
+        return [
+            "      labels:",
+            "        # Write where your labels are, and `kind: values` with a mapping if they are not ids 0, 1, ...",
+            "        kind: ids",
+            f"        path: {_FILL_IN}",
+        ]
+    head = ["      labels:", f"        kind: {labels.meaning}", f"        path: {_yaml(labels.path)}"]
+    if labels.match != "name":
+        head.append(f"        match: {labels.match}  # how label files find their image file")
+    if labels.slices is not None:
+        head.append(f"        slices: {list(labels.slices)}  # which image slice each label slice belongs to, from 0")
+    if labels.meaning == "instances":
+        return [
+            *head,
+            f"        # {len(labels.shares)} different values were found, so they are taken for ids of objects.",
+            "        to: foreground  # or `boundary`, for the borders between them",
+            f"        class_name: {classes['1']}",
+        ]
+    if labels.meaning == "ids":
+        return [*head, *(f"        # {_share(labels, value)}: {name}" for value, name in classes.items())]
+    return [
+        *head,
+        "        values:  # what each value means; `unlabelled` means that the voxel does not count",
+        *(f"          {_yaml(value)}: {_yaml(name)}  # {_share(labels, value)}" for value, name in classes.items()),
+    ]
+
+
+def _share(labels: LabelSurvey, value: str) -> str:
+    seen = "the labelled voxels" if labels.complete else "the voxels looked at"
+    return f"value {value}, {labels.shares[value]:.2%} of {seen}"
+
+
+def _split_lines(found: Survey) -> list[str]:
+    split = _split(found)
+    return [
+        f"  # {split.comment}",
+        "  # Neighbouring slices are alike: keep train and validate apart, or the score flatters.",
+        "  train:",
+        *(f"    - {{volume: {_yaml(found.name)}, {part}}}" for part in split.train),
+        "  validate:",
+        *(f"    - {{volume: {_yaml(found.name)}, {part}}}" for part in split.validate),
+    ]
+
+
+def _split(found: Survey) -> _Split:
+    labels = found.labels
+    slices = list(range(found.shape[0])) if labels is None else list(labels.labelled)
+    comment = f"{len(slices)} of {found.shape[0]} {'images' if found.kind == 'images' else 'slices'} have labels."
+    if labels is not None and labels.complete and 1 < len(labels.with_foreground) < len(slices) / 2:
+        slices = list(labels.with_foreground)
+        comment += (
+            f" Only {len(slices)} of them hold anything but background and only these are used; add the others if they "
+            "were annotated too."
+        )
+    if len(slices) == 1:
+        return _split_one_slice(found, slices[0], comment)
+    held = max(1, round(0.2 * len(slices)))
+    gap = round(0.1 * len(slices)) if slices[-1] - slices[0] + 1 == len(slices) else 0
+    train, validate = slices[: len(slices) - held - gap], slices[len(slices) - held :]
+    if found.kind == "images":
+        names = found.image_names
+        return _Split(
+            *([f"images: [{', '.join(_yaml(names[i]) for i in part)}]"] for part in (train, validate)), comment
+        )
+    return _Split([_slices(train)], [_slices(validate)], comment)
+
+
+def _split_one_slice(found: Survey, z: int, comment: str) -> _Split:
+    """Two parts of the one labelled slice, with a gap of a tenth between them."""
+    height = found.shape[1]
+    if found.kind == "images":
+        name = _yaml(found.image_names[z])
+        return _Split([f"images: [{name}]"], [f"images: [{name}]"], f"{comment} FILL IN: validation needs another one.")
+    low, high = round(0.65 * height), round(0.75 * height)
+    boxes = [f"box: '{z}:{z + 1},{rows},:'" for rows in (f"0:{low}", f"{high}:{height}")]
+    return _Split([boxes[0]], [boxes[1]], f"{comment} Its upper part trains, its lower part validates.")
+
+
+def _slices(numbers: list[int]) -> str:
+    if numbers == list(range(numbers[0], numbers[-1] + 1)):
+        return f"slices: {numbers[0]}:{numbers[-1] + 1}"
+    return f"slices: {numbers}"
+
+
+def _method_lines(sides: tuple[int, ...]) -> list[str]:
+    side = max(32, min(256, min(sides) // 32 * 32))
+    return [
+        "sampling:",
+        "  name: random",
+        f"  size: [{side}, {side}]  # what the network sees at once, (y, x) voxels",
+        "  per_epoch: 200  # patches in one epoch",
+        "  foreground_share: 0.5  # half of them around foreground, so that rare classes are seen",
+        "",
+        "augment:  # random changes that make the network see more than there is",
+        "  - name: flip",
+        "  - name: rotate90",
+        "  - name: brightness",
+        "  - name: contrast",
+        "",
+        "model:",
+        "  name: unet_bn  # or `seget`: slower and often better on small structures",
+        "  widths: [16, 32, 64, 128]",
+        "",
+        "loss:",
+        "  name: cross_entropy_dice",
+        "",
+        "training:",
+        "  epochs: 30",
+        "  batch_size: 8",
+        "  learning_rate: 1e-3",
+        "  schedule: {name: cosine}",
+    ]

@@ -1,0 +1,109 @@
+"""Start a recipe from data, and check one against its data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cristae.data.box import Box
+from cristae.data.files import require_new, write_text
+from cristae.data.open import Dataset, Part, labelled_boxes, open_data, resolve_data
+from cristae.data.public import find_set
+from cristae.errors import RecipeError
+from cristae.progress import Progress
+from cristae.recipe.consistency import check_consistency, require_regions
+from cristae.recipe.load import load_recipe, parse_recipe
+from cristae.recipe.recipe import Recipe
+from cristae.recipe.starter import set_starter_text, starter_text
+from cristae.recipe.survey import survey
+
+_LOOK_VOX = 2048
+
+
+def new_recipe(
+    out: str | Path,
+    *,
+    image: str | None = None,
+    labels: str | None = None,
+    label_slices: Sequence[int] | None = None,
+    set_name: str | None = None,
+    progress: Progress = Progress(),
+) -> Path:
+    """Write a commented starter recipe, after a look at the data.
+
+    Args:
+        out: The recipe file; it must not exist yet.
+        image: File, folder or glob of the image.
+        labels: The same for its labels.
+        label_slices: For labels with fewer slices than the image: the image slice of each, from 0.
+        set_name: A public data set, instead of files.
+        progress: Where to show how far it is.
+
+    Raises:
+        RecipeError: Neither or both of `image` and `set_name` were given.
+        OutputExistsError: There is a file already.
+        CristaeError: The data cannot be read or do not fit together.
+    """
+    out = Path(out)
+    if (image is None) == (set_name is None):
+        raise RecipeError("give either an image (--image) or a public data set (--set-name) to start from")
+    require_new(out, what="the recipe")
+    if set_name is not None:
+        chosen = find_set(set_name)
+        task, description = chosen.find_task(None)
+        text = set_starter_text(chosen.name, task, description, tuple(chosen.tasks))
+    else:
+        found = survey(str(image), labels, label_slices=label_slices, folder=out.absolute().parent, progress=progress)
+        text = starter_text(found)
+    parse_recipe(text, str(out))
+    write_text(out, text)
+    return out
+
+
+def check_recipe(path: str | Path, overrides: Sequence[str] = (), *, progress: Progress = Progress()) -> Recipe:
+    """Check a recipe, open its data and look at one labelled slice of each part.
+
+    Args:
+        path: The recipe file.
+        overrides: Changes such as `training.epochs=5`.
+        progress: Where warnings go.
+
+    Returns:
+        The recipe, with what a public data set fills in.
+
+    Raises:
+        RecipeError: The recipe is not valid.
+        CristaeError: Its data cannot be opened, or do not fit together.
+    """
+    recipe = load_recipe(path, overrides)
+    check_consistency(recipe)
+    data, _ = resolve_data(recipe.data, recipe.folder)
+    complete = recipe.model_copy(update={"data": data}).read_from(Path(path))
+    require_regions(complete)
+    dataset = open_data(recipe.data, recipe.folder)
+    for warning in dataset.warnings:
+        progress.warn(warning)
+    _look(dataset, progress)
+    return complete
+
+
+def _look(dataset: Dataset, progress: Progress) -> None:
+    """Read image and labels of a slice of each part, so that unknown values and damaged files show now."""
+    parts = (*dataset.train, *dataset.validate, *dataset.test)
+    with progress.task("Looking at the data", len(parts), unit="parts") as task:
+        for part in parts:
+            _read_one(part)
+            task.advance()
+
+
+def _read_one(part: Part) -> None:
+    boxes = labelled_boxes(part) or (part.box,)
+    box = boxes[len(boxes) // 2]
+    z = (box.start[0] + box.stop[0]) // 2
+    y, x = box.start[1], box.start[2]
+    stop = (z + 1, min(box.stop[1], y + _LOOK_VOX), min(box.stop[2], x + _LOOK_VOX))
+    piece = Box((z, y, x), stop)
+    volume = part.volume
+    for image in (volume.image, *volume.labels, volume.valid, volume.weight):
+        if image is not None:
+            image.read(piece)
