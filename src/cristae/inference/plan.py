@@ -88,7 +88,7 @@ def plan_memory(task: Task, region: Triple, budget: Budget, *, largest: Triple |
     if largest is not None:
         block = _triple([min(size, limit) for size, limit in zip(region, largest, strict=True)])
         needs.require(block, budget)
-        return BlockPlan(block, _triple([_chunk_side(side) for side in block]), needs.pass_vox(block))
+        return BlockPlan(block, _chunk(block), needs.pass_vox(block))
     parts = [region[0] if task.ndim == 2 else 1, 1, 1]
     block = _split(region, parts)
     while math.prod(block) > LARGEST_CORE or not needs.fit(block, budget):
@@ -102,8 +102,7 @@ def plan_memory(task: Task, region: Triple, budget: Budget, *, largest: Triple |
         if block[0] >= min(region[0], 64) or math.prod(deeper) > DEEP_CORE or not needs.fit(deeper, budget):
             break
         block = deeper
-    chunk = (min(block[0], 16), _chunk_side(block[1]), _chunk_side(block[2]))
-    return BlockPlan(block, chunk, needs.pass_vox(block))
+    return BlockPlan(block, _chunk(block), needs.pass_vox(block))
 
 
 class _Needs:
@@ -183,6 +182,10 @@ def _split(region: Triple, parts: Sequence[int]) -> Triple:
         step = 1 if axis == 0 else 256 if side > 512 else _SMALLEST_SIDE if count > 1 else 1
         sides.append(-(-side // step) * step)
     return _triple(sides)
+
+
+def _chunk(block: Triple) -> Triple:
+    return min(16, block[0] & -block[0]), _chunk_side(block[1]), _chunk_side(block[2])
 
 
 def _chunk_side(side: int) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -22,17 +21,10 @@ from cristae.inference.blocks import input_box
 from cristae.inference.config import Precision
 from cristae.inference.fuse import Fusion, plan_fusion
 from cristae.inference.locality import Locality
+from cristae.preprocess.normalize import Normalizer
 
 DEFAULT_PASS_VOX = 4 * 1024 * 1024
 """Input voxels of one forward pass when no plan says otherwise."""
-
-
-class Normalizes(Protocol):
-    """Voxel-wise scaling of grey values to about 0 to 1 (`cristae.preprocess.normalize.Normalizer`)."""
-
-    def apply(self, x: Any) -> Any:
-        """Scaled values; works for arrays and tensors alike."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +34,7 @@ class Member:
     network: nn.Module
     """Maps an image (B, 1, *S) to logits (B, K, *S)."""
     locality: Locality
-    normalizer: Normalizes
+    normalizer: Normalizer
     classes: Classes
 
 
@@ -99,7 +91,7 @@ class Predictor:
             box: The voxels wanted.
             shape: The image's (z, y, x) shape.
         """
-        grey = torch.from_numpy(np.ascontiguousarray(raw, dtype=np.float32)).to(self.device)
+        grey = _to_device(raw, self.device)
         channels = [self._mean(group, grey, seen, box, shape) for group in self.fusion.groups]
         return channels[0] if len(channels) == 1 else torch.cat(channels)
 
@@ -110,8 +102,10 @@ class Predictor:
         for member in self.members:
             member.network.to(self.device)
             member.network.eval()
+        exact = self.precision == "fp32"
         try:
-            yield
+            with torch.backends.cudnn.flags(enabled=True, benchmark=False, allow_tf32=not exact):
+                yield
         finally:
             for member, mode in zip(self.members, modes, strict=True):
                 member.network.train(mode)
@@ -149,3 +143,9 @@ class Predictor:
             logits = member.network(batch)
         logits = logits.float()
         return torch.softmax(logits, dim=1) if member.classes.softmax else torch.sigmoid(logits)
+
+
+def _to_device(raw: np.ndarray, device: torch.device) -> Tensor:
+    """Grey values as float32 on the device; small types travel as they are."""
+    small = raw.dtype in (np.uint8, np.int8, np.int16, np.float32)
+    return torch.from_numpy(np.ascontiguousarray(raw, dtype=None if small else np.float32)).to(device).float()

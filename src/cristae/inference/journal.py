@@ -1,0 +1,77 @@
+"""Which blocks are safely on disk: one line for each, appended after its voxels."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cristae.data.files import storage_errors
+
+JOURNAL = "cristae-blocks.jsonl"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One finished block."""
+
+    block: int
+    """Its place in the plan."""
+    box: str
+    """Its voxels in the volume, `Z0:Z1,Y0:Y1,X0:X1`."""
+    input: str
+    """SHA-256 of the grey values that the networks saw; empty when the mask left nothing to do."""
+    output: str
+    """SHA-256 of the labels, and of the probabilities if they are kept."""
+
+
+class Journal:
+    """Appends entries, each flushed to the disk before `add` returns. Thread-safe."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+
+    def add(self, entry: Entry) -> None:
+        """Record a block whose voxels are on disk.
+
+        Raises:
+            StorageError: The disk is full or the place may not be written.
+        """
+        line = json.dumps(asdict(entry), separators=(",", ":")) + "\n"
+        with self._lock, storage_errors(self.path), self.path.open("ab") as file:
+            start = "\n" if file.tell() and not self._ends_a_line() else ""
+            file.write((start + line).encode())
+            file.flush()
+            os.fsync(file.fileno())
+
+    def read(self) -> dict[int, Entry]:
+        """Finished blocks by their place. A line that a kill cut off counts as not written."""
+        found: dict[int, Entry] = {}
+        if not self.path.is_file():
+            return found
+        for line in self.path.read_bytes().split(b"\n"):
+            try:
+                entry = Entry(**json.loads(line))
+            except (ValueError, TypeError):
+                continue
+            found[entry.block] = entry
+        return found
+
+    def _ends_a_line(self) -> bool:
+        with self.path.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) == b"\n"
+
+
+def digest(*arrays: np.ndarray) -> str:
+    """SHA-256 of the voxels of some arrays, one after the other."""
+    total = hashlib.sha256()
+    for array in arrays:
+        total.update(np.ascontiguousarray(array).data)
+    return total.hexdigest()

@@ -1,0 +1,238 @@
+"""The OME-Zarr group of a prediction: made in one step, filled block by block, continued after a kill.
+
+Root: the probabilities (c, z, y, x), or a small preview of the input. `labels/`: the class ids, or one mask for each
+overlapping class. The group attribute `cristae` says what it was made from and whether it is complete; it is written
+first, so that a stopped prediction can never be taken for a finished one.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cristae.data.box import Box, Triple
+from cristae.data.classes import BACKGROUND_COLOR, Classes
+from cristae.data.files import require_new, storage_errors, write_json
+from cristae.data.formats.ngff import LabelClass, group_attributes
+from cristae.data.formats.ome_zarr import (
+    ZarrSpec,
+    ZarrWriter,
+    build_pyramid,
+    create_multiscale,
+    open_ome_zarr,
+    open_writer,
+    pyramid_levels,
+    write_attributes,
+)
+from cristae.data.image import VoxelSize
+from cristae.inference.fuse import Fusion
+from cristae.inference.journal import JOURNAL, Entry, Journal, digest
+from cristae.inference.plan import BlockPlan
+from cristae.inference.prediction import KIND, label_names
+from cristae.progress import Progress
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What the arrays of a prediction look like."""
+
+    region: Box
+    """The voxels of the volume that are predicted."""
+    plan: BlockPlan
+    fusion: Fusion
+    keep_probabilities: bool
+    input_dtype: np.dtype[Any]
+    voxel_size_nm: VoxelSize | None
+    origin_nm: VoxelSize
+    """Of the volume's first voxel."""
+    name: str
+    """What viewers show."""
+
+    @property
+    def preview_factor(self) -> int:
+        """How much y and x of the preview are reduced; 0 when there is none."""
+        if self.keep_probabilities:
+            return 0
+        sides = list(zip(self.region.shape[1:], self.plan.block[1:], strict=True))
+        wanted = 4 if max(self.region.shape[1:]) > 512 else 2
+        fits = (f for f in (wanted, 2, 1) if all(side <= block or block % f == 0 for side, block in sides))
+        return next(fits)
+
+    def spec(self, *, channels: int | None = None) -> ZarrSpec:
+        """The array of labels or probabilities."""
+        size = self.voxel_size_nm or (0.0, 0.0, 0.0)
+        moved = zip(self.origin_nm, self.region.start, size, strict=True)
+        z, y, x = (origin + start * step for origin, start, step in moved)
+        return ZarrSpec(
+            self.region.shape,
+            np.dtype(np.uint8),
+            self.plan.chunk,
+            self.plan.block,
+            self.voxel_size_nm,
+            (z, y, x),
+            channels,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Written:
+    """The voxels of a block, ready for the disk."""
+
+    labels: np.ndarray
+    """uint8 (N, Z, Y, X), one for each label image."""
+    probabilities: np.ndarray | None = None
+    """uint8 (C, Z, Y, X)."""
+    preview: np.ndarray | None = None
+    """(Z, ceil(Y / f), ceil(X / f)) in the input's type."""
+
+
+class PredictionWriter:
+    """Fills the arrays of a prediction and keeps its journal. Blocks may come from any number of threads."""
+
+    def __init__(self, path: Path, layout: Layout) -> None:
+        self.path = path
+        self.layout = layout
+        self.journal = Journal(path / JOURNAL)
+        self._names = label_names(layout.fusion.classes)
+        self._labels = [open_writer(path / "labels" / name) for name in self._names]
+        self._root: ZarrWriter = open_writer(path)
+
+    def write(self, block: int, core: Box, voxels: Written, input_digest: str) -> None:
+        """Write a block and, when it is on disk, its line in the journal.
+
+        Args:
+            block: Its place in the plan.
+            core: Its voxels in the volume.
+            voxels: What to write; with an empty `input_digest` (masked out) the arrays keep their zeros.
+            input_digest: SHA-256 of what the networks saw.
+        """
+        here = core.relative_to(self.layout.region.start)
+        if input_digest:
+            for writer, labels in zip(self._labels, voxels.labels, strict=True):
+                writer.write(here, labels)
+            if voxels.probabilities is not None:
+                self._root.write(here, voxels.probabilities)
+        if voxels.preview is not None:
+            self._root.write(self._preview_box(here), voxels.preview)
+        self.journal.add(Entry(block, str(core), input_digest, _output_digest(voxels)))
+
+    def intact(self, entry: Entry, core: Box) -> bool:
+        """Whether the voxels on disk are those that the journal speaks of."""
+        if entry.box != str(core):
+            return False
+        here = core.relative_to(self.layout.region.start)
+        labels = [open_ome_zarr(self.path, f"labels/{name}", cache_bytes=0).read(here) for name in self._names]
+        kept = None
+        if self.layout.keep_probabilities:
+            channels = range(self.layout.fusion.channels)
+            kept = np.stack([open_ome_zarr(self.path, channel=c, cache_bytes=0).read(here) for c in channels])
+        return _output_digest(Written(np.stack(labels), kept)) == entry.output
+
+    def finish(self, progress: Progress) -> None:
+        """Fill the coarser levels and mark the prediction as complete."""
+        for name in self._names:
+            build_pyramid(self.path / "labels" / name, method="nearest", progress=progress)
+        if self.layout.keep_probabilities:
+            build_pyramid(self.path, method="mean", progress=progress)
+        entries = self.journal.read()
+        seen = digest(*(np.frombuffer(entries[i].input.encode(), np.uint8) for i in sorted(entries)))
+        write_attributes(self.path, {"status": "complete", "input_sha256": seen})
+
+    def _preview_box(self, here: Box) -> Box:
+        factor = self.layout.preview_factor
+        (z0, y0, x0), (z1, y1, x1) = here.start, here.stop
+        return Box((z0, y0 // factor, x0 // factor), (z1, -(-y1 // factor), -(-x1 // factor)))
+
+
+def create_prediction(path: Path, layout: Layout, attributes: Mapping[str, Any]) -> PredictionWriter:
+    """Make the group with all its arrays empty; it appears at `path` in one step.
+
+    Args:
+        path: The new group.
+        layout: Its arrays.
+        attributes: What it is made from; stored as group attribute `cristae` beside kind, status and classes.
+
+    Raises:
+        OutputExistsError: There is something at `path`.
+        StorageError: The disk is full or the place may not be written.
+    """
+    require_new(path, what="the prediction")
+    beside = path.parent / f".{path.name}.part"
+    about = {
+        "kind": KIND,
+        "status": "running",
+        "classes": layout.fusion.classes.model_dump(mode="json"),
+        "channels": list(layout.fusion.channel_names),
+        "box": {"start": list(layout.region.start), "stop": list(layout.region.stop)},
+        **attributes,
+    }
+    with storage_errors(path):
+        shutil.rmtree(beside, ignore_errors=True)
+        try:
+            _create_arrays(beside / "group", layout, about)
+            if path.is_dir():
+                path.rmdir()
+            (beside / "group").rename(path)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+    return PredictionWriter(path, layout)
+
+
+def shrink(voxels: np.ndarray, factor: int) -> np.ndarray:
+    """Mean of factor x factor voxels in y and x, (Z, Y, X) to (Z, ceil(Y / f), ceil(X / f)); edges are repeated."""
+    if factor == 1:
+        return voxels
+    _, y, x = voxels.shape
+    padded = np.pad(voxels, ((0, 0), (0, -y % factor), (0, -x % factor)), mode="edge")
+    z, y, x = padded.shape
+    means = padded.reshape(z, y // factor, factor, x // factor, factor).mean(axis=(2, 4), dtype=np.float32)
+    rounded: np.ndarray = np.rint(means) if voxels.dtype.kind in "iub" else means
+    return rounded.astype(voxels.dtype)
+
+
+def _create_arrays(path: Path, layout: Layout, about: Mapping[str, Any]) -> None:
+    levels = len(pyramid_levels(layout.region.shape, layout.voxel_size_nm))
+    if layout.keep_probabilities:
+        spec = layout.spec(channels=layout.fusion.channels)
+        create_multiscale(path, spec, name=layout.name, levels=levels, attributes=about)
+    else:
+        _create_preview(path, layout, about)
+    for name, classes in _label_images(layout.fusion.classes):
+        create_multiscale(path / "labels" / name, layout.spec(), name=name, classes=classes, levels=levels)
+
+
+def _create_preview(path: Path, layout: Layout, about: Mapping[str, Any]) -> None:
+    factor = (1, layout.preview_factor, layout.preview_factor)
+    shape, shard = _reduced(layout.region.shape, factor), _reduced(layout.plan.block, factor)
+    fine = layout.spec()
+    spec = replace(fine, shape=shape, dtype=layout.input_dtype, chunks=shard, shards=shard)
+    create_multiscale(path, spec, name=layout.name, attributes=about)
+    # The preview's voxels are `factor` times those of the labels, also when nobody knows how large these are.
+    ome = group_attributes(layout.name, [("0", factor)], fine.voxel_size_nm, fine.origin_nm, channels=None)
+    group = json.loads((path / "zarr.json").read_text(encoding="utf-8"))
+    group["attributes"]["ome"] = ome
+    write_json(path / "zarr.json", group)
+
+
+def _label_images(classes: Classes) -> Iterator[tuple[str, tuple[LabelClass, ...]]]:
+    if classes.exclusive:
+        listed = tuple((classes.id_of(name), name, classes.color_of(name)) for name in classes.names)
+        yield label_names(classes)[0], listed
+        return
+    for name in classes.names:
+        yield name, ((0, "background", BACKGROUND_COLOR), (1, name, classes.color_of(name)))
+
+
+def _reduced(shape: Triple, factor: Triple) -> Triple:
+    z, y, x = (-(-side // f) for side, f in zip(shape, factor, strict=True))
+    return z, y, x
+
+
+def _output_digest(voxels: Written) -> str:
+    return digest(voxels.labels, *(() if voxels.probabilities is None else (voxels.probabilities,)))

@@ -1,0 +1,155 @@
+"""Do runs fit a volume, and each other? Voxel sizes, grey values, channels and settings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from cristae.data.image import Image, VoxelSize
+from cristae.data.volume import Volume
+from cristae.errors import RunError, VolumeError, VoxelSizeError
+from cristae.inference.config import PredictConfig
+from cristae.inference.locality import Locality, measure_locality
+from cristae.inference.predictor import Member
+from cristae.preprocess.histogram import histogram_of
+from cristae.preprocess.normalize import Normalizer, distance, fit
+from cristae.progress import Progress
+from cristae.recipe.run import Run
+
+SIZE_TOLERANCE = 0.01
+"""Share by which voxel sizes may differ before a volume is resampled."""
+SAMPLE_VOXELS = 4 * 1024 * 1024
+"""Voxels that are looked at to tell whether a volume's grey values are far from the training data's."""
+
+
+def common_settings(runs: Sequence[Run]) -> PredictConfig:
+    """The `predict:` section of the runs' recipes.
+
+    Raises:
+        RunError: There are no runs, or their settings differ.
+    """
+    if not runs:
+        raise RunError("no run was given; name at least one run folder with --run")
+    first = runs[0].recipe.predict
+    for run in runs[1:]:
+        other = run.recipe.predict
+        differing = [name for name in PredictConfig.model_fields if getattr(first, name) != getattr(other, name)]
+        if differing:
+            raise RunError(
+                f"{run.path}: cannot be fused with {runs[0].path}: their recipes differ in "
+                + ", ".join(f"predict.{name}" for name in differing)
+                + "; make these the same in both run folders' recipe.yaml"
+            )
+    return first
+
+
+def sized_image(volume: Volume, stated: VoxelSize | None) -> Image:
+    """The volume's image with the voxel size that holds: the volume's own, or the stated one where it has none.
+
+    Raises:
+        VoxelSizeError: Both are known and differ.
+        VolumeError: The image has colours.
+    """
+    known = volume.voxel_size_nm
+    if known is not None and stated is not None and not _alike(known, stated, axes=(0, 1, 2)):
+        raise VoxelSizeError(
+            f"{volume.image.path}: the volume says {_text(known)} nm (z, y, x), the command says {_text(stated)} nm; "
+            "leave the option out, or correct the file"
+        )
+    if volume.image.colors != 1:
+        raise VolumeError(
+            f"{volume.image.path}: is a colour image ({volume.image.colors} channels), but networks take grey values; "
+            "convert it first"
+        )
+    return replace(volume.image, voxel_size_nm=known if known is not None else stated)
+
+
+def working_size(runs: Sequence[Run], image: Image, *, stated: bool, progress: Progress) -> VoxelSize | None:
+    """The voxel size to resample the volume to; None when it can be predicted as it is.
+
+    The networks are 2D: slices are predicted as they are, whatever the distance between them, so only y and x count.
+
+    Args:
+        runs: Their voxel sizes are those that they were trained at.
+        image: The volume.
+        stated: Whether the user gave the volume's voxel size in the command and so answers for it.
+        progress: Where to say what happens.
+
+    Raises:
+        RunError: The runs were trained at different voxel sizes.
+        VoxelSizeError: One of the sizes is not known and they could differ.
+    """
+    axes = (0, 1, 2) if any(run.recipe.model.ndim == 3 for run in runs) else (1, 2)
+    trained = _trained_size(runs, axes)
+    size = image.voxel_size_nm
+    if trained is None and (size is None or stated):
+        if size is not None:
+            progress.warn("the run does not say at which voxel size it was trained; the volume is taken as it is")
+        return None
+    if trained is None or size is None:
+        unknown, known, value = ("volume", "run", trained) if size is None else ("run", "volume", size)
+        raise VoxelSizeError(
+            f"{image.path}: the voxel size of the {unknown} is not known, while the {known} has {_text(value)} nm "
+            "(z, y, x), so they could differ. Give the volume's with --voxel-size-nm Z Y X"
+            + ("; the run is then taken to fit it" if unknown == "run" else "")
+        )
+    if _alike(trained, size, axes):
+        return None
+    target = trained if 0 in axes else (size[0], *trained[1:])
+    progress.say(f"{image.path}: resampled from {_text(size)} to {_text(target)} nm (z, y, x) and back")
+    return target
+
+
+def member_of(run: Run, image: Image, name: str, progress: Progress) -> Member:
+    """The run's network with all that is needed to apply it to a volume.
+
+    Warns when the volume's grey values are far from the training data's.
+
+    Raises:
+        RunError: The run was made for several channels, or its weights do not fit.
+    """
+    model = run.model
+    if model.in_channels != 1:
+        raise RunError(f"{run.path}: was made for images of {model.in_channels} channels, but {image.path} has 1")
+    network = run.build_network()
+    stored = run.summary.get("locality")
+    config = run.recipe.model
+    locality = (
+        Locality.from_dict(stored)
+        if isinstance(stored, dict)
+        else measure_locality(network, ndim=config.ndim, stride=config.size_multiple)
+    )
+    if not locality.local:
+        progress.warn(f"{run.path}: the network sees whole slices at once: {locality.reason}")
+    return Member(network, locality, _normalizer(run, image, name, progress), model.classes)
+
+
+def _normalizer(run: Run, image: Image, name: str, progress: Progress) -> Normalizer:
+    if run.recipe.normalize.scope == "volume":
+        return fit(run.recipe.normalize, histogram_of(image, progress=progress))
+    normalizer = run.normalizer
+    sample = histogram_of(image, max_voxels=SAMPLE_VOXELS)
+    message = distance(normalizer, sample).message(name)
+    if message is not None:
+        progress.warn(message)
+    return normalizer
+
+
+def _trained_size(runs: Sequence[Run], axes: Sequence[int]) -> VoxelSize | None:
+    sizes = [run.voxel_size_nm for run in runs]
+    first = sizes[0]
+    for run, size in zip(runs, sizes, strict=True):
+        if (size is None) != (first is None) or (size and first and not _alike(size, first, axes)):
+            raise RunError(
+                f"{run.path}: was trained at {_text(size)} nm (z, y, x), but {runs[0].path} at {_text(first)} nm; "
+                "runs that are fused must share a working voxel size (data.voxel_size_nm of their recipes)"
+            )
+    return first
+
+
+def _alike(first: VoxelSize, second: VoxelSize, axes: Sequence[int]) -> bool:
+    return all(abs(first[axis] - second[axis]) <= SIZE_TOLERANCE * first[axis] for axis in axes)
+
+
+def _text(size: VoxelSize | None) -> str:
+    return "unknown" if size is None else " x ".join(f"{edge:g}" for edge in size)

@@ -1,0 +1,217 @@
+"""Apply one run, or several that are fused, to a volume of any size."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from cristae.data.box import Box
+from cristae.data.files import require_new
+from cristae.data.formats import open_image
+from cristae.data.image import Image, VoxelSize
+from cristae.data.open import open_volume
+from cristae.data.volume import Volume
+from cristae.errors import FormatError, OutputExistsError, VolumeError
+from cristae.inference.device import choose_device
+from cristae.inference.fuse import plan_fusion
+from cristae.inference.job import Job
+from cristae.inference.memory import find_budget
+from cristae.inference.plan import BlockPlan, Task, plan_memory
+from cristae.inference.prediction import Prediction, open_prediction, read_state
+from cristae.inference.predictor import Member, Predictor
+from cristae.inference.view import View, view_at
+from cristae.inference.writer import Layout, PredictionWriter, create_prediction
+from cristae.progress import Progress
+from cristae.recipe.run import Run, open_run
+from cristae.workflows.matching import common_settings, member_of, sized_image, working_size
+
+_MASK_BLOCK = (16, 1024, 1024)
+
+
+def predict(
+    runs: Sequence[Run | str | Path],
+    volume: Volume | str | Path,
+    *,
+    out: str | Path,
+    voxel_size_nm: VoxelSize | None = None,
+    box: str | Box | None = None,
+    mask: str | Path | None = None,
+    probabilities: bool = False,
+    max_ram: str | None = None,
+    max_vram: str | None = None,
+    progress: Progress | None = None,
+) -> Prediction:
+    """Segment a volume and write the result as OME-Zarr, block by block; repeat the call to continue after a kill.
+
+    Runs of the same classes are averaged; binary runs of different structures are merged into one class map.
+
+    Args:
+        runs: Run folders.
+        volume: What to segment.
+        out: The new OME-Zarr group, or one that this very call began earlier.
+        voxel_size_nm: The volume's (z, y, x), where its files do not say it.
+        box: Predict only this part, `Z0:Z1,Y0:Y1,X0:X1` in voxels; the result is that part of the whole prediction.
+        mask: An image of the volume's shape; voxels that are 0 in it become background.
+        probabilities: Keep 8-bit probabilities too.
+        max_ram: Ceiling for the process, such as '8GiB'; None takes half of the free memory.
+        max_vram: Ceiling on the GPU, likewise.
+        progress: Where to report.
+
+    Raises:
+        RunError: The runs do not fit each other, the volume or the memory.
+        VoxelSizeError: The voxel sizes of runs and volume cannot be compared.
+        OutputExistsError: `out` holds a finished prediction, one of something else, or no prediction at all.
+    """
+    progress, out = progress or Progress(), Path(out)
+    begun = _begun(out)
+    opened = tuple(run if isinstance(run, Run) else open_run(run) for run in runs)
+    settings = common_settings(opened)
+    volume = volume if isinstance(volume, Volume) else open_volume(volume, voxel_size_nm=voxel_size_nm)
+    image = sized_image(volume, voxel_size_nm)
+    masked = None if mask is None else _open_mask(Path(mask), image)
+    size = working_size(opened, image, stated=voxel_size_nm is not None, progress=progress)
+    view = view_at(image, size)
+    members = tuple(member_of(run, image, volume.name, progress) for run in opened)
+    region = _region(box, image)
+    origin: dict[str, Any] = {
+        "input": {**_input_facts(image), "mask_sha256": None if masked is None else _image_digest(masked)},
+        "runs": [_run_facts(run, member) for run, member in zip(opened, members, strict=True)],
+        "settings": {
+            "threshold": settings.threshold,
+            "precision": settings.precision,
+            "probabilities": probabilities,
+            "box": str(region),
+            "working_voxel_size_nm": None if size is None else list(size),
+        },
+    }
+    if begun is not None:
+        _require_same(out, begun, origin)
+    device = choose_device(settings.device if begun is None else begun["plan"]["backend"])
+    if begun is None:
+        task = _task(members, view, halves=settings.precision == "bf16", keeps=probabilities, device=device.type)
+        budget = find_budget(device, max_ram=max_ram, max_vram=max_vram)
+        plan = plan_memory(task, region.shape, budget, largest=settings.block_vox)
+    else:
+        plan = BlockPlan.from_dict(begun["plan"])
+    predictor = Predictor(members, device=device, precision=settings.precision, pass_vox=plan.pass_vox)
+    layout = Layout(
+        region, plan, predictor.fusion, probabilities, image.dtype, image.voxel_size_nm, image.origin_nm, volume.name
+    )
+    if begun is None:
+        about = {**origin, "plan": {**plan.to_dict(), "backend": device.type}, "versions": _versions()}
+        writer = create_prediction(out, layout, about)
+    else:
+        writer = PredictionWriter(out, layout)
+    Job(predictor, view, writer, settings.threshold, masked).run(progress)
+    return open_prediction(out)
+
+
+def _begun(out: Path) -> dict[str, Any] | None:
+    """What an unfinished prediction at `out` says about itself; None when the place is free."""
+    try:
+        state = read_state(out)
+    except FormatError:
+        require_new(out, what="the prediction")
+        raise
+    if state is not None and state["status"] == "complete":
+        raise OutputExistsError(f"{out}: holds a finished prediction; choose another place, or remove it first")
+    return state
+
+
+def _require_same(out: Path, begun: Mapping[str, Any], origin: Mapping[str, Any]) -> None:
+    changed = [
+        line for part in ("input", "runs", "settings") for line in _differences(part, begun.get(part), origin[part])
+    ]
+    if changed:
+        lines = "\n".join(f"  {line}" for line in changed[:8])
+        raise OutputExistsError(
+            f"{out}: holds an unfinished prediction of something else; repeat the command that began it, "
+            f"choose another place, or remove it. What differs:\n{lines}"
+        )
+
+
+def _differences(path: str, before: Any, now: Any) -> list[str]:
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        keys = list(dict.fromkeys((*before, *now)))
+        return [line for key in keys for line in _differences(f"{path}.{key}", before.get(key), now.get(key))]
+    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        return [
+            line for i, pair in enumerate(zip(before, now, strict=True)) for line in _differences(f"{path}.{i}", *pair)
+        ]
+    return [] if before == now else [f"{path}: {_short(before)} before, {_short(now)} now"]
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def _region(box: str | Box | None, image: Image) -> Box:
+    whole = Box.of_shape(image.shape)
+    if box is None:
+        return whole
+    try:
+        region = Box.parse(box, image.shape) if isinstance(box, str) else box
+    except ValueError as error:
+        raise VolumeError(f"{image.path}: box {error}") from None
+    if region.size == 0 or not whole.contains(region):
+        raise VolumeError(f"{image.path}: box {region} is empty or reaches outside the volume of {whole}")
+    return region
+
+
+def _open_mask(path: Path, image: Image) -> Image:
+    mask = open_image(path)
+    if mask.shape != image.shape or mask.colors != 1:
+        raise VolumeError(
+            f"{path}: the mask has shape {mask.shape} (z, y, x) and {mask.colors} channels, but the volume is "
+            f"{image.shape}; it must be a grey image of the same shape, not 0 where to predict"
+        )
+    return mask
+
+
+def _task(members: tuple[Member, ...], view: View, *, halves: bool, keeps: bool, device: str) -> Task:
+    scale = [1.0, 1.0, 1.0]
+    if view.source.voxel_size_nm is not None and view.working.voxel_size_nm is not None and view.resampled:
+        scale = [a / b for a, b in zip(view.source.voxel_size_nm, view.working.voxel_size_nm, strict=True)]
+    return Task(
+        members=members,
+        fusion=plan_fusion([member.classes for member in members]),
+        image_shape=view.working.shape,
+        scale=(scale[0], scale[1], scale[2]),
+        itemsize=view.working.dtype.itemsize,
+        halves=halves,
+        keep_probabilities=keeps,
+        device=device,
+    )
+
+
+def _input_facts(image: Image) -> dict[str, Any]:
+    return {
+        "shape": list(image.shape),
+        "dtype": image.dtype.name,
+        "voxel_size_nm": None if image.voxel_size_nm is None else list(image.voxel_size_nm),
+    }
+
+
+def _run_facts(run: Run, member: Member) -> dict[str, Any]:
+    return {
+        "run": run.id,
+        "weights_sha256": hashlib.sha256(run.weights_path.read_bytes()).hexdigest(),
+        "classes": list(member.classes.names),
+        "normalizer": member.normalizer.to_dict(),
+        "locality": member.locality.to_dict(),
+    }
+
+
+def _image_digest(image: Image) -> str:
+    total = hashlib.sha256()
+    for block in Box.of_shape(image.shape).blocks(_MASK_BLOCK):
+        total.update((image.read(block) != 0).tobytes())
+    return total.hexdigest()
+
+
+def _versions() -> dict[str, str]:
+    return {name: metadata.version(name) for name in ("cristae", "torch", "numpy", "tensorstore")}
