@@ -53,11 +53,12 @@ def learning_curves(rows: Sequence[Mapping[str, str]], colors: Mapping[str, str]
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     first = min((int(float(row["epoch"])) for row in rows), default=0)
     shift = 1 - first
     with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(14.5, 3.5), layout="constrained")
+        figure = Figure(figsize=(14.5, 3.5), layout=ConstrainedLayoutEngine(wspace=0.05))
         loss, score, rate = figure.subplots(1, 3)
         _draw(loss, {"training": (curve(rows, "train_loss", shift), INK)}, "Training loss")
         classes = {name: (curve(rows, f"val_iou_{name}", shift), color) for name, color in colors.items()}
@@ -67,10 +68,12 @@ def learning_curves(rows: Sequence[Mapping[str, str]], colors: Mapping[str, str]
             for axes in (loss, score):
                 axes.axvline(best_epoch + shift, color="#0a5a8a", linewidth=1, linestyle=(0, (4, 3)), label="kept")
         if any(len(values[0][0]) for values in classes.values()) or best_epoch is not None:
-            score.legend(loc="lower right", fontsize=9.5, ncols=1 if len(classes) < 5 else 2)
+            score.legend(loc="lower center", fontsize=9.5, ncols=1 if len(classes) < 5 else 2)
         rates = curve(rows, "learning_rate", shift)[1]
         if rates and min(rates) > 0 and max(rates) / min(rates) > 20:
             rate.set_yscale("log")
+        else:
+            rate.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3), useMathText=False)
         return _svg(figure)
 
 
@@ -108,5 +111,9 @@ def _svg(figure: Figure) -> Markup:
     figure.savefig(buffer, format="svg", metadata=metadata)
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
-    text = re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", text)
+    text = re.sub(r' (d|x|y|transform|points)="[^"]*"', lambda attribute: _rounded(attribute[0]), text)
     return Markup('<div class="curves">{}</div>').format(Markup(text))
+
+
+def _rounded(attribute: str) -> str:
+    return re.sub(r"-?\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", attribute)

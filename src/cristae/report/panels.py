@@ -87,13 +87,13 @@ def slices_markup(previews: Sequence[tuple[str, Preview]], classes: Classes) -> 
         classes: Names and colours.
     """
     views = [_comparison(f"s{index}", tag, preview, classes) for index, (tag, preview) in enumerate(previews)]
-    legend = [LegendItem(name, classes.color_of(name)) for name in classes.foreground]
-    legend += [LegendItem("missed", MISSED), LegendItem("false", FALSE)]
+    errors = [LegendItem("missed", MISSED), LegendItem("false", FALSE)]
     if len(classes.foreground) > 1 and classes.exclusive:
-        legend.append(LegendItem("wrong class", CONFUSED))
+        errors.append(LegendItem("wrong class", CONFUSED))
     if any((preview.truth == INVALID).any() for _, preview in previews):
-        legend.append(LegendItem("not annotated", UNKNOWN))
-    return render("slices.html.j2", views=views, legend=legend, opacity=OPACITY)
+        errors.append(LegendItem("not annotated", UNKNOWN))
+    legends = [("Classes", _class_legend(classes)), ("Error", errors)]
+    return render("slices.html.j2", views=views, legends=legends, opacity=OPACITY)
 
 
 def overlay_markup(
@@ -107,8 +107,8 @@ def overlay_markup(
         voxel_size_nm: (z, y, x) in nm, or None when unknown.
     """
     views = [_overlay(f"s{i}", *picture, classes, voxel_size_nm) for i, picture in enumerate(pictures)]
-    legend = [LegendItem(name, classes.color_of(name)) for name in classes.foreground]
-    return render("slices.html.j2", views=views, legend=legend, opacity=OPACITY)
+    legends = [("Classes", _class_legend(classes))]
+    return render("slices.html.j2", views=views, legends=legends, opacity=OPACITY)
 
 
 def choose_slices(previews: Sequence[Preview], limit: int = 6) -> tuple[tuple[str, Preview], ...]:
@@ -156,6 +156,10 @@ def error_ids(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
     kinds[wrong & (truth != 0) & (prediction != 0)] = 3
     kinds[truth == INVALID] = 4
     return kinds
+
+
+def _class_legend(classes: Classes) -> list[LegendItem]:
+    return [LegendItem(name, classes.color_of(name)) for name in classes.foreground]
 
 
 def _undefined_last(entry: tuple[float, str, int, int]) -> tuple[float, str, int]:
