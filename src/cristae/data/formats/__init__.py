@@ -1,0 +1,86 @@
+"""File formats: every one is opened as an `Image` that is read box by box, and most can be written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from cristae.data.formats.flat import open_flat
+from cristae.data.formats.hdf5 import open_hdf5
+from cristae.data.formats.mrc import open_mrc
+from cristae.data.formats.ome_zarr import open_ome_zarr
+from cristae.data.formats.paths import (
+    FLAT_SUFFIXES,
+    HDF5_SUFFIXES,
+    KNOWN,
+    MRC_SUFFIXES,
+    TIFF_SUFFIXES,
+    check_files,
+    find_source,
+    is_zarr,
+)
+from cristae.data.formats.slices import UnequalSlicesError, open_slice, open_slices
+from cristae.data.formats.tiff import open_tiff
+from cristae.data.formats.write import write_image
+from cristae.data.image import Image
+from cristae.errors import FormatError
+
+__all__ = ["UnequalSlicesError", "open_image", "open_images", "write_image"]
+
+
+def open_image(path: str | Path, *, files: Sequence[Path] | None = None) -> Image:
+    """Open one stack lazily: TIFF, MRC, HDF5, OME-Zarr, a flat image (one slice), or a folder of slices.
+
+    Args:
+        path: A file, a folder of slices (natural order), a glob such as `slices/*.png`, or an array inside a file,
+            `file.h5:/inner/array` or `cell.zarr:/labels/segmentation`.
+        files: The slices in order, instead of those that `path` would list; `path` then only gives the name.
+
+    Raises:
+        MissingFileError: There is nothing by this name.
+        FormatError: A file is truncated, corrupt, empty, not what its name says, or the slices do not fit each other.
+
+    Example:
+        >>> open_image("nothing.tif")
+        Traceback (most recent call last):
+        cristae.errors.MissingFileError: nothing.tif: does not exist
+    """
+    if files is not None:
+        return open_slices(Path(path), check_files(files))
+    source = find_source(path)
+    if source.files:
+        return open_slices(source.path, source.files)
+    image = _open_file(source.path, source.inner)
+    return replace(image, path=Path(path)) if source.inner else image
+
+
+def open_images(path: str | Path) -> tuple[Image, ...]:
+    """Open unrelated flat images, which may differ in size: each file of a folder or glob is a stack of one slice.
+
+    Args:
+        path: A folder, a glob, or a single file.
+
+    Raises:
+        MissingFileError: There is nothing by this name.
+        FormatError: A file is damaged, or holds several slices.
+    """
+    source = find_source(path)
+    if source.inner or is_zarr(source.path):
+        raise FormatError(f"{path}: is a volume; expected a folder of flat images such as PNG or TIFF")
+    return tuple(open_slice(file) for file in source.files or (source.path,))
+
+
+def _open_file(path: Path, inner: str) -> Image:
+    suffix = path.suffix.lower()
+    if path.is_dir():
+        return open_ome_zarr(path, inner)
+    if suffix in HDF5_SUFFIXES:
+        return open_hdf5(path, inner)
+    if suffix in MRC_SUFFIXES:
+        return open_mrc(path)
+    if suffix in TIFF_SUFFIXES:
+        return open_tiff(path)
+    if suffix in FLAT_SUFFIXES:
+        return open_flat(path)
+    raise FormatError(f"{path}: files ending in '{path.suffix}' are not known; expected {KNOWN}")

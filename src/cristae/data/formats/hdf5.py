@@ -1,0 +1,234 @@
+"""HDF5 arrays: ilastik's axis tags, ImageJ's element sizes, dimension labels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import h5py
+import numpy as np
+
+from cristae.data.box import Box
+from cristae.data.formats.paths import require_content
+from cristae.data.formats.stream import bands
+from cristae.data.formats.units import to_nm
+from cristae.data.image import Image, VoxelSize
+from cristae.errors import CristaeError, FormatError
+from cristae.progress import Task
+
+ARRAY = "data"
+"""Name of the array in files that Cristae writes."""
+MAX_CHUNK_BYTES = 2**31
+CACHE_BYTES = 64 * 2**20
+
+
+def open_hdf5(path: Path, inner: str = "") -> Image:
+    """Open one array of an HDF5 file; nothing but metadata is read.
+
+    Axes come from ilastik's `axistags`, then from dimension labels, then z, y, x (or y, x) are assumed for 3 (or 2)
+    axes. The voxel size comes from `voxel_size_nm` (ours), `element_size_um` (ImageJ), or `axistags` with units.
+
+    Args:
+        path: The file.
+        inner: The array, such as 'volumes/raw'; may be left out when there is only one.
+
+    Raises:
+        FormatError: The file is damaged or truncated, holds several arrays, or the array has no such axes.
+    """
+    require_content(path, at_least=8)
+    try:
+        file = h5py.File(path, "r", rdcc_nbytes=CACHE_BYTES)
+        return _image(path, file[_choose(path, file, inner)])
+    except CristaeError:
+        raise
+    except Exception as error:
+        raise FormatError(f"{path}: is not a readable HDF5 file: {str(error).split(chr(10))[0][:300]}") from error
+
+
+def list_hdf5(path: Path) -> tuple[str, ...]:
+    """Inner paths of the arrays that have at least two axes and hold numbers.
+
+    Raises:
+        FormatError: The file is damaged or truncated.
+    """
+    require_content(path, at_least=8)
+    try:
+        with h5py.File(path, "r") as file:
+            return _arrays(file)
+    except Exception as error:
+        raise FormatError(f"{path}: is not a readable HDF5 file: {str(error)[:300]}") from error
+
+
+def write_hdf5(image: Image, path: Path, task: Task) -> None:
+    """Write a chunked, compressed array `/data` with ilastik axis tags, band by band.
+
+    Raises:
+        FormatError: The image is empty.
+    """
+    colored = image.colors > 1
+    shape = (*image.shape, image.colors) if colored else image.shape
+    chunks = tuple(min(size, step) for size, step in zip(shape, (8, 128, 128, image.colors), strict=False))
+    with h5py.File(path, "w", track_order=True) as file:
+        array = file.create_dataset(
+            ARRAY, shape, image.dtype, chunks=chunks, compression="gzip", compression_opts=1, shuffle=True,
+            track_times=False,
+        )  # fmt: skip
+        array.attrs["axistags"] = _axistags(image.voxel_size_nm, colored)
+        if image.voxel_size_nm is not None:
+            array.attrs["element_size_um"] = np.array(image.voxel_size_nm) / 1000
+            array.attrs["voxel_size_nm"] = np.array(image.voxel_size_nm)
+            array.attrs["origin_nm"] = np.array(image.origin_nm)
+        for box in bands(image, depth=max(8, image.chunks[0])):
+            array[box.slices] = image.read(box)
+            task.advance(box.shape[0])
+
+
+def _choose(path: Path, file: Any, inner: str) -> str:
+    if inner and inner in file:
+        if isinstance(file[inner], h5py.Dataset):
+            return inner
+        below = [name for name in _arrays(file) if name.startswith(f"{inner}/")]
+    else:
+        below = list(_arrays(file))
+    if len(below) == 1 and (not inner or inner in file):
+        return below[0]
+    listed = ", ".join(f"{path}:/{name}" for name in below[:8]) or "none"
+    problem = f"has no array '/{inner}'" if inner and inner not in file else f"holds {len(below)} arrays"
+    raise FormatError(f"{path}: {problem}; name one of them: {listed}")
+
+
+def _arrays(file: Any) -> tuple[str, ...]:
+    found: list[str] = []
+
+    def visit(name: str, node: Any) -> None:
+        if isinstance(node, h5py.Dataset) and node.dtype.kind in "iufb" and node.ndim >= 2:
+            found.append(name)
+
+    file.visititems(visit)
+    return tuple(found)
+
+
+def _image(path: Path, array: Any) -> Image:
+    name = f"{path}:{array.name}"
+    dtype = array.dtype
+    if dtype.kind not in "iufb" or array.shape is None or 0 in array.shape:
+        raise FormatError(f"{name}: holds no voxels: shape {array.shape}, type {dtype}")
+    _check_stored(name, path, array)
+    axes, tags = _axes(name, array)
+    sizes = dict(zip(axes, array.shape, strict=True))
+    colors = sizes.get("c", 1)
+    if sizes.get("t", 1) > 1 or colors > 4 or not {"y", "x"} <= set(sizes) or set(sizes) - set("tczyx"):
+        shown = ", ".join(f"{axis}={size}" for axis, size in sizes.items())
+        raise FormatError(f"{name}: has axes {shown}; expected z, y, x (and at most 4 colours). Save one by itself")
+    native = np.dtype(np.uint8) if dtype.kind == "b" else dtype.newbyteorder("=")
+    voxel_size, origin = _voxel_size(array, tags)
+    chunks = dict(zip(axes, array.chunks or tuple(1 if a in "tz" else s for a, s in sizes.items()), strict=True))
+    details = {"array": array.name, "axes": ",".join(axes), "compression": str(array.compression or "none")}
+    if array.chunks is None:
+        details["chunks"] = "stored in one piece"
+    return Image(
+        path=path,
+        format="hdf5",
+        shape=(sizes.get("z", 1), sizes["y"], sizes["x"]),
+        dtype=native,
+        reader=_reader(name, array, axes, colors, native),
+        colors=colors,
+        chunks=(chunks.get("z", 1), chunks["y"], chunks["x"]),
+        voxel_size_nm=voxel_size,
+        origin_nm=origin,
+        details=details,
+    )
+
+
+def _reader(name: str, array: Any, axes: str, colors: int, dtype: np.dtype[Any]) -> Any:
+    kept = [axis for axis in axes if axis in "zyx" or (axis == "c" and colors > 1)]
+    order = [kept.index(axis) for axis in "zyxc" if axis in kept]
+    lock = Lock()
+
+    def read(box: Box) -> np.ndarray:
+        pick: dict[str, Any] = {"t": 0, "c": slice(None) if colors > 1 else 0}
+        pick |= dict(zip("zyx", box.slices, strict=True))
+        try:
+            with lock:
+                voxels = array[tuple(pick[axis] for axis in axes)]
+        except Exception as error:
+            raise FormatError(f"{name}: does not decode, the file is damaged: {str(error)[:300]}") from error
+        voxels = voxels.transpose(order) if "z" in axes else voxels.transpose(order)[None]
+        return np.array(voxels, dtype=dtype, order="C")
+
+    return read
+
+
+def _check_stored(name: str, path: Path, array: Any) -> None:
+    if array.chunks and int(np.prod(array.chunks, dtype=object)) * array.dtype.itemsize > MAX_CHUNK_BYTES:
+        raise FormatError(f"{name}: chunks of {array.chunks} are too large to decode; rewrite it with smaller ones")
+    if array.chunks is None and not array.is_virtual and not array.external:
+        need = int(np.prod(array.shape, dtype=object)) * array.dtype.itemsize
+        if array.id.get_offset() is not None and array.id.get_offset() + need > path.stat().st_size:
+            raise FormatError(f"{name}: is truncated: {need} bytes of voxels do not fit the file")
+    for source in array.virtual_sources() if array.is_virtual else ():
+        if source.file_name != "." and not (path.parent / source.file_name).exists():
+            raise FormatError(f"{name}: refers to voxels in {source.file_name}, which is missing")
+
+
+def _axes(name: str, array: Any) -> tuple[str, list[dict[str, Any]]]:
+    tags: list[dict[str, Any]] = []
+    if "axistags" in array.attrs:
+        try:
+            tags = json.loads(array.attrs["axistags"])["axes"]
+            axes = "".join(str(tag["key"]) for tag in tags)
+        except (ValueError, KeyError, TypeError) as error:
+            raise FormatError(f"{name}: the attribute 'axistags' is damaged: {error}") from error
+    else:
+        labels = [str(dimension.label) for dimension in array.dims]
+        axes = "".join(labels) if all(len(label) == 1 for label in labels) else ""
+        if not axes and array.ndim in (2, 3):
+            axes = "zyx"[3 - array.ndim :]
+    if len(axes) != array.ndim or len(set(axes)) != len(axes):
+        raise FormatError(
+            f"{name}: has {array.ndim} axes {array.shape} and does not say which is which; expected z, y, x."
+            " Save it with ilastik's axistags, or as a volume of three axes"
+        )
+    return axes, tags
+
+
+def _voxel_size(array: Any, tags: list[dict[str, Any]]) -> tuple[VoxelSize | None, VoxelSize]:
+    origin = _triple(array.attrs.get("origin_nm")) or (0.0, 0.0, 0.0)
+    ours = _triple(array.attrs.get("voxel_size_nm"))
+    if ours is not None and min(ours) > 0:
+        return ours, origin
+    micrometres = _triple(array.attrs.get("element_size_um"))
+    if micrometres is not None and min(micrometres) > 0:
+        z, y, x = (to_nm(edge, "um") for edge in micrometres)
+        return (z, y, x) if z and y and x else None, origin
+    units = _units(array.attrs.get("axis_units"))
+    edges = {tag["key"]: to_nm(tag.get("resolution", 0), units.get(tag["key"])) for tag in tags}
+    z, y, x = (edges.get(axis) for axis in "zyx")
+    return (z, y, x) if z and y and x else None, origin
+
+
+def _units(text: Any) -> Mapping[str, str]:
+    """ilastik's `axis_units`: without it the resolutions of the axis tags have no unit and say nothing."""
+    try:
+        units = json.loads(text) if isinstance(text, str | bytes) else {}
+    except ValueError:
+        return {}
+    return {str(k): str(v) for k, v in units.items()} if isinstance(units, dict) else {}
+
+
+def _triple(value: Any) -> VoxelSize | None:
+    numbers = np.asarray(value, dtype=object).ravel() if value is not None else np.zeros(0)
+    if numbers.size != 3:
+        return None
+    z, y, x = (float(number) for number in numbers)
+    return (z, y, x) if np.isfinite([z, y, x]).all() else None
+
+
+def _axistags(voxel_size_nm: VoxelSize | None, colored: bool) -> str:
+    size = dict(zip("zyx", voxel_size_nm or (0.0, 0.0, 0.0), strict=True))
+    axes = [{"key": axis, "typeFlags": 2, "resolution": size[axis], "description": ""} for axis in "zyx"]
+    axes += [{"key": "c", "typeFlags": 1, "resolution": 0, "description": ""}] if colored else []
+    return json.dumps({"axes": axes})

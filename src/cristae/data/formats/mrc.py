@@ -1,0 +1,247 @@
+"""MRC / CCP4 volumes as the microscopy field writes them, with IMOD's habits.
+
+Cheng et al. (2015), MRC2014, https://doi.org/10.1016/j.jsb.2015.04.002; https://bio3d.colorado.edu/imod/doc/mrc_format.txt
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from cristae.data.box import Triple
+from cristae.data.formats.paths import require_content
+from cristae.data.formats.stream import each_slice
+from cristae.data.formats.units import to_nm
+from cristae.data.image import Image, VoxelSize
+from cristae.errors import FormatError
+from cristae.progress import Task
+
+HEADER_BYTES = 1024
+_IMOD_STAMP = 1146047817
+_SIGNED, _INVERTED_ORIGIN, _NIBBLES = 1, 4, 16
+_MODES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
+_UNREADABLE = {3: "complex integers", 4: "complex floats (a Fourier transform)", 101: "4-bit values"}
+_LABEL = "Cristae"
+_WIDENED = "Cristae: 8-bit unsigned values in mode 6"
+
+HEADER = np.dtype(
+    [
+        ("n", "i4", 3), ("mode", "i4"), ("start", "i4", 3), ("m", "i4", 3), ("cell", "f4", 3), ("angles", "f4", 3),
+        ("map", "i4", 3), ("low", "f4"), ("high", "f4"), ("mean", "f4"), ("space_group", "i4"), ("extended", "i4"),
+        ("extra1", "V8"), ("extended_kind", "S4"), ("version", "i4"), ("extra2", "V40"), ("imod_stamp", "i4"),
+        ("imod_flags", "i4"), ("extra3", "V36"), ("origin", "f4", 3), ("id", "S4"), ("machine", "u1", 4), ("rms", "f4"),
+        ("n_labels", "i4"), ("labels", "S80", 10),
+    ]
+)  # fmt: skip
+"""The 1024 bytes at the start of the file; triples are in (x, y, z), lengths in Angstrom."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where and how the voxels lie in the file."""
+
+    dtype: np.dtype[Any]
+    offset: int
+    stored: Triple
+    """Sections, rows and columns as stored, slowest first."""
+    order: Triple
+    """Which of the stored axes are z, y and x."""
+    mode_note: str
+    widened: bool
+    """Whether 8-bit values were written as mode 6, which has no unsigned bytes of its own."""
+
+
+def open_mrc(path: Path) -> Image:
+    """Open an MRC file through a memory map.
+
+    A voxel of exactly 1 Angstrom on all axes is what many programs write when they know nothing, so it counts as
+    unknown unless Cristae wrote the file. The order of rows is that of the file.
+
+    Raises:
+        FormatError: The header makes no sense, the mode cannot be read, or the file is truncated.
+    """
+    size = require_content(path, at_least=HEADER_BYTES)
+    header = _read_header(path)
+    layout = _layout(path, header)
+    shape = tuple(layout.stored[axis] for axis in layout.order)
+    need = layout.offset + int(np.prod(layout.stored, dtype=object)) * layout.dtype.itemsize
+    if size < need:
+        raise FormatError(
+            f"{path}: is truncated or damaged: the header says {' x '.join(map(str, shape))} voxels (z, y, x), which"
+            f" take {need} bytes, but the file has {size}"
+        )
+    voxels = np.memmap(path, layout.dtype, "r", layout.offset, layout.stored).transpose(layout.order)
+    native = np.dtype(np.uint8) if layout.widened else layout.dtype.newbyteorder("=")
+    voxel_size, size_note = _voxel_size(header)
+    details = {"mode": layout.mode_note, "axes": "zyx" if layout.order == (0, 1, 2) else f"stored as {layout.order}"}
+    if size_note:
+        details["voxel size"] = size_note
+    if header["extended"] > 0:
+        kind = bytes(header["extended_kind"]).decode("ascii", "replace").strip("\0 ") or "of unknown kind"
+        details["extended header"] = f"{int(header['extended'])} bytes {kind}"
+    return Image(
+        path=path,
+        format="mrc",
+        shape=(shape[0], shape[1], shape[2]),
+        dtype=native,
+        reader=lambda box: np.array(voxels[box.slices], dtype=native, order="C"),
+        chunks=(1, shape[1], shape[2]),
+        voxel_size_nm=voxel_size,
+        origin_nm=_origin(header, voxel_size),
+        details=details,
+    )
+
+
+def write_mrc(image: Image, path: Path, task: Task) -> None:
+    """Write an MRC2014 file slice by slice; 8-bit unsigned values become mode 6, so that every reader sees them right.
+
+    Raises:
+        FormatError: MRC has no mode for the image's type or colours.
+    """
+    stored = mrc_dtype(image)
+    with path.open("wb") as file:
+        file.write(np.zeros(HEADER_BYTES, np.uint8).tobytes())
+        low, high, mean, rms = _write_slices(image, file, stored, task)
+        header = _new_header(image, stored)
+        header["low"], header["high"], header["mean"], header["rms"] = low, high, mean, rms
+        file.seek(0)
+        file.write(header.tobytes())
+
+
+def mrc_dtype(image: Image) -> np.dtype[Any]:
+    """How the image's values are stored.
+
+    Raises:
+        FormatError: MRC has no mode for them.
+    """
+    kind = "u2" if image.dtype == np.uint8 else image.dtype.str[1:]
+    if image.colors > 1 or kind not in _MODES.values():
+        what = f"{image.colors} colours" if image.colors > 1 else f"{image.dtype} values"
+        raise FormatError(
+            f"{image.path}: MRC has no mode for {what}, only int8, uint8, int16, uint16, float16 and float32;"
+            " write .tif, .h5 or .zarr instead"
+        )
+    return np.dtype(f"<{kind}")
+
+
+def _read_header(path: Path) -> np.void:
+    with path.open("rb") as file:
+        content = file.read(HEADER_BYTES)
+    little = np.frombuffer(content, HEADER.newbyteorder("<"))[0]
+    big = np.frombuffer(content, HEADER.newbyteorder(">"))[0]
+    # The machine stamp is often missing or wrong; a mode that makes sense tells the byte order.
+    for header in (little, big):
+        if 0 <= int(header["mode"]) <= 101 and 0 < int(header["n"][0]) < 2**24 and int(header["n"][1]) < 2**24:
+            chosen: np.void = header
+            return chosen
+    raise FormatError(
+        f"{path}: is not an MRC file, or its header is damaged: mode {int(little['mode'])}, size {little['n'].tolist()}"
+    )
+
+
+def _layout(path: Path, header: np.void) -> Layout:
+    columns, rows, sections = (int(n) for n in header["n"])
+    if min(columns, rows, sections) < 1:
+        raise FormatError(f"{path}: the header says {columns} x {rows} x {sections} voxels, which is no volume")
+    if not 0 <= int(header["extended"]) < 2**31 - HEADER_BYTES:
+        raise FormatError(f"{path}: the header is damaged: an extended header of {int(header['extended'])} bytes")
+    mode = int(header["mode"])
+    flags = int(header["imod_flags"]) if int(header["imod_stamp"]) == _IMOD_STAMP else None
+    if mode not in _MODES or (flags is not None and flags & _NIBBLES and mode == 0):
+        what = _UNREADABLE.get(mode, "unknown values" if mode else "4-bit values")
+        raise FormatError(f"{path}: mode {mode} ({what}) holds no grey values; convert it to mode 0, 1, 2 or 6")
+    kind, note = _signedness(header, flags) if mode == 0 else (_MODES[mode], f"mode {mode}")
+    dtype = np.dtype(kind).newbyteorder(header.dtype["mode"].byteorder)
+    axes = [int(axis) for axis in header["map"]]
+    axes = [1, 2, 3] if axes == [0, 0, 0] else axes
+    if sorted(axes) != [1, 2, 3]:
+        raise FormatError(f"{path}: the header is damaged: axes {axes} should be 1, 2 and 3 in some order")
+    slowest_first = axes[::-1]
+    order = (slowest_first.index(3), slowest_first.index(2), slowest_first.index(1))
+    stored = (sections, rows, columns)
+    widened = mode == 6 and _WIDENED in _labels(header)
+    return Layout(dtype, HEADER_BYTES + int(header["extended"]), stored, order, note, widened)
+
+
+def _signedness(header: np.void, flags: int | None) -> tuple[str, str]:
+    """Mode 0 is signed by the standard, but older programs wrote unsigned bytes; the header tells when it can."""
+    if flags is not None:
+        return ("i1", "mode 0, signed (IMOD flag)") if flags & _SIGNED else ("u1", "mode 0, unsigned (IMOD flag)")
+    low, high = float(header["low"]), float(header["high"])
+    if 0 <= low < high <= 255 and high > 127:
+        return "u1", f"mode 0, unsigned: the header's range {low:g} to {high:g} does not fit signed bytes"
+    return "i1", "mode 0, signed"
+
+
+def _labels(header: np.void) -> list[str]:
+    return [bytes(label).decode("ascii", "replace").strip("\0 ") for label in header["labels"]]
+
+
+def _voxel_size(header: np.void) -> tuple[VoxelSize | None, str]:
+    edges = [float(c) / int(m) if int(m) > 0 else 0.0 for c, m in zip(header["cell"], header["m"], strict=True)]
+    if not all(np.isfinite(edge) and edge > 0 for edge in edges):
+        return None, ""
+    ours = any(label.startswith(_LABEL) for label in _labels(header))
+    if all(abs(edge - 1) < 1e-6 for edge in edges) and not ours:
+        return None, "1 Angstrom on all axes, which is what programs write when they do not know"
+    # float32 holds 7 digits; the rest is noise that would make 4.6 nm into 4.599999904632568 nm.
+    x, y, z = (to_nm(f"{edge:.7g}", "A") or 0.0 for edge in edges)
+    return (z, y, x), ""
+
+
+def _origin(header: np.void, voxel_size_nm: VoxelSize | None) -> VoxelSize:
+    inverted = int(header["imod_stamp"]) == _IMOD_STAMP and int(header["imod_flags"]) & _INVERTED_ORIGIN
+    x, y, z = (float(f"{float(o):.7g}") / 10 if np.isfinite(o) else 0.0 for o in header["origin"])
+    if inverted:
+        return -z, -y, -x
+    if x == y == z == 0.0 and voxel_size_nm is not None and sorted(map(int, header["map"])) == [1, 2, 3]:
+        start = {int(axis): int(first) for axis, first in zip(header["map"], header["start"], strict=True)}
+        return (
+            start[3] * voxel_size_nm[0],
+            start[2] * voxel_size_nm[1],
+            start[1] * voxel_size_nm[2],
+        )
+    return z, y, x
+
+
+def _new_header(image: Image, stored: np.dtype[Any]) -> np.ndarray:
+    header = np.zeros((), HEADER.newbyteorder("<"))
+    z, y, x = image.shape
+    header["n"] = header["m"] = (x, y, z)
+    header["mode"] = {code: mode for mode, code in _MODES.items()}[stored.str[1:]]
+    size = image.voxel_size_nm or (0.0, 0.0, 0.0)
+    header["cell"] = [n * s * 10 for n, s in zip((x, y, z), size[::-1], strict=True)]
+    header["origin"] = [o * 10 for o in image.origin_nm[::-1]]
+    header["angles"] = 90
+    header["map"] = (1, 2, 3)
+    header["space_group"] = 1
+    header["version"] = 20141
+    header["id"] = b"MAP "
+    header["machine"] = (0x44, 0x44, 0, 0)
+    labels = [f"{_LABEL}: voxel size {'in the cell' if image.voxel_size_nm else 'unknown'}"]
+    labels += [_WIDENED] if image.dtype == np.uint8 else []
+    header["n_labels"] = len(labels)
+    header["labels"][: len(labels)] = [label.encode() for label in labels]
+    return header
+
+
+def _write_slices(image: Image, file: BinaryIO, stored: np.dtype[Any], task: Task) -> tuple[float, float, float, float]:
+    low, high, total, squares = np.inf, -np.inf, 0.0, 0.0
+    for pixels in _cast(each_slice(image), stored):
+        file.write(pixels.tobytes())
+        wide = pixels.astype(np.float64)
+        low, high = min(low, float(wide.min())), max(high, float(wide.max()))
+        total += float(wide.sum())
+        squares += float((wide**2).sum())
+        task.advance()
+    count = float(np.prod(image.shape, dtype=object))
+    mean = total / count
+    return low, high, mean, max(0.0, squares / count - mean**2) ** 0.5
+
+
+def _cast(slices: Iterator[np.ndarray], stored: np.dtype[Any]) -> Iterator[np.ndarray]:
+    return (np.ascontiguousarray(pixels, dtype=stored) for pixels in slices)
