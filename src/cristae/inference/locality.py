@@ -21,7 +21,8 @@ from torch.overrides import TorchFunctionMode
 
 from cristae.data.box import Triple
 
-_LONGEST_PROBE = 16384
+_LONGEST_PROBE = 4096
+"""Total strides; a network that sees further is taken for global."""
 _CONVOLUTIONS = {getattr(torch, f"conv{n}d"): False for n in "123"}
 _CONVOLUTIONS |= {getattr(torch, f"conv_transpose{n}d"): True for n in "123"}
 _POOLING: dict[Any, Callable[..., Tensor]] = {getattr(F, f"max_pool{n}d"): getattr(F, f"avg_pool{n}d") for n in "123"}
@@ -108,27 +109,34 @@ def _reach(probe: nn.Module, axis: int, steps: Sequence[int], in_channels: int) 
     step = steps[axis]
     length = 8 * step
     while True:
+        touched, longest = _touched(probe, axis, steps, in_channels, length)
         centre = length // 2 // step * step
         reach = 0
-        touched = _touched(probe, axis, steps, in_channels, length)
-        for phase in range(step):
-            low, high = touched(centre + phase)
-            reach = max(reach, centre + phase - low, high - centre - phase)
-        if centre - reach > 0 and centre + step + reach < length:
+        for place in range(centre, centre + step):
+            low, high = touched(place)
+            reach = max(reach, place - low, high - place)
+        # A dilated kernel can jump over the border of a short probe: there must be room for the longest jump.
+        if reach + step * longest < min(centre, length - centre - step):
             return reach
-        length *= 2
-        if length > _LONGEST_PROBE:
-            raise _NotLocalError(f"a voxel influences the output more than {length // 4} voxels away")
+        length = max(2 * length, 4 * step * longest)
+        if length > _LONGEST_PROBE * step:
+            raise _NotLocalError(f"a voxel influences the output more than {length // 8} voxels away")
 
 
 def _touched(
     probe: nn.Module, axis: int, steps: Sequence[int], in_channels: int, length: int
-) -> Callable[[int], tuple[int, int]]:
-    """Run the network once; the result gives the first and last input position that an output position depends on."""
+) -> tuple[Callable[[int], tuple[int, int]], int]:
+    """Run the network once.
+
+    Returns:
+        A function that gives the first and last input position that an output position depends on, and the extent of
+        the longest kernel.
+    """
     sides = list(steps)
     sides[axis] = length
     image = torch.ones((1, in_channels, *sides), dtype=torch.float64, requires_grad=True)
-    with torch.inference_mode(False), torch.enable_grad(), _LocalOnly():
+    watch = _LocalOnly()
+    with torch.inference_mode(False), torch.enable_grad(), watch:
         output = probe(image)
     if output.shape[2:] != image.shape[2:]:
         raise _NotLocalError(f"an input of {tuple(image.shape[2:])} gives an output of {tuple(output.shape[2:])}")
@@ -139,7 +147,7 @@ def _touched(
         found = gradient.movedim(2 + axis, 0).reshape(length, -1).abs().amax(1).nonzero().flatten()
         return int(found.min()), int(found.max())
 
-    return extent
+    return extent, watch.longest
 
 
 def _positive_copy(network: nn.Module) -> nn.Module:
@@ -154,6 +162,11 @@ def _positive_copy(network: nn.Module) -> nn.Module:
 class _LocalOnly(TorchFunctionMode):
     """Refuses torch functions that are not known to be local, and lets the others pass all influence on."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.longest = 1
+        """Voxels from the first to the last tap of the longest kernel."""
+
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
@@ -162,8 +175,10 @@ class _LocalOnly(TorchFunctionMode):
             return func(*args, **given)
         name = getattr(func, "__name__", str(func))
         if func in _CONVOLUTIONS:
+            self.longest = max(self.longest, _kernel_extent(func, args, given))
             return _mean_convolution(func, *args, **given)
         if func in _POOLING:
+            self.longest = max(self.longest, *_numbers(args[1] if len(args) > 1 else given["kernel_size"]))
             return _mean_pool(_POOLING[func], *args, **given)
         if name in _ARITHMETIC:
             return _ARITHMETIC[name](*args, **given)
@@ -176,6 +191,17 @@ class _LocalOnly(TorchFunctionMode):
         elif _carries_image(result):
             raise _NotLocalError(f"it uses '{name}', which may look at the whole image")
         return result
+
+
+def _kernel_extent(function: Any, args: Sequence[Any], given: Mapping[str, Any]) -> int:
+    place = 7 if _CONVOLUTIONS[function] else 5
+    dilation = args[place] if len(args) > place else given.get("dilation", 1)
+    weight = args[1] if len(args) > 1 else given["weight"]
+    return int((max(weight.shape[2:]) - 1) * max(_numbers(dilation)) + 1)
+
+
+def _numbers(value: Any) -> tuple[int, ...]:
+    return tuple(value) if isinstance(value, tuple | list) else (int(value),)
 
 
 def _carries_image(value: Any) -> bool:
@@ -221,8 +247,7 @@ def _mean_pool(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Tensor:
-    plain = all(step == 1 for step in (dilation if isinstance(dilation, tuple | list) else [dilation]))
-    if return_indices or not plain:
+    if return_indices or max(_numbers(dilation)) > 1:
         raise _NotLocalError("its max-pooling hands on indices or is dilated, which is not analysed")
     return pool(image, kernel_size, stride, padding, ceil_mode)
 
