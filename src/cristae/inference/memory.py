@@ -89,11 +89,11 @@ def forward_bytes(network: nn.Module, shape: Sequence[int], *, halves: bool = Fa
         shape: Shape of the input, (B, C, *S).
         halves: Whether it runs in bfloat16.
     """
-    shadow = copy.deepcopy(network).to("meta").eval()
-    counter = _LiveBytes()
     kind = torch.bfloat16 if halves else torch.float32
+    shadow = copy.deepcopy(network).to(device="meta", dtype=kind).eval()
+    counter = _LiveBytes()
     with torch.no_grad(), counter:
-        shadow.to(kind)(torch.empty(tuple(shape), device="meta", dtype=kind))
+        shadow(torch.empty(tuple(shape), device="meta", dtype=kind))
     return counter.peak
 
 

@@ -1,0 +1,131 @@
+"""Blocks follow the memory, not the volume."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from cristae.data.classes import Classes
+from cristae.errors import RunError
+from cristae.inference.fuse import plan_fusion
+from cristae.inference.locality import Locality
+from cristae.inference.memory import Budget, find_budget, format_size, forward_bytes, parse_size
+from cristae.inference.plan import BlockPlan, Task, plan_memory
+from cristae.inference.predictor import Member
+from cristae.models import UNetBNConfig
+from cristae.preprocess.normalize import Normalizer
+
+BINARY = Classes(names=("background", "a"))
+GIB = 2**30
+
+
+def task(shape, *, network=None, reach=20, stride=16, classes=BINARY, members=1, **more):
+    network = network or nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, classes.n_logits, 1))
+    locality = Locality(True, "", (0, reach, reach), (1, stride, stride), 2)
+    everyone = (Member(network, locality, Normalizer(0, 1), classes),) * members
+    options = {"scale": (1.0, 1.0, 1.0), "itemsize": 1, "halves": False, "keep_probabilities": False} | more
+    return Task(everyone, plan_fusion([one.classes for one in everyone]), shape, **options)
+
+
+def test_forward_bytes_by_hand():
+    """A 1-channel input and its 8-channel convolution live at once: 4 and 32 bytes for each voxel."""
+    assert forward_bytes(nn.Conv2d(1, 8, 3, padding=1), (1, 1, 64, 32)) == 64 * 32 * 36
+    # Input, first result and second result; in-place ReLU costs nothing; half precision halves all.
+    chain = nn.Sequential(nn.Conv2d(1, 8, 1), nn.ReLU(inplace=True), nn.Conv2d(8, 2, 1))
+    assert forward_bytes(chain, (2, 1, 10, 10)) == 2 * 100 * (4 + 32 + 8)
+    assert forward_bytes(chain, (2, 1, 10, 10), halves=True) == 100 * (4 + 32 + 8)
+
+
+def test_forward_bytes_grow_with_the_input_and_leave_the_network_alone():
+    network = UNetBNConfig(widths=(4, 8, 16)).build(1, 1)
+    one, four = (forward_bytes(network, (1, 1, side, side)) for side in (64, 128))
+    assert four == pytest.approx(4 * one, rel=1e-3)
+    assert next(network.parameters()).device.type == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("8GiB", 8 * GIB), ("500MB", 500 * 10**6), ("2G", 2 * 10**9), ("1.5 GiB", 3 * GIB // 2), ("4096", 4096), (7, 7)],
+)
+def test_sizes(text, size):
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "much", "8 apples", "-1GiB", "0", "GiB", "1e9"])
+def test_what_is_not_a_size(text):
+    with pytest.raises(RunError, match="is not a memory size"):
+        parse_size(text)
+
+
+def test_sizes_for_a_person():
+    assert [format_size(size) for size in (10, 2048, 3 * 2**20, 1.5 * GIB)] == ["10 B", "2 KiB", "3 MiB", "1.5 GiB"]
+
+
+def test_whole_slices_when_there_is_room():
+    plan = plan_memory(task((100, 2048, 2048)), (100, 2048, 2048), Budget(8 * GIB, None))
+    assert plan.block == (1, 2048, 2048)
+    assert plan_memory(task((100, 256, 256)), (100, 256, 256), Budget(8 * GIB, None)).block == (64, 256, 256)
+
+
+def test_the_plan_does_not_depend_on_how_large_the_volume_is():
+    network = UNetBNConfig().build(1, 1)
+    budget = Budget(GIB // 2, None)
+    shapes = [(16, 4096, 4096), (128, 4096, 4096), (32, 8192, 8192), (1000, 65536, 65536)]
+    plans = [plan_memory(task(shape, network=network, reach=107), shape, budget) for shape in shapes]
+    areas = [math.prod(plan.block) for plan in plans]
+    assert max(areas) < 1.1 * min(areas)
+    assert max(areas) < 1500**2
+
+
+def test_too_little_memory_says_how_much_would_do():
+    network = UNetBNConfig().build(1, 1)
+    shape = (4, 3000, 3000)
+    with pytest.raises(RunError, match=r"give at least --max-ram (\d+)MiB") as caught:
+        plan_memory(task(shape, network=network, reach=107), shape, Budget(10 * 2**20, None, used=300 * 2**20))
+    needed = int(str(caught.value).split("--max-ram ")[1].split("MiB")[0])
+    plan = plan_memory(
+        task(shape, network=network, reach=107), shape, Budget((needed - 300) * 2**20, None, used=300 * 2**20)
+    )
+    assert max(plan.block[1:]) <= 64
+    with pytest.raises(RunError, match="--max-vram"):
+        plan_memory(task(shape, network=network), shape, Budget(GIB, 2**20))
+
+
+def test_classes_and_members_take_memory():
+    shape = (4, 4000, 4000)
+    many = Classes(names=tuple(f"c{i}" for i in range(200)))
+    few = plan_memory(task(shape), shape, Budget(GIB, None))
+    more = plan_memory(task(shape, classes=many, members=3), shape, Budget(GIB, None))
+    assert math.prod(more.block) < math.prod(few.block) / 4
+
+
+def test_the_users_own_block():
+    shape = (10, 500, 400)
+    plan = plan_memory(task(shape), shape, Budget(GIB, None), largest=(3, 100, 1000))
+    assert plan.block == (3, 100, 400)
+    with pytest.raises(RunError, match="3 x 100 x 400"):
+        plan_memory(task(shape), shape, Budget(2**20, None), largest=(3, 100, 1000))
+
+
+def test_ceilings_count_the_whole_process():
+    budget = find_budget(torch.device("cpu"), max_ram="4GiB")
+    assert budget.ram + budget.used == 4 * GIB
+    assert budget.stated
+    assert not find_budget(torch.device("cpu")).stated
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    shape=st.tuples(st.integers(1, 200), st.integers(1, 9000), st.integers(1, 9000)),
+    ram=st.integers(40 * 2**20, 16 * GIB),
+    scale=st.sampled_from([(1.0, 1.0, 1.0), (1.0, 0.4, 0.4), (1.0, 1.7, 1.7)]),
+)
+def test_plans_are_usable(shape, ram, scale):
+    working = tuple(math.ceil(side * factor) for side, factor in zip(shape, scale, strict=True))
+    plan = plan_memory(task(working, scale=scale), shape, Budget(ram, None))
+    assert all(block % chunk == 0 for block, chunk in zip(plan.block, plan.chunk, strict=True))
+    assert math.prod(plan.block) <= 4352 * 4096
+    assert BlockPlan.from_dict(plan.to_dict()) == plan
