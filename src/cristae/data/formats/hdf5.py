@@ -81,9 +81,9 @@ def write_hdf5(image: Image, path: Path, task: Task) -> None:
             array.attrs["element_size_um"] = np.array(image.voxel_size_nm) / 1000
             array.attrs["voxel_size_nm"] = np.array(image.voxel_size_nm)
             array.attrs["origin_nm"] = np.array(image.origin_nm)
-        for box in bands(image, depth=max(8, image.chunks[0])):
+        for box in bands(image, step=(max(8, image.chunks[0]), *image.chunks[1:])):
             array[box.slices] = image.read(box)
-            task.advance(box.shape[0])
+            task.advance(box.shape[0] if box.stop[1] == image.shape[1] else 0)
 
 
 def _choose(path: Path, file: Any, inner: str) -> str:

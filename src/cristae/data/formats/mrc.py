@@ -5,7 +5,6 @@ Cheng et al. (2015), MRC2014, https://doi.org/10.1016/j.jsb.2015.04.002; https:/
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -14,7 +13,7 @@ import numpy as np
 
 from cristae.data.box import Triple
 from cristae.data.formats.paths import require_content
-from cristae.data.formats.stream import each_slice
+from cristae.data.formats.stream import bands
 from cristae.data.formats.units import to_nm
 from cristae.data.image import Image, VoxelSize
 from cristae.errors import FormatError
@@ -230,18 +229,17 @@ def _new_header(image: Image, stored: np.dtype[Any]) -> np.ndarray:
 
 
 def _write_slices(image: Image, file: BinaryIO, stored: np.dtype[Any], task: Task) -> tuple[float, float, float, float]:
+    """Write the voxels; returns their minimum, maximum, mean and standard deviation."""
     low, high, total, squares = np.inf, -np.inf, 0.0, 0.0
-    for pixels in _cast(each_slice(image), stored):
-        file.write(pixels.tobytes())
-        wide = pixels.astype(np.float64)
-        low, high = min(low, float(wide.min())), max(high, float(wide.max()))
-        total += float(wide.sum())
-        squares += float((wide**2).sum())
-        task.advance()
+    for box in bands(image):
+        voxels = np.ascontiguousarray(image.read(box), dtype=stored)
+        file.write(voxels.tobytes())
+        low, high = min(low, float(voxels.min())), max(high, float(voxels.max()))
+        for pixels in voxels:
+            wide = pixels.astype(np.float64)
+            total += float(wide.sum())
+            squares += float((wide**2).sum())
+        task.advance(box.shape[0] if box.stop[1] == image.shape[1] else 0)
     count = float(np.prod(image.shape, dtype=object))
     mean = total / count
     return low, high, mean, max(0.0, squares / count - mean**2) ** 0.5
-
-
-def _cast(slices: Iterator[np.ndarray], stored: np.dtype[Any]) -> Iterator[np.ndarray]:
-    return (np.ascontiguousarray(pixels, dtype=stored) for pixels in slices)

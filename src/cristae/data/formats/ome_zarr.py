@@ -45,7 +45,9 @@ __all__ = [
     "ZarrSpec",
     "ZarrWriter",
     "build_pyramid",
+    "count_channels",
     "create_multiscale",
+    "list_labels",
     "open_ome_zarr",
     "open_writer",
     "pyramid_levels",
@@ -217,6 +219,21 @@ def read_label_classes(path: Path) -> tuple[LabelClass, ...]:
     return label_classes(_require_node(path).attributes)
 
 
+def list_labels(path: Path) -> tuple[str, ...]:
+    """Names of the label images that belong to an image; empty when there are none."""
+    node = find_node(path / "labels")
+    listed = ome_attributes(node.attributes).get("labels") if node is not None else None
+    return tuple(name for name in listed if isinstance(name, str)) if isinstance(listed, list) else ()
+
+
+def count_channels(path: Path) -> int:
+    """How many separate channels an image has; 1 for a colour image, whose samples belong together."""
+    node, geometry, group = _locate(_require_node(path))
+    if geometry is None or "c" not in geometry.axes or (group is not None and color_samples(group.attributes) > 1):
+        return 1
+    return int(node.metadata["shape"][geometry.axes.index("c")])
+
+
 def read_attributes(path: Path) -> dict[str, Any]:
     """What is stored under the group attribute `cristae`; empty when there is nothing."""
     stored = _require_node(path).attributes.get("cristae", {})
@@ -358,10 +375,11 @@ def _check_axes(where: Path, sizes: Mapping[str, int], channel: int | None, colo
     if channel is not None and not 0 <= channel < many:
         raise FormatError(f"{where}: has {many} channels; there is no channel {channel}")
     if many > 1 and colors == 1 and channel is None:
-        labels = find_node(where / "labels")
-        listed = ome_attributes(labels.attributes).get("labels") if labels is not None else None
-        hint = f"; its label images are {', '.join(f'{where}:/labels/{n}' for n in listed)}" if listed else ""
-        raise FormatError(f"{where}: has {many} channels; expected one. Save one of them by itself{hint}")
+        hint = ", ".join(f"{where}:/labels/{name}" for name in list_labels(where))
+        raise FormatError(
+            f"{where}: has {many} channels; expected one. Save one of them by itself"
+            + (f"; its label images are {hint}" if hint else "")
+        )
 
 
 def _palette(classes: Sequence[LabelClass]) -> tuple[str, ...] | None:

@@ -136,12 +136,12 @@ def _write_zarr(image: Image, path: Path, name: str, task: Task) -> None:
     levels = len(pyramid_levels(image.shape, image.voxel_size_nm))
     writer = create_multiscale(path, spec, name=name, classes=_classes(image), levels=levels)
     whole_slices = image.chunks[1:] == image.shape[1:]
-    for band in bands(image, depth=spec.shards[0]):
+    for band in bands(image, step=spec.shards):
         slab = image.read(band) if whole_slices else None
         for box in band.blocks(spec.shards):
             voxels = image.read(box) if slab is None else slab[box.relative_to(band.start).slices]
             writer.write(box, _channels_first(voxels) if image.colors > 1 else voxels)
-        task.advance(band.shape[0])
+        task.advance(band.shape[0] if band.stop[1] == image.shape[1] else 0)
 
 
 def zarr_spec(image: Image) -> ZarrSpec:

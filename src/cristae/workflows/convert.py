@@ -1,0 +1,63 @@
+"""Turning a volume from one file format into another."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from cristae.data.formats import open_image, write_image
+from cristae.data.image import Image, VoxelSize
+from cristae.errors import VoxelSizeError
+from cristae.progress import Progress
+
+AGREEMENT = 1e-3
+"""Relative difference up to which two statements of a voxel size are the same."""
+
+
+def convert(
+    source: str | Path,
+    destination: str | Path,
+    *,
+    voxel_size_nm: VoxelSize | None = None,
+    progress: Progress = Progress(),
+) -> Image:
+    """Copy a volume into another format, in bounded memory, with voxel size, origin, colours and class names.
+
+    Args:
+        source: Anything that can be opened: a file, a folder of slices, a glob, an array inside a file.
+        destination: The new file: .zarr (OME-Zarr 0.5), .tif, .mrc or .h5.
+        voxel_size_nm: (z, y, x), for files that do not say it. Without one an unknown size stays unknown.
+        progress: Where to report.
+
+    Returns:
+        The new file, opened.
+
+    Raises:
+        VoxelSizeError: The file says another voxel size.
+        OutputExistsError: There is something at the destination.
+        FormatError: The source is damaged, or the destination's format cannot hold its values.
+
+    Example:
+        >>> convert("slices/*.png", "cell.zarr", voxel_size_nm=(50.0, 4.0, 4.0))  # doctest: +SKIP
+    """
+    image = open_image(source)
+    if voxel_size_nm is not None:
+        image = replace(image, voxel_size_nm=_agreed(image, voxel_size_nm))
+    write_image(image, Path(destination), progress=progress)
+    return open_image(destination)
+
+
+def _agreed(image: Image, given: VoxelSize) -> VoxelSize:
+    if not all(0 < size < float("inf") for size in given):
+        raise VoxelSizeError(f"voxel size {given} nm (z, y, x): every edge must be greater than 0")
+    stated = image.voxel_size_nm
+    if stated is not None and any(abs(a - b) > AGREEMENT * b for a, b in zip(given, stated, strict=True)):
+        raise VoxelSizeError(
+            f"{image.path}: says its voxels are {_text(stated)} nm (z, y, x), but {_text(given)} nm was given."
+            " Leave the option out to keep the file's, or correct the file"
+        )
+    return stated or given
+
+
+def _text(size: VoxelSize) -> str:
+    return " x ".join(f"{edge:g}" for edge in size)
