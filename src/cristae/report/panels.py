@@ -79,6 +79,19 @@ class LegendItem:
     color: str
 
 
+@dataclass(frozen=True, eq=False)
+class LabelledSlice:
+    """A slice of a prediction, made small enough for the page."""
+
+    title: str
+    image: np.ndarray | None
+    """(Y, X) uint8 grey, of any size; None when there is no picture."""
+    ids: np.ndarray
+    """(Y, X) uint8 class ids."""
+    step: int
+    """Every how many voxels of the volume `ids` has one."""
+
+
 def slices_markup(previews: Sequence[tuple[str, Preview]], classes: Classes) -> Markup:
     """Panels of image, truth, prediction and error for some slices.
 
@@ -96,17 +109,15 @@ def slices_markup(previews: Sequence[tuple[str, Preview]], classes: Classes) -> 
     return render("slices.html.j2", views=views, legends=legends, opacity=OPACITY)
 
 
-def overlay_markup(
-    pictures: Sequence[tuple[str, np.ndarray | None, np.ndarray]], classes: Classes, voxel_size_nm: VoxelSize | None
-) -> Markup:
+def overlay_markup(slices: Sequence[LabelledSlice], classes: Classes, voxel_size_nm: VoxelSize | None) -> Markup:
     """Panels of image and labels for slices without truth.
 
     Args:
-        pictures: A title, the (Y, X) uint8 grey picture if there is one, and the (Y, X) ids, for each slice.
+        slices: The slices, small enough for the page.
         classes: Names and colours.
-        voxel_size_nm: (z, y, x) in nm, or None when unknown.
+        voxel_size_nm: (z, y, x) of the volume in nm, or None when unknown.
     """
-    views = [_overlay(f"s{i}", *picture, classes, voxel_size_nm) for i, picture in enumerate(pictures)]
+    views = [_overlay(f"s{index}", one, classes, voxel_size_nm) for index, one in enumerate(slices)]
     legends = [("Classes", _class_legend(classes))]
     return render("slices.html.j2", views=views, legends=legends, opacity=OPACITY)
 
@@ -193,26 +204,17 @@ def _is_shown(name: str, value: float, preview: Preview) -> bool:
     return not background and not math.isnan(value)
 
 
-def _overlay(
-    prefix: str,
-    title: str,
-    image: np.ndarray | None,
-    ids: np.ndarray,
-    classes: Classes,
-    voxel_size_nm: VoxelSize | None,
-) -> View:
-    step = math.ceil(max(ids.shape) / MAX_PIXELS)
-    small = ids[::step, ::step]
-    labels = Layer(f"{prefix}-labels", _color_png(small, _class_colors(classes, None)), "overlay")
+def _overlay(prefix: str, one: LabelledSlice, classes: Classes, voxel_size_nm: VoxelSize | None) -> View:
+    labels = Layer(f"{prefix}-labels", _color_png(one.ids, _class_colors(classes, None)), "overlay")
     panels: tuple[Panel, ...]
-    if image is None:
+    if one.image is None:
         panels = (Panel("Segmentation", (replace(labels, kind=""),)),)
     else:
-        grey = Layer(f"{prefix}-grey", _grey_png(_resize(image, (small.shape[0], small.shape[1]))))
+        grey = Layer(f"{prefix}-grey", _grey_png(_resize(one.image, (one.ids.shape[0], one.ids.shape[1]))))
         panels = (Panel("Image", (grey,)), Panel("Segmentation", (grey, labels)))
-    view = _view(title, small.shape, voxel_size_nm, 1 / step, panels)
-    note = (f"shown at 1/{step} of its size",) if step > 1 else ()
-    x, y = _busiest_place(small != 0, view.side)
+    view = _view(one.title, one.ids.shape, voxel_size_nm, 1 / one.step, panels)
+    note = (f"shown at 1/{one.step} of its size",) if one.step > 1 else ()
+    x, y = _busiest_place(one.ids != 0, view.side)
     return replace(view, notes=note + view.notes, x=x, y=y)
 
 

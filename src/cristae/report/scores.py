@@ -168,3 +168,29 @@ def _plain(value: object) -> str:
     if value is None:
         return ""
     return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def share_table(
+    voxels: Mapping[str, int],
+    total: int,
+    colors: Mapping[str, str],
+    voxel_size_nm: tuple[float, float, float] | None,
+    notes: Sequence[str],
+) -> Markup:
+    """How much of a volume each class takes.
+
+    Args:
+        voxels: By class name.
+        total: Voxels of the volume.
+        colors: '#rrggbb' by class name.
+        voxel_size_nm: (z, y, x); None leaves out the column in µm³.
+        notes: Lines under the table.
+    """
+    rows = []
+    for name, count in voxels.items():
+        cells = [Cell(f"{100 * count / total:.2f} %", share=round(100 * count / total, 1)), Cell(f"{count:,}")]
+        if voxel_size_nm is not None:
+            cells.append(Cell(f"{count * math.prod(voxel_size_nm) / 1e9:.4g}"))
+        rows.append(Row(name, tuple(cells), colors.get(name, "")))
+    columns = ["Share", "Voxels", *(["Volume (µm³)"] if voxel_size_nm else [])]
+    return render("scores.html.j2", first="Class", columns=columns, rows=rows, notes=notes)

@@ -1,0 +1,330 @@
+"""Evaluation: what is compared with what, and what is refused."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image as Picture
+from prediction_files import write_prediction
+
+from cristae.data.box import Box
+from cristae.data.classes import Classes
+from cristae.data.image import image_of_array
+from cristae.data.volume import Volume
+from cristae.errors import LabelError, MissingFileError, OutputExistsError, RunError, ScoreError
+from cristae.metrics.confusion import Confusion
+from cristae.metrics.overlap import dice
+from cristae.metrics.score import read_scores
+from cristae.recipe.load import parse_recipe
+from cristae.workflows.evaluate import evaluate, evaluate_folders, evaluate_paths
+
+BINARY = Classes(names=("background", "mito"))
+THREE = Classes(names=("background", "cell", "granule"))
+MASKS = Classes(names=("membrane", "mito"), exclusive=False)
+SHAPE = (6, 33, 41)
+
+
+def save(path, array):
+    tifffile.imwrite(path, array, photometric="minisblack")
+
+
+def maps(n_classes, seed=0, shape=SHAPE):
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, n_classes, shape).astype(np.uint8)
+    prediction = np.where(rng.random(shape) < 0.7, truth, rng.integers(0, n_classes, shape)).astype(np.uint8)
+    return truth, prediction
+
+
+def value(scores, metric="dice", class_name="mito", rule="pooled", volume=None):
+    found = [s for s in scores if (s.metric, s.class_name) == (metric, class_name) and f"; {rule};" in s.rule]
+    found = [s for s in found if volume is None or s.volume == volume]
+    assert len(found) == 1, found
+    return found[0].value
+
+
+def expected(truth, prediction, class_id=1, n_classes=2, valid=None):
+    return pytest.approx(dice(Confusion.of(truth, prediction, n_classes, valid))[class_id])
+
+
+def recipe_at(folder, data, name="r"):
+    text = f"name: {name}\ndata:\n{data}\nmodel: {{name: unet_bn}}\nloss: {{name: cross_entropy_dice}}\n"
+    (folder / "recipe.yaml").write_text(text)
+    return parse_recipe(text, "recipe.yaml").read_from(folder / "recipe.yaml")
+
+
+VALUES = """\
+  classes: {names: [background, mito]}
+  volumes:
+    - {name: cell, image: image.tif, labels: {kind: values, path: truth.tif, values: {0: background, 255: mito}}}
+"""
+
+
+def test_arrays_in_memory():
+    truth, prediction = maps(3)
+    scores = evaluate(image_of_array(prediction), image_of_array(truth), classes=THREE, run="mine")
+    assert value(scores, class_name="granule") == expected(truth, prediction, 2, 3)
+    assert {score.run for score in scores} == {"mine"}
+
+
+def test_invalid_voxels_the_mask_and_the_box_limit_what_counts():
+    truth, prediction = maps(2)
+    rng = np.random.default_rng(5)
+    valid, mask = rng.integers(0, 2, (2, *SHAPE)).astype(np.uint8)
+    box = Box((1, 2, 3), (5, 30, 20))
+    volume = Volume("v", image_of_array(truth), (image_of_array(truth),), image_of_array(valid))
+    scores = evaluate(image_of_array(prediction), volume, classes=BINARY, mask=image_of_array(mask), box=box)
+    inside = (valid & mask)[box.slices]
+    assert value(scores) == expected(truth[box.slices], prediction[box.slices], valid=inside)
+    assert next(s.n for s in scores if "pooled; n=voxels" in s.rule) == inside.sum()
+
+
+def test_another_number_of_label_images_is_refused():
+    truth, prediction = maps(2, shape=(2, *SHAPE))
+    volume = Volume("v", image_of_array(truth[0]), tuple(image_of_array(mask) for mask in truth))
+    with pytest.raises(ScoreError, match="2 label images"):
+        evaluate(image_of_array(prediction[0]), volume, classes=MASKS)
+
+
+def test_a_prediction_of_overlapping_classes_on_disk(tmp_path):
+    truth, prediction = maps(2, shape=(2, *SHAPE))
+    path = write_prediction(tmp_path / "p.zarr", prediction, MASKS)
+    volume = Volume("v", image_of_array(truth[0]), tuple(image_of_array(mask) for mask in truth))
+    scores = evaluate(path, volume)
+    for index, name in enumerate(MASKS.names):
+        assert value(scores, class_name=name) == expected(truth[index], prediction[index])
+
+
+def test_a_predicted_box_is_compared_with_its_part_of_the_truth(tmp_path):
+    truth, prediction = maps(2)
+    box = Box((2, 4, 5), (6, 20, 40))
+    path = write_prediction(tmp_path / "p.zarr", prediction[box.slices][None], BINARY, box=box)
+    save(tmp_path / "truth.tif", truth)
+    scores = evaluate_paths(tmp_path / "truth.tif", path)
+    assert value(scores) == expected(truth[box.slices], prediction[box.slices])
+    assert (scores[0].run, scores[0].volume) == ("p", "truth")
+    save(tmp_path / "part.tif", truth[box.slices])
+    assert value(evaluate_paths(tmp_path / "part.tif", path)) == value(scores)
+
+
+def test_shapes_that_differ_are_told_with_both():
+    truth, prediction = maps(2)
+    with pytest.raises(ScoreError, match=r"\(6, 33, 41\).*\(6, 33, 40\)"):
+        evaluate(image_of_array(prediction[..., 1:]), image_of_array(truth), classes=BINARY)
+    with pytest.raises(ScoreError, match="the mask"):
+        evaluate(image_of_array(prediction), image_of_array(truth), classes=BINARY, mask=image_of_array(truth[1:]))
+
+
+def test_values_that_are_no_class_ids_are_told_with_their_slice():
+    truth, prediction = maps(2)
+    prediction[4, 3, 3] = 7
+    with pytest.raises(ScoreError, match=r"slice 4 of 'array'.*prediction holds 7"):
+        evaluate(image_of_array(prediction), image_of_array(truth), classes=BINARY)
+
+
+def test_nothing_that_counts_is_an_error():
+    truth, prediction = maps(2)
+    with pytest.raises(ScoreError, match="no voxel of 'array' counts"):
+        evaluate(image_of_array(prediction), image_of_array(truth), classes=BINARY, mask=image_of_array(truth * 0))
+
+
+def test_a_recipe_says_what_values_mean_for_truth_and_plain_predictions(tmp_path):
+    truth, prediction = maps(2)
+    save(tmp_path / "image.tif", truth)
+    save(tmp_path / "truth.tif", truth * np.uint8(255))
+    recipe = recipe_at(tmp_path, VALUES)
+    save(tmp_path / "values.tif", prediction * np.uint8(255))
+    save(tmp_path / "ids.tif", prediction)
+    zarr = write_prediction(tmp_path / "p.zarr", prediction[None], BINARY)
+    for path in (tmp_path / "values.tif", tmp_path / "ids.tif", zarr):
+        scores = evaluate_paths(tmp_path / "truth.tif", path, recipe=recipe)
+        assert value(scores) == expected(truth, prediction)
+        assert scores[0].volume == "cell"
+    assert value(evaluate_paths("cell", zarr, recipe=recipe)) == expected(truth, prediction)
+
+
+def test_other_truth_is_read_with_the_recipes_mapping(tmp_path):
+    truth, prediction = maps(2, seed=9)
+    save(tmp_path / "image.tif", truth)
+    save(tmp_path / "truth.tif", truth * np.uint8(255))
+    save(tmp_path / "another.tif", truth[::-1] * np.uint8(255))
+    save(tmp_path / "ids.tif", prediction)
+    scores = evaluate_paths(tmp_path / "another.tif", tmp_path / "ids.tif", recipe=recipe_at(tmp_path, VALUES))
+    assert value(scores) == expected(truth[::-1], prediction)
+
+
+def test_values_with_two_possible_meanings_are_refused(tmp_path):
+    swapped = VALUES.replace("{0: background, 255: mito}", "{0: mito, 1: background}")
+    prediction = maps(2)[1]
+    for name in ("image", "truth", "prediction"):
+        save(tmp_path / f"{name}.tif", prediction)
+    with pytest.raises(ScoreError, match="could be class ids or label values"):
+        evaluate_paths(tmp_path / "truth.tif", tmp_path / "prediction.tif", recipe=recipe_at(tmp_path, swapped))
+
+
+def test_labels_on_some_slices_only(tmp_path):
+    truth, prediction = maps(2)
+    save(tmp_path / "image.tif", truth)
+    save(tmp_path / "truth.tif", truth[[1, 4]] * np.uint8(255))
+    recipe = recipe_at(tmp_path, VALUES.replace("values: {0", "slices: [1, 4], values: {0"))
+    path = write_prediction(tmp_path / "p.zarr", prediction[None], BINARY)
+    scores = evaluate_paths(tmp_path / "truth.tif", path, recipe=recipe)
+    assert value(scores) == expected(truth[[1, 4]], prediction[[1, 4]])
+    assert next(s.n for s in scores if "n=slices" in s.rule) == 2
+
+
+def test_unrelated_images_are_paired_by_name(tmp_path):
+    data = """\
+  classes: {names: [background, mito]}
+  volumes:
+    - {name: set, kind: images, image: image, labels: {kind: values, path: truth, values: {0: background, 255: mito}}}
+"""
+    sizes = {"a": (20, 30), "b": (31, 17)}
+    pairs = {}
+    for folder in ("image", "truth", "prediction"):
+        (tmp_path / folder).mkdir()
+    for seed, (name, size) in enumerate(sizes.items()):
+        truth, prediction = pairs[name] = maps(2, seed, (1, *size))
+        for folder, array in (("image", truth), ("truth", truth), ("prediction", prediction)):
+            Picture.fromarray(array[0] * np.uint8(255)).save(tmp_path / folder / f"{name}.png")
+    recipe = recipe_at(tmp_path, data)
+    scores = evaluate_paths(tmp_path / "truth", tmp_path / "prediction", recipe=recipe)
+    whole = sum((Confusion.of(*pair, 2) for pair in pairs.values()), Confusion.empty(2))
+    assert value(scores, volume="all") == pytest.approx(dice(whole)[1])
+    assert value(scores, volume="set/b") == expected(*pairs["b"])
+    (tmp_path / "prediction" / "b.png").unlink()
+    with pytest.raises(MissingFileError, match="set/b"):
+        evaluate_paths(tmp_path / "truth", tmp_path / "prediction", recipe=recipe)
+
+
+@pytest.mark.parametrize(("threshold", "first"), [(0.2, 51), (0.5, 128), (0.0, 1), (1.0, 256)])
+def test_a_threshold_is_strict_after_division_in_single_precision(tmp_path, threshold, first):
+    grey = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
+    save(tmp_path / "p.tif", grey)
+    save(tmp_path / "t.tif", np.full_like(grey, 255))
+    scores = evaluate_paths(tmp_path / "t.tif", tmp_path / "p.tif", binarize=threshold)
+    if threshold < 1:
+        assert value(scores, "recall", "foreground") == (256 - first) / 256
+    else:
+        assert value(scores, "specificity", "foreground") == 1
+    assert scores[0].threshold == threshold
+
+
+def test_a_stack_of_zeros_and_ones_is_not_divided(tmp_path):
+    truth, prediction = maps(2)
+    save(tmp_path / "t.tif", truth)
+    save(tmp_path / "p.tif", prediction * np.uint8(255))
+    scores = evaluate_paths(tmp_path / "t.tif", tmp_path / "p.tif", binarize=0.5)
+    assert value(scores, class_name="foreground") == expected(truth, prediction)
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.full((1, 4, 4), 256, np.uint16), "0 to 255"),
+        (np.full((1, 4, 4), -1, np.int16), "0 to 255"),
+        (np.full((1, 4, 4), 1.5, np.float32), "outside 0 to 1"),
+        (np.full((1, 4, 4), np.nan, np.float32), "NaN"),
+    ],
+)
+def test_values_that_are_no_scores_are_refused(tmp_path, array, message):
+    save(tmp_path / "t.tif", np.ones((1, 4, 4), np.uint8))
+    save(tmp_path / "p.tif", array)
+    with pytest.raises(ScoreError, match=message):
+        evaluate_paths(tmp_path / "t.tif", tmp_path / "p.tif", binarize=0.5)
+
+
+def test_a_threshold_applies_to_the_probabilities_of_a_prediction(tmp_path):
+    truth, prediction = maps(2)
+    grey = np.random.default_rng(1).integers(0, 256, (1, *SHAPE)).astype(np.uint8)
+    save(tmp_path / "t.tif", truth * np.uint8(255))
+    path = write_prediction(tmp_path / "p.zarr", prediction[None], BINARY, probabilities=grey)
+    scores = evaluate_paths(tmp_path / "t.tif", path, binarize=0.2)
+    assert value(scores, class_name="foreground") == expected(truth, grey[0] >= 51)
+    plain = write_prediction(tmp_path / "q.zarr", prediction[None], BINARY)
+    assert value(evaluate_paths(tmp_path / "t.tif", plain, binarize=0.5), class_name="foreground") == expected(
+        truth, prediction
+    )
+    with pytest.raises(ScoreError, match="--probabilities"):
+        evaluate_paths(tmp_path / "t.tif", plain, binarize=0.2)
+
+
+def test_what_values_mean_must_be_said(tmp_path):
+    truth, prediction = maps(2)
+    save(tmp_path / "grey.tif", truth * np.uint8(255))
+    with pytest.raises(ScoreError, match="--recipe"):
+        evaluate_paths(tmp_path / "grey.tif", tmp_path / "grey.tif")
+    path = write_prediction(tmp_path / "p.zarr", prediction[None], BINARY)
+    with pytest.raises(LabelError, match=r"255(.|\n)*--binarize"):
+        evaluate_paths(tmp_path / "grey.tif", path)
+    with pytest.raises(ScoreError, match="give one of them"):
+        evaluate_paths(tmp_path / "grey.tif", path, recipe=recipe_at(tmp_path, VALUES), binarize=0.5)
+    with pytest.raises(MissingFileError):
+        evaluate_paths(tmp_path / "grey.tif", tmp_path / "none.zarr")
+
+
+def test_predictions_that_do_not_fit_are_refused(tmp_path):
+    truth, prediction = maps(2)
+    save(tmp_path / "truth.tif", truth)
+    running = write_prediction(tmp_path / "running.zarr", prediction[None], BINARY, status="running")
+    with pytest.raises(RunError, match="not finished"):
+        evaluate_paths(tmp_path / "truth.tif", running)
+    other = write_prediction(tmp_path / "other.zarr", prediction[None], THREE)
+    with pytest.raises(ScoreError, match=r"granule.*mito"):
+        evaluate(other, tmp_path / "truth.tif", classes=BINARY)
+    with pytest.raises(ScoreError, match="judges one class"):
+        evaluate_paths(tmp_path / "truth.tif", other, binarize=0.5)
+
+
+def test_scores_are_written_once(tmp_path):
+    truth, prediction = maps(2)
+    arguments = {"classes": BINARY, "out": tmp_path / "s.csv"}
+    scores = evaluate(image_of_array(prediction), image_of_array(truth), **arguments)
+    assert repr(read_scores(tmp_path / "s.csv")) == repr(scores)
+    assert len(json.loads((tmp_path / "s.json").read_text())) == len(scores)
+    before = (tmp_path / "s.csv").read_bytes()
+    with pytest.raises(OutputExistsError):
+        evaluate(image_of_array(truth), image_of_array(truth), **arguments)
+    assert (tmp_path / "s.csv").read_bytes() == before
+
+
+def test_one_sub_folder_for_each_method(tmp_path):
+    truth, prediction = maps(2)
+    for name, array in (("Truth", truth), ("A", prediction), ("B", truth)):
+        (tmp_path / name).mkdir()
+        for z, plane in enumerate(array):
+            Picture.fromarray(plane * np.uint8(255)).save(tmp_path / name / f"{name}{z:04d}.png")
+    scores = evaluate_folders(tmp_path / "Truth", tmp_path, binarize=0.5, out=tmp_path / "s.csv")
+    assert list(dict.fromkeys(score.run for score in scores)) == ["A", "B"]
+    assert value([s for s in scores if s.run == "A"], class_name="foreground") == expected(truth, prediction)
+    assert value([s for s in scores if s.run == "B"], class_name="foreground") == 1
+    assert len(read_scores(tmp_path / "s.csv")) == len(scores)
+    with pytest.raises(ScoreError, match="no sub-folder"):
+        evaluate_folders(tmp_path / "Truth", tmp_path / "A", binarize=0.5)
+
+
+@pytest.mark.data
+@pytest.mark.skipif(not os.environ.get("CRISTAE_DATA"), reason="CRISTAE_DATA is not set")
+def test_the_published_scores_of_seven_methods():
+    root = Path(os.environ["CRISTAE_DATA"]) / "em-stellar-cardiac"
+    if not root.is_dir():
+        pytest.skip("CRISTAE_DATA has no em-stellar-cardiac")
+    scores = evaluate_folders(root / "Groundtruth", root, binarize=0.5)
+    pooled = [s for s in scores if "pooled" in s.rule]
+    jaccard = {s.run: s.value for s in pooled if (s.metric, s.class_name) == ("iou", "foreground")}
+    assert jaccard == pytest.approx(
+        {
+            "EM-net V1 4x": 0.94722,
+            "EM-net V1 BN": 0.95061,
+            "EM-net V2 2x": 0.94589,
+            "CDeep3M": 0.93437,
+            "ResNet": 0.92901,
+            "U-net": 0.93519,
+            "VGG": 0.93151,
+        },
+        abs=6e-6,
+    )
+    background = [s.value for s in pooled if (s.run, s.metric, s.class_name) == ("CDeep3M", "dice", "background")]
+    assert background[0] == pytest.approx(0.9795, abs=1e-4)
