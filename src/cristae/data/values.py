@@ -239,7 +239,10 @@ def _unmapped(values: np.ndarray, wrong: np.ndarray, file: Image, z: int, table:
     first = int(np.argmax(wrong.any(axis=(1, 2))))
     found, counts = np.unique(values[wrong], return_counts=True)
     colors = table.kind == "colors"
-    shown = [f"{_show(value, colors)} ({count} voxels)" for value, count in zip(found[:8], counts[:8], strict=True)]
+    shown = [
+        f"{_show(value, colors)} ({count} voxel{'' if count == 1 else 's'})"
+        for value, count in zip(found[:8], counts[:8], strict=True)
+    ]
     more = f" and {len(found) - 8} more" if len(found) > 8 else ""
     ranges = zip(table.lows[:12].tolist(), table.highs[:12].tolist(), strict=True)
     known = ", ".join(_show(a, colors) if a == b else f"{a}-{b}" for a, b in ranges)

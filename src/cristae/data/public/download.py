@@ -13,7 +13,8 @@ from cristae.progress import Task
 
 _ATTEMPTS = 4
 _TIMEOUT_S = 30
-_PIECE = 1 << 16
+_PIECE = 1 << 13
+"""Bytes; less than one piece is lost when a connection breaks."""
 
 
 def download(address: str, target: Path, sha256: str | None, task: Task) -> None:
@@ -71,14 +72,18 @@ class _Resuming:
     def __call__(self, url: str, output_file: str, pooch: Any) -> None:
         import requests
 
-        for attempt in range(_ATTEMPTS):
+        failures = 0
+        while failures < _ATTEMPTS:
+            before = self.told
             try:
                 self._continue(url)
                 break
             except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError):
-                if attempt == _ATTEMPTS - 1:
+                # A slow line may break as often as it likes while something new arrives in between.
+                failures = 1 if self.told > before else failures + 1
+                if failures == _ATTEMPTS:
                     raise
-                time.sleep(0.2 * 2**attempt)
+                time.sleep(0.2 * 2**failures)
         self.part.replace(output_file)
 
     def _continue(self, url: str) -> None:
