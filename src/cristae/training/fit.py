@@ -159,7 +159,6 @@ def fit(
         trainer = _trainer(config, callbacks, folder)
         if trainer.strategy.root_device.type == "cpu":
             keep_large_buffers()
-        feed.share = Share(trainer.global_rank, trainer.world_size)
         try:
             trainer.fit(module, feed, ckpt_path=last if last.exists() else None, weights_only=True)
         except SystemExit as error:

@@ -36,7 +36,7 @@ from cristae.training.fit import fit
 from cristae.training.module import Lesson
 from cristae.training.staging import StagedPart, on_working_grid, stage
 from cristae.workflows.cost import peak_memory_bytes
-from cristae.workflows.validation import Validation
+from cristae.workflows.validation import Judged, Validation
 
 CACHE = "cache"
 _MAX_HISTOGRAM_VOXELS = 200_000_000
@@ -66,14 +66,20 @@ def train(
     """
     recipe = _complete(recipe)
     _check(recipe)
-    follower = int(os.environ.get("LOCAL_RANK", "0")) > 0
+    follower = _is_follower()
+    progress = Progress() if follower else progress
     dataset = open_data(recipe.data, recipe.folder)
-    lesson_data = _prepare(recipe, dataset)
+    data = _prepare(recipe, dataset)
+    for warning in dataset.warnings:
+        progress.warn(warning)
     run = create_run(out or Path("runs") / recipe.name, recipe, resume=resume or follower)
     if run.path.joinpath("summary.json").exists() and _is_finished(run, recipe):
         progress.say(f"{run.path}: training had finished already")
         return run
-    return _Training(recipe, run, lesson_data, progress).run_all()
+    _Training(recipe, run, data, progress).run_all()
+    if follower:  # the process that was started by hand goes on alone
+        raise SystemExit(0)
+    return run
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,7 @@ class _Training:
     data: _Data
     progress: Progress
 
-    def run_all(self) -> Run:
+    def run_all(self) -> None:
         """Everything after the checks."""
         began = time.monotonic()
         recipe, run = self.recipe, self.run
@@ -135,9 +141,8 @@ class _Training:
             "device": str(device),
             "locality": locality.to_dict(),
         }
-        if int(os.environ.get("LOCAL_RANK", "0")) == 0:
+        if not _is_follower():
             self._finish(network, validation, model, facts, inputs)
-        return run
 
     def _finish(
         self,
@@ -291,6 +296,11 @@ def _normalizers(
     return own, shared
 
 
+def _is_follower() -> bool:
+    """Whether this is one of the further processes of a training on several devices."""
+    return int(os.environ.get("LOCAL_RANK", "0")) > 0
+
+
 def _is_finished(run: Run, recipe: Recipe) -> bool:
     try:
         return run.summary.get("status") == "complete" and run.summary.get("epochs") == recipe.training.epochs
@@ -299,30 +309,33 @@ def _is_finished(run: Run, recipe: Recipe) -> bool:
 
 
 def _judge_and_show(network: nn.Module, validation: Validation, folder: Path, progress: Progress) -> list[Tally]:
-    """Scores by slice; of each volume's slices an evenly spread few are kept as pictures."""
+    """Scores by slice; of all validation slices an evenly spread few are kept as pictures."""
     shutil.rmtree(folder, ignore_errors=True)
     tallies: dict[str, Tally] = {}
-    slabs = list(validation.slabs())
-    keep = set(np.linspace(0, len(slabs) - 1, min(_MAX_PREVIEWS, len(slabs))).round().astype(int).tolist())
-    with progress.task("Scoring the validation slices", len(slabs), unit="slices") as task:
-        for number, (part, box, prediction) in enumerate(validation.predictions(network)):
-            volume = part.volume
-            truth, valid = validation.truth(part, box)
-            tally = tallies.setdefault(volume.name, Tally(volume.name, validation.classes))
-            for z in range(box.shape[0]):
-                ok = None if valid is None else valid[z]
-                tally.count(box.start[0] + z, [t[z] for t in truth], [p[z] for p in prediction], ok)
+    total = len(list(validation.slabs()))
+    keep = set(np.linspace(0, total - 1, min(_MAX_PREVIEWS, total)).round().astype(int).tolist())
+    with progress.task("Scoring the validation slices", total, unit="slabs") as task:
+        for number, slab in enumerate(validation.judged(network)):
+            name = slab.part.volume.name
+            slab.count_into(tallies.setdefault(name, Tally(name, validation.classes)))
             if number in keep:
-                write_preview(
-                    folder,
-                    volume=volume.name,
-                    z=box.start[0],
-                    image=volume.image.read(Box(box.start, (box.start[0] + 1, *box.stop[1:])))[0],
-                    truth=truth[0][0] if validation.classes.exclusive else np.stack([t[0] for t in truth]),
-                    valid=None if valid is None else valid[0],
-                    prediction=prediction[0, 0] if validation.classes.exclusive else prediction[:, 0],
-                    classes=validation.classes,
-                    voxel_size_nm=volume.voxel_size_nm,
-                )
+                _keep_picture(slab, validation, folder)
             task.advance()
     return list(tallies.values())
+
+
+def _keep_picture(slab: Judged, validation: Validation, folder: Path) -> None:
+    """The first slice of a slab."""
+    volume, box, exclusive = slab.part.volume, slab.box, validation.classes.exclusive
+    first = Box(box.start, (box.start[0] + 1, box.stop[1], box.stop[2]))
+    write_preview(
+        folder,
+        volume=volume.name,
+        z=box.start[0],
+        image=volume.image.read(first)[0],
+        truth=slab.truth[0, 0] if exclusive else slab.truth[:, 0],
+        valid=None if slab.valid is None else slab.valid[0],
+        prediction=slab.prediction[0, 0] if exclusive else slab.prediction[:, 0],
+        classes=validation.classes,
+        voxel_size_nm=volume.voxel_size_nm,
+    )

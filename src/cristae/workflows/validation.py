@@ -24,6 +24,24 @@ _THICK = 16
 
 
 @dataclass(frozen=True, eq=False)
+class Judged:
+    """Truth and prediction of one slab: uint8 (1, Z, Y, X) of ids, or (K, Z, Y, X) masks of overlapping classes."""
+
+    part: Part
+    box: Box
+    truth: np.ndarray
+    valid: np.ndarray | None
+    """(Z, Y, X), 0 where a voxel does not count."""
+    prediction: np.ndarray
+
+    def count_into(self, tally: Tally) -> None:
+        """Add the slab's slices to the counts of its volume."""
+        for z in range(self.box.shape[0]):
+            ok = None if self.valid is None else self.valid[z]
+            tally.count(self.box.start[0] + z, list(self.truth[:, z]), list(self.prediction[:, z]), ok)
+
+
+@dataclass(frozen=True, eq=False)
 class Validation:
     """The validation regions, on the working grid, and how to predict them."""
 
@@ -38,16 +56,12 @@ class Validation:
     def tallies(self, network: nn.Module, share: Share = Share()) -> list[Tally]:
         """Counts by volume and slice over this process's share of the slices; every annotated voxel counts once."""
         found: dict[str, Tally] = {}
-        for part, box, prediction in self.predictions(network, share):
-            tally = found.setdefault(part.volume.name, Tally(part.volume.name, self.classes))
-            truth, valid = self.truth(part, box)
-            for z in range(box.shape[0]):
-                ok = None if valid is None else valid[z]
-                tally.count(box.start[0] + z, [t[z] for t in truth], [p[z] for p in prediction], ok)
+        for slab in self.judged(network, share):
+            slab.count_into(found.setdefault(slab.part.volume.name, Tally(slab.part.volume.name, self.classes)))
         return list(found.values())
 
-    def predictions(self, network: nn.Module, share: Share = Share()) -> Iterator[tuple[Part, Box, np.ndarray]]:
-        """Regions with their predicted labels, uint8 (1 or K, Z, Y, X)."""
+    def judged(self, network: nn.Module, share: Share = Share()) -> Iterator[Judged]:
+        """The annotated slabs of this process's share, one after the other, with what the network says of them."""
         for number, (part, box) in enumerate(self.slabs()):
             if number % share.world != share.rank:
                 continue
@@ -55,7 +69,10 @@ class Validation:
             predictor = Predictor([Member(network, self.locality, normalizer, self.classes)], device=self.device)
             with predictor.predicting():
                 probabilities = predictor.probabilities(part.volume.image, box)
-            yield part, box, labels_of(probabilities, predictor.fusion, self.threshold).cpu().numpy()
+            prediction = labels_of(probabilities, predictor.fusion, self.threshold).cpu().numpy()
+            volume = part.volume
+            truth = np.stack([label.read(box) for label in volume.labels])
+            yield Judged(part, box, truth, None if volume.valid is None else volume.valid.read(box), prediction)
 
     def slabs(self) -> Iterator[tuple[Part, Box]]:
         """The annotated slices, in the order of prediction."""
@@ -64,8 +81,3 @@ class Validation:
             for box in labelled_boxes(part):
                 for slab in box.blocks((step, *box.shape[1:])):
                     yield part, slab
-
-    def truth(self, part: Part, box: Box) -> tuple[list[np.ndarray], np.ndarray | None]:
-        """Labels of the region, one array (Z, Y, X) or one for each overlapping class, and where they count."""
-        valid = None if part.volume.valid is None else part.volume.valid.read(box)
-        return [label.read(box) for label in part.volume.labels], valid

@@ -1,0 +1,216 @@
+"""From a recipe to a run folder: what it holds, what is refused, and that a killed training loses nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from training_data import write_discs
+
+from cristae.errors import CristaeError, LabelError, OutputExistsError, RecipeError, VolumeError, VoxelSizeError
+from cristae.metrics.score import read_scores
+from cristae.recipe.load import load_recipe
+from cristae.recipe.run import open_run, read_metrics
+from cristae.workflows.train import train
+
+
+def test_a_run_holds_everything(tmp_path: Path) -> None:
+    recipe = write_discs(tmp_path, epochs=8)
+    run = train(load_recipe(recipe), out=tmp_path / "run")
+    names = {path.name for path in run.path.iterdir()}
+    data = {"recipe.yaml", "metrics.csv", "provenance.json", "summary.json", "report.html", "scores.csv"}
+    assert data | {"weights.safetensors", "last.ckpt"} <= names
+    assert "cache" not in names
+    rows = read_metrics(run)
+    assert [int(row["epoch"]) for row in rows] == list(range(1, 9))
+    best = max(float(row["val_miou"]) for row in rows)
+    assert run.summary["best_val_miou"] == pytest.approx(best)
+    (score,) = [
+        s for s in read_scores(run.path / "scores.csv") if s.metric == "mean_iou" and "background included" in s.rule
+    ]
+    assert score.value == pytest.approx(best, abs=1e-6)
+    assert best > 0.8
+    assert run.voxel_size_nm == (50, 10, 10)
+    reopened = open_run(run.path)
+    network = reopened.build_network()
+    again = open_run(run.path).build_network()
+    pairs = zip(network.state_dict().values(), again.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+
+
+def test_the_same_recipe_gives_the_same_bytes(tmp_path: Path) -> None:
+    recipe = load_recipe(write_discs(tmp_path, epochs=2))
+    one, two = train(recipe, out=tmp_path / "one"), train(recipe, out=tmp_path / "two")
+    assert one.weights_path.read_bytes() == two.weights_path.read_bytes()
+
+
+def test_sparse_labels_train_and_score_only_where_they_are(tmp_path: Path) -> None:
+    recipe = load_recipe(write_discs(tmp_path, epochs=1, labelled=(1, 4, 9)))
+    run = train(recipe, out=tmp_path / "run")
+    voxels = {s.n for s in read_scores(run.path / "scores.csv") if s.rule.endswith("pooled; n=voxels")}
+    assert voxels == {61 * 70}
+
+
+def test_a_finished_run_is_neither_trained_again_nor_overwritten(tmp_path: Path) -> None:
+    recipe = load_recipe(write_discs(tmp_path, epochs=1))
+    run = train(recipe, out=tmp_path / "run")
+    before = {path: path.stat().st_mtime_ns for path in run.path.iterdir()}
+    with pytest.raises(OutputExistsError, match="--resume"):
+        train(recipe, out=tmp_path / "run")
+    train(recipe, out=tmp_path / "run", resume=True)
+    after = {path: path.stat().st_mtime_ns for path in run.path.iterdir()}
+    del before[run.path / "recipe.yaml"], after[run.path / "recipe.yaml"]
+    assert before == after
+
+
+REFUSED: list[tuple[str, str, str, type[CristaeError], str]] = [
+    ("[32, 32]", "[4, 32, 32]", "patch axes", RecipeError, "3 axes"),
+    ("slices: 8:10", "slices: 5:10", "overlap", VolumeError, "overlap"),
+    ("slices: 8:10", "slices: 8:11", "outside", VolumeError, "10"),
+    ("validate: [{volume: stack, slices: 8:10}]", "validate: []", "nothing to validate", RecipeError, "data.validate"),
+    ("volume: stack, slices: 8:10", "volume: stak, slices: 8:10", "unknown volume", VolumeError, "stack"),
+    ("names: [background, disc]", "names: [background, disc, ring]", "class without voxels", LabelError, "ring"),
+    ("255: disc", "254: disc", "unmapped value", LabelError, "255"),
+    ("batch_size: 8", "batch_size: 9, devices: 2", "uneven share", RecipeError, "multiple"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "case", "error", "text"), REFUSED, ids=[row[2] for row in REFUSED])
+def test_what_cannot_work_is_refused_with_the_cure(
+    tmp_path: Path, old: str, new: str, case: str, error: type[CristaeError], text: str
+) -> None:
+    path = write_discs(tmp_path, epochs=1)
+    content = path.read_text()
+    assert old in content
+    path.write_text(content.replace(old, new))
+    with pytest.raises(error, match=text):
+        train(load_recipe(path), out=tmp_path / "run")
+    assert not (tmp_path / "run" / "weights.safetensors").exists()
+
+
+def test_a_working_voxel_size_resamples_the_training_data(tmp_path: Path) -> None:
+    path = write_discs(tmp_path, epochs=1)
+    content = path.read_text().replace("  train:", "  voxel_size_nm: [50, 20, 20]\n  train:")
+    path.write_text(content.replace("size: [32, 32]", "size: [16, 16]"))
+    run = train(load_recipe(path), out=tmp_path / "run")
+    assert run.voxel_size_nm == (50, 20, 20)
+
+
+def test_volumes_of_different_voxel_size_need_a_working_one(tmp_path: Path) -> None:
+    path = write_discs(tmp_path, epochs=1)
+    lines = path.read_text().splitlines()
+    start = next(i for i, line in enumerate(lines) if "- name: stack" in line)
+    second = [
+        line.replace("stack", "other").replace("[50, 10, 10]", "[50, 12, 12]") for line in lines[start : start + 4]
+    ]
+    path.write_text(
+        "\n".join([*lines[: start + 4], *second, *lines[start + 4 :]]).replace(
+            "train: [{volume: stack, slices: 0:6}]",
+            "train: [{volume: stack, slices: 0:6}, {volume: other, slices: 0:6}]",
+        )
+    )
+    with pytest.raises(VoxelSizeError, match=r"data\.voxel_size_nm"):
+        train(load_recipe(path), out=tmp_path / "run")
+
+
+def test_images_of_different_sizes_and_overlapping_classes(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    for kind in ("image", "a", "b"):
+        (tmp_path / kind).mkdir()
+    for i, shape in enumerate([(40, 50), (33, 61), (52, 47)]):
+        a, b = rng.random(shape) > 0.6, rng.random(shape) > 0.7
+        Image.fromarray((a * 90 + b * 60 + rng.random(shape) * 30).astype(np.uint8)).save(tmp_path / f"image/{i}.png")
+        Image.fromarray((a * 255).astype(np.uint8)).save(tmp_path / f"a/{i}.png")
+        Image.fromarray((b * 255).astype(np.uint8)).save(tmp_path / f"b/{i}.png")
+    (tmp_path / "recipe.yaml").write_text(
+        """\
+name: overlap
+data:
+  classes: {names: [a, b], exclusive: false}
+  volumes:
+    - {name: set, kind: images, image: image, labels: {kind: masks, masks: {a: {path: a}, b: {path: b}}}}
+  train: [{volume: set, images: ["0", "1"]}]
+  validate: [{volume: set, images: ["2"]}]
+model: {name: unet_bn, widths: [4, 8]}
+loss: {name: seget}
+sampling: {name: grid, size: [32, 32], stride: [16, 16]}
+targets: {name: sample_bf, cap: 10}
+training: {epochs: 2, batch_size: 4, device: cpu}
+"""
+    )
+    run = train(load_recipe(tmp_path / "recipe.yaml"), out=tmp_path / "run")
+    (row, _) = read_metrics(run)
+    assert {"val_iou_a", "val_iou_b", "val_miou"} <= set(row)
+    assert {s.volume for s in read_scores(run.path / "scores.csv")} == {"set/2"}
+
+
+def command(recipe: Path, out: Path, *more: str) -> list[str]:
+    return [str(Path(sys.executable).with_name("cristae")), "train", str(recipe), "--out", str(out), *more]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
+
+
+def finish(recipe: Path, out: Path) -> bytes:
+    """Resume until done and give the weights' bytes."""
+    subprocess.run(command(recipe, out, "--resume"), check=True, capture_output=True, env=environment())
+    return (out / "weights.safetensors").read_bytes()
+
+
+def killed_when(ready: Callable[[], bool], recipe: Path, out: Path, how: signal.Signals) -> int:
+    """Start a training, kill it when `ready`, and give the exit code."""
+    process = subprocess.Popen(
+        command(recipe, out, "--resume"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment()
+    )
+    while process.poll() is None and not ready():
+        time.sleep(0.01)
+    process.send_signal(how)
+    return process.wait(60)
+
+
+def epochs_done(out: Path) -> int:
+    path = out / "metrics.csv"
+    return len(path.read_text().splitlines()) - 1 if path.exists() else 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_killed_and_interrupted_trainings_end_with_the_same_weights(tmp_path: Path) -> None:
+    recipe, out = write_discs(tmp_path, epochs=5), tmp_path / "run"
+    whole = finish(recipe, tmp_path / "undisturbed")
+    assert killed_when(lambda: epochs_done(out) >= 1, recipe, out, signal.SIGKILL) == -signal.SIGKILL
+    assert killed_when(lambda: epochs_done(out) >= 3, recipe, out, signal.SIGINT) == 130
+    assert finish(recipe, out) == whole
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_ten_kills_at_any_moment(tmp_path: Path) -> None:
+    recipe = write_discs(tmp_path, epochs=12)
+    began = time.monotonic()
+    whole = finish(recipe, tmp_path / "undisturbed")
+    seconds = time.monotonic() - began
+    for number in range(10):
+        out = tmp_path / f"run{number}"
+        moment = time.monotonic() + seconds * (number + 0.5) / 10
+        killed_when(lambda moment=moment: time.monotonic() > moment, recipe, out, signal.SIGKILL)
+        assert finish(recipe, out) == whole, f"killed after {(number + 0.5) / 10:.0%}"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="gloo on loopback")
+def test_two_processes_train_one_network(tmp_path: Path) -> None:
+    recipe, out = write_discs(tmp_path, epochs=8), tmp_path / "run"
+    subprocess.run(
+        command(recipe, out, "--set", "training.devices=2"), check=True, capture_output=True, env=environment()
+    )
+    run = open_run(out)
+    assert run.summary["best_val_miou"] > 0.8
+    assert len(read_metrics(run)) == 8
