@@ -73,7 +73,7 @@ def learning_curves(rows: Sequence[Mapping[str, str]], colors: Mapping[str, str]
         if rates and min(rates) > 0 and max(rates) / min(rates) > 20:
             rate.set_yscale("log")
         else:
-            rate.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3), useMathText=False)
+            rate.yaxis.set_major_formatter("{x:g}")
         return _svg(figure)
 
 

@@ -138,8 +138,7 @@ def _by_run(scores: Sequence[Score], class_name: str) -> Markup:
         for column in zip(*found.values(), strict=True)
     ]
     rows = [
-        Row(run, tuple(_cell(s, bar=True, best=top) for s, top in zip(cells, best, strict=True)))
-        for run, cells in found.items()
+        Row(run, tuple(_cell(s, best=top) for s, top in zip(cells, best, strict=True))) for run, cells in found.items()
     ]
     columns = [_TITLES[metric] for metric in metrics]
     notes = [f"Positive class: {class_name}; pooled over voxels. Best in bold."]
