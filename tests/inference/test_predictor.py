@@ -13,7 +13,6 @@ from cristae.data.image import image_of_array
 from cristae.inference.blocks import plan_blocks
 from cristae.inference.locality import Locality
 from cristae.inference.predictor import Member, Predictor
-from cristae.inference.regions import predict_regions
 from cristae.models import SegETConfig, UNetBNConfig
 from cristae.preprocess.normalize import Normalizer
 
@@ -134,27 +133,15 @@ def test_structures_are_stacked_in_the_order_of_the_runs(pyramidal, noise, whole
 
 
 def test_predicting_restores_the_mode_and_touches_no_statistics(pyramidal, noise):
-    one = pyramidal()
+    one, image = pyramidal(), noise(1, 20, 20)
     one.network.train()
     before = {name: values.clone() for name, values in one.network.state_dict().items()}
-    (block,) = predict_regions(Predictor([one]), [(noise(1, 20, 20), Box((0, 0, 0), (1, 20, 20)))])
+    predictor = Predictor([one])
+    with predictor.predicting():
+        assert not one.network.training
+        predictor.probabilities(image, Box.of_shape(image.shape))
     assert one.network.training
-    assert block.labels.shape == (1, 1, 20, 20)
     assert all(torch.equal(values, before[name]) for name, values in one.network.state_dict().items())
-
-
-def test_regions_come_once_each_and_agree_with_the_whole(pyramidal, noise, whole):
-    one, images = pyramidal(), [noise(3, 40, 50), noise(1, 61, 30, seed=1)]
-    boxes = [Box((1, 5, 10), (3, 30, 50)), Box((0, 0, 0), (1, 61, 30))]
-    counts = [np.zeros(image.shape, int) for image in images]
-    for part in predict_regions(Predictor([one]), zip(images, boxes, strict=True)):
-        counts[part.region][part.box.slices] += 1
-        expected = whole(one, images[part.region])[(slice(None), *part.box.slices)]
-        assert (part.probabilities - expected).abs().max() < 1e-5
-        assert np.array_equal(part.labels, (part.probabilities > 0.5).numpy().astype(np.uint8))
-    for count, box in zip(counts, boxes, strict=True):
-        assert (count[box.slices] == 1).all()
-        assert count.sum() == box.size
 
 
 def _trained_like(network):
