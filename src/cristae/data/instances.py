@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from cristae.data.box import Triple
+from cristae.data.box import Box, Triple
 from cristae.data.image import VoxelSize
 
 _ROUNDING = 1 + 1e-9
@@ -36,7 +36,9 @@ def boundary(ids: np.ndarray, known: np.ndarray) -> np.ndarray:
     return marked
 
 
-def boundary_within(ids: np.ndarray, known: np.ndarray, voxel_size_nm: VoxelSize, width_nm: float) -> np.ndarray:
+def boundary_within(
+    ids: np.ndarray, known: np.ndarray, voxel_size_nm: VoxelSize, width_nm: float, inner: Box | None = None
+) -> np.ndarray:
     """Mark the voxels whose centre is at most `width_nm` / 2 away from a face between two ids.
 
     Args:
@@ -44,21 +46,23 @@ def boundary_within(ids: np.ndarray, known: np.ndarray, voxel_size_nm: VoxelSize
         known: bool (Z, Y, X); a face next to an unknown voxel is no boundary.
         voxel_size_nm: (z, y, x).
         width_nm: Full width of the boundary.
+        inner: The part that is asked for, with `boundary_reach` around it in `ids`; None means all.
 
     Returns:
-        bool (Z, Y, X), right wherever the surroundings within `boundary_reach` were given.
+        bool, of the shape of `inner`.
     """
     limit = (width_nm / 2) ** 2 * _ROUNDING
     reach = boundary_reach(voxel_size_nm, width_nm)
-    marked = np.zeros(ids.shape, bool)
-    for axis in range(3):
-        faces = _faces(ids, known, axis)
+    inner = Box.of_shape(ids.shape) if inner is None else inner
+    marked = np.zeros(inner.shape, bool)
+    for direction in range(3):
+        faces = _faces(ids, known, direction)
         if not faces.any():
             continue
-        squared = _spread_across(np.where(faces, 0.0, np.inf), axis, voxel_size_nm[axis], reach[axis])
-        for other in range(3):
-            if other != axis:
-                squared = _spread_along(squared, other, voxel_size_nm[other], reach[other])
+        squared = np.where(faces, 0.0, np.inf)
+        for axis in range(3):
+            steps = _steps(voxel_size_nm[axis], reach[axis], across=axis == direction)
+            squared = _spread(squared, axis, inner.slices[axis], steps)
         marked |= squared <= limit
     return marked
 
@@ -78,36 +82,31 @@ def _faces(ids: np.ndarray, known: np.ndarray, axis: int) -> np.ndarray:
     return different
 
 
-def _spread_across(cost: np.ndarray, axis: int, size: float, reach: int) -> np.ndarray:
-    """Least squared distance of voxel centres to faces perpendicular to `axis`; one longer than `cost` along it."""
+def _steps(size: float, reach: int, *, across: bool) -> list[tuple[int, float]]:
+    """Offsets from a voxel to faces along one axis, with the squared distance in nm along it.
+
+    A face perpendicular to the axis (`across`) lies half a voxel away at least; one parallel to it is as long as a
+    voxel, so the part of the distance that it covers does not count.
+    """
+    if across:
+        aways = [((step + 0.5) * size) ** 2 for step in range(reach)]
+        return [pair for step, away in enumerate(aways) for pair in ((step, away), (-step - 1, away))]
+    aways = [((step - 0.5) * size) ** 2 for step in range(1, reach + 1)]
+    return [(0, 0.0), *(pair for step, away in enumerate(aways, 1) for pair in ((step, away), (-step, away)))]
+
+
+def _spread(cost: np.ndarray, axis: int, wanted: slice, steps: list[tuple[int, float]]) -> np.ndarray:
+    """Least of `cost` plus distance over the steps along `axis`, for the `wanted` voxels along it."""
     shape = list(cost.shape)
-    shape[axis] += 1
+    shape[axis] = wanted.stop - wanted.start
     least = np.full(shape, np.inf)
-    for step in range(reach):
-        away = ((step + 0.5) * size) ** 2
-        _lower(least, cost, axis, step + 1, away)
-        _lower(least, cost, axis, -step, away)
+    for offset, away in steps:
+        first = max(wanted.start, -offset)
+        last = min(wanted.stop, cost.shape[axis] - offset)
+        if first < last:
+            target = least[_slab(axis, first - wanted.start, last - wanted.start)]
+            np.minimum(target, cost[_slab(axis, first + offset, last + offset)] + away, out=target)
     return least
-
-
-def _spread_along(cost: np.ndarray, axis: int, size: float, reach: int) -> np.ndarray:
-    """Add the squared distance along `axis` to faces parallel to it, which are as long as a voxel."""
-    least = cost.copy()
-    for step in range(1, reach + 1):
-        away = ((step - 0.5) * size) ** 2
-        _lower(least, cost, axis, step, away)
-        _lower(least, cost, axis, -step, away)
-    return least
-
-
-def _lower(least: np.ndarray, cost: np.ndarray, axis: int, shift: int, away: float) -> None:
-    """least[i] = min(least[i], cost[i - shift] + away) wherever both exist."""
-    first = max(0, shift)
-    last = min(least.shape[axis], cost.shape[axis] + shift)
-    if first >= last:
-        return
-    target = least[_slab(axis, first, last)]
-    np.minimum(target, cost[_slab(axis, first - shift, last - shift)] + away, out=target)
 
 
 def _slab(axis: int, start: int | None, stop: int | None) -> tuple[slice, ...]:

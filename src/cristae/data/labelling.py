@@ -195,8 +195,8 @@ def _read_instances(
             around = box.grow(reach).intersect(whole)
             ids, labelled = _read_ids(source, around, context)
             known = ~unknown_ids(ids, labelled, zero_is_unlabelled=zero_is_unlabelled)
-            inner = box.relative_to(around.start).slices
-            return _as_bytes((grow.mark(ids, known) & known)[inner])
+            inner = box.relative_to(around.start)
+            return _as_bytes(grow.mark(ids, known, inner) & known[inner.slices])
 
     def valid(box: Box) -> np.ndarray:
         return _as_bytes(_read_ids(source, box, context)[0] != 0)
@@ -207,7 +207,7 @@ def _read_instances(
 @dataclass(frozen=True)
 class _BoundaryReader:
     reach: tuple[int, int, int]
-    mark: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    mark: Callable[[np.ndarray, np.ndarray, Box], np.ndarray]
 
 
 def _boundary_reader(
@@ -215,7 +215,7 @@ def _boundary_reader(
 ) -> _BoundaryReader:
     width = config.width_nm
     if width is None:
-        return _BoundaryReader((1, 1, 1), boundary)
+        return _BoundaryReader((1, 1, 1), lambda ids, known, inner: boundary(ids, known)[inner.slices])
     if voxel_size_nm is None:
         raise VoxelSizeError(
             f"{where}: a boundary of {width:g} nm needs the voxel size, which neither the recipe nor the file gives.\n"
@@ -228,7 +228,9 @@ def _boundary_reader(
             "would be marked.\n  Make `width_nm` larger, or leave it out to mark touching voxels."
         )
     size = voxel_size_nm
-    return _BoundaryReader(boundary_reach(size, width), lambda ids, known: boundary_within(ids, known, size, width))
+    return _BoundaryReader(
+        boundary_reach(size, width), lambda ids, known, inner: boundary_within(ids, known, size, width, inner)
+    )
 
 
 def _read_ids(source: Source, box: Box, context: Context) -> tuple[np.ndarray, np.ndarray]:
@@ -256,10 +258,15 @@ def _read_ids(source: Source, box: Box, context: Context) -> tuple[np.ndarray, n
 
 def _code_reader(source: Source, table: ValueTable, context: Context) -> Reader:
     def read(box: Box) -> np.ndarray:
+        pieces = [
+            (run.z - box.start[0], encode(run.file.read(run.box), run.file, run.z, table, context))
+            for run in source.runs(box)
+        ]
+        if len(pieces) == 1 and pieces[0][1].shape == box.shape:
+            return pieces[0][1]
         codes = np.full(box.shape, UNLABELLED_CODE, np.uint8)
-        for run in source.runs(box):
-            z = run.z - box.start[0]
-            codes[z : z + run.box.shape[0]] = encode(run.file.read(run.box), run.file, run.z, table, context)
+        for z, found in pieces:
+            codes[z : z + len(found)] = found
         return codes
 
     return read
@@ -270,7 +277,9 @@ def _class_readers(read: Reader, classes: Classes) -> tuple[Reader, ...]:
 
         def ids(box: Box) -> np.ndarray:
             codes = read(box)
-            codes[codes == UNLABELLED_CODE] = 0
+            unlabelled = codes == UNLABELLED_CODE
+            if unlabelled.any():
+                codes[unlabelled] = 0
             return codes
 
         return (ids,)

@@ -55,7 +55,7 @@ class ValueTable:
                 ordered = np.concatenate([np.arange(0, info.max + 1), np.arange(info.min, 0)])
                 lookup = self._lookups[values.dtype.str] = self._search(ordered)
             unsigned = values.view(f"u{values.dtype.itemsize}")
-            codes: np.ndarray = lookup[unsigned]
+            codes: np.ndarray = np.take(lookup, unsigned)
             return codes
         if values.dtype == np.uint64:
             values = np.minimum(values, np.uint64(_LARGEST + 1))
