@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from cristae.progress import Progress, Task
 
 _LOG_EVERY_S = 10.0
+_BLINK_S = 1.0
 
 
 def console_progress() -> Progress:
@@ -60,8 +61,10 @@ class _LineTask(Task):
                 _write(f"{self._state()}, about {duration(self._left_s(now))} left{self._ending()}")
 
     def finish(self) -> None:
-        """The closing line."""
+        """The closing line, unless it all went in a blink."""
         with self._lock:
+            if time.monotonic() - self._start < _BLINK_S:
+                return
             _write(f"{self._state()} in {duration(time.monotonic() - self._start)}{self._ending()}")
 
     def _state(self) -> str:
@@ -129,8 +132,9 @@ class BarProgress(Progress):
     def _advance(self, number: int, steps: int, note: str) -> None:
         from rich.progress import TaskID
 
-        fields = {"note": note} if note else {}
-        self._bars.update(TaskID(number), advance=steps, **fields)
+        self._bars.update(TaskID(number), advance=steps)
+        if note:
+            self._bars.update(TaskID(number), note=note)
 
 
 class _BarTask(Task):

@@ -55,14 +55,13 @@ def predict(
 ) -> None:
     """Predict a volume of any size with one or several runs; goes on by itself after a kill."""
     from cristae.cli.progress import console_progress
-    from cristae.data.open import open_volume
-    from cristae.recipe.run import open_run
     from cristae.workflows.predict import predict as work
 
     prediction = work(
-        [open_run(path) for path in runs],
-        open_volume(volume, voxel_size_nm=voxel_size_nm),
+        runs,
+        volume,
         out=out,
+        voxel_size_nm=voxel_size_nm,
         box=box,
         mask=mask,
         probabilities=probabilities,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 from yaml.events import AliasEvent, MappingStartEvent, ScalarEvent, SequenceStartEvent
@@ -95,20 +95,16 @@ class _Loader(yaml.SafeLoader):
     depth = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        event = self.peek_event()
+        event = self.peek_event()  # type: ignore[no-untyped-call]
         if isinstance(event, AliasEvent) or getattr(event, "anchor", None):
-            raise yaml.MarkedYAMLError(
-                problem="anchors (&) and aliases (*) are not allowed; write the value out, or quote the text",
-                problem_mark=event.start_mark,
+            _refuse(
+                "anchors (&) and aliases (*) are not allowed; write the value out, or quote the text", event.start_mark
             )
         if isinstance(event, ScalarEvent | SequenceStartEvent | MappingStartEvent) and event.tag is not None:
             tag = event.tag.replace("tag:yaml.org,2002:", "!!")
-            raise yaml.MarkedYAMLError(
-                problem=f"tags such as '{tag}' are not allowed; a recipe holds plain values only",
-                problem_mark=event.start_mark,
-            )
+            _refuse(f"tags such as '{tag}' are not allowed; a recipe holds plain values only", event.start_mark)
         if self.depth >= MAX_DEPTH:
-            raise yaml.MarkedYAMLError(problem="is nested too deeply", problem_mark=event.start_mark)
+            _refuse("is nested too deeply", event.start_mark)
         self.depth += 1
         try:
             return super().compose_node(parent, index)
@@ -141,13 +137,11 @@ def _plain_mapping(node: yaml.MappingNode, path: Path, places: dict[Path, str], 
     mapping: dict[str, Any] = {}
     for key_node, value_node in node.value:
         if not isinstance(key_node, yaml.ScalarNode):
-            raise yaml.MarkedYAMLError(problem="a field name must be plain text", problem_mark=key_node.start_mark)
+            _refuse("a field name must be plain text", key_node.start_mark)
         key = key_node.value
         _refuse_half_characters(key, key_node)
         if key in mapping:
-            raise yaml.MarkedYAMLError(
-                problem=f"'{key}' is given twice (first at {places[(*path, key)]})", problem_mark=key_node.start_mark
-            )
+            _refuse(f"'{key}' is given twice (first at {places[(*path, key)]})", key_node.start_mark)
         places[(*path, key)] = f"{source}:{key_node.start_mark.line + 1}"
         mapping[key] = _plain(value_node, (*path, key), places, source)
     return mapping
@@ -170,16 +164,17 @@ def _scalar(node: yaml.Node) -> str | int | float | bool | None:
 
 def _refuse_half_characters(text: str, node: yaml.Node) -> None:
     if any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise yaml.MarkedYAMLError(
-            problem=r"'\ud800' to '\udfff' are halves of characters; write the character itself",
-            problem_mark=node.start_mark,
-        )
+        _refuse(r"'\ud800' to '\udfff' are halves of characters; write the character itself", node.start_mark)
 
 
 def _integer(text: str, node: yaml.Node) -> int:
     if len(text) > 40:
-        raise yaml.MarkedYAMLError(problem="is a number too long to be meant", problem_mark=node.start_mark)
+        _refuse("is a number too long to be meant", node.start_mark)
     return int(text, 0) if text.startswith(("0x", "0o")) else int(text)
+
+
+def _refuse(problem: str, mark: Any) -> NoReturn:
+    raise yaml.MarkedYAMLError(problem=problem, problem_mark=mark)
 
 
 def _line(error: yaml.MarkedYAMLError) -> int:

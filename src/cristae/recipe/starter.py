@@ -22,8 +22,9 @@ def starter_text(found: Survey) -> str:
     """
     classes = _class_names(found.labels)
     lines = [
-        f"# A starting point for {found.image}, to be read and changed. Check it with `cristae",
-        "# recipe check`, train with `cristae train`. Every field with its help: `cristae recipe show --comments`.",
+        f"# A starting point for {found.image}, to be read and changed.",
+        "# Check it with `cristae recipe check`, train with `cristae train`; every field with its help:",
+        "# `cristae recipe show --comments`.",
         f"name: {_yaml(found.name)}",
         "",
         "data:",
@@ -161,10 +162,9 @@ def _split(found: Survey) -> _Split:
     gap = round(0.1 * len(slices)) if slices[-1] - slices[0] + 1 == len(slices) else 0
     train, validate = slices[: len(slices) - held - gap], slices[len(slices) - held :]
     if found.kind == "images":
-        names = found.image_names
-        return _Split(
-            *([f"images: [{', '.join(_yaml(names[i]) for i in part)}]"] for part in (train, validate)), comment
-        )
+        names = [_yaml(name) for name in found.image_names]
+        lists = [[f"images: [{', '.join(names[i] for i in part)}]"] for part in (train, validate)]
+        return _Split(lists[0], lists[1], comment)
     return _Split([_slices(train)], [_slices(validate)], comment)
 
 

@@ -23,6 +23,7 @@ from cristae.progress import Progress
 _MATCHES: tuple[Match, ...] = ("name", "number", "order")
 _MAX_SLICES = 64
 _MAX_CLASSES = 20
+_NAMELESS = ("image", "images", "img", "raw", "slices", "data", "stack", "volume", "train", "training")
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def survey(
     if labels is not None:
         found = _survey_labels(labels, images, label_slices, folder, progress)
     return Survey(
-        name=_safe(stem_of(image.split(":/")[0].rstrip("/\\"))),
+        name=_name_of(image),
         image=relative(image, folder),
         kind="images" if flat else "volume",
         shape=shape,
@@ -207,6 +208,14 @@ def _meaning(counts: Counter[str]) -> Literal["ids", "values", "instances"]:
 
 def _order(value: str) -> tuple[int, str]:
     return (0, value) if value.startswith("#") else (int(value), "")
+
+
+def _name_of(image: str) -> str:
+    """A short name from the path; the folder's where the file or slice folder is just called 'images' or so."""
+    path = Path(image.split(":/")[0]).absolute()
+    parts = [stem_of(part) for part in reversed(path.parts[1:]) if not any(mark in part for mark in "*?[")]
+    telling = [part for part in parts if part.lower() not in _NAMELESS]
+    return _safe((telling or parts or ["volume"])[0])
 
 
 def _safe(name: str) -> str:
