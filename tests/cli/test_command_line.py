@@ -1,0 +1,156 @@
+"""The command: quick help, exit codes, data on stdout and messages on stderr."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from cristae.cli.main import app
+from cristae.errors import StorageError
+
+VERBS = ["demo", "inspect", "convert", "data", "recipe", "train", "predict", "evaluate", "report"]
+
+RECIPE = "{name: x, data: {}, model: {name: unet_bn}, loss: {name: seget}}"
+
+
+def cristae(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from cristae.cli.main import run; run()", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=120)
+
+
+def test_help_is_quick_and_loads_nothing_heavy() -> None:
+    times = []
+    for _ in range(3):
+        start = time.monotonic()
+        done = cristae("--help")
+        times.append(time.monotonic() - start)
+    assert done.returncode == 0
+    assert all(verb in done.stdout for verb in VERBS)
+    assert min(times) < 0.5
+    code = (
+        "import sys\nfrom cristae.cli.main import app\n"
+        "print([m for m in ('torch', 'numpy', 'pydantic', 'matplotlib', 'yaml') if m in sys.modules])"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert loaded.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "verb", [[verb] for verb in VERBS] + [["recipe", "new"], ["recipe", "check"], ["data", "fetch"]]
+)
+def test_every_verb_has_help(verb: list[str]) -> None:
+    result = CliRunner().invoke(app, [*verb, "--help"])
+    assert result.exit_code == 0
+    assert "Usage:" in result.output
+
+
+def test_version() -> None:
+    result = CliRunner().invoke(app, ["--version"])
+    assert result.exit_code == 0
+    assert result.output.startswith("cristae 0.")
+
+
+def test_a_users_mistake_is_a_message_and_exit_code_2(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text("name: x\nepochs: 3\n")
+    done = cristae("recipe", "show", "r.yaml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "r.yaml:2: epochs: unknown field" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["recipe", "show", "none.yaml"],
+        ["train", "none.yaml"],
+        ["report", "none"],
+        ["predict", "none.tif", "--run", "none", "--out", "x.zarr"],
+        ["evaluate", "--truth", "none.tif", "--prediction", "none.zarr"],
+        ["evaluate", "--truth", "none.tif"],
+        ["data", "fetch", "no-such-set"],
+        ["recipe", "new"],
+        ["recipe", "new", "--image", "none.tif", "--out", "x.yaml"],
+        ["recipe", "new", "--image", "none.tif", "--label-slices", "1;2"],
+        ["convert", "none.tif", "x.zarr", "--voxel-size-nm", "1", "2"],
+        ["inspect", "none.tif"],
+        ["nonsense"],
+    ],
+)
+def test_wrong_input_leaves_nothing_behind(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_failures_have_their_own_exit_codes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(RECIPE)
+    import cristae.recipe.load
+
+    def fail(error: BaseException) -> object:
+        def load(*arguments: object) -> None:
+            raise error
+
+        monkeypatch.setattr(cristae.recipe.load, "load_recipe", load)
+        return CliRunner().invoke(app, ["recipe", "show", str(path)])
+
+    full = fail(StorageError("x: the disk is full"))
+    assert (full.exit_code, full.stderr.strip()) == (1, "StorageError: x: the disk is full")  # type: ignore[attr-defined]
+    stopped = fail(KeyboardInterrupt())
+    assert stopped.exit_code == 130  # type: ignore[attr-defined]
+    assert len(stopped.stderr.strip().splitlines()) == 1  # type: ignore[attr-defined]
+    bug = fail(ZeroDivisionError("oops"))
+    assert isinstance(bug.exception, ZeroDivisionError)  # type: ignore[attr-defined]
+
+
+def test_a_bug_shows_a_traceback_and_exit_code_1() -> None:
+    code = (
+        "import cristae.cli.main as main, cristae.recipe.load as load\n"
+        "def bug(*a): raise ZeroDivisionError('oops')\n"
+        "load.load_recipe = bug\n"
+        "main.run()"
+    )
+    done = subprocess.run([sys.executable, "-c", code, "recipe", "show", "x"], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "ZeroDivisionError: oops" in done.stderr
+    assert "this is a bug in Cristae" in done.stderr
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
+def test_a_closed_pipe_is_quiet() -> None:
+    line = f"'{sys.executable}' -c 'from cristae.cli.main import run; run()' recipe schema | head -n 1"
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "{\n"
+    assert done.stderr == ""
+
+
+def test_recipe_verbs_print_what_the_functions_give(tmp_path: Path) -> None:
+    a, b = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    a.write_text(RECIPE)
+    b.write_text(RECIPE.replace("unet_bn", "unet_bn, widths: [4, 8]"))
+    runner = CliRunner()
+    shown = runner.invoke(app, ["recipe", "show", str(a), "--set", "seed=7", "--brief"])
+    assert "seed: 7" in shown.stdout
+    assert "epochs" not in shown.stdout
+    differences = json.loads(runner.invoke(app, ["recipe", "diff", str(a), str(b), "--json"]).stdout)
+    assert differences == [{"path": "model.widths", "a": [16, 32, 64, 128, 256], "b": [4, 8]}]
+    assert json.loads(runner.invoke(app, ["recipe", "schema"]).stdout)["title"] == "Cristae recipe"
+
+
+def test_public_sets_are_listed() -> None:
+    runner = CliRunner()
+    sets = json.loads(runner.invoke(app, ["data", "list", "--json"]).stdout)
+    assert {"cdeep3m-mito", "isbi2012"} <= {one["name"] for one in sets}
+    assert all(one["licence"] and one["citation"] and one["size_bytes"] > 0 for one in sets)
+    assert "isbi2012" in runner.invoke(app, ["data", "list"]).stdout
