@@ -40,7 +40,7 @@ _STYLE: Any = {
 }
 
 Curve = tuple[list[int], list[float]]
-"""Epochs, counted from 1, and values."""
+"""Epochs and values."""
 
 
 def learning_curves(rows: Sequence[Mapping[str, str]], colors: Mapping[str, str], best_epoch: int | None) -> Markup:
@@ -55,21 +55,19 @@ def learning_curves(rows: Sequence[Mapping[str, str]], colors: Mapping[str, str]
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    first = min((int(float(row["epoch"])) for row in rows), default=0)
-    shift = 1 - first
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(14.5, 3.5), layout=ConstrainedLayoutEngine(wspace=0.05))
         loss, score, rate = figure.subplots(1, 3)
-        _draw(loss, {"training": (curve(rows, "train_loss", shift), INK)}, "Training loss")
-        classes = {name: (curve(rows, f"val_iou_{name}", shift), color) for name, color in colors.items()}
-        _draw(score, {"mean": (curve(rows, "val_miou", shift), INK)} | classes, "IoU on the validation slices")
-        _draw(rate, {"": (curve(rows, "learning_rate", shift), INK)}, "Learning rate")
+        _draw(loss, {"training": (curve(rows, "train_loss"), INK)}, "Training loss")
+        classes = {name: (curve(rows, f"val_iou_{name}"), color) for name, color in colors.items()}
+        _draw(score, {"mean": (curve(rows, "val_miou"), INK)} | classes, "IoU on the validation slices")
+        _draw(rate, {"": (curve(rows, "learning_rate"), INK)}, "Learning rate")
         if best_epoch is not None:
             for axes in (loss, score):
-                axes.axvline(best_epoch + shift, color="#0a5a8a", linewidth=1, linestyle=(0, (4, 3)), label="kept")
+                axes.axvline(best_epoch, color="#0a5a8a", linewidth=1, linestyle=(0, (4, 3)), label="kept")
         if any(len(values[0][0]) for values in classes.values()) or best_epoch is not None:
             score.legend(loc="lower center", fontsize=9.5, ncols=1 if len(classes) < 5 else 2)
-        rates = curve(rows, "learning_rate", shift)[1]
+        rates = curve(rows, "learning_rate")[1]
         if rates and min(rates) > 0 and max(rates) / min(rates) > 20:
             rate.set_yscale("log")
         else:
@@ -77,13 +75,13 @@ def learning_curves(rows: Sequence[Mapping[str, str]], colors: Mapping[str, str]
         return _svg(figure)
 
 
-def curve(rows: Sequence[Mapping[str, str]], column: str, shift: int = 0) -> Curve:
+def curve(rows: Sequence[Mapping[str, str]], column: str) -> Curve:
     """The finite values of one column of `metrics.csv` by epoch."""
     epochs, values = [], []
     for row in rows:
         value = _number(row.get(column))
         if math.isfinite(value):
-            epochs.append(int(float(row["epoch"])) + shift)
+            epochs.append(int(float(row["epoch"])))
             values.append(value)
     return epochs, values
 

@@ -96,8 +96,7 @@ def _facts(files: RunFiles) -> list[Fact]:
         facts.append(Fact("Accuracy", format_value(accuracy.value), "share of voxels of the right class"))
     if files.epochs:
         best = summary.get("best_epoch")
-        first = min(int(float(row["epoch"])) for row in files.epochs)
-        note = "" if best is None else f"weights kept from epoch {int(best) + 1 - first}"
+        note = "" if best is None else f"weights kept from epoch {int(best)}"
         facts.append(Fact("Epochs", str(len(files.epochs)), note))
     seconds = summary.get("training_seconds")
     if isinstance(seconds, int | float):
