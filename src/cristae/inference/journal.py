@@ -6,8 +6,10 @@ import hashlib
 import json
 import os
 import threading
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -63,10 +65,28 @@ class Journal:
             found[entry.block] = entry
         return found
 
+    def summary(self) -> dict[str, Any]:
+        """What remains of the journal when all is done: how many blocks, and one hash of all their hashes."""
+        entries = [entry for _, entry in sorted(self.read().items())]
+        return {
+            "blocks": len(entries),
+            "blocks_masked_out": sum(not entry.input for entry in entries),
+            "input_sha256": _hash_of(entry.input for entry in entries),
+            "output_sha256": _hash_of(entry.output for entry in entries),
+        }
+
+    def remove(self) -> None:
+        """Delete it: readers of Zarr would stumble over a file that is not theirs."""
+        self.path.unlink(missing_ok=True)
+
     def _ends_a_line(self) -> bool:
         with self.path.open("rb") as file:
             file.seek(-1, os.SEEK_END)
             return file.read(1) == b"\n"
+
+
+def _hash_of(hashes: Iterable[str]) -> str:
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
 def digest(*arrays: np.ndarray) -> str:

@@ -140,9 +140,8 @@ class PredictionWriter:
             build_pyramid(self.path / "labels" / name, method="nearest", progress=progress)
         if self.layout.keep_probabilities:
             build_pyramid(self.path, method="mean", progress=progress)
-        entries = self.journal.read()
-        seen = digest(*(np.frombuffer(entries[i].input.encode(), np.uint8) for i in sorted(entries)))
-        write_attributes(self.path, {"status": "complete", "input_sha256": seen})
+        write_attributes(self.path, {"status": "complete", **self.journal.summary()})
+        self.journal.remove()
 
     def _preview_box(self, here: Box) -> Box:
         factor = self.layout.preview_factor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -87,6 +88,7 @@ def predict(
             "working_voxel_size_nm": None if size is None else list(size),
         },
     }
+    origin = json.loads(json.dumps(origin))  # tuples become lists, as in what was stored
     if begun is not None:
         _require_same(out, begun, origin)
     device = choose_device(settings.device if begun is None else begun["plan"]["backend"])

@@ -1,0 +1,421 @@
+"""From run folders and a volume to an OME-Zarr on disk."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import ome_zarr.io
+import ome_zarr.reader
+import pytest
+import torch
+import zarr
+from prediction_runs import MITO, cell, make_run, one_pass, textured
+
+from cristae.data.classes import Classes
+from cristae.data.formats import write_image
+from cristae.data.image import image_of_array
+from cristae.errors import (
+    CristaeError,
+    OutputExistsError,
+    RunError,
+    StorageError,
+    VolumeError,
+    VoxelSizeError,
+)
+from cristae.inference import job
+from cristae.inference.journal import JOURNAL
+from cristae.inference.prediction import open_prediction
+from cristae.inference.writer import PredictionWriter
+from cristae.preprocess.histogram import histogram_of
+from cristae.preprocess.normalize import fit
+from cristae.progress import Progress
+from cristae.workflows.predict import predict
+
+ORGANELLES = Classes(names=("background", "mito", "granule"), colors={"granule": "#00ff88"})
+OVERLAPPING = Classes(names=("membrane", "mito"), exclusive=False)
+
+
+class Listening(Progress):
+    def __init__(self):
+        self.said, self.warned = [], []
+
+    def say(self, message):
+        self.said.append(message)
+
+    def warn(self, message):
+        self.warned.append(message)
+
+
+def decoded(path: Path) -> dict[str, np.ndarray]:
+    """Every array of a Zarr hierarchy."""
+    group = zarr.open_group(path, mode="r")
+    return {name: array[...] for name, array in group.members(max_depth=None) if isinstance(array, zarr.Array)}
+
+
+def assert_same(one: Path, other: Path) -> None:
+    first, second = decoded(one), decoded(other)
+    assert first.keys() == second.keys()
+    for name, voxels in first.items():
+        np.testing.assert_array_equal(voxels, second[name], err_msg=name)
+
+
+@pytest.mark.parametrize("classes", [MITO, ORGANELLES, OVERLAPPING])
+def test_labels_and_probabilities_are_those_of_one_pass(tmp_path, classes):
+    run, grey = make_run(tmp_path / "run", classes=classes), textured()
+    found = predict([run], cell(grey), out=tmp_path / "out.zarr", probabilities=True)
+    expected = one_pass(run, grey).numpy()
+    kept = np.stack([image.read() for image in found.probabilities])
+    assert np.abs(kept - 255 * expected).max() < 0.51
+    labels = np.stack([image.read() for image in found.labels])
+    wanted = expected.argmax(0)[None] if classes.softmax else expected > 0.5
+    sure = np.abs(np.sort(expected, 0)[-1] - np.sort(expected, 0)[-2]) > 1e-4 if classes.softmax else True
+    assert ((labels == wanted) | ~np.asarray(sure)).mean() > 0.9999
+    assert 0.02 < (labels > 0).mean() < 0.98
+    assert found.classes == classes
+    assert found.voxel_size_nm == (40.0, 10.0, 10.0)
+
+
+def test_any_ome_zarr_reader_opens_it(tmp_path):
+    run = make_run(tmp_path / "run", classes=ORGANELLES)
+    predict([run], cell(), out=tmp_path / "out.zarr", probabilities=True)
+    nodes = list(ome_zarr.reader.Reader(ome_zarr.io.parse_url(tmp_path / "out.zarr"))())
+    shapes = [node.data[0].shape for node in nodes if node.data]
+    assert shapes == [(3, 4, 75, 110), (4, 75, 110)]
+    label = json.loads((tmp_path / "out.zarr/labels/segmentation/zarr.json").read_text())["attributes"]["ome"]
+    assert [entry["name"] for entry in label["image-label"]["properties"]] == list(ORGANELLES.names)
+    assert label["image-label"]["colors"][2] == {"label-value": 2, "rgba": [0, 255, 136, 255]}
+    assert label["multiscales"][0]["datasets"][0]["coordinateTransformations"][0]["scale"] == [40.0, 10.0, 10.0]
+
+
+@pytest.mark.parametrize("size", [(40.0, 10.0, 10.0), None])
+def test_without_probabilities_the_root_is_a_preview_of_the_input(tmp_path, size):
+    run, grey = make_run(tmp_path / "run", voxel_size_nm=size), textured()
+    predict([run], cell(grey, voxel_size_nm=size), out=tmp_path / "out.zarr")
+    preview = zarr.open_array(tmp_path / "out.zarr/0")[...]
+    assert preview.shape == (4, 38, 55)
+    inner = grey[:, :74].reshape(4, 37, 2, 55, 2).mean((2, 4))
+    np.testing.assert_array_equal(preview[:, :37], np.rint(inner).astype(np.uint8))
+    multiscale = json.loads((tmp_path / "out.zarr/zarr.json").read_text())["attributes"]["ome"]["multiscales"][0]
+    scale = multiscale["datasets"][0]["coordinateTransformations"][0]["scale"]
+    assert scale == ([40.0, 20.0, 20.0] if size else [1.0, 2.0, 2.0])
+    assert open_prediction(tmp_path / "out.zarr").labels[0].voxel_size_nm == size
+
+
+def test_a_box_is_that_part_of_the_whole(tmp_path):
+    run = make_run(tmp_path / "run", classes=ORGANELLES)
+    whole = predict([run], cell(), out=tmp_path / "whole.zarr", probabilities=True)
+    part = predict([run], cell(), out=tmp_path / "part.zarr", probabilities=True, box="1:3,20:66,:")
+    assert part.box.start == (1, 20, 0)
+    assert part.labels[0].origin_nm == (40.0, 200.0, 0.0)
+    np.testing.assert_array_equal(part.labels[0].read(), whole.labels[0].read(part.box))
+    for one, other in zip(part.probabilities, whole.probabilities, strict=True):
+        assert np.abs(one.read().astype(int) - other.read(part.box)).max() <= 1
+
+
+def test_outside_the_mask_is_background(tmp_path):
+    run, grey = make_run(tmp_path / "run"), textured()
+    inside = np.zeros(grey.shape, np.uint8)
+    inside[1:3, 10:50, 20:60] = 255
+    write_image(image_of_array(inside, voxel_size_nm=(40.0, 10.0, 10.0)), tmp_path / "mask.tif")
+    whole = predict([run], cell(grey), out=tmp_path / "whole.zarr", probabilities=True)
+    found = predict([run], cell(grey), out=tmp_path / "out.zarr", probabilities=True, mask=tmp_path / "mask.tif")
+    np.testing.assert_array_equal(found.labels[0].read(), whole.labels[0].read() * (inside > 0))
+    np.testing.assert_array_equal(found.probabilities[0].read(), whole.probabilities[0].read() * (inside > 0))
+    assert found.attributes["blocks"] == 36
+    assert found.attributes["blocks_masked_out"] == 28  # two slices of 9, and all but 2 x 2 of the other two
+
+
+def test_runs_are_fused(tmp_path):
+    grey = textured()
+    runs = [make_run(tmp_path / f"run{i}", seed=i) for i in range(2)]
+    mean = predict(runs, cell(grey), out=tmp_path / "mean.zarr", probabilities=True)
+    expected = (one_pass(runs[0], grey) + one_pass(runs[1], grey)) / 2
+    assert np.abs(mean.probabilities[0].read() - 255 * expected[0].numpy()).max() < 0.51
+    other = make_run(tmp_path / "golgi", classes=Classes(names=("background", "golgi")), seed=5)
+    merged = predict([runs[0], other], cell(grey), out=tmp_path / "merged.zarr")
+    assert merged.classes.names == ("background", "mito", "golgi")
+    scores = torch.stack([one_pass(runs[0], grey)[0], one_pass(other, grey)[0]])
+    best, place = scores.max(0)
+    wanted = torch.where(best > 0.5, place + 1, 0).numpy()
+    assert (merged.labels[0].read() == wanted).mean() > 0.9999
+    assert len(np.unique(wanted)) == 3
+
+
+def test_another_voxel_size_is_resampled_there_and_back(tmp_path):
+    """Twice as fine a volume: one pass over the volume averaged 2 x 2, and probabilities interpolated back."""
+    run, grey = make_run(tmp_path / "run"), textured((2, 64, 90))
+    fine = grey.repeat(2, 1).repeat(2, 2)
+    progress = Listening()
+    found = predict(
+        [run],
+        cell(fine, voxel_size_nm=(30.0, 5.0, 5.0)),
+        out=tmp_path / "out.zarr",
+        probabilities=True,
+        progress=progress,
+    )
+    assert any("resampled from 30 x 5 x 5 to 30 x 10 x 10" in line for line in progress.said)
+    assert found.labels[0].shape == fine.shape
+    assert found.voxel_size_nm == (30.0, 5.0, 5.0)
+    coarse = one_pass(run, grey)
+    back = torch.nn.functional.interpolate(coarse, scale_factor=2, mode="bilinear")[0]
+    assert np.abs(found.probabilities[0].read() - 255 * back.numpy()).max() < 0.52
+
+
+def test_voxel_sizes_that_cannot_be_compared(tmp_path):
+    known, unknown = make_run(tmp_path / "known"), make_run(tmp_path / "unknown", voxel_size_nm=None)
+    nameless = cell(voxel_size_nm=None)
+    with pytest.raises(VoxelSizeError, match="--voxel-size-nm Z Y X"):
+        predict([known], nameless, out=tmp_path / "out.zarr")
+    with pytest.raises(VoxelSizeError, match="of the run is not known"):
+        predict([unknown], cell(), out=tmp_path / "out.zarr")
+    with pytest.raises(VoxelSizeError, match=r"40 x 10 x 10.*40 x 20 x 20"):
+        predict([known], cell(), out=tmp_path / "out.zarr", voxel_size_nm=(40.0, 20.0, 20.0))
+    with pytest.raises(RunError, match="share a working voxel size"):
+        predict([known, unknown], cell(), out=tmp_path / "out.zarr")
+    assert not (tmp_path / "out.zarr").exists()
+    stated = predict([known], nameless, out=tmp_path / "stated.zarr", voxel_size_nm=(55.0, 10.0, 10.0))
+    assert stated.voxel_size_nm == (55.0, 10.0, 10.0), "2D networks take any distance between slices"
+    assert predict([unknown], nameless, out=tmp_path / "free.zarr").voxel_size_nm is None
+    progress = Listening()
+    predict([unknown], nameless, out=tmp_path / "own.zarr", voxel_size_nm=(40.0, 10.0, 10.0), progress=progress)
+    assert any("taken as it is" in line for line in progress.warned)
+
+
+def test_far_grey_values_are_told_and_volume_scope_adapts(tmp_path):
+    run, grey = make_run(tmp_path / "run"), textured()
+    dark = (grey // 8).astype(np.uint8)
+    progress = Listening()
+    predict([run], cell(dark), out=tmp_path / "dark.zarr", progress=progress)
+    assert any("far from the training data" in line for line in progress.warned)
+    own = make_run(tmp_path / "own", scope="volume")
+    progress = Listening()
+    found = predict([own], cell(dark), out=tmp_path / "own.zarr", probabilities=True, progress=progress)
+    assert not progress.warned
+    normalizer = fit(own.recipe.normalize, histogram_of(cell(dark).image))
+    expected = one_pass(own, dark, normalizer)[0].numpy()
+    assert np.abs(found.probabilities[0].read() - 255 * expected).max() < 0.51
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "word"),
+    [
+        ({"box": "0:9,:,:"}, VolumeError, "outside"),
+        ({"box": "nonsense"}, VolumeError, "is not a box"),
+        ({"max_ram": "lots"}, RunError, "is not a memory size"),
+        ({"max_ram": "1MiB"}, RunError, "give at least --max-ram"),
+        ({"mask": "small.tif"}, VolumeError, "same shape"),
+        ({"mask": "nowhere.tif"}, CristaeError, "nowhere.tif"),
+        ({"runs": []}, RunError, "no run was given"),
+        ({"runs": ["nowhere"]}, CristaeError, "nowhere"),
+        ({"runs": ["two"]}, RunError, "2 channels"),
+        ({"runs": ["run", "three"]}, RunError, "different classes"),
+        ({"runs": ["run", "strict"]}, RunError, r"predict\.threshold"),
+        ({"runs": ["mixed"]}, RunError, "another network"),
+        ({"out": "full.zarr"}, OutputExistsError, "exists already"),
+        ({"out": "note.txt"}, OutputExistsError, "exists already"),
+    ],
+)
+def test_bad_requests_write_nothing(tmp_path, monkeypatch, change, error, word):
+    monkeypatch.chdir(tmp_path)
+    make_run(Path("run"))
+    make_run(Path("two"), in_channels=2)
+    make_run(Path("three"), classes=ORGANELLES)
+    make_run(Path("strict"), predict="threshold: 0.7, block_vox: [1, 32, 48]")
+    mixed = make_run(Path("mixed"))
+    mixed.weights_path.write_bytes(
+        make_run(Path("wide"), model="{name: unet_bn, widths: [8, 8]}").weights_path.read_bytes()
+    )
+    write_image(image_of_array(np.ones((4, 75, 75), np.uint8)), Path("small.tif"))
+    Path("full.zarr").mkdir()
+    Path("full.zarr/mine").write_text("precious")
+    Path("note.txt").write_text("precious")
+    before = sorted(Path().rglob("*"))
+    request = {"runs": ["run"], "out": "out.zarr"} | change
+    with pytest.raises(error, match=word):
+        predict(request.pop("runs"), cell(), **request)
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_colour_images_are_refused(tmp_path):
+    volume = cell()
+    with pytest.raises(VolumeError, match="grey values"):
+        predict(
+            [make_run(tmp_path / "run")],
+            replace(volume, image=replace(volume.image, colors=3)),
+            out=tmp_path / "o.zarr",
+        )
+
+
+class Killed(BaseException):
+    """Ends a prediction in this process as abruptly as a process can be ended from within."""
+
+
+def stop_after(monkeypatch, blocks: int) -> None:
+    """Let that many blocks reach the disk, then end without finishing anything."""
+    real, count = PredictionWriter.write, [0]
+
+    def write(self, *arguments):
+        if count[0] >= blocks:
+            raise Killed
+        count[0] += 1
+        real(self, *arguments)
+
+    monkeypatch.setattr(PredictionWriter, "write", write)
+
+
+@pytest.mark.parametrize("blocks", [0, 1, 7, 35])
+def test_a_stopped_prediction_continues(tmp_path, monkeypatch, blocks):
+    run = make_run(tmp_path / "run", classes=OVERLAPPING)
+    predict([run], cell(), out=tmp_path / "whole.zarr", probabilities=True)
+    with monkeypatch.context() as patch:
+        stop_after(patch, blocks)
+        with pytest.raises(Killed):
+            predict([run], cell(), out=tmp_path / "out.zarr", probabilities=True)
+    with pytest.raises(RunError, match="not finished"):
+        open_prediction(tmp_path / "out.zarr")
+    progress, again = Listening(), []
+    real = job.run_pipeline
+    monkeypatch.setattr(job, "run_pipeline", lambda items, *rest: real(again.extend(items) or again, *rest))
+    predict([run], cell(), out=tmp_path / "out.zarr", probabilities=True, progress=progress)
+    assert len(again) == 36 - blocks
+    assert_same(tmp_path / "whole.zarr", tmp_path / "out.zarr")
+
+
+def test_a_stop_while_the_pyramid_is_built(tmp_path, monkeypatch):
+    run = make_run(tmp_path / "run")
+    predict([run], cell(), out=tmp_path / "whole.zarr")
+    with monkeypatch.context() as patch:
+        patch.setattr(PredictionWriter, "finish", lambda *_: (_ for _ in ()).throw(Killed))
+        with pytest.raises(Killed):
+            predict([run], cell(), out=tmp_path / "out.zarr")
+    predict([run], cell(), out=tmp_path / "out.zarr")
+    assert_same(tmp_path / "whole.zarr", tmp_path / "out.zarr")
+
+
+def test_a_torn_journal_and_lost_voxels_are_made_good(tmp_path, monkeypatch):
+    run = make_run(tmp_path / "run")
+    predict([run], cell(), out=tmp_path / "whole.zarr")
+    out = tmp_path / "out.zarr"
+    with monkeypatch.context() as patch:
+        stop_after(patch, 9)
+        with pytest.raises(Killed):
+            predict([run], cell(), out=out)
+    journal = (out / JOURNAL).read_bytes()
+    (out / JOURNAL).write_bytes(journal[:-25])
+    (out / "labels/segmentation/0/c/0/1/1").unlink()
+    progress = Listening()
+    predict([run], cell(), out=out, progress=progress)
+    assert any("damaged" in line for line in progress.warned)
+    assert_same(tmp_path / "whole.zarr", out)
+    assert not (out / JOURNAL).exists()
+
+
+def test_anything_changed_refuses_to_mix(tmp_path, monkeypatch):
+    run, out = make_run(tmp_path / "run"), tmp_path / "out.zarr"
+    with monkeypatch.context() as patch:
+        stop_after(patch, 9)
+        with pytest.raises(Killed):
+            predict([run], cell(), out=out)
+    before = decoded(out)
+    with pytest.raises(OutputExistsError, match=r"runs\.0\.weights_sha256"):
+        predict([make_run(tmp_path / "other" / "run", seed=3)], cell(), out=out)
+    with pytest.raises(OutputExistsError, match=r"settings\.box"):
+        predict([run], cell(), out=out, box="0:1,:,:")
+    with pytest.raises(OutputExistsError, match=r"settings\.probabilities"):
+        predict([run], cell(), out=out, probabilities=True)
+    with pytest.raises(OutputExistsError, match=r"input\.shape"):
+        predict([run], cell(textured((5, 75, 110))), out=out)
+    with pytest.raises(OutputExistsError, match="other grey values"):
+        predict([run], cell(textured(seed=9)), out=out)
+    for name, voxels in decoded(out).items():
+        np.testing.assert_array_equal(voxels, before[name])
+    predict([run], cell(), out=out, max_ram="6GiB")
+    with pytest.raises(OutputExistsError, match="finished prediction"):
+        predict([run], cell(), out=out)
+
+
+def test_a_full_disk_is_told_and_made_good(tmp_path, monkeypatch):
+    run, out = make_run(tmp_path / "run"), tmp_path / "out.zarr"
+    real = PredictionWriter.write
+
+    def full(self, block, *rest):
+        if block == 5:
+            raise StorageError("the disk is full")
+        real(self, block, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PredictionWriter, "write", full)
+        with pytest.raises(StorageError, match="full"):
+            predict([run], cell(), out=out)
+    predict([run], cell(), out=out)
+    predict([run], cell(), out=tmp_path / "whole.zarr")
+    assert_same(tmp_path / "whole.zarr", out)
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_place_that_may_not_be_written(tmp_path):
+    run = make_run(tmp_path / "run")
+    (tmp_path / "locked").mkdir(mode=0o500)
+    with pytest.raises(StorageError, match="permission denied"):
+        predict([run], cell(), out=tmp_path / "locked" / "out.zarr")
+
+
+def test_same_inputs_same_bytes(tmp_path):
+    run = make_run(tmp_path / "run")
+    for name in ("one", "two"):
+        predict([run], cell(), out=tmp_path / name)
+    files = [path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*") if path.is_file()]
+    for file in files:
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes(), file
+
+
+SCRIPT = """
+import sys
+from cristae.workflows.predict import predict
+predict([sys.argv[1]], sys.argv[2], out=sys.argv[3])
+"""
+
+
+def start(run: Path, image: Path, out: Path) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-c", SCRIPT, str(run), str(image), str(out)])
+
+
+def kill_when(process: subprocess.Popen, out: Path, lines: int) -> bool:
+    """Kill -9 once the journal has that many lines; False when the process finished before."""
+    journal = out / JOURNAL
+    while process.poll() is None:
+        if out.exists() and (lines == 0 or (journal.exists() and journal.read_bytes().count(b"\n") >= lines)):
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            return True
+        time.sleep(0.0005)
+    assert process.returncode == 0
+    return False
+
+
+def kill_and_repeat(tmp_path: Path, moments: list[int]) -> None:
+    run = make_run(tmp_path / "run", classes=ORGANELLES, model="{name: unet_bn, widths: [16, 32, 64]}")
+    image, out = tmp_path / "cell.tif", tmp_path / "out.zarr"
+    write_image(cell(textured((12, 96, 144))).image, image)
+    killed = [kill_when(start(run.path, image, out), out, lines) for lines in moments]
+    assert all(killed)
+    assert start(run.path, image, out).wait() == 0
+    predict([run], image, out=tmp_path / "whole.zarr")
+    assert_same(tmp_path / "whole.zarr", out)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="kill -9")
+def test_kill_9_and_repeat(tmp_path):
+    kill_and_repeat(tmp_path, [0, 20])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="kill -9")
+def test_kill_9_at_ten_moments(tmp_path):
+    kill_and_repeat(tmp_path, [0, 1, 2, 5, 12, 25, 40, 60, 80, 100])
