@@ -51,7 +51,7 @@ def write_run(folder: Path, *, n_slices: int = 8, voxel_size_nm=(50.0, 10.0, 10.
     rows = ["epoch,step,train_loss,learning_rate,val_miou,val_iou_cell,seconds"]
     rows += [f"{e},{8 * e},{1 / e},{0.001 / e},{'' if e == 2 else 1 - 1 / e},{1 - 1 / e},{e}" for e in range(1, 6)]
     (folder / "metrics.csv").write_text("\n".join(rows) + "\n")
-    summary = {"best_epoch": 5, "training_seconds": 3725, "peak_memory_bytes": 3 << 30, "device": "cpu"}
+    summary = {"best_epoch": 5, "training_seconds": 3725, "peak_memory_bytes": {"ram": 3 << 30}, "device": "cpu"}
     (folder / "summary.json").write_text(json.dumps(summary))
     (folder / "provenance.json").write_text(json.dumps({"python": "3.11.9", "written": "2026-01-02T03:04:05+00:00"}))
     return folder

@@ -134,5 +134,9 @@ def test_facts_read_well():
     assert [duration(s) for s in (1.4, 119, 200, 7325)] == ["1 s", "119 s", "3 min 20 s", "2 h 02 min"]
     assert [memory(s) for s in (512 << 20, 3 << 29)] == ["512 MiB", "1.5 GiB"]
     assert [voxel_size(s) for s in ((40, 5.9, 5.9), None)] == ["40 x 5.9 x 5.9 nm", "unknown"]
-    rows = rows_of({"a": {"b_seconds": 61, "c": None}, "d": [1, 2.5]})
-    assert rows == [{"Name": "a.b_seconds", "Value": "61 s"}, {"Name": "d", "Value": "1, 2.5"}]
+    rows = rows_of({"a": {"b_seconds": 61, "c": None}, "d": [1, 2.5], "m_bytes": {"ram": 1 << 20}})
+    assert rows == [
+        {"Name": "a.b_seconds", "Value": "61 s"},
+        {"Name": "d", "Value": "1, 2.5"},
+        {"Name": "m_bytes.ram", "Value": "1 MiB"},
+    ]

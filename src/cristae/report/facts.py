@@ -51,7 +51,7 @@ def _text(name: str, value: Any) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool):
         if name.endswith("seconds"):
             return duration(value)
-        if name.endswith("bytes"):
+        if "bytes" in name:
             return memory(value)
         return f"{value:.6g}" if isinstance(value, float) else str(value)
     return str(value)

@@ -101,9 +101,8 @@ def _facts(files: RunFiles) -> list[Fact]:
     seconds = summary.get("training_seconds")
     if isinstance(seconds, int | float):
         facts.append(Fact("Training time", duration(seconds), str(summary.get("device", ""))))
-    peak = summary.get("peak_memory_bytes")
-    if isinstance(peak, int | float):
-        facts.append(Fact("Peak memory", memory(peak)))
+    peak = summary.get("peak_memory_bytes") or {}
+    facts += [Fact(f"Peak memory, {place}", memory(size)) for place, size in peak.items()]
     written = str(files.provenance.get("written", ""))[:10]
     if written:
         facts.append(Fact("Finished", written))

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from cristae.data.box import Box
+from cristae.data.classes import Classes
 from cristae.data.image import VoxelSize
 from cristae.data.open import Dataset, Part, open_data, resolve_data
 from cristae.errors import LabelError, RecipeError, RunError, VoxelSizeError
@@ -140,6 +141,7 @@ class _Training:
             "peak_memory_bytes": peak_memory_bytes(device),
             "device": str(device),
             "locality": locality.to_dict(),
+            "data": [_facts_of(part, classes, self.data.voxel_size_nm) for part in staged],
         }
         if not _is_follower():
             self._finish(network, validation, model, facts, inputs)
@@ -267,6 +269,20 @@ def _voxel_size(recipe: Recipe, dataset: Dataset, *, flat: bool) -> VoxelSize | 
                 "set data.voxel_size_nm to the size (z, y, x) that all are resampled to"
             )
     return first
+
+
+def _facts_of(part: StagedPart, classes: Classes, voxel_size_nm: VoxelSize | None) -> dict[str, object]:
+    """What the page shows of a training region, as it was read."""
+    names = classes.names if classes.exclusive else ("none", *classes.names)
+    shares = part.class_counts / max(1, int(part.class_counts.sum()))
+    return {
+        "use": "train",
+        "volume": part.volume,
+        "box": str(Box.of_shape(part.shape).shift(part.origin)),
+        "shape": list(part.shape),
+        "voxel_size_nm": voxel_size_nm,
+        "class_shares": dict(zip(names, shares.tolist(), strict=True)),
+    }
 
 
 def _require_classes(staged: Sequence[StagedPart], names: Sequence[str]) -> None:
