@@ -110,6 +110,10 @@ def test_other_failures_have_their_own_exit_codes(monkeypatch: pytest.MonkeyPatc
     stopped = fail(KeyboardInterrupt())
     assert stopped.exit_code == 130  # type: ignore[attr-defined]
     assert len(stopped.stderr.strip().splitlines()) == 1  # type: ignore[attr-defined]
+    for trouble in (PermissionError(13, "Permission denied", "x.tif"), MemoryError()):
+        refused = fail(trouble)
+        assert refused.exit_code == 1  # type: ignore[attr-defined]
+        assert "Traceback" not in refused.stderr  # type: ignore[attr-defined]
     bug = fail(ZeroDivisionError("oops"))
     assert isinstance(bug.exception, ZeroDivisionError)  # type: ignore[attr-defined]
 

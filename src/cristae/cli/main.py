@@ -6,6 +6,7 @@ stdout, progress and messages to stderr. Whatever is heavy is imported inside th
 
 from __future__ import annotations
 
+import errno
 import sys
 from typing import Annotated, Any
 
@@ -14,6 +15,11 @@ from typer.core import TyperGroup
 
 from cristae.cli import datasets, recipes, runs, scores, volumes
 from cristae.errors import CristaeError
+
+_MACHINE_TROUBLE = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENOMEM}
+)
+"""What the machine refuses and no change of Cristae would cure."""
 
 
 class Verbs(TyperGroup):
@@ -26,6 +32,14 @@ class Verbs(TyperGroup):
         except CristaeError as error:
             _say(f"{_kind(error)}{error}", style="red")
             raise typer.Exit(error.exit_code) from None
+        except MemoryError:
+            _say("out of memory; close other programs, or use smaller patches, batches or --max-ram", style="red")
+            raise typer.Exit(1) from None
+        except OSError as error:
+            if error.errno not in _MACHINE_TROUBLE:
+                raise
+            _say(f"{error.filename or 'the system'}: {error.strerror}", style="red")
+            raise typer.Exit(1) from None
         except KeyboardInterrupt:
             _say("interrupted; the same command goes on where it stopped (train: add --resume)")
             raise typer.Exit(130) from None

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cristae.cli.options import Json, VoxelSize, print_json
+
+if TYPE_CHECKING:
+    from cristae.workflows.inspect import Inspection
 
 
 def inspect(
@@ -22,7 +25,7 @@ def inspect(
     if as_json:
         print_json([one.to_dict() for one in found])
         return
-    print("\n\n".join(str(one) for one in found))
+    print("\n\n".join(inspection_text(one) for one in found))
 
 
 def convert(
@@ -38,3 +41,33 @@ def convert(
 
     write(source, destination, voxel_size_nm=voxel_size_nm, progress=console_progress())
     print(destination)
+
+
+def inspection_text(found: Inspection) -> str:
+    """What was found, for a terminal."""
+    size, shape = found.voxel_size_nm, " x ".join(str(n) for n in found.shape)
+    rows = [
+        ("format", found.format),
+        ("shape", f"{shape} voxels (z, y, x), stored as {found.axes}"),
+        ("voxel size", "not stated" if size is None else f"{' x '.join(f'{edge:g}' for edge in size)} nm (z, y, x)"),
+        ("values", f"{found.dtype}, {found.minimum:g} to {found.maximum:g}{_middle(found)}"),
+        ("chunks", " x ".join(str(n) for n in found.chunks)),
+    ]
+    if found.colors > 1:
+        rows.append(("channels", f"{found.colors} (colour or alpha)"))
+    if size is not None and any(found.origin_nm):
+        rows.append(("origin", f"{' x '.join(f'{edge:g}' for edge in found.origin_nm)} nm (z, y, x)"))
+    rows += [(key, value) for key, value in found.details.items() if key not in ("axes",)]
+    lines = [found.path, *(f"  {title + ':':14}{text}" for title, text in rows)]
+    if found.values:
+        lines.append("  label values:")
+        lines += [
+            f"    {value.value!s:>10}  {value.share:9.4%}  {value.name} {value.color}".rstrip()
+            for value in found.values
+        ]
+    return "\n".join([*lines, *(f"  problem: {problem}" for problem in found.problems)])
+
+
+def _middle(found: Inspection) -> str:
+    low, high = (None, None) if found.values else (found.percentiles.get("1"), found.percentiles.get("99"))
+    return "" if low is None or high is None else f"; 98 % lie between {low:g} and {high:g}"

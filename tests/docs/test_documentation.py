@@ -1,0 +1,144 @@
+"""What the documentation says is run: commands, code, YAML, links, public names."""
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import TypeAdapter
+from typer.testing import CliRunner
+
+import cristae
+from cristae.cli.main import app
+from cristae.data.description import DataConfig, Labels
+from cristae.recipe.document import read_document
+from cristae.recipe.load import parse_recipe
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "recipes").glob("*.md")])
+QUICK = ["--set", "training.epochs=1", "--set", "sampling.per_epoch=8", "--set", "sampling.size=[64, 64]"]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    text = page.read_text(encoding="utf-8")
+    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```", text, flags=re.MULTILINE | re.DOTALL)
+    return [re.sub(rf"^{indent}", "", body, flags=re.MULTILINE) for indent, body in found]
+
+
+def run_line(line: str) -> str:
+    """Run one documented command in this process; training is cut short."""
+    verb, *arguments = shlex.split(line, comments=True)
+    assert verb == "cristae"
+    result = CliRunner().invoke(app, arguments + (QUICK if arguments[0] == "train" else []))
+    assert result.exit_code == 0, f"{line}\n{result.output}\n{result.exception!r}"
+    return result.stdout
+
+
+def shrink(recipe: Path) -> None:
+    text = recipe.read_text()
+    assert "widths: [16, 32, 64, 128]" in text
+    recipe.write_text(text.replace("widths: [16, 32, 64, 128]", "widths: [4, 8]"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page}: {target}"
+
+
+def test_every_verb_is_in_the_readme() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for verb in ("demo", "inspect", "convert", "data list", "recipe new", "train", "predict", "evaluate", "report"):
+        assert f"`cristae {verb}" in text
+
+
+def test_the_readme_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shell lines write the recipe and the run; then the Python lines do the same by themselves."""
+    monkeypatch.chdir(tmp_path)
+    volume = cristae.synthetic_volume(cristae.SyntheticConfig(shape=(12, 96, 96), seed=3))
+    cell = volume.labels[0].map(lambda ids: (ids == 1).astype(np.uint8), np.dtype(np.uint8))
+    cristae.write_image(volume.image, Path("stack.tif"))
+    cristae.write_image(cell, Path("labels.tif"))
+    cristae.write_image(volume.image, Path("cell.mrc"))
+    cristae.write_image(cell, Path("cell-labels.tif"))
+    (shell,) = blocks(ROOT / "README.md", "sh")
+    for line in shell.splitlines():
+        run_line(line)
+        if "recipe new" in line:
+            shrink(Path("mito.yaml"))
+    assert Path("runs/mito/report.html").stat().st_size > 10_000
+    Path("cell.zarr").rename("shell.zarr")
+    recipe = Path("mito.yaml").read_text()
+    Path("mito.yaml").write_text(
+        recipe.replace("epochs: 30", "epochs: 1")
+        .replace("per_epoch: 200", "per_epoch: 8")
+        .replace("name: l", "name: m")
+    )
+    (code,) = blocks(ROOT / "README.md", "python")
+    names: dict[str, Any] = {}
+    exec(code.replace("cristae.train(recipe)", 'cristae.train(recipe, out="runs/python")'), names)
+    assert names["prediction"].labels[0].shape == (12, 96, 96)
+    assert {score.metric for score in names["scores"]} >= {"iou", "dice", "mean_iou"}
+
+
+def test_the_tutorial_on_sparse_labels_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = ROOT / "docs" / "tutorial" / "sparse-labels.md"
+    (code,) = blocks(page, "python")
+    exec(code, {})
+    assert len(list(Path("stack").iterdir())) == 60
+    assert len(list(Path("labels").iterdir())) == 5
+    lines = [line for block in blocks(page, "sh") for line in block.splitlines()]
+    assert len(lines) == 9
+    for line in lines:
+        said = run_line(line)
+        if "recipe new" in line:
+            recipe = Path("mito.yaml").read_text()
+            assert "5 of 60 slices have labels" in recipe
+            assert "slices: [5, 17, 29, 41]" in recipe
+            shrink(Path("mito.yaml"))
+        if "recipe check" in line:
+            assert said == "ok\n"
+        if "inspect" in line:
+            assert "voxel size is unknown" in said
+    assert {"report.html", "scores.csv", "weights.safetensors"} <= {path.name for path in Path("runs/mito").iterdir()}
+    assert cristae.open_image("stack-segmented.tif").shape == (60, 256, 256)
+    assert set(np.unique(cristae.open_image("stack-segmented.tif").read())) <= {0, 1}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_yaml_on_the_pages_is_valid(page: Path) -> None:
+    for block in blocks(page, "yaml"):
+        value = read_document(block, page.name).value
+        assert set(value) <= {"labels", "data"}
+        if "labels" in value:
+            TypeAdapter(Labels).validate_python(value["labels"])
+        if "data" in value:
+            DataConfig.model_validate(value["data"])
+
+
+def test_the_table_of_changes_is_valid() -> None:
+    text = (ROOT / "docs" / "how-to" / "change-a-recipe.md").read_text(encoding="utf-8")
+    changes = re.findall(r"^\| .* \| `([^`]+)` \|$", text, flags=re.MULTILINE)
+    assert len(changes) >= 8
+    for change in changes:
+        ((section, fields),) = read_document(change, "table").value.items()
+        overrides = [f"{section}={{name: {fields['name']}}}"] if "name" in fields else []
+        overrides += [f"{section}.{key}={value}" for key, value in fields.items()]
+        recipe = parse_recipe("{name: x, data: {}, model: {name: unet_bn}, loss: {name: seget}}", "r", overrides)
+        part = getattr(recipe, section)
+        for key, value in fields.items():
+            found = getattr(part, key)
+            assert list(found) == value if isinstance(found, tuple) else found == value
+
+
+def test_public_names_change_only_on_purpose() -> None:
+    listed = (Path(__file__).parent / "public_names.txt").read_text().split()
+    assert sorted(cristae.__all__) == listed
+    for name in listed:
+        assert getattr(cristae, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = cristae.nothing  # type: ignore[attr-defined]
