@@ -33,7 +33,7 @@ class NormalizeConfig(Config):
     high_percentile: float = Field(default=99.5, gt=0, le=100)
     """This percentile becomes 1; below 100 it keeps hot pixels of the detector from setting the scale."""
     clip: tuple[float, float] = (-0.5, 1.5)
-    """Numbers outside are set to these limits; None of the range between the percentiles is touched."""
+    """Numbers outside are set to these limits."""
     invert: bool = False
     """Turn dark into bright, for volumes stored with the opposite contrast."""
     scope: Literal["training", "volume"] = "training"
