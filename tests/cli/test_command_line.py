@@ -158,3 +158,45 @@ def test_public_sets_are_listed() -> None:
     assert {"cdeep3m-mito", "isbi2012"} <= {one["name"] for one in sets}
     assert all(one["licence"] and one["citation"] and one["size_bytes"] > 0 for one in sets)
     assert "isbi2012" in runner.invoke(app, ["data", "list"]).stdout
+
+
+def test_inspect_reads_well(tmp_path: Path) -> None:
+    import numpy as np
+
+    from cristae.data.formats import write_image
+    from cristae.data.image import image_of_array
+
+    voxels = np.zeros((2, 20, 30), np.uint8)
+    voxels[:, :5] = 255
+    write_image(image_of_array(voxels, voxel_size_nm=(40.0, 6.5, 6.5)), tmp_path / "labels.tif")
+    runner = CliRunner()
+    text = runner.invoke(app, ["inspect", str(tmp_path / "labels.tif")]).stdout
+    assert "2 x 20 x 30 voxels (z, y, x)" in text
+    assert "40 x 6.5 x 6.5 nm (z, y, x)" in text
+    assert "255   25.0000%" in text
+    (found,) = json.loads(runner.invoke(app, ["inspect", str(tmp_path / "labels.tif"), "--json"]).stdout)
+    assert found["shape"] == [2, 20, 30]
+    copy = tmp_path / "copy.mrc"
+    assert runner.invoke(app, ["convert", str(tmp_path / "labels.tif"), str(copy)]).stdout.strip() == str(copy)
+    assert copy.is_file()
+
+
+def test_scores_are_printed_as_tables() -> None:
+    """Hand-made scores: one row per class, a column per metric, means below."""
+    from cristae.cli.scores import scores_text
+    from cristae.metrics.score import Score
+    from cristae.metrics.table import METRICS
+
+    rule = {"pooled": "positive=mito; pooled; n=voxels", "mean": "positive=mito; mean over slices; n=slices"}
+    scores = [
+        Score("run", "cell", "mito", metric.name, value, 4, rule[kind])
+        for kind, value in (("pooled", 0.25), ("mean", float("nan")))
+        for metric in METRICS
+    ]
+    scores.append(Score("run", "cell", "all", "mean_iou", 0.5, 2, "mean over all classes; pooled; n=classes"))
+    lines = scores_text(scores).splitlines()
+    assert lines[0] == "run: cell"
+    assert lines[2].split()[-len(METRICS) :] == [metric.name for metric in METRICS]
+    assert lines[3].split() == ["mito", *["0.2500"] * len(METRICS)]
+    assert lines[6].split() == ["mito", *["nan"] * len(METRICS)]
+    assert lines[8].split()[:2] == ["mean_iou", "0.5000"]

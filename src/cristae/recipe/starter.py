@@ -186,7 +186,7 @@ def _slices(numbers: list[int]) -> str:
 
 
 def _method_lines(sides: tuple[int, ...]) -> list[str]:
-    side = max(32, min(256, min(sides) // 32 * 32))
+    side = max(32, min(256, min(sides) // 2 // 32 * 32))
     return [
         "sampling:",
         "  name: random",
