@@ -19,8 +19,8 @@ from cristae.metrics.tally import Tally
 from cristae.preprocess.normalize import Normalizer
 from cristae.training.feed import Share
 
-_THICK = 16
-"""Sections that 3D networks predict at once."""
+_BLOCK = {2: (1, 2048, 2048), 3: (16, 512, 512)}
+"""Most voxels (z, y, x) that are predicted at once, by the network's axes; the result does not depend on it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,9 +75,8 @@ class Validation:
             yield Judged(part, box, truth, None if volume.valid is None else volume.valid.read(box), prediction)
 
     def slabs(self) -> Iterator[tuple[Part, Box]]:
-        """The annotated slices, in the order of prediction."""
-        step = 1 if self.locality.ndim == 2 else _THICK
+        """The annotated slices, very large ones in pieces, in the order of prediction."""
         for part in self.parts:
             for box in labelled_boxes(part):
-                for slab in box.blocks((step, *box.shape[1:])):
+                for slab in box.blocks(_BLOCK[self.locality.ndim]):
                     yield part, slab
