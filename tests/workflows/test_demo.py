@@ -18,7 +18,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "NEW", SyntheticConfig(shape=(2, 96, 96), voxel_size_nm=size, seed=2))
     text = recipe_text()
     for old, new in (
-        ("epochs: 16", "epochs: 1"),
+        ("epochs: 14", "epochs: 1"),
         ("per_epoch: 256", "per_epoch: 16"),
         ("size: [128, 128]", "size: [64, 64]"),
         ("widths: [16, 32, 64, 128]", "widths: [4, 8]"),
