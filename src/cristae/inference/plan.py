@@ -21,8 +21,11 @@ DEEP_CORE = 2048 * 2048
 PASS_VOX = {"cpu": 1 << 20, "mps": 1 << 20, "cuda": 1 << 22}
 """Small slices go through a network together, up to this many voxels."""
 _SMALLEST_SIDE = 64
-_MARGIN = 1.25
-"""What a network needs beyond its tensors: workspaces of the convolution library, fragments."""
+_MARGIN, _MARGIN_KEPT = 1.25, 2.5
+"""Memory of a forward pass over that of its tensors, for workspaces and fragments; the second when the process keeps
+large buffers for the next pass, whose sizes never quite fit."""
+_FIXED = 128 * 2**20
+"""Bytes of the convolution library whatever the size of a pass."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,8 @@ class Task:
     """Whether the networks run in bfloat16."""
     keep_probabilities: bool
     device: str = "cpu"
+    keeps_buffers: bool = False
+    """Whether large buffers stay with the process, which is faster on CPUs and takes more memory."""
 
     @property
     def ndim(self) -> int:
@@ -129,7 +134,9 @@ class _Needs:
         fused = (2 if len(task.members) > 1 else 1) * 4 * channels * working + core * (12 + channels)
         slices = 1 if task.ndim == 3 else min(seen[0], max(1, self.pass_vox(block) // (seen[1] * seen[2])))
         pass_vox = math.prod(seen) if task.ndim == 3 else slices * seen[1] * seen[2]
-        return ram, 12 * math.prod(seen) + fused + int(_MARGIN * self._per_vox * pass_vox)
+        margin = _MARGIN_KEPT if task.keeps_buffers else _MARGIN
+        network = _FIXED + int(margin * self._per_vox * pass_vox)
+        return ram, 12 * math.prod(seen) + fused + network
 
     def fit(self, block: Triple, budget: Budget) -> bool:
         """Whether the block stays within the budget."""
