@@ -156,10 +156,11 @@ def _count_into(histogram: np.ndarray, pixels: np.ndarray, first: float, width: 
     """Count the values from `first` on in bins of this width; what lies outside the histogram is left out."""
     if pixels.dtype.kind == "f":
         places = np.floor((pixels[np.isfinite(pixels)].astype(np.float64) - first) / width)
-    elif pixels.dtype == np.uint64:
-        places = (pixels.ravel() - np.uint64(first)) // np.uint64(width)
     else:
-        places = (pixels.ravel().astype(np.int64) - int(first)) // int(width)
+        # Unsigned differences cannot overflow, whatever the type.
+        wide = np.uint64 if pixels.dtype.kind == "u" else np.int64
+        values = pixels[pixels >= int(first)].astype(wide).view(np.uint64)
+        places = (values - np.uint64(int(first) % 2**64)) // np.uint64(width)
     inside = places[(places >= 0) & (places < _BINS)].astype(np.int64)
     counts = np.bincount(inside)
     histogram[: len(counts)] += counts

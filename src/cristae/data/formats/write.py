@@ -107,8 +107,8 @@ def _write_tiff(image: Image, path: Path, name: str, task: Task) -> None:
 
     def slices() -> Iterator[np.ndarray]:
         for pixels in each_slice(image):
-            yield np.ascontiguousarray(pixels)
             task.advance()
+            yield np.ascontiguousarray(pixels)
 
     big = slice_bytes(image) * image.shape[0] > _CLASSIC_TIFF_BYTES
     with tifffile.TiffWriter(path, bigtiff=big, byteorder="<") as file:

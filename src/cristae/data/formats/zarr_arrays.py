@@ -149,7 +149,7 @@ def array_metadata(
     plain = {"name": "bytes"} if dtype.itemsize == 1 else little
     sharding = {
         "chunk_shape": list(chunks),
-        "codecs": [plain, {"name": "zstd", "configuration": {"level": 1, "checksum": False}}],
+        "codecs": [plain, {"name": "zstd", "configuration": {"level": 1, "checksum": True}}],
         "index_codecs": [little, {"name": "crc32c"}],
         "index_location": "end",
     }

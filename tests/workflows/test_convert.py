@@ -1,0 +1,83 @@
+"""Conversions between all formats keep voxels, types, sizes, origin and class names."""
+
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as PillowImage
+
+from cristae.data.box import Box
+from cristae.data.formats import open_image, write_image
+from cristae.data.formats.ome_zarr import ZarrSpec, create_multiscale, read_label_classes
+from cristae.data.image import image_of_array
+from cristae.errors import FormatError, OutputExistsError, VoxelSizeError
+from cristae.workflows.convert import convert
+
+STACK = np.random.default_rng(31).integers(0, 255, (5, 33, 47)).astype(np.uint8)
+SIZE = (40.0, 4.6, 5.9)
+FORMATS = (".tif", ".mrc", ".h5", ".zarr")
+
+
+@pytest.mark.parametrize(("source", "destination"), list(product(FORMATS, FORMATS)))
+def test_from_every_format_to_every_other(tmp_path: Path, source: str, destination: str) -> None:
+    whole = image_of_array(STACK, voxel_size_nm=SIZE)
+    write_image(whole.crop(Box((1, 3, 0), (5, 33, 47))), tmp_path / f"a{source}")
+    image = convert(tmp_path / f"a{source}", tmp_path / f"b{destination}")
+    np.testing.assert_array_equal(image.read(), STACK[1:, 3:])
+    assert image.dtype == np.uint8
+    assert image.voxel_size_nm == SIZE
+    assert image.origin_nm == pytest.approx((40.0, 13.8, 0.0))
+
+
+def test_a_folder_of_slices_gets_its_voxel_size(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for z, pixels in enumerate(STACK):
+        PillowImage.fromarray(pixels).save(tmp_path / "in" / f"{z}.png")
+    assert convert(tmp_path / "in", tmp_path / "unknown.mrc").voxel_size_nm is None
+    image = convert(tmp_path / "in", tmp_path / "known.mrc", voxel_size_nm=SIZE)
+    assert image.voxel_size_nm == SIZE
+    np.testing.assert_array_equal(image.read(), STACK)
+
+
+def test_a_contradicting_voxel_size_is_refused(tmp_path: Path) -> None:
+    write_image(image_of_array(STACK, voxel_size_nm=SIZE), tmp_path / "a.tif")
+    with pytest.raises(VoxelSizeError, match=r"40 x 4\.6 x 5\.9 nm.*400 x 46 x 59 nm"):
+        convert(tmp_path / "a.tif", tmp_path / "b.zarr", voxel_size_nm=(400.0, 46.0, 59.0))
+    with pytest.raises(VoxelSizeError, match="greater than 0"):
+        convert(tmp_path / "a.tif", tmp_path / "b.zarr", voxel_size_nm=(0.0, 4.6, 5.9))
+    assert not (tmp_path / "b.zarr").exists()
+    assert convert(tmp_path / "a.tif", tmp_path / "b.zarr", voxel_size_nm=(40.001, 4.6, 5.9)).voxel_size_nm == SIZE
+
+
+def test_names_and_colours_of_classes(tmp_path: Path) -> None:
+    classes = ((0, "background", "#000000"), (1, "mitochondria", "#e6194b"), (4, "granule", "#4363d8"))
+    spec = ZarrSpec((2, 300, 300), np.dtype("uint8"), (1, 64, 64), (2, 128, 128), SIZE)
+    ids = np.random.default_rng(0).choice(np.array([0, 1, 4], np.uint8), spec.shape)
+    writer = create_multiscale(tmp_path / "a.zarr", spec, name="labels", classes=classes)
+    for box in Box.of_shape(spec.shape).blocks(spec.shards):
+        writer.write(box, ids[box.slices])
+    convert(tmp_path / "a.zarr", tmp_path / "b.zarr")
+    assert read_label_classes(tmp_path / "b.zarr") == classes
+    np.testing.assert_array_equal(open_image(tmp_path / "b.zarr" / "1").read(), ids[:, ::2, ::2])
+    tiff = convert(tmp_path / "b.zarr", tmp_path / "c.tif")
+    assert tiff.palette is not None
+    assert (tiff.palette[1], tiff.palette[4]) == ("#e6194b", "#4363d8")
+    np.testing.assert_array_equal(tiff.read(), ids)
+
+
+def test_palette_slices_become_labels(tmp_path: Path) -> None:
+    picture = PillowImage.fromarray(STACK[0] % 2)
+    picture.putpalette([0, 0, 0, 255, 0, 0])
+    picture.save(tmp_path / "a.png")
+    convert(tmp_path / "a.png", tmp_path / "a.zarr")
+    assert read_label_classes(tmp_path / "a.zarr")[:2] == ((0, "label 0", "#000000"), (1, "label 1", "#ff0000"))
+
+
+def test_destinations_that_cannot_be(tmp_path: Path) -> None:
+    write_image(image_of_array(STACK.astype(np.uint32)), tmp_path / "a.tif")
+    with pytest.raises(FormatError, match="uint32"):
+        convert(tmp_path / "a.tif", tmp_path / "b.mrc")
+    with pytest.raises(OutputExistsError):
+        convert(tmp_path / "a.tif", tmp_path / "a.tif")
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["a.tif"]

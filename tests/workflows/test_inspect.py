@@ -1,0 +1,110 @@
+"""What `inspect` tells about files."""
+
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image as PillowImage
+
+from cristae.data.box import Box
+from cristae.data.formats import write_image
+from cristae.data.formats.ome_zarr import ZarrSpec, create_multiscale
+from cristae.data.image import image_of_array
+from cristae.errors import FormatError, MissingFileError
+from cristae.workflows.inspect import inspect
+
+RNG = np.random.default_rng(29)
+GREY = RNG.integers(1, 250, (4, 30, 40)).astype(np.uint8)
+
+
+def only(path: Path | str):  # type: ignore[no-untyped-def]
+    (found,) = inspect(path)
+    return found
+
+
+def test_a_sound_volume(tmp_path: Path) -> None:
+    write_image(image_of_array(GREY, voxel_size_nm=(40.0, 4.6, 4.6)), tmp_path / "a.zarr")
+    found = only(tmp_path / "a.zarr")
+    assert found.problems == ()
+    assert (found.shape, found.voxel_size_nm, found.dtype) == ((4, 30, 40), (40.0, 4.6, 4.6), "uint8")
+    assert found.percentiles["50"] == np.percentile(GREY, 50, method="inverted_cdf")
+    told = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert told["voxel_size_nm"] == [40.0, 4.6, 4.6]
+
+
+def test_problems_are_named_with_cures(tmp_path: Path) -> None:
+    stack = GREY.astype(np.float32)
+    stack[1] = 0
+    stack[2] = 5
+    stack[3, 0, 0] = np.nan
+    write_image(image_of_array(stack), tmp_path / "a.tif")
+    problems = " | ".join(only(tmp_path / "a.tif").problems)
+    for words in ("voxel size is unknown", "1 voxels are NaN", "empty slices (all 0): 1", "constant slices: 2"):
+        assert words in problems
+
+
+def test_masks_of_0_and_255(tmp_path: Path) -> None:
+    for z in (1, 2, 3, 5):
+        PillowImage.fromarray(((GREY[0] > 100) * 255).astype(np.uint8)).save(tmp_path / f"m{z:03}.png")
+    found = only(tmp_path)
+    assert [(v.value, v.voxels) for v in found.values] == [
+        (0, 4 * int((GREY[0] <= 100).sum())),
+        (255, 4 * int((GREY[0] > 100).sum())),
+    ]
+    assert any("looks like a mask" in problem for problem in found.problems)
+    assert any("jump from 3 to 5" in problem for problem in found.problems)
+
+
+def test_a_prediction_with_channels_and_labels(tmp_path: Path) -> None:
+    root = tmp_path / "p.zarr"
+    spec = ZarrSpec((2, 8, 8), np.dtype("uint8"), (1, 8, 8), (2, 8, 8), (40.0, 4.0, 4.0), channels=2)
+    create_multiscale(root, spec, name="p").write(Box.of_shape(spec.shape), np.full((2, 2, 8, 8), 9, np.uint8))
+    labels = ZarrSpec((2, 8, 8), np.dtype("uint8"), (1, 8, 8), (2, 8, 8), (40.0, 4.0, 4.0))
+    ids = np.zeros((2, 8, 8), np.uint8)
+    ids[0, :2] = 1
+    classes = [(0, "background", "#000000"), (1, "mitochondria", "#e6194b")]
+    create_multiscale(root / "labels" / "segmentation", labels, name="s", classes=classes).write(
+        Box.of_shape(ids.shape), ids
+    )
+    first, second, label = inspect(root)
+    assert (first.path, second.path) == (f"{root} (channel 0)", f"{root} (channel 1)")
+    assert label.path == f"{root}:/labels/segmentation"
+    assert [(v.value, v.name, v.color, v.share) for v in label.values] == [
+        (0, "background", "#000000", 0.875),
+        (1, "mitochondria", "#e6194b", 0.125),
+    ]
+    assert "every voxel has the value 9" in first.problems
+
+
+def test_every_array_of_an_hdf5_file(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["raw"], file["truth/ids"] = GREY, GREY % 3
+    assert [(i.path.split(":/")[-1], len(i.values)) for i in inspect(tmp_path / "a.h5")] == [
+        ("raw", 0),
+        ("truth/ids", 3),
+    ]
+
+
+def test_unrelated_images_one_by_one(tmp_path: Path) -> None:
+    PillowImage.fromarray(GREY[0]).save(tmp_path / "a.png")
+    PillowImage.fromarray(GREY[1, :20]).save(tmp_path / "b.png")
+    found = inspect(tmp_path)
+    assert [i.shape for i in found] == [(1, 30, 40), (1, 20, 40)]
+    assert all("kind: images" in i.problems[0] for i in found)
+
+
+def test_colours_are_listed(tmp_path: Path) -> None:
+    rgba = np.zeros((4, 5, 4), np.uint8)
+    rgba[0] = (1, 171, 254, 255)
+    PillowImage.fromarray(rgba).save(tmp_path / "a.png")
+    assert [(v.value, v.voxels) for v in only(tmp_path / "a.png").values] == [("#00000000", 15), ("#01abfeff", 5)]
+
+
+def test_errors_are_those_of_the_files(tmp_path: Path) -> None:
+    with pytest.raises(MissingFileError):
+        inspect(tmp_path / "none.tif")
+    (tmp_path / "a.tif").write_bytes(b"")
+    with pytest.raises(FormatError, match="0 bytes"):
+        inspect([tmp_path / "a.tif"])
