@@ -35,7 +35,7 @@ CHECKPOINT = "last.ckpt"
 METRICS = "metrics.csv"
 SUMMARY = "summary.json"
 
-_MAY_CHANGE = frozenset({"training.epochs"})
+_MAY_CHANGE = frozenset({"training.epochs", "training.device", "training.reader_threads"})
 """What a resumed training may change: the run keeps its id."""
 
 

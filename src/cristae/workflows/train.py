@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,20 +13,16 @@ import torch
 from torch import nn
 
 from cristae.data.box import Box
-from cristae.data.classes import Classes
-from cristae.data.image import VoxelSize
-from cristae.data.open import Dataset, Part, open_data, resolve_data
-from cristae.errors import LabelError, RecipeError, RunError, VoxelSizeError
+from cristae.data.open import open_data, resolve_data
+from cristae.errors import RunError, VolumeError
 from cristae.inference.device import choose_device
 from cristae.inference.locality import Locality, measure_locality
 from cristae.metrics.confusion import Confusion
 from cristae.metrics.score import write_scores
 from cristae.metrics.table import metric_named
 from cristae.metrics.tally import Tally, class_values, mean_iou_of, pool, scores_of
-from cristae.preprocess.histogram import Histogram, histogram_of
-from cristae.preprocess.normalize import NormalizeConfig, Normalizer
-from cristae.preprocess.normalize import fit as fit_normalizer
 from cristae.progress import Progress
+from cristae.recipe.consistency import check_consistency, require_regions
 from cristae.recipe.provenance import write_provenance
 from cristae.recipe.recipe import Recipe
 from cristae.recipe.run import Run, TrainedModel, append_metrics, create_run, load_weights, save_weights, write_summary
@@ -35,12 +30,12 @@ from cristae.report.preview import write_preview
 from cristae.training.feed import PatchFeed, Share
 from cristae.training.fit import fit
 from cristae.training.module import Lesson
-from cristae.training.staging import StagedPart, on_working_grid, stage
+from cristae.training.staging import stage
 from cristae.workflows.cost import peak_memory_bytes
+from cristae.workflows.regions import Regions, fit_normalizers, prepare_regions, region_facts, require_classes
 from cristae.workflows.validation import Judged, Validation
 
 CACHE = "cache"
-_MAX_HISTOGRAM_VOXELS = 200_000_000
 _MAX_PREVIEWS = 12
 
 
@@ -66,31 +61,30 @@ def train(
         run = cristae.train(cristae.load_recipe("mito.yaml"))
     """
     recipe = _complete(recipe)
-    _check(recipe)
+    check_consistency(recipe)
+    require_regions(recipe)
     follower = _is_follower()
     progress = Progress() if follower else progress
     dataset = open_data(recipe.data, recipe.folder)
-    data = _prepare(recipe, dataset)
+    regions = prepare_regions(recipe, dataset)
     for warning in dataset.warnings:
         progress.warn(warning)
-    run = create_run(out or Path("runs") / recipe.name, recipe, resume=resume or follower)
+    place = Path(out or Path("runs") / recipe.name)
+    fresh = not place.exists()
+    run = create_run(place, recipe, resume=resume or follower)
     if run.path.joinpath("summary.json").exists() and _is_finished(run, recipe):
         progress.say(f"{run.path}: training had finished already")
         return run
-    _Training(recipe, run, data, progress).run_all()
+    try:
+        _Training(recipe, run, regions, progress).run_all()
+    except VolumeError:
+        # Data that turns out unusable while it is read: nothing is lost, and nothing half-made stays.
+        if fresh and not run.checkpoint_path.exists():
+            shutil.rmtree(run.path, ignore_errors=True)
+        raise
     if follower:  # the process that was started by hand goes on alone
         raise SystemExit(0)
     return run
-
-
-@dataclass(frozen=True)
-class _Data:
-    """Training and validation regions on the working grid."""
-
-    dataset: Dataset
-    train: tuple[Part, ...]
-    validate: tuple[Part, ...]
-    voxel_size_nm: VoxelSize | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +93,7 @@ class _Training:
 
     recipe: Recipe
     run: Run
-    data: _Data
+    regions: Regions
     progress: Progress
 
     def run_all(self) -> None:
@@ -107,16 +101,17 @@ class _Training:
         began = time.monotonic()
         recipe, run = self.recipe, self.run
         flat = recipe.model.ndim == 2
-        classes = self.data.dataset.classes
-        staged = stage(self.data.train, classes, run.path / CACHE, flat=flat, progress=self.progress)
-        _require_classes(staged, classes.names if classes.exclusive else ("background", *classes.names))
-        normalizers, shared = _normalizers(recipe.normalize, (*self.data.train, *self.data.validate), self.data.train)
+        classes = self.regions.classes
+        staged = stage(self.regions.train, classes, run.path / CACHE, flat=flat, progress=self.progress)
+        require_classes(staged, classes)
+        everything = (*self.regions.train, *self.regions.validate)
+        normalizers, shared = fit_normalizers(recipe.normalize, everything, self.regions.train)
         torch.manual_seed(recipe.seed)
         network = recipe.model.build(1, classes.n_logits)
         locality = measure_locality(network, ndim=recipe.model.ndim, stride=recipe.model.size_multiple)
         device = choose_device(recipe.training.device)
-        model = TrainedModel(1, classes, shared, self.data.voxel_size_nm, tuple(recipe.sampling.size))
-        validation = Validation(self.data.validate, classes, normalizers, locality, recipe.predict.threshold, device)
+        model = TrainedModel(1, classes, shared, self.regions.voxel_size_nm, tuple(recipe.sampling.size))
+        validation = Validation(self.regions.validate, classes, normalizers, locality, recipe.predict.threshold, device)
         feed = PatchFeed(
             recipe.sampling.plan([part.sample_part() for part in staged], recipe.seed),
             staged,
@@ -141,7 +136,7 @@ class _Training:
             "peak_memory_bytes": peak_memory_bytes(device),
             "device": str(device),
             "locality": locality.to_dict(),
-            "data": [_facts_of(part, classes, self.data.voxel_size_nm) for part in staged],
+            "data": [region_facts(part, classes, self.regions.voxel_size_nm) for part in staged],
         }
         if not _is_follower():
             self._finish(network, validation, model, facts, inputs)
@@ -203,113 +198,6 @@ def _complete(recipe: Recipe) -> Recipe:
     data, _ = resolve_data(recipe.data, recipe.folder)
     complete = recipe.model_copy(update={"data": data})
     return complete if recipe.source is None else complete.read_from(recipe.source)
-
-
-def _check(recipe: Recipe) -> None:
-    """What can be refused before anything is read or written."""
-    where = recipe.source or recipe.name
-    size, ndim = recipe.sampling.size, recipe.model.ndim
-    if len(size) != ndim:
-        raise RecipeError(
-            f"{where}: sampling.size: {list(size)} has {len(size)} axes, but {recipe.model.name} takes {ndim}"
-        )
-    if recipe.training.batch_size % recipe.training.devices:
-        raise RecipeError(
-            f"{where}: training.batch_size: {recipe.training.batch_size} is not a multiple of the "
-            f"{recipe.training.devices} devices that share it"
-        )
-    for augmentation in recipe.augment:
-        augmentation.check(size)
-    for name in ("train", "validate"):
-        if not (recipe.data.train if name == "train" else recipe.data.validate_):
-            raise RecipeError(
-                f"{where}: data.{name}: is empty; name the regions, for instance\n"
-                f"  {name}:\n    - {{volume: NAME, slices: 0:10}}"
-            )
-
-
-def _prepare(recipe: Recipe, dataset: Dataset) -> _Data:
-    """Regions on the working grid, after checking that they have labels and one voxel size."""
-    for part in (*dataset.train, *dataset.validate):
-        if not part.volume.labels:
-            raise LabelError(
-                f"volume '{part.volume.name}' is used for training or validation but has no labels; "
-                "add labels to it under data.volumes"
-            )
-    flat = recipe.model.ndim == 2
-    size = _voxel_size(recipe, dataset, flat=flat)
-    working = recipe.data.voxel_size_nm
-    return _Data(
-        dataset,
-        tuple(on_working_grid(part, working, flat=flat) for part in dataset.train),
-        tuple(on_working_grid(part, working, flat=flat) for part in dataset.validate),
-        size,
-    )
-
-
-def _voxel_size(recipe: Recipe, dataset: Dataset, *, flat: bool) -> VoxelSize | None:
-    """The voxel size the network learns at: the working one, or the one that all volumes share."""
-    volumes = {part.volume.name: part.volume.voxel_size_nm for part in (*dataset.train, *dataset.validate)}
-    known = {name: size for name, size in volumes.items() if size is not None}
-    unknown = [name for name in volumes if name not in known]
-    if not known and recipe.data.voxel_size_nm is None:
-        return None
-    if unknown:
-        raise VoxelSizeError(
-            f"the voxel size of {', '.join(unknown[:5])} is not known while others are, or a working one is set; "
-            "give voxel_size_nm (z, y, x) under data.volumes"
-        )
-    if recipe.data.voxel_size_nm is not None:
-        return recipe.data.voxel_size_nm
-    (first_name, first), *others = known.items()
-    for name, size in others:
-        if any(abs(a - b) > 0.01 * a for a, b in list(zip(first, size, strict=True))[1 if flat else 0 :]):
-            raise VoxelSizeError(
-                f"volumes have different voxel sizes: {first_name} {first} nm, {name} {size} nm; "
-                "set data.voxel_size_nm to the size (z, y, x) that all are resampled to"
-            )
-    return first
-
-
-def _facts_of(part: StagedPart, classes: Classes, voxel_size_nm: VoxelSize | None) -> dict[str, object]:
-    """What the page shows of a training region, as it was read."""
-    names = classes.names if classes.exclusive else ("none", *classes.names)
-    shares = part.class_counts / max(1, int(part.class_counts.sum()))
-    return {
-        "use": "train",
-        "volume": part.volume,
-        "box": str(Box.of_shape(part.shape).shift(part.origin)),
-        "shape": list(part.shape),
-        "voxel_size_nm": voxel_size_nm,
-        "class_shares": dict(zip(names, shares.tolist(), strict=True)),
-    }
-
-
-def _require_classes(staged: Sequence[StagedPart], names: Sequence[str]) -> None:
-    counts = np.sum([part.class_counts for part in staged], axis=0)
-    missing = [name for name, count in zip(names, counts, strict=True) if count == 0 and name != "background"]
-    if missing or counts.sum() == 0:
-        raise LabelError(
-            f"no voxel of {', '.join(missing) or 'any class'} in the training regions: a network cannot learn it; "
-            "add regions that have it under data.train, or take the class out of data.classes"
-        )
-
-
-def _normalizers(
-    config: NormalizeConfig, parts: Sequence[Part], training: Sequence[Part]
-) -> tuple[dict[str, Normalizer], Normalizer]:
-    """The mapping of each volume, and that of all training data together."""
-    limit = _MAX_HISTOGRAM_VOXELS // max(len(training), 1)
-    boxes = [histogram_of(part.volume.image, part.box, max_voxels=limit) for part in training]
-    total: Histogram = boxes[0]
-    for histogram in boxes[1:]:
-        total += histogram
-    shared = fit_normalizer(config, total)
-    names = {part.volume.name: part.volume for part in parts}
-    if config.scope == "training":
-        return dict.fromkeys(names, shared), shared
-    own = {name: fit_normalizer(config, histogram_of(volume.image, max_voxels=limit)) for name, volume in names.items()}
-    return own, shared
 
 
 def _is_follower() -> bool:

@@ -1,0 +1,126 @@
+"""From a recipe's data to what training needs of it: regions on one grid, their classes, their grey values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cristae.data.box import Box
+from cristae.data.classes import Classes
+from cristae.data.image import VoxelSize
+from cristae.data.open import Dataset, Part
+from cristae.errors import LabelError, VoxelSizeError
+from cristae.preprocess.histogram import Histogram, histogram_of
+from cristae.preprocess.normalize import NormalizeConfig, Normalizer, fit
+from cristae.recipe.recipe import Recipe
+from cristae.training.staging import StagedPart, on_working_grid
+
+_MAX_HISTOGRAM_VOXELS = 200_000_000
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Training and validation regions on the working grid."""
+
+    classes: Classes
+    train: tuple[Part, ...]
+    validate: tuple[Part, ...]
+    voxel_size_nm: VoxelSize | None
+
+
+def prepare_regions(recipe: Recipe, dataset: Dataset) -> Regions:
+    """Regions on the working grid, after checking that they have labels and one voxel size."""
+    for part in (*dataset.train, *dataset.validate):
+        if not part.volume.labels:
+            raise LabelError(
+                f"volume '{part.volume.name}' is used for training or validation but has no labels; "
+                "add labels to it under data.volumes"
+            )
+    flat = recipe.model.ndim == 2
+    size = _voxel_size(recipe, dataset, flat=flat)
+    working = recipe.data.voxel_size_nm
+    return Regions(
+        dataset.classes,
+        tuple(on_working_grid(part, working, flat=flat) for part in dataset.train),
+        tuple(on_working_grid(part, working, flat=flat) for part in dataset.validate),
+        size,
+    )
+
+
+def _voxel_size(recipe: Recipe, dataset: Dataset, *, flat: bool) -> VoxelSize | None:
+    """The voxel size the network learns at: the working one, or the one that all volumes share."""
+    volumes = {part.volume.name: part.volume.voxel_size_nm for part in (*dataset.train, *dataset.validate)}
+    known = {name: size for name, size in volumes.items() if size is not None}
+    unknown = [name for name in volumes if name not in known]
+    if not known and recipe.data.voxel_size_nm is None:
+        return None
+    if unknown:
+        raise VoxelSizeError(
+            f"the voxel size of {', '.join(unknown[:5])} is not known while others are, or a working one is set; "
+            "give voxel_size_nm (z, y, x) under data.volumes"
+        )
+    if recipe.data.voxel_size_nm is not None:
+        return recipe.data.voxel_size_nm
+    (first_name, first), *others = known.items()
+    for name, size in others:
+        if any(abs(a - b) > 0.01 * a for a, b in list(zip(first, size, strict=True))[1 if flat else 0 :]):
+            raise VoxelSizeError(
+                f"volumes have different voxel sizes: {first_name} {first} nm, {name} {size} nm; "
+                "set data.voxel_size_nm to the size (z, y, x) that all are resampled to"
+            )
+    return first
+
+
+def require_classes(staged: Sequence[StagedPart], classes: Classes) -> None:
+    """Make sure that every foreground class is there to be learned.
+
+    Raises:
+        LabelError: A class has no voxel in the training regions, or no voxel there counts at all.
+    """
+    counts = np.sum([part.class_counts for part in staged], axis=0)
+    missing = [name for name, count in zip(classes.foreground, counts[1:], strict=True) if count == 0]
+    if missing or counts.sum() == 0:
+        raise LabelError(
+            f"no voxel of {', '.join(missing) or 'any class'} in the training regions: a network cannot learn it; "
+            "add regions that have it under data.train, or take the class out of data.classes"
+        )
+
+
+def fit_normalizers(
+    config: NormalizeConfig, parts: Sequence[Part], training: Sequence[Part]
+) -> tuple[dict[str, Normalizer], Normalizer]:
+    """The mapping of each volume by its name, and the one that the run keeps.
+
+    Args:
+        config: Percentiles, and whether each volume has a mapping of its own.
+        parts: Regions of all volumes that are read.
+        training: Regions whose grey values make the common mapping.
+    """
+    volumes = {part.volume.name: part.volume for part in parts}
+    limit = _MAX_HISTOGRAM_VOXELS // len(training)
+    if config.scope == "volume":
+        own = {name: fit(config, histogram_of(volume.image, max_voxels=limit)) for name, volume in volumes.items()}
+        return own, own[training[0].volume.name]
+    total: Histogram | None = None
+    for part in training:
+        histogram = histogram_of(part.volume.image, part.box, max_voxels=limit)
+        total = histogram if total is None else total + histogram
+    assert total is not None
+    shared = fit(config, total)
+    return dict.fromkeys(volumes, shared), shared
+
+
+def region_facts(part: StagedPart, classes: Classes, voxel_size_nm: VoxelSize | None) -> dict[str, object]:
+    """What the page shows of a training region, as it was read."""
+    names = classes.names if classes.exclusive else ("none", *classes.names)
+    shares = part.class_counts / max(1, int(part.class_counts.sum()))
+    return {
+        "use": "train",
+        "volume": part.volume,
+        "box": str(Box.of_shape(part.shape).shift(part.origin)),
+        "shape": list(part.shape),
+        "voxel_size_nm": voxel_size_nm,
+        "class_shares": dict(zip(names, shares.tolist(), strict=True)),
+    }
