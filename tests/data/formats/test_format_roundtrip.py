@@ -1,5 +1,6 @@
 """Every format written by Cristae, read by the field's own reader, and read back by Cristae."""
 
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -222,6 +223,25 @@ def test_bands_smaller_than_a_slice_give_the_same_file(tmp_path: Path, monkeypat
         np.testing.assert_array_equal(open_image(tmp_path / f"a{suffix}").read(), array)
     write_image(image, tmp_path / "a.zarr")
     np.testing.assert_array_equal(open_image(tmp_path / "a.zarr").read(), array)
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".mrc", ".h5"])
+def test_memory_does_not_grow_with_the_volume(tmp_path: Path, suffix: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (512, 512)).astype(np.uint8)
+
+    def peak(slices: int) -> int:
+        image = Image(
+            Path("a"), "a", (slices, 512, 512), noise.dtype,
+            lambda box: np.stack([noise] * box.shape[0])[:, box.slices[1], box.slices[2]], chunks=(1, 512, 512),
+        )  # fmt: skip
+        tracemalloc.start()
+        write_image(image, tmp_path / f"{slices}{suffix}")
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    peak(2)
+    assert peak(80) < peak(20) * 1.2 + 2**20
 
 
 def test_unknown_suffix(tmp_path: Path) -> None:

@@ -190,6 +190,17 @@ def test_a_file_written_anew_is_read_anew(tmp_path: Path) -> None:
     np.testing.assert_array_equal(open_image(path).read()[0], 255 - STACK[0])
 
 
+def test_files_that_vanish_after_opening(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", STACK[0])
+    tifffile.imwrite(tmp_path / "raw.tif", STACK)
+    tifffile.imwrite(tmp_path / "zip.tif", STACK, compression="zlib")
+    images = [open_image(path) for path in sorted(tmp_path.iterdir())]
+    for image in images:
+        image.path.unlink()
+        with pytest.raises(MissingFileError, match="vanished"):
+            image.read()
+
+
 def test_cache_is_bounded_and_decodes_once() -> None:
     cache, calls = DecodedCache(250), []
 

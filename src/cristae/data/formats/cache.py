@@ -10,6 +10,8 @@ from threading import Lock
 
 import numpy as np
 
+from cristae.errors import MissingFileError
+
 
 class DecodedCache:
     """Least-recently-used arrays, safe to use from many threads; a piece is decoded once however many ask for it."""
@@ -64,6 +66,13 @@ DECODED = DecodedCache(256 * 2**20)
 
 
 def file_key(path: Path) -> tuple[str, int, int]:
-    """Names the present content of a file, so that a file written anew is not mistaken for the old one."""
-    state = path.stat()
+    """Names the present content of a file, so that a file written anew is not mistaken for the old one.
+
+    Raises:
+        MissingFileError: The file has vanished since it was opened.
+    """
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise MissingFileError(f"{path}: has vanished, or the disk it is on") from error
     return str(path), state.st_mtime_ns, state.st_size

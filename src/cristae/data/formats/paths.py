@@ -62,8 +62,12 @@ def list_slices(folder: Path) -> tuple[Path, ...]:
 
     Raises:
         FormatError: There are none, or they have several formats.
+        MissingFileError: The folder may not be read.
     """
-    files = [f for f in folder.iterdir() if f.suffix.lower() in SLICE_SUFFIXES and not f.name.startswith(".")]
+    try:
+        files = [f for f in folder.iterdir() if f.suffix.lower() in SLICE_SUFFIXES and not f.name.startswith(".")]
+    except PermissionError as error:
+        raise MissingFileError(f"{folder}: may not be read: permission denied") from error
     kinds = sorted({_family(file) for file in files})
     if len(kinds) > 1:
         counts = ", ".join(f"{sum(_family(f) == kind for f in files)} {kind}" for kind in kinds)

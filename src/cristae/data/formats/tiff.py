@@ -25,7 +25,7 @@ from cristae.data.formats.tiff_metadata import (
     tag_calibration,
 )
 from cristae.data.image import Image, Reader
-from cristae.errors import CristaeError, FormatError
+from cristae.errors import CristaeError, FormatError, MissingFileError
 
 # What tifffile has to say about a file reaches the user as an error of ours, not as a line on the screen.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
@@ -227,7 +227,12 @@ def _raw_reader(pages: Pages, shape: tuple[int, int, int], colors: int) -> Reade
 
     def read(box: Box) -> np.ndarray:
         # Mapped for each read: a folder may hold more slices than a process may keep mapped.
-        content = np.memmap(pages.path, np.uint8, "r")
+        try:
+            content = np.memmap(pages.path, np.uint8, "r")
+        except OSError as error:
+            raise MissingFileError(f"{pages.path}: has vanished, or the disk it is on") from error
+        if len(content) < need:
+            raise FormatError(f"{pages.path}: has become shorter since it was opened")
         out = np.empty((*box.shape, colors) if colors > 1 else box.shape, pages.dtype.newbyteorder("="))
         for i, z in enumerate(range(box.start[0], box.stop[0])):
             start = pages.offsets[z][0]
@@ -291,9 +296,12 @@ def _touched(box: Box, planes: int, height: int, width: int) -> Iterator[tuple[i
 def _decoder(pages: Pages, z: int, index: int) -> Callable[[], np.ndarray]:
     def decode() -> np.ndarray:
         offset, count = pages.offsets[z][index], pages.counts[z][index]
-        with pages.path.open("rb") as file:
-            file.seek(offset)
-            content = file.read(count)
+        try:
+            with pages.path.open("rb") as file:
+                file.seek(offset)
+                content = file.read(count)
+        except OSError as error:
+            raise MissingFileError(f"{pages.path}: has vanished, or the disk it is on") from error
         if count == 0 or len(content) < count:
             raise FormatError(f"{pages.path}: is truncated: slice {z} has no pixels in its strip or tile {index}")
         try:

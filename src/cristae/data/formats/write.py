@@ -105,23 +105,22 @@ def _write_tiff(image: Image, path: Path, name: str, task: Task) -> None:
     if colored:
         options |= {"planarconfig": "contig", "extrasamples": ["unassalpha"] if image.colors in (2, 4) else []}
 
-    def slices() -> Iterator[np.ndarray]:
-        for pixels in each_slice(image):
-            task.advance()
-            yield np.ascontiguousarray(pixels)
-
+    description: str | None = ome_xml(image, name)
     big = slice_bytes(image) * image.shape[0] > _CLASSIC_TIFF_BYTES
     with tifffile.TiffWriter(path, bigtiff=big, byteorder="<") as file:
-        file.write(
-            slices(),
-            shape=(*image.shape, image.colors) if colored else image.shape,
-            dtype=image.dtype,
-            compression="zlib",
-            description=ome_xml(image, name),
-            metadata=None,
-            software="Cristae",
-            **options,
-        )
+        # Page by page: given all pages at once, tifffile keeps them in memory to compress them in parallel.
+        for pixels in each_slice(image):
+            file.write(
+                np.ascontiguousarray(pixels),
+                compression="zlib",
+                description=description,
+                metadata=None,
+                contiguous=False,
+                software="Cristae",
+                **options,
+            )
+            description = None
+            task.advance()
 
 
 def _colormap(palette: tuple[str, ...]) -> np.ndarray:
