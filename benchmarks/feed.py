@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from cristae.data.synthetic import PLATELET_CLASSES, SyntheticConfig, synthetic_volume
 
 from benchmarks.machine import write_result
 from cristae.augment import Batch
 from cristae.data.box import Box
 from cristae.data.splits import Part
+from cristae.data.synthetic import PLATELET_CLASSES, SyntheticConfig, synthetic_volume
 from cristae.losses import CrossEntropyDice
 from cristae.models import SegETConfig
 from cristae.progress import Progress
