@@ -18,14 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorstore as ts
 
 from cristae.data.box import Box, Triple
 from cristae.data.classes import Classes
 from cristae.data.files import storage_errors, write_json
+from cristae.data.formats.zarr_arrays import array_metadata, find_node, open_array, read_block, write_block
 from cristae.data.image import VoxelSize
 from cristae.data.splits import Part, labelled_boxes
 from cristae.data.volume import Volume
+from cristae.errors import RunError
 from cristae.preprocess.resample import resample_volume
 from cristae.progress import Progress
 from cristae.sampling import Patch, SamplePart
@@ -38,7 +39,6 @@ _SLAB: Triple = (16, 1024, 1024)
 _CHUNK: Triple = (1, 256, 256)
 _SHARD: Triple = (1, 2048, 2048)
 _CACHE_BYTES = 2 << 30
-_CONTEXT = ts.Context({"cache_pool": {"total_bytes_limit": _CACHE_BYTES}})
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +92,7 @@ class StagedPart:
         return SamplePart(self.shape, self.class_counts, self.class_voxels, self._has_foreground, self.fully_valid)
 
     def _has_foreground(self, box: Box) -> bool:
-        target = self._stack[(slice(1, None), *box.slices)].read().result()
+        target = read_block(self._stack, (slice(1, None), *box.slices), self.folder)
         return bool(np.any((target > 0) & (target != INVALID)))
 
     def read(self, box: Box, *, flat: bool) -> Patch:
@@ -103,8 +103,8 @@ class StagedPart:
             flat: Drop the z axis, for networks that see single slices.
         """
         inside = box.intersect(Box.of_shape(self.shape))
-        stack = self._stack[(slice(None), *inside.slices)].read(order="C").result()
-        weight = None if self._weight is None else self._weight[inside.slices].read(order="C").result()
+        stack = read_block(self._stack, (slice(None), *inside.slices), self.folder)
+        weight = None if self._weight is None else read_block(self._weight, inside.slices, self.folder)
         pad = [(a - b, d - c) for b, a, c, d in zip(box.start, inside.start, inside.stop, box.stop, strict=True)]
         image, target = stack[:1], stack[1:].astype(np.uint8, copy=False)
         if inside != box:
@@ -186,10 +186,10 @@ def _stage_one(volume: Volume, box: Box, classes: Classes, folder: Path) -> None
         index.add(target, block)
         content.update(np.ascontiguousarray(image).tobytes())
         content.update(target.tobytes())
-        with storage_errors(folder):
-            stack[(slice(None), *block.slices)].write(np.concatenate([image[None], target]).astype(dtype)).result()
-            if weights is not None and volume.weight is not None:
-                weights[block.slices].write(volume.weight.read(source).astype(np.float32)).result()
+        both = np.concatenate([image[None], target], dtype=dtype, casting="unsafe")
+        write_block(stack, (slice(None), *block.slices), both, folder)
+        if weights is not None and volume.weight is not None:
+            write_block(weights, block.slices, volume.weight.read(source).astype(np.float32), folder)
     with storage_errors(folder):
         places = {f"class_{k}": where for k, where in enumerate(index.places())}
         np.savez(folder / "places.npz", allow_pickle=False, **places)
@@ -258,25 +258,14 @@ def _shard_aligned(shape: Triple) -> Triple:
 
 def _create(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
     lead = shape[:-3]
-    shard = [*lead, *(min(s, -(-n // c) * c) for s, n, c in zip(_SHARD, shape[-3:], _CHUNK, strict=True))]
-    index = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}]
-    inner = [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "zstd", "configuration": {"level": 1}}]
-    if dtype.itemsize == 1:
-        inner[0] = {"name": "bytes"}
-    sharding = {"chunk_shape": [*lead, *_CHUNK], "codecs": inner, "index_codecs": index}
-    spec = {
-        "driver": "zarr3",
-        "kvstore": {"driver": "file", "path": str(path)},
-        "metadata": {
-            "shape": list(shape),
-            "data_type": dtype.name,
-            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": shard}},
-            "codecs": [{"name": "sharding_indexed", "configuration": sharding}],
-        },
-    }
-    return ts.open(spec, create=True, context=_CONTEXT).result()
+    shard = (*lead, *(min(s, -(-n // c) * c) for s, n, c in zip(_SHARD, shape[-3:], _CHUNK, strict=True)))
+    axes = ("c", "z", "y", "x")[-len(shape) :]
+    write_json(path / "zarr.json", array_metadata(shape, dtype, (*lead, *_CHUNK), shard, axes))
+    return _open(path)
 
 
 def _open(path: Path) -> Any:
-    spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(path)}}
-    return ts.open(spec, open=True, read=True, context=_CONTEXT).result()
+    node = find_node(path)
+    if node is None:
+        raise RunError(f"{path}: the staged data is gone; remove the folder {path.parent.parent} and resume")
+    return open_array(node, cache_bytes=_CACHE_BYTES)
