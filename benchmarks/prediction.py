@@ -155,11 +155,19 @@ def measure_memory(folder: Path, threads: int) -> dict[str, Any]:
 
 def predict_and_weigh(run: Path, volume: Path, ceiling: str) -> dict[str, Any]:
     """Predict in this process and say how much memory it took at most."""
+    found = predict([run], volume, out=volume.with_suffix(".out.zarr"), max_ram=ceiling)
+    return {"peak_bytes": peak_bytes(), "block": found.attributes["plan"]["block"]}
+
+
+def peak_bytes() -> int:
+    """Most memory that this process had. Linux hands `ru_maxrss` down from the parent, so it is not asked there."""
+    status = Path("/proc/self/status")
+    if status.is_file():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024
     import resource
 
-    found = predict([run], volume, out=volume.with_suffix(".out.zarr"), max_ram=ceiling)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return {"peak_bytes": peak, "block": found.attributes["plan"]["block"]}
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def make_run(folder: Path, name: str, device: str) -> Run:

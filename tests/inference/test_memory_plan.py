@@ -70,6 +70,13 @@ def test_whole_slices_when_there_is_room():
     assert plan_memory(task((100, 256, 256)), (100, 256, 256), Budget(8 * GIB, None)).block == (64, 256, 256)
 
 
+def test_slices_that_are_decoded_together_are_predicted_together():
+    shape = (100, 1024, 2048)
+    assert plan_memory(task(shape, chunk_depth=16), shape, Budget(8 * GIB, None)).block == (8, 1024, 2048)
+    assert plan_memory(task(shape, chunk_depth=4), shape, Budget(8 * GIB, None)).block == (4, 1024, 2048)
+    assert plan_memory(task(shape), shape, Budget(8 * GIB, None)).block == (2, 1024, 2048)
+
+
 def test_the_plan_does_not_depend_on_how_large_the_volume_is():
     network = UNetBNConfig().build(1, 1)
     budget = Budget(GIB // 2, None)
@@ -120,7 +127,7 @@ def test_ceilings_count_the_whole_process():
 @settings(max_examples=60, deadline=None)
 @given(
     shape=st.tuples(st.integers(1, 200), st.integers(1, 9000), st.integers(1, 9000)),
-    ram=st.integers(40 * 2**20, 16 * GIB),
+    ram=st.integers(200 * 2**20, 16 * GIB),
     scale=st.sampled_from([(1.0, 1.0, 1.0), (1.0, 0.4, 0.4), (1.0, 1.7, 1.7)]),
 )
 def test_plans_are_usable(shape, ram, scale):

@@ -132,6 +132,14 @@ def test_structures_are_stacked_in_the_order_of_the_runs(pyramidal, noise, whole
     assert (found[1] - each[1]).abs().max() < 1e-5
 
 
+def test_bfloat16_is_near(pyramidal, noise, whole):
+    one, image = pyramidal(), noise(1, 60, 70)
+    found = in_blocks(Predictor([one], precision="bf16"), image, (1, 64, 64))
+    assert found.dtype == torch.float32
+    difference = (found - whole(one, image)).abs()
+    assert 0 < difference.max() < 0.05
+
+
 def test_predicting_restores_the_mode_and_touches_no_statistics(pyramidal, noise):
     one, image = pyramidal(), noise(1, 20, 20)
     one.network.train()

@@ -287,6 +287,15 @@ def test_a_stopped_prediction_continues(tmp_path, monkeypatch, blocks):
     assert_same(tmp_path / "whole.zarr", tmp_path / "out.zarr")
 
 
+def test_what_a_kill_left_beside_the_output_goes(tmp_path):
+    run = make_run(tmp_path / "run")
+    (tmp_path / ".out.zarr.part" / "group").mkdir(parents=True)
+    (tmp_path / ".out.zarr.part" / "group" / "zarr.json").write_text("{")
+    (tmp_path / "out.zarr").mkdir()
+    predict([run], cell(), out=tmp_path / "out.zarr")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.zarr", "run"]
+
+
 def test_a_stop_while_the_pyramid_is_built(tmp_path, monkeypatch):
     run = make_run(tmp_path / "run")
     predict([run], cell(), out=tmp_path / "whole.zarr")

@@ -38,6 +38,8 @@ class BlockPlan:
     """Voxels (z, y, x) of an inner chunk of the output."""
     pass_vox: int
     """Input voxels that go through a network at once."""
+    keeps_buffers: bool = False
+    """Whether large buffers stay with the process, see `Task`."""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -46,7 +48,8 @@ class BlockPlan:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> BlockPlan:
         """From what `to_dict` gave, also after a trip through JSON."""
-        return cls(_triple(values["block"]), _triple(values["chunk"]), int(values["pass_vox"]))
+        kept = bool(values.get("keeps_buffers", False))
+        return cls(_triple(values["block"]), _triple(values["chunk"]), int(values["pass_vox"]), kept)
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ class Task:
     halves: bool
     """Whether the networks run in bfloat16."""
     keep_probabilities: bool
+    chunk_depth: int = 1
+    """Slices that the image's format decodes together; blocks of as many do not decode them again and again."""
     device: str = "cpu"
     keeps_buffers: bool = False
     """Whether large buffers stay with the process, which is faster on CPUs and takes more memory."""
@@ -93,7 +98,7 @@ def plan_memory(task: Task, region: Triple, budget: Budget, *, largest: Triple |
     if largest is not None:
         block = _triple([min(size, limit) for size, limit in zip(region, largest, strict=True)])
         needs.require(block, budget)
-        return BlockPlan(block, _chunk(block), needs.pass_vox(block))
+        return BlockPlan(block, _chunk(block), needs.pass_vox(block), task.keeps_buffers)
     parts = [region[0] if task.ndim == 2 else 1, 1, 1]
     block = _split(region, parts)
     while math.prod(block) > LARGEST_CORE or not needs.fit(block, budget):
@@ -103,11 +108,12 @@ def plan_memory(task: Task, region: Triple, budget: Budget, *, largest: Triple |
         parts[axis] += 1
         block = _split(region, parts)
     while task.ndim == 2:
-        deeper = (min(2 * block[0], 64), block[1], block[2])
-        if block[0] >= min(region[0], 64) or math.prod(deeper) > DEEP_CORE or not needs.fit(deeper, budget):
+        deeper = (2 * block[0], block[1], block[2])
+        largest_core = LARGEST_CORE if block[0] < task.chunk_depth else DEEP_CORE
+        if block[0] >= min(region[0], 64) or math.prod(deeper) > largest_core or not needs.fit(deeper, budget):
             break
         block = deeper
-    return BlockPlan(block, _chunk(block), needs.pass_vox(block))
+    return BlockPlan(block, _chunk(block), needs.pass_vox(block), task.keeps_buffers)
 
 
 class _Needs:

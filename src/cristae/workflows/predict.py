@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from cristae.data.box import Box
 from cristae.data.files import require_new
@@ -18,7 +21,7 @@ from cristae.data.volume import Volume
 from cristae.errors import FormatError, OutputExistsError, VolumeError
 from cristae.inference.config import PredictConfig
 from cristae.inference.device import choose_device
-from cristae.inference.fuse import plan_fusion
+from cristae.inference.fuse import Fusion, plan_fusion
 from cristae.inference.job import Job
 from cristae.inference.memory import find_budget
 from cristae.inference.plan import BlockPlan, Task, plan_memory
@@ -76,46 +79,103 @@ def predict(
     image = sized_image(volume, voxel_size_nm)
     masked = None if mask is None else _open_mask(Path(mask), image)
     size = working_size(opened, image, stated=voxel_size_nm is not None, progress=progress)
-    view = view_at(image, size)
-    members = tuple(member_of(run, image, volume.name, progress) for run in opened)
-    region = _region(box, image)
-    origin: dict[str, Any] = {
-        "input": {**_input_facts(image), "mask_sha256": None if masked is None else _image_digest(masked)},
-        "runs": [_run_facts(run, member) for run, member in zip(opened, members, strict=True)],
-        "settings": {
-            "threshold": settings.threshold,
-            "precision": settings.precision,
-            "probabilities": probabilities,
-            "box": str(region),
-            "working_voxel_size_nm": None if size is None else list(size),
-        },
-    }
-    origin = json.loads(json.dumps(origin))  # tuples become lists, as in what was stored
+    case = _Case(
+        opened,
+        tuple(member_of(run, image, volume.name, progress) for run in opened),
+        settings,
+        view_at(image, size),
+        _region(box, image),
+        masked,
+        probabilities,
+    )
+    origin = case.origin()
     if begun is not None:
         _require_same(out, begun, origin)
-    device = choose_device(settings.device if begun is None else begun["plan"]["backend"])
-    kept = device.type == "cpu" and max_ram is None
-    if kept:  # half again as fast, but with a stated ceiling memory counts more
-        keep_large_buffers()
-    else:
-        return_large_buffers()
-    if begun is None:
-        task = _task(members, view, settings, keeps=probabilities, device=device.type, kept=kept)
-        budget = find_budget(device, max_ram=max_ram, max_vram=max_vram)
-        plan = plan_memory(task, region.shape, budget, largest=settings.block_vox)
-    else:
-        plan = BlockPlan.from_dict(begun["plan"])
-    predictor = Predictor(members, device=device, precision=settings.precision, pass_vox=plan.pass_vox)
-    layout = Layout(
-        region, plan, predictor.fusion, probabilities, image.dtype, image.voxel_size_nm, image.origin_nm, volume.name
-    )
+    device, plan = _plan(case, begun, max_ram=max_ram, max_vram=max_vram)
+    (keep_large_buffers if plan.keeps_buffers else return_large_buffers)()
+    predictor = Predictor(case.members, device=device, precision=settings.precision, pass_vox=plan.pass_vox)
+    layout = case.layout(plan, predictor.fusion, volume.name)
     if begun is None:
         about = {**origin, "plan": {**plan.to_dict(), "backend": device.type}, "versions": _versions()}
         writer = create_prediction(out, layout, about)
     else:
         writer = PredictionWriter(out, layout)
-    Job(predictor, view, writer, settings.threshold, masked).run(progress)
+    Job(predictor, case.view, writer, settings.threshold, masked).run(progress)
     return open_prediction(out)
+
+
+@dataclass(frozen=True, eq=False)
+class _Case:
+    """Everything about a prediction that was checked before anything is written."""
+
+    runs: tuple[Run, ...]
+    members: tuple[Member, ...]
+    settings: PredictConfig
+    view: View
+    region: Box
+    mask: Image | None
+    probabilities: bool
+
+    def origin(self) -> dict[str, Any]:
+        """What decides the result; a prediction that was begun from something else is not continued."""
+        image, working = self.view.source, self.view.working
+        facts = {
+            "input": {
+                "shape": image.shape,
+                "dtype": image.dtype.name,
+                "voxel_size_nm": image.voxel_size_nm,
+                "mask_sha256": None if self.mask is None else _mask_digest(self.mask),
+            },
+            "runs": [_run_facts(run, member) for run, member in zip(self.runs, self.members, strict=True)],
+            "settings": {
+                "threshold": self.settings.threshold,
+                "precision": self.settings.precision,
+                "probabilities": self.probabilities,
+                "box": str(self.region),
+                "working_voxel_size_nm": working.voxel_size_nm if self.view.resampled else None,
+            },
+        }
+        plain: dict[str, Any] = json.loads(json.dumps(facts))  # tuples become lists, as in what is stored
+        return plain
+
+    def task(self, device: str, *, keeps_buffers: bool) -> Task:
+        """What decides the memory of a block."""
+        source, working = self.view.source.voxel_size_nm, self.view.working.voxel_size_nm
+        scale = (1.0, 1.0, 1.0)
+        if self.view.resampled and source is not None and working is not None:
+            scale = (source[0] / working[0], source[1] / working[1], source[2] / working[2])
+        return Task(
+            members=self.members,
+            fusion=plan_fusion([member.classes for member in self.members]),
+            image_shape=self.view.working.shape,
+            scale=scale,
+            itemsize=self.view.working.dtype.itemsize,
+            halves=self.settings.precision == "bf16",
+            keep_probabilities=self.probabilities,
+            chunk_depth=self.view.working.chunks[0],
+            device=device,
+            keeps_buffers=keeps_buffers,
+        )
+
+    def layout(self, plan: BlockPlan, fusion: Fusion, name: str) -> Layout:
+        """The arrays of the output."""
+        image = self.view.source
+        size, origin = image.voxel_size_nm, image.origin_nm
+        return Layout(self.region, plan, fusion, self.probabilities, image.dtype, size, origin, name)
+
+
+def _plan(
+    case: _Case, begun: Mapping[str, Any] | None, *, max_ram: str | None, max_vram: str | None
+) -> tuple[torch.device, BlockPlan]:
+    """Where to compute and in which blocks; what was begun goes on as it was planned."""
+    if begun is not None:
+        return choose_device(begun["plan"]["backend"]), BlockPlan.from_dict(begun["plan"])
+    device = choose_device(case.settings.device)
+    # Half again as fast; where the user states a ceiling, memory counts more.
+    kept = device.type == "cpu" and max_ram is None
+    budget = find_budget(device, max_ram=max_ram, max_vram=max_vram)
+    task = case.task(device.type, keeps_buffers=kept)
+    return device, plan_memory(task, case.region.shape, budget, largest=case.settings.block_vox)
 
 
 def _begun(out: Path) -> dict[str, Any] | None:
@@ -181,33 +241,6 @@ def _open_mask(path: Path, image: Image) -> Image:
     return mask
 
 
-def _task(
-    members: tuple[Member, ...], view: View, settings: PredictConfig, *, keeps: bool, device: str, kept: bool
-) -> Task:
-    scale = [1.0, 1.0, 1.0]
-    if view.source.voxel_size_nm is not None and view.working.voxel_size_nm is not None and view.resampled:
-        scale = [a / b for a, b in zip(view.source.voxel_size_nm, view.working.voxel_size_nm, strict=True)]
-    return Task(
-        members=members,
-        fusion=plan_fusion([member.classes for member in members]),
-        image_shape=view.working.shape,
-        scale=(scale[0], scale[1], scale[2]),
-        itemsize=view.working.dtype.itemsize,
-        halves=settings.precision == "bf16",
-        keep_probabilities=keeps,
-        device=device,
-        keeps_buffers=kept,
-    )
-
-
-def _input_facts(image: Image) -> dict[str, Any]:
-    return {
-        "shape": list(image.shape),
-        "dtype": image.dtype.name,
-        "voxel_size_nm": None if image.voxel_size_nm is None else list(image.voxel_size_nm),
-    }
-
-
 def _run_facts(run: Run, member: Member) -> dict[str, Any]:
     return {
         "run": run.id,
@@ -218,7 +251,7 @@ def _run_facts(run: Run, member: Member) -> dict[str, Any]:
     }
 
 
-def _image_digest(image: Image) -> str:
+def _mask_digest(image: Image) -> str:
     total = hashlib.sha256()
     for block in Box.of_shape(image.shape).blocks(_MASK_BLOCK):
         total.update((image.read(block) != 0).tobytes())
