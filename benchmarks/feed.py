@@ -25,7 +25,7 @@ from cristae.models import SegETConfig
 from cristae.progress import Progress
 from cristae.sampling import RandomPatches
 from cristae.targets import NoWeighting
-from cristae.training.allocator import keep_large_buffers
+from cristae.allocator import keep_large_buffers
 from cristae.training.feed import PatchFeed
 from cristae.training.staging import stage
 

@@ -16,6 +16,7 @@ def part_of(target: np.ndarray, *, n_classes: int, invalid: int = 255) -> Sample
         class_counts=np.array([len(p) for p in places]),
         class_voxels=places,
         has_foreground=lambda box: bool(np.any((target[box.slices] > 0) & (target[box.slices] != invalid))),
+        has_valid=lambda box: bool(np.any(target[box.slices] != invalid)),
         fully_valid=not np.any(target == invalid),
     )
 
@@ -88,6 +89,13 @@ def test_uniform_draws_stay_where_voxels_count() -> None:
     plan = RandomPatches(size=(40, 40), per_epoch=50, foreground_share=0).plan([part_of(target, n_classes=2)], seed=0)
     for i in range(50):
         assert np.any(target[plan.place(0, i).box.slices] != 255)
+
+
+def test_windows_where_nothing_counts_are_left_out() -> None:
+    target = np.full((1, 64, 64), 255, np.uint8)
+    target[0, :10, :10] = 1
+    plan = GridPatches(size=(16, 16), stride=(16, 16)).plan([part_of(target, n_classes=2)], seed=0)
+    assert [place.box.start for place in plan.windows()] == [(0, 0, 0)]
 
 
 def test_a_part_smaller_than_the_patch_is_centred() -> None:

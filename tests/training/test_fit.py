@@ -13,7 +13,7 @@ from cristae.data.classes import Classes
 from cristae.data.image import image_of_array
 from cristae.data.splits import Part
 from cristae.data.volume import Volume
-from cristae.errors import TrainingError
+from cristae.errors import RunError, TrainingError
 from cristae.losses import CrossEntropyDice
 from cristae.models import create_model
 from cristae.preprocess.normalize import Normalizer
@@ -47,8 +47,8 @@ class Notes:
     def judge(self, counts: np.ndarray) -> dict[str, float]:
         return {"val_miou": self.scores[len(self.rows) + self.epoch]}
 
-    def keep(self, network: nn.Module) -> None:
-        self.kept.append(len(self.rows) + self.epoch + 1)
+    def keep(self, network: nn.Module, epoch: int) -> None:
+        self.kept.append(epoch)
 
     def record(self, row: dict[str, float]) -> None:
         self.rows.append(row)
@@ -113,6 +113,29 @@ def test_only_better_epochs_are_kept_and_patience_ends(tmp_path: Path) -> None:
     sit(tmp_path, notes, config=TrainingConfig(epochs=6, device="cpu", early_stop_patience=2))
     assert notes.kept == [1, 3]
     assert len(notes.rows) == 5
+
+
+def test_a_training_that_stopped_early_stays_stopped(tmp_path: Path) -> None:
+    config = TrainingConfig(epochs=6, device="cpu", early_stop_patience=1)
+    scores = [0.5, 0.4, 0.9, 0.9, 0.9, 0.9]
+    stopped = sit(tmp_path, Notes(scores), config=config)
+    again = Notes(scores)
+    again.epoch = 2
+    assert same(stopped, sit(tmp_path, again, config=config))
+    assert again.rows == []
+
+
+def test_any_number_is_better_than_none(tmp_path: Path) -> None:
+    notes = Notes([float("nan"), 0.2, 0.1, 0.3])
+    sit(tmp_path, notes, config=TrainingConfig(epochs=4, device="cpu"))
+    assert notes.kept == [1, 2, 4]
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut short", b"not a checkpoint"])
+def test_a_damaged_checkpoint_is_told(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "last.ckpt").write_bytes(content)
+    with pytest.raises(RunError, match="damaged; remove it"):
+        sit(tmp_path, Notes([0.5]), config=TrainingConfig(epochs=1, device="cpu"))
 
 
 def test_the_rate_in_the_table_is_the_schedules(tmp_path: Path) -> None:

@@ -79,6 +79,7 @@ REFUSED: list[tuple[str, str, str, type[CristaeError], str]] = [
     ("names: [background, disc]", "names: [background, disc, ring]", "class without voxels", LabelError, "ring"),
     ("255: disc", "254: disc", "unmapped value", LabelError, "255"),
     ("batch_size: 8", "batch_size: 9, devices: 2", "uneven share", RecipeError, "multiple"),
+    ("per_epoch: 24", "per_epoch: 7", "less than a batch", RecipeError, "only 7 patches"),
 ]
 
 
@@ -93,6 +94,23 @@ def test_what_cannot_work_is_refused_with_the_cure(
     with pytest.raises(error, match=text):
         train(load_recipe(path), out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_kill_before_the_page_is_made_good(tmp_path: Path) -> None:
+    recipe = load_recipe(write_discs(tmp_path, epochs=1))
+    run = train(recipe, out=tmp_path / "run")
+    (run.path / "report.html").unlink()
+    (run.path / "cache").mkdir()
+    train(recipe, out=tmp_path / "run", resume=True)
+    assert (run.path / "report.html").exists()
+    assert not (run.path / "cache").exists()
+
+
+def test_each_volume_can_have_its_own_grey_range(tmp_path: Path) -> None:
+    path = write_discs(tmp_path, epochs=1)
+    path.write_text(path.read_text() + "normalize: {scope: volume}\n")
+    run = train(load_recipe(path), out=tmp_path / "run")
+    assert run.model.normalizer.low < run.model.normalizer.high
 
 
 def test_a_working_voxel_size_resamples_the_training_data(tmp_path: Path) -> None:

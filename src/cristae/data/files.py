@@ -71,10 +71,15 @@ def require_new(path: Path, *, what: str) -> None:
     Raises:
         OutputExistsError: There is a file, or a folder that holds something.
     """
-    if path.is_dir() and not any(path.iterdir()):
+    if path.is_dir() and all(_is_leftover(child) for child in path.iterdir()):
         return
     if path.exists():
         raise OutputExistsError(f"{path}: exists already; choose another place for {what}, or remove it first")
+
+
+def _is_leftover(path: Path) -> bool:
+    """Whether a write that was killed left this file beside its target."""
+    return path.name.startswith(".") and path.name.endswith(".part")
 
 
 def _umask() -> int:

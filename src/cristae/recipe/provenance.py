@@ -19,18 +19,17 @@ PROVENANCE = "provenance.json"
 _LIBRARIES = ("torch", "numpy", "lightning", "zarr", "tensorstore", "tifffile", "mrcfile", "h5py", "pydantic", "scipy")
 
 
-def write_provenance(run: Run, *, device: str, inputs: Mapping[str, str], **more: Any) -> None:
+def write_provenance(run: Run, *, device: str, inputs: Mapping[str, str]) -> None:
     """Write `provenance.json`.
 
     Args:
         run: Where to.
         device: What it was computed on, in words, such as 'cpu' or 'cuda: NVIDIA H100'.
         inputs: For each input file or volume, a hash of its content.
-        more: Further facts that JSON can hold.
     """
     write_json(
         run.path / PROVENANCE,
-        {**provenance(), "seed": run.recipe.seed, "device": device, "inputs": dict(inputs), **more},
+        {**provenance(), "seed": run.recipe.seed, "device": device, "inputs": dict(inputs)},
     )
 
 

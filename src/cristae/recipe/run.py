@@ -81,7 +81,7 @@ class Run:
     path: Path
     recipe: Recipe
     id: str
-    """The recipe's name and a short hash of its content; the same recipe gives the same id."""
+    """The recipe's name and a short hash of its content; the same recipe about the same files gives the same id."""
 
     @property
     def summary(self) -> dict[str, Any]:

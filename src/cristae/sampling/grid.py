@@ -52,14 +52,15 @@ class GridPlan:
         return as_triple(self.config.size)
 
     def windows(self) -> list[Place]:
-        """Every window once, part by part."""
+        """Every window with a voxel that counts once, part by part."""
         stride = as_triple(self.config.stride)
         places = []
         for number, part in enumerate(self.parts):
             axes = [_starts(n, s, step) for n, s, step in zip(part.shape, self.size, stride, strict=True)]
             for z, y, x in product(*axes):
-                stop = (z + self.size[0], y + self.size[1], x + self.size[2])
-                places.append(Place(number, Box((z, y, x), stop)))
+                box = Box((z, y, x), (z + self.size[0], y + self.size[1], x + self.size[2]))
+                if part.fully_valid or part.has_valid(box.intersect(Box.of_shape(part.shape))):
+                    places.append(Place(number, box))
         return places
 
     @cached_property

@@ -22,6 +22,8 @@ class SamplePart:
     """For each class a sample, spread over the whole part, of the (N, 3) int32 places where it is."""
     has_foreground: Callable[[Box], bool]
     """Whether a box of the part holds any voxel of a class other than the background."""
+    has_valid: Callable[[Box], bool]
+    """Whether a box of the part holds any voxel that counts."""
     fully_valid: bool = True
     """Whether every voxel counts."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Literal
 
 import numpy as np
@@ -46,13 +47,18 @@ class RandomPlan:
         """Patch size (z, y, x)."""
         return as_triple(self.config.size)
 
+    @cached_property
+    def _counts(self) -> np.ndarray:
+        """(parts, classes) voxels."""
+        return np.stack([part.class_counts for part in self.parts])
+
     def __len__(self) -> int:
         return self.config.per_epoch
 
     def place(self, epoch: int, index: int) -> Place:
         """Where patch `index` of `epoch` lies."""
         rng = np.random.default_rng([self.seed, epoch, index])
-        counts = np.stack([part.class_counts for part in self.parts])
+        counts = self._counts
         present = np.flatnonzero(counts[:, 1:].sum(axis=0)) + 1
         if present.size and rng.random() < self.config.foreground_share:
             class_index = int(rng.choice(present))

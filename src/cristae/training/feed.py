@@ -28,7 +28,8 @@ class Share:
 
 
 class PatchFeed:
-    """Iterate over one epoch of batches. Set `epoch` first; a last batch that is too short is left out.
+    """Iterate over one epoch of batches. Set `epoch` first; a last batch that would be too short is left out, which
+    hits other patches in every epoch.
 
     The global batch b holds the patches b * batch_size and following; process r of w takes every w-th of them. So the
     batches do not depend on the number of processes or threads.
@@ -49,7 +50,7 @@ class PatchFeed:
         self._plan = plan
         self._parts = tuple(parts)
         self._weights = weights
-        self._batch_size = min(batch_size, len(plan))
+        self._batch_size = batch_size
         self._flat = flat
         self._threads = threads or max(1, min(8, (os.cpu_count() or 2) // 2))
 
@@ -71,7 +72,7 @@ class PatchFeed:
         return range(first + self.share.rank, first + self._batch_size, self.share.world)
 
     def __iter__(self) -> Iterator[tuple[int, Batch]]:
-        """Batches with the number of their first patch's place in the epoch, as (batch number, batch)."""
+        """Batches with their number in the epoch."""
         ahead: deque[tuple[int, list[Future[Patch]]]] = deque()
         with ThreadPoolExecutor(self._threads, thread_name_prefix="patches") as pool:
             try:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import math
+import pickle
 import time
 import warnings
 from collections.abc import Iterator
@@ -12,14 +15,15 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 
-from cristae.data.files import storage_errors
-from cristae.errors import TrainingError
+from cristae.allocator import keep_large_buffers
+from cristae.data.files import write_bytes
+from cristae.errors import RunError, TrainingError
 from cristae.progress import Progress, Task
-from cristae.training.allocator import keep_large_buffers
 from cristae.training.config import TrainingConfig
 from cristae.training.feed import PatchFeed, Share
 from cristae.training.module import Lesson, TrainingModule
@@ -38,7 +42,7 @@ class Witness(Protocol):
     def judge(self, counts: np.ndarray) -> dict[str, float]:
         """Scores of the counts of all processes, with at least `val_miou`."""
 
-    def keep(self, network: nn.Module) -> None:
+    def keep(self, network: nn.Module, epoch: int) -> None:
         """The network is the best so far: save its weights."""
 
     def record(self, row: dict[str, float]) -> None:
@@ -46,14 +50,18 @@ class Witness(Protocol):
 
 
 class _EndOfEpoch(Callback):
-    """Validate, tell the schedule, keep the best weights, write the row."""
+    """Validate, tell the schedule, keep the best weights, write the row, stop when nothing gets better."""
 
-    def __init__(self, witness: Witness) -> None:
-        self.witness = witness
-        self.best = -float("inf")
-        self.best_epoch = -1
+    def __init__(self, witness: Witness, patience: int | None) -> None:
+        self.witness, self.patience = witness, patience
+        self.best = math.nan
+        self.best_epoch = 0
         self.seconds = 0.0
         self._started = 0.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # A training that had stopped early stays stopped when it is continued.
+        self._stop_if_exhausted(trainer, trainer.current_epoch)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._started = time.monotonic()
@@ -70,16 +78,23 @@ class _EndOfEpoch(Callback):
         scores = self._validate(trainer, pl_module)
         score = scores["val_miou"]
         pl_module.rate.observe(score)
-        pl_module.log("val_miou", -1.0 if np.isnan(score) else score)
-        if score > self.best or self.best_epoch < 0:
+        if not self.best_epoch or score > self.best or math.isnan(self.best):
             self.best, self.best_epoch = score, epoch
             if trainer.is_global_zero:
-                self.witness.keep(pl_module.network)
+                self.witness.keep(pl_module.network, epoch)
         self.seconds += time.monotonic() - self._started
         if trainer.is_global_zero:
             self.witness.record(row | scores | {"seconds": self.seconds})
+        self._stop_if_exhausted(trainer, epoch)
+
+    def _stop_if_exhausted(self, trainer: Trainer, epoch: int) -> None:
+        if self.patience and self.best_epoch and epoch - self.best_epoch >= self.patience:
+            trainer.should_stop = True
 
     def _validate(self, trainer: Trainer, module: TrainingModule) -> dict[str, float]:
+        if trainer.world_size > 1:  # every process judges the network that the first one saves
+            for buffer in module.network.buffers():
+                torch.distributed.broadcast(buffer, 0)
         counts = self.witness.validate(module.network, Share(trainer.global_rank, trainer.world_size))
         if trainer.world_size > 1:
             total = torch.from_numpy(counts).to(module.device)
@@ -98,8 +113,8 @@ class _EndOfEpoch(Callback):
 class _Show(Callback):
     """Progress by batches."""
 
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
+    def __init__(self, progress: Progress, end: _EndOfEpoch) -> None:
+        self._progress, self._end = progress, end
         self._context: Any = None
         self._task = Task()
 
@@ -113,12 +128,12 @@ class _Show(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        loss = float(outputs["loss"]) if batch_idx % 10 == 0 and pl_module.device.type == "cpu" else None
-        score = trainer.callback_metrics.get("val_miou")
-        note = f"epoch {trainer.current_epoch + 1}"
-        note += "" if loss is None else f", loss {loss:.4f}"
-        note += "" if score is None else f", validation mIoU {float(score):.4f}"
-        self._task.advance(note=note if loss is not None or pl_module.device.type != "cpu" else "")
+        # Looking at the loss of a GPU makes the processor wait for it.
+        loss = float(outputs["loss"]) if batch_idx % (1 if pl_module.device.type == "cpu" else 20) == 0 else None
+        note = f"epoch {trainer.current_epoch + 1}, loss {loss:.4f}" if loss is not None else ""
+        if note and self._end.best_epoch:
+            note += f", best validation mIoU {self._end.best:.4f}"
+        self._task.advance(note=note)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if self._context is not None:
@@ -143,26 +158,24 @@ def fit(
     if network_is_flat(network):
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     module = TrainingModule(network, lesson, feed, rate)
-    end = _EndOfEpoch(witness)
-    callbacks: list[Callback] = [end, _Show(progress)]
-    if config.early_stop_patience:
-        callbacks.append(
-            EarlyStopping("val_miou", mode="max", patience=config.early_stop_patience, check_on_train_epoch_end=True)
-        )
-    callbacks.append(
-        ModelCheckpoint(
-            folder, filename=LAST.removesuffix(".ckpt"), save_on_train_epoch_end=True, enable_version_counter=False
-        )
+    end = _EndOfEpoch(witness, config.early_stop_patience)
+    last = ModelCheckpoint(
+        folder, filename=LAST.removesuffix(".ckpt"), save_on_train_epoch_end=True, enable_version_counter=False
     )
-    last = folder / LAST
-    with _quiet(), storage_errors(folder):
-        trainer = _trainer(config, callbacks, folder)
+    with _quiet():
+        trainer = _trainer(config, [end, _Show(progress, end), last], folder)
         if trainer.strategy.root_device.type == "cpu":
             keep_large_buffers()
+        start = folder / LAST
         try:
-            trainer.fit(module, feed, ckpt_path=last if last.exists() else None, weights_only=True)
+            trainer.fit(module, feed, ckpt_path=start if start.exists() else None, weights_only=True)
         except SystemExit as error:
             raise KeyboardInterrupt from error
+        except torch.OutOfMemoryError as error:
+            raise TrainingError(
+                "the device is out of memory; lower training.batch_size or the patch size, or train with precision "
+                "bf16. The last finished epoch is kept."
+            ) from error
     if trainer.interrupted:
         raise KeyboardInterrupt
     return end.best_epoch, end.best, end.seconds
@@ -189,7 +202,28 @@ def _trainer(config: TrainingConfig, callbacks: list[Callback], folder: Path) ->
         num_sanity_val_steps=0,
         deterministic="warn",
         use_distributed_sampler=False,
+        sync_batchnorm=config.devices > 1 and config.device != "cpu" and torch.cuda.is_available(),
+        plugins=[_AtomicCheckpoints()],
     )
+
+
+class _AtomicCheckpoints(TorchCheckpointIO):
+    """Checkpoints that are there whole or not at all."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        write_bytes(Path(path), content.getvalue())
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = True) -> dict[str, Any]:
+        try:
+            checkpoint: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
+        except (RuntimeError, EOFError, OSError, pickle.UnpicklingError) as error:
+            raise RunError(
+                f"{path}: the checkpoint is damaged; remove it to train again from the start. The best weights so far "
+                f"are beside it. ({type(error).__name__})"
+            ) from None
+        return checkpoint
 
 
 def _mean_loss(module: TrainingModule) -> float:

@@ -58,7 +58,7 @@ class TrainingModule(LightningModule):
         self.feed = feed
         self.rate = rate
         self.loss_sum = torch.zeros(())
-        self._averages = [(m, m.momentum) for m in network.modules() if isinstance(m, _BatchNorm) and m.momentum]
+        self._averages: list[tuple[_BatchNorm, float]] = []
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam with Keras' epsilon, or AdamW."""
@@ -71,6 +71,8 @@ class TrainingModule(LightningModule):
 
     def on_fit_start(self) -> None:
         self.feed.share = Share(self.trainer.global_rank, self.trainer.world_size)
+        norms = [module for module in self.network.modules() if isinstance(module, _BatchNorm)]
+        self._averages = [(norm, norm.momentum) for norm in norms if norm.momentum]
 
     def on_train_epoch_start(self) -> None:
         self.feed.epoch = self.current_epoch

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from cristae.data.box import Box, Triple
 from cristae.data.classes import Classes
@@ -27,7 +28,7 @@ from cristae.data.image import VoxelSize
 from cristae.data.splits import Part, labelled_boxes
 from cristae.data.volume import Volume
 from cristae.errors import RunError
-from cristae.preprocess.resample import resample_volume
+from cristae.preprocess.resample import resample_volume, same_voxel_size
 from cristae.progress import Progress
 from cristae.sampling import Patch, SamplePart
 
@@ -35,10 +36,12 @@ INVALID = 255
 """Target value of voxels that do not count."""
 MAX_PLACES = 20_000
 """Places remembered for each class of a part."""
-_SLAB: Triple = (16, 1024, 1024)
+_SLAB: Triple = (4, 2048, 2048)
+"""Voxels that are staged at once: whole shards, each written once."""
 _CHUNK: Triple = (1, 256, 256)
 _SHARD: Triple = (1, 2048, 2048)
-_CACHE_BYTES = 2 << 30
+_CACHE_BYTES = min(2 << 30, psutil.virtual_memory().total // 8)
+"""Decoded patches that stay in memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +92,13 @@ class StagedPart:
 
     def sample_part(self) -> SamplePart:
         """What a sampler needs to know."""
-        return SamplePart(self.shape, self.class_counts, self.class_voxels, self._has_foreground, self.fully_valid)
+        return SamplePart(
+            self.shape, self.class_counts, self.class_voxels, self._has_foreground, self._has_valid, self.fully_valid
+        )
+
+    def _has_valid(self, box: Box) -> bool:
+        target = read_block(self._stack, (slice(1, None), *box.slices), self.folder)
+        return bool(np.any(np.all(target != INVALID, axis=0)))
 
     def _has_foreground(self, box: Box) -> bool:
         target = read_block(self._stack, (slice(1, None), *box.slices), self.folder)
@@ -156,9 +165,9 @@ def on_working_grid(part: Part, working: VoxelSize | None, *, flat: bool) -> Par
     if own is None or working is None:
         return part
     size = (own[0], working[1], working[2]) if flat else working
-    volume = resample_volume(part.volume, size)
-    if volume.image.shape == part.volume.image.shape:
+    if same_voxel_size(own, size):
         return part
+    volume = resample_volume(part.volume, size)
     return Part(volume, _inside(part.box, own, size).intersect(Box.of_shape(volume.image.shape)))
 
 
@@ -178,7 +187,7 @@ def _stage_one(volume: Volume, box: Box, classes: Classes, folder: Path) -> None
         stack = _create(folder / "stack", (1 + len(volume.labels), *box.shape), dtype)
         weights = None if volume.weight is None else _create(folder / "weight", box.shape, np.dtype(np.float32))
     index, content = _ClassIndex(classes), hashlib.sha256()
-    for block in Box.of_shape(box.shape).blocks(_shard_aligned(box.shape)):
+    for block in Box.of_shape(box.shape).blocks(_SLAB):
         source = block.shift(box.start)
         image, target = volume.image.read(source), np.stack([label.read(source) for label in volume.labels])
         if volume.valid is not None:
@@ -216,7 +225,7 @@ class _ClassIndex:
         self.counts = np.zeros(n, np.int64)
         self.n_invalid = 0
         self._kept: list[tuple[np.ndarray, np.ndarray]] = [
-            (np.empty(0), np.empty((0, 3), np.int32)) for _ in self.counts
+            (np.empty(0, np.float32), np.empty((0, 3), np.int32)) for _ in self.counts
         ]
 
     def add(self, target: np.ndarray, block: Box) -> None:
@@ -235,7 +244,7 @@ class _ClassIndex:
                 self._keep(k, flat, block, rng)
 
     def _keep(self, k: int, flat: np.ndarray, block: Box, rng: np.random.Generator) -> None:
-        keys = rng.random(flat.size)
+        keys = rng.random(flat.size, dtype=np.float32)
         if flat.size > MAX_PLACES:
             chosen = np.argpartition(keys, MAX_PLACES)[:MAX_PLACES]
             flat, keys = flat[chosen], keys[chosen]
@@ -248,12 +257,6 @@ class _ClassIndex:
     def places(self) -> list[np.ndarray]:
         """(N, 3) places for each class."""
         return [where for _, where in self._kept]
-
-
-def _shard_aligned(shape: Triple) -> Triple:
-    """A slab that covers whole shards, so that each shard is written once."""
-    z, y, x = (max(slab // shard, 1) * shard for slab, shard in zip(_SLAB, _SHARD, strict=True))
-    return min(z, max(shape[0], 1)), y, x
 
 
 def _create(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from cristae.data.box import Box
 from cristae.data.classes import Classes
-from cristae.data.image import VoxelSize
+from cristae.data.image import Image, VoxelSize
 from cristae.data.open import Dataset, Part
 from cristae.errors import LabelError, VoxelSizeError
 from cristae.preprocess.histogram import Histogram, histogram_of
@@ -27,6 +27,8 @@ class Regions:
     classes: Classes
     train: tuple[Part, ...]
     validate: tuple[Part, ...]
+    images: Mapping[str, Image]
+    """The images of their volumes as they are on disk, by volume name."""
     voxel_size_nm: VoxelSize | None
 
 
@@ -45,6 +47,7 @@ def prepare_regions(recipe: Recipe, dataset: Dataset) -> Regions:
         dataset.classes,
         tuple(on_working_grid(part, working, flat=flat) for part in dataset.train),
         tuple(on_working_grid(part, working, flat=flat) for part in dataset.validate),
+        {part.volume.name: part.volume.image for part in (*dataset.train, *dataset.validate)},
         size,
     )
 
@@ -88,28 +91,22 @@ def require_classes(staged: Sequence[StagedPart], classes: Classes) -> None:
         )
 
 
-def fit_normalizers(
-    config: NormalizeConfig, parts: Sequence[Part], training: Sequence[Part]
-) -> tuple[dict[str, Normalizer], Normalizer]:
+def fit_normalizers(config: NormalizeConfig, regions: Regions) -> tuple[dict[str, Normalizer], Normalizer]:
     """The mapping of each volume by its name, and the one that the run keeps.
 
-    Args:
-        config: Percentiles, and whether each volume has a mapping of its own.
-        parts: Regions of all volumes that are read.
-        training: Regions whose grey values make the common mapping.
+    With `scope: volume` it is found from all voxels of a volume, as at prediction; otherwise from the training regions.
     """
-    volumes = {part.volume.name: part.volume for part in parts}
-    limit = _MAX_HISTOGRAM_VOXELS // len(training)
     if config.scope == "volume":
-        own = {name: fit(config, histogram_of(volume.image, max_voxels=limit)) for name, volume in volumes.items()}
-        return own, own[training[0].volume.name]
+        own = {name: fit(config, histogram_of(image)) for name, image in regions.images.items()}
+        return own, own[regions.train[0].volume.name]
+    limit = _MAX_HISTOGRAM_VOXELS // len(regions.train)
     total: Histogram | None = None
-    for part in training:
+    for part in regions.train:
         histogram = histogram_of(part.volume.image, part.box, max_voxels=limit)
         total = histogram if total is None else total + histogram
     assert total is not None
     shared = fit(config, total)
-    return dict.fromkeys(volumes, shared), shared
+    return dict.fromkeys(regions.images, shared), shared
 
 
 def region_facts(part: StagedPart, classes: Classes, voxel_size_nm: VoxelSize | None) -> dict[str, object]:

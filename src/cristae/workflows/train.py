@@ -14,7 +14,7 @@ from torch import nn
 
 from cristae.data.box import Box
 from cristae.data.open import open_data, resolve_data
-from cristae.errors import RunError, VolumeError
+from cristae.errors import RecipeError, RunError, VolumeError
 from cristae.inference.device import choose_device
 from cristae.inference.locality import Locality, measure_locality
 from cristae.metrics.confusion import Confusion
@@ -23,6 +23,7 @@ from cristae.metrics.table import metric_named
 from cristae.metrics.tally import Tally, class_values, mean_iou_of, pool, scores_of
 from cristae.progress import Progress
 from cristae.recipe.consistency import check_consistency, require_regions
+from cristae.recipe.load import load_recipe
 from cristae.recipe.provenance import write_provenance
 from cristae.recipe.recipe import Recipe
 from cristae.recipe.run import Run, TrainedModel, append_metrics, create_run, load_weights, save_weights, write_summary
@@ -33,9 +34,10 @@ from cristae.training.module import Lesson
 from cristae.training.staging import stage
 from cristae.workflows.cost import peak_memory_bytes
 from cristae.workflows.regions import Regions, fit_normalizers, prepare_regions, region_facts, require_classes
+from cristae.workflows.report import report
 from cristae.workflows.validation import Judged, Validation
 
-CACHE = "cache"
+CACHE, PAGE = "cache", "report.html"
 _MAX_PREVIEWS = 12
 
 
@@ -71,13 +73,15 @@ def train(
         progress.warn(warning)
     place = Path(out or Path("runs") / recipe.name)
     fresh = not place.exists()
+    _warn_of_longer_cosine(place, recipe, progress)
     run = create_run(place, recipe, resume=resume or follower)
     if run.path.joinpath("summary.json").exists() and _is_finished(run, recipe):
         progress.say(f"{run.path}: training had finished already")
+        _tidy(run)
         return run
     try:
         _Training(recipe, run, regions, progress).run_all()
-    except VolumeError:
+    except (RecipeError, VolumeError):
         # Data that turns out unusable while it is read: nothing is lost, and nothing half-made stays.
         if fresh and not run.checkpoint_path.exists():
             shutil.rmtree(run.path, ignore_errors=True)
@@ -104,16 +108,17 @@ class _Training:
         classes = self.regions.classes
         staged = stage(self.regions.train, classes, run.path / CACHE, flat=flat, progress=self.progress)
         require_classes(staged, classes)
-        everything = (*self.regions.train, *self.regions.validate)
-        normalizers, shared = fit_normalizers(recipe.normalize, everything, self.regions.train)
+        normalizers, shared = fit_normalizers(recipe.normalize, self.regions)
         torch.manual_seed(recipe.seed)
         network = recipe.model.build(1, classes.n_logits)
         locality = measure_locality(network, ndim=recipe.model.ndim, stride=recipe.model.size_multiple)
         device = choose_device(recipe.training.device)
         model = TrainedModel(1, classes, shared, self.regions.voxel_size_nm, tuple(recipe.sampling.size))
         validation = Validation(self.regions.validate, classes, normalizers, locality, recipe.predict.threshold, device)
+        plan = recipe.sampling.plan([part.sample_part() for part in staged], recipe.seed)
+        _require_batch(recipe, len(plan))
         feed = PatchFeed(
-            recipe.sampling.plan([part.sample_part() for part in staged], recipe.seed),
+            plan,
             staged,
             recipe.targets.weights,
             batch_size=recipe.training.batch_size,
@@ -150,18 +155,15 @@ class _Training:
         inputs: dict[str, str],
     ) -> None:
         """Score the best weights, keep pictures and facts, write the page, drop the staged copy of the data."""
-        from cristae.workflows.report import report
-
         load_weights(network, self.run.weights_path)
         tallies = _judge_and_show(network, validation, self.run.path / "preview", self.progress)
         scores = scores_of(tallies, run=self.run.id, threshold=self.recipe.predict.threshold)
-        for name in ("scores.csv", "scores.json"):
+        for name in ("scores.csv", "scores.json", PAGE):
             (self.run.path / name).unlink(missing_ok=True)
         write_scores(self.run.path / "scores.csv", scores)
         write_provenance(self.run, device=str(facts["device"]), inputs=inputs)
         write_summary(self.run, model, facts)
-        report(self.run.path)
-        shutil.rmtree(self.run.path / CACHE, ignore_errors=True)
+        _tidy(self.run)
 
 
 class _Witness:
@@ -183,14 +185,23 @@ class _Witness:
         by_class = class_values(tables, classes, metric_named("iou"))
         return {"val_miou": mean_iou_of(tables, classes).value} | {f"val_iou_{k}": v for k, v in by_class.items()}
 
-    def keep(self, network: nn.Module) -> None:
+    def keep(self, network: nn.Module, epoch: int) -> None:
         """Best weights so far, and what is needed to predict with them before the training has ended."""
         save_weights(self._run, network)
-        write_summary(self._run, self._model, {"status": "training", "locality": self._locality.to_dict()})
+        facts = {"status": "training", "epoch": epoch, "locality": self._locality.to_dict()}
+        write_summary(self._run, self._model, facts)
 
     def record(self, row: dict[str, float]) -> None:
         """A row of metrics.csv."""
         append_metrics(self._run, row)
+
+
+def _require_batch(recipe: Recipe, patches: int) -> None:
+    if patches < recipe.training.batch_size:
+        raise RecipeError(
+            f"{recipe.source or recipe.name}: an epoch has only {patches} patches, fewer than training.batch_size: "
+            f"{recipe.training.batch_size}; lower it, or make sampling give more patches"
+        )
 
 
 def _complete(recipe: Recipe) -> Recipe:
@@ -200,9 +211,27 @@ def _complete(recipe: Recipe) -> Recipe:
     return complete if recipe.source is None else complete.read_from(recipe.source)
 
 
+def _warn_of_longer_cosine(place: Path, recipe: Recipe, progress: Progress) -> None:
+    if recipe.training.schedule.name != "cosine" or not (place / "recipe.yaml").is_file():
+        return
+    before = load_recipe(place / "recipe.yaml").training.epochs
+    if before != recipe.training.epochs:
+        progress.warn(
+            f"{place}: began with {before} epochs and goes on to {recipe.training.epochs}; the cosine schedule is "
+            "stretched, so the weights differ from those of a training that had this length from its start"
+        )
+
+
 def _is_follower() -> bool:
     """Whether this is one of the further processes of a training on several devices."""
     return int(os.environ.get("LOCAL_RANK", "0")) > 0
+
+
+def _tidy(run: Run) -> None:
+    """The last of a training: the page, and no staged data left behind; a kill may have come before."""
+    if not (run.path / PAGE).exists():
+        report(run.path)
+    shutil.rmtree(run.path / CACHE, ignore_errors=True)
 
 
 def _is_finished(run: Run, recipe: Recipe) -> bool:

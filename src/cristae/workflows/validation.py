@@ -12,6 +12,7 @@ from torch import nn
 from cristae.data.box import Box
 from cristae.data.classes import Classes
 from cristae.data.splits import Part, labelled_boxes
+from cristae.data.volume import Volume
 from cristae.inference.labels import labels_of
 from cristae.inference.locality import Locality
 from cristae.inference.predictor import Member, Predictor
@@ -19,8 +20,9 @@ from cristae.metrics.tally import Tally
 from cristae.preprocess.normalize import Normalizer
 from cristae.training.feed import Share
 
-_BLOCK = {2: (1, 2048, 2048), 3: (16, 512, 512)}
-"""Most voxels (z, y, x) that are predicted at once, by the network's axes; the result does not depend on it."""
+_BLOCK = {2: (1, 1024, 1024), 3: (16, 256, 256)}
+"""Voxels (z, y, x) that are predicted at once, by the network's axes: fixed, so that the same bits come out of any
+machine's memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,18 +67,25 @@ class Validation:
         for number, (part, box) in enumerate(self.slabs()):
             if number % share.world != share.rank:
                 continue
-            normalizer = self.normalizers[part.volume.name]
-            predictor = Predictor([Member(network, self.locality, normalizer, self.classes)], device=self.device)
-            with predictor.predicting():
-                probabilities = predictor.probabilities(part.volume.image, box)
-            prediction = labels_of(probabilities, predictor.fusion, self.threshold).cpu().numpy()
             volume = part.volume
             truth = np.stack([label.read(box) for label in volume.labels])
-            yield Judged(part, box, truth, None if volume.valid is None else volume.valid.read(box), prediction)
+            valid = None if volume.valid is None else volume.valid.read(box)
+            yield Judged(part, box, truth, valid, self._predict(network, volume, box))
+
+    def _predict(self, network: nn.Module, volume: Volume, box: Box) -> np.ndarray:
+        """Labels uint8 (1 or K, Z, Y, X)."""
+        member = Member(network, self.locality, self.normalizers[volume.name], self.classes)
+        predictor = Predictor([member], device=self.device)
+        labels = np.empty((len(volume.labels), *box.shape), np.uint8)
+        with predictor.predicting():
+            for block in box.blocks(_BLOCK[self.locality.ndim]):
+                found = labels_of(predictor.probabilities(volume.image, block), predictor.fusion, self.threshold)
+                labels[(slice(None), *block.relative_to(box.start).slices)] = found.cpu().numpy()
+        return labels
 
     def slabs(self) -> Iterator[tuple[Part, Box]]:
-        """The annotated slices, very large ones in pieces, in the order of prediction."""
+        """The annotated slices (a few at a time for 3D networks), in the order of prediction."""
         for part in self.parts:
             for box in labelled_boxes(part):
-                for slab in box.blocks(_BLOCK[self.locality.ndim]):
+                for slab in box.blocks((_BLOCK[self.locality.ndim][0], *box.shape[1:])):
                     yield part, slab
