@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test check suite bench clean
+.PHONY: demo test check suite docs bench clean
 
 demo: $(STAMP)
 	$(BIN)/cristae demo
@@ -18,6 +18,10 @@ check: $(STAMP)
 
 suite: $(STAMP)
 	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+docs: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks
