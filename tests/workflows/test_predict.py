@@ -159,7 +159,7 @@ def test_another_voxel_size_is_resampled_there_and_back(tmp_path):
         probabilities=True,
         progress=progress,
     )
-    assert any("resampled from 30 x 5 x 5 to 30 x 10 x 10" in line for line in progress.said)
+    assert any("resampled from 30 x 5 x 5 nm to 30 x 10 x 10 nm" in line for line in progress.said)
     assert found.labels[0].shape == fine.shape
     assert found.voxel_size_nm == (30.0, 5.0, 5.0)
     coarse = one_pass(run, grey)

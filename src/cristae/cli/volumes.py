@@ -45,18 +45,20 @@ def convert(
 
 def inspection_text(found: Inspection) -> str:
     """What was found, for a terminal."""
+    from cristae.data.image import voxel_size_text
+
     size, shape = found.voxel_size_nm, " x ".join(str(n) for n in found.shape)
     rows = [
         ("format", found.format),
         ("shape", f"{shape} voxels (z, y, x), stored as {found.axes}"),
-        ("voxel size", "not stated" if size is None else f"{' x '.join(f'{edge:g}' for edge in size)} nm (z, y, x)"),
+        ("voxel size", "not stated" if size is None else f"{voxel_size_text(size)} (z, y, x)"),
         ("values", f"{found.dtype}, {found.minimum:g} to {found.maximum:g}{_middle(found)}"),
         ("chunks", " x ".join(str(n) for n in found.chunks)),
     ]
     if found.colors > 1:
         rows.append(("channels", f"{found.colors} (colour or alpha)"))
     if size is not None and any(found.origin_nm):
-        rows.append(("origin", f"{' x '.join(f'{edge:g}' for edge in found.origin_nm)} nm (z, y, x)"))
+        rows.append(("origin", f"{voxel_size_text(found.origin_nm)} (z, y, x)"))
     rows += [(key, value) for key, value in found.details.items() if key not in ("axes",)]
     lines = [found.path, *(f"  {title + ':':14}{text}" for title, text in rows)]
     if found.values:

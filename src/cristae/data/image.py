@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,9 @@ from cristae.data.box import Box, Triple
 
 VoxelSize = tuple[float, float, float]
 """Edge lengths of a voxel in nm, (z, y, x)."""
+
+SIZE_TOLERANCE = 0.01
+"""Share by which two voxel sizes may differ and still be the same; microscopes and file headers are no better."""
 
 Reader = Callable[[Box], np.ndarray]
 
@@ -78,6 +81,31 @@ class Image:
         return replace(
             self, dtype=np.dtype(dtype), colors=colors, palette=None, reader=lambda box: function(self.reader(box))
         )
+
+
+def same_voxel_size(first: VoxelSize, second: VoxelSize, *, axes: Sequence[int] = (0, 1, 2)) -> bool:
+    """Whether two voxel sizes (z, y, x) are equal within 1 % on each of `axes`.
+
+    Example:
+        >>> same_voxel_size((50.0, 5.9, 5.9), (40.0, 5.9, 5.91))
+        False
+        >>> same_voxel_size((50.0, 5.9, 5.9), (40.0, 5.9, 5.91), axes=(1, 2))
+        True
+    """
+    pairs = [(first[axis], second[axis]) for axis in axes]
+    return all(abs(a - b) <= SIZE_TOLERANCE * max(a, b) for a, b in pairs)
+
+
+def voxel_size_text(size: Sequence[float] | None) -> str:
+    """A voxel size for a person, z first.
+
+    Example:
+        >>> voxel_size_text((40.0, 5.9, 5.9))
+        '40 x 5.9 x 5.9 nm'
+        >>> voxel_size_text(None)
+        'unknown'
+    """
+    return "unknown" if size is None else f"{' x '.join(f'{edge:g}' for edge in size)} nm"
 
 
 def image_of_array(array: np.ndarray, *, voxel_size_nm: VoxelSize | None = None, name: str = "array") -> Image:

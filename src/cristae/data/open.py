@@ -14,7 +14,7 @@ from cristae.data.box import Box
 from cristae.data.classes import Classes
 from cristae.data.description import DataConfig, IdLabels, Labels, Mask, Region, VolumeConfig
 from cristae.data.formats import open_image, open_images
-from cristae.data.image import Image, VoxelSize
+from cristae.data.image import Image, VoxelSize, same_voxel_size, voxel_size_text
 from cristae.data.labelling import (
     Labelling,
     Sources,
@@ -31,9 +31,6 @@ from cristae.data.volume import Volume
 from cristae.errors import LabelError, VolumeError, VoxelSizeError
 
 __all__ = ["Dataset", "Part", "labelled_boxes", "open_data", "open_volume", "resolve_data"]
-
-_TOLERANCE = 1e-3
-"""Voxel sizes that differ by less than this fraction are the same; MRC files store single precision."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,10 +226,11 @@ def _agreed_voxel_size(config: VolumeConfig, image: Image, name: str) -> VoxelSi
     stated, found = config.voxel_size_nm, image.voxel_size_nm
     if stated is None or found is None or config.trust_voxel_size:
         return found if stated is None else stated
-    if any(abs(a - b) > _TOLERANCE * max(a, b) for a, b in zip(stated, found, strict=True)):
+    if not same_voxel_size(stated, found):
         raise VoxelSizeError(
-            f"data.volumes.{config.name}: the recipe says {_nm(stated)} nm (z, y, x) for '{name}', but {image.path} "
-            f"says {_nm(found)} nm.\n  Correct `voxel_size_nm`, or set `trust_voxel_size: true` if the file is wrong."
+            f"data.volumes.{config.name}: the recipe says {voxel_size_text(stated)} (z, y, x) for '{name}', but "
+            f"{image.path} says {voxel_size_text(found)}.\n"
+            "  Correct `voxel_size_nm`, or set `trust_voxel_size: true` if the file is wrong."
         )
     return stated
 
@@ -294,10 +292,6 @@ def _both(first: Image | None, second: Image) -> Image:
     if first is None:
         return second
     return replace(first, reader=lambda box: first.reader(box) & second.reader(box))
-
-
-def _nm(size: VoxelSize) -> str:
-    return " x ".join(f"{edge:g}" for edge in size)
 
 
 def _safe_name(text: str) -> str:

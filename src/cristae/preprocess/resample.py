@@ -15,13 +15,14 @@ from typing import Any, Literal
 import numpy as np
 
 from cristae.data.box import Box, Triple
-from cristae.data.image import Image, VoxelSize
+from cristae.data.image import Image, VoxelSize, voxel_size_text
+from cristae.data.image import same_voxel_size as same_voxel_size
 from cristae.data.volume import Volume
 from cristae.errors import VoxelSizeError
 
 Method = Literal["linear", "nearest"]
-TOLERANCE = 1e-3
-"""Voxel sizes nearer than this share of each other count as equal."""
+_SNAP = 1e-3
+"""Where other axes are resampled, an axis whose sizes are nearer than this share of each other is copied."""
 _MAX_SOURCE_VOXELS = 1 << 24
 _EDGE = 1e-6
 """Share of a voxel within which two edges count as one."""
@@ -33,11 +34,6 @@ class Grid:
 
     shape: Triple
     voxel_size_nm: VoxelSize
-
-
-def same_voxel_size(first: VoxelSize, second: VoxelSize) -> bool:
-    """Whether two voxel sizes (z, y, x) are equal within 0.1 % on every axis."""
-    return all(_ratio(a, b) == 1 for a, b in zip(first, second, strict=True))
 
 
 def working_grid(source: Grid, voxel_size_nm: VoxelSize) -> Grid:
@@ -109,7 +105,7 @@ def resample_image(image: Image, to: VoxelSize, *, method: Method) -> Image:
     size = image.voxel_size_nm
     if size is None:
         raise VoxelSizeError(
-            f"{image.path}: the voxel size is not known, so it cannot be brought to {_text(to)} nm; "
+            f"{image.path}: the voxel size is not known, so it cannot be brought to {voxel_size_text(to)}; "
             "give it as voxel_size_nm of the volume (z, y, x)"
         )
     if same_voxel_size(size, to):
@@ -171,9 +167,9 @@ class _Taps:
 
 
 def _ratio(source_nm: float, target_nm: float) -> float:
-    """Size of a target voxel in source voxels, exactly 1 when they are equal within the tolerance."""
+    """Size of a target voxel in source voxels, exactly 1 when they are nearly equal."""
     ratio = target_nm / source_nm
-    return 1.0 if abs(ratio - 1) <= TOLERANCE else ratio
+    return 1.0 if abs(ratio - 1) <= _SNAP else ratio
 
 
 def _all_taps(box: Box, target: Grid, source: Grid, method: Method) -> list[_Taps]:
@@ -285,7 +281,3 @@ def _like_chunks(chunks: Triple, source: Grid, target: Grid) -> Triple:
     ratios = [_ratio(s, t) for s, t in zip(source.voxel_size_nm, target.voxel_size_nm, strict=True)]
     z, y, x = (min(n, max(1, round(c / r))) for c, r, n in zip(chunks, ratios, target.shape, strict=True))
     return z, y, x
-
-
-def _text(size: VoxelSize) -> str:
-    return " x ".join(f"{s:g}" for s in size)

@@ -6,12 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from cristae.data.formats import open_image, write_image
-from cristae.data.image import Image, VoxelSize
+from cristae.data.image import Image, VoxelSize, same_voxel_size, voxel_size_text
 from cristae.errors import VoxelSizeError
 from cristae.progress import Progress
-
-AGREEMENT = 1e-3
-"""Relative difference up to which two statements of a voxel size are the same."""
 
 
 def convert(
@@ -51,13 +48,9 @@ def _agreed(image: Image, given: VoxelSize) -> VoxelSize:
     if not all(0 < size < float("inf") for size in given):
         raise VoxelSizeError(f"voxel size {given} nm (z, y, x): every edge must be greater than 0")
     stated = image.voxel_size_nm
-    if stated is not None and any(abs(a - b) > AGREEMENT * b for a, b in zip(given, stated, strict=True)):
+    if stated is not None and not same_voxel_size(stated, given):
         raise VoxelSizeError(
-            f"{image.path}: says its voxels are {_text(stated)} nm (z, y, x), but {_text(given)} nm was given."
-            " Leave the option out to keep the file's, or correct the file"
+            f"{image.path}: says its voxels are {voxel_size_text(stated)} (z, y, x), but "
+            f"{voxel_size_text(given)} was given. Leave the option out to keep the file's, or correct the file"
         )
     return stated or given
-
-
-def _text(size: VoxelSize) -> str:
-    return " x ".join(f"{edge:g}" for edge in size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from cristae.data.image import Image, VoxelSize
+from cristae.data.image import Image, VoxelSize, same_voxel_size, voxel_size_text
 from cristae.data.volume import Volume
 from cristae.errors import RunError, VolumeError, VoxelSizeError
 from cristae.inference.config import PredictConfig
@@ -16,8 +16,6 @@ from cristae.preprocess.normalize import Normalizer, distance, fit
 from cristae.progress import Progress
 from cristae.recipe.run import Run
 
-SIZE_TOLERANCE = 0.01
-"""Share by which voxel sizes may differ before a volume is resampled."""
 SAMPLE_VOXELS = 4 * 1024 * 1024
 """Voxels that are looked at to tell whether a volume's grey values are far from the training data's."""
 
@@ -51,9 +49,10 @@ def sized_image(volume: Volume, stated: VoxelSize | None) -> Image:
         VolumeError: The image has colours.
     """
     known = volume.voxel_size_nm
-    if known is not None and stated is not None and not _alike(known, stated, axes=(0, 1, 2)):
+    if known is not None and stated is not None and not same_voxel_size(known, stated):
         raise VoxelSizeError(
-            f"{volume.image.path}: the volume says {_text(known)} nm (z, y, x), the command says {_text(stated)} nm; "
+            f"{volume.image.path}: the volume says {voxel_size_text(known)} (z, y, x), the command says "
+            f"{voxel_size_text(stated)}; "
             "leave the option out, or correct the file"
         )
     if volume.image.colors != 1:
@@ -89,14 +88,16 @@ def working_size(runs: Sequence[Run], image: Image, *, stated: bool, progress: P
     if trained is None or size is None:
         unknown, known, value = ("volume", "run", trained) if size is None else ("run", "volume", size)
         raise VoxelSizeError(
-            f"{image.path}: the voxel size of the {unknown} is not known, while the {known} has {_text(value)} nm "
-            "(z, y, x), so they could differ. Give the volume's with --voxel-size-nm Z Y X"
+            f"{image.path}: the voxel size of the {unknown} is not known, while the {known} has "
+            f"{voxel_size_text(value)} (z, y, x), so they could differ. Give the volume's with --voxel-size-nm Z Y X"
             + ("; the run is then taken to fit it" if unknown == "run" else "")
         )
-    if _alike(trained, size, axes):
+    if same_voxel_size(trained, size, axes=axes):
         return None
     target = trained if 0 in axes else (size[0], *trained[1:])
-    progress.say(f"{image.path}: resampled from {_text(size)} to {_text(target)} nm (z, y, x) and back")
+    progress.say(
+        f"{image.path}: resampled from {voxel_size_text(size)} to {voxel_size_text(target)} (z, y, x) and back"
+    )
     return target
 
 
@@ -139,17 +140,10 @@ def _trained_size(runs: Sequence[Run], axes: Sequence[int]) -> VoxelSize | None:
     sizes = [run.voxel_size_nm for run in runs]
     first = sizes[0]
     for run, size in zip(runs, sizes, strict=True):
-        if (size is None) != (first is None) or (size and first and not _alike(size, first, axes)):
+        if (size is None) != (first is None) or (size and first and not same_voxel_size(size, first, axes=axes)):
             raise RunError(
-                f"{run.path}: was trained at {_text(size)} nm (z, y, x), but {runs[0].path} at {_text(first)} nm; "
+                f"{run.path}: was trained at {voxel_size_text(size)} (z, y, x), but {runs[0].path} at "
+                f"{voxel_size_text(first)}; "
                 "runs that are fused must share a working voxel size (data.voxel_size_nm of their recipes)"
             )
     return first
-
-
-def _alike(first: VoxelSize, second: VoxelSize, axes: Sequence[int]) -> bool:
-    return all(abs(first[axis] - second[axis]) <= SIZE_TOLERANCE * first[axis] for axis in axes)
-
-
-def _text(size: VoxelSize | None) -> str:
-    return "unknown" if size is None else " x ".join(f"{edge:g}" for edge in size)
