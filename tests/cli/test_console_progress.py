@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from cristae.cli import progress as module
-from cristae.cli.progress import BarProgress, LineProgress, duration
+from cristae.cli.progress import BarProgress, LineProgress
 
 
 class Clock:
@@ -75,18 +75,3 @@ def test_bars_may_be_nested_and_advanced_from_threads(monkeypatch: pytest.Monkey
     assert "400/400" in text
     assert "look [here]" in text
     assert "again" in text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (0.2, "0 s"),
-        (59.4, "59 s"),
-        (59.6, "1 min 00 s"),
-        (200, "3 min 20 s"),
-        (3600, "1 h 00 min"),
-        (7500, "2 h 05 min"),
-    ],
-)
-def test_durations_read_as_people_say_them(seconds: float, words: str) -> None:
-    assert duration(seconds) == words

@@ -12,7 +12,7 @@ from cristae.data.classes import Classes
 from cristae.errors import RunError
 from cristae.inference.fuse import plan_fusion
 from cristae.inference.locality import Locality
-from cristae.inference.memory import Budget, find_budget, format_size, forward_bytes, parse_size
+from cristae.inference.memory import Budget, find_budget, forward_bytes, parse_size
 from cristae.inference.plan import BlockPlan, Task, plan_memory
 from cristae.inference.predictor import Member
 from cristae.models import UNetBNConfig
@@ -58,10 +58,6 @@ def test_sizes(text, size):
 def test_what_is_not_a_size(text):
     with pytest.raises(RunError, match="is not a memory size"):
         parse_size(text)
-
-
-def test_sizes_for_a_person():
-    assert [format_size(size) for size in (10, 2048, 3 * 2**20, 1.5 * GIB)] == ["10 B", "2 KiB", "3 MiB", "1.5 GiB"]
 
 
 def test_whole_slices_when_there_is_room():

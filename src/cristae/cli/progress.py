@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from cristae.progress import Progress, Task
+from cristae.words import duration
 
 _LOG_EVERY_S = 10.0
 _BLINK_S = 1.0
@@ -143,16 +144,6 @@ class _BarTask(Task):
 
     def advance(self, steps: int = 1, *, note: str = "") -> None:
         self._move(steps, note)
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them: '8 s', '3 min 20 s', '2 h 05 min'."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 def _write(line: str) -> None:

@@ -38,15 +38,6 @@ def parse_size(text: str | int) -> int:
     return int(float(found[1]) * _UNITS[found[2]])
 
 
-def format_size(size: float) -> str:
-    """Bytes for a person, such as '1.4 GiB'."""
-    for unit in ("B", "KiB", "MiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}"
-        size /= 1024
-    return f"{size:.1f} GiB"
-
-
 @dataclass(frozen=True)
 class Budget:
     """Bytes that one block may use."""

@@ -10,9 +10,10 @@ from typing import Any
 from cristae.data.box import Triple
 from cristae.errors import RunError
 from cristae.inference.fuse import Fusion
-from cristae.inference.memory import Budget, format_size, forward_bytes
+from cristae.inference.memory import Budget, forward_bytes
 from cristae.inference.pipeline import AHEAD
 from cristae.inference.predictor import Member
+from cristae.words import memory
 
 LARGEST_CORE = 4096 * 4096
 """Voxels of a block: beyond this the halo is cheap enough, and less is lost when a job is stopped."""
@@ -160,8 +161,8 @@ class _Needs:
             needed = ram + (device if budget.device is None else 0) + budget.used
             option, given = "--max-ram", budget.ram + budget.used
         raise RunError(
-            f"a block of {' x '.join(map(str, block))} voxels (z, y, x) needs {format_size(needed)}, but only "
-            f"{format_size(max(0, given))} may be used; give at least {option} {math.ceil(needed / 2**20)}MiB"
+            f"a block of {' x '.join(map(str, block))} voxels (z, y, x) needs {memory(needed)}, but only "
+            f"{memory(max(0, given))} may be used; give at least {option} {math.ceil(needed / 2**20)}MiB"
             + ("" if budget.stated else ", or close other programs")
         )
 

@@ -1,29 +1,11 @@
-"""Plain facts for people: durations, sizes, and nested settings as rows."""
+"""Plain facts for people: shapes, and nested settings as rows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-
-def duration(seconds: float) -> str:
-    """Such as '48 s', '3 min 20 s' or '2 h 05 min'."""
-    whole = round(seconds)
-    if whole < 120:
-        return f"{whole} s"
-    if whole < 7200:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
-def memory(size: float) -> str:
-    """Such as '512 MiB' or '3.4 GiB'."""
-    return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.0f} MiB"
-
-
-def voxel_size(size_nm: Sequence[float] | None) -> str:
-    """Such as '40 x 5.9 x 5.9 nm', z first."""
-    return "unknown" if size_nm is None else " x ".join(f"{side:g}" for side in size_nm) + " nm"
+from cristae.words import duration, memory
 
 
 def shape(size: Sequence[int]) -> str:

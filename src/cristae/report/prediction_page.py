@@ -9,10 +9,10 @@ import numpy as np
 
 from cristae.data.box import Box
 from cristae.data.formats.ome_zarr import open_ome_zarr
-from cristae.data.image import Image
+from cristae.data.image import Image, voxel_size_text
 from cristae.inference.prediction import Prediction
 from cristae.progress import Progress
-from cristae.report.facts import rows_of, shape, voxel_size
+from cristae.report.facts import rows_of, shape
 from cristae.report.page import Fact, Section, build_page, fold, table
 from cristae.report.panels import MAX_PIXELS, LabelledSlice, overlay_markup
 from cristae.report.preview import stretch_contrast
@@ -42,7 +42,7 @@ def prediction_page(prediction: Prediction, *, progress: Progress = Progress()) 
     ]
     facts = [
         Fact("Volume predicted", f"{shape(prediction.box.shape)}", "voxels, z y x"),
-        Fact("Voxel size", voxel_size(size), "z y x"),
+        Fact("Voxel size", voxel_size_text(size), "z y x"),
         Fact("Runs", str(len(prediction.attributes.get("runs", [])))),
     ]
     return build_page(f"Prediction {prediction.path.name}", sections, facts=facts)

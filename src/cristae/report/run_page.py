@@ -12,15 +12,17 @@ from typing import Any
 from markupsafe import Markup
 
 from cristae.data.classes import Classes
+from cristae.data.image import voxel_size_text
 from cristae.errors import RunError
 from cristae.metrics.score import Score, read_scores
 from cristae.recipe.document import read_document
-from cristae.report.facts import duration, memory, rows_of, shape, voxel_size
+from cristae.report.facts import rows_of, shape
 from cristae.report.figures import learning_curves
 from cristae.report.page import Fact, Section, build_page, fold, table
 from cristae.report.panels import choose_slices, slices_markup
 from cristae.report.preview import Preview, read_previews
 from cristae.report.scores import format_value, headline, scores_markup
+from cristae.words import duration, memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +139,7 @@ def _data(files: RunFiles) -> Markup:
     model = files.summary.get("model") or {}
     if model:
         parts.append(
-            Markup("<p>Voxel size the network works at: {}</p>").format(voxel_size(model.get("voxel_size_nm")))
+            Markup("<p>Voxel size the network works at: {}</p>").format(voxel_size_text(model.get("voxel_size_nm")))
         )
     return Markup("").join(parts) or Markup("<p>The recipe names no data.</p>")
 
@@ -150,7 +152,7 @@ def _volume_row(volume: Mapping[str, Any]) -> dict[str, str]:
         "Name": str(volume.get("name", "")),
         "Image": str(volume.get("image", "")),
         "Labels": str(where),
-        "Voxel size": voxel_size(size) if size else "from the file",
+        "Voxel size": voxel_size_text(size) if size else "from the file",
     }
 
 
@@ -161,7 +163,7 @@ def _measured_row(row: Mapping[str, Any]) -> dict[str, str]:
         "Volume": str(row.get("volume", "")),
         "Box (z, y, x)": str(row.get("box", "")),
         "Voxels": shape(row["shape"]) if row.get("shape") else "",
-        "Voxel size": voxel_size(row.get("voxel_size_nm")),
+        "Voxel size": voxel_size_text(row.get("voxel_size_nm")),
         "Class shares": ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares.items()),
     }
 
