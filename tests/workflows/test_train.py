@@ -14,7 +14,15 @@ import torch
 from PIL import Image
 from training_data import write_discs
 
-from cristae.errors import CristaeError, LabelError, OutputExistsError, RecipeError, VolumeError, VoxelSizeError
+from cristae.errors import (
+    CristaeError,
+    LabelError,
+    NetworkError,
+    OutputExistsError,
+    RecipeError,
+    VolumeError,
+    VoxelSizeError,
+)
 from cristae.metrics.score import read_scores
 from cristae.recipe.load import load_recipe
 from cristae.recipe.run import open_run, read_metrics
@@ -80,6 +88,7 @@ REFUSED: list[tuple[str, str, str, type[CristaeError], str]] = [
     ("255: disc", "254: disc", "unmapped value", LabelError, "255"),
     ("batch_size: 8", "batch_size: 9, devices: 2", "uneven share", RecipeError, "multiple"),
     ("per_epoch: 24", "per_epoch: 7", "less than a batch", RecipeError, "only 7 patches"),
+    ("widths: [4, 8, 16]", "widths: [4, 8, 100000000]", "too large a network", NetworkError, "smaller widths"),
 ]
 
 
@@ -111,6 +120,18 @@ def test_each_volume_can_have_its_own_grey_range(tmp_path: Path) -> None:
     path.write_text(path.read_text() + "normalize: {scope: volume}\n")
     run = train(load_recipe(path), out=tmp_path / "run")
     assert run.model.normalizer.low < run.model.normalizer.high
+
+
+def test_validation_where_nothing_counts_is_refused(tmp_path: Path) -> None:
+    path = write_discs(tmp_path, epochs=1)
+    (tmp_path / "valid").mkdir()
+    for z in range(10):
+        mask = np.full((61, 70), 255 if z < 8 else 0, np.uint8)
+        Image.fromarray(mask).save(tmp_path / "valid" / f"{z:02d}.png")
+    path.write_text(path.read_text().replace("    - name: stack\n", "    - name: stack\n      valid: {path: valid}\n"))
+    with pytest.raises(LabelError, match=r"data\.validate"):
+        train(load_recipe(path), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_working_voxel_size_resamples_the_training_data(tmp_path: Path) -> None:

@@ -182,6 +182,8 @@ def _inside(box: Box, source: VoxelSize, target: VoxelSize) -> Box:
 def _stage_one(volume: Volume, box: Box, classes: Classes, folder: Path) -> None:
     dtype = np.dtype(np.int16) if volume.image.dtype == np.int8 else volume.image.dtype
     with storage_errors(folder):
+        if folder.is_file():
+            folder.unlink()
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         stack = _create(folder / "stack", (1 + len(volume.labels), *box.shape), dtype)

@@ -10,12 +10,14 @@ from cristae.data.files import require_new, write_text
 from cristae.data.open import Dataset, Part, labelled_boxes, open_data, resolve_data
 from cristae.data.public import find_set
 from cristae.errors import RecipeError
+from cristae.inference.device import choose_device
 from cristae.progress import Progress
 from cristae.recipe.consistency import check_consistency, require_regions
 from cristae.recipe.load import load_recipe, parse_recipe
 from cristae.recipe.recipe import Recipe
 from cristae.recipe.starter import set_starter_text, starter_text
 from cristae.recipe.survey import survey
+from cristae.workflows.regions import prepare_regions
 
 _LOOK_VOX = 2048
 
@@ -83,6 +85,8 @@ def check_recipe(path: str | Path, overrides: Sequence[str] = (), *, progress: P
     dataset = open_data(recipe.data, recipe.folder)
     for warning in dataset.warnings:
         progress.warn(warning)
+    prepare_regions(complete, dataset)
+    choose_device(complete.training.device)
     _look(dataset, progress)
     return complete
 

@@ -10,14 +10,16 @@ import numpy as np
 from cristae.data.box import Box
 from cristae.data.classes import Classes
 from cristae.data.image import Image, VoxelSize
-from cristae.data.open import Dataset, Part
+from cristae.data.open import Dataset, Part, labelled_boxes
 from cristae.errors import LabelError, VoxelSizeError
 from cristae.preprocess.histogram import Histogram, histogram_of
 from cristae.preprocess.normalize import NormalizeConfig, Normalizer, fit
+from cristae.progress import Progress
 from cristae.recipe.recipe import Recipe
 from cristae.training.staging import StagedPart, on_working_grid
 
 _MAX_HISTOGRAM_VOXELS = 200_000_000
+_LOOK = (1, 2048, 2048)
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,43 @@ def require_classes(staged: Sequence[StagedPart], classes: Classes) -> None:
             f"no voxel of {', '.join(missing) or 'any class'} in the training regions: a network cannot learn it; "
             "add regions that have it under data.train, or take the class out of data.classes"
         )
+
+
+def require_judgement(regions: Regions, progress: Progress) -> None:
+    """Make sure that the validation regions can tell a good network from a bad one.
+
+    Raises:
+        LabelError: No voxel there counts.
+    """
+    counts = np.zeros(256, np.int64)
+    foreground = len(regions.classes.foreground)
+    for part in regions.validate:
+        for box in labelled_boxes(part):
+            for block in box.blocks(_LOOK):
+                counts += _class_counts(part, block, exclusive=regions.classes.exclusive)
+                if np.count_nonzero(counts[1 : foreground + 1]) == foreground:
+                    return
+    if not counts.sum():
+        raise LabelError(
+            "no voxel of the validation regions counts: they are masked out or unlabelled, so no epoch could be called "
+            "the best; choose other regions under data.validate"
+        )
+    missing = [name for name, count in zip(regions.classes.foreground, counts[1:], strict=False) if not count]
+    progress.warn(
+        f"the validation regions hold no {', '.join(missing)}: nothing there can show how well the network finds it"
+    )
+
+
+def _class_counts(part: Part, box: Box, *, exclusive: bool) -> np.ndarray:
+    """(256,) voxels that count by class id; of overlapping masks, id 0 stands for voxels without any."""
+    labels = np.stack([label.read(box) for label in part.volume.labels])
+    valid = True if part.volume.valid is None else part.volume.valid.read(box) != 0
+    if exclusive:
+        return np.bincount(labels[0][np.broadcast_to(valid, box.shape)], minlength=256)
+    counts = np.zeros(256, np.int64)
+    counts[0] = np.count_nonzero(~labels.any(axis=0) & valid)
+    counts[1 : len(labels) + 1] = [np.count_nonzero((mask != 0) & valid) for mask in labels]
+    return counts
 
 
 def fit_normalizers(config: NormalizeConfig, regions: Regions) -> tuple[dict[str, Normalizer], Normalizer]:

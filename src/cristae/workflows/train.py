@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from torch import nn
 
 from cristae.data.box import Box
 from cristae.data.open import open_data, resolve_data
-from cristae.errors import RecipeError, RunError, VolumeError
+from cristae.errors import NetworkError, RecipeError, RunError, VolumeError
 from cristae.inference.device import choose_device
 from cristae.inference.locality import Locality, measure_locality
 from cristae.metrics.confusion import Confusion
@@ -31,9 +32,16 @@ from cristae.report.preview import write_preview
 from cristae.training.feed import PatchFeed, Share
 from cristae.training.fit import fit
 from cristae.training.module import Lesson
-from cristae.training.staging import stage
+from cristae.training.staging import StagedPart, stage
 from cristae.workflows.cost import peak_memory_bytes
-from cristae.workflows.regions import Regions, fit_normalizers, prepare_regions, region_facts, require_classes
+from cristae.workflows.regions import (
+    Regions,
+    fit_normalizers,
+    prepare_regions,
+    region_facts,
+    require_classes,
+    require_judgement,
+)
 from cristae.workflows.report import report
 from cristae.workflows.validation import Judged, Validation
 
@@ -69,8 +77,11 @@ def train(
     progress = Progress() if follower else progress
     dataset = open_data(recipe.data, recipe.folder)
     regions = prepare_regions(recipe, dataset)
+    require_judgement(regions, progress)
     for warning in dataset.warnings:
         progress.warn(warning)
+    device = choose_device(recipe.training.device)
+    network, locality = _build_network(recipe, regions)
     place = Path(out or Path("runs") / recipe.name)
     fresh = not place.exists()
     _warn_of_longer_cosine(place, recipe, progress)
@@ -80,7 +91,7 @@ def train(
         _tidy(run)
         return run
     try:
-        _Training(recipe, run, regions, progress).run_all()
+        _Training(recipe, run, regions, network, locality, device, progress).run_all()
     except (RecipeError, VolumeError):
         # Data that turns out unusable while it is read: nothing is lost, and nothing half-made stays.
         if fresh and not run.checkpoint_path.exists():
@@ -98,39 +109,32 @@ class _Training:
     recipe: Recipe
     run: Run
     regions: Regions
+    network: nn.Module
+    locality: Locality
+    device: torch.device
     progress: Progress
 
     def run_all(self) -> None:
         """Everything after the checks."""
         began = time.monotonic()
-        recipe, run = self.recipe, self.run
+        recipe, run, classes = self.recipe, self.run, self.regions.classes
         flat = recipe.model.ndim == 2
-        classes = self.regions.classes
         staged = stage(self.regions.train, classes, run.path / CACHE, flat=flat, progress=self.progress)
         require_classes(staged, classes)
         normalizers, shared = fit_normalizers(recipe.normalize, self.regions)
-        torch.manual_seed(recipe.seed)
-        network = recipe.model.build(1, classes.n_logits)
-        locality = measure_locality(network, ndim=recipe.model.ndim, stride=recipe.model.size_multiple)
-        device = choose_device(recipe.training.device)
         model = TrainedModel(1, classes, shared, self.regions.voxel_size_nm, tuple(recipe.sampling.size))
-        validation = Validation(self.regions.validate, classes, normalizers, locality, recipe.predict.threshold, device)
-        plan = recipe.sampling.plan([part.sample_part() for part in staged], recipe.seed)
-        _require_batch(recipe, len(plan))
-        feed = PatchFeed(
-            plan,
-            staged,
-            recipe.targets.weights,
-            batch_size=recipe.training.batch_size,
-            flat=flat,
-            threads=recipe.training.reader_threads,
+        validation = Validation(
+            self.regions.validate, classes, normalizers, self.locality, recipe.predict.threshold, self.device
         )
         lesson = Lesson(
             recipe.loss.build(classes), recipe.loss.l2, recipe.augment, normalizers, recipe.training, recipe.seed
         )
-        witness = _Witness(run, model, validation, locality)
-        best_epoch, best, seconds = fit(network, lesson, feed, witness=witness, folder=run.path, progress=self.progress)
-        inputs = {f"{part.volume} {Box.of_shape(part.shape).shift(part.origin)}": part.sha256 for part in staged}
+        witness = _Witness(run, model, validation)
+        best_epoch, best, seconds = fit(
+            self.network, lesson, _feed(recipe, staged), witness=witness, folder=run.path, progress=self.progress
+        )
+        if _is_follower():
+            return
         facts = {
             "status": "complete",
             "epochs": recipe.training.epochs,
@@ -138,39 +142,32 @@ class _Training:
             "best_val_miou": best,
             "training_seconds": round(seconds, 1),
             "last_sitting_seconds": round(time.monotonic() - began, 1),
-            "peak_memory_bytes": peak_memory_bytes(device),
-            "device": str(device),
-            "locality": locality.to_dict(),
+            "peak_memory_bytes": peak_memory_bytes(self.device),
+            "device": str(self.device),
+            "locality": self.locality.to_dict(),
             "data": [region_facts(part, classes, self.regions.voxel_size_nm) for part in staged],
         }
-        if not _is_follower():
-            self._finish(network, validation, model, facts, inputs)
+        self._score(validation)
+        inputs = {f"{part.volume} {Box.of_shape(part.shape).shift(part.origin)}": part.sha256 for part in staged}
+        write_provenance(run, device=str(self.device), inputs=inputs)
+        write_summary(run, model, facts)
+        _tidy(run)
 
-    def _finish(
-        self,
-        network: nn.Module,
-        validation: Validation,
-        model: TrainedModel,
-        facts: dict[str, object],
-        inputs: dict[str, str],
-    ) -> None:
-        """Score the best weights, keep pictures and facts, write the page, drop the staged copy of the data."""
-        load_weights(network, self.run.weights_path)
-        tallies = _judge_and_show(network, validation, self.run.path / "preview", self.progress)
-        scores = scores_of(tallies, run=self.run.id, threshold=self.recipe.predict.threshold)
+    def _score(self, validation: Validation) -> None:
+        """Scores and pictures of the best weights."""
         for name in ("scores.csv", "scores.json", PAGE):
             (self.run.path / name).unlink(missing_ok=True)
+        load_weights(self.network, self.run.weights_path)
+        tallies = _judge_and_show(self.network, validation, self.run.path / "preview", self.progress)
+        scores = scores_of(tallies, run=self.run.id, threshold=self.recipe.predict.threshold)
         write_scores(self.run.path / "scores.csv", scores)
-        write_provenance(self.run, device=str(facts["device"]), inputs=inputs)
-        write_summary(self.run, model, facts)
-        _tidy(self.run)
 
 
 class _Witness:
     """Validates, judges and keeps, on behalf of the training loop."""
 
-    def __init__(self, run: Run, model: TrainedModel, validation: Validation, locality: Locality) -> None:
-        self._run, self._model, self._validation, self._locality = run, model, validation, locality
+    def __init__(self, run: Run, model: TrainedModel, validation: Validation) -> None:
+        self._run, self._model, self._validation = run, model, validation
 
     def validate(self, network: nn.Module, share: Share) -> np.ndarray:
         """Counts (T, K, K) of this process's share of the validation slices."""
@@ -188,7 +185,7 @@ class _Witness:
     def keep(self, network: nn.Module, epoch: int) -> None:
         """Best weights so far, and what is needed to predict with them before the training has ended."""
         save_weights(self._run, network)
-        facts = {"status": "training", "epoch": epoch, "locality": self._locality.to_dict()}
+        facts = {"status": "training", "epoch": epoch, "locality": self._validation.locality.to_dict()}
         write_summary(self._run, self._model, facts)
 
     def record(self, row: dict[str, float]) -> None:
@@ -196,12 +193,35 @@ class _Witness:
         append_metrics(self._run, row)
 
 
-def _require_batch(recipe: Recipe, patches: int) -> None:
-    if patches < recipe.training.batch_size:
+def _build_network(recipe: Recipe, regions: Regions) -> tuple[nn.Module, Locality]:
+    """Fresh weights drawn from the recipe's seed, and how far the network sees."""
+    torch.manual_seed(recipe.seed)
+    try:
+        network = recipe.model.build(1, regions.classes.n_logits)
+    except RuntimeError as error:
+        raise NetworkError(
+            f"{recipe.source or recipe.name}: model: the network cannot be built, most likely because it is too large "
+            f"for the memory ({str(error).splitlines()[0][:160]}); choose smaller widths"
+        ) from None
+    return network, measure_locality(network, ndim=recipe.model.ndim, stride=recipe.model.size_multiple)
+
+
+def _feed(recipe: Recipe, staged: Sequence[StagedPart]) -> PatchFeed:
+    plan = recipe.sampling.plan([part.sample_part() for part in staged], recipe.seed)
+    config = recipe.training
+    if len(plan) < config.batch_size:
         raise RecipeError(
-            f"{recipe.source or recipe.name}: an epoch has only {patches} patches, fewer than training.batch_size: "
-            f"{recipe.training.batch_size}; lower it, or make sampling give more patches"
+            f"{recipe.source or recipe.name}: an epoch has only {len(plan)} patches, fewer than training.batch_size: "
+            f"{config.batch_size}; lower it, or make sampling give more patches"
         )
+    return PatchFeed(
+        plan,
+        staged,
+        recipe.targets.weights,
+        batch_size=config.batch_size,
+        flat=recipe.model.ndim == 2,
+        threads=config.reader_threads,
+    )
 
 
 def _complete(recipe: Recipe) -> Recipe:
