@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import tifffile
@@ -430,6 +431,48 @@ def test_parts_of_a_recipe_are_opened_and_kept_apart(grey: Path) -> None:
     data["test"] = [{"volume": "v", "box": "2:3,0:4,:"}]
     with pytest.raises(VolumeError, match=r"data\.train and data\.test overlap in 'v'.*slice 2"):
         open_data(DataConfig.model_validate(data), grey)
+
+
+def two_volumes(first: str, second: str, labels: str = "lab.tif", **fields: Any) -> DataConfig:
+    """Volume 'a' for training and volume 'b' for validation."""
+    same = {"labels": {"kind": "ids", "path": labels}} | fields
+    volumes = [{"name": "a", "image": first} | same, {"name": "b", "image": second} | same]
+    data = {"classes": TWO, "volumes": volumes, "train": [{"volume": "a"}], "validate": [{"volume": "b"}]}
+    return DataConfig.model_validate(data)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("raw", "./raw"),
+        ("raw", "raw/*.png"),
+        ("raw", "link"),
+        ("raw.tif", "./raw.tif"),
+        ("raw.h5", "raw.h5:/a"),
+        ("raw.h5:a", "raw/../raw.h5:/a"),
+    ],
+)
+def test_one_file_under_two_names_is_not_kept_apart(grey: Path, first: str, second: str) -> None:
+    tifffile.imwrite(grey / "lab.tif", ids(), photometric="minisblack")
+    (grey / "link").symlink_to(grey / "raw", target_is_directory=True)
+    tifffile.imwrite(grey / "raw.tif", ids(), photometric="minisblack")
+    with h5py.File(grey / "raw.h5", "w") as file:
+        file["a"] = ids()
+    with pytest.raises(VolumeError, match=r"overlap in 'a' and 'b', which are the same file.*slices 0 to 5"):
+        open_data(two_volumes(first, second), grey)
+
+
+def test_one_flat_image_under_two_names_is_not_kept_apart(grey: Path) -> None:
+    write_slices(grey / "lab", ids())
+    with pytest.raises(VolumeError, match=r"overlap in 'a/000' and 'b/000', which are the same file"):
+        open_data(two_volumes("raw", "./raw", labels="lab", kind="images"), grey)
+
+
+def test_two_arrays_of_one_file_are_two_volumes(grey: Path) -> None:
+    tifffile.imwrite(grey / "lab.tif", ids(), photometric="minisblack")
+    with h5py.File(grey / "raw.h5", "w") as file:
+        file["a"], file["b"] = ids(), ids()
+    assert len(open_data(two_volumes("raw.h5:/a", "raw.h5:/b"), grey).volumes) == 2
 
 
 def test_nothing_is_read_before_it_is_needed(grey: Path) -> None:

@@ -7,12 +7,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
 
 from cristae.data.box import Box
 from cristae.data.description import Region, VolumeConfig
+from cristae.data.formats.paths import find_source
 from cristae.data.pairing import stem_of
 from cristae.data.volume import Volume
-from cristae.errors import VolumeError
+from cristae.errors import MissingFileError, VolumeError
 
 Opened = Mapping[str, tuple[VolumeConfig, tuple[Volume, ...]]]
 """By the name of a volume in the recipe: its description and what it opened to (several for `kind: images`)."""
@@ -61,7 +64,7 @@ def labelled_boxes(part: Part) -> tuple[Box, ...]:
 
 
 def check_apart(splits: Mapping[str, Sequence[Part]]) -> None:
-    """Make sure that no voxel is in two parts, be it of two splits or of one.
+    """Make sure that no voxel is in two parts, be it of two splits or of one, under whatever names.
 
     Raises:
         VolumeError: Two parts overlap; the message names the slices.
@@ -70,20 +73,21 @@ def check_apart(splits: Mapping[str, Sequence[Part]]) -> None:
         common = before[1].intersect(after[1])
         if not common.size:
             continue
-        (split, box, name), (other, other_box, _) = before, after
+        (split, box, name), (other, other_box, other_name) = before, after
         cure = "an honest score needs data that training never saw" if split != other else "name each voxel once"
         raise VolumeError(
-            f"data.{split} and data.{other} overlap in '{name}': {box} and {other_box} share {_slices(common)}; {cure}."
+            f"data.{split} and data.{other} overlap in {_both(name, other_name)}: {box} and {other_box} share "
+            f"{_slices(common)}; {cure}."
         )
 
 
 def touching_parts(splits: Mapping[str, Sequence[Part]]) -> tuple[str, ...]:
     """Warnings about parts of different splits that lie wall to wall: neighbouring slices are alike."""
     found = []
-    for (split, box, name), (other, other_box, _) in _neighbours(splits):
+    for (split, box, name), (other, other_box, other_name) in _neighbours(splits):
         if split != other and box.grow((1, 1, 1)).intersect(other_box).size:
             found.append(
-                f"data.{split} ({box}) and data.{other} ({other_box}) touch in '{name}'; "
+                f"data.{split} ({box}) and data.{other} ({other_box}) touch in {_both(name, other_name)}; "
                 "leave a gap, since neighbouring slices are alike"
             )
     return tuple(found)
@@ -158,18 +162,34 @@ def _check_labelled(parts: Sequence[Part], where: str) -> None:
 def _neighbours(
     splits: Mapping[str, Sequence[Part]],
 ) -> Iterable[tuple[tuple[str, Box, str], tuple[str, Box, str]]]:
-    """Pairs of parts of one volume that share, or nearly share, a slice."""
-    by_volume: dict[str, list[tuple[str, Box, str]]] = defaultdict(list)
+    """Pairs of parts of the same files that share, or nearly share, a slice."""
+    by_files: dict[tuple[Path, ...], list[tuple[str, Box, str]]] = defaultdict(list)
+    files = cache(_files_of)
     for split, parts in splits.items():
         for part in parts:
-            by_volume[part.volume.name].append((split, part.box, part.volume.name))
-    for entries in by_volume.values():
+            by_files[files(part.volume)].append((split, part.box, part.volume.name))
+    for entries in by_files.values():
         entries.sort(key=lambda entry: entry[1])
         for place, before in enumerate(entries):
             for after in entries[place + 1 :]:
                 if after[1].start[0] > before[1].stop[0]:
                     break
                 yield before, after
+
+
+def _files_of(volume: Volume) -> tuple[Path, ...]:
+    """The files, or the array inside one, that hold a volume's voxels, however the recipe writes the path."""
+    image = volume.image
+    try:
+        source = find_source(image.path)
+    except MissingFileError:
+        return (Path(volume.name),)  # a volume in memory
+    inner = image.details.get("array", source.inner).strip("/")
+    return tuple(file.resolve() for file in source.files) or (source.path.resolve() / inner,)
+
+
+def _both(name: str, other: str) -> str:
+    return f"'{name}'" if name == other else f"'{name}' and '{other}', which are the same file"
 
 
 def _slices(box: Box) -> str:
