@@ -236,10 +236,25 @@ def second_run_at(*voxel_size_nm: float) -> Make:
     return make
 
 
-def half_written(folder: Path) -> None:
-    content = json.loads((folder / "pred.zarr/zarr.json").read_text())
-    content["attributes"]["cristae"]["status"] = "running"
-    (folder / "pred.zarr/zarr.json").write_text(json.dumps(content))
+def stored(field: str, value: object) -> Make:
+    """What a prediction says about itself, changed in one place; None takes it out."""
+
+    def make(folder: Path) -> None:
+        path = folder / "pred.zarr/zarr.json"
+        content = json.loads(path.read_text())
+        *parts, last = field.split(".")
+        place = content["attributes"]["cristae"]
+        for part in parts:
+            place = place[part]
+        place[last] = value
+        if value is None:
+            del place[last]
+        path.write_text(json.dumps(content))
+
+    return make
+
+
+half_written = stored("status", "running")
 
 
 def other_weights(folder: Path) -> None:
@@ -256,6 +271,8 @@ TRAIN = ("train", "r.yaml", "--out", "out")
 PREDICT = ("predict", "image", "--run", "run", "--out", "out.zarr", *VOXELS)
 AGAIN = ("predict", "image", "--run", "run", "--out", "pred.zarr", *VOXELS)
 EVALUATE = ("evaluate", "--truth", "labels", "--prediction", "pred.zarr")
+SCORE = (*EVALUATE, "--recipe", "r.yaml")
+REPORT = ("report", "pred.zarr")
 CONVERT = ("convert", "image")
 NOT_IDS = "kind: ids, path: labels"
 VALUES = "kind: values, path: labels, values: {0: background, 255: disc}"
@@ -494,7 +511,12 @@ PLACES = [
         ("train", "run/recipe.yaml", "--out", "run", "--resume", "--set", "seed=9"),
         ("another recipe", "seed: 0 -> 9"),
     ),
-    Row("onto a finished prediction", nothing, AGAIN, ("pred.zarr", "finished prediction", "another place")),
+    Row(
+        "onto a finished prediction of something else",
+        nothing,
+        (*AGAIN, "--probabilities"),
+        ("pred.zarr", "a finished prediction", "another place", "settings.probabilities"),
+    ),
 ]
 
 RUNS = [
@@ -553,6 +575,24 @@ RUNS = [
     Row(
         "a prediction without labels", remove("pred.zarr/labels"), (*EVALUATE, "--recipe", "r.yaml"), ("segmentation",)
     ),
+    *(
+        Row(f"a prediction whose {field} is {value}", stored(field, value), command, ("zarr.json", field))
+        for command, field, value in (
+            (SCORE, "classes", None),
+            (SCORE, "classes", 1),
+            (SCORE, "box", None),
+            (SCORE, "box.start", [5]),
+            (SCORE, "box.start", [-1, 0, 0]),
+            (SCORE, "box.stop", [0, 61, 70]),
+            (SCORE, "settings", None),
+            (SCORE, "status", None),
+            (SCORE, "input", {}),
+            (REPORT, "channels", 3),
+            (REPORT, "runs", 5),
+            (REPORT, "settings.probabilities", "yes"),
+        )
+    ),
+    Row("a prediction of another box", stored("box.stop", [10, 61, 69]), SCORE, ("segmentation", "(10, 61, 70)")),
     Row(
         "a damaged page source",
         write("run/preview/index.json", "["),
@@ -582,6 +622,15 @@ SCORES = [
         tiff("t.tif", (9, 61, 70)),
         ("evaluate", "--truth", "labels", "--prediction", "t.tif", "--recipe", "r.yaml"),
         ("(10, 61, 70)", "(9, 61, 70)", "same volume"),
+    ),
+    *(
+        Row(
+            f"truth of another width, {' '.join(options) or 'ids'}",
+            both(tiff("t.tif", (10, 61, 71)), edit("path: labels", "path: t.tif")),
+            ("evaluate", "--truth", "t.tif", "--prediction", "pred.zarr", *options),
+            ("(10, 61, 71)", "(10, 61, 70)", "same volume"),
+        )
+        for options in ((), ("--binarize", "0.5"))
     ),
     Row("other classes", edit("disc", "ring"), (*EVALUATE, "--recipe", "r.yaml"), ("background, ring", "same classes")),
     Row(

@@ -16,11 +16,15 @@ def write_prediction(
     classes: Classes,
     *,
     box: Box | None = None,
+    volume_shape: tuple[int, int, int] | None = None,
     status: str = "complete",
     voxel_size_nm: tuple[float, float, float] | None = (50.0, 10.0, 10.0),
     probabilities: np.ndarray | None = None,
 ) -> Path:
-    """Write labels (N, Z, Y, X) and either probabilities (C, Z, Y, X) or a preview of the input at half the size."""
+    """Write labels (N, Z, Y, X) and either probabilities (C, Z, Y, X) or a preview of the input at half the size.
+
+    The volume ends where `box` does, unless its shape is given.
+    """
     shape = labels.shape[1:]
     box = box or Box.of_shape(shape)
     about = {
@@ -29,8 +33,10 @@ def write_prediction(
         "classes": classes.model_dump(mode="json"),
         "channels": list(classes.foreground),
         "box": {"start": list(box.start), "stop": list(box.stop)},
+        "input": {"shape": list(volume_shape or box.stop)},
         "runs": [{"run": "discs-00c0ffee", "weights_sha256": "ab" * 32}],
         "settings": {"threshold": 0.5, "probabilities": probabilities is not None},
+        "plan": {"block": list(shape), "chunk": list(shape), "pass_vox": 1 << 20, "backend": "cpu"},
     }
     half = -(-shape[1] // 2), -(-shape[2] // 2)
     root = np.random.default_rng(0).integers(0, 200, (1, shape[0], *half)).astype(np.uint8)

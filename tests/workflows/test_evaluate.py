@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -100,7 +101,7 @@ def test_a_prediction_of_overlapping_classes_on_disk(tmp_path):
 def test_a_predicted_box_is_compared_with_its_part_of_the_truth(tmp_path):
     truth, prediction = maps(2)
     box = Box((2, 4, 5), (6, 20, 40))
-    path = write_prediction(tmp_path / "p.zarr", prediction[box.slices][None], BINARY, box=box)
+    path = write_prediction(tmp_path / "p.zarr", prediction[box.slices][None], BINARY, box=box, volume_shape=SHAPE)
     save(tmp_path / "truth.tif", truth)
     scores = evaluate_paths(tmp_path / "truth.tif", path)
     assert value(scores) == expected(truth[box.slices], prediction[box.slices])
@@ -115,6 +116,21 @@ def test_shapes_that_differ_are_told_with_both():
         evaluate(image_of_array(prediction[..., 1:]), image_of_array(truth), classes=BINARY)
     with pytest.raises(ScoreError, match="the mask"):
         evaluate(image_of_array(prediction), image_of_array(truth), classes=BINARY, mask=image_of_array(truth[1:]))
+
+
+@pytest.mark.parametrize("truth_shape", [(7, 33, 41), (6, 34, 41), (6, 33, 42), (8, 40, 50)])
+def test_a_prediction_is_no_part_of_a_larger_volume_than_it_was_made_for(tmp_path, truth_shape):
+    truth, _ = maps(2, shape=truth_shape)
+    _, prediction = maps(2)
+    box = Box((1, 0, 0), (4, 33, 41))
+    whole = write_prediction(tmp_path / "whole.zarr", prediction[None], BINARY)
+    part = write_prediction(tmp_path / "part.zarr", prediction[None, 1:4], BINARY, box=box, volume_shape=SHAPE)
+    for name in ("image.tif", "truth.tif"):
+        save(tmp_path / name, truth)
+    for path in (whole, part):
+        for options in ({}, {"binarize": 0.5}, {"recipe": recipe_at(tmp_path, VALUES.replace("255: mito", "1: mito"))}):
+            with pytest.raises(ScoreError, match=rf"{re.escape(str(truth_shape))}.*\(6, 33, 41\)"):
+                evaluate_paths(tmp_path / "truth.tif", path, **options)
 
 
 def test_values_that_are_no_class_ids_are_told_with_their_slice():

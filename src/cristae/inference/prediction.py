@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from cristae.data.box import Box
+from pydantic import BaseModel, Field, StrictBool, ValidationError, model_validator
+
+from cristae.data.box import Box, Triple
 from cristae.data.classes import Classes
 from cristae.data.formats.ome_zarr import open_ome_zarr, read_attributes
 from cristae.data.image import Image, VoxelSize
@@ -34,6 +36,12 @@ class Prediction:
     """Runs, hashes, settings and plan, as stored."""
 
     @property
+    def volume_shape(self) -> Triple:
+        """Voxels (z, y, x) of the volume, of which `box` is a part or all."""
+        z, y, x = self.attributes["input"]["shape"]
+        return z, y, x
+
+    @property
     def channel_names(self) -> tuple[str, ...]:
         """The class of each probability image; with softmax the background has one too."""
         return tuple(self.attributes["channels"])
@@ -44,12 +52,17 @@ def label_names(classes: Classes) -> tuple[str, ...]:
     return (SEGMENTATION,) if classes.exclusive else classes.names
 
 
+def is_prediction(path: Path) -> bool:
+    """Whether a path is a prediction that Cristae wrote, complete or not."""
+    return (path / "zarr.json").is_file() and read_attributes(path).get("kind") == KIND
+
+
 def open_prediction(path: str | Path) -> Prediction:
     """Open a prediction.
 
     Raises:
         MissingFileError: There is nothing at this path.
-        FormatError: It is not a prediction of Cristae.
+        FormatError: It is not a prediction of Cristae, or is damaged.
         RunError: It is not finished.
     """
     path = Path(path)
@@ -63,6 +76,10 @@ def open_prediction(path: str | Path) -> Prediction:
         )
     classes = Classes.model_validate(attributes["classes"])
     labels = tuple(open_ome_zarr(path, f"labels/{name}") for name in label_names(classes))
+    box = Box(tuple(attributes["box"]["start"]), tuple(attributes["box"]["stop"]))
+    for label in labels:
+        if label.shape != box.shape:
+            raise FormatError(f"{label.path}: has shape {label.shape} (z, y, x), but the prediction is of box {box}")
     kept = attributes["settings"]["probabilities"]
     channels = range(len(attributes["channels"]) if kept else 0)
     return Prediction(
@@ -71,7 +88,7 @@ def open_prediction(path: str | Path) -> Prediction:
         probabilities=tuple(open_ome_zarr(path, channel=channel) for channel in channels),
         classes=classes,
         voxel_size_nm=labels[0].voxel_size_nm,
-        box=Box(tuple(attributes["box"]["start"]), tuple(attributes["box"]["stop"])),
+        box=box,
         attributes=attributes,
     )
 
@@ -80,11 +97,66 @@ def read_state(path: Path) -> dict[str, Any] | None:
     """What a prediction at `path` says about itself, finished or not; None when nothing is there.
 
     Raises:
-        FormatError: Something else is there.
+        FormatError: Something else is there, or what it says is damaged.
     """
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return None
-    attributes = read_attributes(path) if (path / "zarr.json").is_file() else {}
-    if attributes.get("kind") != KIND:
+    if not is_prediction(path):
         raise FormatError(f"{path}: is not a prediction made by Cristae")
+    attributes = read_attributes(path)
+    try:
+        _Stored.model_validate(attributes)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(map(str, first["loc"])) or "cristae"
+        raise FormatError(
+            f"{path / 'zarr.json'}: what the prediction says about itself is damaged: {field}: {first['msg']}; "
+            "remove it and predict again"
+        ) from None
     return attributes
+
+
+_Whole = Annotated[int, Field(strict=True, ge=0)]
+_Positive = Annotated[int, Field(strict=True, ge=1)]
+
+
+class _Corners(BaseModel):
+    start: tuple[_Whole, _Whole, _Whole]
+    stop: tuple[_Positive, _Positive, _Positive]
+
+
+class _Input(BaseModel):
+    shape: tuple[_Positive, _Positive, _Positive]
+
+
+class _Settings(BaseModel):
+    probabilities: StrictBool
+
+
+class _Plan(BaseModel):
+    block: tuple[_Positive, _Positive, _Positive]
+    chunk: tuple[_Positive, _Positive, _Positive]
+    pass_vox: _Positive
+    backend: Literal["cpu", "cuda", "mps"]
+
+
+class _Stored(BaseModel):
+    """What later steps rely on; there may be more."""
+
+    status: Literal["running", "complete"]
+    classes: Classes
+    channels: tuple[str, ...]
+    box: _Corners
+    input: _Input
+    runs: tuple[dict[str, Any], ...]
+    settings: _Settings
+    plan: _Plan
+
+    @model_validator(mode="after")
+    def _check(self) -> _Stored:
+        corners = zip(self.box.start, self.box.stop, self.input.shape, strict=True)
+        if not all(start < stop <= size for start, stop, size in corners):
+            raise ValueError(f"the box is empty or outside the volume of shape {self.input.shape}")
+        if not self.channels or not set(self.channels) <= set(self.classes.names):
+            raise ValueError(f"the channels {list(self.channels)} are not among the classes")
+        return self

@@ -12,6 +12,7 @@ from cristae.data.classes import Classes
 from cristae.data.image import Image
 from cristae.data.volume import Volume
 from cristae.errors import LabelError, ScoreError
+from cristae.inference.prediction import Prediction
 from cristae.metrics.tally import Tally
 from cristae.progress import Progress, Task
 
@@ -43,7 +44,7 @@ def compare(
     truth: Volume,
     prediction: Sequence[Image],
     *,
-    predicted: Box | None = None,
+    made_by: Prediction | None = None,
     box: Box | None = None,
     mask: Image | None = None,
 ) -> Comparison:
@@ -52,7 +53,7 @@ def compare(
     Args:
         truth: A volume with labels.
         prediction: Class ids, or one mask for each overlapping class.
-        predicted: The part of the volume that `prediction` covers; None when it covers the whole truth.
+        made_by: Where the images come from, which may cover a part of the volume; None when they cover all of it.
         box: The part of the volume to compare; None takes all that was predicted.
         mask: Only voxels where this is not 0 count; as large as the truth.
 
@@ -68,7 +69,7 @@ def compare(
             "were both made with the same classes?"
         )
     shape = truth.labels[0].shape
-    covered = _covered(truth, prediction, predicted)
+    covered = _covered(truth, prediction, made_by)
     wanted = covered if box is None else box
     if not covered.contains(wanted):
         raise ScoreError(f"volume '{truth.name}': box {wanted} reaches outside the predicted part {covered}")
@@ -110,14 +111,16 @@ def blocks_of(*images: Image) -> list[Box]:
     return list(Box.of_shape(shape).blocks(size))
 
 
-def _covered(truth: Volume, prediction: Sequence[Image], predicted: Box | None) -> Box:
+def _covered(truth: Volume, prediction: Sequence[Image], made_by: Prediction | None) -> Box:
+    """The part of the truth that was predicted. A part is recognised only in a volume as large as the truth."""
     shape, found = truth.labels[0].shape, prediction[0].shape
-    whole = Box.of_shape(shape)
-    if predicted is not None and predicted.shape == found and whole.contains(predicted):
-        return predicted
+    if made_by is not None and made_by.volume_shape == shape:
+        return made_by.box
     if found == shape:
-        return whole
-    part = "" if predicted is None else f" (for box {predicted})"
+        return Box.of_shape(shape)
+    part = ""
+    if made_by is not None and made_by.volume_shape != found:
+        part = f" (box {made_by.box} of a volume of {made_by.volume_shape})"
     raise ScoreError(
         f"truth and prediction of '{truth.name}' have different shapes: truth {shape}, prediction {found}{part} voxels "
         "(z, y, x). Compare a prediction with the truth of the same volume."

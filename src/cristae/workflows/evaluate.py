@@ -10,12 +10,11 @@ from cristae.data.box import Box
 from cristae.data.classes import Classes
 from cristae.data.files import require_new
 from cristae.data.formats import open_image
-from cristae.data.formats.ome_zarr import read_attributes
 from cristae.data.image import Image
 from cristae.data.open import open_volume
 from cristae.data.volume import Volume
 from cristae.errors import LabelError, MissingFileError, ScoreError
-from cristae.inference.prediction import KIND, Prediction, open_prediction
+from cristae.inference.prediction import Prediction, is_prediction, open_prediction
 from cristae.metrics.binary import BINARY_CLASSES, binary_image
 from cristae.metrics.score import Score, score_paths, write_scores
 from cristae.metrics.tally import Tally, scores_of
@@ -73,11 +72,11 @@ def evaluate(
         classes = opened.classes
     if isinstance(opened, Prediction):
         _check_same_classes(opened, classes)
-        labels, part, path = opened.labels, opened.box, opened.path
+        labels, made_by = opened.labels, opened
     else:
-        labels, part, path = (opened,), None, opened.path
-    comparison = compare(_as_volume(truth, classes), labels, predicted=part, box=box, mask=mask)
-    return _finish(count([comparison], classes, progress), out, run or name_of(path))
+        labels, made_by = (opened,), None
+    comparison = compare(_as_volume(truth, classes), labels, made_by=made_by, box=box, mask=mask)
+    return _finish(count([comparison], classes, progress), out, run or name_of(opened.path))
 
 
 def evaluate_paths(
@@ -160,7 +159,7 @@ def _judge(
                 if opened is not None:
                     _check_same_classes(opened, known.classes)
                 labels = opened.labels if opened else predicted_labels(file, known, progress)
-                comparisons.append(compare(volume, labels, predicted=opened.box if opened else None, mask=inside))
+                comparisons.append(compare(volume, labels, made_by=opened, mask=inside))
             return count(comparisons, known.classes, progress)
 
         return judge_recipe
@@ -171,7 +170,7 @@ def _judge(
             raise ScoreError(f"{path} and {truth}: what their values mean is not known; {_WHAT_VALUES_MEAN}")
         opened = open_prediction(path)
         try:
-            comparison = compare(_as_volume(truth, opened.classes), opened.labels, predicted=opened.box, mask=inside)
+            comparison = compare(_as_volume(truth, opened.classes), opened.labels, made_by=opened, mask=inside)
             return count([comparison], opened.classes, progress)
         except LabelError as error:
             raise LabelError(f"{error}\n  Or {_WHAT_VALUES_MEAN}.") from error
@@ -198,13 +197,8 @@ def _count_binary(
             f"{path}: holds labels only, made at a fixed threshold; repeat `cristae predict` with --probabilities, or "
             "give --binarize 0.5 to judge the labels as they are"
         )
-    comparison = compare(reference, (scores,), predicted=opened.box, mask=mask)
+    comparison = compare(reference, (scores,), made_by=opened, mask=mask)
     return count([comparison], BINARY_CLASSES, progress)
-
-
-def is_prediction(path: Path) -> bool:
-    """Whether a path is a prediction that Cristae wrote, complete or not."""
-    return (path / "zarr.json").is_file() and read_attributes(path).get("kind") == KIND
 
 
 def _opened(prediction: Prediction | Image | Source) -> Prediction | Image:
