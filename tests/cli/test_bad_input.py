@@ -589,6 +589,7 @@ RUNS = [
             (SCORE, "input", {}),
             (REPORT, "channels", 3),
             (REPORT, "runs", 5),
+            (REPORT, "input_sha256", None),
             (REPORT, "settings.probabilities", "yes"),
         )
     ),
@@ -631,6 +632,12 @@ SCORES = [
             ("(10, 61, 71)", "(10, 61, 70)", "same volume"),
         )
         for options in ((), ("--binarize", "0.5"))
+    ),
+    Row(
+        "a prediction as truth",
+        nothing,
+        ("evaluate", "--truth", "pred.zarr", "--prediction", "pred.zarr"),
+        ("pred.zarr:/labels/segmentation",),
     ),
     Row("other classes", edit("disc", "ring"), (*EVALUATE, "--recipe", "r.yaml"), ("background, ring", "same classes")),
     Row(

@@ -36,6 +36,7 @@ def write_prediction(
         "input": {"shape": list(volume_shape or box.stop)},
         "runs": [{"run": "discs-00c0ffee", "weights_sha256": "ab" * 32}],
         "settings": {"threshold": 0.5, "probabilities": probabilities is not None},
+        "input_sha256": "cd" * 32,
         "plan": {"block": list(shape), "chunk": list(shape), "pass_vox": 1 << 20, "backend": "cpu"},
     }
     half = -(-shape[1] // 2), -(-shape[2] // 2)

@@ -294,6 +294,21 @@ def test_predictions_that_do_not_fit_are_refused(tmp_path):
         evaluate_paths(tmp_path / "truth.tif", other, binarize=0.5)
 
 
+def test_a_prediction_as_truth_is_refused_with_the_paths_of_its_labels(tmp_path):
+    truth, prediction = maps(2)
+    reference = write_prediction(tmp_path / "t.zarr", truth[None], BINARY)
+    path = write_prediction(tmp_path / "p.zarr", prediction[None], BINARY)
+    for options in ({}, {"binarize": 0.5}, {"recipe": recipe_at(tmp_path, VALUES)}):
+        with pytest.raises(ScoreError, match=r"t\.zarr: is a prediction.*t\.zarr:/labels/segmentation"):
+            evaluate_paths(reference, path, **options)
+    with pytest.raises(ScoreError, match="is a prediction"):
+        evaluate(path, reference)
+    assert value(evaluate_paths(f"{reference}:/labels/segmentation", path)) == expected(truth, prediction)
+    masks = write_prediction(tmp_path / "m.zarr", np.stack([truth, truth]), MASKS)
+    with pytest.raises(ScoreError, match=r"m\.zarr:/labels/membrane or .*m\.zarr:/labels/mito"):
+        evaluate(path, masks)
+
+
 def test_scores_are_written_once(tmp_path):
     truth, prediction = maps(2)
     arguments = {"classes": BINARY, "out": tmp_path / "s.csv"}

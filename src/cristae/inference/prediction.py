@@ -151,6 +151,8 @@ class _Stored(BaseModel):
     runs: tuple[dict[str, Any], ...]
     settings: _Settings
     plan: _Plan
+    input_sha256: str | None = None
+    """Once it is complete."""
 
     @model_validator(mode="after")
     def _check(self) -> _Stored:
@@ -159,4 +161,6 @@ class _Stored(BaseModel):
             raise ValueError(f"the box is empty or outside the volume of shape {self.input.shape}")
         if not self.channels or not set(self.channels) <= set(self.classes.names):
             raise ValueError(f"the channels {list(self.channels)} are not among the classes")
+        if self.status == "complete" and self.input_sha256 is None:
+            raise ValueError("input_sha256 is missing, although it is complete")
         return self

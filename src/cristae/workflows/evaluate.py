@@ -20,7 +20,7 @@ from cristae.metrics.score import Score, score_paths, write_scores
 from cristae.metrics.tally import Tally, scores_of
 from cristae.progress import Progress
 from cristae.workflows.comparison import blocks_of, compare, count
-from cristae.workflows.truth import name_of, open_truth, predicted_labels, prediction_files
+from cristae.workflows.truth import name_of, open_truth, predicted_labels, prediction_files, require_labels
 
 if TYPE_CHECKING:
     from cristae.recipe.recipe import Recipe
@@ -141,6 +141,7 @@ def _judge(
     """A function that counts one prediction against the truth, which is opened once."""
     if recipe is not None and binarize is not None:
         raise ScoreError("a recipe and a threshold say different things about the values; give one of them")
+    require_labels(Path(truth))
     inside = None if mask is None else open_image(mask)
     if binarize is not None:
         reference = _binary_volume(open_image(truth), binarize, name_of(Path(truth)))
@@ -213,6 +214,7 @@ def _as_volume(truth: Volume | Image | Source, classes: Classes) -> Volume:
         return truth
     if isinstance(truth, Image):
         return Volume(name=name_of(truth.path), image=truth, labels=(truth,))
+    require_labels(Path(truth))
     return open_volume(truth, labels=str(truth), classes=classes, name=name_of(Path(truth)))
 
 

@@ -18,6 +18,7 @@ from cristae.data.open import open_data, open_volume, resolve_data
 from cristae.data.values import UNLABELLED_CODE, Context, table_of_values, whole_numbers
 from cristae.data.volume import Volume
 from cristae.errors import MissingFileError, ScoreError
+from cristae.inference.prediction import is_prediction, label_names, open_prediction
 from cristae.progress import Progress
 from cristae.workflows.comparison import blocks_of
 
@@ -57,6 +58,17 @@ def open_truth(path: str | Path, recipe: Recipe) -> Truth:
             return Truth(dataset.volumes, data.classes, config.labels)
     mapping = _only_mapping(data, path)
     return Truth((_map_labels(Path(path), mapping, data.classes),), data.classes, mapping)
+
+
+def require_labels(path: Path) -> None:
+    """Refuse a prediction as truth: what opens by its path is the picture of its input, not its labels.
+
+    Raises:
+        ScoreError: It is a prediction; says which paths its labels have.
+    """
+    if is_prediction(path):
+        labels = " or ".join(f"{path}:/labels/{name}" for name in label_names(open_prediction(path).classes))
+        raise ScoreError(f"{path}: is a prediction, not truth; to take its labels as the truth, name {labels}")
 
 
 def prediction_files(volumes: Sequence[Volume], path: Path) -> list[tuple[Volume, Path]]:
