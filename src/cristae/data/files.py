@@ -13,13 +13,18 @@ from typing import Any
 
 from cristae.errors import OutputExistsError, StorageError
 
+_NO_FOLDER = "a part of the path is not a folder, but a file or a dangling link; choose another place"
 _CAUSES = {
     errno.ENOSPC: "the disk is full; free some space and run the same command again",
     errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
     errno.EACCES: "permission denied; choose a place you may write to",
     errno.EPERM: "permission denied; choose a place you may write to",
     errno.EROFS: "the file system is read-only; choose a place you may write to",
-    errno.ENOTDIR: "a part of the path is a file, not a folder",
+    errno.EFBIG: "the file grows larger than this place allows; choose another disk, or a folder format such as .zarr",
+    errno.ENOTDIR: _NO_FOLDER,
+    errno.EEXIST: _NO_FOLDER,
+    errno.ELOOP: "a symbolic link in the path leads round in a circle; remove it, or choose another place",
+    errno.ENAMETOOLONG: "the name is longer than the file system allows; choose a shorter one",
 }
 
 
@@ -69,12 +74,20 @@ def require_new(path: Path, *, what: str) -> None:
     """Raise when an output would land on something that exists already (an empty folder is fine).
 
     Raises:
-        OutputExistsError: There is a file, or a folder that holds something.
+        OutputExistsError: There is a file, a folder that holds something, or a link that leads nowhere.
+        StorageError: There can be nothing at this place: the name is too long, or a part of the path is no folder.
     """
-    if path.is_dir() and all(_is_leftover(child) for child in path.iterdir()):
-        return
-    if path.exists():
-        raise OutputExistsError(f"{path}: exists already; choose another place for {what}, or remove it first")
+    with storage_errors(path):
+        if path.is_dir() and all(_is_leftover(child) for child in path.iterdir()):
+            return
+        if os.path.lexists(path):
+            link = " as a link" if path.is_symlink() else ""
+            raise OutputExistsError(
+                f"{path}: exists already{link}; choose another place for {what}, or remove it first"
+            )
+        above = next((folder for folder in path.parents if os.path.lexists(folder)), path.parent)
+        if not above.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(above))
 
 
 def _is_leftover(path: Path) -> bool:

@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 
 from cristae.data.box import Box
+from cristae.data.formats.full_disk import PatientFile
 from cristae.data.formats.paths import require_content
 from cristae.data.formats.stream import bands
 from cristae.data.formats.units import to_nm
@@ -66,24 +67,29 @@ def write_hdf5(image: Image, path: Path, task: Task) -> None:
     """Write a chunked, compressed array `/data` with ilastik axis tags, band by band.
 
     Raises:
-        FormatError: The image is empty.
+        OSError: The disk is full or the place may not be written.
     """
     colored = image.colors > 1
     shape = (*image.shape, image.colors) if colored else image.shape
     chunks = tuple(min(size, step) for size, step in zip(shape, (8, 128, 128, image.colors), strict=False))
-    with h5py.File(path, "w", track_order=True) as file:
-        array = file.create_dataset(
-            ARRAY, shape, image.dtype, chunks=chunks, compression="gzip", compression_opts=1, shuffle=True,
-            track_times=False,
-        )  # fmt: skip
-        array.attrs["axistags"] = _axistags(image.voxel_size_nm, colored)
-        if image.voxel_size_nm is not None:
-            array.attrs["element_size_um"] = np.array(image.voxel_size_nm) / 1000
-            array.attrs["voxel_size_nm"] = np.array(image.voxel_size_nm)
-            array.attrs["origin_nm"] = np.array(image.origin_nm)
-        for box in bands(image, step=(max(8, image.chunks[0]), *image.chunks[1:])):
-            array[box.slices] = image.read(box)
-            task.advance(box.shape[0] if box.stop[1] == image.shape[1] else 0)
+    with PatientFile(path) as target:
+        with h5py.File(target, "w", track_order=True) as file:
+            array = file.create_dataset(
+                ARRAY, shape, image.dtype, chunks=chunks, compression="gzip", compression_opts=1, shuffle=True,
+                track_times=False,
+            )  # fmt: skip
+            array.attrs["axistags"] = _axistags(image.voxel_size_nm, colored)
+            if image.voxel_size_nm is not None:
+                array.attrs["element_size_um"] = np.array(image.voxel_size_nm) / 1000
+                array.attrs["voxel_size_nm"] = np.array(image.voxel_size_nm)
+                array.attrs["origin_nm"] = np.array(image.origin_nm)
+            for box in bands(image, step=(max(8, image.chunks[0]), *image.chunks[1:])):
+                array[box.slices] = image.read(box)
+                if target.failure is not None:
+                    break
+                task.advance(box.shape[0] if box.stop[1] == image.shape[1] else 0)
+        if target.failure is not None:
+            raise target.failure
 
 
 def _choose(path: Path, file: Any, inner: str) -> str:

@@ -118,11 +118,16 @@ def mrc_dtype(image: Image) -> np.dtype[Any]:
         FormatError: MRC has no mode for them.
     """
     kind = "u2" if image.dtype == np.uint8 else image.dtype.str[1:]
-    if image.colors > 1 or kind not in _MODES.values():
-        what = f"{image.colors} colours" if image.colors > 1 else f"{image.dtype} values"
+    if image.colors > 1:
         raise FormatError(
-            f"{image.path}: MRC has no mode for {what}, only int8, uint8, int16, uint16, float16 and float32;"
-            " write .tif, .h5 or .zarr instead"
+            f"{image.path}: holds {image.colors} colours in {' x '.join(map(str, image.shape))} voxels (z, y, x), and"
+            " MRC has no colours; write .tif, .h5 or .zarr instead. If these are grey slices, the file marks them as"
+            " colours: save it again as a grey stack"
+        )
+    if kind not in _MODES.values():
+        raise FormatError(
+            f"{image.path}: MRC has no mode for {image.dtype} values, only int8, uint8, int16, uint16, float16 and"
+            " float32; write .h5 or .zarr instead"
         )
     return np.dtype(f"<{kind}")
 

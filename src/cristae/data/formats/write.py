@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,11 @@ from cristae.data.formats.ome_zarr import (
     create_multiscale,
     pyramid_levels,
 )
+from cristae.data.formats.room import check_room
 from cristae.data.formats.stream import BAND_BYTES, bands, each_slice, slice_bytes
 from cristae.data.formats.tiff_metadata import ome_xml
 from cristae.data.image import Image
-from cristae.errors import FormatError
+from cristae.errors import FormatError, StorageError
 from cristae.progress import Progress, Task
 
 SUFFIXES = (".zarr", ".tif", ".tiff", ".mrc", ".h5", ".hdf5")
@@ -47,13 +48,15 @@ def write_image(image: Image, path: Path, *, progress: Progress = Progress()) ->
     Raises:
         OutputExistsError: There is something at `path`.
         FormatError: The format is not known, or cannot hold values of this type.
-        StorageError: The disk is full or the place may not be written.
+        VolumeError: Not even a part of a slice fits in memory.
+        StorageError: The disk is full or too small, or the place may not be written.
     """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise FormatError(f"{path}: cannot be written: '{suffix}' is not one of {', '.join(SUFFIXES)}")
     _check_type(image, suffix)
     require_new(path, what="the converted image")
+    check_room(image, path)
     with _beside(path) as part, progress.task(f"Writing {path.name}", image.shape[0], unit="slice") as task:
         if suffix == ".zarr":
             _write_zarr(image, part, path.name.removesuffix(".zarr").removesuffix(".ome"), task)
@@ -78,6 +81,7 @@ def _check_type(image: Image, suffix: str) -> None:
 def _beside(path: Path) -> Iterator[Path]:
     """A hidden place in the same folder that becomes `path` at the end, and is removed if writing fails."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    made = [folder for folder in path.parents if not folder.exists()]
     try:
         with storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -85,10 +89,21 @@ def _beside(path: Path) -> Iterator[Path]:
             if path.is_dir():
                 path.rmdir()
             part.rename(path)
-    finally:
-        if part.is_dir():
-            shutil.rmtree(part, ignore_errors=True)
-        part.unlink(missing_ok=True)
+    except BaseException as error:
+        # On a file system that may not be written, even removing what is not there is refused.
+        with suppress(OSError):
+            _remove(part)
+            for folder in made:
+                folder.rmdir()
+        if isinstance(error, StorageError):
+            raise StorageError(str(error).replace(str(part), str(path))) from error
+        raise
+
+
+def _remove(part: Path) -> None:
+    if part.is_dir():
+        shutil.rmtree(part, ignore_errors=True)
+    part.unlink(missing_ok=True)
 
 
 def _write_tiff(image: Image, path: Path, name: str, task: Task) -> None:
@@ -193,6 +208,7 @@ def _method(image: Image) -> Method:
         return "mean"
     if image.palette or image.dtype.itemsize > 2:
         return "nearest"
-    middle = image.shape[0] // 2
-    values = np.unique(image.read(Box((middle, 0, 0), (middle + 1, *image.shape[1:]))))
+    z, rows = image.shape[0] // 2, max(1, min(image.shape[1], BAND_BYTES * image.shape[1] // slice_bytes(image)))
+    top = (image.shape[1] - rows) // 2
+    values = np.unique(image.read(Box((z, top, 0), (z + 1, top + rows, image.shape[2]))))
     return "nearest" if len(values) <= 64 else "mean"
