@@ -1,6 +1,7 @@
 """Files cut, overwritten or misnamed: always an error of ours, or the true voxels, never anything else."""
 
 import random
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -175,3 +176,39 @@ def test_libraries_stay_silent(
         assert not [w for w in recwarn if w.category is not ResourceWarning]
     out, err = capfd.readouterr()
     assert (out, err) == ("", "")
+
+
+def spoiled_tiff(path: Path, tag: str, value: int) -> None:
+    """A single deflated slice in a BigTIFF, one number of whose directory is replaced."""
+    tifffile.imwrite(path, ARRAY[0], bigtiff=True, compression="zlib", metadata=None)
+    with tifffile.TiffFile(path) as file:
+        found = file.pages.first.tags[tag]
+    layout = {3: "<H", 4: "<I", 16: "<Q"}[int(found.dtype)]
+    content = bytearray(path.read_bytes())
+    content[found.valueoffset : found.valueoffset + struct.calcsize(layout)] = struct.pack(layout, value)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("tag", ["ImageWidth", "ImageLength"])
+def test_a_tiff_of_no_pixels_is_refused(tmp_path: Path, tag: str) -> None:
+    spoiled_tiff(tmp_path / "a.tif", tag, 0)
+    with pytest.raises(FormatError, match=r"a\.tif.* x .* pixels, which is no image; it is damaged"):
+        open_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("tag", ["StripOffsets", "StripByteCounts"])
+@pytest.mark.parametrize("value", [2**40, 2**62, 2**63 - 1, 2**63 + 5, 2**64 - 1])
+def test_a_tiff_that_points_far_outside_is_damaged(tmp_path: Path, tag: str, value: int) -> None:
+    spoiled_tiff(tmp_path / "a.tif", tag, value)
+    with pytest.raises(FormatError, match=rf"a\.tif.*damaged.*{value}"):
+        open_image(tmp_path / "a.tif").read()
+
+
+@pytest.mark.parametrize("place", [2**63 - 1, 2**63 + 5])
+def test_a_tiff_whose_directory_is_far_outside_is_damaged(tmp_path: Path, place: int) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", ARRAY[0], bigtiff=True)
+    content = bytearray((tmp_path / "a.tif").read_bytes())
+    content[8:16] = struct.pack("<Q", place)
+    (tmp_path / "a.tif").write_bytes(content)
+    with pytest.raises(FormatError, match=f"damaged: image 1 is described at byte {place}"):
+        open_image(tmp_path / "a.tif")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -128,7 +129,8 @@ def _count_directories(path: Path) -> int:
             if at in seen:
                 raise FormatError(f"{path}: is damaged: its list of images runs in a circle")
             seen.add(at)
-            file.seek(at)
+            # A damaged place far outside the file is more than the system can seek to.
+            file.seek(min(at, size))
             width = struct.calcsize(number)
             head = file.read(width)
             tags = struct.unpack(f"{order}{number}", head)[0] if len(head) == width else 0
@@ -254,12 +256,14 @@ def _segment_reader(pages: Pages, shape: tuple[int, int, int], colors: int) -> R
     key = pages.key
     _, y, x = shape
     height, width = _segment_shape(key)
-    down, across = -(-y // height), -(-x // width)
     planes = colors if int(key.planarconfig) == 2 else 1
     if int(key.imagedepth) != 1:
         raise FormatError(f"{pages.path}: stores several slices in one page, which is not supported; save it anew")
     if height * width * (colors // planes) * pages.dtype.itemsize > MAX_SEGMENT_BYTES:
         raise FormatError(f"{pages.path}: strips of {height} x {width} pixels are too large; save it as tiled TIFF")
+    if min(height, width) < 1:
+        raise FormatError(f"{pages.path}: says its strips have {height} x {width} pixels; it is damaged")
+    down, across = -(-y // height), -(-x // width)
     if any(len(offsets) != planes * down * across for offsets in (*pages.offsets, *pages.counts)):
         raise FormatError(
             f"{pages.path}: is damaged: a slice does not have its {planes * down * across} strips or tiles"
@@ -298,12 +302,16 @@ def _decoder(pages: Pages, z: int, index: int) -> Callable[[], np.ndarray]:
         offset, count = pages.offsets[z][index], pages.counts[z][index]
         try:
             with pages.path.open("rb") as file:
-                file.seek(offset)
-                content = file.read(count)
+                size = file.seek(0, os.SEEK_END)
+                file.seek(min(offset, size))
+                content = file.read(min(count, size))
         except OSError as error:
             raise MissingFileError(f"{pages.path}: has vanished, or the disk it is on") from error
         if count == 0 or len(content) < count:
-            raise FormatError(f"{pages.path}: is truncated: slice {z} has no pixels in its strip or tile {index}")
+            raise FormatError(
+                f"{pages.path}: is truncated or damaged: slice {z} should have {count} bytes at byte {offset} for its"
+                f" strip or tile {index}, but the file has {size} bytes"
+            )
         try:
             pixels, _, _ = pages.key.decode(content, index, jpegtables=pages.key.jpegtables)
         except Exception as error:

@@ -48,12 +48,14 @@ def stack_axes(axes: str, shape: Sequence[int], path: Path) -> tuple[int, int, i
         z, y, x, colors, and the letter that was taken as z (empty for a single slice).
 
     Raises:
-        FormatError: There are channels, or more than one axis that could be z.
+        FormatError: There are no pixels, or channels, or more than one axis that could be z.
     """
     sizes = {axis: size for axis, size in zip(axes, shape, strict=True) if size > 1 or axis in "YX"}
     stack = [axis for axis in sizes if axis not in "YXSC"]
     if "Y" not in sizes or "X" not in sizes:
         raise FormatError(f"{path}: has axes {axes}; expected an image with Y and X")
+    if 0 in sizes.values():
+        raise FormatError(f"{path}: says it has {sizes['Y']} x {sizes['X']} pixels, which is no image; it is damaged")
     if "C" in sizes:
         raise FormatError(f"{path}: has {sizes['C']} channels; expected one. Save one of them by itself")
     if len(stack) > 1:
