@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -9,6 +10,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from cristae.config import Config
+from cristae.data.formats.paths import why_unreadable
 from cristae.errors import MissingFileError, RecipeError
 from cristae.recipe.document import MAX_BYTES, Document, read_document
 from cristae.recipe.overrides import override
@@ -56,15 +58,18 @@ def parse_config(model: type[Part], document: Document) -> Part:
 
 
 def _read_text(path: Path) -> str:
-    if path.is_dir():
-        raise RecipeError(f"{path}: is a folder; a recipe is one YAML file, such as {path / 'recipe.yaml'}")
     try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise RecipeError(f"{path}: is a folder; a recipe is one YAML file, such as {path / 'recipe.yaml'}")
+        if not stat.S_ISREG(mode):
+            raise RecipeError(f"{path}: is a pipe or a device; a recipe is one YAML file")
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 4)
-    except FileNotFoundError:
-        raise MissingFileError(f"{path}: there is no such recipe; `cristae recipe new` makes one") from None
     except OSError as error:
-        raise RecipeError(f"{path}: cannot be read: {error.strerror}") from None
+        absent = isinstance(error, FileNotFoundError) and not path.is_symlink()
+        why = "there is no such recipe; `cristae recipe new` makes one" if absent else why_unreadable(path, error)
+        raise MissingFileError(f"{path}: {why}") from None
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

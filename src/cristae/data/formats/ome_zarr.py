@@ -286,7 +286,9 @@ def _require_node(path: Path) -> Node:
 def _locate(node: Node) -> tuple[Node, Geometry | None, Node | None]:
     """The array that a group or array stands for, with its geometry and group where an image description exists."""
     if node.kind == "array":
-        for parent, inner in ((node.path.parents[i], "/".join(node.path.parts[-1 - i :])) for i in range(2)):
+        place = node.path.absolute()
+        for parent in list(place.parents)[:2]:
+            inner = place.relative_to(parent).as_posix()
             group = find_node(parent)
             multiscale = find_multiscale(group.attributes, parent) if group is not None else None
             if group is not None and multiscale is not None and inner in dataset_paths(multiscale):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import re
-from collections.abc import Sequence
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from cristae.errors import FormatError, MissingFileError
 
@@ -15,6 +19,17 @@ HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".ilp")
 MRC_SUFFIXES = (".mrc", ".mrcs", ".map", ".rec", ".st", ".ali", ".preali")
 TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8")
 FLAT_SUFFIXES = (".png", ".bmp", ".jpg", ".jpeg")
+_ADDRESS = re.compile(r"(^|/)(https?|ftp|s3|gs):/")
+_ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
+_FORBIDDEN = "may not be read: permission denied; ask its owner, or copy it to a place you may read"
+_REFUSALS = {
+    errno.ENOENT: "does not exist",
+    errno.ENOTDIR: "does not exist: a part of the path is a file, not a folder",
+    errno.ELOOP: "follows symbolic links round in a circle; name the file itself",
+    errno.ENAMETOOLONG: "does not exist: the name is longer than the file system allows",
+    errno.EACCES: _FORBIDDEN,
+    errno.EPERM: _FORBIDDEN,
+}
 KNOWN = "TIFF, MRC, HDF5, OME-Zarr, PNG, BMP, JPEG, or a folder of slices"
 
 
@@ -35,16 +50,17 @@ def find_source(path: str | Path) -> Source:
 
     Raises:
         MissingFileError: There is nothing by this name, or the glob matches no file.
-        FormatError: A folder holds no slices, or slices of several formats.
+        FormatError: A folder holds no slices, or slices of several formats; the place is a pipe or a device.
     """
     text = str(path)
     place = Path(path)
-    if place.is_dir():
+    kind = _look(place)
+    if kind == "folder":
         return Source(place) if is_zarr(place) else Source(place, files=list_slices(place))
-    if place.exists():
+    if kind == "file":
         return Source(place)
     outer, inner = _split(text)
-    if inner and outer.exists():
+    if inner and _look(outer) != "nothing":
         if not is_zarr(outer) and outer.suffix.lower() not in HDF5_SUFFIXES:
             raise FormatError(f"{text}: only HDF5 and Zarr files hold arrays inside; '{outer.name}' does not")
         return Source(outer, inner=inner)
@@ -53,7 +69,11 @@ def find_source(path: str | Path) -> Source:
         if not found:
             raise MissingFileError(f"{text}: no file matches this pattern")
         return Source(found[0]) if len(found) == 1 else Source(place, files=tuple(found))
+    if _ADDRESS.search(text):
+        raise MissingFileError(f"{text}: is an address, and addresses are not opened; download it and name the copy")
     missing = outer if inner else place
+    with readable(missing):
+        missing.stat()
     raise MissingFileError(f"{missing}: does not exist")
 
 
@@ -64,10 +84,8 @@ def list_slices(folder: Path) -> tuple[Path, ...]:
         FormatError: There are none, or they have several formats.
         MissingFileError: The folder may not be read.
     """
-    try:
+    with readable(folder):
         files = [f for f in folder.iterdir() if f.suffix.lower() in SLICE_SUFFIXES and not f.name.startswith(".")]
-    except PermissionError as error:
-        raise MissingFileError(f"{folder}: may not be read: permission denied") from error
     kinds = sorted({_family(file) for file in files})
     if len(kinds) > 1:
         counts = ", ".join(f"{sum(_family(f) == kind for f in files)} {kind}" for kind in kinds)
@@ -94,16 +112,13 @@ def require_content(path: Path, *, at_least: int = 1) -> int:
 
     Raises:
         MissingFileError: It does not exist, or may not be read.
-        FormatError: It has fewer than `at_least` bytes.
+        FormatError: It has fewer than `at_least` bytes, or is a pipe or a device.
     """
-    try:
+    _look(path)
+    with readable(path):
         size = path.stat().st_size
         with path.open("rb"):
             pass
-    except PermissionError as error:
-        raise MissingFileError(f"{path}: may not be read: permission denied") from error
-    except OSError as error:
-        raise MissingFileError(f"{path}: cannot be read: {error.strerror}") from error
     if size == 0:
         raise FormatError(f"{path}: is empty (0 bytes); copy or export it again")
     if size < at_least:
@@ -118,6 +133,40 @@ def check_files(files: Sequence[Path]) -> tuple[Path, ...]:
     for file in files:
         require_content(file)
     return tuple(files)
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turn the system's refusals to read `path` into an error that says what to do.
+
+    Raises:
+        MissingFileError: The system refuses.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise MissingFileError(f"{path}: {why_unreadable(path, error)}") from error
+
+
+def why_unreadable(path: Path, error: OSError) -> str:
+    """What the system's refusal to read `path` means, and what to do, for a message."""
+    if error.errno == errno.ENOENT and path.is_symlink():
+        return f"is a symbolic link to {path.readlink()}, which does not exist; name the file itself"
+    return _REFUSALS.get(error.errno or 0, f"cannot be read: {error.strerror or error}")
+
+
+def _look(path: Path) -> Literal["file", "folder", "nothing"]:
+    """What is at a place; opening a pipe would wait for ever."""
+    with readable(path):
+        try:
+            mode = path.stat().st_mode
+        except OSError as error:
+            if error.errno in _ABSENT:
+                return "nothing"
+            raise
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise FormatError(f"{path}: is a pipe or a device; expected a file or a folder. Save what it gives as a file")
+    return "folder" if stat.S_ISDIR(mode) else "file"
 
 
 def _split(text: str) -> tuple[Path, str]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import tensorstore
 
+from cristae.data.formats.paths import readable
 from cristae.errors import FormatError, StorageError
 
 CACHE_BYTES = 256 * 2**20
@@ -40,6 +41,7 @@ def find_node(path: Path) -> Node | None:
     """The node at `path`, or None when there is none.
 
     Raises:
+        MissingFileError: There are metadata that may not be read.
         FormatError: There are metadata, but they are not JSON objects.
     """
     if (path / "zarr.json").is_file():
@@ -178,8 +180,10 @@ def _is_image(node: Node) -> bool:
 
 
 def _load(path: Path) -> dict[str, Any]:
+    with readable(path):
+        content = path.read_bytes()
     try:
-        return _mapping(json.loads(path.read_text(encoding="utf-8")), path)
+        return _mapping(json.loads(content.decode()), path)
     except (ValueError, RecursionError) as error:
         raise FormatError(f"{path}: is not valid JSON, the metadata are damaged: {reason(error)}") from error
 
