@@ -197,6 +197,20 @@ def zarr_of_pickles(folder: Path) -> None:
     )(folder)
 
 
+def huge_zarr(folder: Path) -> None:
+    zarr.open_group(str(folder / "x.zarr"), mode="w").create_array(
+        "0", shape=(10**6,) * 3, chunks=(64,) * 3, dtype="u1"
+    )
+
+
+def pipe(name: str) -> Make:
+    def make(folder: Path) -> None:
+        (folder / name).unlink(missing_ok=True)
+        os.mkfifo(folder / name)
+
+    return make
+
+
 def link_to_itself(name: str) -> Make:
     def make(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
@@ -274,6 +288,7 @@ EVALUATE = ("evaluate", "--truth", "labels", "--prediction", "pred.zarr")
 SCORE = (*EVALUATE, "--recipe", "r.yaml")
 REPORT = ("report", "pred.zarr")
 CONVERT = ("convert", "image")
+LONG = "x" * 300
 NOT_IDS = "kind: ids, path: labels"
 VALUES = "kind: values, path: labels, values: {0: background, 255: disc}"
 PICKLE = '!!python/object/apply:os.system ["touch pwned"]'
@@ -447,6 +462,32 @@ FILES = [
     Row("damaged Zarr metadata", write("x.zarr/zarr.json", "{"), ("inspect", "x.zarr"), ("zarr.json", "JSON")),
     Row("an empty folder", lambda folder: (folder / "x").mkdir(), ("inspect", "x"), ("x", "empty folder", "001.png")),
     Row("a slice that links to itself", link_to_itself("image/03.png"), TRAIN, ("03.png", "symbolic links")),
+    Row(
+        "a folder that links to itself",
+        link_to_itself("loop"),
+        ("inspect", "loop"),
+        ("loop", "symbolic links", "circle"),
+    ),
+    Row(
+        "a recipe that links nowhere",
+        lambda folder: (folder / "x.yaml").symlink_to("gone.yaml"),
+        SHOW,
+        ("x.yaml", "link to gone.yaml", "does not exist"),
+    ),
+    Row("a recipe of a long name", nothing, ("recipe", "check", f"{LONG}.yaml"), (LONG, "longer than the file system")),
+    Row("an image of a long name", nothing, ("inspect", f"{LONG}.tif"), (LONG, "longer than the file system")),
+    Row(
+        "an address",
+        nothing,
+        ("inspect", "https://example.org/x.tif"),
+        ("x.tif", "addresses are not opened", "download"),
+    ),
+    Row("a pipe", pipe("x.tif"), ("inspect", "x.tif"), ("x.tif", "pipe", "expected a file")),
+    Row("a pipe among slices", pipe("image/03.png"), ("inspect", "image"), ("03.png", "pipe", "expected a file")),
+    Row("a pipe as recipe", pipe("x.yaml"), SHOW, ("x.yaml", "pipe", "one YAML file")),
+    Row("a huge Zarr", huge_zarr, ("convert", "x.zarr", "out/x.tif"), ("x.zarr", "GiB", "memory", "write .zarr")),
+    Row("a huge Zarr, again", huge_zarr, ("convert", "x.zarr", "out/y.zarr"), ("out/y.zarr", "GiB", "free on this"), 1),
+    Row("a damaged slice into a new folder", flip("image/09.png"), (*CONVERT, "sub/o.tif"), ("09.png", "damaged")),
     Row("a format nobody knows", nothing, (*CONVERT, "out.xyz"), ("'.xyz'", ".zarr")),
     Row("a voxel size of 0", nothing, (*CONVERT, "out.zarr", "--voxel-size-nm", "0", "1", "1"), ("greater than 0",)),
     Row(
@@ -486,6 +527,17 @@ PLACES = [
             (("demo", "--out"), "busy", "did not make"),
         )
     ),
+    *(
+        Row(f"{' '.join(arguments)} below a file", write("busy", "x"), arguments, ("busy/x", "not a folder"), 1)
+        for arguments in (
+            ("report", "run", "--out", "busy/x.html"),
+            (*EVALUATE, "--recipe", "r.yaml", "--out", "busy/x.csv"),
+            (*CONVERT, "busy/x.tif"),
+            ("recipe", "new", "--image", "image", "--labels", "labels", "--out", "busy/x.yaml"),
+        )
+    ),
+    Row("onto a link to nowhere", link_to_itself("x.tif"), (*CONVERT, "x.tif"), ("x.tif", "exists already as a link")),
+    Row("onto a long name", nothing, (*CONVERT, f"{LONG}.tif"), (LONG, "choose a shorter one"), 1),
     Row("the demo onto a file", write("busy", "x"), ("demo", "--out", "busy"), ("busy", "is a file")),
     Row(
         "scores beside others",
@@ -706,7 +758,7 @@ def contents(folder: Path) -> dict[str, bytes | str]:
             if path.is_symlink():
                 found[name] = f"link to {path.readlink()}"
             else:
-                found[name] = "folder" if path.is_dir() else path.read_bytes()
+                found[name] = "folder" if path.is_dir() else path.read_bytes() if path.is_file() else "pipe"
     return found
 
 
