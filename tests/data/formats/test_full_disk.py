@@ -51,7 +51,7 @@ def test_a_disk_that_fills_up_gives_an_error_and_leaves_nothing(tmp_path: Path, 
     assert done.stderr == ""
     lines = done.stdout.splitlines()
     assert len(lines) == len(limits)
-    assert all(line.startswith(f"{path}") and "cannot write" in line and ".part" not in line for line in lines), lines
+    assert all(line.startswith(f"{path}: cannot write: the ") for line in lines), lines
     assert list(tmp_path.iterdir()) == []
 
 
@@ -89,7 +89,7 @@ def huge(kind: str, folder: Path) -> Image:
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_shape_that_fits_no_disk_is_refused_before_the_first_voxel(tmp_path: Path, kind: str, suffix: str) -> None:
     image = huge(kind, tmp_path)
-    with pytest.raises(CristaeError, match=r"1000000 x 1000000 x 1000000 voxels \(z, y, x\); if so") as caught:
+    with pytest.raises(CristaeError, match=r"1000000 x 1000000 x 1000000 voxels \(z, y, x\)") as caught:
         write_image(image, tmp_path / "out" / f"a{suffix}")
     assert isinstance(caught.value, VolumeError if suffix == ".tif" else StorageError)
     assert [path.name for path in tmp_path.iterdir()] == [f"x.{kind}"]
@@ -137,6 +137,4 @@ def test_a_read_only_place_is_named_as_the_user_did(
     monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(StorageError) as caught:
         write_image(NOISE, path)
-    assert str(caught.value).startswith(str(path))
-    assert "read-only; choose a place you may write to" in str(caught.value)
-    assert ".part" not in str(caught.value)
+    assert str(caught.value) == f"{path}: cannot write: the file system is read-only; choose a place you may write to"

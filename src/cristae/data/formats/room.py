@@ -39,8 +39,8 @@ def check_room(image: Image, path: Path) -> None:
     if need > disk * (1 if plain else BEST_COMPRESSION):
         raise StorageError(
             f"{path}: cannot write: {memory(need)} of voxels do not fit the {memory(disk)} that are free on this disk"
-            f"{'' if plain else ', even compressed'}. Check that {image.path} really is {_voxels(image)}; if so, free"
-            " some space or choose another disk"
+            f"{'' if plain else ', even compressed'}; free some space or choose another disk. If {image.path} should"
+            f" not have {_voxels(image)}, its metadata are damaged"
         )
 
 

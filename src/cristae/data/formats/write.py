@@ -96,7 +96,8 @@ def _beside(path: Path) -> Iterator[Path]:
             for folder in made:
                 folder.rmdir()
         if isinstance(error, StorageError):
-            raise StorageError(str(error).replace(str(part), str(path))) from error
+            _, _, why = str(error).rpartition("cannot write: ")
+            raise StorageError(f"{path}: cannot write: {why}") from error
         raise
 
 
