@@ -29,7 +29,7 @@ from cristae.errors import (
     VoxelSizeError,
 )
 from cristae.inference import job
-from cristae.inference.journal import JOURNAL
+from cristae.inference.journal import JOURNAL, Journal
 from cristae.inference.prediction import open_prediction
 from cristae.inference.writer import PredictionWriter
 from cristae.preprocess.histogram import histogram_of
@@ -176,6 +176,11 @@ def test_voxel_sizes_that_cannot_be_compared(tmp_path):
         predict([unknown], cell(), out=tmp_path / "out.zarr")
     with pytest.raises(VoxelSizeError, match=r"40 x 10 x 10.*40 x 20 x 20"):
         predict([known], cell(), out=tmp_path / "out.zarr", voxel_size_nm=(40.0, 20.0, 20.0))
+    write_image(cell().image, tmp_path / "cell.tif")
+    with pytest.raises(VoxelSizeError, match=r"the volume says 40 x 10 x 10 nm.*the command says 40 x 20 x 20 nm"):
+        predict([known], tmp_path / "cell.tif", out=tmp_path / "out.zarr", voxel_size_nm=(40.0, 20.0, 20.0))
+    with pytest.raises(VoxelSizeError, match="greater than 0"):
+        predict([known], nameless, out=tmp_path / "out.zarr", voxel_size_nm=(40.0, 0.0, 20.0))
     with pytest.raises(RunError, match="share a working voxel size"):
         predict([known, unknown], cell(), out=tmp_path / "out.zarr")
     assert not (tmp_path / "out.zarr").exists()
@@ -345,8 +350,43 @@ def test_anything_changed_refuses_to_mix(tmp_path, monkeypatch):
     for name, voxels in decoded(out).items():
         np.testing.assert_array_equal(voxels, before[name])
     predict([run], cell(), out=out, max_ram="6GiB")
-    with pytest.raises(OutputExistsError, match="finished prediction"):
-        predict([run], cell(), out=out)
+
+
+def test_a_block_in_the_middle_that_changed_refuses_to_mix(tmp_path, monkeypatch):
+    run, out, grey = make_run(tmp_path / "run"), tmp_path / "out.zarr", textured()
+    with monkeypatch.context() as patch:
+        stop_after(patch, 27)
+        with pytest.raises(Killed):
+            predict([run], cell(grey), out=out)
+    changed = grey.copy()
+    changed[1, 40, 50] += 1
+    with pytest.raises(OutputExistsError, match=r"other grey values \(block 1:2"):
+        predict([run], cell(changed), out=out)
+
+
+def test_a_finished_prediction_is_given_back(tmp_path, monkeypatch):
+    run, out, grey = make_run(tmp_path / "run"), tmp_path / "out.zarr", textured()
+    with monkeypatch.context() as patch:  # a kill after the last attribute and before the journal goes
+        patch.setattr(Journal, "remove", lambda *_: (_ for _ in ()).throw(Killed))
+        with pytest.raises(Killed):
+            predict([run], cell(grey), out=out)
+    assert (out / JOURNAL).exists()
+    before, progress = decoded(out), Listening()
+    monkeypatch.setattr(PredictionWriter, "write", lambda *_: pytest.fail("nothing is left to write"))
+    again = predict([run], cell(grey), out=out, progress=progress)
+    assert again.path == out
+    assert any("finished already" in line for line in progress.said)
+    assert not (out / JOURNAL).exists()
+    changed = grey.copy()
+    changed[2, 40, 50] += 1
+    with pytest.raises(OutputExistsError, match="finished prediction of an image with other grey values"):
+        predict([run], cell(changed), out=out)
+    with pytest.raises(
+        OutputExistsError, match=r"a finished prediction of something else(.|\n)*settings\.probabilities"
+    ):
+        predict([run], cell(grey), out=out, probabilities=True)
+    for name, voxels in decoded(out).items():
+        np.testing.assert_array_equal(voxels, before[name])
 
 
 def test_a_full_disk_is_told_and_made_good(tmp_path, monkeypatch):

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from cristae.data.formats.ome_zarr import read_attributes
 from cristae.data.image import Image
 from cristae.errors import OutputExistsError, RunError
 from cristae.inference.blocks import Block, plan_blocks
-from cristae.inference.journal import digest
+from cristae.inference.journal import digest, hash_of
 from cristae.inference.labels import bytes_of, labels_of
 from cristae.inference.pipeline import run_pipeline
 from cristae.inference.predictor import Predictor
@@ -61,6 +62,25 @@ class Job:
                 ) from error
         self.writer.finish(progress)
 
+    def confirm(self, progress: Progress) -> None:
+        """Make sure that a finished output was made from this image, and clear away what a kill may have left.
+
+        Raises:
+            OutputExistsError: It was made from an image with other grey values.
+        """
+        blocks = list(plan_blocks(self.writer.layout.region, self.writer.layout.plan.block))
+        seen = []
+        with progress.task("Checking what is there", len(blocks), unit="blocks") as task:
+            for block in blocks:
+                seen.append(self._read(block).seen)
+                task.advance()
+        if hash_of(seen) != read_attributes(self.writer.path)["input_sha256"]:
+            raise OutputExistsError(
+                f"{self.writer.path}: holds a finished prediction of an image with other grey values; choose another "
+                "output place, or remove this one"
+            )
+        self.writer.journal.remove()
+
     def _read(self, block: Block) -> _Input:
         inside = None if self.mask is None else self.mask.read(block.core) != 0
         if inside is not None and not inside.any():
@@ -90,20 +110,19 @@ class Job:
         return _Result(given.block, Written(labels, kept, given.preview), given.seen)
 
     def _finished(self, blocks: Sequence[Block], progress: Progress) -> set[int]:
-        """Blocks that the journal lists and whose voxels are as it says."""
+        """Blocks that the journal lists, all made from this image, and whose voxels are as it says."""
         entries = self.writer.journal.read()
         listed = [block for block in blocks if block.index in entries]
         if not listed:
             return set()
-        for block in (listed[0], listed[-1]):
-            if self._read(block).seen != entries[block.index].input:
-                raise OutputExistsError(
-                    f"{self.writer.path}: was begun from an image with other grey values (block {block.core} differs); "
-                    "choose another output place, or remove this one"
-                )
         with progress.task("Checking what is there", len(listed), unit="blocks") as task:
             done = set()
             for block in listed:
+                if self._read(block).seen != entries[block.index].input:
+                    raise OutputExistsError(
+                        f"{self.writer.path}: was begun from an image with other grey values (block {block.core} "
+                        "differs); choose another output place, or remove this one"
+                    )
                 if self.writer.intact(entries[block.index], block.core):
                     done.add(block.index)
                 task.advance()

@@ -71,8 +71,8 @@ class Journal:
         return {
             "blocks": len(entries),
             "blocks_masked_out": sum(not entry.input for entry in entries),
-            "input_sha256": _hash_of(entry.input for entry in entries),
-            "output_sha256": _hash_of(entry.output for entry in entries),
+            "input_sha256": hash_of(entry.input for entry in entries),
+            "output_sha256": hash_of(entry.output for entry in entries),
         }
 
     def remove(self) -> None:
@@ -85,7 +85,8 @@ class Journal:
             return file.read(1) == b"\n"
 
 
-def _hash_of(hashes: Iterable[str]) -> str:
+def hash_of(hashes: Iterable[str]) -> str:
+    """One SHA-256 of many, in their order."""
     return hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 

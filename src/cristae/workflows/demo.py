@@ -11,8 +11,8 @@ from cristae.data.formats import write_image
 from cristae.data.open import open_volume
 from cristae.data.synthetic import PLATELET_CLASSES, SyntheticConfig, synthetic_volume
 from cristae.data.volume import Volume
-from cristae.errors import CristaeError, OutputExistsError
-from cristae.inference.prediction import Prediction, open_prediction
+from cristae.errors import OutputExistsError
+from cristae.inference.prediction import Prediction
 from cristae.metrics.score import Score
 from cristae.progress import Progress
 from cristae.recipe.load import load_recipe
@@ -75,7 +75,7 @@ def demo(out: str | Path = "cristae-demo", *, progress: Progress = Progress()) -
     progress.say("2/4  Training a small U-Net on the first")
     run = train(load_recipe(recipe_path), out=out / "run", resume=True, progress=progress)
     progress.say("3/4  Predicting the second")
-    prediction = _predicted(run, out, progress)
+    prediction = predict([run], open_volume(out / "new.zarr"), out=out / "prediction.zarr", progress=progress)
     progress.say("4/4  Scoring it against its labels")
     truth = open_volume(out / "new.zarr", labels=out / "new-labels.tif", classes=PLATELET_CLASSES)
     scores = evaluate(prediction, truth, run=run.id, progress=progress)
@@ -106,16 +106,6 @@ def _keep(volume: Volume, out: Path, name: str, progress: Progress) -> None:
     for image, path in ((volume.image, out / f"{name}.zarr"), (volume.labels[0], out / f"{name}-labels.tif")):
         if not path.exists():
             write_image(image, path, progress=progress)
-
-
-def _predicted(run: Run, out: Path, progress: Progress) -> Prediction:
-    path = out / "prediction.zarr"
-    if path.exists():
-        try:
-            return open_prediction(path)
-        except CristaeError:
-            progress.say("     going on with an unfinished prediction")
-    return predict([run], open_volume(out / "new.zarr"), out=path, progress=progress)
 
 
 def _value(scores: tuple[Score, ...], metric: str, class_name: str) -> float:

@@ -45,10 +45,12 @@ def sized_image(volume: Volume, stated: VoxelSize | None) -> Image:
     """The volume's image with the voxel size that holds: the volume's own, or the stated one where it has none.
 
     Raises:
-        VoxelSizeError: Both are known and differ.
+        VoxelSizeError: Both are known and differ, or the stated one is none.
         VolumeError: The image has colours.
     """
     known = volume.voxel_size_nm
+    if stated is not None and not all(0 < edge < float("inf") for edge in stated):
+        raise VoxelSizeError(f"voxel size {stated} nm (z, y, x): every edge must be greater than 0")
     if known is not None and stated is not None and not same_voxel_size(known, stated):
         raise VoxelSizeError(
             f"{volume.image.path}: the volume says {voxel_size_text(known)} (z, y, x), the command says "

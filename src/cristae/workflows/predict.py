@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from cristae.allocator import keep_large_buffers, return_large_buffers
 from cristae.data.box import Box
 from cristae.data.files import require_new
 from cristae.data.formats import open_image
@@ -19,7 +20,7 @@ from cristae.data.image import Image, VoxelSize
 from cristae.data.open import open_volume
 from cristae.data.volume import Volume
 from cristae.errors import FormatError, OutputExistsError, VolumeError
-from cristae.inference.config import PredictConfig
+from cristae.inference.config import DeviceName, PredictConfig
 from cristae.inference.device import choose_device
 from cristae.inference.fuse import Fusion, plan_fusion
 from cristae.inference.job import Job
@@ -31,7 +32,6 @@ from cristae.inference.view import View, view_at
 from cristae.inference.writer import Layout, PredictionWriter, create_prediction
 from cristae.progress import Progress
 from cristae.recipe.run import Run, open_run
-from cristae.training.allocator import keep_large_buffers, return_large_buffers
 from cristae.workflows.matching import common_settings, member_of, sized_image, working_size
 
 _MASK_BLOCK = (16, 1024, 1024)
@@ -52,6 +52,7 @@ def predict(
 ) -> Prediction:
     """Segment a volume and write the result as OME-Zarr, block by block; repeat the call to continue after a kill.
 
+    A repeated call that finds its prediction finished checks that it was made from this volume and returns it.
     Runs of the same classes are averaged; binary runs of different structures are merged into one class map.
 
     Args:
@@ -69,13 +70,13 @@ def predict(
     Raises:
         RunError: The runs do not fit each other, the volume or the memory.
         VoxelSizeError: The voxel sizes of runs and volume cannot be compared.
-        OutputExistsError: `out` holds a finished prediction, one of something else, or no prediction at all.
+        OutputExistsError: `out` holds a prediction of something else, or no prediction at all.
     """
     progress, out = progress or Progress(), Path(out)
     begun = _begun(out)
     opened = tuple(run if isinstance(run, Run) else open_run(run) for run in runs)
     settings = common_settings(opened)
-    volume = volume if isinstance(volume, Volume) else open_volume(volume, voxel_size_nm=voxel_size_nm)
+    volume = volume if isinstance(volume, Volume) else open_volume(volume)
     image = sized_image(volume, voxel_size_nm)
     masked = None if mask is None else _open_mask(Path(mask), image)
     size = working_size(opened, image, stated=voxel_size_nm is not None, progress=progress)
@@ -100,7 +101,12 @@ def predict(
         writer = create_prediction(out, layout, about)
     else:
         writer = PredictionWriter(out, layout)
-    Job(predictor, case.view, writer, settings.threshold, masked).run(progress)
+    job = Job(predictor, case.view, writer, settings.threshold, masked)
+    if _is_complete(begun):
+        job.confirm(progress)
+        progress.say(f"{out}: was finished already")
+    else:
+        job.run(progress)
     return open_prediction(out)
 
 
@@ -169,7 +175,8 @@ def _plan(
 ) -> tuple[torch.device, BlockPlan]:
     """Where to compute and in which blocks; what was begun goes on as it was planned."""
     if begun is not None:
-        return choose_device(begun["plan"]["backend"]), BlockPlan.from_dict(begun["plan"])
+        backend: DeviceName = "cpu" if _is_complete(begun) else begun["plan"]["backend"]
+        return choose_device(backend), BlockPlan.from_dict(begun["plan"])
     device = choose_device(case.settings.device)
     # Half again as fast; where the user states a ceiling, memory counts more.
     kept = device.type == "cpu" and max_ram is None
@@ -179,15 +186,16 @@ def _plan(
 
 
 def _begun(out: Path) -> dict[str, Any] | None:
-    """What an unfinished prediction at `out` says about itself; None when the place is free."""
+    """What a prediction at `out`, finished or not, says about itself; None when the place is free."""
     try:
-        state = read_state(out)
+        return read_state(out)
     except FormatError:
         require_new(out, what="the prediction")
         raise
-    if state is not None and state["status"] == "complete":
-        raise OutputExistsError(f"{out}: holds a finished prediction; choose another place, or remove it first")
-    return state
+
+
+def _is_complete(begun: Mapping[str, Any] | None) -> bool:
+    return begun is not None and begun["status"] == "complete"
 
 
 def _require_same(out: Path, begun: Mapping[str, Any], origin: Mapping[str, Any]) -> None:
@@ -196,9 +204,12 @@ def _require_same(out: Path, begun: Mapping[str, Any], origin: Mapping[str, Any]
     ]
     if changed:
         lines = "\n".join(f"  {line}" for line in changed[:8])
+        what, first = (
+            ("a finished", "") if _is_complete(begun) else ("an unfinished", "repeat the command that began it, ")
+        )
         raise OutputExistsError(
-            f"{out}: holds an unfinished prediction of something else; repeat the command that began it, "
-            f"choose another place, or remove it. What differs:\n{lines}"
+            f"{out}: holds {what} prediction of something else; {first}choose another place, or remove it. "
+            f"What differs:\n{lines}"
         )
 
 
