@@ -645,6 +645,21 @@ RUNS = [
             (REPORT, "settings.probabilities", "yes"),
         )
     ),
+    *(
+        Row(
+            f"half a prediction whose plan.{field} is {value}",
+            both(half_written, stored(f"plan.{field}", value)),
+            AGAIN,
+            ("pred.zarr", "remove"),
+        )
+        for field, value in (
+            ("block", [0, 0, 0]),
+            ("block", [1, 8, 8]),
+            ("backend", "tpu"),
+            ("pass_vox", "many"),
+            ("chunk", None),
+        )
+    ),
     Row("a prediction of another box", stored("box.stop", [10, 61, 69]), SCORE, ("segmentation", "(10, 61, 70)")),
     Row(
         "a damaged page source",

@@ -31,6 +31,7 @@ from cristae.data.formats.ome_zarr import (
     write_attributes,
 )
 from cristae.data.image import VoxelSize
+from cristae.errors import FormatError
 from cristae.inference.fuse import Fusion
 from cristae.inference.journal import JOURNAL, Entry, Journal, digest
 from cristae.inference.plan import BlockPlan
@@ -93,7 +94,11 @@ class Written:
 
 
 class PredictionWriter:
-    """Fills the arrays of a prediction and keeps its journal. Blocks may come from any number of threads."""
+    """Fills the arrays of a prediction and keeps its journal. Blocks may come from any number of threads.
+
+    Raises:
+        FormatError: The arrays that are there do not follow the plan.
+    """
 
     def __init__(self, path: Path, layout: Layout) -> None:
         self.path = path
@@ -102,6 +107,12 @@ class PredictionWriter:
         self._names = label_names(layout.fusion.classes)
         self._labels = [open_writer(path / "labels" / name) for name in self._names]
         self._root: ZarrWriter = open_writer(path)
+        for writer in self._labels:
+            if (writer.spec.shape, writer.spec.shards) != (layout.region.shape, layout.plan.block):
+                raise FormatError(
+                    f"{writer.path}: has shape {writer.spec.shape} in blocks of {writer.spec.shards}, but was planned as "
+                    f"{layout.region.shape} in blocks of {layout.plan.block}; remove the prediction and begin anew"
+                )
 
     def write(self, block: int, core: Box, voxels: Written, input_digest: str) -> None:
         """Write a block and, when it is on disk, its line in the journal.
