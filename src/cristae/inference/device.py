@@ -8,8 +8,12 @@ from cristae.errors import RunError
 from cristae.inference.config import DeviceName
 
 
-def choose_device(name: DeviceName = "auto") -> torch.device:
+def choose_device(name: DeviceName = "auto", *, cure: str = "set the recipe's device to auto") -> torch.device:
     """The device of that name; `auto` takes CUDA, then Apple's MPS, then the CPU.
+
+    Args:
+        name: As a recipe, or a prediction that was begun, gives it.
+        cure: What to do when this machine does not have it, for the message.
 
     Raises:
         RunError: The device was named and this machine does not have it.
@@ -19,5 +23,5 @@ def choose_device(name: DeviceName = "auto") -> torch.device:
         return torch.device(next(device for device, found in there.items() if found))
     if not there[name]:
         found = ", ".join(device for device in there if there[device])
-        raise RunError(f"device '{name}' was asked for, but this machine offers only {found}; set predict.device: auto")
+        raise RunError(f"device '{name}' was asked for, but this machine offers only {found}; {cure}")
     return torch.device(name)
