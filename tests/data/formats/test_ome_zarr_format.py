@@ -72,6 +72,17 @@ def test_voxel_size_origin_and_spec_are_exact(tmp_path: Path) -> None:
     assert open_writer(tmp_path / "a.zarr").spec == spec
 
 
+def test_the_path_is_taken_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mapped network drive resolves to a server's name, which tensorstore cannot open."""
+    array = fill(tmp_path / "a.zarr")
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir(tmp_path)
+    np.testing.assert_array_equal(open_image("sub/../a.zarr").read(), array)
+    monkeypatch.setattr(Path, "resolve", lambda path, strict=False: Path("//server/share") / path.name)
+    for path in (tmp_path / "a.zarr", Path("a.zarr")):
+        np.testing.assert_array_equal(open_image(path).read(), array)
+
+
 def test_writing_continues_after_reopening(tmp_path: Path) -> None:
     path, array = tmp_path / "a.zarr", RNG.integers(0, 255, SPEC.shape).astype(np.uint8)
     blocks = list(Box.of_shape(SPEC.shape).blocks(SPEC.shards))

@@ -49,6 +49,12 @@ def test_numbers_sort_by_value(numbers: list[int]) -> None:
     assert names == [Path(f"a{n}b.png") for n in sorted(numbers)]
 
 
+def test_digits_that_are_no_numbers_sort_as_text() -> None:
+    names = ["1²3.png", "1²10.png", "²1.png", "٣.png", "1\u00bd.png"]
+    ordered = sorted((Path(name) for name in names), key=natural_key)
+    assert ordered.index(Path("1²3.png")) < ordered.index(Path("1²10.png"))
+
+
 @pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGB", "RGBA", "I;16"])
 def test_png_modes_agree_with_another_reader(tmp_path: Path, mode: str) -> None:
     grey = STACK[0]

@@ -98,7 +98,7 @@ def list_slices(folder: Path) -> tuple[Path, ...]:
 def natural_key(path: Path) -> tuple[tuple[int, int, str], ...]:
     """Sorts numbers inside names by their value."""
     parts = re.split(r"(\d+)", path.name.lower())
-    key = [(0, int(part), part) if part.isdigit() else (1, 0, part) for part in parts if part]
+    key = [(0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts if part]
     return (*key, (2, 0, path.name))
 
 

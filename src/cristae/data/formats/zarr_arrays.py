@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -83,7 +84,7 @@ def open_array(node: Node, *, cache_bytes: int = CACHE_BYTES) -> Any:
     """
     spec = {
         "driver": "zarr3" if node.version == 3 else "zarr",
-        "kvstore": {"driver": "file", "path": f"{node.path.resolve()}/"},
+        "kvstore": {"driver": "file", "path": f"{_plain(node.path).as_posix()}/"},
         "recheck_cached_data": "open",
         "recheck_cached_metadata": "open",
     }
@@ -173,6 +174,14 @@ def reason(error: BaseException) -> str:
     """The first sentence of a library's message, without the dump of settings that some add."""
     text = str(error).split(" [tensorstore_spec=")[0].split("\n")[0].strip()
     return text[:300] or type(error).__name__
+
+
+def _plain(path: Path) -> Path:
+    """The absolute path without '..', which tensorstore refuses."""
+    path = path.absolute()
+    if ".." not in path.parts:
+        return path  # not resolved: of a mapped Windows drive that would make a server's name, which is refused too
+    return Path(os.path.abspath(path)) if os.name == "nt" else path.resolve()  # noqa: PTH100
 
 
 def _is_image(node: Node) -> bool:
