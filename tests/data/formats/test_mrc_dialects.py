@@ -104,6 +104,25 @@ def test_big_endian(tmp_path: Path) -> None:
     assert image.voxel_size_nm == (2.0, 2.0, 2.0)
 
 
+@pytest.mark.parametrize("stamp", [(0x11, 0x11, 0, 0), (0x44, 0x44, 0, 0), (0, 0, 0, 0)])
+@pytest.mark.parametrize("shape", [(2, 256, 512), (256, 256, 256), (1, 1, 1)])
+@pytest.mark.parametrize("order", [">", "<"])
+def test_the_byte_order_of_bytes_with_round_sides(
+    tmp_path: Path, stamp: tuple[int, ...], shape: tuple[int, int, int], order: str
+) -> None:
+    """256 is 65536 in the other byte order, and mode 0 is 0 in both; the stamp may be right, wrong or missing."""
+    array = RNG.integers(-128, 128, shape).astype(np.int8)
+    header = np.zeros((), HEADER.newbyteorder(order))
+    header["n"] = header["m"] = shape[::-1]
+    header["cell"] = [20 * side for side in shape[::-1]]
+    header["map"] = (1, 2, 3)
+    header["id"], header["machine"] = b"MAP ", stamp
+    (tmp_path / "a.mrc").write_bytes(header.tobytes() + array.tobytes())
+    image = open_image(tmp_path / "a.mrc")
+    np.testing.assert_array_equal(image.read(), array)
+    assert image.voxel_size_nm == (2.0, 2.0, 2.0)
+
+
 def test_extended_header_is_skipped(tmp_path: Path) -> None:
     array = RNG.integers(-3000, 3000, (3, 20, 30)).astype(np.int16)
     with mrcfile.new(tmp_path / "a.mrc") as file:

@@ -5,6 +5,7 @@ Cheng et al. (2015), MRC2014, https://doi.org/10.1016/j.jsb.2015.04.002; https:/
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -21,6 +22,7 @@ from cristae.progress import Task
 
 HEADER_BYTES = 1024
 _IMOD_STAMP = 1146047817
+_BIG_STAMP = b"\x11\x11"
 _SIGNED, _INVERTED_ORIGIN, _NIBBLES = 1, 4, 16
 _MODES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
 _UNREADABLE = {3: "complex integers", 4: "complex floats (a Fourier transform)", 101: "4-bit values"}
@@ -64,7 +66,7 @@ def open_mrc(path: Path) -> Image:
         FormatError: The header makes no sense, the mode cannot be read, or the file is truncated.
     """
     size = require_content(path, at_least=HEADER_BYTES)
-    header = _read_header(path)
+    header = _read_header(path, size)
     layout = _layout(path, header)
     shape = tuple(layout.stored[axis] for axis in layout.order)
     need = layout.offset + int(np.prod(layout.stored, dtype=object)) * layout.dtype.itemsize
@@ -132,19 +134,34 @@ def mrc_dtype(image: Image) -> np.dtype[Any]:
     return np.dtype(f"<{kind}")
 
 
-def _read_header(path: Path) -> np.void:
+def _read_header(path: Path, size: int) -> np.void:
+    """The header in its byte order: that of the machine stamp, or else the one in which it makes sense."""
     with path.open("rb") as file:
         content = file.read(HEADER_BYTES)
-    little = np.frombuffer(content, HEADER.newbyteorder("<"))[0]
-    big = np.frombuffer(content, HEADER.newbyteorder(">"))[0]
-    # The machine stamp is often missing or wrong; a mode that makes sense tells the byte order.
-    for header in (little, big):
-        if 0 <= int(header["mode"]) <= 101 and 0 < int(header["n"][0]) < 2**24 and int(header["n"][1]) < 2**24:
-            chosen: np.void = header
-            return chosen
+    little: np.void = np.frombuffer(content, HEADER.newbyteorder("<"))[0]
+    big: np.void = np.frombuffer(content, HEADER.newbyteorder(">"))[0]
+    orders = [big, little] if bytes(little["machine"])[:2] == _BIG_STAMP else [little, big]
+    # The stamp is often missing or wrong, and in mode 0 sides such as 256 look sensible in both orders.
+    for makes_sense in (lambda header: _is_sensible(header) and _fits(header, size), _is_sensible):
+        for header in orders:
+            if makes_sense(header):
+                return header
     raise FormatError(
         f"{path}: is not an MRC file, or its header is damaged: mode {int(little['mode'])}, size {little['n'].tolist()}"
     )
+
+
+def _is_sensible(header: np.void) -> bool:
+    columns, rows, _ = (int(n) for n in header["n"])
+    return 0 <= int(header["mode"]) <= 101 and 0 < columns < 2**24 and rows < 2**24
+
+
+def _fits(header: np.void, size: int) -> bool:
+    """Whether the axes are named and the voxels fit in a file of `size` bytes."""
+    mode = int(header["mode"])
+    itemsize = np.dtype(_MODES[mode]).itemsize if mode in _MODES else 1
+    need = HEADER_BYTES + int(header["extended"]) + itemsize * math.prod(int(n) for n in header["n"])
+    return need <= size and sorted(int(axis) for axis in header["map"]) in ([1, 2, 3], [0, 0, 0])
 
 
 def _layout(path: Path, header: np.void) -> Layout:
