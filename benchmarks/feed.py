@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.machine import write_result
+from cristae.allocator import keep_large_buffers
 from cristae.augment import Batch
 from cristae.data.box import Box
 from cristae.data.splits import Part
@@ -25,7 +26,6 @@ from cristae.models import SegETConfig
 from cristae.progress import Progress
 from cristae.sampling import RandomPatches
 from cristae.targets import NoWeighting
-from cristae.allocator import keep_large_buffers
 from cristae.training.feed import PatchFeed
 from cristae.training.staging import stage
 

@@ -100,7 +100,7 @@ def measure_speed(run: Run, volume: Path, folder: Path, rounds: int) -> dict[str
 def forward_seconds(run: Run, plan: BlockPlan, shape: Triple) -> float:
     """Seconds of the forward passes alone, on inputs of the same sizes that are on the device already."""
     locality = locality_of(run)
-    device = torch.device(run.recipe.predict.device)
+    device = torch.device(run.recipe.device)
     network = run.build_network().to(device)
     inputs = [
         torch.rand((block.core.shape[0], *input_box(block.core, shape, locality).shape[1:]), device=device)

@@ -38,7 +38,8 @@ data:
 model: {name: unet_bn, widths: [4, 8]}
 loss: {name: cross_entropy_dice}
 sampling: {name: random, size: [32, 32], per_epoch: 8}
-training: {epochs: 1, batch_size: 8, device: cpu}
+training: {epochs: 1, batch_size: 8}
+device: cpu
 """
 
 Make = Callable[[Path], object]

@@ -67,7 +67,7 @@ def sit(folder: Path, notes: Notes, *, config: TrainingConfig, low: float = 0) -
     feed = PatchFeed(plan, parts, lambda target, valid: None, batch_size=4, flat=True)
     normalizers = {"v": Normalizer(low, 150)}
     augment = (Flip(), Rotate90(), Noise())
-    lesson = Lesson(CrossEntropyDice().build(BINARY), 1e-4, augment, normalizers, config, seed=1)
+    lesson = Lesson(CrossEntropyDice().build(BINARY), 1e-4, augment, normalizers, config, 1, torch.device("cpu"))
     torch.manual_seed(1)
     network = create_model("unet_bn", in_channels=1, out_channels=1, widths=(4, 8))
     fit(network, lesson, feed, witness=notes, folder=folder, progress=Progress())
@@ -84,7 +84,7 @@ def same(one: nn.Module, two: nn.Module) -> bool:
 def test_a_killed_training_ends_with_the_same_weights(
     tmp_path: Path, schedule: KerasDecay | Cosine, dies_in: int
 ) -> None:
-    config = TrainingConfig(epochs=4, device="cpu", schedule=schedule, learning_rate=1e-2)
+    config = TrainingConfig(epochs=4, schedule=schedule, learning_rate=1e-2)
     scores = [0.5, 0.6, 0.4, 0.7]
     undisturbed = sit(tmp_path / "one", Notes(scores), config=config)
     first = Notes(scores, dies_in=dies_in)
@@ -100,23 +100,23 @@ def test_a_killed_training_ends_with_the_same_weights(
 
 def test_a_finished_training_can_be_made_longer(tmp_path: Path) -> None:
     scores = [0.5, 0.6, 0.4, 0.7]
-    whole = sit(tmp_path / "one", Notes(scores), config=TrainingConfig(epochs=4, device="cpu"))
-    sit(tmp_path / "two", Notes(scores), config=TrainingConfig(epochs=2, device="cpu"))
+    whole = sit(tmp_path / "one", Notes(scores), config=TrainingConfig(epochs=4))
+    sit(tmp_path / "two", Notes(scores), config=TrainingConfig(epochs=2))
     rest = Notes(scores)
     rest.epoch = 2
-    assert same(whole, sit(tmp_path / "two", rest, config=TrainingConfig(epochs=4, device="cpu")))
+    assert same(whole, sit(tmp_path / "two", rest, config=TrainingConfig(epochs=4)))
     assert len(rest.rows) == 2
 
 
 def test_only_better_epochs_are_kept_and_patience_ends(tmp_path: Path) -> None:
     notes = Notes([0.5, 0.4, 0.6, 0.6, 0.5, 0.9])
-    sit(tmp_path, notes, config=TrainingConfig(epochs=6, device="cpu", early_stop_patience=2))
+    sit(tmp_path, notes, config=TrainingConfig(epochs=6, early_stop_patience=2))
     assert notes.kept == [1, 3]
     assert len(notes.rows) == 5
 
 
 def test_a_training_that_stopped_early_stays_stopped(tmp_path: Path) -> None:
-    config = TrainingConfig(epochs=6, device="cpu", early_stop_patience=1)
+    config = TrainingConfig(epochs=6, early_stop_patience=1)
     scores = [0.5, 0.4, 0.9, 0.9, 0.9, 0.9]
     stopped = sit(tmp_path, Notes(scores), config=config)
     again = Notes(scores)
@@ -127,7 +127,7 @@ def test_a_training_that_stopped_early_stays_stopped(tmp_path: Path) -> None:
 
 def test_any_number_is_better_than_none(tmp_path: Path) -> None:
     notes = Notes([float("nan"), 0.2, 0.1, 0.3])
-    sit(tmp_path, notes, config=TrainingConfig(epochs=4, device="cpu"))
+    sit(tmp_path, notes, config=TrainingConfig(epochs=4))
     assert notes.kept == [1, 2, 4]
 
 
@@ -135,19 +135,19 @@ def test_any_number_is_better_than_none(tmp_path: Path) -> None:
 def test_a_damaged_checkpoint_is_told(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "last.ckpt").write_bytes(content)
     with pytest.raises(RunError, match="damaged; remove it"):
-        sit(tmp_path, Notes([0.5]), config=TrainingConfig(epochs=1, device="cpu"))
+        sit(tmp_path, Notes([0.5]), config=TrainingConfig(epochs=1))
 
 
 def test_the_rate_in_the_table_is_the_schedules(tmp_path: Path) -> None:
     notes = Notes([0.5, 0.4, 0.3])
     schedule = KerasDecay(decay=0.1, plateau_factor=0.5, plateau_patience=1)
-    sit(tmp_path, notes, config=TrainingConfig(epochs=3, device="cpu", schedule=schedule, learning_rate=1.0))
+    sit(tmp_path, notes, config=TrainingConfig(epochs=3, schedule=schedule, learning_rate=1.0))
     expected = [1 / (1 + 0.1 * 2), 1 / (1 + 0.1 * 5), 0.5 / (1 + 0.1 * 8)]
     assert [row["learning_rate"] for row in notes.rows] == pytest.approx(expected)
 
 
 def test_a_loss_that_is_not_finite_names_the_patches(tmp_path: Path) -> None:
-    config = TrainingConfig(epochs=1, device="cpu")
+    config = TrainingConfig(epochs=1)
     with pytest.raises(TrainingError, match=r"epoch 1 \(patches v [01]:[12],"):
         sit(tmp_path, Notes([0.5]), config=config, low=float("nan"))
     assert not (tmp_path / "last.ckpt").exists()

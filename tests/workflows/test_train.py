@@ -1,6 +1,7 @@
 """From a recipe to a run folder: what it holds, what is refused, and that a killed training loses nothing."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from cristae.errors import (
     NetworkError,
     OutputExistsError,
     RecipeError,
+    RunError,
     VolumeError,
     VoxelSizeError,
 )
@@ -105,6 +107,14 @@ def test_what_cannot_work_is_refused_with_the_cure(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_run_cannot_be_made_shorter_than_it_is(tmp_path: Path) -> None:
+    path = write_discs(tmp_path, epochs=3)
+    train(load_recipe(path), out=tmp_path / "run")
+    with pytest.raises(RunError, match="3 epochs are done"):
+        train(load_recipe(path, ["training.epochs=2"]), out=tmp_path / "run", resume=True)
+    assert train(load_recipe(path, ["training.epochs=4"]), out=tmp_path / "run", resume=True).summary["epochs"] == 4
+
+
 def test_a_kill_before_the_page_is_made_good(tmp_path: Path) -> None:
     recipe = load_recipe(write_discs(tmp_path, epochs=1))
     run = train(recipe, out=tmp_path / "run")
@@ -147,7 +157,8 @@ def test_volumes_of_different_voxel_size_need_a_working_one(tmp_path: Path) -> N
     lines = path.read_text().splitlines()
     start = next(i for i, line in enumerate(lines) if "- name: stack" in line)
     second = [
-        line.replace("stack", "other").replace("[50, 10, 10]", "[50, 12, 12]") for line in lines[start : start + 4]
+        line.replace("stack", "other").replace("[50, 10, 10]", "[50, 12, 12]").replace(": image", ": copy")
+        for line in lines[start : start + 4]
     ]
     path.write_text(
         "\n".join([*lines[: start + 4], *second, *lines[start + 4 :]]).replace(
@@ -155,6 +166,7 @@ def test_volumes_of_different_voxel_size_need_a_working_one(tmp_path: Path) -> N
             "train: [{volume: stack, slices: 0:6}, {volume: other, slices: 0:6}]",
         )
     )
+    shutil.copytree(tmp_path / "image", tmp_path / "copy")
     with pytest.raises(VoxelSizeError, match=r"data\.voxel_size_nm"):
         train(load_recipe(path), out=tmp_path / "run")
 
@@ -181,7 +193,8 @@ model: {name: unet_bn, widths: [4, 8]}
 loss: {name: seget}
 sampling: {name: grid, size: [32, 32], stride: [16, 16]}
 targets: {name: sample_bf, cap: 10}
-training: {epochs: 2, batch_size: 4, device: cpu}
+training: {epochs: 2, batch_size: 4}
+device: cpu
 """
     )
     run = train(load_recipe(tmp_path / "recipe.yaml"), out=tmp_path / "run")

@@ -20,7 +20,8 @@ model: {{name: unet_bn, widths: [4, 8, 16]}}
 loss: {{name: cross_entropy_dice}}
 sampling: {{name: random, size: [32, 32], per_epoch: 24}}
 augment: [{{name: flip}}, {{name: noise}}]
-training: {{epochs: {epochs}, batch_size: 8, learning_rate: 1e-2, device: cpu}}
+training: {{epochs: {epochs}, batch_size: 8, learning_rate: 1e-2}}
+device: cpu
 """
 
 

@@ -20,8 +20,6 @@ class PredictConfig(Config):
     most probable one instead."""
     precision: Precision = "fp32"
     """`fp32` is exact to rounding; `bf16` is faster on recent hardware and changes probabilities by about 0.01."""
-    device: DeviceName = "auto"
-    """`auto` takes CUDA, then Apple's MPS, then the CPU."""
     block_vox: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
     """Largest block (z, y, x) that is written at once; None chooses it from the memory. The result does not depend
     on it beyond rounding."""

@@ -10,7 +10,7 @@ from pydantic import Field, PrivateAttr, StringConstraints
 from cristae.augment import Augmentation
 from cristae.config import Config
 from cristae.data.description import DataConfig
-from cristae.inference.config import PredictConfig
+from cristae.inference.config import DeviceName, PredictConfig
 from cristae.losses import Loss
 from cristae.models import Network
 from cristae.preprocess.normalize import NormalizeConfig
@@ -46,6 +46,8 @@ class Recipe(Config):
     """How long and how fast the network learns."""
     predict: PredictConfig = PredictConfig()
     """How runs of this recipe predict."""
+    device: DeviceName = "auto"
+    """Where to train and predict: `auto` takes CUDA, then Apple's MPS, then the CPU; a name insists."""
 
     _source: Path | None = PrivateAttr(default=None)
 

@@ -35,7 +35,7 @@ CHECKPOINT = "last.ckpt"
 METRICS = "metrics.csv"
 SUMMARY = "summary.json"
 
-_MAY_CHANGE = frozenset({"training.epochs", "training.device", "training.reader_threads"})
+_MAY_CHANGE = frozenset({"device", "training.epochs", "training.reader_threads"})
 """What a resumed training may change: the run keeps its id."""
 
 
@@ -145,8 +145,11 @@ def run_id(recipe: Recipe) -> str:
     """A run's id: the recipe's name and eight hexadecimal digits of its content."""
     content = plain(anchored(recipe))
     for path in _MAY_CHANGE:
-        section, field = path.split(".")
-        content[section].pop(field)
+        *sections, field = path.split(".")
+        part = content
+        for section in sections:
+            part = part[section]
+        part.pop(field)
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     return f"{recipe.name}-{digest[:8]}"
 

@@ -55,8 +55,6 @@ class TrainingConfig(Config):
     """Clip the gradient's norm to this; None does not clip."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """`bf16`: mixed precision with bfloat16, weights and losses in float32."""
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """Where to train; auto takes CUDA, then Apple MPS, then the CPU."""
     devices: PositiveInt = 1
     """How many GPUs (or CPU processes) share each batch; batch_size must be a multiple."""
     reader_threads: NonNegativeInt = 0

@@ -24,7 +24,6 @@ from cristae.allocator import keep_large_buffers
 from cristae.data.files import write_bytes
 from cristae.errors import RunError, TrainingError
 from cristae.progress import Progress, Task
-from cristae.training.config import TrainingConfig
 from cristae.training.feed import PatchFeed, Share
 from cristae.training.module import Lesson, TrainingModule
 from cristae.training.schedule import LearningRate
@@ -163,8 +162,8 @@ def fit(
         folder, filename=LAST.removesuffix(".ckpt"), save_on_train_epoch_end=True, enable_version_counter=False
     )
     with _quiet():
-        trainer = _trainer(config, [end, _Show(progress, end), last], folder)
-        if trainer.strategy.root_device.type == "cpu":
+        trainer = _trainer(lesson, [end, _Show(progress, end), last], folder)
+        if lesson.device.type == "cpu":
             keep_large_buffers()
         start = folder / LAST
         try:
@@ -186,10 +185,11 @@ def network_is_flat(network: nn.Module) -> bool:
     return not any(isinstance(module, nn.Conv3d) for module in network.modules())
 
 
-def _trainer(config: TrainingConfig, callbacks: list[Callback], folder: Path) -> Trainer:
+def _trainer(lesson: Lesson, callbacks: list[Callback], folder: Path) -> Trainer:
+    config, device = lesson.config, lesson.device.type
     return Trainer(
         max_epochs=config.epochs,
-        accelerator={"cuda": "gpu"}.get(config.device, config.device),
+        accelerator={"cuda": "gpu"}.get(device, device),
         devices=config.devices,
         strategy="ddp" if config.devices > 1 else "auto",
         precision="bf16-mixed" if config.precision == "bf16" else "32-true",
@@ -202,7 +202,7 @@ def _trainer(config: TrainingConfig, callbacks: list[Callback], folder: Path) ->
         num_sanity_val_steps=0,
         deterministic="warn",
         use_distributed_sampler=False,
-        sync_batchnorm=config.devices > 1 and config.device != "cpu" and torch.cuda.is_available(),
+        sync_batchnorm=config.devices > 1 and device == "cuda",
         plugins=[_AtomicCheckpoints()],
     )
 

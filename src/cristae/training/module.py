@@ -45,6 +45,7 @@ class Lesson:
     """By volume name."""
     config: TrainingConfig
     seed: int
+    device: torch.device
 
 
 class TrainingModule(LightningModule):

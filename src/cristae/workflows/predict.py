@@ -176,8 +176,9 @@ def _plan(
     """Where to compute and in which blocks; what was begun goes on as it was planned."""
     if begun is not None:
         backend: DeviceName = "cpu" if _is_complete(begun) else begun["plan"]["backend"]
-        return choose_device(backend), BlockPlan.from_dict(begun["plan"])
-    device = choose_device(case.settings.device)
+        cure = "go on where it was begun, or begin anew at another output place"
+        return choose_device(backend, cure=cure), BlockPlan.from_dict(begun["plan"])
+    device = choose_device(case.runs[0].recipe.device, cure="set device: auto in the run's recipe.yaml")
     # Half again as fast; where the user states a ceiling, memory counts more.
     kept = device.type == "cpu" and max_ram is None
     budget = find_budget(device, max_ram=max_ram, max_vram=max_vram)
@@ -255,6 +256,7 @@ def _open_mask(path: Path, image: Image) -> Image:
 def _run_facts(run: Run, member: Member) -> dict[str, Any]:
     return {
         "run": run.id,
+        "status": run.summary.get("status"),
         "weights_sha256": hashlib.sha256(run.weights_path.read_bytes()).hexdigest(),
         "classes": list(member.classes.names),
         "normalizer": member.normalizer.to_dict(),

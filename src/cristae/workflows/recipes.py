@@ -17,7 +17,7 @@ from cristae.recipe.load import load_recipe, parse_recipe
 from cristae.recipe.recipe import Recipe
 from cristae.recipe.starter import set_starter_text, starter_text
 from cristae.recipe.survey import survey
-from cristae.workflows.regions import prepare_regions
+from cristae.workflows.regions import prepare_regions, require_judgement
 
 _LOOK_VOX = 2048
 
@@ -85,8 +85,8 @@ def check_recipe(path: str | Path, overrides: Sequence[str] = (), *, progress: P
     dataset = open_data(recipe.data, recipe.folder)
     for warning in dataset.warnings:
         progress.warn(warning)
-    prepare_regions(complete, dataset)
-    choose_device(complete.training.device)
+    require_judgement(prepare_regions(complete, dataset), progress)
+    choose_device(complete.device)
     _look(dataset, progress)
     return complete
 

@@ -27,7 +27,16 @@ from cristae.recipe.consistency import check_consistency, require_regions
 from cristae.recipe.load import load_recipe
 from cristae.recipe.provenance import write_provenance
 from cristae.recipe.recipe import Recipe
-from cristae.recipe.run import Run, TrainedModel, append_metrics, create_run, load_weights, save_weights, write_summary
+from cristae.recipe.run import (
+    Run,
+    TrainedModel,
+    append_metrics,
+    create_run,
+    load_weights,
+    read_metrics,
+    save_weights,
+    write_summary,
+)
 from cristae.report.preview import write_preview
 from cristae.training.feed import PatchFeed, Share
 from cristae.training.fit import fit
@@ -80,16 +89,18 @@ def train(
     require_judgement(regions, progress)
     for warning in dataset.warnings:
         progress.warn(warning)
-    device = choose_device(recipe.training.device)
+    device = choose_device(recipe.device)
     network, locality = _build_network(recipe, regions)
     place = Path(out or Path("runs") / recipe.name)
     fresh = not place.exists()
-    _warn_of_longer_cosine(place, recipe, progress)
+    before = load_recipe(place / "recipe.yaml") if resume and (place / "recipe.yaml").is_file() else None
     run = create_run(place, recipe, resume=resume or follower)
     if run.path.joinpath("summary.json").exists() and _is_finished(run, recipe):
         progress.say(f"{run.path}: training had finished already")
         _tidy(run)
         return run
+    if before is not None:
+        _check_length(run, before, recipe, progress)
     try:
         _Training(recipe, run, regions, network, locality, device, progress).run_all()
     except (RecipeError, VolumeError):
@@ -126,9 +137,8 @@ class _Training:
         validation = Validation(
             self.regions.validate, classes, normalizers, self.locality, recipe.predict.threshold, self.device
         )
-        lesson = Lesson(
-            recipe.loss.build(classes), recipe.loss.l2, recipe.augment, normalizers, recipe.training, recipe.seed
-        )
+        loss, l2 = recipe.loss.build(classes), recipe.loss.l2
+        lesson = Lesson(loss, l2, recipe.augment, normalizers, recipe.training, recipe.seed, self.device)
         witness = _Witness(run, model, validation)
         best_epoch, best, seconds = fit(
             self.network, lesson, _feed(recipe, staged), witness=witness, folder=run.path, progress=self.progress
@@ -231,13 +241,14 @@ def _complete(recipe: Recipe) -> Recipe:
     return complete if recipe.source is None else complete.read_from(recipe.source)
 
 
-def _warn_of_longer_cosine(place: Path, recipe: Recipe, progress: Progress) -> None:
-    if recipe.training.schedule.name != "cosine" or not (place / "recipe.yaml").is_file():
-        return
-    before = load_recipe(place / "recipe.yaml").training.epochs
-    if before != recipe.training.epochs:
+def _check_length(run: Run, before: Recipe, now: Recipe, progress: Progress) -> None:
+    """Make sure that a continued training can still have the length it is given."""
+    done, asked = len(read_metrics(run)), now.training.epochs
+    if done > asked:
+        raise RunError(f"{run.path}: {done} epochs are done already; training.epochs: {asked} cannot take any back")
+    if now.training.schedule.name == "cosine" and before.training.epochs != asked:
         progress.warn(
-            f"{place}: began with {before} epochs and goes on to {recipe.training.epochs}; the cosine schedule is "
+            f"{run.path}: began with {before.training.epochs} epochs and goes on to {asked}; the cosine schedule is "
             "stretched, so the weights differ from those of a training that had this length from its start"
         )
 
