@@ -6,12 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image as PillowImage
+from prediction_files import write_prediction
 
 from cristae.data.box import Box
+from cristae.data.classes import Classes
 from cristae.data.formats import open_image, write_image
 from cristae.data.formats.ome_zarr import ZarrSpec, create_multiscale, read_label_classes
 from cristae.data.image import image_of_array
-from cristae.errors import FormatError, OutputExistsError, VoxelSizeError
+from cristae.errors import FormatError, OutputExistsError, RunError, VoxelSizeError
 from cristae.workflows.convert import convert
 
 STACK = np.random.default_rng(31).integers(0, 255, (5, 33, 47)).astype(np.uint8)
@@ -81,3 +83,14 @@ def test_destinations_that_cannot_be(tmp_path: Path) -> None:
     with pytest.raises(OutputExistsError):
         convert(tmp_path / "a.tif", tmp_path / "a.tif")
     assert sorted(f.name for f in tmp_path.iterdir()) == ["a.tif"]
+
+
+@pytest.mark.parametrize("inner", ["", ":/labels/segmentation", "/labels/segmentation/0", ":/0"])
+def test_only_finished_predictions_are_converted(tmp_path: Path, inner: str) -> None:
+    ids, classes = STACK[None] % 2, Classes(names=("background", "mito"))
+    write_prediction(tmp_path / "p.zarr", ids, classes, status="running")
+    with pytest.raises(RunError, match=r"not finished.*repeat the `cristae predict` command"):
+        convert(f"{tmp_path / 'p.zarr'}{inner}", tmp_path / "p.tif")
+    assert not (tmp_path / "p.tif").exists()
+    write_prediction(tmp_path / "done.zarr", ids, classes)
+    assert convert(f"{tmp_path / 'done.zarr'}{inner}", tmp_path / "done.tif").shape[0] == len(STACK)

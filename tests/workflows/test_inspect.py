@@ -7,8 +7,10 @@ import h5py
 import numpy as np
 import pytest
 from PIL import Image as PillowImage
+from prediction_files import write_prediction
 
 from cristae.data.box import Box
+from cristae.data.classes import Classes
 from cristae.data.formats import write_image
 from cristae.data.formats.ome_zarr import ZarrSpec, create_multiscale
 from cristae.data.image import image_of_array
@@ -76,6 +78,14 @@ def test_a_prediction_with_channels_and_labels(tmp_path: Path) -> None:
         (1, "mitochondria", "#e6194b", 0.125),
     ]
     assert "every voxel has the value 9" in first.problems
+
+
+def test_an_unfinished_prediction_says_so(tmp_path: Path) -> None:
+    classes = Classes(names=("background", "mito"))
+    for status, expected in (("running", 1), ("complete", 0)):
+        root = write_prediction(tmp_path / f"{status}.zarr", GREY[None] % 2, classes, status=status)
+        for found in (*inspect(root), only(root / "labels/segmentation"), only(f"{root}:/labels/segmentation")):
+            assert sum("prediction is not finished" in problem for problem in found.problems) == expected
 
 
 def test_every_array_of_an_hdf5_file(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from cristae.data.formats import open_image, write_image
 from cristae.data.image import Image, VoxelSize, same_voxel_size, voxel_size_text
 from cristae.errors import VoxelSizeError
 from cristae.progress import Progress
+from cristae.workflows.predicted import require_finished
 
 
 def convert(
@@ -32,11 +33,13 @@ def convert(
     Raises:
         VoxelSizeError: The file says another voxel size.
         OutputExistsError: There is something at the destination.
+        RunError: The source is an unfinished prediction, or lies in one.
         FormatError: The source is damaged, or the destination's format cannot hold its values.
 
     Example:
         >>> convert("slices/*.png", "cell.zarr", voxel_size_nm=(50.0, 4.0, 4.0))  # doctest: +SKIP
     """
+    require_finished(source)
     image = open_image(source)
     if voxel_size_nm is not None:
         image = replace(image, voxel_size_nm=_agreed(image, voxel_size_nm))

@@ -14,11 +14,12 @@ import numpy as np
 from cristae.data.box import Triple
 from cristae.data.formats import UnequalSlicesError, open_image, open_images
 from cristae.data.formats.hdf5 import list_hdf5
-from cristae.data.formats.ome_zarr import count_channels, list_labels, open_ome_zarr
+from cristae.data.formats.ome_zarr import count_channels, list_labels, open_ome_zarr, read_attributes
 from cristae.data.formats.paths import HDF5_SUFFIXES, find_source, is_zarr
 from cristae.data.image import Image, VoxelSize
 from cristae.data.survey import Survey, survey
 from cristae.progress import Progress
+from cristae.workflows.predicted import UNFINISHED, is_finished, prediction_around
 
 
 @dataclass(frozen=True)
@@ -110,15 +111,18 @@ def _images(path: str | Path) -> Iterator[tuple[str, Image, tuple[str, ...]]]:
 
 
 def _zarr_images(name: str, path: Path) -> Iterator[tuple[str, Image, tuple[str, ...]]]:
+    prediction = prediction_around(path)
+    gaps = prediction is not None and not is_finished(read_attributes(prediction))
+    problems = (f"unfinished: {UNFINISHED}",) if gaps else ()
     channels = count_channels(path)
     if channels > 1:
         for channel in range(channels):
-            yield f"{name} (channel {channel})", open_ome_zarr(path, channel=channel), ()
+            yield f"{name} (channel {channel})", open_ome_zarr(path, channel=channel), problems
     else:
-        yield name, open_image(path), ()
+        yield name, open_image(path), problems
     for label in list_labels(path):
         inner = path / "labels" / label
-        yield f"{name}:/labels/{label}" if ":/" not in name else str(inner), open_image(inner), ()
+        yield f"{name}:/labels/{label}" if ":/" not in name else str(inner), open_image(inner), problems
 
 
 def _describe(name: str, image: Image, problems: tuple[str, ...], progress: Progress) -> Inspection:
