@@ -35,6 +35,7 @@ from cristae.inference.writer import PredictionWriter
 from cristae.preprocess.histogram import histogram_of
 from cristae.preprocess.normalize import fit
 from cristae.progress import Progress
+from cristae.recipe.run import write_summary
 from cristae.workflows.predict import predict
 
 ORGANELLES = Classes(names=("background", "mito", "granule"), colors={"granule": "#00ff88"})
@@ -205,6 +206,18 @@ def test_far_grey_values_are_told_and_volume_scope_adapts(tmp_path):
     normalizer = fit(own.recipe.normalize, histogram_of(cell(dark).image))
     expected = one_pass(own, dark, normalizer)[0].numpy()
     assert np.abs(found.probabilities[0].read() - 255 * expected).max() < 0.51
+
+
+def test_a_run_whose_training_goes_on_is_told_and_recorded(tmp_path):
+    done, progress = make_run(tmp_path / "done"), Listening()
+    found = predict([done], cell(), out=tmp_path / "done.zarr", progress=progress)
+    assert not any("training is not finished" in line for line in progress.warned)
+    assert found.attributes["runs"][0]["status"] == "complete"
+    young = make_run(tmp_path / "young")
+    write_summary(young, young.model, {"status": "training", "epoch": 3})
+    found = predict([young], cell(), out=tmp_path / "young.zarr", progress=progress)
+    assert any("young: training is not finished; weights of epoch 3" in line for line in progress.warned)
+    assert found.attributes["runs"][0]["status"] == "training"
 
 
 @pytest.mark.parametrize(

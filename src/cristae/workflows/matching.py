@@ -106,7 +106,7 @@ def working_size(runs: Sequence[Run], image: Image, *, stated: bool, progress: P
 def member_of(run: Run, image: Image, name: str, progress: Progress) -> Member:
     """The run's network with all that is needed to apply it to a volume.
 
-    Warns when the volume's grey values are far from the training data's.
+    Warns when training is not finished, and when the volume's grey values are far from the training data's.
 
     Raises:
         RunError: The run was made for several channels, or its weights do not fit.
@@ -114,6 +114,8 @@ def member_of(run: Run, image: Image, name: str, progress: Progress) -> Member:
     model = run.model
     if model.in_channels != 1:
         raise RunError(f"{run.path}: was made for images of {model.in_channels} channels, but {image.path} has 1")
+    if run.summary.get("status") != "complete":
+        progress.warn(f"{run.path}: training is not finished; weights of epoch {run.summary.get('epoch', 'unknown')}")
     network = run.build_network()
     stored = run.summary.get("locality")
     config = run.recipe.model
