@@ -12,7 +12,9 @@ from typer.testing import CliRunner
 
 import cristae
 from cristae.cli.main import app
+from cristae.data.classes import Classes
 from cristae.data.description import DataConfig, Labels
+from cristae.data.values import table_of_values
 from cristae.recipe.document import read_document
 from cristae.recipe.load import parse_recipe
 
@@ -115,7 +117,13 @@ def test_yaml_on_the_pages_is_valid(page: Path) -> None:
         value = read_document(block, page.name).value
         assert set(value) <= {"labels", "data"}
         if "labels" in value:
-            TypeAdapter(Labels).validate_python(value["labels"])
+            labels = TypeAdapter(Labels).validate_python(value["labels"])
+            if labels.kind == "values":
+                names = tuple(dict.fromkeys(name for name in labels.values.values() if name != "unlabelled"))
+                assert table_of_values(labels.values, Classes(names=names), where=page.name).kind in (
+                    "numbers",
+                    "colors",
+                )
         if "data" in value:
             DataConfig.model_validate(value["data"])
 
