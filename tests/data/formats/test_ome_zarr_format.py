@@ -146,6 +146,10 @@ def test_labels_are_listed_named_and_found(tmp_path: Path) -> None:
     assert read_label_classes(tmp_path / "cell.zarr" / "labels" / "segmentation") == CLASSES
     with pytest.raises(FormatError, match=r"cell\.zarr:/labels/segmentation"):
         open_image(tmp_path / "cell.zarr")
+    listed = r"does not exist; .*cell\.zarr:/labels/segmentation, .*cell\.zarr:/labels/membrane$"
+    for wrong in ("labels/nucleus", "nucleus", "labels/nucleus/0"):
+        with pytest.raises(MissingFileError, match=rf"{wrong}: {listed}"):
+            open_image(f"{tmp_path}/cell.zarr:/{wrong}")
 
 
 def test_ome_zarr_reads_our_label_colours(tmp_path: Path) -> None:

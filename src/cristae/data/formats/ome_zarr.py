@@ -279,8 +279,16 @@ def _require_node(path: Path) -> Node:
     if node is None:
         if path.exists():
             raise FormatError(f"{path}: is not part of a Zarr hierarchy (no zarr.json, .zarray or .zgroup)")
-        raise MissingFileError(f"{path}: does not exist")
+        raise MissingFileError(f"{path}: does not exist{_labels_near(path)}")
     return node
+
+
+def _labels_near(path: Path) -> str:
+    """The label images of the hierarchy that `path` was looked for in, for a message."""
+    for parent in list(path.parents)[:3]:
+        if names := list_labels(parent):
+            return f"; the label images there are {', '.join(f'{parent}:/labels/{name}' for name in names)}"
+    return ""
 
 
 def _locate(node: Node) -> tuple[Node, Geometry | None, Node | None]:
