@@ -87,5 +87,14 @@ def test_what_cannot_be_joined(members, word):
         plan_fusion(members)
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_message_names_two_runs_that_differ(turned):
+    three, one = Classes(names=("background", "a", "b")), binary("c")
+    members = [one, three] if turned else [three, three, one]
+    told = r"\(background, c\) and \(background, a, b\)" if turned else r"\(background, a, b\) and \(background, c\)"
+    with pytest.raises(RunError, match=told):
+        plan_fusion(members)
+
+
 def test_probabilities_as_bytes():
     assert bytes_of(torch.tensor([0.0, 1.0, 0.5, 0.001, 0.00197])).tolist() == [0, 255, 128, 0, 1]

@@ -55,10 +55,11 @@ def plan_fusion(members: Sequence[Classes]) -> Fusion:
     if len(joined) == 1:
         return Fusion(members[0], joined)
     firsts = [members[group[0]] for group in joined]
-    for other in firsts:
-        if not (other.exclusive and other.n_logits == 1):
+    for place, classes in enumerate(firsts):
+        if not (classes.exclusive and classes.n_logits == 1):
+            one, other = firsts[0], firsts[place or 1]
             raise RunError(
-                f"the runs have different classes: {_names(firsts[0])} and {_names(other)}. Runs of the same classes "
+                f"the runs have different classes: {_names(one)} and {_names(other)}. Runs of the same classes "
                 "are averaged and binary runs of different structures are merged; these are neither. "
                 "Predict with them one by one."
             )
