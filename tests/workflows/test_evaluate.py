@@ -313,8 +313,12 @@ def test_scores_are_written_once(tmp_path):
     truth, prediction = maps(2)
     arguments = {"classes": BINARY, "out": tmp_path / "s.csv"}
     scores = evaluate(image_of_array(prediction), image_of_array(truth), **arguments)
-    assert repr(read_scores(tmp_path / "s.csv")) == repr(scores)
-    assert len(json.loads((tmp_path / "s.json").read_text())) == len(scores)
+    written = read_scores(tmp_path / "s.csv")
+    assert repr(written[: len(scores)]) == repr(scores)
+    assert len(json.loads((tmp_path / "s.json").read_text())) == len(written)
+    of_slices = written[len(scores) :]
+    assert {score.rule.split("; ")[1] for score in of_slices} == {f"slice z={z}" for z in range(SHAPE[0])}
+    assert value(of_slices, rule="slice z=4") == expected(truth[4], prediction[4])
     before = (tmp_path / "s.csv").read_bytes()
     with pytest.raises(OutputExistsError):
         evaluate(image_of_array(truth), image_of_array(truth), **arguments)
@@ -331,9 +335,41 @@ def test_one_sub_folder_for_each_method(tmp_path):
     assert list(dict.fromkeys(score.run for score in scores)) == ["A", "B"]
     assert value([s for s in scores if s.run == "A"], class_name="foreground") == expected(truth, prediction)
     assert value([s for s in scores if s.run == "B"], class_name="foreground") == 1
-    assert len(read_scores(tmp_path / "s.csv")) == len(scores)
+    written = read_scores(tmp_path / "s.csv")
+    assert repr(written[: len(scores)]) == repr(scores)
+    assert {score.run for score in written[len(scores) :]} == {"A", "B"}
     with pytest.raises(ScoreError, match="no sub-folder"):
         evaluate_folders(tmp_path / "Truth", tmp_path / "A", binarize=0.5)
+
+
+@pytest.mark.parametrize("pattern", ["Truth", "Truth/*.png", "Truth/../Truth/?ruth*.png"])
+def test_the_folder_of_the_truth_is_no_method(tmp_path, monkeypatch, pattern):
+    truth, prediction = maps(2)
+    for name, array in (("Truth", truth), ("A", prediction)):
+        (tmp_path / name).mkdir()
+        for z, plane in enumerate(array):
+            Picture.fromarray(plane * np.uint8(255)).save(tmp_path / name / f"{name}{z:04d}.png")
+    monkeypatch.chdir(tmp_path)
+    assert {score.run for score in evaluate_folders(pattern, ".", binarize=0.5)} == {"A"}
+
+
+def test_a_method_may_be_one_stack_in_a_folder(tmp_path):
+    truth, prediction = maps(2)
+    for name in ("Truth", "A", "B"):
+        (tmp_path / name).mkdir()
+    save(tmp_path / "Truth" / "truth.tif", truth)
+    save(tmp_path / "A" / "a.tif", prediction * np.uint8(255))
+    (tmp_path / "A" / ".hidden").write_text("x")
+    write_prediction(tmp_path / "B" / "b.zarr", prediction[None], BINARY)
+    write_prediction(tmp_path / "C.zarr", prediction[None], BINARY)
+    scores = evaluate_folders(tmp_path / "Truth" / "truth.tif", tmp_path, binarize=0.5)
+    assert list(dict.fromkeys(score.run for score in scores)) == ["A", "B", "C"]
+    assert value([score for score in scores if score.run == "A"], class_name="foreground") == expected(
+        truth, prediction
+    )
+    for run in ("B", "C"):
+        own = [score for score in scores if score.run == run]
+        assert value(own, class_name="foreground") == expected(truth, prediction)
 
 
 @pytest.mark.data

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import chain, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from cristae.data.box import Box
 from cristae.data.classes import Classes
 from cristae.data.files import require_new
 from cristae.data.formats import open_image
+from cristae.data.formats.paths import is_zarr
 from cristae.data.image import Image
 from cristae.data.open import open_volume
 from cristae.data.volume import Volume
@@ -17,7 +19,7 @@ from cristae.errors import LabelError, MissingFileError, ScoreError
 from cristae.inference.prediction import Prediction, is_prediction, open_prediction
 from cristae.metrics.binary import BINARY_CLASSES, binary_image
 from cristae.metrics.score import Score, score_paths, write_scores
-from cristae.metrics.tally import Tally, scores_of
+from cristae.metrics.tally import Tally, scores_of, slice_scores_of
 from cristae.progress import Progress
 from cristae.workflows.comparison import blocks_of, compare, count
 from cristae.workflows.truth import name_of, open_truth, predicted_labels, prediction_files, require_labels
@@ -51,8 +53,8 @@ def evaluate(
         classes: What the ids mean; None takes the prediction's own.
         box: The part of the volume to judge; None takes all that was predicted.
         mask: Only voxels where this is not 0 count.
-        out: Also write the scores here, as .csv and .json.
-        run: What stands in the `run` column; None takes the prediction's file name.
+        out: Also write the scores here, as .csv and .json, followed by those of each slice.
+        run: What stands in the `run` column; when empty, the prediction's file name.
         progress: Where to show how far it is.
 
     Returns:
@@ -76,7 +78,7 @@ def evaluate(
     else:
         labels, made_by = (opened,), None
     comparison = compare(_as_volume(truth, classes), labels, made_by=made_by, box=box, mask=mask)
-    return _finish(count([comparison], classes, progress), out, run or name_of(opened.path))
+    return _finish([(run or name_of(opened.path), count([comparison], classes, progress))], out)
 
 
 def evaluate_paths(
@@ -97,7 +99,7 @@ def evaluate_paths(
         recipe: Says which values stand for which class.
         binarize: Instead of a recipe, the threshold of grey maps of one class.
         mask: Only voxels where this image is not 0 count.
-        out: Also write the scores here, as .csv and .json.
+        out: Also write the scores here, as .csv and .json, followed by those of each slice.
         progress: Where to show how far it is.
 
     Raises:
@@ -106,7 +108,7 @@ def evaluate_paths(
     """
     _check_out(out)
     judge = _judge(truth, recipe, binarize, mask, progress)
-    return _finish(judge(Path(prediction)), out, name_of(Path(prediction)), binarize)
+    return _finish([(name_of(Path(prediction)), judge(Path(prediction)))], out, binarize)
 
 
 def evaluate_folders(
@@ -119,20 +121,19 @@ def evaluate_folders(
     out: Source | None = None,
     progress: Progress = Progress(),
 ) -> tuple[Score, ...]:
-    """Score several methods, one sub-folder of `predictions` each; the truth's own folder is skipped.
+    """Score several methods, one sub-folder of `predictions` each; the folder that the truth lies in is skipped.
 
-    Other arguments, results and errors are those of `evaluate_paths`; the `run` column holds the folder's name.
+    A method's folder holds its slices, or one stack in a file. Other arguments, results and errors are those of
+    `evaluate_paths`; the `run` column holds the folder's name.
     """
     _check_out(out)
     methods = _methods_in(Path(predictions), Path(truth))
     judge = _judge(truth, recipe, binarize, mask, progress)
-    scores: list[Score] = []
+    tallies = []
     for folder in methods:
         progress.say(f"Scoring {folder.name}")
-        scores += scores_of(judge(folder), run=name_of(folder), threshold=binarize)
-    if out is not None:
-        write_scores(Path(out), scores)
-    return tuple(scores)
+        tallies.append((name_of(folder), judge(_stack_in(folder))))
+    return _finish(tallies, out, binarize)
 
 
 def _judge(
@@ -167,7 +168,7 @@ def _judge(
 
     def judge_ids(path: Path) -> list[Tally]:
         if not is_prediction(path):
-            open_image(path), open_image(truth)
+            open_image(path), open_image(truth)  # a file that is missing or damaged is the first thing to tell
             raise ScoreError(f"{path} and {truth}: what their values mean is not known; {_WHAT_VALUES_MEAN}")
         opened = open_prediction(path)
         try:
@@ -237,19 +238,30 @@ def _check_out(out: Source | None) -> None:
 
 
 def _finish(
-    tallies: Sequence[Tally], out: Source | None, run: str, threshold: float | None = None
+    tallies: Sequence[tuple[str, Sequence[Tally]]], out: Source | None, threshold: float | None = None
 ) -> tuple[Score, ...]:
-    scores = scores_of(tallies, run=run, threshold=threshold)
+    """The scores of each run, from its name and counts; the file has those of each slice too."""
+    scores = [score for run, group in tallies for score in scores_of(group, run=run, threshold=threshold)]
     if out is not None:
-        write_scores(Path(out), scores)
-    return scores
+        slices = (slice_scores_of(one, run=run, threshold=threshold) for run, group in tallies for one in group)
+        write_scores(Path(out), [*scores, *chain.from_iterable(slices)])
+    return tuple(scores)
 
 
 def _methods_in(folder: Path, truth: Path) -> list[Path]:
     if not folder.is_dir():
         raise MissingFileError(f"{folder}: there is no such folder of predictions")
     found = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    methods = [path for path in found if path.resolve() != truth.resolve()]
+    fixed = truth if truth.exists() else Path(*takewhile(lambda part: not set(part) & set("*?["), truth.parts))
+    around = (fixed.resolve(), *fixed.resolve().parents)
+    methods = [path for path in found if path.resolve() not in around]
     if not methods:
         raise ScoreError(f"{folder}: has no sub-folder with predictions; put each method in a folder of its own")
     return methods
+
+
+def _stack_in(folder: Path) -> Path:
+    """The one file or Zarr that a folder holds, or the folder itself: a stack of slices, or a Zarr."""
+    inside = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    alone = not is_zarr(folder) and len(inside) == 1 and (inside[0].is_file() or is_zarr(inside[0]))
+    return inside[0] if alone else folder
