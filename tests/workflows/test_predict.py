@@ -235,6 +235,7 @@ def test_a_run_whose_training_goes_on_is_told_and_recorded(tmp_path):
         ({"runs": ["run", "three"]}, RunError, "different classes"),
         ({"runs": ["run", "strict"]}, RunError, r"predict\.threshold"),
         ({"runs": ["mixed"]}, RunError, "another network"),
+        ({"out": "cell.tif"}, VolumeError, r"cell\.zarr.*cristae convert"),
         ({"out": "full.zarr"}, OutputExistsError, "exists already"),
         ({"out": "note.txt"}, OutputExistsError, "exists already"),
     ],
@@ -431,10 +432,10 @@ def test_a_place_that_may_not_be_written(tmp_path):
 def test_same_inputs_same_bytes(tmp_path):
     run = make_run(tmp_path / "run")
     for name in ("one", "two"):
-        predict([run], cell(), out=tmp_path / name)
-    files = [path.relative_to(tmp_path / "one") for path in (tmp_path / "one").rglob("*") if path.is_file()]
+        predict([run], cell(), out=tmp_path / f"{name}.zarr")
+    files = [path.relative_to(tmp_path / "one.zarr") for path in (tmp_path / "one.zarr").rglob("*") if path.is_file()]
     for file in files:
-        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes(), file
+        assert (tmp_path / "one.zarr" / file).read_bytes() == (tmp_path / "two.zarr" / file).read_bytes(), file
 
 
 SCRIPT = """

@@ -70,10 +70,16 @@ def predict(
     Raises:
         RunError: The runs do not fit each other, the volume or the memory.
         VoxelSizeError: The voxel sizes of runs and volume cannot be compared.
+        VolumeError: `out` does not end in .zarr; the box or the mask does not fit the volume.
         OutputExistsError: `out` holds a prediction of something else, or no prediction at all.
     """
     progress, out = progress or Progress(), Path(out)
     begun = _begun(out)
+    if begun is None and out.suffix.lower() != ".zarr":
+        raise VolumeError(
+            f"{out}: a prediction is an OME-Zarr; name it {out.stem}.zarr, and make another format of "
+            "its labels with `cristae convert`"
+        )
     opened = tuple(run if isinstance(run, Run) else open_run(run) for run in runs)
     settings = common_settings(opened)
     volume = volume if isinstance(volume, Volume) else open_volume(volume)
