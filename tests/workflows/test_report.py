@@ -10,6 +10,7 @@ from prediction_files import write_prediction
 
 from cristae.data.box import Box
 from cristae.data.classes import Classes
+from cristae.data.formats.ome_zarr import write_attributes
 from cristae.errors import OutputExistsError, RunError
 from cristae.inference.prediction import open_prediction
 from cristae.metrics.score import Score, write_scores
@@ -68,6 +69,13 @@ def test_a_prediction_with_probabilities_says_that_there_is_no_picture(tmp_path)
     ids = labels(2, 1, 2, 20, 20)
     path = write_prediction(tmp_path / "p.zarr", ids, Classes(names=("background", "mito")), probabilities=ids * 255)
     assert "the input is not kept with probabilities" in report(path).read_text()
+
+
+def test_a_mask_is_told(tmp_path):
+    for name, digest, told in (("masked", "ab" * 32, True), ("whole", None, False)):
+        path = write_prediction(tmp_path / f"{name}.zarr", labels(3, 1, 2, 20, 20), THREE)
+        write_attributes(path, {"input": {"shape": [2, 20, 20], "mask_sha256": digest}})
+        assert ("outside it were not predicted, and are counted as background" in report(path).read_text()) == told
 
 
 def test_an_unfinished_prediction_has_no_page(tmp_path):

@@ -34,6 +34,9 @@ def prediction_page(prediction: Prediction, *, progress: Progress = Progress()) 
     slices = overlay_markup(_slices(prediction), prediction.classes, size)
     total = prediction.box.size
     notes = [f"{total:,} voxels in all." if size else f"{total:,} voxels in all; the voxel size is not known."]
+    if prediction.attributes["input"].get("mask_sha256"):
+        nothing = "background" if prediction.classes.exclusive else "outside every class"
+        notes.append(f"Made with a mask: voxels outside it were not predicted, and are counted as {nothing}.")
     colors = {name: prediction.classes.color_of(name) for name in prediction.classes.names}
     sections = [
         Section("Slices", slices),
