@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from cristae.errors import RunError
 from cristae.inference.locality import Locality, measure_locality
 from cristae.models import SegETConfig, UNetBNConfig
 
@@ -126,3 +127,25 @@ def test_weights_do_not_matter():
 def test_survives_json():
     found = measure_locality(nn.Conv2d(1, 1, 3, padding=1), ndim=2, stride=4)
     assert Locality.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"reach": [1, 2]},
+        {"reach": "abc"},
+        {"reach": [0, -1, 0]},
+        {"stride": [0, 0, 0]},
+        {"stride": None},
+        {"ndim": 7},
+        {"local": "perhaps"},
+        {"more": 1},
+    ],
+)
+def test_damaged_storage_is_refused(wrong):
+    stored = Locality(True, "near", (0, 3, 3), (1, 2, 2), 2).to_dict()
+    (field,) = wrong
+    with pytest.raises(RunError, match=rf"locality\.{field}"):
+        Locality.from_dict(stored | wrong)
+    with pytest.raises(RunError, match=r"locality\.reach"):
+        Locality.from_dict({name: value for name, value in stored.items() if name != "reach"})

@@ -129,10 +129,31 @@ def test_json_round_trip_is_exact():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{}, {"low": 3, "high": 2}, {"low": "a", "high": 2}, {"low": 1, "high": 2, "more": 3}]
+    "wrong",
+    [
+        {"low": 3},
+        {"low": "a"},
+        {"low": float("nan")},
+        {"high": float("inf")},
+        {"invert": "perhaps"},
+        {"clip": [0.5, 1]},
+        {"clip": 3},
+        {"kind": "zebra"},
+        {"ignored": "abc"},
+        {"quantiles": [1]},
+        {"quantiles": list(range(11, 0, -1))},
+        {"more": 3},
+    ],
 )
 def test_broken_storage_is_refused(wrong):
-    with pytest.raises(RunError, match="normalisation"):
+    (field,) = wrong
+    with pytest.raises(RunError, match=rf"normalizer\.{field}"):
+        Normalizer.from_dict({"low": 1, "high": 2} | wrong)
+
+
+@pytest.mark.parametrize("wrong", [{}, 3, [1, 2], None])
+def test_storage_of_something_else_is_refused(wrong):
+    with pytest.raises(RunError, match="normalizer"):
         Normalizer.from_dict(wrong)
 
 

@@ -12,13 +12,15 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from cristae.config import facts_from
 from cristae.data.box import Triple
 
 _LONGEST_PROBE = 4096
@@ -48,12 +50,12 @@ class Locality:
     local: bool
     reason: str
     """Why it is local or not, in words."""
-    reach: Triple
+    reach: tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt]
     """Voxels (z, y, x) on each side that can change an output voxel, the largest over all stride phases and both
     sides; z is 0 for 2D networks."""
-    stride: Triple
+    stride: tuple[PositiveInt, PositiveInt, PositiveInt]
     """Block inputs start at multiples of this many voxels (z, y, x) and have sizes that are its multiples."""
-    ndim: int
+    ndim: Annotated[int, Field(ge=2, le=3)]
     """Spatial axes of the network: 2 (slices one by one) or 3."""
 
     def to_dict(self) -> dict[str, Any]:
@@ -62,14 +64,12 @@ class Locality:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Locality:
-        """From what `to_dict` gave, also after a trip through JSON."""
-        return cls(
-            local=bool(values["local"]),
-            reason=str(values["reason"]),
-            reach=_triple(values["reach"]),
-            stride=_triple(values["stride"]),
-            ndim=int(values["ndim"]),
-        )
+        """From what `to_dict` gave, also after a trip through JSON.
+
+        Raises:
+            RunError: A field is missing, unknown or wrong.
+        """
+        return facts_from(cls, values, "locality")
 
 
 class _NotLocalError(Exception):

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, StrictBool, ValidationError, model_validator
 
+from cristae.config import problem_of
 from cristae.data.box import Box, Triple
 from cristae.data.classes import Classes
 from cristae.data.formats.ome_zarr import open_ome_zarr, read_attributes
@@ -107,10 +108,8 @@ def read_state(path: Path) -> dict[str, Any] | None:
     try:
         _Stored.model_validate(attributes)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = ".".join(map(str, first["loc"])) or "cristae"
         raise FormatError(
-            f"{path / 'zarr.json'}: what the prediction says about itself is damaged: {field}: {first['msg']}; "
+            f"{path / 'zarr.json'}: what the prediction says about itself is damaged: {problem_of(error, 'cristae')}; "
             "remove it and predict again"
         ) from None
     return attributes

@@ -110,8 +110,8 @@ class PredictionWriter:
         for writer in self._labels:
             if (writer.spec.shape, writer.spec.shards) != (layout.region.shape, layout.plan.block):
                 raise FormatError(
-                    f"{writer.path}: has shape {writer.spec.shape} in blocks of {writer.spec.shards}, but was planned as "
-                    f"{layout.region.shape} in blocks of {layout.plan.block}; remove the prediction and begin anew"
+                    f"{writer.path}: has shape {writer.spec.shape} in blocks of {writer.spec.shards}, but was planned "
+                    f"as {layout.region.shape} in blocks of {layout.plan.block}; remove the prediction and begin anew"
                 )
 
     def write(self, block: int, core: Box, voxels: Written, input_digest: str) -> None:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, FiniteFloat, model_validator
 
-from cristae.config import Config
+from cristae.config import Config, facts_from
 from cristae.errors import RunError, VolumeError
 from cristae.preprocess.histogram import Histogram
 
@@ -22,6 +22,7 @@ Array = TypeVar("Array")
 SHARES = (0.0, 0.005, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.995, 1.0)
 """Shares of voxels at which a normaliser remembers the grey values of the data it was fitted on."""
 
+_KINDS = ("unknown", "float", *(f"{sign}int{bits}" for sign in ("u", "") for bits in (8, 16, 32, 64)))
 _PADDING_SHARE = 0.02
 
 
@@ -57,15 +58,15 @@ class NormalizeConfig(Config):
 class Normalizer:
     """The mapping of grey values to numbers: `low` to 0 and `high` to 1 (the other way round when inverted)."""
 
-    low: float
-    high: float
+    low: FiniteFloat
+    high: FiniteFloat
     invert: bool = False
-    clip: tuple[float, float] = (-0.5, 1.5)
+    clip: tuple[FiniteFloat, FiniteFloat] = (-0.5, 1.5)
     kind: str = "unknown"
     """What the data was stored as: an integer type such as 'uint16', or 'float'."""
-    ignored: tuple[float, ...] = ()
+    ignored: tuple[FiniteFloat, ...] = ()
     """Grey values that were taken for padding."""
-    quantiles: tuple[float, ...] = ()
+    quantiles: tuple[FiniteFloat, ...] = ()
     """Grey values of the fitted data at `SHARES`, from which `distance` tells how far another volume is."""
 
     def apply(self, grey: Array) -> Array:
@@ -104,21 +105,20 @@ class Normalizer:
         """The normaliser that `to_dict` wrote.
 
         Raises:
-            RunError: A field is missing, unknown or of the wrong type.
+            RunError: A field is missing, unknown or wrong.
         """
-        try:
-            fields = {"clip", "ignored", "quantiles"}
-            read: dict[str, Any] = {
-                name: tuple(map(float, value)) if name in fields else value for name, value in content.items()
-            }
-            normalizer = cls(**read)
-            usable = float(normalizer.low) < float(normalizer.high) and len(normalizer.clip) == 2
-        except (TypeError, ValueError, AttributeError) as error:
-            raise RunError(
-                f"the stored intensity normalisation is not readable ({error}); train the run again"
-            ) from None
-        if not usable:
-            raise RunError(f"the stored intensity normalisation maps {content}; its low must be below its high")
+        normalizer = facts_from(cls, content, "normalizer")
+        (below, above), quantiles = normalizer.clip, normalizer.quantiles
+        ascending = len(quantiles) in (0, len(SHARES)) and list(quantiles) == sorted(quantiles)
+        rules = {
+            "low: must be below high": normalizer.low < normalizer.high,
+            "clip: must reach from 0 or less to 1 or more": below <= 0 < 1 <= above,
+            f"kind: must be one of {', '.join(_KINDS)}": normalizer.kind in _KINDS,
+            f"quantiles: must be {len(SHARES)} ascending numbers": ascending,
+        }
+        for rule, kept in rules.items():
+            if not kept:
+                raise RunError(f"normalizer.{rule}")
         return normalizer
 
 
