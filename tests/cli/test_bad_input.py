@@ -231,6 +231,26 @@ def summary(**changes: object) -> Make:
     return make
 
 
+def fact(name: str, value: object) -> Make:
+    """A fact of the run's summary, changed by hand."""
+
+    def make(folder: Path) -> None:
+        content = json.loads((folder / "run/summary.json").read_text())
+        (folder / "run/summary.json").write_text(json.dumps(content | {name: value}))
+
+    return make
+
+
+def own_recipe(folder: Path) -> None:
+    """A recipe beside the data that reads like one that training would write there."""
+    text = (folder / "r.yaml").read_text()
+    for name in ("image", "labels"):
+        text = text.replace(f"{name}: {name}", f"{name}: {folder / name}").replace(
+            "path: labels", f"path: {folder / 'labels'}"
+        )
+    (folder / "recipe.yaml").write_text(text)
+
+
 def second_run(old: str, new: str) -> Make:
     def make(folder: Path) -> None:
         shutil.copytree(folder / "run", folder / "run2")
@@ -272,11 +292,18 @@ def stored(field: str, value: object) -> Make:
 half_written = stored("status", "running")
 
 
-def other_weights(folder: Path) -> None:
-    path = folder / "run/weights.safetensors"
-    tensors = {k: v + 1 if v.is_floating_point() else v for k, v in load_file(path).items()}
-    save_file(tensors, path)
+def changed_weights(change: Callable[[torch.Tensor], torch.Tensor]) -> Make:
+    def make(folder: Path) -> None:
+        path = folder / "run/weights.safetensors"
+        save_file({k: change(v) if v.is_floating_point() else v for k, v in load_file(path).items()}, path)
 
+    return make
+
+
+other_weights = changed_weights(lambda values: values + 1)
+
+
+LOCALITY = {"local": True, "reason": "near", "reach": [0, 5, 5], "stride": [1, 2, 2], "ndim": 2}
 
 # The table
 
@@ -499,6 +526,16 @@ FILES = [
 PLACES = [
     *(
         Row(
+            f"training onto the recipe itself {' '.join(options)}",
+            own_recipe,
+            ("train", "recipe.yaml", "--out", ".", *options),
+            ("holds a recipe.yaml", "choose another folder"),
+        )
+        for options in ((), ("--resume",))
+    ),
+    Row("a page of a recipe", own_recipe, ("report", "."), ("not a run folder",)),
+    *(
+        Row(
             f"{' '.join(arguments)} {place}, a file",
             write(place, "thesis"),
             (*arguments, place),
@@ -589,6 +626,28 @@ RUNS = [
         edit("[4, 8]", "[4, 16]", "run/recipe.yaml"),
         PREDICT,
         ("another network", "(16, "),
+    ),
+    Row("weights of NaN", changed_weights(lambda values: values * np.nan), PREDICT, ("weights.safetensors", "NaN")),
+    Row("complex weights", changed_weights(lambda values: values + 0j), PREDICT, ("weights.safetensors", "complex64")),
+    *(
+        Row(f"a run whose {field} is {value}", make, command, ("summary.json", field))
+        for command, field, value, make in (
+            (PREDICT, "locality.reach", "abc", fact("locality", LOCALITY | {"reach": "abc"})),
+            (PREDICT, "locality", 5, fact("locality", 5)),
+            (PREDICT, "model", [], fact("model", [])),
+            (PREDICT, "patch_size", [-3, 0], summary(patch_size=[-3, 0])),
+            (PREDICT, "voxel_size_nm", [-1, 0, 3], summary(voxel_size_nm=[-1, 0, 3])),
+            (PREDICT, "normalizer.kind", "zebra", summary(normalizer={"low": 0, "high": 1, "kind": "zebra"})),
+            (("report", "run"), "peak_memory_bytes", 3, fact("peak_memory_bytes", 3)),
+            (("report", "run"), "data", "all", fact("data", "all")),
+            (("report", "run"), "model.classes", 1, summary(classes=1)),
+        )
+    ),
+    Row("a summary of brackets", write("run/summary.json", "[" * 200_000), PREDICT, ("summary.json", "cannot be read")),
+    Row("the same for a page", write("run/summary.json", "[" * 200_000), ("report", "run"), ("summary.json",)),
+    *(
+        Row(f"metrics of {content!r}", write("run/metrics.csv", content), ("report", "run"), ("metrics.csv", "damaged"))
+        for content in (b"epoch,loss\nx,2\n", b"loss\n2\n", b"epoch,loss\n1,low\n", b"\xff\xfe")
     ),
     Row("no summary", remove("run/summary.json"), PREDICT, ("summary.json missing", "--resume")),
     Row("a truncated summary", cut("run/summary.json", 0.2), PREDICT, ("summary.json", "cannot be read")),

@@ -1,13 +1,17 @@
 """Run folders: made once, resumed only by the same recipe, opened only when whole."""
 
 import json
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from cristae.errors import MissingFileError, OutputExistsError, RunError
+from cristae.inference.locality import Locality
 from cristae.preprocess.histogram import Histogram, histogram_of
 from cristae.preprocess.normalize import NormalizeConfig, fit
 from cristae.recipe.anchor import anchored
@@ -19,6 +23,8 @@ from cristae.recipe.run import (
     TrainedModel,
     append_metrics,
     create_run,
+    is_complete,
+    load_weights,
     open_run,
     read_metrics,
     save_weights,
@@ -114,6 +120,47 @@ def test_a_run_is_not_overwritten(recipe: Recipe, tmp_path: Path) -> None:
     assert [path.name for path in other.iterdir()] == ["chapter.tex"]
 
 
+@pytest.mark.parametrize("resume", [True, False])
+def test_the_users_own_recipe_beside_the_data_is_no_run(recipe: Recipe, tmp_path: Path, resume: bool) -> None:
+    mine = tmp_path / "recipe.yaml"
+    before = mine.read_bytes()
+    with pytest.raises(OutputExistsError, match="not of a run; choose another folder") as caught:
+        create_run(tmp_path, recipe, resume=resume)
+    assert "--resume" not in str(caught.value)
+    with pytest.raises(RunError, match="not a run folder: it has a") as refused:
+        open_run(tmp_path)
+    assert "--resume" not in str(refused.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["recipe.yaml"]
+    copied = tmp_path / "copied"
+    copied.mkdir()
+    content = (create_run(tmp_path / "run", recipe).path / "recipe.yaml").read_bytes()
+    (copied / "recipe.yaml").write_bytes(content + b"# my own notes\n")
+    with pytest.raises(OutputExistsError, match="not of a run"):
+        create_run(copied, load_recipe(copied / "recipe.yaml"), resume=True)
+    assert mine.read_bytes() == before
+
+
+def test_a_run_killed_right_after_its_creation_resumes(recipe: Recipe, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    first = create_run(folder, recipe)
+    summary = (folder / "summary.json").read_bytes()
+    again = load_recipe(folder / "recipe.yaml")
+    assert create_run(folder, again, resume=True).id == first.id
+    assert (folder / "summary.json").read_bytes() == summary
+    assert not is_complete(first, recipe.training.epochs)
+
+
+def test_a_run_is_complete_with_its_epochs_and_its_weights(recipe: Recipe, tmp_path: Path) -> None:
+    run, _ = trained(recipe, tmp_path / "run")
+    write_summary(run, model_facts(recipe), {"status": "training", "epoch": 3})
+    assert not is_complete(run, 3)
+    write_summary(run, model_facts(recipe), {"status": "complete", "epochs": 3})
+    assert is_complete(run, 3)
+    assert not is_complete(run, 4)
+    run.weights_path.unlink()
+    assert not is_complete(run, 3)
+
+
 def test_only_the_same_recipe_resumes_but_may_train_longer(recipe: Recipe, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     first = create_run(folder, recipe, resume=True)
@@ -132,14 +179,16 @@ def test_what_is_missing_is_said(recipe: Recipe, tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"not a run folder: it has no recipe\.yaml"):
         open_run(tmp_path / "empty")
     create_run(tmp_path / "begun", recipe)
-    with pytest.raises(RunError, match=r"weights\.safetensors and summary\.json missing; finish it with .*--resume"):
+    with pytest.raises(RunError, match=r"weights\.safetensors missing; finish it with .*--resume"):
         open_run(tmp_path / "begun")
 
 
 def test_weights_of_another_network_or_channel_count_are_refused(recipe: Recipe, tmp_path: Path) -> None:
     run, _ = trained(recipe, tmp_path / "run")
     write_summary(run, model_facts(recipe, in_channels=3), {})
-    with pytest.raises(RunError, match=r"another network, or another number of channels: .* is \(4, 1, 3, 3\) instead"):
+    with pytest.raises(
+        RunError, match=r"another network, or another number of channels: .* is \(4, 1, 3, 3\) float32 instead"
+    ):
         run.build_network()
     write_summary(run, model_facts(recipe), {})
     save_weights(run, torch.nn.Conv2d(1, 1, 3))
@@ -156,12 +205,94 @@ def test_damaged_weights_are_refused(recipe: Recipe, tmp_path: Path, length: int
         run.build_network()
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"model": {}}', '{"model": {"in_channels": "x"}}'])
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda tensor: tensor * float("nan"), r"damaged: .* holds NaN or infinity"),
+        (lambda tensor: tensor + float("inf"), r"damaged: .* holds NaN or infinity"),
+        (lambda tensor: tensor.to(torch.complex64), "complex64 instead of .* float32"),
+        (lambda tensor: tensor.to(torch.int32), "int32 instead of .* float32"),
+    ],
+)
+def test_weights_that_are_no_finite_numbers_of_the_right_kind_are_refused(
+    recipe: Recipe, tmp_path: Path, change: Callable[[torch.Tensor], torch.Tensor], message: str
+) -> None:
+    run, network = trained(recipe, tmp_path / "run")
+    tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    tensors["head.bias"] = change(tensors["head.bias"])
+    save_file(tensors, run.weights_path)
+    with pytest.raises(RunError, match=message):
+        run.build_network()
+
+
+def test_weights_that_may_not_be_read_are_not_called_damaged(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, _ = trained(recipe, tmp_path / "run")
+    real = Path.open
+
+    def locked(path: Path, *args: Any, **options: Any) -> Any:
+        if path == run.weights_path:
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *args, **options)
+
+    network = recipe.model.build(1, 1)
+    monkeypatch.setattr(Path, "open", locked)
+    with pytest.raises(RunError, match=r"cannot be read: Permission denied"):
+        load_weights(network, run.weights_path)
+
+
+LOCALITY = {"local": True, "reason": "near", "reach": [0, 5, 5], "stride": [1, 2, 2], "ndim": 2}
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "field"),
+    [
+        ("locality", LOCALITY | {"reach": [1, 2]}, r"locality\.reach"),
+        ("locality", LOCALITY | {"reach": "abc"}, r"locality\.reach"),
+        ("locality", LOCALITY | {"stride": [0, 0, 0]}, r"locality\.stride"),
+        ("locality", LOCALITY | {"stride": [1, 1, 1]}, r"locality: must have .* stride \[1, 2, 2\]"),
+        ("locality", 5, "locality"),
+        ("model.voxel_size_nm", [-1, 0, 3], r"model\.voxel_size_nm\.0"),
+        ("model.voxel_size_nm", [float("inf"), 5, 3], r"model\.voxel_size_nm\.0"),
+        ("model.patch_size", [-3, 0], r"model\.patch_size\.0"),
+        ("model.patch_size", [64], r"model\.patch_size"),
+        ("model.in_channels", 0, r"model\.in_channels"),
+        ("model.classes", {"names": ["a"]}, r"model\.classes"),
+        ("model.normalizer.kind", "zebra", r"normalizer\.kind"),
+        ("model.normalizer.quantiles", [1], r"normalizer\.quantiles"),
+        ("model", 3, "model"),
+        ("peak_memory_bytes", 3, "peak_memory_bytes"),
+        ("best_epoch", "last", "best_epoch"),
+    ],
+)
+def test_facts_changed_by_hand_are_refused_on_opening(
+    recipe: Recipe, tmp_path: Path, place: str, value: object, field: str
+) -> None:
+    run, _ = trained(recipe, tmp_path / "run")
+    write_summary(run, model_facts(recipe), {"status": "complete", "locality": LOCALITY})
+    assert open_run(run.path).locality == Locality.from_dict(LOCALITY)
+    content = json.loads((run.path / "summary.json").read_text())
+    *parts, last = place.split(".")
+    inner = content
+    for part in parts:
+        inner = inner[part]
+    inner[last] = value
+    (run.path / "summary.json").write_text(json.dumps(content))
+    with pytest.raises(RunError, match=rf"summary\.json: .*{field}"):
+        open_run(run.path)
+
+
+@pytest.mark.parametrize(
+    "content", ["[" * 200_000, "", "{", "[]", "{}", '{"model": {}}', '{"model": {"in_channels": "x"}}']
+)
 def test_a_damaged_summary_is_refused(recipe: Recipe, tmp_path: Path, content: str) -> None:
     run, _ = trained(recipe, tmp_path / "run")
     (run.path / "summary.json").write_text(content)
     with pytest.raises(RunError, match=r"summary\.json"):
         _ = run.model
+    with pytest.raises(RunError, match=r"summary\.json"):
+        open_run(run.path)
 
 
 def test_equal_weights_give_equal_bytes(recipe: Recipe, tmp_path: Path) -> None:
@@ -178,6 +309,27 @@ def test_metrics_of_a_killed_epoch_are_replaced(recipe: Recipe, tmp_path: Path) 
         {"epoch": "1", "train_loss": "1.0", "val_miou": "", "seconds": ""},
         {"epoch": "2", "train_loss": "0.25", "val_miou": "0.5", "seconds": "3"},
     ]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"epoch,loss\nx,2\n",
+        b"loss\n2\n",
+        b"epoch,loss\n1\n",
+        b"epoch,loss\n1,2,3\n",
+        b"epoch,loss\n1,low\n",
+        b"\xff\xfe",
+    ],
+)
+def test_damaged_metrics_are_refused(recipe: Recipe, tmp_path: Path, content: bytes) -> None:
+    run = create_run(tmp_path / "run", recipe)
+    (run.path / "metrics.csv").write_bytes(content)
+    with pytest.raises(RunError, match=r"metrics\.csv: is damaged: .*remove it"):
+        read_metrics(run)
+    with pytest.raises(RunError, match=r"metrics\.csv: is damaged"):
+        append_metrics(run, {"epoch": 2, "loss": 1.0})
+    assert (run.path / "metrics.csv").read_bytes() == content
 
 
 def test_provenance_names_versions_seed_and_inputs(recipe: Recipe, tmp_path: Path) -> None:

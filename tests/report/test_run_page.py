@@ -91,6 +91,7 @@ def test_a_run_without_previews_scores_and_voxel_size_has_a_page(tmp_path):
     bare = tmp_path / "bare"
     bare.mkdir()
     (bare / "recipe.yaml").write_text("name: bare\n")
+    (bare / "summary.json").write_text("{}")
     assert "bare" in report(bare).read_text()
     text = report(write_run(tmp_path / "run", voxel_size_nm=None)).read_text()
     assert "voxel size unknown: no scale bar" in text

@@ -12,28 +12,38 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from pydantic import Field, PositiveInt
+
+from cristae.config import facts_from
 from cristae.data.classes import Classes
 from cristae.data.files import require_new, write_bytes, write_json, write_text
 from cristae.data.image import VoxelSize
-from cristae.errors import MissingFileError, OutputExistsError, RunError
+from cristae.errors import OutputExistsError, RunError
+from cristae.inference.locality import Locality
 from cristae.preprocess.normalize import Normalizer
 from cristae.recipe.anchor import anchored
+from cristae.recipe.folder import (
+    CHECKPOINT,
+    METRICS,
+    RECIPE,
+    SUMMARY,
+    WEIGHTS,
+    Nanometres,
+    is_run,
+    read_epochs,
+    read_summary,
+    require_run,
+)
 from cristae.recipe.load import load_recipe
 from cristae.recipe.recipe import Recipe
 from cristae.recipe.text import diff_recipes, plain, recipe_to_yaml
 
 if TYPE_CHECKING:
-    from torch import nn
-
-RECIPE = "recipe.yaml"
-WEIGHTS = "weights.safetensors"
-CHECKPOINT = "last.ckpt"
-METRICS = "metrics.csv"
-SUMMARY = "summary.json"
+    from torch import Tensor, nn
 
 _MAY_CHANGE = frozenset({"device", "training.epochs", "training.reader_threads"})
 """What a resumed training may change: the run keeps its id."""
@@ -43,12 +53,12 @@ _MAY_CHANGE = frozenset({"device", "training.epochs", "training.reader_threads"}
 class TrainedModel:
     """What prediction must know about a trained network beyond its recipe."""
 
-    in_channels: int
+    in_channels: PositiveInt
     classes: Classes
     normalizer: Normalizer
-    voxel_size_nm: VoxelSize | None
+    voxel_size_nm: tuple[Nanometres, Nanometres, Nanometres] | None
     """(z, y, x) it was trained at; None when the training volumes do not say."""
-    patch_size: tuple[int, ...]
+    patch_size: Annotated[tuple[PositiveInt, ...], Field(min_length=2, max_length=3)]
     """Voxels it saw at once, (y, x) or (z, y, x)."""
 
     def to_dict(self) -> dict[str, Any]:
@@ -63,15 +73,13 @@ class TrainedModel:
 
     @classmethod
     def from_dict(cls, facts: Mapping[str, Any]) -> TrainedModel:
-        """What `to_dict` gave."""
-        size = facts["voxel_size_nm"]
-        return cls(
-            in_channels=int(facts["in_channels"]),
-            classes=Classes.model_validate(facts["classes"]),
-            normalizer=Normalizer.from_dict(facts["normalizer"]),
-            voxel_size_nm=None if size is None else (float(size[0]), float(size[1]), float(size[2])),
-            patch_size=tuple(int(side) for side in facts["patch_size"]),
-        )
+        """What `to_dict` gave.
+
+        Raises:
+            RunError: A field is missing, unknown or wrong.
+        """
+        model = facts_from(cls, facts, "model")
+        return replace(model, normalizer=Normalizer.from_dict(facts["normalizer"]))
 
 
 @dataclass(frozen=True)
@@ -88,9 +96,9 @@ class Run:
         """What `summary.json` holds: best epoch and score, time, memory, and the facts of the model.
 
         Raises:
-            RunError: There is none, or it is not readable.
+            RunError: There is none, or it is damaged.
         """
-        return _read_json(self.path / SUMMARY)
+        return read_summary(self.path)
 
     @property
     def model(self) -> TrainedModel:
@@ -100,9 +108,29 @@ class Run:
             RunError: The summary is missing or was changed by hand.
         """
         try:
-            return TrainedModel.from_dict(self.summary["model"])
-        except (KeyError, TypeError, ValueError, IndexError) as error:
+            return TrainedModel.from_dict(self.summary.get("model") or {})
+        except RunError as error:
             raise RunError(f"{self.path / SUMMARY}: the facts about the model are not usable: {error}") from None
+
+    @property
+    def locality(self) -> Locality | None:
+        """How far the network sees; None where the summary does not say.
+
+        Raises:
+            RunError: The summary is missing or was changed by hand.
+        """
+        stored = self.summary.get("locality")
+        if stored is None:
+            return None
+        try:
+            locality = Locality.from_dict(stored)
+        except RunError as error:
+            raise RunError(f"{self.path / SUMMARY}: {error}") from None
+        config = self.recipe.model
+        stride = (1,) * (3 - config.ndim) + (config.size_multiple,) * config.ndim
+        if (locality.ndim, locality.stride) != (config.ndim, stride):
+            raise RunError(f"{self.path / SUMMARY}: locality: must have ndim {config.ndim} and stride {list(stride)}")
+        return locality
 
     @property
     def classes(self) -> Classes:
@@ -163,19 +191,24 @@ def create_run(path: str | Path, recipe: Recipe, *, resume: bool = False) -> Run
         resume: Go on with the run that is there; without one, start it.
 
     Raises:
-        OutputExistsError: The folder holds something else, or a run that is not to be resumed.
+        OutputExistsError: The folder holds something else, such as the user's own recipe beside the data, or a run
+            that is not to be resumed.
         RunError: The run there was made from another recipe.
     """
     path, recipe = Path(path), anchored(recipe)
     run = Run(path, recipe.read_from(path / RECIPE), run_id(recipe))
-    if (path / RECIPE).is_file():
+    if is_run(path):
         if not resume:
             raise OutputExistsError(
                 f"{path}: holds a run already; continue it with --resume, or choose another folder with --out"
             )
         _require_same(path, recipe)
-    else:
-        require_new(path, what="the run")
+        write_text(path / RECIPE, recipe_to_yaml(recipe))
+        return run
+    if (path / RECIPE).exists():
+        raise OutputExistsError(f"{path}: holds a {RECIPE} that is not of a run; choose another folder with --out")
+    require_new(path, what="the run")
+    write_json(path / SUMMARY, {"run": run.id, "status": "created"})
     write_text(path / RECIPE, recipe_to_yaml(recipe))
     return run
 
@@ -185,13 +218,10 @@ def open_run(path: str | Path) -> Run:
 
     Raises:
         MissingFileError: There is no such folder.
-        RunError: It is not a run, or its training has not got as far as weights.
+        RunError: It is not a run, was changed by hand, or its training has not got as far as weights.
     """
     path = Path(path)
-    if not path.exists():
-        raise MissingFileError(f"{path}: there is no such run folder")
-    if not (path / RECIPE).is_file():
-        raise RunError(f"{path}: is not a run folder: it has no {RECIPE}")
+    require_run(path)
     recipe = load_recipe(path / RECIPE)
     missing = [name for name in (WEIGHTS, SUMMARY) if not (path / name).is_file()]
     if missing:
@@ -199,7 +229,18 @@ def open_run(path: str | Path) -> Run:
             f"{path}: the run is not complete: {' and '.join(missing)} missing; finish it with "
             f"`cristae train {path / RECIPE} --out {path} --resume`"
         )
-    return Run(path, recipe, run_id(recipe))
+    run = Run(path, recipe, run_id(recipe))
+    _ = run.model, run.locality  # what was changed by hand is told before any work
+    return run
+
+
+def is_complete(run: Run, epochs: int) -> bool:
+    """Whether training has got to this many epochs and its weights are there; a damaged summary says no."""
+    try:
+        summary = run.summary
+    except RunError:
+        return False
+    return (summary.get("status"), summary.get("epochs")) == ("complete", epochs) and run.weights_path.is_file()
 
 
 def save_weights(run: Run, network: nn.Module) -> None:
@@ -222,24 +263,34 @@ def load_weights(network: nn.Module, path: Path) -> None:
     if not path.is_file():
         raise RunError(f"{path}: there are no weights; the training has not finished an epoch")
     try:
+        path.open("rb").close()  # safetensors takes a file that may not be read for a missing one
         saved = load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
+    except OSError as error:
+        raise RunError(f"{path}: the weights cannot be read: {error.strerror or error}") from None
+    except (SafetensorError, ValueError) as error:
         raise RunError(f"{path}: the weights are damaged: {error}") from None
     expected = network.state_dict()
     problems = [f"no {name}" for name in expected if name not in saved]
     problems += [f"unexpected {name}" for name in saved if name not in expected]
     problems += [
-        f"{name} is {tuple(saved[name].shape)} instead of {tuple(tensor.shape)}"
+        f"{name} is {_form(saved[name])} instead of {_form(tensor)}"
         for name, tensor in expected.items()
-        if name in saved and saved[name].shape != tensor.shape
+        if name in saved and _form(saved[name]) != _form(tensor)
     ]
     if problems:
         shown = "; ".join(problems[:3]) + (f"; and {len(problems) - 3} more" if len(problems) > 3 else "")
         raise RunError(f"{path}: the weights belong to another network, or another number of channels: {shown}")
+    broken = [name for name, tensor in saved.items() if not tensor.isfinite().all()]
+    if broken:
+        raise RunError(f"{path}: the weights are damaged: {broken[0]} holds NaN or infinity; train the run again")
     network.load_state_dict(saved, strict=True)
 
 
-def append_metrics(run: Run, row: Mapping[str, float | int | str]) -> None:
+def _form(tensor: Tensor) -> str:
+    return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"
+
+
+def append_metrics(run: Run, row: Mapping[str, float | int]) -> None:
     """Add an epoch's row to `metrics.csv`; rows of this and later epochs, left by a killed training, go.
 
     Args:
@@ -256,12 +307,12 @@ def append_metrics(run: Run, row: Mapping[str, float | int | str]) -> None:
 
 
 def read_metrics(run: Run) -> list[dict[str, str]]:
-    """The rows of `metrics.csv` as text, oldest first; empty before the first epoch."""
-    path = run.path / METRICS
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+    """The rows of `metrics.csv` as text, oldest first; empty before the first epoch.
+
+    Raises:
+        RunError: It is damaged.
+    """
+    return read_epochs(run.path)
 
 
 def write_summary(run: Run, model: TrainedModel, facts: Mapping[str, Any]) -> None:
@@ -279,7 +330,7 @@ def _require_same(path: Path, recipe: Recipe) -> None:
         )
 
 
-def _cell(value: float | int | str) -> str:
+def _cell(value: float | int) -> str:
     if isinstance(value, float):
         return "" if math.isnan(value) else repr(value)
     return str(value)
@@ -292,15 +343,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise RunError(f"{path}: is missing; the training has not finished") from None
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path}: cannot be read: {error}") from None
-    if not isinstance(content, dict):
-        raise RunError(f"{path}: is not a summary")
-    return content

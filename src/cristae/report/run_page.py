@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
+from pydantic import ValidationError
 
+from cristae.config import problem_of
 from cristae.data.classes import Classes
 from cristae.data.image import voxel_size_text
 from cristae.errors import RunError
 from cristae.metrics.score import Score, read_scores
 from cristae.recipe.document import read_document
+from cristae.recipe.folder import RECIPE, SUMMARY, read_epochs, read_facts, read_summary, require_run
 from cristae.report.facts import rows_of, shape
 from cristae.report.figures import learning_curves
 from cristae.report.page import Fact, Section, build_page, fold, table
@@ -47,14 +48,14 @@ def read_run(folder: Path) -> RunFiles:
         RunError: The folder is not a run, or a file of it is damaged.
         ScoreError: Its table of scores is damaged.
     """
-    path = folder / "recipe.yaml"
-    if not path.is_file():
-        raise RunError(f"{folder}: is not a run folder: it has no recipe.yaml")
+    require_run(folder)
+    path = folder / RECIPE
     text = path.read_text(encoding="utf-8")
     recipe = read_document(text, str(path)).value
     if not isinstance(recipe, dict):
         raise RunError(f"{path}: is not a recipe")
-    summary = _read_json(folder / "summary.json")
+    summary = read_summary(folder) if (folder / SUMMARY).is_file() else {}
+    provenance = folder / "provenance.json"
     classes, previews = read_previews(folder / "preview")
     scores = folder / "scores.csv"
     return RunFiles(
@@ -62,8 +63,8 @@ def read_run(folder: Path) -> RunFiles:
         recipe_text=text,
         recipe=recipe,
         summary=summary,
-        provenance=_read_json(folder / "provenance.json"),
-        epochs=_read_rows(folder / "metrics.csv"),
+        provenance=read_facts(provenance) if provenance.is_file() else {},
+        epochs=read_epochs(folder),
         scores=read_scores(scores) if scores.is_file() else (),
         classes=classes or _classes_of(summary, recipe),
         previews=previews,
@@ -188,23 +189,7 @@ def _settings(files: RunFiles) -> Markup:
 
 def _classes_of(summary: Mapping[str, Any], recipe: Mapping[str, Any]) -> Classes | None:
     content = (summary.get("model") or {}).get("classes") or (recipe.get("data") or {}).get("classes")
-    return None if content is None else Classes.model_validate(content)
-
-
-def _read_json(path: Path) -> Mapping[str, Any]:
-    if not path.is_file():
-        return {}
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RunError(f"{path}: cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise RunError(f"{path}: expected an object of facts")
-    return content
-
-
-def _read_rows(path: Path) -> list[Mapping[str, str]]:
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+        return None if content is None else Classes.model_validate(content)
+    except ValidationError as error:
+        raise RunError(f"the classes of the run are damaged: {problem_of(error, 'classes')}") from None

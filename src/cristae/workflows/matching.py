@@ -9,7 +9,7 @@ from cristae.data.image import Image, VoxelSize, same_voxel_size, voxel_size_tex
 from cristae.data.volume import Volume
 from cristae.errors import RunError, VolumeError, VoxelSizeError
 from cristae.inference.config import PredictConfig
-from cristae.inference.locality import Locality, measure_locality
+from cristae.inference.locality import measure_locality
 from cristae.inference.predictor import Member
 from cristae.preprocess.histogram import histogram_of
 from cristae.preprocess.normalize import Normalizer, distance, fit
@@ -117,13 +117,8 @@ def member_of(run: Run, image: Image, name: str, progress: Progress) -> Member:
     if run.summary.get("status") != "complete":
         progress.warn(f"{run.path}: training is not finished; weights of epoch {run.summary.get('epoch', 'unknown')}")
     network = run.build_network()
-    stored = run.summary.get("locality")
     config = run.recipe.model
-    locality = (
-        Locality.from_dict(stored)
-        if isinstance(stored, dict)
-        else measure_locality(network, ndim=config.ndim, stride=config.size_multiple)
-    )
+    locality = run.locality or measure_locality(network, ndim=config.ndim, stride=config.size_multiple)
     if not locality.local:
         progress.warn(f"{run.path}: the network sees whole slices at once: {locality.reason}")
     return Member(network, locality, _normalizer(run, image, name, progress), model.classes)

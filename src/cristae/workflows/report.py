@@ -8,6 +8,7 @@ from cristae.data.files import require_new, write_text
 from cristae.errors import MissingFileError, RunError
 from cristae.metrics.score import read_scores
 from cristae.progress import Progress
+from cristae.recipe.folder import RECIPE
 from cristae.report.run_page import read_run, run_page
 from cristae.report.scores_page import scores_page
 
@@ -38,7 +39,7 @@ def report(path: str | Path, *, out: str | Path | None = None, progress: Progres
     path = Path(path)
     if not path.exists():
         raise MissingFileError(f"{path}: does not exist; name a run folder, a prediction or a table of scores")
-    is_run = (path / "recipe.yaml").is_file()
+    is_run = (path / RECIPE).is_file()
     page = Path(out) if out else path / PAGE if is_run else path.with_name(f"{path.stem}-{PAGE}")
     if out or not is_run:
         require_new(page, what="the page")
