@@ -1,5 +1,7 @@
 """Laws that every network keeps."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -53,10 +55,7 @@ def test_default_parameter_count(name):
 @pytest.mark.parametrize("size", [(48, 64), (33, 70), (5, 1), (49, 31)])
 def test_any_size_is_that_of_zero_padding_at_the_far_side(config, size):
     network = build(config)
-    padded = config.padded_size(size)
-    assert all(
-        p % config.size_multiple == 0 and 0 <= p - s < config.size_multiple for p, s in zip(padded, size, strict=True)
-    )
+    padded = tuple(math.ceil(side / config.size_multiple) * config.size_multiple for side in size)
     with torch.no_grad():
         logits = network(image(2, 2, *size))
         assert logits.shape == (2, 3, *config.output_size(size))

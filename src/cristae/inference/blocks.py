@@ -25,12 +25,6 @@ def plan_blocks(region: Box, shape: Triple) -> Iterator[Block]:
         yield Block(index, core)
 
 
-def count_blocks(region: Box, shape: Triple) -> int:
-    """How many blocks `plan_blocks` gives."""
-    z, y, x = (-(-size // step) for size, step in zip(region.shape, shape, strict=True))
-    return z * y * x
-
-
 def padded_shape(shape: Triple, locality: Locality) -> Triple:
     """The volume's shape (z, y, x) after zeros at the far side up to the next size that the network takes."""
     z, y, x = (-(-size // step) * step for size, step in zip(shape, locality.stride, strict=True))

@@ -101,11 +101,6 @@ class Confusion:
         rest: np.ndarray = self.total - self.tp - self.fp - self.fn
         return rest
 
-    def against_rest(self, class_id: int) -> Confusion:
-        """The 2 x 2 counts of one class (id 1) against all others together (id 0)."""
-        tn, fp, fn, tp = (int(part[class_id]) for part in (self.tn, self.fp, self.fn, self.tp))
-        return Confusion(np.array([[tn, fp], [fn, tp]], np.int64))
-
 
 def _ids(array: np.ndarray, n_classes: int, keep: np.ndarray | None, what: str) -> np.ndarray:
     """Flat uint8 ids, 0 where a voxel does not count."""

@@ -26,10 +26,6 @@ class NetworkConfig(Config):
     def size_multiple(self) -> int:
         """Every side that the layers work at is a multiple of this many voxels: the total stride."""
 
-    def padded_size(self, size: Sequence[int]) -> tuple[int, ...]:
-        """The allowed size that an image of `size` is zero-padded to, at its far sides, inside the network."""
-        return tuple(-(-side // self.size_multiple) * self.size_multiple for side in size)
-
     def output_size(self, size: Sequence[int]) -> tuple[int, ...]:
         """Size T of the logits for an image of `size` S, in voxels; the same unless convolutions are not padded."""
         return tuple(size)
