@@ -43,8 +43,20 @@ def test_problems_are_named_with_cures(tmp_path: Path) -> None:
     stack[3, 0, 0] = np.nan
     write_image(image_of_array(stack), tmp_path / "a.tif")
     problems = " | ".join(only(tmp_path / "a.tif").problems)
-    for words in ("voxel size is unknown", "1 voxels are NaN", "empty slices (all 0): 1", "constant slices: 2"):
+    empty, constant = "1 empty slice (all 0): number 1, counted", "1 constant slice: number 2, counted from 0"
+    for words in ("voxel size is unknown", "1 voxels are NaN", empty, constant):
         assert words in problems
+
+
+def test_empty_slices_are_called_by_their_files(tmp_path: Path) -> None:
+    for z in range(12):
+        PillowImage.fromarray(GREY[0] * (z in (3, 5, 11))).save(tmp_path / f"s{z:03}.png")
+    (problem,) = (problem for problem in only(tmp_path).problems if "empty" in problem)
+    assert problem == "9 empty slices (all 0): numbers 0-2, 4, 6-10, counted from 0"
+    for z in (0, 1, 2, 6, 7, 8, 9, 10):
+        PillowImage.fromarray(GREY[0]).save(tmp_path / f"s{z:03}.png")
+    (problem,) = (problem for problem in only(tmp_path).problems if "empty" in problem)
+    assert problem == "1 empty slice (all 0): s004"
 
 
 def test_masks_of_0_and_255(tmp_path: Path) -> None:

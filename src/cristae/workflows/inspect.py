@@ -21,6 +21,9 @@ from cristae.data.survey import Survey, survey
 from cristae.progress import Progress
 from cristae.workflows.predicted import UNFINISHED, is_finished, prediction_around
 
+_NAMED = 5
+"""So many slices are told by the names of their files."""
+
 
 @dataclass(frozen=True)
 class LabelValue:
@@ -186,9 +189,20 @@ def _constant(image: Image, result: Survey) -> Iterator[str]:
     empty = [z for z, value in result.constant_slices if value == 0]
     other = [z for z, value in result.constant_slices if value != 0]
     if empty:
-        yield f"empty slices (all 0): {_ranges(empty)}"
+        yield f"{_counted(empty, 'empty')} (all 0): {_which(empty, image)}"
     if other:
-        yield f"constant slices: {_ranges(other)}"
+        yield f"{_counted(other, 'constant')}: {_which(other, image)}"
+
+
+def _counted(slices: list[int], kind: str) -> str:
+    return f"{len(slices)} {kind} slice{'' if len(slices) == 1 else 's'}"
+
+
+def _which(slices: list[int], image: Image) -> str:
+    """Their file names when there are few, their numbers otherwise."""
+    if image.slice_names is not None and len(slices) <= _NAMED:
+        return ", ".join(image.slice_names[z] for z in slices)
+    return f"number{'' if len(slices) == 1 else 's'} {_ranges(slices)}, counted from 0"
 
 
 def _gaps(names: tuple[str, ...]) -> Iterator[str]:
