@@ -100,6 +100,15 @@ def test_an_unfinished_prediction_says_so(tmp_path: Path) -> None:
             assert sum("prediction is not finished" in problem for problem in found.problems) == expected
 
 
+def test_the_image_of_a_prediction_is_called_a_preview(tmp_path: Path) -> None:
+    classes, ids = Classes(names=("background", "mito")), GREY[None] % 2
+    preview, label = inspect(write_prediction(tmp_path / "p.zarr", ids, classes))
+    assert "preview of the input, each voxel the mean of 2 x 2" in preview.details["content"]
+    kept, _ = inspect(write_prediction(tmp_path / "q.zarr", ids, classes, probabilities=ids * 255))
+    write_image(image_of_array(GREY), tmp_path / "a.zarr")
+    assert all("content" not in found.details for found in (label, kept, only(tmp_path / "a.zarr")))
+
+
 def test_every_array_of_an_hdf5_file(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["raw"], file["truth/ids"] = GREY, GREY % 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -122,10 +123,24 @@ def _zarr_images(name: str, path: Path) -> Iterator[tuple[str, Image, tuple[str,
         for channel in range(channels):
             yield f"{name} (channel {channel})", open_ome_zarr(path, channel=channel), problems
     else:
-        yield name, open_image(path), problems
+        image = open_image(path)
+        if prediction == path.resolve():
+            image = replace(image, details=image.details | _preview_of(image, path))
+        yield name, image, problems
     for label in list_labels(path):
         inner = path / "labels" / label
         yield f"{name}:/labels/{label}" if ":/" not in name else str(inner), open_image(inner), problems
+
+
+def _preview_of(image: Image, prediction: Path) -> dict[str, str]:
+    """What the image of a prediction shows, where it is no probability: its input, at a part of the size."""
+    labels = list_labels(prediction)
+    if "c" in image.details.get("axes", "") or not labels:
+        return {}
+    whole = open_ome_zarr(prediction, f"labels/{labels[0]}").shape
+    step = max(math.ceil(full / shown) for full, shown in zip(whole[1:], image.shape[1:], strict=True))
+    size = f"each voxel the mean of {step} x {step} of it (y, x)" if step > 1 else "at its full size"
+    return {"content": f"a preview of the input, {size}; the result is under labels"}
 
 
 def _describe(name: str, image: Image, problems: tuple[str, ...], progress: Progress) -> Inspection:
