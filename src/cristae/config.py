@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import TYPE_CHECKING, TypeVar
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
@@ -39,7 +40,7 @@ def facts_from(kind: type[Facts], content: object, name: str) -> Facts:
         RunError: A field is missing, unknown or wrong.
     """
     try:
-        facts = TypeAdapter(kind).validate_python(content)
+        facts: Facts = _adapter(kind).validate_python(content)
     except ValidationError as error:
         raise RunError(problem_of(error, name)) from None
     known = {field.name for field in fields(kind)}
@@ -47,6 +48,11 @@ def facts_from(kind: type[Facts], content: object, name: str) -> Facts:
     if unknown:
         raise RunError(f"{name}.{unknown[0]}: is unknown")
     return facts
+
+
+@cache
+def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
 
 
 def problem_of(error: ValidationError, name: str) -> str:

@@ -1,12 +1,14 @@
 """The table of scores on disk."""
 
 import csv
+import errno
 import json
 import math
+import os
 
 import pytest
 
-from cristae.errors import MissingFileError, OutputExistsError, ScoreError
+from cristae.errors import MissingFileError, OutputExistsError, ScoreError, StorageError
 from cristae.metrics.score import Score, read_scores, write_scores
 
 SCORES = (
@@ -35,6 +37,24 @@ def test_the_columns_are_those_of_the_contract(tmp_path):
     parsed = json.loads(document.read_text(encoding="utf-8"), parse_constant=lambda name: pytest.fail(name))
     assert list(parsed[0]) == columns
     assert parsed[1]["value"] is None
+
+
+@pytest.mark.parametrize("writable", [0, 1])
+def test_a_full_disk_leaves_neither_file(tmp_path, monkeypatch, writable):
+    flushed = []
+
+    def flush(handle):
+        flushed.append(handle)
+        if len(flushed) > writable:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", flush)
+    with pytest.raises(StorageError, match="the disk is full"):
+        write_scores(tmp_path / "s.csv", SCORES)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.undo()
+    write_scores(tmp_path / "s.csv", SCORES)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["s.csv", "s.json"]
 
 
 def test_existing_scores_are_kept(tmp_path):

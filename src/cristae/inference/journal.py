@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from cristae.config import facts_from
 from cristae.data.files import storage_errors
 
 JOURNAL = "cristae-blocks.jsonl"
@@ -53,14 +54,14 @@ class Journal:
             os.fsync(file.fileno())
 
     def read(self) -> dict[int, Entry]:
-        """Finished blocks by their place. A line that a kill cut off counts as not written."""
+        """Finished blocks by their place. A line that a kill cut off, or that is damaged, counts as not written."""
         found: dict[int, Entry] = {}
         if not self.path.is_file():
             return found
         for line in self.path.read_bytes().split(b"\n"):
             try:
-                entry = Entry(**json.loads(line))
-            except (ValueError, TypeError):
+                entry = facts_from(Entry, json.loads(line), "block")
+            except (ValueError, RecursionError):
                 continue
             found[entry.block] = entry
         return found

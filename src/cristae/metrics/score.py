@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cristae.data.files import require_new, write_text
+from cristae.data.files import require_new, write_together
 from cristae.errors import MissingFileError, ScoreError
 
 COLUMNS = ("run", "volume", "class", "metric", "threshold", "value", "low", "high", "unit", "n", "rule")
@@ -59,14 +59,14 @@ def write_scores(path: Path, scores: Iterable[Score]) -> tuple[Path, Path]:
 
     Raises:
         OutputExistsError: One of the two exists.
+        StorageError: The disk is full or the place may not be written; then neither is there.
         ScoreError: The name ends in neither .csv nor .json.
     """
     table, document = score_paths(path)
     require_new(table, what="the scores")
     require_new(document, what="the scores")
     rows = [score.as_row() for score in scores]
-    write_text(table, _csv_text(rows))
-    write_text(document, scores_json(rows))
+    write_together({table: _csv_text(rows).encode(), document: scores_json(rows).encode()})
     return table, document
 
 

@@ -20,7 +20,7 @@ from pydantic import Field, PositiveInt
 
 from cristae.config import facts_from
 from cristae.data.classes import Classes
-from cristae.data.files import require_new, write_bytes, write_json, write_text
+from cristae.data.files import require_new, write_bytes, write_json, write_text, write_together
 from cristae.data.image import VoxelSize
 from cristae.errors import OutputExistsError, RunError
 from cristae.inference.locality import Locality
@@ -208,8 +208,8 @@ def create_run(path: str | Path, recipe: Recipe, *, resume: bool = False) -> Run
     if (path / RECIPE).exists():
         raise OutputExistsError(f"{path}: holds a {RECIPE} that is not of a run; choose another folder with --out")
     require_new(path, what="the run")
-    write_json(path / SUMMARY, {"run": run.id, "status": "created"})
-    write_text(path / RECIPE, recipe_to_yaml(recipe))
+    mark = json.dumps({"run": run.id, "status": "created"})
+    write_together({path / SUMMARY: mark.encode(), path / RECIPE: recipe_to_yaml(recipe).encode()})
     return run
 
 
