@@ -125,7 +125,7 @@ def _zarr_images(name: str, path: Path) -> Iterator[tuple[str, Image, tuple[str,
     else:
         image = open_image(path)
         if prediction == path.resolve():
-            image = replace(image, details=image.details | _preview_of(image, path))
+            image = replace(image, details={**image.details, **_preview_of(image, path)})
         yield name, image, problems
     for label in list_labels(path):
         inner = path / "labels" / label
