@@ -143,6 +143,11 @@ def test_the_table_of_changes_is_valid() -> None:
             assert list(found) == value if isinstance(found, tuple) else found == value
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_brackets_are_quoted_for_the_shell(page: Path) -> None:
+    assert not re.findall(r"--set\s+[^'\"\s`]*\[", page.read_text(encoding="utf-8"))
+
+
 def test_public_names_change_only_on_purpose() -> None:
     listed = (Path(__file__).parent / "public_names.txt").read_text().split()
     assert sorted(cristae.__all__) == listed
