@@ -118,6 +118,31 @@ def test_other_failures_have_their_own_exit_codes(monkeypatch: pytest.MonkeyPatc
     assert isinstance(bug.exception, ZeroDivisionError)  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["train", "r.yaml"], "the same command with --resume goes on where it stopped"),
+        (["predict", "a.tif", "--run", "r", "--out", "b.zarr"], "the same command goes on where it stopped"),
+        (["convert", "a.tif", "b.zarr"], "the same command starts over"),
+        (["recipe", "show", "r.yaml"], "the same command starts over"),
+    ],
+)
+def test_a_stopped_verb_says_whether_it_goes_on(
+    arguments: list[str], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import cristae.cli.progress
+    import cristae.recipe.load
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cristae.cli.progress, "console_progress", stop)
+    monkeypatch.setattr(cristae.recipe.load, "load_recipe", stop)
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 130
+    assert result.stderr.strip() == f"interrupted; {told}"
+
+
 def test_a_bug_shows_a_traceback_and_exit_code_1() -> None:
     code = (
         "import cristae.cli.main as main, cristae.recipe.load as load\n"

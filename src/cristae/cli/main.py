@@ -41,7 +41,7 @@ class Verbs(TyperGroup):
             _say(f"{error.filename or 'the system'}: {error.strerror}", style="red")
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
-            _say("interrupted; the same command goes on where it stopped (train: add --resume)")
+            _say(f"interrupted; {_after_a_stop(ctx.invoked_subcommand)}")
             raise typer.Exit(130) from None
 
 
@@ -104,6 +104,14 @@ def _kind(error: CristaeError) -> str:
     from cristae.errors import RecipeError
 
     return "" if isinstance(error, RecipeError) else f"{type(error).__name__}: "
+
+
+def _after_a_stop(verb: str | None) -> str:
+    """What the same command does when it is given again."""
+    if verb == "train":
+        return "the same command with --resume goes on where it stopped"
+    goes_on = verb in ("demo", "predict", "data")
+    return "the same command goes on where it stopped" if goes_on else "the same command starts over"
 
 
 def _say(message: str, style: str = "") -> None:
