@@ -49,6 +49,20 @@ def test_every_verb_has_help(verb: list[str]) -> None:
     assert "Usage:" in result.output
 
 
+@pytest.mark.parametrize("group", [[], ["recipe"], ["data"]], ids=str)
+def test_lists_of_verbs_are_not_cut_off(group: list[str]) -> None:
+    text = CliRunner().invoke(app, [*group, "--help"], terminal_width=80).stdout
+    lines = text[text.index("Commands:") :].splitlines()[1:]
+    assert len(lines) >= 2
+    assert all(line.endswith(".") and not line.endswith("...") for line in lines)
+
+
+def test_help_of_memory_says_what_is_limited() -> None:
+    text = " ".join(CliRunner().invoke(app, ["predict", "--help"]).stdout.split())
+    assert "memory of the whole process, such as 8GiB; by default half of what is free." in text
+    assert "85 % of what is free there" in text
+
+
 def test_version() -> None:
     result = CliRunner().invoke(app, ["--version"])
     assert result.exit_code == 0

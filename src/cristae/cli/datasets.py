@@ -38,7 +38,7 @@ def fetch(
         str | None, typer.Option("--mirror", metavar="URL", help="An address or folder that holds the same files.")
     ] = None,
 ) -> None:
-    """Download a public data set, checked file by file; repeat the command to continue."""
+    """Download a public data set. Every file is checked; repeat the command to continue."""
     from cristae.cli.progress import console_progress
     from cristae.workflows.datasets import fetch_dataset
 

@@ -37,7 +37,7 @@ def new(
         str | None, typer.Option("--set-name", metavar="NAME", help="A public data set instead of files.")
     ] = None,
 ) -> None:
-    """Write a commented starter recipe for a volume and its labels, or for a public data set."""
+    """Write a commented starter recipe. It is for a volume and its labels, or for a public data set."""
     from cristae.cli.progress import console_progress
     from cristae.workflows.recipes import new_recipe
 
@@ -90,7 +90,7 @@ def diff(
 
 @app.command()
 def schema() -> None:
-    """Print the JSON Schema of recipes, for editors that complete and check YAML."""
+    """Print the JSON Schema of recipes. Editors complete and check YAML with it."""
     from cristae.recipe.text import recipe_schema
 
     print_json(recipe_schema())

@@ -14,7 +14,7 @@ from cristae.cli.recipes import RecipePath, Set
 def demo(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to put everything.")] = Path("cristae-demo"),
 ) -> None:
-    """Make a synthetic volume, train on it, predict, score and show: a few minutes on two cores."""
+    """Show every step on a synthetic volume. Trains, predicts and scores in a few minutes on two cores."""
     from cristae.cli.progress import console_progress
     from cristae.workflows.demo import demo as show
 
@@ -50,10 +50,24 @@ def predict(
         Path | None, typer.Option("--mask", metavar="M", help="Predict only where this volume is not 0.")
     ] = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Keep the 8-bit probabilities too.")] = False,
-    max_ram: Annotated[str | None, typer.Option("--max-ram", metavar="SIZE", help="Such as 8GiB.")] = None,
-    max_vram: Annotated[str | None, typer.Option("--max-vram", metavar="SIZE", help="Such as 6GiB.")] = None,
+    max_ram: Annotated[
+        str | None,
+        typer.Option(
+            "--max-ram",
+            metavar="SIZE",
+            help="Ceiling for the memory of the whole process, such as 8GiB; by default half of what is free.",
+        ),
+    ] = None,
+    max_vram: Annotated[
+        str | None,
+        typer.Option(
+            "--max-vram",
+            metavar="SIZE",
+            help="Ceiling on the GPU, such as 6GiB; by default 85 % of what is free there.",
+        ),
+    ] = None,
 ) -> None:
-    """Predict a volume of any size with one or several runs; goes on by itself after a kill."""
+    """Predict a volume of any size with one or several runs. After a kill the same command goes on."""
     from cristae.cli.progress import console_progress
     from cristae.workflows.predict import predict as work
 

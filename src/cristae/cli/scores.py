@@ -32,7 +32,7 @@ def evaluate(
     out: Annotated[Path | None, typer.Option("--out", metavar="scores.csv", help="Write the scores here.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Compare a prediction with the truth, block by block, and print all scores."""
+    """Compare a prediction with the truth and print all scores. Both are read block by block."""
     from cristae.cli.progress import console_progress
     from cristae.metrics.score import scores_json
     from cristae.recipe.load import load_recipe
@@ -54,10 +54,10 @@ def evaluate(
 
 
 def report(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="A run folder or a prediction.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A run folder, a prediction, or scores (.csv).")],
     out: Annotated[Path | None, typer.Option("--out", metavar="HTML", help="The page to write.")] = None,
 ) -> None:
-    """Write one self-contained HTML page about a run or a prediction."""
+    """Write an HTML page about a run, a prediction or scores. The page is one file that needs no other."""
     from cristae.workflows.report import report as write
 
     print(write(path, out=out))

@@ -17,7 +17,7 @@ def inspect(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Volumes: files, slice folders or globs.")],
     as_json: Json = False,
 ) -> None:
-    """Show format, shape, voxel size, intensities, label values and problems of volumes."""
+    """Show what volumes hold and what may go wrong. Format, shape, voxel size, intensities, label values."""
     from cristae.cli.progress import console_progress
     from cristae.workflows.inspect import inspect as look
 
@@ -35,7 +35,7 @@ def convert(
     ],
     voxel_size_nm: VoxelSize = None,
 ) -> None:
-    """Write a volume in another format, with its metadata, in a stream."""
+    """Write a volume in another format, with its metadata. Memory does not grow with the volume."""
     from cristae.cli.progress import console_progress
     from cristae.workflows.convert import convert as write
 
