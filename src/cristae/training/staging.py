@@ -24,11 +24,11 @@ from cristae.data.box import Box, Triple
 from cristae.data.classes import Classes
 from cristae.data.files import storage_errors, write_json
 from cristae.data.formats.zarr_arrays import array_metadata, find_node, open_array, read_block, write_block
-from cristae.data.image import VoxelSize
+from cristae.data.image import VoxelSize, same_voxel_size
 from cristae.data.splits import Part, labelled_boxes
 from cristae.data.volume import Volume
 from cristae.errors import RunError
-from cristae.preprocess.resample import resample_volume, same_voxel_size
+from cristae.preprocess.resample import resample_volume
 from cristae.progress import Progress
 from cristae.sampling import Patch, SamplePart
 

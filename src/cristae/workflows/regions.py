@@ -9,7 +9,7 @@ import numpy as np
 
 from cristae.data.box import Box
 from cristae.data.classes import Classes
-from cristae.data.image import Image, VoxelSize
+from cristae.data.image import Image, VoxelSize, same_voxel_size, voxel_size_text
 from cristae.data.open import Dataset, Part, labelled_boxes
 from cristae.errors import LabelError, VoxelSizeError
 from cristae.preprocess.histogram import Histogram, histogram_of
@@ -70,9 +70,10 @@ def _voxel_size(recipe: Recipe, dataset: Dataset, *, flat: bool) -> VoxelSize | 
         return recipe.data.voxel_size_nm
     (first_name, first), *others = known.items()
     for name, size in others:
-        if any(abs(a - b) > 0.01 * a for a, b in list(zip(first, size, strict=True))[1 if flat else 0 :]):
+        if not same_voxel_size(first, size, axes=(1, 2) if flat else (0, 1, 2)):
             raise VoxelSizeError(
-                f"volumes have different voxel sizes: {first_name} {first} nm, {name} {size} nm; "
+                f"volumes have different voxel sizes: {first_name} {voxel_size_text(first)}, {name} "
+                f"{voxel_size_text(size)} (z, y, x); "
                 "set data.voxel_size_nm to the size (z, y, x) that all are resampled to"
             )
     return first
