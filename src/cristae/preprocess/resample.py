@@ -15,8 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from cristae.data.box import Box, Triple
-from cristae.data.image import Image, VoxelSize, voxel_size_text
-from cristae.data.image import same_voxel_size as same_voxel_size
+from cristae.data.image import Image, VoxelSize, same_voxel_size, voxel_size_text
 from cristae.data.volume import Volume
 from cristae.errors import VoxelSizeError
 
