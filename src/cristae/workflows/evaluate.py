@@ -22,6 +22,7 @@ from cristae.metrics.score import Score, score_paths, write_scores
 from cristae.metrics.tally import Tally, scores_of, slice_scores_of
 from cristae.progress import Progress
 from cristae.workflows.comparison import blocks_of, compare, count
+from cristae.workflows.predicted import require_finished
 from cristae.workflows.truth import name_of, open_truth, predicted_labels, prediction_files, require_labels
 
 if TYPE_CHECKING:
@@ -184,6 +185,7 @@ def _count_binary(
     reference: Volume, path: Path, threshold: float, mask: Image | None, progress: Progress
 ) -> list[Tally]:
     if not is_prediction(path):
+        require_finished(path)
         scores = binary_image(open_image(path), threshold, blocks=blocks_of)
         return count([compare(reference, (scores,), mask=mask)], BINARY_CLASSES, progress)
     opened = open_prediction(path)
