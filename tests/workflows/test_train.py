@@ -220,7 +220,12 @@ def finish(recipe: Path, out: Path) -> bytes:
 def killed_when(ready: Callable[[], bool], recipe: Path, out: Path, how: signal.Signals) -> int:
     """Start a training, kill it when `ready`, and give the exit code."""
     process = subprocess.Popen(
-        command(recipe, out, "--resume"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment()
+        command(recipe, out, "--resume"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=environment(),
+        # A shell's background jobs ignore SIGINT and hand that down; a person's terminal does not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while process.poll() is None and not ready():
         time.sleep(0.01)
