@@ -32,6 +32,7 @@ from cristae.recipe.run import (
     TrainedModel,
     append_metrics,
     create_run,
+    is_complete,
     load_weights,
     read_metrics,
     save_weights,
@@ -95,7 +96,7 @@ def train(
     fresh = not place.exists()
     before = load_recipe(place / "recipe.yaml") if resume and (place / "recipe.yaml").is_file() else None
     run = create_run(place, recipe, resume=resume or follower)
-    if run.path.joinpath("summary.json").exists() and _is_finished(run, recipe):
+    if is_complete(run, recipe.training.epochs):
         progress.say(f"{run.path}: training had finished already")
         _tidy(run)
         return run
@@ -263,13 +264,6 @@ def _tidy(run: Run) -> None:
     if not (run.path / PAGE).exists():
         report(run.path)
     shutil.rmtree(run.path / CACHE, ignore_errors=True)
-
-
-def _is_finished(run: Run, recipe: Recipe) -> bool:
-    try:
-        return run.summary.get("status") == "complete" and run.summary.get("epochs") == recipe.training.epochs
-    except RunError:
-        return False
 
 
 def _judge_and_show(network: nn.Module, validation: Validation, folder: Path, progress: Progress) -> list[Tally]:
