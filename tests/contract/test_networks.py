@@ -5,78 +5,140 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from network_cases import Count, Small, collect
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from cristae.errors import NetworkError
-from cristae.models import NETWORKS, NetworkConfig, SegETConfig, UNetBNConfig, parameter_count
+from cristae.models import NETWORKS, buffer_count, parameter_count
 
-PARAMETERS = {"seget": 4_838_329, "unet_bn": 1_943_761}
-"""Trainable parameters with default options for one input and one output channel."""
-
-SMALL: dict[str, NetworkConfig] = {
-    "seget": SegETConfig(base=4),
-    "seget-quarter-skip": SegETConfig(base=4, skip_width="quarter"),
-    "seget-side-branch": SegETConfig(base=4, skip_position="side_branch", skip_width="full"),
-    "seget-double-down": SegETConfig(base=4, down_width="double", centre_input="encoder_output"),
-    "seget-centre": SegETConfig(base=4, first_branch="1x1", branch_width="half", centre_width="half"),
-    "seget-bare-fusion": SegETConfig(base=4, fusion="two_steps_bare", conv_bias=False),
-    "seget-full-size": SegETConfig(base=4, fusion="full_size", head="last_conv"),
-    "unet_bn": UNetBNConfig(widths=(4, 8, 16)),
-}
-
-networks = pytest.mark.parametrize("config", SMALL.values(), ids=SMALL)
+SMALL, COUNTS = collect()
+networks = pytest.mark.parametrize("case", SMALL.values(), ids=SMALL)
+LIBRARY_CONFIGS = {"external"}
+"""Networks whose code is the user's, tested in a place of their own."""
 
 
-def build(config: NetworkConfig, in_channels: int = 2, out_channels: int = 3) -> nn.Module:
+def build(case: Small) -> nn.Module:
     torch.manual_seed(0)
-    network = config.build(in_channels, out_channels).eval()
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.BatchNorm2d) and module.bias is not None:
-            nn.init.uniform_(module.bias, -0.1, 0.3)
+    network = case.config.build(case.in_channels, case.out_channels).eval()
+    for name, values in network.named_parameters():
+        if name.endswith("bias"):
+            nn.init.uniform_(values, -0.1, 0.3)
     return network
 
 
-def image(*shape: int) -> Tensor:
+def image(case: Small, batch: int = 2, size: tuple[int, ...] | None = None) -> Tensor:
+    shape = (batch, case.in_channels, *(size or case.size))
     return torch.rand(shape, generator=torch.Generator().manual_seed(1))
 
 
+def heads_of(output: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return output if isinstance(output, tuple) else (output,)
+
+
 def test_every_network_is_tested_here():
-    assert {config.name for config in SMALL.values()} == set(NETWORKS) == set(PARAMETERS)
+    names = set(NETWORKS) - LIBRARY_CONFIGS
+    assert {case.config.name for case in SMALL.values()} == names
+    assert {count.config.name for count in COUNTS} == names
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_default_parameter_count(name):
+@pytest.mark.parametrize("count", COUNTS, ids=lambda count: count.id)
+def test_parameter_and_buffer_count(count: Count):
     with torch.device("meta"):
-        assert parameter_count(NETWORKS[name]().build(1, 1)) == PARAMETERS[name]
+        network = count.config.build(count.in_channels, count.out_channels)
+    assert (parameter_count(network), buffer_count(network)) == (count.trainable, count.buffers)
+
+
+@pytest.mark.parametrize("count", [c for c in COUNTS if c.conv_gflop is not None], ids=lambda count: count.id)
+def test_convolution_flops(count: Count):
+    with torch.device("meta"):
+        network = count.config.build(count.in_channels, count.out_channels).eval()
+        given = torch.empty(1, count.in_channels, *count.size)
+    with FlopCounterMode(display=False) as counter:
+        network(given)
+    found = sum(n for operation, n in counter.get_flop_counts()["Global"].items() if "convolution" in str(operation))
+    assert f"{found / 1e9:.3f}" == f"{count.conv_gflop:.3f}"
 
 
 @networks
-@pytest.mark.parametrize("size", [(48, 64), (33, 70), (5, 1), (49, 31)])
-def test_any_size_is_that_of_zero_padding_at_the_far_side(config, size):
-    network = build(config)
-    padded = tuple(math.ceil(side / config.size_multiple) * config.size_multiple for side in size)
+def test_every_size_gives_logits_of_the_stated_size(case):
+    network = build(case)
+    for size in case.all_sizes:
+        with torch.no_grad():
+            logits = network(image(case, size=size))
+        assert logits.shape == (2, case.out_channels, *case.config.output_size(size)), size
+
+
+@networks
+def test_padding_inside_is_zeros_at_the_far_side(case):
+    if any(case.config.margin):
+        pytest.skip("convolutions are not padded")
+    network, stride = build(case), case.config.total_stride
+    for size in case.all_sizes:
+        missing = [-side % step for side, step in zip(size, stride, strict=True)]
+        padded = F.pad(image(case, size=size), [n for amount in reversed(missing) for n in (0, amount)])
+        with torch.no_grad():
+            found, whole = network(image(case, size=size)), network(padded)
+        assert torch.equal(found, whole[(..., *(slice(side) for side in size))]), size
+
+
+@networks
+def test_a_size_that_does_not_fit_is_refused_with_the_next_good_one(case):
+    if not any(case.config.margin):
+        pytest.skip("takes any size")
+    config = case.config
+    bad = tuple(side + 1 for side in case.size)
+    with pytest.raises(NetworkError, match="good size is"):
+        config.output_size(bad)
+    with pytest.raises(NetworkError, match="good size is"):
+        build(case)(image(case, size=bad))
+    if not config.fixed_output:
+        good = config.input_size(tuple(side - 2 * m for side, m in zip(bad, config.margin, strict=True)))
+        assert all(a >= b for a, b in zip(good, bad, strict=True))
+        assert config.output_size(good) == config.good_output(config.output_size(good))
+
+
+@networks
+def test_gradient_reaches_every_parameter(case):
+    network = build(case).train()
+    loss = sum(logits.square().sum() for logits in heads_of(network(image(case))))
+    loss.backward()
+    without = {name for name, p in network.named_parameters() if p.grad is None or torch.count_nonzero(p.grad) == 0}
+    assert without == case.unreached
+
+
+@networks
+def test_heads_while_training(case):
+    network = build(case).train()
+    found = heads_of(network(image(case)))
+    assert len(found) == case.heads == len(case.config.head_weights)
+    assert found[0].shape == (2, case.out_channels, *case.config.output_size(case.size))
+    assert all(head.shape[:2] == (2, case.out_channels) for head in found)
+    assert isinstance(network.eval()(image(case)), Tensor)
+
+
+@networks
+def test_dropout_only_while_training(case):
+    network, given = build(case), image(case, batch=4)
     with torch.no_grad():
-        logits = network(image(2, 2, *size))
-        assert logits.shape == (2, 3, *config.output_size(size))
-        whole = network(F.pad(image(2, 2, *size), (0, padded[1] - size[1], 0, padded[0] - size[0])))
-    assert whole.shape[2:] == padded
-    assert torch.equal(logits, whole[..., : size[0], : size[1]])
+        assert torch.equal(network(given), network(given))
+        for module in network.modules():  # batch statistics would make passes differ too
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.momentum = 0.0
+        network.train()
+        torch.manual_seed(1)
+        one = heads_of(network(given))[0]
+        torch.manual_seed(2)
+        other = heads_of(network(given))[0]
+    assert torch.equal(one, other) != case.dropout
 
 
 @networks
-def test_gradient_reaches_every_parameter(config):
-    network = build(config)
-    network(image(2, 2, 64, 64)).square().sum().backward()
-    without = [name for name, p in network.named_parameters() if p.grad is None or torch.count_nonzero(p.grad) == 0]
-    assert without == []
-
-
-@networks
-def test_items_of_a_batch_do_not_mix(config):
-    network, batch = build(config), image(3, 2, 32, 32)
+def test_items_of_a_batch_do_not_mix(case):
+    network, batch = build(case), image(case, batch=3)
     other = batch.clone()
-    other[1] += 1
+    other[1] = 1 - other[1].flip(-1)
     with torch.no_grad():
         before, after = network(batch), network(other)
     assert torch.equal(before[[0, 2]], after[[0, 2]])
@@ -84,11 +146,11 @@ def test_items_of_a_batch_do_not_mix(config):
 
 
 @networks
-def test_saves_and_loads(config, tmp_path):
-    network, batch = build(config), image(1, 2, 32, 32)
+def test_saves_and_loads(case, tmp_path):
+    network, batch = build(case), image(case, batch=1)
     save_file(network.state_dict(), tmp_path / "weights.safetensors")
     torch.manual_seed(99)
-    loaded = config.build(2, 3).eval()
+    loaded = case.config.build(case.in_channels, case.out_channels).eval()
     with torch.no_grad():
         assert not torch.equal(loaded(batch), network(batch))
         loaded.load_state_dict(load_file(tmp_path / "weights.safetensors"))
@@ -96,21 +158,39 @@ def test_saves_and_loads(config, tmp_path):
 
 
 @networks
-def test_memory_format_does_not_matter(config):
-    network, batch = build(config).double(), image(1, 2, 32, 48).double()
+def test_memory_format_does_not_matter(case):
+    network, batch = build(case).double(), image(case, batch=1).double()
+    layout = torch.channels_last if case.config.ndim == 2 else torch.channels_last_3d
     with torch.no_grad():
         expected = network(batch)
-        found = network.to(memory_format=torch.channels_last)(batch.to(memory_format=torch.channels_last))
+        found = network.to(memory_format=layout)(batch.to(memory_format=layout))
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
 
 
 @networks
-def test_config_survives_json(config):
-    assert type(config).model_validate_json(config.model_dump_json()) == config
+def test_config_survives_json(case):
+    assert type(case.config).model_validate_json(case.config.model_dump_json()) == case.config
 
 
 @networks
-@pytest.mark.parametrize("shape", [(1, 1, 16, 16), (2, 16, 16), (1, 2, 1, 16, 16), (1, 2, 0, 16), (0, 2, 16, 16)])
-def test_other_channels_or_axes_are_refused(config, shape):
-    with pytest.raises(NetworkError, match=r"takes images \(batch, 2 channels, y, x\)"):
-        build(config)(torch.zeros(shape))
+def test_other_channels_or_axes_are_refused(case):
+    axes = "y, x" if case.config.ndim == 2 else "z, y, x"
+    good = (2, case.in_channels, *case.size)
+    bad = [(2, case.in_channels + 1, *case.size), good[1:], (*good[:2], 1, *good[2:]), (0, *good[1:])]
+    for shape in (*bad, (*good[:-1], 0)):
+        with pytest.raises(NetworkError, match=rf"takes images \(batch, {case.in_channels} channels, {axes}\)"):
+            build(case)(torch.zeros(shape))
+
+
+@networks
+def test_every_variant_of_the_catalogue_is_valid(case):
+    for options in case.config.variants.values():
+        type(case.config).model_validate(options)
+
+
+@networks
+def test_window_is_a_size_that_the_network_answers_for(case):
+    config = case.config
+    assert len(config.window) == config.ndim == len(config.total_stride) == len(config.margin)
+    assert config.output_size(config.input_size(config.window)) == config.window
+    assert math.prod(config.window) > 0

@@ -48,7 +48,7 @@ def test_published_networks_in_blocks_equal_one_pass(make_member, noise, whole, 
     torch.manual_seed(1)
     network = config.build(1, 1)
     _trained_like(network)
-    one, image = make_member(network, stride=config.size_multiple), noise(*size)
+    one, image = make_member(network, stride=config.total_stride), noise(*size)
     expected = whole(one, image)
     assert expected.std() > 0.01
     for block in blocks:

@@ -17,7 +17,7 @@ def test_unknown_name_lists_those_that_exist():
 
 
 def test_unknown_option_lists_those_that_exist():
-    with pytest.raises(NetworkError, match=r"'seget' cannot be built: depth: .*options are base, skip_width"):
+    with pytest.raises(NetworkError, match=r"'seget' cannot be built: depth: .*options are slices, base, skip_width"):
         create_model("seget", in_channels=1, out_channels=1, depth=3)
 
 

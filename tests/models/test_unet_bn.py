@@ -20,8 +20,8 @@ def test_default_widths_start_at_16():
 
 
 def test_sides_are_multiples_of_the_total_stride():
-    assert UNetBNConfig().size_multiple == 16
-    assert UNetBNConfig(widths=(4, 8, 16)).size_multiple == 4
+    assert UNetBNConfig().total_stride == (16, 16)
+    assert UNetBNConfig(widths=(4, 8, 16)).total_stride == (4, 4)
 
 
 def test_wiring_equals_a_straight_line_reading(randomised):

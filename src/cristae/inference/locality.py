@@ -83,7 +83,7 @@ def measure_locality(network: nn.Module, *, ndim: int, stride: int | Sequence[in
         network: Maps (B, in_channels, *S) to logits (B, K, *S). It is copied, not changed.
         ndim: Number of spatial axes, 2 or 3.
         stride: Input sides that the network takes without padding are multiples of this, as one number or one for
-            each spatial axis; it is also the period of its stride phases (`size_multiple` of a network's config).
+            each spatial axis; it is also the period of its stride phases (`total_stride` of a network's config).
         in_channels: Channels of the image.
 
     Returns:

@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError
 from torch import nn
 
 from cristae.errors import NetworkError
-from cristae.models.form import NetworkConfig, parameter_count
+from cristae.models.form import NetworkConfig, PlanarConfig, Reference, buffer_count, parameter_count
 from cristae.models.seget import SegETConfig
 from cristae.models.unet_bn import UNetBNConfig
 
@@ -55,4 +55,15 @@ def create_model(name: str, *, in_channels: int, out_channels: int, **options: A
         raise NetworkError(f"network '{name}' cannot be built: {found}. Its options are {known}") from None
 
 
-__all__ = ["NETWORKS", "Network", "NetworkConfig", "SegETConfig", "UNetBNConfig", "create_model", "parameter_count"]
+__all__ = [
+    "NETWORKS",
+    "Network",
+    "NetworkConfig",
+    "PlanarConfig",
+    "Reference",
+    "SegETConfig",
+    "UNetBNConfig",
+    "buffer_count",
+    "create_model",
+    "parameter_count",
+]

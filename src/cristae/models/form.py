@@ -3,18 +3,42 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from pydantic import AfterValidator, Field
 from torch import Tensor, nn
 
 from cristae.config import Config
 from cristae.errors import NetworkError
 
+Blend = Literal["gaussian", "centre_third", "farthest", "tiles"]
+"""How the windows of a network that is not local are joined, see `inference.windows`."""
+
+
+class Reference(NamedTuple):
+    """Where a network was published."""
+
+    authors: str
+    year: int
+    url: str
+
 
 class NetworkConfig(Config):
-    """What a recipe says about a network. The channels come from the data, never from here."""
+    """What a recipe says about a network. The channels come from the data, never from here.
+
+    Lengths along the spatial axes are given for each axis in the order z, y, x (2D networks: y, x).
+    """
+
+    reference: ClassVar[Reference]
+    variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {"": {}}
+    """The rows of the catalogue: a suffix of the name, and the options that make the variant."""
+    blend: ClassVar[Blend] = "gaussian"
+    """How windows are joined when the network is not local; what its paper does."""
+    smallest_batch: ClassVar[int] = 1
+    """Patches that training needs at least in a batch."""
 
     @property
     def ndim(self) -> int:
@@ -22,50 +46,157 @@ class NetworkConfig(Config):
         return 2
 
     @property
+    def in_slices(self) -> int:
+        """Neighbouring slices that the network sees as channels; 1 unless it is 2D and its recipe says so."""
+        return 1
+
+    @property
     @abstractmethod
-    def size_multiple(self) -> int:
-        """Every side that the layers work at is a multiple of this many voxels: the total stride."""
+    def total_stride(self) -> tuple[int, ...]:
+        """The layers work at sides that are multiples of this; the network pads to them. The output repeats with it:
+        an image moved by this many voxels gives logits moved by as many."""
+
+    @property
+    def margin(self) -> tuple[int, ...]:
+        """Voxels on both sides of each axis that the network sees and gives no logits for; 0 unless convolutions are
+        not padded."""
+        return (0,) * self.ndim
+
+    @property
+    def smallest_output(self) -> tuple[int, ...]:
+        """Where there is a margin: the smallest side of the logits; others are larger by multiples of the stride."""
+        return self.total_stride
+
+    @property
+    def fixed_output(self) -> bool:
+        """Whether the logits have the smallest size and no other."""
+        return False
+
+    @property
+    def window(self) -> tuple[int, ...]:
+        """Size T of the patches that it is trained on when the recipe does not say; its paper's where it has one."""
+        return (256, 256) if self.ndim == 2 else (32, 128, 128)
+
+    @property
+    def head_weights(self) -> tuple[float, ...]:
+        """Factor of the loss of each head that the network has while training, main head first."""
+        return (1.0,)
+
+    def input_size(self, size: Sequence[int]) -> tuple[int, ...]:
+        """Size S of the smallest image whose logits cover `size` T; T itself unless there is a margin."""
+        if not any(self.margin):
+            return tuple(size)
+        return tuple(a + 2 * b for a, b in zip(self.good_output(size), self.margin, strict=True))
+
+    def good_output(self, size: Sequence[int]) -> tuple[int, ...]:
+        """The smallest size of logits that is at least `size` T; T itself unless there is a margin."""
+        if not any(self.margin):
+            return tuple(size)
+        steps = zip(size, self.smallest_output, self.total_stride, strict=True)
+        return tuple(least + max(0, -((least - side) // stride)) * stride for side, least, stride in steps)
 
     def output_size(self, size: Sequence[int]) -> tuple[int, ...]:
-        """Size T of the logits for an image of `size` S, in voxels; the same unless convolutions are not padded."""
-        return tuple(size)
+        """Size T of the logits for an image of `size` S. They answer for the image's centre.
+
+        Raises:
+            NetworkError: The network has a margin and does not fit into this size; says the next one that is good.
+        """
+        if not any(self.margin):
+            return tuple(size)
+        output = tuple(side - 2 * margin for side, margin in zip(size, self.margin, strict=True))
+        good = self.good_output(output)
+        if good != output or (self.fixed_output and output != self.smallest_output):
+            least = self.smallest_output if self.fixed_output else good
+            raise NetworkError(
+                f"{getattr(self, 'name', 'this network')} does not take images of {_sides(size)}, because its "
+                f"convolutions are not padded; {'the only' if self.fixed_output else 'the next'} good size is "
+                f"{_sides([a + 2 * b for a, b in zip(least, self.margin, strict=True)])}, "
+                f"which gives logits of {_sides(least)}"
+            )
+        return output
 
     @abstractmethod
     def build(self, in_channels: int, out_channels: int) -> nn.Module:
-        """A network with fresh weights: image (B, in_channels, *S) to logits (B, out_channels, *S), for any size S.
+        """A network with fresh weights: image (B, in_channels, *S) to logits (B, out_channels, *T).
 
-        Weights are drawn from torch's own generator: seed that for repeatable ones.
+        T is `output_size(S)`. While training it may return a tuple of logits, the main ones first; those of the other
+        heads may be coarser. Weights are drawn from torch's own generator: seed that for repeatable ones.
+
+        Raises:
+            NetworkError: The network cannot be built for so many channels.
         """
 
 
-def pad_far(image: Tensor, *, in_channels: int, multiple: int) -> Tensor:
-    """Check a batch of 2D images and zero-pad it at the bottom and right to the next multiple.
+def _odd(value: int) -> int:
+    if value % 2 == 0:
+        raise ValueError("must be odd: the slice itself and as many on each side")
+    return value
+
+
+class PlanarConfig(NetworkConfig):
+    """A 2D network, which can see the neighbours of a slice as further channels (2.5D)."""
+
+    slices: Annotated[int, Field(ge=1, le=31), AfterValidator(_odd)] = 1
+    """Slices seen at once: 1 for the slice alone, 3 for one neighbour on each side, and so on. Beyond the first and
+    last slice the stack is mirrored."""
+
+    @property
+    def in_slices(self) -> int:
+        """The field `slices`."""
+        return self.slices
+
+
+def require_image(image: Tensor, *, in_channels: int, ndim: int) -> None:
+    """Make sure that a batch (B, C, *S) has the channels C and the number of spatial axes that a network takes.
+
+    Raises:
+        NetworkError: It does not, or a side is empty.
+    """
+    if image.ndim != 2 + ndim or image.shape[1] != in_channels or 0 in image.shape:
+        axes = ", ".join("zyx"[3 - ndim :])
+        raise NetworkError(
+            f"this network takes images (batch, {in_channels} channels, {axes}) with at least one of each, "
+            f"got shape {tuple(image.shape)}; build it with in_channels equal to the channels of the data"
+        )
+
+
+def pad_far(image: Tensor, *, in_channels: int, multiple: Sequence[int]) -> Tensor:
+    """Check a batch of images and zero-pad it at the far end of each spatial axis to the next multiple.
 
     Args:
-        image: (B, C, Y, X).
+        image: (B, C, *S).
         in_channels: The C that the network was built for.
-        multiple: What the padded sides are multiples of, in pixels.
+        multiple: What the padded sides are multiples of, in voxels, for each spatial axis.
 
     Returns:
-        (B, C, Y', X'); the same tensor when its size is allowed already.
+        (B, C, *S'); the same tensor when its size is allowed already.
 
     Raises:
         NetworkError: The number of axes or channels differs, or a side is empty.
     """
-    if image.ndim != 4 or image.shape[1] != in_channels or 0 in image.shape:
-        raise NetworkError(
-            f"this network takes images (batch, {in_channels} channels, y, x) with at least one of each, "
-            f"got shape {tuple(image.shape)}; build it with in_channels equal to the channels of the data"
-        )
-    bottom, right = (-side % multiple for side in image.shape[2:])
-    return F.pad(image, (0, right, 0, bottom)) if bottom or right else image
+    require_image(image, in_channels=in_channels, ndim=len(multiple))
+    missing = [-side % step for side, step in zip(image.shape[2:], multiple, strict=True)]
+    if not any(missing):
+        return image
+    return F.pad(image, [amount for side in reversed(missing) for amount in (0, side)])
 
 
 def crop_near(logits: Tensor, size: torch.Size) -> Tensor:
-    """The part of (B, K, Y', X') that belongs to the image of `size` (Y, X) before `pad_far`."""
-    return logits[..., : size[0], : size[1]]
+    """The part of (B, K, *S') that belongs to the image of `size` S before `pad_far`."""
+    for axis, side in enumerate(size):
+        logits = logits.narrow(2 + axis, 0, side)
+    return logits
 
 
 def parameter_count(module: nn.Module) -> int:
     """Number of trainable parameters; running statistics of batch normalisation are not among them."""
     return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
+
+
+def buffer_count(module: nn.Module) -> int:
+    """Number of running means and variances: what is saved and not trained, without batch counters."""
+    return sum(buffer.numel() for buffer in module.buffers() if buffer.is_floating_point())
+
+
+def _sides(size: Sequence[int]) -> str:
+    return " x ".join(map(str, size))

@@ -7,23 +7,24 @@ closely; the fields of `SegETConfig` are the other readings.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from cristae.models.blocks import conv_bn_relu, conv_pair, initialise, upsample
-from cristae.models.form import NetworkConfig, crop_near, pad_far
+from cristae.models.form import PlanarConfig, Reference, crop_near, pad_far
 
-SIZE_MULTIPLE = 16
+STRIDE = (16, 16)
 DILATIONS = (1, 2, 4, 8)
 DIVISOR = {"full": 1, "half": 2, "quarter": 4}
 
 
-class SegETConfig(NetworkConfig):
+class SegETConfig(PlanarConfig):
     """SegET, a 2D network for thin and small structures in electron tomograms (Zhang et al. 2018)."""
 
+    reference: ClassVar[Reference] = Reference("Zhang et al.", 2018, "https://arxiv.org/abs/1811.11729")
     name: Literal["seget"] = "seget"
     base: Annotated[int, Field(gt=0, multiple_of=4)] = 16
     """Feature channels of the first level; they double at each of the four levels and again in the centre."""
@@ -50,9 +51,14 @@ class SegETConfig(NetworkConfig):
     """Whether convolutions that batch normalisation follows have a bias; the head always has."""
 
     @property
-    def size_multiple(self) -> int:
+    def total_stride(self) -> tuple[int, ...]:
         """Sides are halved four times."""
-        return SIZE_MULTIPLE
+        return STRIDE
+
+    @property
+    def window(self) -> tuple[int, ...]:
+        """The paper's patches."""
+        return (512, 512)
 
     @property
     def widths(self) -> tuple[int, int, int, int]:
@@ -97,7 +103,7 @@ class SegET(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits (B, K, Y, X) of an image (B, C, Y, X)."""
-        features = pad_far(image, in_channels=self.in_channels, multiple=SIZE_MULTIPLE)
+        features = pad_far(image, in_channels=self.in_channels, multiple=STRIDE)
         skips: list[Tensor] = []
         for block in self.encoder:
             features, skip = block(features)

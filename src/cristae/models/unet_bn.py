@@ -8,27 +8,28 @@ Zhang et al. (2018), https://arxiv.org/abs/1811.11729
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from cristae.models.blocks import conv_pair, initialise
-from cristae.models.form import NetworkConfig, crop_near, pad_far
+from cristae.models.form import PlanarConfig, Reference, crop_near, pad_far
 
 
-class UNetBNConfig(NetworkConfig):
+class UNetBNConfig(PlanarConfig):
     """U-Net with batch normalisation, a 2D network that learns quickly from few slices."""
 
+    reference: ClassVar[Reference] = Reference("Ronneberger, Fischer, Brox", 2015, "https://arxiv.org/abs/1505.04597")
     name: Literal["unet_bn"] = "unet_bn"
     widths: Annotated[tuple[PositiveInt, ...], Field(min_length=2, max_length=8)] = (16, 32, 64, 128, 256)
     """Feature channels at each level, finest first; each further level halves the sides."""
 
     @property
-    def size_multiple(self) -> int:
+    def total_stride(self) -> tuple[int, ...]:
         """Sides are halved once between two levels."""
-        return 1 << (len(self.widths) - 1)
+        return (1 << (len(self.widths) - 1),) * 2
 
     def build(self, in_channels: int, out_channels: int) -> UNetBN:
         """A network with fresh weights, (B, in_channels, Y, X) to (B, out_channels, Y, X)."""
@@ -41,7 +42,7 @@ class UNetBN(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, config: UNetBNConfig) -> None:
         super().__init__()
         self.in_channels = in_channels
-        self.size_multiple = config.size_multiple
+        self.total_stride = config.total_stride
         self.pool = nn.MaxPool2d(2)
         self.encoder = nn.ModuleList(conv_pair(a, b) for a, b in pairwise((in_channels, *config.widths)))
         upwards = list(pairwise(reversed(config.widths)))
@@ -52,7 +53,7 @@ class UNetBN(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits (B, K, Y, X) of an image (B, C, Y, X)."""
-        features = pad_far(image, in_channels=self.in_channels, multiple=self.size_multiple)
+        features = pad_far(image, in_channels=self.in_channels, multiple=self.total_stride)
         skips: list[Tensor] = []
         for level, block in enumerate(self.encoder):
             features = block(self.pool(features) if level else features)

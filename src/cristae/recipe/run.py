@@ -127,7 +127,7 @@ class Run:
         except RunError as error:
             raise RunError(f"{self.path / SUMMARY}: {error}") from None
         config = self.recipe.model
-        stride = (1,) * (3 - config.ndim) + (config.size_multiple,) * config.ndim
+        stride = (1,) * (3 - config.ndim) + tuple(config.total_stride)
         if (locality.ndim, locality.stride) != (config.ndim, stride):
             raise RunError(f"{self.path / SUMMARY}: locality: must have ndim {config.ndim} and stride {list(stride)}")
         return locality

@@ -118,7 +118,7 @@ def member_of(run: Run, image: Image, name: str, progress: Progress) -> Member:
         progress.warn(f"{run.path}: training is not finished; weights of epoch {run.summary.get('epoch', 'unknown')}")
     network = run.build_network()
     config = run.recipe.model
-    locality = run.locality or measure_locality(network, ndim=config.ndim, stride=config.size_multiple)
+    locality = run.locality or measure_locality(network, ndim=config.ndim, stride=config.total_stride)
     if not locality.local:
         progress.warn(f"{run.path}: the network sees whole slices at once: {locality.reason}")
     return Member(network, locality, _normalizer(run, image, name, progress), model.classes)

@@ -214,7 +214,7 @@ def _build_network(recipe: Recipe, regions: Regions) -> tuple[nn.Module, Localit
             f"{recipe.source or recipe.name}: model: the network cannot be built, most likely because it is too large "
             f"for the memory ({str(error).splitlines()[0][:160]}); choose smaller widths"
         ) from None
-    return network, measure_locality(network, ndim=recipe.model.ndim, stride=recipe.model.size_multiple)
+    return network, measure_locality(network, ndim=recipe.model.ndim, stride=recipe.model.total_stride)
 
 
 def _feed(recipe: Recipe, staged: Sequence[StagedPart]) -> PatchFeed:
