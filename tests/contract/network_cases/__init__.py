@@ -30,6 +30,12 @@ class Small:
     """Parameters that no gradient reaches, by design of the paper."""
     onnx: str | None = None
     """Why it cannot be exported, in words; None when it can."""
+    overfit: NetworkConfig | None = None
+    """A wider one that can learn eight patches by heart, when this one is too narrow."""
+    overfit_size: tuple[int, ...] | None = None
+    """Size T of those patches; None takes 64 x 64 or 8 x 48 x 48."""
+    learning_rate: float = 3e-3
+    """Of Adam, for learning them."""
 
     @property
     def size(self) -> tuple[int, ...]:
