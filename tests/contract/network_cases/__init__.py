@@ -29,7 +29,7 @@ class Small:
     unreached: frozenset[str] = frozenset()
     """Parameters that no gradient reaches, by design of the paper."""
     onnx: str | None = None
-    """Why it cannot be exported, in words; None when it can."""
+    """Why it cannot be exported to ONNX, as a pattern of what the exporter says; None when it can."""
     overfit: NetworkConfig | None = None
     """A wider one that can learn eight patches by heart, when this one is too narrow."""
     overfit_size: tuple[int, ...] | None = None
