@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from cristae.data.classes import Classes
-from cristae.losses import CrossEntropyDice, Loss, LossConfig, SegETLoss
+from cristae.losses import CrossEntropyDice, DenseCellLoss, Loss, LossConfig, SegETLoss
 
 ONE = Classes(names=("background", "mito"))
 FOUR = Classes(names=("background", "mito", "membrane", "granule"))
@@ -23,6 +23,10 @@ CASES: dict[str, tuple[LossConfig, Classes]] = {
     "dice-four": (CrossEntropyDice(), FOUR),
     "dice-four-all": (CrossEntropyDice(dice_classes="all", cross_entropy_weight=0.5), FOUR),
     "dice-overlapping": (CrossEntropyDice(), OVERLAPPING),
+    "dense-one": (DenseCellLoss(), ONE),
+    "dense-four": (DenseCellLoss(), FOUR),
+    "dense-four-mean": (DenseCellLoss(reduction="mean"), FOUR),
+    "dense-overlapping": (DenseCellLoss(), OVERLAPPING),
 }
 cases = pytest.mark.parametrize(("config", "classes"), CASES.values(), ids=CASES)
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from cristae.data.classes import Classes
-from cristae.losses import CrossEntropyDice, LossConfig, SegETLoss
+from cristae.losses import CrossEntropyDice, DenseCellLoss, LossConfig, SegETLoss
 
 ONE = Classes(names=("background", "mito"))
 FOUR = Classes(names=("background", "mito", "membrane", "granule"))
@@ -22,6 +22,7 @@ CASES: tuple[tuple[LossConfig, Classes], ...] = (
     (SegETLoss(jaccard="sample", weights="both"), ONE),
     (CrossEntropyDice(dice_classes="all"), ONE),
     (CrossEntropyDice(), FOUR),
+    (DenseCellLoss(), FOUR),
 )
 
 

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
-from pydantic import NonNegativeFloat
+from pydantic import AfterValidator, Field, NonNegativeFloat
 from torch import Tensor, nn
 
 from cristae.config import Config
 from cristae.data.classes import Classes
+from cristae.losses.kernel_l2 import kernel_l2
+
+
+def _not_all_zero(weights: tuple[float, ...]) -> tuple[float, ...]:
+    if not any(weights):
+        raise ValueError("are all 0: nothing would be learnt")
+    return weights
+
+
+HeadWeights = Annotated[tuple[NonNegativeFloat, ...], Field(min_length=1), AfterValidator(_not_all_zero)]
 
 
 class LossConfig(Config):
@@ -18,6 +28,9 @@ class LossConfig(Config):
 
     l2: NonNegativeFloat = 0.0
     """Factor of the sum of squared convolution kernels, which training adds to the loss."""
+    head_weights: HeadWeights | None = None
+    """Factor of the loss of each head that the network has while training, main head first; 0 leaves a head out.
+    null takes the network's own."""
 
     @abstractmethod
     def build(self, classes: Classes) -> nn.Module:
@@ -29,6 +42,10 @@ class LossConfig(Config):
             valid: bool (B, *S); where False, nothing has any influence, whatever stands there.
             weight: float (B, *S) or (B, K, *S), or None for 1; multiplies pixelwise terms.
         """
+
+    def penalty(self, network: nn.Module) -> Tensor:
+        """A scalar that training adds to the loss for the size of the weights alone; 0 when there is none."""
+        return self.l2 * kernel_l2(network) if self.l2 else torch.zeros(())
 
 
 class Voxels(NamedTuple):
