@@ -1,0 +1,150 @@
+"""Training a network, from staged patches to the scores of its best weights."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from cristae.data.box import Box
+from cristae.errors import NetworkError, RecipeError
+from cristae.inference.locality import Locality, measure_locality
+from cristae.metrics.confusion import Confusion
+from cristae.metrics.table import metric_named
+from cristae.metrics.tally import class_values, mean_iou_of, pool
+from cristae.progress import Progress
+from cristae.recipe.provenance import write_provenance
+from cristae.recipe.recipe import Recipe
+from cristae.recipe.run import Run, TrainedModel, append_metrics, load_weights, save_weights, write_summary
+from cristae.training.feed import PatchFeed, Share
+from cristae.training.fit import fit
+from cristae.training.module import Lesson
+from cristae.training.staging import StagedPart, stage
+from cristae.workflows.cost import peak_memory_bytes
+from cristae.workflows.judge import judge_run
+from cristae.workflows.regions import Regions, fit_normalizers, region_facts, require_classes
+from cristae.workflows.validation import Validation
+
+CACHE = "cache"
+
+
+def is_follower() -> bool:
+    """Whether this is one of the further processes of a training on several devices."""
+    return int(os.environ.get("LOCAL_RANK", "0")) > 0
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkTraining:
+    """One training from staging to the page."""
+
+    recipe: Recipe
+    run: Run
+    regions: Regions
+    network: nn.Module
+    locality: Locality
+    device: torch.device
+    progress: Progress
+
+    def run_all(self) -> None:
+        """Everything after the checks."""
+        began = time.monotonic()
+        recipe, run, classes = self.recipe, self.run, self.regions.classes
+        flat = recipe.model.ndim == 2
+        staged = stage(self.regions.train, classes, run.path / CACHE, flat=flat, progress=self.progress)
+        require_classes(staged, classes)
+        normalizers, shared = fit_normalizers(recipe.normalize, self.regions)
+        model = TrainedModel(1, classes, shared, self.regions.voxel_size_nm, tuple(recipe.sampling.size))
+        validation = Validation(
+            self.regions.validate, classes, normalizers, self.locality, recipe.predict.threshold, self.device
+        )
+        loss, l2 = recipe.loss.build(classes), recipe.loss.l2
+        lesson = Lesson(loss, l2, recipe.augment, normalizers, recipe.training, recipe.seed, self.device)
+        witness = _Witness(run, model, validation)
+        best_epoch, best, seconds = fit(
+            self.network, lesson, _feed(recipe, staged), witness=witness, folder=run.path, progress=self.progress
+        )
+        if is_follower():
+            return
+        facts = {
+            "status": "complete",
+            "epochs": recipe.training.epochs,
+            "best_epoch": best_epoch,
+            "best_val_miou": best,
+            "training_seconds": round(seconds, 1),
+            "last_sitting_seconds": round(time.monotonic() - began, 1),
+            "peak_memory_bytes": peak_memory_bytes(self.device),
+            "device": str(self.device),
+            "locality": self.locality.to_dict(),
+            "data": [region_facts(part, classes, self.regions.voxel_size_nm) for part in staged],
+        }
+        load_weights(self.network, run.weights_path)
+        judge_run(run, self.network, validation, self.progress)
+        inputs = {f"{part.volume} {Box.of_shape(part.shape).shift(part.origin)}": part.sha256 for part in staged}
+        write_provenance(run, device=str(self.device), inputs=inputs)
+        write_summary(run, model, facts)
+
+
+class _Witness:
+    """Validates, judges and keeps, on behalf of the training loop."""
+
+    def __init__(self, run: Run, model: TrainedModel, validation: Validation) -> None:
+        self._run, self._model, self._validation = run, model, validation
+
+    def validate(self, network: nn.Module, share: Share) -> np.ndarray:
+        """Counts (T, K, K) of this process's share of the validation slices."""
+        classes = self._validation.classes
+        tables = pool((tally.pooled for tally in self._validation.tallies(network, share)), classes)
+        return np.stack([table.counts for table in tables])
+
+    def judge(self, counts: np.ndarray) -> dict[str, float]:
+        """Mean IoU and the IoU of each class."""
+        classes = self._validation.classes
+        tables = tuple(Confusion(table) for table in counts)
+        by_class = class_values(tables, classes, metric_named("iou"))
+        return {"val_miou": mean_iou_of(tables, classes).value} | {f"val_iou_{k}": v for k, v in by_class.items()}
+
+    def keep(self, network: nn.Module, epoch: int) -> None:
+        """Best weights so far, and what is needed to predict with them before the training has ended."""
+        save_weights(self._run, network)
+        facts = {"status": "training", "epoch": epoch, "locality": self._validation.locality.to_dict()}
+        write_summary(self._run, self._model, facts)
+
+    def record(self, row: dict[str, float]) -> None:
+        """A row of metrics.csv."""
+        append_metrics(self._run, row)
+
+
+def build_network(recipe: Recipe, regions: Regions) -> tuple[nn.Module, Locality]:
+    """Fresh weights drawn from the recipe's seed, and how far the network sees."""
+    torch.manual_seed(recipe.seed)
+    try:
+        network = recipe.model.build(1, regions.classes.n_logits)
+    except RuntimeError as error:
+        raise NetworkError(
+            f"{recipe.source or recipe.name}: model: the network cannot be built, most likely because it is too large "
+            f"for the memory ({str(error).splitlines()[0][:160]}); choose smaller widths"
+        ) from None
+    return network, measure_locality(network, ndim=recipe.model.ndim, stride=recipe.model.total_stride)
+
+
+def _feed(recipe: Recipe, staged: Sequence[StagedPart]) -> PatchFeed:
+    plan = recipe.sampling.plan([part.sample_part() for part in staged], recipe.seed)
+    config = recipe.training
+    if len(plan) < config.batch_size:
+        raise RecipeError(
+            f"{recipe.source or recipe.name}: an epoch has only {len(plan)} patches, fewer than training.batch_size: "
+            f"{config.batch_size}; lower it, or make sampling give more patches"
+        )
+    return PatchFeed(
+        plan,
+        staged,
+        recipe.targets.weights,
+        batch_size=config.batch_size,
+        flat=recipe.model.ndim == 2,
+        threads=config.reader_threads,
+    )
