@@ -9,6 +9,7 @@ from typing import Any
 
 from cristae.data.box import Triple
 from cristae.errors import RunError
+from cristae.inference.arrays import ArrayModel
 from cristae.inference.fuse import Fusion
 from cristae.inference.memory import Budget, forward_bytes
 from cristae.inference.pipeline import AHEAD
@@ -183,6 +184,8 @@ class _Needs:
 
 def _bytes_per_vox(member: Member, *, halves: bool) -> float:
     """Peak bytes of a forward pass for each input voxel, from a pass on shapes alone."""
+    if isinstance(member.network, ArrayModel):
+        return member.network.bytes_per_vox
     ndim = member.locality.ndim
     sides = [step * max(1, (256 if ndim == 2 else 64) // step) for step in member.locality.stride[3 - ndim :]]
     return forward_bytes(member.network, (1, 1, *sides), halves=halves) / math.prod(sides)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from cristae.data.box import Box, Triple
 from cristae.data.classes import Classes
 from cristae.data.image import Image
+from cristae.inference.arrays import ArrayModel
 from cristae.inference.blocks import input_box
 from cristae.inference.config import Precision
 from cristae.inference.fuse import Fusion, plan_fusion
@@ -137,6 +138,9 @@ class Predictor:
 
     def _forward(self, member: Member, batch: Tensor) -> Tensor:
         """Probabilities (B, K, *S) of normalised images (B, 1, *S)."""
+        if isinstance(member.network, ArrayModel):
+            found: Tensor = member.network(batch)
+            return found
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             logits = member.network(batch)
         logits = logits.float()

@@ -8,6 +8,7 @@ from dataclasses import replace
 from cristae.data.image import Image, VoxelSize, same_voxel_size, voxel_size_text
 from cristae.data.volume import Volume
 from cristae.errors import RunError, VolumeError, VoxelSizeError
+from cristae.inference.arrays import ArrayModel
 from cristae.inference.config import PredictConfig
 from cristae.inference.locality import measure_locality
 from cristae.inference.predictor import Member
@@ -117,11 +118,14 @@ def member_of(run: Run, image: Image, name: str, progress: Progress) -> Member:
     if run.summary.get("status") != "complete":
         progress.warn(f"{run.path}: training is not finished; weights of epoch {run.summary.get('epoch', 'unknown')}")
     network = run.build_network()
+    normalizer = _normalizer(run, image, name, progress)
+    if isinstance(network, ArrayModel):
+        return Member(network, network.locality, normalizer, model.classes)
     config = run.recipe.model
     locality = run.locality or measure_locality(network, ndim=config.ndim, stride=config.total_stride)
     if not locality.local:
         progress.warn(f"{run.path}: the network sees whole slices at once: {locality.reason}")
-    return Member(network, locality, _normalizer(run, image, name, progress), model.classes)
+    return Member(network, locality, normalizer, model.classes)
 
 
 def _normalizer(run: Run, image: Image, name: str, progress: Progress) -> Normalizer:
