@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Annotated, Any, get_args
 
 from pydantic import Field, ValidationError
@@ -41,14 +43,29 @@ def create_model(name: str, *, in_channels: int, out_channels: int, **options: A
         >>> parameter_count(network)
         6553
     """
-    if name not in NETWORKS:
-        raise NetworkError(f"there is no network '{name}'; choose one of {', '.join(sorted(NETWORKS))}")
     for what, channels in (("in_channels", in_channels), ("out_channels", out_channels)):
         if channels < 1:
             raise NetworkError(f"{what} must be at least 1, got {channels}")
+    return network_config(name, options).build(in_channels, out_channels)
+
+
+def network_config(name: str, options: Mapping[str, Any]) -> NetworkConfig:
+    """What a recipe would say about a network.
+
+    Args:
+        name: One of `NETWORKS`.
+        options: Fields of the network's config; the others get their defaults.
+
+    Raises:
+        NetworkError: No such network or option, or a value that it does not take.
+    """
+    if name not in NETWORKS:
+        near = get_close_matches(name, NETWORKS)
+        guess = f"did you mean {' or '.join(near)}? Choose" if near else "choose"
+        raise NetworkError(f"there is no network '{name}'; {guess} one of {', '.join(sorted(NETWORKS))}")
     config = NETWORKS[name]
     try:
-        return config.model_validate(options).build(in_channels, out_channels)
+        return config.model_validate(options)
     except ValidationError as error:
         found = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         known = ", ".join(field for field in config.model_fields if field != "name")
@@ -65,5 +82,6 @@ __all__ = [
     "UNetBNConfig",
     "buffer_count",
     "create_model",
+    "network_config",
     "parameter_count",
 ]
