@@ -10,11 +10,25 @@ from pydantic import Field, ValidationError
 from torch import nn
 
 from cristae.errors import NetworkError
+from cristae.models.deepvess import DeepVessConfig
 from cristae.models.form import NetworkConfig, PlanarConfig, Reference, buffer_count, parameter_count
+from cristae.models.hybrid_2d3d import Hybrid2D3DConfig
+from cristae.models.hybrid_2d3d_port import Hybrid2D3DPortConfig
 from cristae.models.seget import SegETConfig
+from cristae.models.unet_3d import UNet3DConfig
 from cristae.models.unet_bn import UNetBNConfig
+from cristae.models.unet_valid import UNetValidConfig
 
-Network = Annotated[SegETConfig | UNetBNConfig, Field(discriminator="name")]
+Network = Annotated[
+    DeepVessConfig
+    | Hybrid2D3DConfig
+    | Hybrid2D3DPortConfig
+    | SegETConfig
+    | UNet3DConfig
+    | UNetBNConfig
+    | UNetValidConfig,
+    Field(discriminator="name"),
+]
 """Any network, told apart by `name`."""
 
 NETWORKS: dict[str, type[NetworkConfig]] = {
@@ -74,12 +88,17 @@ def network_config(name: str, options: Mapping[str, Any]) -> NetworkConfig:
 
 __all__ = [
     "NETWORKS",
+    "DeepVessConfig",
+    "Hybrid2D3DConfig",
+    "Hybrid2D3DPortConfig",
     "Network",
     "NetworkConfig",
     "PlanarConfig",
     "Reference",
     "SegETConfig",
+    "UNet3DConfig",
     "UNetBNConfig",
+    "UNetValidConfig",
     "buffer_count",
     "create_model",
     "network_config",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from torch import nn
+from collections.abc import Sequence
+
+from torch import Tensor, nn
 
 BN_EPS = 1e-3
 BN_MOMENTUM = 0.01
@@ -31,6 +33,13 @@ def conv_pair(in_channels: int, out_channels: int, *, bias: bool = True) -> nn.S
 def upsample(factor: int) -> nn.Upsample:
     """Bilinear enlargement in which voxels are areas (corners not aligned)."""
     return nn.Upsample(scale_factor=float(factor), mode="bilinear", align_corners=False)
+
+
+def crop_centre(features: Tensor, size: Sequence[int]) -> Tensor:
+    """The central part of `size` S of features (B, C, *S'); where it cannot be central, it is half a voxel nearer."""
+    for axis, side in enumerate(size, start=2):
+        features = features.narrow(axis, (features.shape[axis] - side) // 2, side)
+    return features
 
 
 def initialise(network: nn.Module) -> None:
