@@ -10,23 +10,35 @@ from pydantic import Field, ValidationError
 from torch import nn
 
 from cristae.errors import NetworkError
+from cristae.models.cdeep3m import CDeep3MConfig
 from cristae.models.deepvess import DeepVessConfig
+from cristae.models.emnet import EMNetConfig
 from cristae.models.form import NetworkConfig, PlanarConfig, Reference, buffer_count, parameter_count
 from cristae.models.hybrid_2d3d import Hybrid2D3DConfig
 from cristae.models.hybrid_2d3d_port import Hybrid2D3DPortConfig
+from cristae.models.resnet_small import ResNetSmallConfig
 from cristae.models.seget import SegETConfig
+from cristae.models.segnet_upsampling import SegNetUpsamplingConfig
 from cristae.models.unet_3d import UNet3DConfig
 from cristae.models.unet_bn import UNetBNConfig
+from cristae.models.unet_stellar import UNetStellarConfig
 from cristae.models.unet_valid import UNetValidConfig
+from cristae.models.vgg_unet import VGGUNetConfig
 
 Network = Annotated[
-    DeepVessConfig
+    CDeep3MConfig
+    | DeepVessConfig
+    | EMNetConfig
     | Hybrid2D3DConfig
     | Hybrid2D3DPortConfig
+    | ResNetSmallConfig
     | SegETConfig
+    | SegNetUpsamplingConfig
     | UNet3DConfig
     | UNetBNConfig
-    | UNetValidConfig,
+    | UNetStellarConfig
+    | UNetValidConfig
+    | VGGUNetConfig,
     Field(discriminator="name"),
 ]
 """Any network, told apart by `name`."""
@@ -88,17 +100,23 @@ def network_config(name: str, options: Mapping[str, Any]) -> NetworkConfig:
 
 __all__ = [
     "NETWORKS",
+    "CDeep3MConfig",
     "DeepVessConfig",
+    "EMNetConfig",
     "Hybrid2D3DConfig",
     "Hybrid2D3DPortConfig",
     "Network",
     "NetworkConfig",
     "PlanarConfig",
     "Reference",
+    "ResNetSmallConfig",
     "SegETConfig",
+    "SegNetUpsamplingConfig",
     "UNet3DConfig",
     "UNetBNConfig",
+    "UNetStellarConfig",
     "UNetValidConfig",
+    "VGGUNetConfig",
     "buffer_count",
     "create_model",
     "network_config",
