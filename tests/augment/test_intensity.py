@@ -22,12 +22,14 @@ def test_brightness_adds_one_value_to_each_sample(make_batch, generators):
     assert untouched(batch, changed)
 
 
-def test_contrast_stretches_about_the_mean_of_each_sample_and_channel(make_batch, generators):
+def test_contrast_stretches_neighbouring_slices_about_their_common_mean(make_batch, generators):
     batch = make_batch(64, 6, 5)
     changed = Contrast(amount=0.5, probability=1)(batch, generators(64))
-    torch.testing.assert_close(changed.image.mean((2, 3)), batch.image.mean((2, 3)))
+    torch.testing.assert_close(changed.image.mean((1, 2, 3)), batch.image.mean((1, 2, 3)))
+    steps = [one.image[:, 1].mean((1, 2)) - one.image[:, 0].mean((1, 2)) for one in (changed, batch)]
     factor = changed.image.std((2, 3)) / batch.image.std((2, 3))
     torch.testing.assert_close(factor[:, 0], factor[:, 1])
+    torch.testing.assert_close(steps[0], steps[1] * factor[:, 0], atol=1e-5, rtol=1e-4)
     assert 0.5 <= factor.min() < 0.65
     assert 1.35 < factor.max() <= 1.5
     assert untouched(batch, changed)

@@ -77,7 +77,7 @@ def test_the_schema_knows_fields_help_and_choices() -> None:
     schema = recipe_schema()
     assert json.loads(json.dumps(schema)) == schema
     assert schema["additionalProperties"] is False
-    assert set(schema["required"]) == {"name", "data", "model", "loss"}
+    assert set(schema["required"]) == {"name", "data", "model"}
     assert "validate" in schema["$defs"]["DataConfig"]["properties"]
     assert schema["$defs"]["TrainingConfig"]["properties"]["epochs"]["description"] == "At most this many epochs."
     assert set(schema["properties"]["model"]["discriminator"]["mapping"]) >= {"seget", "unet_bn"}

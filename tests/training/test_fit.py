@@ -22,6 +22,7 @@ from cristae.sampling import RandomPatches
 from cristae.training.config import Cosine, KerasDecay, TrainingConfig
 from cristae.training.feed import PatchFeed, Share
 from cristae.training.fit import fit
+from cristae.training.framing import Framing
 from cristae.training.module import Lesson
 from cristae.training.staging import stage
 
@@ -62,12 +63,14 @@ def sit(folder: Path, notes: Notes, *, config: TrainingConfig, low: float = 0) -
     labels = (rng.random((2, 48, 48)) > 0.7).astype(np.uint8)
     image = (labels * 90 + rng.random(labels.shape) * 60).astype(np.uint8)
     volume = Volume("v", image_of_array(image), labels=(image_of_array(labels),))
-    parts = stage([Part(volume, Box.of_shape(image.shape))], BINARY, folder / "cache", flat=True, progress=Progress())
+    whole = [Part(volume, Box.of_shape(image.shape))]
+    parts = stage(whole, BINARY, folder / "cache", Framing(), size=(1, 16, 16), progress=Progress())
     plan = RandomPatches(size=(16, 16), per_epoch=12).plan([p.sample_part() for p in parts], seed=1)
-    feed = PatchFeed(plan, parts, lambda target, valid: None, batch_size=4, flat=True)
+    feed = PatchFeed(plan, parts, Framing(), lambda target, valid: None, batch_size=4)
     normalizers = {"v": Normalizer(low, 150)}
     augment = (Flip(), Rotate90(), Noise())
-    lesson = Lesson(CrossEntropyDice().build(BINARY), 1e-4, augment, normalizers, config, 1, torch.device("cpu"))
+    loss = CrossEntropyDice(l2=1e-4)
+    lesson = Lesson(loss.build(BINARY), loss.penalty, augment, normalizers, config, 1, torch.device("cpu"))
     torch.manual_seed(1)
     network = create_model("unet_bn", in_channels=1, out_channels=1, widths=(4, 8))
     fit(network, lesson, feed, witness=notes, folder=folder, progress=Progress())

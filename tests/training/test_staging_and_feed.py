@@ -1,5 +1,6 @@
 """Staged parts give back exactly the voxels they were made from, and batches do not depend on threads or processes."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,19 @@ from cristae.data.classes import Classes
 from cristae.data.image import image_of_array
 from cristae.data.splits import Part
 from cristae.data.volume import Volume
+from cristae.models import NetworkConfig, UNetBNConfig
+from cristae.models.hybrid_2d3d import Hybrid2D3DConfig
+from cristae.models.unet_valid import UNetValidConfig
 from cristae.progress import Progress
 from cristae.sampling import GridPatches, RandomPatches
 from cristae.targets import NoWeighting, SampleForegroundWeighting
 from cristae.training.feed import PatchFeed, Share
+from cristae.training.framing import Framing
 from cristae.training.staging import INVALID, StagedPart, on_working_grid, stage
 
 BINARY = Classes(names=("background", "thing"))
+FLAT = Framing()
+PATCH = (1, 16, 16)
 
 
 def volume_of(
@@ -44,8 +51,8 @@ def volume_of(
 def test_patches_hold_the_volumes_voxels(tmp_path: Path, dtype: str) -> None:
     volume, image, labels, valid = volume_of((4, 60, 50), dtype=dtype)
     box = Box((1, 5, 3), (4, 55, 50))
-    (part,) = stage([Part(volume, box)], BINARY, tmp_path, flat=True, progress=Progress())
-    patch = part.read(Box((1, 10, 10), (2, 30, 40)), flat=True)
+    (part,) = stage([Part(volume, box)], BINARY, tmp_path, FLAT, size=PATCH, progress=Progress())
+    patch = part.read(Box((1, 10, 10), (2, 30, 40)), FLAT)
     where = (2, slice(15, 35), slice(13, 43))
     np.testing.assert_array_equal(patch.image[0], image[where])
     np.testing.assert_array_equal(patch.valid, valid[where] == 1)
@@ -64,7 +71,7 @@ def _mask(shape: tuple[int, ...], box: Box) -> np.ndarray:
 
 def test_remembered_places_are_of_their_class(tmp_path: Path) -> None:
     volume, _, labels, valid = volume_of((3, 40, 40))
-    (part,) = stage([Part(volume, Box.of_shape((3, 40, 40)))], BINARY, tmp_path, flat=True, progress=Progress())
+    (part,) = stage([Part(volume, Box.of_shape((3, 40, 40)))], BINARY, tmp_path, FLAT, size=PATCH, progress=Progress())
     for k, places in enumerate(part.class_voxels):
         at = tuple(places.T)
         assert (labels[0][at] == k).all()
@@ -75,17 +82,17 @@ def test_remembered_places_are_of_their_class(tmp_path: Path) -> None:
 def test_flat_staging_takes_labelled_slices_only(tmp_path: Path) -> None:
     volume, *_ = volume_of((12, 20, 20), labelled=(2, 3, 9))
     whole = Part(volume, Box.of_shape((12, 20, 20)))
-    flat = stage([whole], BINARY, tmp_path / "flat", flat=True, progress=Progress())
+    flat = stage([whole], BINARY, tmp_path / "flat", FLAT, size=PATCH, progress=Progress())
     assert [(p.origin[0], p.shape[0]) for p in flat] == [(2, 2), (9, 1)]
-    (thick,) = stage([whole], BINARY, tmp_path / "thick", flat=False, progress=Progress())
+    (thick,) = stage([whole], BINARY, tmp_path / "thick", Framing(flat=False), size=PATCH, progress=Progress())
     assert thick.shape == (12, 20, 20)
 
 
 def test_padding_is_mirrored_image_that_does_not_count(tmp_path: Path) -> None:
     volume, image, _, _ = volume_of((1, 10, 10))
-    (part,) = stage([Part(volume, Box.of_shape((1, 10, 10)))], BINARY, tmp_path, flat=True, progress=Progress())
-    patch = part.read(Box((0, -3, -3), (1, 13, 13)), flat=True)
-    np.testing.assert_array_equal(patch.image[0], np.pad(image[0], 3, mode="symmetric"))
+    (part,) = stage([Part(volume, Box.of_shape((1, 10, 10)))], BINARY, tmp_path, FLAT, size=PATCH, progress=Progress())
+    patch = part.read(Box((0, -3, -3), (1, 13, 13)), FLAT)
+    np.testing.assert_array_equal(patch.image[0], np.pad(image[0], 3, mode="reflect"))
     assert not patch.valid[:3].any()
     assert not patch.valid[:, -3:].any()
 
@@ -93,8 +100,8 @@ def test_padding_is_mirrored_image_that_does_not_count(tmp_path: Path) -> None:
 def test_overlapping_masks_keep_a_channel_each(tmp_path: Path) -> None:
     classes = Classes(names=("a", "b", "c"), exclusive=False)
     volume, _, labels, valid = volume_of((2, 16, 16), n_labels=3)
-    (part,) = stage([Part(volume, Box.of_shape((2, 16, 16)))], classes, tmp_path, flat=True, progress=Progress())
-    patch = part.read(Box((0, 0, 0), (1, 16, 16)), flat=True)
+    (part,) = stage([Part(volume, Box.of_shape((2, 16, 16)))], classes, tmp_path, FLAT, size=PATCH, progress=Progress())
+    patch = part.read(Box((0, 0, 0), (1, 16, 16)), FLAT)
     np.testing.assert_array_equal(patch.target, labels[:, 0] * valid[0])
     ok = valid == 1
     expected = [int((ok & ~labels.any(axis=0)).sum()), *(int((ok & (one == 1)).sum()) for one in labels)]
@@ -104,9 +111,9 @@ def test_overlapping_masks_keep_a_channel_each(tmp_path: Path) -> None:
 def test_a_staging_that_was_cut_short_is_done_again(tmp_path: Path) -> None:
     volume, *_ = volume_of((2, 16, 16))
     parts = [Part(volume, Box.of_shape((2, 16, 16)))]
-    (first,) = stage(parts, BINARY, tmp_path, flat=True, progress=Progress())
+    (first,) = stage(parts, BINARY, tmp_path, FLAT, size=PATCH, progress=Progress())
     (tmp_path / "0000" / "part.json").unlink()
-    (again,) = stage(parts, BINARY, tmp_path, flat=True, progress=Progress())
+    (again,) = stage(parts, BINARY, tmp_path, FLAT, size=PATCH, progress=Progress())
     assert again.sha256 == first.sha256
     assert StagedPart.open(tmp_path / "0000").shape == (2, 16, 16)
 
@@ -121,10 +128,10 @@ def test_working_grid_halves_a_region() -> None:
 
 def feed_of(folder: Path, *, threads: int = 1, batch_size: int = 4) -> PatchFeed:
     volume, *_ = volume_of((4, 40, 40))
-    parts = stage([Part(volume, Box.of_shape((4, 40, 40)))], BINARY, folder, flat=True, progress=Progress())
+    parts = stage([Part(volume, Box.of_shape((4, 40, 40)))], BINARY, folder, FLAT, size=PATCH, progress=Progress())
     plan = RandomPatches(size=(16, 16), per_epoch=18).plan([p.sample_part() for p in parts], seed=3)
     weighting = SampleForegroundWeighting(cap=10)
-    return PatchFeed(plan, parts, weighting.weights, batch_size=batch_size, flat=True, threads=threads)
+    return PatchFeed(plan, parts, FLAT, weighting.weights, batch_size=batch_size, threads=threads)
 
 
 def test_batches_do_not_depend_on_threads(tmp_path: Path) -> None:
@@ -165,10 +172,10 @@ def test_grid_copies_find_every_positive_window(tmp_path: Path) -> None:
     labels[0, 31, 31] = 1
     image = np.full((1, 32, 32), 7, np.uint8)
     volume = Volume("v", image_of_array(image), labels=(image_of_array(labels),))
-    parts = stage([Part(volume, Box.of_shape((1, 32, 32)))], BINARY, tmp_path, flat=True, progress=Progress())
+    parts = stage([Part(volume, Box.of_shape((1, 32, 32)))], BINARY, tmp_path, FLAT, size=PATCH, progress=Progress())
     plan = GridPatches(size=(16, 16), stride=(16, 16), positive_copies=4).plan([p.sample_part() for p in parts], 0)
     assert len(plan) == 7
-    feed = PatchFeed(plan, parts, NoWeighting().weights, batch_size=7, flat=True)
+    feed = PatchFeed(plan, parts, FLAT, NoWeighting().weights, batch_size=7)
     ((_, batch),) = list(feed)
     assert int((batch.target > 0).sum()) == 4
     assert batch.weight is None
@@ -176,3 +183,85 @@ def test_grid_copies_find_every_positive_window(tmp_path: Path) -> None:
 
 def test_invalid_marks_are_not_a_class() -> None:
     assert len(BINARY.names) < INVALID
+
+
+def numbered(shape: tuple[int, int, int]) -> tuple[Volume, np.ndarray]:
+    """A volume in which every voxel has a grey value of its own and a label that follows from it."""
+    image = np.arange(np.prod(shape), dtype=np.uint16).reshape(shape)
+    labels = (image % 2).astype(np.uint8)
+    return Volume("v", image_of_array(image), labels=(image_of_array(labels),)), image
+
+
+@pytest.mark.parametrize(
+    ("framing", "box", "target"),
+    [
+        (Framing(flat=True, context=(1, 0, 0)), Box((2, 4, 4), (5, 20, 24)), (1, 8, 8)),
+        (Framing(flat=True, context=(2, 3, 3)), Box((0, 0, 0), (9, 30, 30)), (1, 8, 8)),
+        (Framing(flat=False, context=(2, 5, 4)), Box((2, 4, 4), (6, 20, 24)), (2, 6, 6)),
+        (Framing(flat=False, context=(3, 12, 12)), Box((0, 0, 0), (9, 30, 30)), (4, 10, 10)),
+        (Framing(flat=False), Box((3, 10, 10), (5, 16, 17)), (6, 12, 40)),
+    ],
+)
+def test_the_image_around_a_patch_is_that_of_the_volume(
+    tmp_path: Path, framing: Framing, box: Box, target: tuple[int, int, int]
+) -> None:
+    shape = (9, 30, 30)
+    volume, image = numbered(shape)
+    (part,) = stage([Part(volume, box)], BINARY, tmp_path, framing, size=target, progress=Progress())
+    plan = RandomPatches(size=target[1:] if framing.flat else target, per_epoch=60).plan([part.sample_part()], seed=0)
+    wide = np.pad(image, 50, mode="reflect")
+    inside = np.zeros(wide.shape, bool)
+    inside[box.shift((50, 50, 50)).slices] = True
+    for index in range(len(plan)):
+        patch = part.read(plan.place(0, index).box, framing)
+        around = patch.box.grow(framing.context).shift((50, 50, 50)).slices
+        centre = patch.box.shift((50, 50, 50)).slices
+        expected, valid, ids = wide[around], inside[centre], wide[centre] % 2
+        if framing.flat:
+            np.testing.assert_array_equal(patch.image, expected)  # the slices are channels
+            valid, ids = valid[0], ids[0]
+        else:
+            np.testing.assert_array_equal(patch.image, expected[None])
+        np.testing.assert_array_equal(patch.valid, valid)
+        np.testing.assert_array_equal(patch.target, np.where(valid, ids, 0))
+
+
+def test_neighbours_of_a_labelled_slice_are_staged_and_do_not_count(tmp_path: Path) -> None:
+    volume, image, _, valid = volume_of((12, 20, 20), labelled=(0, 4, 5, 11))
+    framing = Framing(flat=True, context=(2, 0, 0))
+    parts = stage(
+        [Part(volume, Box.of_shape((12, 20, 20)))], BINARY, tmp_path, framing, size=PATCH, progress=Progress()
+    )
+    assert [(p.origin[0], p.shape[0], p.stored.start[0], p.stored.stop[0]) for p in parts] == [
+        (0, 1, 0, 3),
+        (4, 2, 2, 8),
+        (11, 1, 9, 12),
+    ]
+    assert [int(p.class_counts.sum()) for p in parts] == [int(valid[z].sum()) for z in (slice(0, 1), slice(4, 6), 11)]
+    first, last = (
+        parts[0].read(Box((0, 0, 0), (1, 16, 16)), framing),
+        parts[2].read(Box((0, 0, 0), (1, 16, 16)), framing),
+    )
+    np.testing.assert_array_equal(first.image, image[[2, 1, 0, 1, 2], :16, :16])
+    np.testing.assert_array_equal(last.image, image[[9, 10, 11, 10, 9], :16, :16])
+
+
+def test_a_volumes_own_weights_stay_with_the_target(tmp_path: Path) -> None:
+    volume, image = numbered((6, 20, 20))
+    volume = replace(volume, weight=image_of_array(image.astype(np.float32)))
+    box, framing = Box((1, 2, 2), (5, 18, 18)), Framing(flat=False, context=(2, 3, 3))
+    (part,) = stage([Part(volume, box)], BINARY, tmp_path, framing, size=(4, 8, 8), progress=Progress())
+    patch = part.read(Box((0, -2, 10), (4, 6, 18)), framing)
+    assert patch.weight is not None
+    np.testing.assert_array_equal(patch.weight[:, 2:, :6], image[1:5, 2:8, 12:18])
+    assert patch.weight[:, :2].sum() == patch.weight[:, :, 6:].sum() == 0
+
+
+@pytest.mark.parametrize("network", [Hybrid2D3DConfig(), UNetBNConfig(slices=5), UNetValidConfig()])
+def test_a_network_says_how_its_images_are_cut(network: NetworkConfig) -> None:
+    framing = Framing.of(network)
+    assert framing.flat == (network.ndim == 2)
+    size = (1, *network.window) if framing.flat else network.window
+    seen = tuple(n + 2 * around for n, around in zip(size, framing.context, strict=True))
+    expected = network.input_size(network.window)
+    assert seen == ((network.in_slices, *expected) if framing.flat else expected)

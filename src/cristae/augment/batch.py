@@ -13,18 +13,20 @@ from cristae.data.box import Box
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """B training examples. S is (Y, X) for 2D networks and (Z, Y, X) otherwise."""
+    """B training examples. S and T are (Y, X) for 2D networks and (Z, Y, X) otherwise; both have the same centre, and S
+    is larger where the network sees a margin around what it answers for."""
 
     image: Tensor
-    """(B, C, *S): grey values in the volume's own type until they are normalised, float32 from then on."""
+    """(B, C, *S): grey values in the volume's own type until they are normalised, float32 from then on. The channels
+    are neighbouring slices."""
     target: Tensor
-    """uint8 ids (B, *S) of exclusive classes, or masks (B, K, *S) of overlapping ones."""
+    """uint8 ids (B, *T) of exclusive classes, or masks (B, K, *T) of overlapping ones."""
     valid: Tensor
-    """bool (B, *S): whether the voxel counts at all."""
+    """bool (B, *T): whether the voxel counts at all."""
     weight: Tensor | None
-    """float32 (B, *S) or (B, K, *S): how much it counts in pixelwise loss terms; None means 1."""
+    """float32 (B, *T) or (B, K, *T): how much it counts in pixelwise loss terms; None means 1."""
     boxes: tuple[Box, ...]
-    """Where each patch was cut from its volume, in voxels of the working grid."""
+    """Where the target of each patch lies in its volume, in voxels of the working grid."""
     volumes: tuple[str, ...]
     """The name of each patch's volume."""
 

@@ -65,6 +65,7 @@ class Rotate90(AugmentationConfig):
             raise RecipeError(f"augmentation 'rotate90' needs patches as wide as high, got y = {y} and x = {x}")
 
     def __call__(self, batch: Batch, generators: Generators) -> Batch:
+        self.check(batch.image.shape[2:])
         self.check(batch.valid.shape[1:])
         turns = []
         for generator in generators:

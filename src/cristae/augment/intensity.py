@@ -13,7 +13,7 @@ from cristae.augment.form import AugmentationConfig, Generators, Probability, dr
 
 
 class Brightness(AugmentationConfig):
-    """Add the same value to all voxels of a patch."""
+    """Add the same value to all voxels of a patch, its neighbouring slices included."""
 
     name: Literal["brightness"] = "brightness"
     amount: PositiveFloat = 0.1
@@ -27,7 +27,7 @@ class Brightness(AugmentationConfig):
 
 
 class Contrast(AugmentationConfig):
-    """Stretch the grey values of a patch about their mean, channel by channel."""
+    """Stretch the grey values of a patch, with its neighbouring slices, about their mean."""
 
     name: Literal["contrast"] = "contrast"
     amount: Annotated[float, Field(gt=0, lt=1)] = 0.1
@@ -38,7 +38,7 @@ class Contrast(AugmentationConfig):
     def __call__(self, batch: Batch, generators: Generators) -> Batch:
         image = batch.image
         excess = drawn_values(lambda g: g.uniform(-self.amount, self.amount), self.probability, generators, image)
-        mean = image.mean(dim=tuple(range(2, image.ndim)), keepdim=True)
+        mean = image.mean(dim=tuple(range(1, image.ndim)), keepdim=True)
         return replace(batch, image=image + excess * (image - mean))
 
 

@@ -1,4 +1,4 @@
-"""Recipes whose data paths hold wherever the recipe's file is moved to."""
+"""Recipes whose paths hold wherever the recipe's file is moved to."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from cristae.recipe.recipe import Recipe
 
 
 def anchored(recipe: Recipe) -> Recipe:
-    """The same recipe with absolute data paths, so that a copy elsewhere means the same files.
+    """The same recipe with absolute paths, so that a copy elsewhere means the same files.
 
     Paths of a public data set (`data.set`) start at the set's folder wherever that is, and stay as they are.
     """
-    if recipe.data.set is not None:
-        return recipe
-    data = _anchored_data(recipe.data, recipe.folder)
-    copy = recipe.model_copy(update={"data": data})
+    data, training = recipe.data, recipe.training
+    if data.set is None:
+        data = _anchored_data(data, recipe.folder)
+    if training.start_from is not None:
+        training = training.model_copy(update={"start_from": _absolute(training.start_from, recipe.folder)})
+    copy = recipe.model_copy(update={"data": data, "training": training})
     return copy if recipe.source is None else copy.read_from(recipe.source)
 
 

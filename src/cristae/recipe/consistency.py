@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cristae.errors import CristaeError, RecipeError
+from cristae.models.form import NetworkConfig
 from cristae.recipe.recipe import Recipe
+from cristae.sampling import Sampling
 
 
 def check_consistency(recipe: Recipe) -> None:
@@ -34,19 +38,64 @@ def require_regions(recipe: Recipe) -> None:
 
 
 def _problems(recipe: Recipe) -> list[str]:
-    problems = []
-    size, ndim = recipe.sampling.size, recipe.model.ndim
-    if len(size) != ndim:
-        problems.append(f"sampling.size: {list(size)} has {len(size)} axes, but {recipe.model.name} takes {ndim}")
-    training = recipe.training
-    if training.batch_size % training.devices:
-        problems.append(
-            f"training.batch_size: {training.batch_size} is not a multiple of the {training.devices} devices that "
-            "share it"
-        )
+    size = recipe.sampling.size or recipe.model.window
+    problems = [*_about_patches(recipe.sampling, size, recipe.model), *_about_batches(recipe), *_about_slices(recipe)]
     for number, augmentation in enumerate(recipe.augment):
         try:
             augmentation.check(size)
+            if len(size) == recipe.model.ndim:
+                augmentation.check(recipe.model.input_size(size))
         except CristaeError as error:
             problems.append(f"augment.{number}: {error}")
     return problems
+
+
+def _about_patches(sampling: Sampling, size: Sequence[int], network: NetworkConfig) -> list[str]:
+    for field, sides in (("size", size), ("stride", getattr(sampling, "stride", None) or size)):
+        if len(sides) != network.ndim:
+            return [
+                f"sampling.{field}: {list(sides)} has {len(sides)} axes, but {_name(network)} takes {network.ndim}; "
+                "null takes what suits the network"
+            ]
+    good = network.smallest_output if network.fixed_output else network.good_output(size)
+    if not any(network.margin) or tuple(size) == tuple(good):
+        return []
+    return [
+        f"sampling.size: {_name(network)} does not answer for patches of {list(size)}, because its convolutions are "
+        f"not padded; {'the only' if network.fixed_output else 'the next'} good size is {list(good)}"
+    ]
+
+
+def _about_batches(recipe: Recipe) -> list[str]:
+    training, least = recipe.training, recipe.model.smallest_batch
+    if training.batch_size % training.devices:
+        return [
+            f"training.batch_size: {training.batch_size} is not a multiple of the {training.devices} devices that "
+            "share it"
+        ]
+    if training.batch_size // training.devices < least:
+        return [
+            f"training.batch_size: {training.batch_size} gives each of {training.devices} devices "
+            f"{training.batch_size // training.devices}, but {_name(recipe.model)} needs at least {least} patches "
+            f"in a batch; set it to {least * training.devices} or more"
+        ]
+    return []
+
+
+def _about_slices(recipe: Recipe) -> list[str]:
+    """Whether neighbouring slices are asked for where there are none."""
+    if recipe.model.in_slices == 1:
+        return []
+    used = {region.volume for region in (*recipe.data.train, *recipe.data.validate_)}
+    unrelated = [v.name for v in recipe.data.volumes if v.kind == "images" and v.name in used]
+    if not unrelated:
+        return []
+    return [
+        f"model: {_name(recipe.model)} sees {recipe.model.in_slices} neighbouring slices at once, but "
+        f"'{unrelated[0]}' is `kind: images`, whose images have no neighbours; set model.slices: 1"
+    ]
+
+
+def _name(network: NetworkConfig) -> str:
+    """What a recipe calls a network."""
+    return str(getattr(network, "name", "the network"))

@@ -11,7 +11,7 @@ from cristae.augment import Augmentation
 from cristae.config import Config
 from cristae.data.description import DataConfig
 from cristae.inference.config import DeviceName, PredictConfig
-from cristae.losses import Loss
+from cristae.losses import CrossEntropyDice, Loss
 from cristae.models import Network
 from cristae.preprocess.normalize import NormalizeConfig
 from cristae.sampling import RandomPatches, Sampling
@@ -40,7 +40,7 @@ class Recipe(Config):
     """Random changes of each training patch, in order."""
     model: Network
     """The network. Its channels and classes come from the data."""
-    loss: Loss
+    loss: Loss = CrossEntropyDice()
     """What training makes small."""
     training: TrainingConfig = TrainingConfig()
     """How long and how fast the network learns."""

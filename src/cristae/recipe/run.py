@@ -164,7 +164,7 @@ class Run:
             RunError: The weights are missing, damaged, or belong to another network.
         """
         model = self.model
-        network = self.recipe.model.build(model.in_channels, model.classes.n_logits)
+        network = self.recipe.model.build(model.in_channels * self.recipe.model.in_slices, model.classes.n_logits)
         load_weights(network, self.weights_path)
         return network.eval()
 

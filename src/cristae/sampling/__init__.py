@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from cristae.sampling.grid import GridPatches, GridPlan
-from cristae.sampling.part import Place, SamplePart, as_triple, centred_box
+from cristae.sampling.part import PatchSize, Place, SamplePart, as_triple, centred_box
 from cristae.sampling.patch import Patch
 from cristae.sampling.random import RandomPatches, RandomPlan
 
@@ -16,6 +16,7 @@ __all__ = [
     "GridPatches",
     "GridPlan",
     "Patch",
+    "PatchSize",
     "Place",
     "Plan",
     "RandomPatches",

@@ -13,29 +13,38 @@ from pydantic import PositiveInt, model_validator
 
 from cristae.config import Config
 from cristae.data.box import Box, Triple
-from cristae.sampling.part import Place, SamplePart, as_triple
+from cristae.sampling.part import PatchSize, Place, SamplePart, as_triple
 
 
 class GridPatches(Config):
     """Overlapping windows that cover the annotated parts; those with foreground can enter several times."""
 
     name: Literal["grid"] = "grid"
-    size: tuple[PositiveInt, PositiveInt] | tuple[PositiveInt, PositiveInt, PositiveInt] = (512, 512)
-    """Window in voxels: (y, x) for 2D networks, (z, y, x) for 3D ones."""
-    stride: tuple[PositiveInt, PositiveInt] | tuple[PositiveInt, PositiveInt, PositiveInt] = (256, 256)
-    """Step between windows; the last window of a row is moved back so that it ends with the part."""
+    size: PatchSize | None = None
+    """Window in voxels, what the network answers for at once: (y, x) for 2D networks, (z, y, x) for 3D ones. null
+    takes what suits the network."""
+    stride: PatchSize | None = None
+    """Step between windows; the last window of a row is moved back so that it ends with the part. null takes half the
+    window."""
     positive_copies: PositiveInt = 1
     """How often a window with foreground enters an epoch, the original included (SegET: Centriole 4, Golgi 2)."""
 
     @model_validator(mode="after")
     def _check(self) -> GridPatches:
-        if len(self.size) != len(self.stride):
+        if self.size and self.stride and len(self.size) != len(self.stride):
             raise ValueError("size and stride need the same number of axes")
         return self
 
+    def sized(self, window: tuple[int, ...]) -> GridPatches:
+        """The same with numbers: `window` where the size is left to the network, half of it where the stride is."""
+        size = self.size or window
+        return self.model_copy(update={"size": size, "stride": self.stride or tuple(max(1, s // 2) for s in size)})
+
     def plan(self, parts: Sequence[SamplePart], seed: int) -> GridPlan:
-        """Bind the settings to the annotated parts."""
-        return GridPlan(self, tuple(parts), seed)
+        """Bind the settings, which must have a size and a stride, to the annotated parts."""
+        assert self.size
+        assert self.stride
+        return GridPlan(self, as_triple(self.size), as_triple(self.stride), tuple(parts), seed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,20 +52,17 @@ class GridPlan:
     """The windows of an epoch in an order drawn from the seed and the epoch."""
 
     config: GridPatches
+    size: Triple
+    """Window (z, y, x)."""
+    stride: Triple
     parts: tuple[SamplePart, ...]
     seed: int
 
-    @property
-    def size(self) -> Triple:
-        """Patch size (z, y, x)."""
-        return as_triple(self.config.size)
-
     def windows(self) -> list[Place]:
         """Every window with a voxel that counts once, part by part."""
-        stride = as_triple(self.config.stride)
         places = []
         for number, part in enumerate(self.parts):
-            axes = [_starts(n, s, step) for n, s, step in zip(part.shape, self.size, stride, strict=True)]
+            axes = [_starts(n, s, step) for n, s, step in zip(part.shape, self.size, self.stride, strict=True)]
             for z, y, x in product(*axes):
                 box = Box((z, y, x), (z + self.size[0], y + self.size[1], x + self.size[2]))
                 if part.fully_valid or part.has_valid(box.intersect(Box.of_shape(part.shape))):

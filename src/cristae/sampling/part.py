@@ -6,8 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from pydantic import PositiveInt
 
 from cristae.data.box import Box, Triple
+
+PatchSize = tuple[PositiveInt, PositiveInt] | tuple[PositiveInt, PositiveInt, PositiveInt]
+"""(y, x) voxels for 2D networks, (z, y, x) for 3D ones."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +54,7 @@ def centred_box(centre: np.ndarray, size: Triple, shape: Triple) -> Box:
     return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
 
 
-def as_triple(size: tuple[int, int] | tuple[int, int, int]) -> Triple:
+def as_triple(size: tuple[int, ...]) -> Triple:
     """A patch size as (z, y, x); a flat patch is one slice thick."""
-    return (1, size[0], size[1]) if len(size) == 2 else size
+    z, y, x = (1, *size) if len(size) == 2 else size
+    return z, y, x

@@ -11,16 +11,17 @@ from cristae.data.box import Box
 
 @dataclass(frozen=True, eq=False)
 class Patch:
-    """One training example. S is (Y, X) for 2D networks and (Z, Y, X) otherwise."""
+    """One training example. S and T are (Y, X) for 2D networks and (Z, Y, X) otherwise; both have the same centre, and
+    S is larger where the network sees a margin around what it answers for."""
 
     image: np.ndarray
-    """(C, *S), raw grey values in the volume's own type."""
+    """(C, *S), raw grey values in the volume's own type; the channels are neighbouring slices."""
     target: np.ndarray
-    """uint8 ids (*S) of exclusive classes, or uint8 masks (K, *S) of overlapping ones."""
+    """uint8 ids (*T) of exclusive classes, or uint8 masks (K, *T) of overlapping ones."""
     valid: np.ndarray
-    """bool (*S): whether the voxel counts at all. Padding does not."""
+    """bool (*T): whether the voxel counts at all. Padding does not."""
     weight: np.ndarray | None
-    """float32 (*S), or (K, *S) when the weighting differs by class; None means 1."""
+    """float32 (*T), or (K, *T) when the weighting differs by class; None means 1."""
     box: Box
-    """Where the patch lies in its volume, in voxels of the working grid."""
+    """Where the target lies in its volume, in voxels of the working grid."""
     volume: str

@@ -12,7 +12,7 @@ from pydantic import Field, PositiveInt
 
 from cristae.config import Config
 from cristae.data.box import Triple
-from cristae.sampling.part import Place, SamplePart, as_triple, centred_box
+from cristae.sampling.part import PatchSize, Place, SamplePart, as_triple, centred_box
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -21,17 +21,23 @@ class RandomPatches(Config):
     """A fixed number of patches an epoch, each from a place of its own drawing."""
 
     name: Literal["random"] = "random"
-    size: tuple[PositiveInt, PositiveInt] | tuple[PositiveInt, PositiveInt, PositiveInt] = (256, 256)
-    """Patch size in voxels: (y, x) for 2D networks, (z, y, x) for 3D ones."""
+    size: PatchSize | None = None
+    """Patch size in voxels, what the network answers for at once: (y, x) for 2D networks, (z, y, x) for 3D ones. null
+    takes what suits the network."""
     per_epoch: PositiveInt = 400
     """Patches in one epoch."""
     foreground_share: Share = 0.33
     """Share of patches placed on a foreground voxel, whose class is drawn evenly among the classes that occur: what
     keeps rare structures in every batch. The others fall anywhere."""
 
+    def sized(self, window: tuple[int, ...]) -> RandomPatches:
+        """The same with numbers: `window` where the size is left to the network."""
+        return self if self.size else self.model_copy(update={"size": window})
+
     def plan(self, parts: Sequence[SamplePart], seed: int) -> RandomPlan:
-        """Bind the settings to the annotated parts."""
-        return RandomPlan(self, tuple(parts), seed)
+        """Bind the settings, which must have a size, to the annotated parts."""
+        assert self.size
+        return RandomPlan(self, as_triple(self.size), tuple(parts), seed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,13 +45,10 @@ class RandomPlan:
     """Draws patch `index` of `epoch` from a generator of its own, so nothing depends on who draws it or when."""
 
     config: RandomPatches
+    size: Triple
+    """Patch size (z, y, x)."""
     parts: tuple[SamplePart, ...]
     seed: int
-
-    @property
-    def size(self) -> Triple:
-        """Patch size (z, y, x)."""
-        return as_triple(self.config.size)
 
     @cached_property
     def _counts(self) -> np.ndarray:

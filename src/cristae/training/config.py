@@ -53,6 +53,9 @@ class TrainingConfig(Config):
     """Stop after this many epochs without a better validation mIoU; None trains all epochs."""
     gradient_clip: PositiveFloat | None = None
     """Clip the gradient's norm to this; None does not clip."""
+    start_from: str | None = None
+    """A .safetensors file, or a run folder, whose matching tensors the training starts from; null starts from random
+    weights."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """`bf16`: mixed precision with bfloat16, weights and losses in float32."""
     devices: PositiveInt = 1

@@ -13,6 +13,7 @@ import torch
 
 from cristae.augment import Batch
 from cristae.sampling import Patch, Plan
+from cristae.training.framing import Framing
 from cristae.training.staging import StagedPart
 
 Weights = Callable[[np.ndarray, np.ndarray], np.ndarray | None]
@@ -39,10 +40,10 @@ class PatchFeed:
         self,
         plan: Plan,
         parts: Sequence[StagedPart],
+        framing: Framing,
         weights: Weights,
         *,
         batch_size: int,
-        flat: bool,
         threads: int = 0,
     ) -> None:
         self.epoch = 0
@@ -51,7 +52,7 @@ class PatchFeed:
         self._parts = tuple(parts)
         self._weights = weights
         self._batch_size = batch_size
-        self._flat = flat
+        self._framing = framing
         self._threads = threads or max(1, min(8, (os.cpu_count() or 2) // 2))
 
     def __len__(self) -> int:
@@ -60,7 +61,7 @@ class PatchFeed:
     def read(self, epoch: int, index: int) -> Patch:
         """Patch `index` of `epoch`, with its weights."""
         place = self._plan.place(epoch, index)
-        patch = self._parts[place.part].read(place.box, flat=self._flat)
+        patch = self._parts[place.part].read(place.box, self._framing)
         weight = self._weights(patch.target, patch.valid)
         if weight is None:
             return patch

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from cristae.augment import Augmentation, Batch, apply
 from cristae.errors import TrainingError
-from cristae.losses import kernel_l2
 from cristae.preprocess.normalize import Normalizer
 from cristae.training.config import TrainingConfig
 from cristae.training.feed import PatchFeed, Share
@@ -38,8 +37,9 @@ class Lesson:
     """Everything that makes a training step besides the network and the patches."""
 
     loss: nn.Module
-    l2: float
-    """Factor of the squared conv kernels."""
+    """Called with the network's logits, or all its heads' as a tuple."""
+    penalty: Callable[[nn.Module], Tensor]
+    """What the size of the weights alone adds to the loss."""
     augment: Sequence[Augmentation]
     normalizers: Mapping[str, Normalizer]
     """By volume name."""
@@ -49,7 +49,7 @@ class Lesson:
 
 
 class TrainingModule(LightningModule):
-    """One update: normalise and augment on the device, forward, loss, kernel penalty."""
+    """One update: normalise and augment on the device, forward, loss, penalty."""
 
     def __init__(self, network: nn.Module, lesson: Lesson, feed: PatchFeed, rate: LearningRate) -> None:
         super().__init__()
@@ -104,8 +104,7 @@ class TrainingModule(LightningModule):
         if image.ndim == 4:
             image = image.contiguous(memory_format=torch.channels_last)
         loss: Tensor = self.loss(self.network(image), data.target, data.valid, data.weight)
-        if self.lesson.l2:
-            loss = loss + self.lesson.l2 * kernel_l2(self.network)
+        loss = loss + self.lesson.penalty(self.network)
         if self.device.type == "cpu" or batch_idx % _CHECK_EVERY == 0:
             self._require_finite(loss, data)
         self.loss_sum += loss.detach()

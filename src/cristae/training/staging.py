@@ -1,8 +1,9 @@
 """The annotated parts of the training volumes, laid out on disk for quick random reading.
 
 Image and target of a part become the channels of one sharded Zarr array on the working grid: a patch is then a single
-small read, whatever format, compression, label source and voxel size the data came in. Staging streams, counts classes
-and remembers places of each class as it goes, and is done once for a run.
+small read, whatever format, compression, label source and voxel size the data came in. The image reaches beyond the
+part as far as patches look; there the target is invalid. Staging streams, counts classes and remembers places of each
+class as it goes, and is done once for a run.
 """
 
 from __future__ import annotations
@@ -24,22 +25,25 @@ from cristae.data.box import Box, Triple
 from cristae.data.classes import Classes
 from cristae.data.files import storage_errors, write_json
 from cristae.data.formats.zarr_arrays import array_metadata, find_node, open_array, read_block, write_block
-from cristae.data.image import VoxelSize, same_voxel_size
+from cristae.data.image import Image, VoxelSize, same_voxel_size
+from cristae.data.mirror import read_mirrored
 from cristae.data.splits import Part, labelled_boxes
 from cristae.data.volume import Volume
 from cristae.errors import RunError
 from cristae.preprocess.resample import resample_volume
 from cristae.progress import Progress
 from cristae.sampling import Patch, SamplePart
+from cristae.training.framing import Framing
 
 INVALID = 255
 """Target value of voxels that do not count."""
 MAX_PLACES = 20_000
 """Places remembered for each class of a part."""
-_SLAB: Triple = (4, 2048, 2048)
+_CHUNK: dict[bool, Triple] = {True: (1, 256, 256), False: (16, 64, 64)}
+"""Voxels that are decoded at once, for flat patches and for others."""
+_SHARD: dict[bool, Triple] = {True: (1, 2048, 2048), False: (16, 1024, 1024)}
+_SLAB: dict[bool, Triple] = {True: (4, 2048, 2048), False: (16, 1024, 1024)}
 """Voxels that are staged at once: whole shards, each written once."""
-_CHUNK: Triple = (1, 256, 256)
-_SHARD: Triple = (1, 2048, 2048)
 _CACHE_BYTES = min(2 << 30, psutil.virtual_memory().total // 8)
 """Decoded patches that stay in memory."""
 
@@ -53,13 +57,16 @@ class StagedPart:
     origin: Triple
     """Where the part starts in its volume, in voxels of the working grid."""
     shape: Triple
+    stored: Box
+    """The voxels on disk, in its volume: the part and what patches see around it."""
+    volume_shape: Triple
     class_counts: np.ndarray
     """(K,) int64, as in SamplePart."""
     fully_valid: bool
     masks: bool
     """Whether the target has a channel for each class."""
     sha256: str
-    """Hash of grey values and labels."""
+    """Hash of the grey values and labels on disk."""
 
     @classmethod
     def open(cls, folder: Path) -> StagedPart:
@@ -70,6 +77,8 @@ class StagedPart:
             volume=facts["volume"],
             origin=tuple(facts["origin"]),
             shape=tuple(facts["shape"]),
+            stored=Box(tuple(facts["stored"][0]), tuple(facts["stored"][1])),
+            volume_shape=tuple(facts["volume_shape"]),
             class_counts=np.array(facts["class_counts"], np.int64),
             fully_valid=facts["fully_valid"],
             masks=facts["masks"],
@@ -97,31 +106,35 @@ class StagedPart:
         )
 
     def _has_valid(self, box: Box) -> bool:
-        target = read_block(self._stack, (slice(1, None), *box.slices), self.folder)
-        return bool(np.any(np.all(target != INVALID, axis=0)))
+        return bool(np.any(np.all(self._targets(box) != INVALID, axis=0)))
 
     def _has_foreground(self, box: Box) -> bool:
-        target = read_block(self._stack, (slice(1, None), *box.slices), self.folder)
+        target = self._targets(box)
         return bool(np.any((target > 0) & (target != INVALID)))
 
-    def read(self, box: Box, *, flat: bool) -> Patch:
-        """Cut out a patch; what reaches outside the part is mirrored image that does not count.
+    def _targets(self, box: Box) -> np.ndarray:
+        """(K, Z, Y, X) of a box inside the part, counted from its corner."""
+        return self._stored(box.shift(self.origin))[1:]
+
+    def _stored(self, box: Box) -> np.ndarray:
+        """Image and targets (1 + K, Z, Y, X) of a box of the volume that is on disk."""
+        return read_block(self._stack, (slice(None), *box.relative_to(self.stored.start).slices), self.folder)
+
+    def read(self, box: Box, framing: Framing) -> Patch:
+        """Cut out a patch; what reaches outside the part does not count, and beyond the volume its image is mirrored.
 
         Args:
-            box: Voxels of the part, counted from its corner; it may reach outside.
-            flat: Drop the z axis, for networks that see single slices.
+            box: Voxels of the target, counted from the part's corner; it may reach outside.
+            framing: How much image is around them.
         """
-        inside = box.intersect(Box.of_shape(self.shape))
-        stack = read_block(self._stack, (slice(None), *inside.slices), self.folder)
-        weight = None if self._weight is None else read_block(self._weight, inside.slices, self.folder)
-        pad = [(a - b, d - c) for b, a, c, d in zip(box.start, inside.start, inside.stop, box.stop, strict=True)]
-        image, target = stack[:1], stack[1:].astype(np.uint8, copy=False)
-        if inside != box:
-            image = np.pad(image, [(0, 0), *pad], mode="symmetric")
-            target = np.pad(target, [(0, 0), *pad], constant_values=INVALID)
-            weight = None if weight is None else np.pad(weight, pad)
-        if flat:
-            image, target = image[:, 0], target[:, 0]
+        place = box.shift(self.origin)
+        stack = read_mirrored(self._stored, place.grow(framing.context), self.volume_shape)
+        centre = tuple(slice(a, a + n) for a, n in zip(framing.context, box.shape, strict=True))
+        target = self._outside_invalid(stack[(slice(1, None), *centre)].astype(np.uint8, copy=False), box)
+        weight = self._weights(box)
+        image = stack[:1]
+        if framing.flat:  # the slices of the image become channels
+            image, target = image[0], target[:, 0]
             weight = None if weight is None else weight[0]
         valid = np.all(target != INVALID, axis=0)
         target = np.where(valid, target, np.uint8(0))
@@ -130,13 +143,32 @@ class StagedPart:
             target=target if self.masks else target[0],
             valid=valid,
             weight=weight,
-            box=box.shift(self.origin),
+            box=place,
             volume=self.volume,
         )
 
+    def _outside_invalid(self, target: np.ndarray, box: Box) -> np.ndarray:
+        """A target (K, Z, Y, X), possibly mirrored, with nothing that counts outside the part."""
+        inside = box.intersect(Box.of_shape(self.shape))
+        if inside == box:
+            return target
+        result = np.full_like(target, INVALID)
+        where = (slice(None), *inside.relative_to(box.start).slices)
+        result[where] = target[where]
+        return result
+
+    def _weights(self, box: Box) -> np.ndarray | None:
+        """The volume's own weights (Z, Y, X), 0 outside the part; None when it has none."""
+        if self._weight is None:
+            return None
+        inside = box.intersect(Box.of_shape(self.shape))
+        result = np.zeros(box.shape, np.float32)
+        result[inside.relative_to(box.start).slices] = read_block(self._weight, inside.slices, self.folder)
+        return result
+
 
 def stage(
-    parts: Sequence[Part], classes: Classes, folder: Path, *, flat: bool, progress: Progress
+    parts: Sequence[Part], classes: Classes, folder: Path, framing: Framing, *, size: Triple, progress: Progress
 ) -> tuple[StagedPart, ...]:
     """Lay out the annotated boxes of `parts` below `folder`; what an earlier call finished is kept.
 
@@ -144,16 +176,17 @@ def stage(
         parts: Regions with labels, on the working grid (see `on_working_grid`).
         classes: Whether labels are ids or masks.
         folder: Made when missing.
-        flat: Stage only slices that have labels, for networks that see single slices; otherwise whole regions.
+        framing: Flat patches need only the slices that have labels, others whole regions; how much image is around.
+        size: The patches' (z, y, x); around parts that are smaller more of the image is needed.
         progress: Where to show how far it is.
     """
-    jobs = [(part, box) for part in parts for box in (labelled_boxes(part) if flat else (part.box,))]
+    jobs = [(part, box) for part in parts for box in (labelled_boxes(part) if framing.flat else (part.box,))]
     staged = []
     with progress.task("Staging training data", sum(box.size for _, box in jobs), unit="voxels") as task:
         for number, (part, box) in enumerate(jobs):
             place = folder / f"{number:04d}"
             if not (place / "part.json").exists():
-                _stage_one(part.volume, box, classes, place)
+                _stage_one(part.volume, box, _around(box, part.volume, framing, size), classes, framing.flat, place)
             staged.append(StagedPart.open(place))
             task.advance(box.size, note=part.volume.name)
     return tuple(staged)
@@ -179,28 +212,35 @@ def _inside(box: Box, source: VoxelSize, target: VoxelSize) -> Box:
     return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
 
 
-def _stage_one(volume: Volume, box: Box, classes: Classes, folder: Path) -> None:
+def _around(box: Box, volume: Volume, framing: Framing, size: Triple) -> Box:
+    """What patches of this size on a part can see of its volume."""
+    beyond = [max(0, -(-(s - n) // 2)) for s, n in zip(size, box.shape, strict=True)]
+    reach = [a + b for a, b in zip(framing.context, beyond, strict=True)]
+    return box.grow(reach).intersect(Box.of_shape(volume.image.shape))
+
+
+def _stage_one(volume: Volume, box: Box, stored: Box, classes: Classes, flat: bool, folder: Path) -> None:
     dtype = np.dtype(np.int16) if volume.image.dtype == np.int8 else volume.image.dtype
     with storage_errors(folder):
         if folder.is_file():
             folder.unlink()
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        stack = _create(folder / "stack", (1 + len(volume.labels), *box.shape), dtype)
-        weights = None if volume.weight is None else _create(folder / "weight", box.shape, np.dtype(np.float32))
+        stack = _create(folder / "stack", (1 + len(volume.labels), *stored.shape), dtype, flat)
     index, content = _ClassIndex(classes), hashlib.sha256()
-    for block in Box.of_shape(box.shape).blocks(_SLAB):
-        source = block.shift(box.start)
-        image, target = volume.image.read(source), np.stack([label.read(source) for label in volume.labels])
-        if volume.valid is not None:
-            target[:, volume.valid.read(source) == 0] = INVALID
-        index.add(target, block)
+    for block in stored.blocks(_SLAB[flat]):
+        image, target = volume.image.read(block), np.full((len(volume.labels), *block.shape), INVALID, np.uint8)
+        inside = block.intersect(box)
+        if inside.size:
+            known = _targets_of(volume, inside)
+            index.add(known, inside.relative_to(box.start))
+            target[(slice(None), *inside.relative_to(block.start).slices)] = known
         content.update(np.ascontiguousarray(image).tobytes())
         content.update(target.tobytes())
         both = np.concatenate([image[None], target], dtype=dtype, casting="unsafe")
-        write_block(stack, (slice(None), *block.slices), both, folder)
-        if weights is not None and volume.weight is not None:
-            write_block(weights, block.slices, volume.weight.read(source).astype(np.float32), folder)
+        write_block(stack, (slice(None), *block.relative_to(stored.start).slices), both, folder)
+    if volume.weight is not None:
+        _stage_weight(volume.weight, box, flat, folder)
     with storage_errors(folder):
         places = {f"class_{k}": where for k, where in enumerate(index.places())}
         np.savez(folder / "places.npz", allow_pickle=False, **places)
@@ -210,12 +250,29 @@ def _stage_one(volume: Volume, box: Box, classes: Classes, folder: Path) -> None
             "volume": volume.name,
             "origin": box.start,
             "shape": box.shape,
+            "stored": [stored.start, stored.stop],
+            "volume_shape": volume.image.shape,
             "class_counts": index.counts.tolist(),
             "fully_valid": index.n_invalid == 0,
             "masks": not classes.exclusive,
             "sha256": content.hexdigest(),
         },
     )
+
+
+def _targets_of(volume: Volume, box: Box) -> np.ndarray:
+    """(K, Z, Y, X) labels, INVALID where a voxel does not count."""
+    target = np.stack([label.read(box) for label in volume.labels])
+    if volume.valid is not None:
+        target[:, volume.valid.read(box) == 0] = INVALID
+    return target
+
+
+def _stage_weight(weight: Image, box: Box, flat: bool, folder: Path) -> None:
+    with storage_errors(folder):
+        store = _create(folder / "weight", box.shape, np.dtype(np.float32), flat)
+    for block in box.blocks(_SLAB[flat]):
+        write_block(store, block.relative_to(box.start).slices, weight.read(block).astype(np.float32), folder)
 
 
 class _ClassIndex:
@@ -261,11 +318,11 @@ class _ClassIndex:
         return [where for _, where in self._kept]
 
 
-def _create(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
-    lead = shape[:-3]
-    shard = (*lead, *(min(s, -(-n // c) * c) for s, n, c in zip(_SHARD, shape[-3:], _CHUNK, strict=True)))
+def _create(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], flat: bool) -> Any:
+    lead, chunk = shape[:-3], _CHUNK[flat]
+    shard = (*lead, *(min(s, -(-n // c) * c) for s, n, c in zip(_SHARD[flat], shape[-3:], chunk, strict=True)))
     axes = ("c", "z", "y", "x")[-len(shape) :]
-    write_json(path / "zarr.json", array_metadata(shape, dtype, (*lead, *_CHUNK), shard, axes))
+    write_json(path / "zarr.json", array_metadata(shape, dtype, (*lead, *chunk), shard, axes))
     return _open(path)
 
 

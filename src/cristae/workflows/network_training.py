@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch import nn
 from cristae.data.box import Box
 from cristae.errors import NetworkError, RecipeError
 from cristae.inference.locality import Locality, measure_locality
+from cristae.losses import with_heads
 from cristae.metrics.confusion import Confusion
 from cristae.metrics.table import metric_named
 from cristae.metrics.tally import class_values, mean_iou_of, pool
@@ -21,8 +23,10 @@ from cristae.progress import Progress
 from cristae.recipe.provenance import write_provenance
 from cristae.recipe.recipe import Recipe
 from cristae.recipe.run import Run, TrainedModel, append_metrics, load_weights, save_weights, write_summary
+from cristae.sampling import as_triple
 from cristae.training.feed import PatchFeed, Share
 from cristae.training.fit import fit
+from cristae.training.framing import Framing
 from cristae.training.module import Lesson
 from cristae.training.staging import StagedPart, stage
 from cristae.workflows.cost import peak_memory_bytes
@@ -47,6 +51,8 @@ class NetworkTraining:
     regions: Regions
     network: nn.Module
     locality: Locality
+    start: dict[str, Any] | None
+    """Which weights it started from, for the summary; None for random ones."""
     device: torch.device
     progress: Progress
 
@@ -54,19 +60,24 @@ class NetworkTraining:
         """Everything after the checks."""
         began = time.monotonic()
         recipe, run, classes = self.recipe, self.run, self.regions.classes
-        flat = recipe.model.ndim == 2
-        staged = stage(self.regions.train, classes, run.path / CACHE, flat=flat, progress=self.progress)
+        assert recipe.sampling.size
+        size, framing = recipe.sampling.size, Framing.of(recipe.model)
+        cache = run.path / CACHE
+        staged = stage(self.regions.train, classes, cache, framing, size=as_triple(size), progress=self.progress)
         require_classes(staged, classes)
         normalizers, shared = fit_normalizers(recipe.normalize, self.regions)
-        model = TrainedModel(1, classes, shared, self.regions.voxel_size_nm, tuple(recipe.sampling.size))
+        model = TrainedModel(1, classes, shared, self.regions.voxel_size_nm, size)
         validation = Validation(
             self.regions.validate, classes, normalizers, self.locality, recipe.predict.threshold, self.device
         )
-        loss, l2 = recipe.loss.build(classes), recipe.loss.l2
-        lesson = Lesson(loss, l2, recipe.augment, normalizers, recipe.training, recipe.seed, self.device)
-        witness = _Witness(run, model, validation)
+        loss = with_heads(recipe.loss.build(classes), recipe.model.head_weights, recipe.loss.head_weights)
+        penalty = recipe.loss.penalty
+        lesson = Lesson(loss, penalty, recipe.augment, normalizers, recipe.training, recipe.seed, self.device)
+        began_with = {} if self.start is None else {"start_from": self.start}
+        witness = _Witness(run, model, validation, began_with)
+        feed = _feed(recipe, staged, framing)
         best_epoch, best, seconds = fit(
-            self.network, lesson, _feed(recipe, staged), witness=witness, folder=run.path, progress=self.progress
+            self.network, lesson, feed, witness=witness, folder=run.path, progress=self.progress
         )
         if is_follower():
             return
@@ -81,6 +92,7 @@ class NetworkTraining:
             "device": str(self.device),
             "locality": self.locality.to_dict(),
             "data": [region_facts(part, classes, self.regions.voxel_size_nm) for part in staged],
+            **began_with,
         }
         load_weights(self.network, run.weights_path)
         judge_run(run, self.network, validation, self.progress)
@@ -92,8 +104,8 @@ class NetworkTraining:
 class _Witness:
     """Validates, judges and keeps, on behalf of the training loop."""
 
-    def __init__(self, run: Run, model: TrainedModel, validation: Validation) -> None:
-        self._run, self._model, self._validation = run, model, validation
+    def __init__(self, run: Run, model: TrainedModel, validation: Validation, facts: dict[str, Any]) -> None:
+        self._run, self._model, self._validation, self._facts = run, model, validation, facts
 
     def validate(self, network: nn.Module, share: Share) -> np.ndarray:
         """Counts (T, K, K) of this process's share of the validation slices."""
@@ -112,6 +124,7 @@ class _Witness:
         """Best weights so far, and what is needed to predict with them before the training has ended."""
         save_weights(self._run, network)
         facts = {"status": "training", "epoch": epoch, "locality": self._validation.locality.to_dict()}
+        facts |= self._facts
         write_summary(self._run, self._model, facts)
 
     def record(self, row: dict[str, float]) -> None:
@@ -123,7 +136,7 @@ def build_network(recipe: Recipe, regions: Regions) -> tuple[nn.Module, Locality
     """Fresh weights drawn from the recipe's seed, and how far the network sees."""
     torch.manual_seed(recipe.seed)
     try:
-        network = recipe.model.build(1, regions.classes.n_logits)
+        network = recipe.model.build(recipe.model.in_slices, regions.classes.n_logits)
     except RuntimeError as error:
         raise NetworkError(
             f"{recipe.source or recipe.name}: model: the network cannot be built, most likely because it is too large "
@@ -132,7 +145,7 @@ def build_network(recipe: Recipe, regions: Regions) -> tuple[nn.Module, Locality
     return network, measure_locality(network, ndim=recipe.model.ndim, stride=recipe.model.total_stride)
 
 
-def _feed(recipe: Recipe, staged: Sequence[StagedPart]) -> PatchFeed:
+def _feed(recipe: Recipe, staged: Sequence[StagedPart], framing: Framing) -> PatchFeed:
     plan = recipe.sampling.plan([part.sample_part() for part in staged], recipe.seed)
     config = recipe.training
     if len(plan) < config.batch_size:
@@ -143,8 +156,8 @@ def _feed(recipe: Recipe, staged: Sequence[StagedPart]) -> PatchFeed:
     return PatchFeed(
         plan,
         staged,
+        framing,
         recipe.targets.weights,
         batch_size=config.batch_size,
-        flat=recipe.model.ndim == 2,
         threads=config.reader_threads,
     )

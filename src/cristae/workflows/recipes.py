@@ -7,11 +7,12 @@ from pathlib import Path
 
 from cristae.data.box import Box
 from cristae.data.files import require_new, write_text
-from cristae.data.open import Dataset, Part, labelled_boxes, open_data, resolve_data
+from cristae.data.open import Dataset, Part, labelled_boxes, open_data
 from cristae.data.public import find_set
 from cristae.errors import RecipeError
 from cristae.inference.device import choose_device
 from cristae.progress import Progress
+from cristae.recipe.complete import completed
 from cristae.recipe.consistency import check_consistency, require_regions
 from cristae.recipe.load import load_recipe, parse_recipe
 from cristae.recipe.recipe import Recipe
@@ -78,9 +79,8 @@ def check_recipe(path: str | Path, overrides: Sequence[str] = (), *, progress: P
         CristaeError: Its data cannot be opened, or do not fit together.
     """
     recipe = load_recipe(path, overrides)
-    check_consistency(recipe)
-    data, _ = resolve_data(recipe.data, recipe.folder)
-    complete = recipe.model_copy(update={"data": data}).read_from(Path(path))
+    complete = completed(recipe)
+    check_consistency(complete)
     require_regions(complete)
     dataset = open_data(recipe.data, recipe.folder)
     for warning in dataset.warnings:

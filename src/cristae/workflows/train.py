@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from cristae.data.open import open_data, resolve_data
+from torch import nn
+
+from cristae.data.open import open_data
 from cristae.errors import RecipeError, RunError, VolumeError
 from cristae.inference.device import choose_device
 from cristae.progress import Progress
+from cristae.recipe.complete import completed
 from cristae.recipe.consistency import check_consistency, require_regions
+from cristae.recipe.folder import CHECKPOINT, read_summary
 from cristae.recipe.load import load_recipe
 from cristae.recipe.recipe import Recipe
 from cristae.recipe.run import Run, create_run, is_complete, read_metrics
@@ -17,6 +23,7 @@ from cristae.workflows.judge import PAGE
 from cristae.workflows.network_training import CACHE, NetworkTraining, build_network, is_follower
 from cristae.workflows.regions import prepare_regions, require_judgement
 from cristae.workflows.report import report
+from cristae.workflows.start import start_from, starting_weights
 
 
 def train(
@@ -40,7 +47,7 @@ def train(
     Example:
         run = cristae.train(cristae.load_recipe("mito.yaml"))
     """
-    recipe = _complete(recipe)
+    recipe = completed(recipe)
     check_consistency(recipe)
     require_regions(recipe)
     follower = is_follower()
@@ -53,6 +60,7 @@ def train(
     device = choose_device(recipe.device)
     network, locality = build_network(recipe, regions)
     place = Path(out or Path("runs") / recipe.name)
+    start = _start(network, recipe, place, progress)
     fresh = not place.exists()
     before = load_recipe(place / "recipe.yaml") if resume and (place / "recipe.yaml").is_file() else None
     run = create_run(place, recipe, resume=resume or follower)
@@ -63,7 +71,7 @@ def train(
     if before is not None:
         _check_length(run, before, recipe, progress)
     try:
-        NetworkTraining(recipe, run, regions, network, locality, device, progress).run_all()
+        NetworkTraining(recipe, run, regions, network, locality, start, device, progress).run_all()
     except (RecipeError, VolumeError):
         # Data that turns out unusable while it is read: nothing is lost, and nothing half-made stays.
         if fresh and not run.checkpoint_path.exists():
@@ -75,11 +83,15 @@ def train(
     return run
 
 
-def _complete(recipe: Recipe) -> Recipe:
-    """The recipe with what its public set says filled in, so that the run folder tells everything."""
-    data, _ = resolve_data(recipe.data, recipe.folder)
-    complete = recipe.model_copy(update={"data": data})
-    return complete if recipe.source is None else complete.read_from(recipe.source)
+def _start(network: nn.Module, recipe: Recipe, place: Path, progress: Progress) -> dict[str, Any] | None:
+    """Fill a network with the weights that its recipe names; a training that goes on has better ones already."""
+    if recipe.training.start_from is None:
+        return None
+    if (place / CHECKPOINT).is_file():
+        with suppress(RunError):  # damage is told elsewhere, and costs nothing but this remark
+            return read_summary(place).get("start_from")
+        return None
+    return start_from(network, starting_weights(recipe), progress)
 
 
 def _check_length(run: Run, before: Recipe, now: Recipe, progress: Progress) -> None:

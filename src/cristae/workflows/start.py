@@ -1,0 +1,46 @@
+"""The weights a training starts from."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from cristae.errors import MissingFileError
+from cristae.progress import Progress
+from cristae.recipe.folder import WEIGHTS
+from cristae.recipe.recipe import Recipe
+
+
+def starting_weights(recipe: Recipe) -> Path:
+    """The file that `training.start_from` names, itself or as a run folder.
+
+    Raises:
+        MissingFileError: There is no such file.
+    """
+    path = recipe.folder / (recipe.training.start_from or "")
+    file = path / WEIGHTS if path.is_dir() else path
+    if not file.is_file():
+        what = f"a run folder with {WEIGHTS}" if path.is_dir() else "a .safetensors file or a run folder"
+        raise MissingFileError(f"{recipe.source or recipe.name}: training.start_from: {path} is not {what}")
+    return file
+
+
+def start_from(network: nn.Module, weights: Path, progress: Progress) -> dict[str, Any]:
+    """Fill a network with the weights that match, and tell which.
+
+    Returns:
+        What the summary of the run keeps: the file, its hash and what matched.
+
+    Raises:
+        CristaeError: The file is damaged, or nothing in it matches.
+    """
+    from cristae.models.pretrained import load_matching
+
+    report = load_matching(network, weights)
+    progress.say(f"Starting from {weights}: {report.summary}")
+    with weights.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"path": str(weights.absolute()), "sha256": digest, **report.to_dict()}
