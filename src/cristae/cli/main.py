@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cristae.cli import datasets, recipes, runs, scores, volumes
+from cristae.cli import datasets, models, recipes, runs, scores, volumes
 from cristae.errors import CristaeError
 
 _MACHINE_TROUBLE = frozenset(
@@ -77,6 +77,7 @@ app.command()(runs.demo)
 app.command()(volumes.inspect)
 app.command()(volumes.convert)
 app.add_typer(datasets.app, name="data")
+app.add_typer(models.app, name="models")
 app.add_typer(recipes.app, name="recipe")
 app.command()(runs.train)
 app.command()(runs.predict)

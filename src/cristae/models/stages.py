@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import groupby
 
 IMAGE = -1
 """The image, where sources and stages are given by number."""
@@ -43,13 +42,13 @@ class Layer:
 
 @dataclass(frozen=True)
 class Stage:
-    """Layers that follow each other at one scale."""
+    """Layers at one scale that follow from each other."""
 
     name: str
     depth: int
     """0 for the finest scale, 1 for the next coarser one that the network has, and so on."""
     channels: int
-    """Of what the stage hands on; `size` is its spatial size."""
+    """Of the largest tensor that the stage hands on; `size` is its spatial size."""
     size: tuple[int, ...]
     operations: tuple[str, ...]
     """What it does, without normalisation and activations, such as '2 conv 3x3'."""
@@ -110,7 +109,8 @@ def divide(
 ) -> Trace:
     """Divide layers, in the order in which they ran, into stages; find the skip connections between them."""
     running = [number for number, layer in enumerate(layers) if not layer.idle]
-    groups = [tuple(group) for _, group in groupby(running, key=lambda number: layers[number].scale)]
+    blocks = _blocks([layers[number].path for number in running])
+    groups = _group([layers[number] for number in running], blocks)
     stage_of = {number: stage for stage, group in enumerate(groups) for number in group} | {IMAGE: IMAGE}
     scales = sorted({Fraction(1), *(math.prod(layers[group[0]].scale, start=Fraction(1)) for group in groups)})
     travels: dict[tuple[int, int], set[int]] = {}
@@ -118,7 +118,7 @@ def divide(
         for source in layers[number].sources:
             if stage_of[source] != stage_of[number]:
                 travels.setdefault((stage_of[source], stage_of[number]), set()).add(source)
-    names = _names([[layers[number].path for number in group] for group in groups])
+    names = [_most_common([blocks[number] for number in group]) for group in groups]
     stages = tuple(
         _stage(
             names[stage],
@@ -146,10 +146,33 @@ def divide(
     )
 
 
+def _group(layers: Sequence[Layer], blocks: Sequence[str]) -> list[tuple[int, ...]]:
+    """Layers by stage: with what they read last if that has their scale, else with others of their block, else new."""
+    groups: list[list[int]] = []
+    stage_of = {IMAGE: IMAGE}
+    touched: set[int] = set()
+    for number, layer in enumerate(layers):
+        if number and blocks[number] != blocks[number - 1]:
+            touched = set()
+        latest = max((stage_of[source] for source in layer.sources), default=IMAGE)
+        found = [
+            stage
+            for stage in ({latest} | {one for one in touched if one > latest}) - {IMAGE}
+            if layers[groups[stage][0]].scale == layer.scale
+        ]
+        if not found:
+            groups.append([])
+        stage_of[number] = min(found, default=len(groups) - 1)
+        groups[stage_of[number]].append(number)
+        touched.add(stage_of[number])
+    return [tuple(group) for group in groups]
+
+
 def _stage(name: str, depth: int, group: tuple[int, ...], layers: Sequence[Layer], reads: tuple[int, ...]) -> Stage:
     own = [layers[number] for number in group]
-    largest = max(math.prod(layer.size) for layer in own)
-    last = [layer for layer in own if 2 * math.prod(layer.size) > largest][-1]  # not the gate of a squeeze-excite
+    handed_on = {source for number, layer in enumerate(layers) if number not in group for source in layer.sources}
+    ends = [layers[number] for number in group if number in handed_on] or own[-1:]
+    last = max(ends, key=lambda layer: layer.out_channels * math.prod(layer.size))
     return Stage(
         name=name,
         depth=depth,
@@ -163,23 +186,32 @@ def _stage(name: str, depth: int, group: tuple[int, ...], layers: Sequence[Layer
     )
 
 
-def _names(groups: Sequence[Sequence[str]]) -> list[str]:
-    """For each stage the module that most of its layers are in: 'centre', or 'encoder.1' where there are several."""
-    everything = [path.split(".") for paths in groups for path in paths if path]
+def _blocks(paths: Sequence[str]) -> list[str]:
+    """The part of the network that each layer is in: 'centre', or 'encoder.1' where there are several."""
+    steps = [path.split(".") if path else [] for path in paths]
+    inside = [path for path in steps if path]
     shared = 0
-    while everything and all(len(path) > shared + 1 and path[shared] == everything[0][shared] for path in everything):
+    while inside and all(len(path) > shared + 1 and path[shared] == inside[0][shared] for path in inside):
         shared += 1
-    return [_main_module([path.split(".")[shared:] for path in paths]) for paths in groups]
+    return [_block(path[shared:]) for path in steps]
 
 
-def _main_module(paths: Sequence[Sequence[str]]) -> str:
-    blocks = Counter(".".join(path[: 2 if len(path) > 1 and path[1].isdecimal() else 1]) for path in paths if path[:1])
-    blocks.pop("", None)
-    return blocks.most_common(1)[0][0] if blocks else "network"
+def _block(steps: Sequence[str]) -> str:
+    return ".".join(steps[: 2 if len(steps) > 1 and steps[1].isdecimal() else 1])
 
 
-_QUIET = ("norm", "relu", "elu", "silu", "swish", "gelu", "sigmoid", "tanh", "dropout", "identity", "mish", "drop")
-"""Parts of the names of normalisations, activations and what acts only while training."""
+def _most_common(blocks: Sequence[str]) -> str:
+    found = Counter(block for block in blocks if block)
+    return found.most_common(1)[0][0] if found else "network"
+
+
+_NAMES = {
+    "concat": "concat", "add": "add", "multiply": "multiply", "subtract": "subtract", "linear": "linear",
+    "interpolate": "upsample", "upsample": "upsample", "pixelshuffle": "upsample", "pixel_shuffle": "upsample",
+    "adaptiveavgpool2d": "global pool", "adaptiveavgpool3d": "global pool", "adaptive_avg_pool2d": "global pool",
+    "adaptive_avg_pool3d": "global pool", "mean": "global pool", "scaled_dot_product_attention": "attention",
+}  # fmt: skip
+"""What is said of layers without a kernel; normalisations, activations and the like are not mentioned."""
 
 
 def _operations(layers: Iterable[Layer]) -> list[str]:
@@ -189,20 +221,14 @@ def _operations(layers: Iterable[Layer]) -> list[str]:
 
 
 def operation(layer: Layer) -> str:
-    """A layer in a few words, such as 'conv 3x3 /2'; empty for normalisations and activations."""
+    """A layer in a few words, such as 'conv 3x3 /2'; empty for normalisations, activations and the like."""
     kind = layer.kind.lower()
-    if any(part in kind for part in _QUIET):
-        return ""
     if layer.kernel and layer.conv_flop:
         return _convolution(layer)
     if layer.kernel:
         factor = sides(layer.stride) if len(set(layer.stride)) > 1 else str(layer.stride[0])
         return f"{'unpool' if 'unpool' in kind else 'avg pool' if 'avg' in kind else 'max pool'} {factor}"
-    if "adaptive" in kind or kind == "mean":
-        return "global pool"
-    if kind in ("interpolate", "upsample", "upsamplingbilinear2d", "upsamplingnearest2d"):
-        return "upsample"
-    return kind
+    return _NAMES.get(kind, "")
 
 
 def _convolution(layer: Layer) -> str:

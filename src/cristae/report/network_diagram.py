@@ -23,12 +23,12 @@ class _Rail:
         return self.targets[-1]
 
 
-def diagram_text(trace: Trace, *, ascii_only: bool = False) -> str:
+def diagram_text(trace: Trace, *, width: int | None = None) -> str:
     """One row for each stage, indented by its scale, with lines that show what is handed on.
 
     Args:
         trace: The network.
-        ascii_only: Draw with characters that every terminal has.
+        width: Cut what the stages do, the last column, such that lines are not longer than this.
 
     Returns:
         Lines with the stage's name, the channels and size that it hands on, its trainable parameters, conv GFLOP and
@@ -37,20 +37,25 @@ def diagram_text(trace: Trace, *, ascii_only: bool = False) -> str:
     rails = _rails(trace.skips)
     trees = [f"{'  ' * trace.image_depth}■ image", *(_branch(trace, number) for number in range(len(trace.stages)))]
     sizes = [_size_text(*trace.image), *(_size_text(stage.channels, stage.size) for stage in trace.stages)]
-    lines = [_skip_text(rails, row) for row in range(IMAGE, len(trace.stages))]
+    arcs = [_skip_text(rails, row) for row in range(IMAGE, len(trace.stages))]
     numbers = ["", *(f"{stage.parameters:,}" for stage in trace.stages)]
     flops = ["", *(f"{stage.conv_flop / 1e9:.2f}" for stage in trace.stages)]
     does = ["", *(", ".join(stage.operations) for stage in trace.stages)]
     columns = (
         ("stage", trees),
         ("channels x size", sizes),
-        ("skips", lines),
+        ("skips", arcs),
         ("parameters", numbers),
         ("GFLOP", flops),
     )
     padded = [_pad(title, cells, right=title in ("parameters", "GFLOP")) for title, cells in columns if any(cells)]
-    text = "\n".join("  ".join(cells).rstrip() for cells in zip(*padded, ["layers", *does], strict=True)) + "\n"
-    return text.translate(_ASCII) if ascii_only else text
+    lines = ["  ".join(cells).rstrip() for cells in zip(*padded, ["layers", *does], strict=True)]
+    return "\n".join(line if not width or len(line) <= width else f"{line[: width - 3]}..." for line in lines) + "\n"
+
+
+def plain_lines(text: str) -> str:
+    """A drawing with ASCII characters for its lines, for terminals and files that have no others."""
+    return text.translate(_ASCII)
 
 
 def _pad(title: str, cells: list[str], *, right: bool) -> list[str]:

@@ -1,0 +1,338 @@
+"""The catalogue of networks: what each one is, and what it costs.
+
+The list is read from a file, because measuring every network takes most of a minute; a test measures them again. What
+is said about a single network is always measured. Neither needs torch before something is measured, so the list is
+quick.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter
+
+from cristae.errors import NetworkError
+
+if TYPE_CHECKING:
+    from cristae.models import NetworkConfig
+    from cristae.models.stages import Trace
+
+CATALOGUE = Path(__file__).with_name("models.json")
+"""The measured facts; `docs/make_models.py` writes them."""
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """One network of the catalogue. Sizes are (z, y, x), or (y, x) for 2D networks."""
+
+    name: str
+    variant: str
+    """Which row of the network's: empty for its defaults."""
+    options: Mapping[str, Any]
+    """The fields of its config that are not at their defaults."""
+    summary: str
+    authors: str
+    year: int
+    url: str
+    extra: str | None
+    """The optional dependency that it needs."""
+    ndim: int
+    in_channels: int
+    out_channels: int
+    parameters: int
+    """Trainable ones."""
+    buffers: int
+    """Running means and variances, which are saved and not trained."""
+    image_size: tuple[int, ...]
+    """Size S of the image that sizes and FLOP are stated for."""
+    logits_size: tuple[int, ...]
+    conv_gflop: float
+    """2 x multiply-accumulates of all convolutions for one such image, in 10^9."""
+    gflop: float
+    """The same with matrix products."""
+    local: bool
+    """Whether blocks with a halo give what one pass over the whole volume gives; otherwise it is used in windows."""
+    reason: str
+    receptive_field: tuple[int, ...] | None
+    """Sides of the box around a voxel that holds everything its logits depend on; None: the whole window."""
+    total_stride: tuple[int, ...]
+    margin: tuple[int, ...]
+    image_sizes: str
+    """The sizes that it takes, in words."""
+    blend: str
+    """How windows are joined where it is not local."""
+    heads: int
+    """Outputs that it is trained with."""
+    smallest_batch: int
+
+    @property
+    def id(self) -> str:
+        """The name with the variant."""
+        return f"{self.name}-{self.variant}" if self.variant else self.name
+
+    @property
+    def installed(self) -> bool:
+        """Whether the optional dependency that it needs is there."""
+        return self.extra is None or find_spec(self.extra) is not None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {"id": self.id, **asdict(self)}
+
+
+@dataclass(frozen=True)
+class ModelOption:
+    """A field of a network's config."""
+
+    name: str
+    kind: str
+    """What it takes, in words."""
+    default: Any
+    value: Any
+    help: str
+
+
+@dataclass(frozen=True)
+class ModelDescription:
+    """A network in full."""
+
+    facts: ModelFacts
+    options: tuple[ModelOption, ...]
+    trace: Trace
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        trace = self.trace
+        return {
+            **self.facts.to_dict(),
+            "fields": [asdict(option) for option in self.options],
+            "stages": [asdict(stage) for stage in trace.stages],
+            "skips": [asdict(skip) for skip in trace.skips],
+            "layers": [{**asdict(layer), "scale": [float(one) for one in layer.scale]} for layer in trace.layers],
+        }
+
+
+def list_models() -> tuple[ModelFacts, ...]:
+    """Every network with its variants, for one image of the size that it is trained on.
+
+    Example:
+        >>> [facts.parameters for facts in list_models() if facts.id == "seget"]
+        [4838329]
+    """
+    return TypeAdapter(tuple[ModelFacts, ...]).validate_json(CATALOGUE.read_bytes())
+
+
+def describe_model(
+    name: str,
+    options: Mapping[str, Any] | None = None,
+    *,
+    size: Sequence[int] | None = None,
+    in_channels: int | None = None,
+    out_channels: int = 1,
+) -> ModelDescription:
+    """Measure a network: counts, FLOP, receptive field, layers, stages, skip connections.
+
+    Args:
+        name: A network, or one with a variant, such as `seget` or `cdeep3m-3fm`; see `list_models`.
+        options: Fields of its config that differ from those of the variant.
+        size: Size S of the image, (z, y, x) or (y, x); the one that it is trained on by default.
+        in_channels: Channels of the image; the slices that it sees by default.
+        out_channels: Logits for each voxel.
+
+    Raises:
+        NetworkError: No such network or option, or it does not take such an image.
+
+    Example:
+        >>> description = describe_model("unet_bn", {"widths": (8, 16)}, size=(64, 64))
+        >>> [(stage.channels, stage.size) for stage in description.trace.stages]
+        [(8, (64, 64)), (16, (32, 32)), (1, (64, 64))]
+    """
+    from cristae.models import network_config
+
+    base, variant, preset = _row_named(name)
+    config = network_config(base, {**preset, **(options or {})})
+    return _measure(config, "" if options else variant, size, in_channels, out_channels)
+
+
+def model_options(changes: Sequence[str]) -> dict[str, Any]:
+    """The options that changes such as `base=8` or `widths=[8, 16]` make; the value is YAML.
+
+    Raises:
+        RecipeError: A change is not `field=value`.
+    """
+    from cristae.models import NetworkConfig
+    from cristae.recipe.document import Document
+    from cristae.recipe.overrides import override
+
+    return dict(override(Document({}, {}), changes, NetworkConfig).value)
+
+
+def draw_model(description: ModelDescription, path: Path) -> Path:
+    """Write the diagram of a network as SVG.
+
+    Raises:
+        OutputExistsError: There is something at `path` already.
+        StorageError: The disk is full or the place may not be written.
+    """
+    from cristae.data.files import require_new, write_text
+    from cristae.report.network_diagram import diagram_svg
+
+    require_new(path, what="the drawing")
+    write_text(path, diagram_svg(description.trace, f"{description.facts.id}: {description.facts.summary}"))
+    return path
+
+
+def measure_catalogue() -> Iterator[ModelDescription]:
+    """Measure every network and variant; what `list_models` reads from its file.
+
+    Raises:
+        NetworkError: An optional dependency is missing.
+    """
+    from cristae.models import network_config
+
+    for name, variant, options in catalogue_rows():
+        yield _measure(network_config(name, options), variant, None, None, 1)
+
+
+def catalogue_rows() -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Name, variant and options of each row; without networks that cannot be built from defaults, such as a user's."""
+    from cristae.models import NETWORKS
+
+    for name, config in NETWORKS.items():
+        if not any(field.is_required() for field in config.model_fields.values()):
+            for variant, options in config.variants.items():
+                yield name, variant, options
+
+
+def _row_named(name: str) -> tuple[str, str, Mapping[str, Any]]:
+    rows = {f"{base}-{variant}": (base, variant, options) for base, variant, options in catalogue_rows() if variant}
+    return rows.get(name, (name, "", {}))
+
+
+def _measure(
+    config: NetworkConfig, variant: str, size: Sequence[int] | None, in_channels: int | None, out_channels: int
+) -> ModelDescription:
+    import torch
+
+    from cristae.inference.locality import measure_locality
+    from cristae.models import buffer_count
+    from cristae.models.trace import trace
+
+    channels = config.in_slices if in_channels is None else in_channels
+    image_size = config.input_size(config.window) if size is None else tuple(size)
+    _require(config, channels, out_channels, image_size)
+    logits_size = config.output_size(image_size)
+    with torch.device("meta"):
+        network = config.build(channels, out_channels).eval()
+    found = trace(config, channels, out_channels, image_size)
+    locality = measure_locality(network, config, in_channels=channels)
+    facts = ModelFacts(
+        name=config.model_dump()["name"],
+        variant=variant,
+        options=config.model_dump(mode="json", exclude_defaults=True, exclude={"name"}),
+        summary=(type(config).__doc__ or "").partition("\n")[0],
+        authors=config.reference.authors,
+        year=config.reference.year,
+        url=config.reference.url,
+        extra=_extra(config),
+        ndim=config.ndim,
+        in_channels=channels,
+        out_channels=out_channels,
+        parameters=found.parameters,
+        buffers=buffer_count(network),
+        image_size=image_size,
+        logits_size=logits_size,
+        conv_gflop=round(found.conv_flop / 1e9, 3),
+        gflop=round(found.flop / 1e9, 3),
+        local=locality.local,
+        reason=locality.reason,
+        receptive_field=tuple(2 * n + 1 for n in locality.reach[-config.ndim :]) if locality.local else None,
+        total_stride=config.total_stride,
+        margin=config.margin,
+        image_sizes=_image_sizes(config),
+        blend=config.blend,
+        heads=len(config.head_weights),
+        smallest_batch=config.smallest_batch,
+    )
+    return ModelDescription(facts, tuple(_options(config)), found)
+
+
+def _require(config: NetworkConfig, in_channels: int, out_channels: int, size: Sequence[int]) -> None:
+    if in_channels < 1 or out_channels < 1:
+        raise NetworkError(f"channels and classes must be at least 1, got {in_channels} and {out_channels}")
+    if len(size) != config.ndim or min(size) < 1:
+        axes = ", ".join("zyx"[3 - config.ndim :])
+        raise NetworkError(
+            f"this network takes images of {config.ndim} axes ({axes}) with at least one voxel along each, got size "
+            f"{' x '.join(map(str, size))}"
+        )
+
+
+def _extra(config: NetworkConfig) -> str | None:
+    return "monai" if type(config).__module__.endswith(".monai") else None
+
+
+def _image_sizes(config: NetworkConfig) -> str:
+    if not any(config.margin):
+        return "any"
+    smallest = [a + 2 * b for a, b in zip(config.smallest_output, config.margin, strict=True)]
+    if config.fixed_output:
+        return f"only {' x '.join(map(str, smallest))}"
+    axes: dict[str, list[str]] = {}
+    for axis, first, step in zip("zyx"[3 - config.ndim :], smallest, config.total_stride, strict=True):
+        text = "any" if first == step == 1 else f"{first}, {first + step}, {first + 2 * step}, ..."
+        axes.setdefault(text, []).append(axis)
+    return "; ".join(f"{', '.join(names)}: {text}" for text, names in axes.items())
+
+
+def _options(config: NetworkConfig) -> Iterator[ModelOption]:
+    schema = type(config).model_json_schema()
+    values = config.model_dump(mode="json")
+    for name, field in type(config).model_fields.items():
+        if name != "name":
+            default: Any = None
+            if not field.is_required():
+                default = field.get_default(call_default_factory=True, validated_data={})
+            yield ModelOption(
+                name=name,
+                kind=_kind(schema["properties"][name]),
+                default=TypeAdapter(Any).dump_python(default, mode="json"),
+                value=values[name],
+                help=" ".join((field.description or "").split()),
+            )
+
+
+_WORDS = {"integer": "whole number", "number": "number", "boolean": "true or false", "string": "text", "null": "null"}
+_BOUNDS = {
+    "minimum": "at least",
+    "exclusiveMinimum": "above",
+    "maximum": "at most",
+    "exclusiveMaximum": "below",
+    "multipleOf": "multiple of",
+}
+
+
+def _kind(schema: Mapping[str, Any]) -> str:
+    """What a JSON Schema allows, in words."""
+    if "enum" in schema:
+        return ", ".join(str(value) for value in schema["enum"])
+    if "const" in schema:
+        return str(schema["const"])
+    if "anyOf" in schema:
+        return " or ".join(_kind(part) for part in schema["anyOf"])
+    if schema.get("type") == "array":
+        items = schema.get("prefixItems")
+        inner = ", ".join(_kind(part) for part in items) if items else _kind(schema.get("items", {}))
+        return f"list of {inner}" if inner else "list"
+    if "$ref" in schema:
+        return "mapping"
+    return _WORDS.get(schema.get("type", ""), "mapping") + _bounds(schema)
+
+
+def _bounds(schema: Mapping[str, Any]) -> str:
+    found = [f"{words} {schema[key]:g}" for key, words in _BOUNDS.items() if key in schema]
+    return f", {', '.join(found)}" if found else ""
