@@ -1,0 +1,21 @@
+"""Compiling numeric loops to machine code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from numba import njit
+
+Loop = TypeVar("Loop", bound=Callable[..., None])
+
+
+def compiled(loop: Loop) -> Loop:
+    """The same function as machine code that lets other threads run; kept on disk where a folder can be written."""
+    fast: Any
+    try:
+        fast = njit(nogil=True, cache=True, error_model="numpy")(loop)
+    except RuntimeError:  # no folder for the cache: each process compiles anew
+        fast = njit(nogil=True, error_model="numpy")(loop)
+    machine_code: Loop = fast
+    return machine_code
