@@ -11,31 +11,44 @@ from torch import nn
 
 from cristae.errors import NetworkError
 from cristae.models.cdeep3m import CDeep3MConfig
+from cristae.models.deeplab import DeepLabDRNConfig, DeepLabResNetConfig
+from cristae.models.deeplab_vgg import DeepLabVGGConfig
 from cristae.models.deepvess import DeepVessConfig
+from cristae.models.efficient_unet import EfficientUNetConfig
 from cristae.models.emnet import EMNetConfig
+from cristae.models.fcn8s import FCN8sConfig
 from cristae.models.form import NetworkConfig, PlanarConfig, Reference, buffer_count, parameter_count
 from cristae.models.hybrid_2d3d import Hybrid2D3DConfig
 from cristae.models.hybrid_2d3d_port import Hybrid2D3DPortConfig
 from cristae.models.resnet_small import ResNetSmallConfig
 from cristae.models.seget import SegETConfig
+from cristae.models.segnet import SegNetConfig
 from cristae.models.segnet_upsampling import SegNetUpsamplingConfig
 from cristae.models.unet_3d import UNet3DConfig
 from cristae.models.unet_bn import UNetBNConfig
+from cristae.models.unet_fibsem import UNetFIBSEMConfig
 from cristae.models.unet_stellar import UNetStellarConfig
 from cristae.models.unet_valid import UNetValidConfig
 from cristae.models.vgg_unet import VGGUNetConfig
 
 Network = Annotated[
     CDeep3MConfig
+    | DeepLabDRNConfig
+    | DeepLabResNetConfig
+    | DeepLabVGGConfig
     | DeepVessConfig
+    | EfficientUNetConfig
     | EMNetConfig
+    | FCN8sConfig
     | Hybrid2D3DConfig
     | Hybrid2D3DPortConfig
     | ResNetSmallConfig
     | SegETConfig
+    | SegNetConfig
     | SegNetUpsamplingConfig
     | UNet3DConfig
     | UNetBNConfig
+    | UNetFIBSEMConfig
     | UNetStellarConfig
     | UNetValidConfig
     | VGGUNetConfig,
@@ -101,8 +114,13 @@ def network_config(name: str, options: Mapping[str, Any]) -> NetworkConfig:
 __all__ = [
     "NETWORKS",
     "CDeep3MConfig",
+    "DeepLabDRNConfig",
+    "DeepLabResNetConfig",
+    "DeepLabVGGConfig",
     "DeepVessConfig",
     "EMNetConfig",
+    "EfficientUNetConfig",
+    "FCN8sConfig",
     "Hybrid2D3DConfig",
     "Hybrid2D3DPortConfig",
     "Network",
@@ -111,9 +129,11 @@ __all__ = [
     "Reference",
     "ResNetSmallConfig",
     "SegETConfig",
+    "SegNetConfig",
     "SegNetUpsamplingConfig",
     "UNet3DConfig",
     "UNetBNConfig",
+    "UNetFIBSEMConfig",
     "UNetStellarConfig",
     "UNetValidConfig",
     "VGGUNetConfig",
