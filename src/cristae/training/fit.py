@@ -25,6 +25,7 @@ from cristae.data.files import write_bytes
 from cristae.errors import RunError, TrainingError
 from cristae.progress import Progress, Task
 from cristae.training.feed import PatchFeed, Share
+from cristae.training.layout import put_channels_last
 from cristae.training.module import Lesson, TrainingModule
 from cristae.training.schedule import LearningRate
 
@@ -154,8 +155,7 @@ def fit(
     """
     config = lesson.config
     rate = LearningRate(config.schedule, config.learning_rate, len(feed) * config.epochs)
-    if network_is_flat(network):
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    put_channels_last(network)
     module = TrainingModule(network, lesson, feed, rate)
     end = _EndOfEpoch(witness, config.early_stop_patience)
     last = ModelCheckpoint(
@@ -178,11 +178,6 @@ def fit(
     if trainer.interrupted:
         raise KeyboardInterrupt
     return end.best_epoch, end.best, end.seconds
-
-
-def network_is_flat(network: nn.Module) -> bool:
-    """Whether the network has 2D convolutions only."""
-    return not any(isinstance(module, nn.Conv3d) for module in network.modules())
 
 
 def _trainer(lesson: Lesson, callbacks: list[Callback], folder: Path) -> Trainer:

@@ -17,6 +17,7 @@ from cristae.errors import TrainingError
 from cristae.preprocess.normalize import Normalizer
 from cristae.training.config import TrainingConfig
 from cristae.training.feed import PatchFeed, Share
+from cristae.training.layout import channels_last
 from cristae.training.schedule import LearningRate
 
 _CHECK_EVERY = 20
@@ -100,10 +101,7 @@ class TrainingModule(LightningModule):
             group["lr"] = self.rate.at(self.global_step)
         for norm, momentum in self._averages:
             norm.momentum = max(momentum, _young_momentum(self.global_step))
-        image = data.image
-        if image.ndim == 4:
-            image = image.contiguous(memory_format=torch.channels_last)
-        loss: Tensor = self.loss(self.network(image), data.target, data.valid, data.weight)
+        loss: Tensor = self.loss(self.network(channels_last(data.image)), data.target, data.valid, data.weight)
         loss = loss + self.lesson.penalty(self.network)
         if self.device.type == "cpu" or batch_idx % _CHECK_EVERY == 0:
             self._require_finite(loss, data)
