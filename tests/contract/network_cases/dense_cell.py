@@ -20,7 +20,7 @@ SMALL = {
     "unet_3d-thin-four-scales": Small(UNet3DConfig(base=2, depth=4), sizes=((3, 20, 12), (1, 12, 12))),
     "unet_3d-thin-padded": Small(UNet3DConfig(base=4, padded=True)),
     "unet_3d-thick": Small(UNet3DConfig(base=4, shape="thick")),
-    "deepvess": Small(DeepVessConfig(base=4, hidden=32)),
+    "deepvess": Small(DeepVessConfig(base=4, hidden=32), overfit_size=(1, 5, 5)),
 }
 
 COUNTS = [
