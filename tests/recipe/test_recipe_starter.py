@@ -176,3 +176,15 @@ def test_check_tells_what_does_not_fit(tmp_path: Path) -> None:
         check_recipe(out, ["data.volumes.0.labels={kind: ids, path: b.tif}"])
     with pytest.raises(RecipeError, match=r"data\.validate: is empty"):
         check_recipe(out, ["data.validate=[]"])
+
+
+def test_patches_suit_the_network_unless_the_images_are_small(tmp_path: Path) -> None:
+    small = stack(tmp_path / "a.tif", grey(10)), stack(tmp_path / "b.tif", labels_of(10, [0, 255]))
+    _, recipe = started(tmp_path, image=small[0], labels=small[1])
+    assert recipe.sampling.size == (32, 32)
+    large = stack(tmp_path / "c.tif", grey(10, 512)), stack(tmp_path / "d.tif", labels_of(10, [0, 255], 512))
+    out = new_recipe(tmp_path / "large.yaml", image=large[0], labels=large[1])
+    assert "size: null" in out.read_text()
+    assert check_recipe(out).sampling.size == (256, 256)
+    assert check_recipe(out, ["model.name=seget"]).sampling.size == (512, 512)
+    assert check_recipe(out, ["model.name=unet_3d"]).sampling.size == (5, 296, 296)

@@ -27,9 +27,11 @@ def write_provenance(run: Run, *, device: str, inputs: Mapping[str, str]) -> Non
         device: What it was computed on, in words, such as 'cpu' or 'cuda: NVIDIA H100'.
         inputs: For each input file or volume, a hash of its content.
     """
+    model = run.recipe.model
+    code = {"model_source_sha256": model.source_sha256()} if hasattr(model, "source_sha256") else {}
     write_json(
         run.path / PROVENANCE,
-        {**provenance(), "seed": run.recipe.seed, "device": device, "inputs": dict(inputs)},
+        {**provenance(), "seed": run.recipe.seed, "device": device, "inputs": dict(inputs), **code},
     )
 
 

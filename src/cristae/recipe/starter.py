@@ -9,6 +9,8 @@ from cristae.recipe.survey import LabelSurvey, Survey
 from cristae.recipe.text import scalar_to_yaml as _yaml
 
 _FILL_IN = "labels.tif"
+_SMALL_VOX = 128
+"""Sides below this are smaller than most networks' windows, and patches would be mostly mirrored."""
 
 
 def starter_text(found: Survey) -> str:
@@ -186,11 +188,14 @@ def _slices(numbers: list[int]) -> str:
 
 
 def _method_lines(sides: tuple[int, ...]) -> list[str]:
-    side = max(32, min(256, min(sides) // 2 // 32 * 32))
+    side = max(32, min(sides) // 2 // 32 * 32)
+    size = "null  # what the network answers for at once; null takes what suits it"
+    if side < _SMALL_VOX:
+        size = f"[{side}, {side}]  # what the network answers for at once, (y, x) voxels: the images are small"
     return [
         "sampling:",
         "  name: random",
-        f"  size: [{side}, {side}]  # what the network sees at once, (y, x) voxels",
+        f"  size: {size}",
         "  per_epoch: 200  # patches in one epoch",
         "  foreground_share: 0.5  # half of them around foreground, so that rare classes are seen",
         "",
@@ -201,8 +206,7 @@ def _method_lines(sides: tuple[int, ...]) -> list[str]:
         "  - name: contrast",
         "",
         "model:",
-        "  name: unet_bn  # or `seget`: slower and often better on small structures",
-        "  widths: [16, 32, 64, 128]",
+        "  name: unet_bn  # quick and often good enough; `cristae models list` has the others",
         "",
         "loss:",
         "  name: cross_entropy_dice",

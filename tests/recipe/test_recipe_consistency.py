@@ -1,0 +1,73 @@
+"""What does not fit together in a recipe is told before anything is read, with what would."""
+
+import pytest
+
+from cristae.errors import RecipeError
+from cristae.recipe.complete import completed
+from cristae.recipe.consistency import check_consistency
+from cristae.recipe.load import parse_recipe
+
+
+def problem(text: str, *changes: str) -> str:
+    with pytest.raises(RecipeError) as caught:
+        check_consistency(parse_recipe(text, "r.yaml", changes))
+    return str(caught.value)
+
+
+def fits(text: str, *changes: str) -> None:
+    check_consistency(parse_recipe(text, "r.yaml", changes))
+
+
+def model(text: str, name: str, size: str, *changes: str) -> tuple[str, ...]:
+    """The recipe's text and the changes that give it another network and patch size."""
+    return (text, f"model={{name: {name}}}", f"sampling={{name: random, size: {size}}}", *changes)
+
+
+def test_without_a_size_every_network_gets_its_own(text: str) -> None:
+    for name, size in (("seget", (512, 512)), ("unet_3d", (5, 296, 296)), ("deepvess", (1, 5, 5))):
+        recipe = completed(parse_recipe(text, "r", [f"model={{name: {name}}}"]))
+        check_consistency(recipe)
+        assert recipe.sampling.size == size
+    recipe = completed(parse_recipe(text, "r", ["sampling={name: grid}", "model={name: unet_3d}"]))
+    assert (recipe.sampling.size, recipe.sampling.stride) == ((5, 296, 296), (2, 148, 148))  # type: ignore[union-attr]
+
+
+def test_sizes_have_as_many_axes_as_the_network(text: str) -> None:
+    assert "[64, 64] has 2 axes, but unet_3d takes 3; null takes" in problem(*model(text, "unet_3d", "[64, 64]"))
+    found = problem(text, "sampling={name: grid, stride: [8, 8, 8]}")
+    assert "sampling.stride: [8, 8, 8] has 3 axes, but unet_bn takes 2" in found
+
+
+def test_networks_with_a_margin_name_the_next_good_size(text: str) -> None:
+    found = problem(*model(text, "unet_valid", "[64, 64]"))
+    assert "sampling.size: unet_valid does not answer for patches of [64, 64]" in found
+    assert "the next good size is [68, 68]" in found
+    fits(*model(text, "unet_valid", "[68, 68]"))
+    assert "the only good size is [1, 5, 5]" in problem(*model(text, "deepvess", "[2, 5, 5]"))
+    fits(*model(text, "deepvess", "[1, 5, 5]"))
+    assert "the next good size is [5, 40, 40]" in problem(*model(text, "hybrid_2d3d", "[5, 36, 36]"))
+
+
+def test_a_batch_has_what_the_network_needs_on_every_device(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = "training={batch_size: 4, devices: 4}"
+    fits(text, batch)
+    assert "training.batch_size: 4 is not a multiple of the 3" in problem(text, "training={batch_size: 4, devices: 3}")
+    monkeypatch.setattr("cristae.models.UNetBNConfig.smallest_batch", 2)
+    assert "gives each of 4 devices 1, but unet_bn needs at least 2" in problem(text, batch)
+    assert "set it to 8 or more" in problem(text, batch)
+    fits(text, "training={batch_size: 8, devices: 4}")
+
+
+def test_unrelated_images_have_no_neighbours(text: str) -> None:
+    fits(text, "model.slices=3")
+    found = problem(text, "model.slices=3", "data.volumes.0.kind=images")
+    assert "unet_bn sees 3 neighbouring slices at once, but 'cell' is `kind: images`" in found
+    fits(text, "model.slices=1", "data.volumes.0.kind=images")
+
+
+def test_turns_need_square_patches_and_square_images(text: str) -> None:
+    turn = "augment=[{name: rotate90}]"
+    fits(*model(text, "unet_3d", "[5, 8, 8]", turn))
+    assert "augment.0: augmentation 'rotate90' needs" in problem(*model(text, "unet_3d", "[5, 8, 12]", turn))
+    assert "axis z needs 3D patches" in problem(text, "augment=[{name: flip, axes: [z]}]")
+    fits(*model(text, "unet_3d", "[5, 8, 12]", "augment=[{name: flip, axes: [z, y, x]}, {name: noise}]"))
