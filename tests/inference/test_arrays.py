@@ -13,7 +13,7 @@ from cristae.preprocess.normalize import Normalizer
 
 
 def smoothed(grey):
-    """Two maps that look one voxel far in z and three in y and x, mirrored at the borders."""
+    """Two maps that look one voxel far in z and masks in y and x, mirrored at the borders."""
     assert grey.dtype == np.float32
     wide = ndimage.uniform_filter(grey, (3, 7, 7), mode="mirror")
     return np.stack([wide, 1 - wide])
@@ -30,8 +30,8 @@ def test_blocks_equal_the_whole_and_nothing_is_applied(noise):
         for block in plan_blocks(Box.of_shape(image.shape), (2, 16, 11)):
             found[(0, *block.core.slices)] = predictor.probabilities(image, block.core)[0]
     assert np.abs(found - expected[:1]).max() < 1e-6
-    three = Classes(names=("background", "a"), exclusive=False)
+    masks = Classes(names=("background", "a"), exclusive=False)
     both = ArrayModel(smoothed, reach=(1, 3, 3), bytes_per_vox=16)
-    two = Predictor([Member(both, both.locality, Normalizer(0.0, 255.0), three)])
+    two = Predictor([Member(both, both.locality, Normalizer(0.0, 255.0), masks)])
     with two.predicting():
         assert np.abs(two.probabilities(image, Box.of_shape(image.shape)).numpy() - expected).max() < 1e-6

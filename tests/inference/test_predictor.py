@@ -66,14 +66,6 @@ def test_too_small_a_reach_would_be_seen(make_member, noise, whole):
     assert (in_blocks(Predictor([wrong]), image, (1, 16, 16)) - expected).abs().max() > 1e-3
 
 
-def test_a_network_that_is_not_local_sees_whole_slices(make_member, noise, whole):
-    torch.manual_seed(0)
-    network = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.InstanceNorm2d(4), nn.Conv2d(4, 1, 1))
-    one, image = make_member(network, stride=1), noise(2, 40, 30)
-    assert not one.locality.local
-    assert (in_blocks(Predictor([one]), image, (1, 16, 16)) - whole(one, image)).abs().max() < 1e-5
-
-
 @settings(max_examples=40, deadline=None)
 @given(
     shape=st.tuples(st.integers(1, 4), st.integers(1, 30), st.integers(1, 30)),

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cristae.data.box import Box, Triple
+from cristae.inference.borders import Border, Borders
 from cristae.inference.locality import Locality
 
 
@@ -25,33 +26,37 @@ def plan_blocks(region: Box, shape: Triple) -> Iterator[Block]:
         yield Block(index, core)
 
 
-def padded_shape(shape: Triple, locality: Locality) -> Triple:
-    """The volume's shape (z, y, x) after zeros at the far side up to the next size that the network takes."""
-    z, y, x = (-(-size // step) * step for size, step in zip(shape, locality.stride, strict=True))
-    return z, y, x
+def output_box(core: Box, shape: Triple, locality: Locality) -> Box:
+    """What the network must answer for so that `core` comes out as from one pass over the whole volume.
 
-
-def input_box(core: Box, shape: Triple, locality: Locality) -> Box:
-    """What the network must see so that `core` comes out as from one pass over the whole volume.
-
-    The core grows by the reach, then to multiples of the total stride counted from the volume's first voxel, so that
-    strided layers sample the same voxels as in one pass. It ends at the volume's true borders (the far one after
-    padding), where the network's own zero padding is that of one pass.
+    The core grows by what the reach exceeds the margin, then to multiples of the total stride counted from the volume's
+    first voxel, so that strided layers sample the same voxels as in one pass, and to a size that the network takes. It
+    ends where one pass ends: there the network's own padding is that of one pass.
 
     Args:
         core: Voxels wanted, inside the volume.
         shape: The volume's (z, y, x) shape.
-        locality: Reach and stride of the network.
+        locality: Of a local network.
 
     Returns:
-        A box that starts inside the volume and may end behind it, up to `padded_shape`.
+        A box that starts inside the volume and may end behind it. The network sees as much, and its margin around.
     """
     start, stop = [], []
-    padded = padded_shape(shape, locality)
     for axis in range(3):
-        step, size = locality.stride[axis], padded[axis]
-        whole = not locality.local and axis >= 3 - locality.ndim
-        reach = size if whole else locality.reach[axis]
-        start.append(max(0, (core.start[axis] - reach) // step * step))
-        stop.append(min(size, -(-(core.stop[axis] + reach) // step) * step))
+        step, halo = locality.stride[axis], max(0, locality.reach[axis] - locality.margin[axis])
+        whole = locality.good_side(axis, shape[axis])
+        low = max(0, (core.start[axis] - halo) // step * step)
+        low = min(low, whole - locality.good_side(axis, 0))
+        start.append(low)
+        stop.append(min(whole, low + locality.good_side(axis, core.stop[axis] + halo - low)))
     return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+
+
+def borders_of_one_pass(locality: Locality) -> Borders:
+    """What one pass sees beyond the volume: zeros at the far side, or the mirrored volume where there is a margin."""
+    first: Border = "mirror" if locality.ndim == 2 else _border(locality, 0)
+    return first, _border(locality, 1), _border(locality, 2)
+
+
+def _border(locality: Locality, axis: int) -> Border:
+    return "mirror" if locality.margin[axis] else "zeros"

@@ -9,6 +9,8 @@ from pydantic import Field, PositiveInt
 from cristae.config import Config
 
 Precision = Literal["fp32", "bf16"]
+Application = Literal["exact", "gaussian", "centre_third", "farthest", "tiles"]
+"""As in one pass over the whole volume, or in windows that are joined by one of the rules of `inference.windows`."""
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 
 
@@ -20,6 +22,12 @@ class PredictConfig(Config):
     most probable one instead."""
     precision: Precision = "fp32"
     """`fp32` is exact to rounding; `bf16` is faster on recent hardware and changes probabilities by about 0.01."""
+    windows: Literal["auto"] | Application = "auto"
+    """How the network is applied: `exact`, as in one pass over the whole volume, which only networks that see a bounded
+    neighbourhood can be; or in windows of the size of the training patches, joined by a rule: `gaussian` (half
+    overlapping, averaged), `centre_third`, `farthest` (from the border of the window) or `tiles`. `auto` takes what was
+    better on the validation regions where both were tried; else `exact` where it can be, and the rule of the network's
+    paper where not."""
     block_vox: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
     """Largest block (z, y, x) that is written at once; None chooses it from the memory. The result does not depend
     on it beyond rounding."""

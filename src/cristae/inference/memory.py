@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 import weakref
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from cristae.errors import RunError
+from cristae.inference.shadow import shadow_of
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 DEFAULT_SHARE = 0.5
@@ -76,16 +76,18 @@ def forward_bytes(network: nn.Module, shape: Sequence[int], *, halves: bool = Fa
     The pass runs on shapes alone (the 'meta' device): nothing is computed and nothing of that size is allocated.
 
     Args:
-        network: Any network; it is copied.
+        network: Any network; it is not copied.
         shape: Shape of the input, (B, C, *S).
         halves: Whether it runs in bfloat16.
     """
     kind = torch.bfloat16 if halves else torch.float32
-    shadow = copy.deepcopy(network).to(device="meta", dtype=kind).eval()
     counter = _LiveBytes()
-    with torch.no_grad(), counter:
-        shadow(torch.empty(tuple(shape), device="meta", dtype=kind))
-    return counter.peak
+    with shadow_of(network, kind) as shadow:
+        image = torch.empty(tuple(shape), device="meta", dtype=kind)
+        size = image.untyped_storage().nbytes()
+        with counter:
+            shadow(image)
+    return size + counter.peak
 
 
 class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from cristae.data.box import Triple
+from cristae.data.box import Box, Triple
 from cristae.errors import RunError
 from cristae.inference.arrays import ArrayModel
 from cristae.inference.fuse import Fusion
@@ -22,7 +22,12 @@ DEEP_CORE = 2048 * 2048
 """Slices are joined to blocks of up to this many voxels."""
 PASS_VOX = {"cpu": 1 << 20, "mps": 1 << 20, "cuda": 1 << 22}
 """Small slices go through a network together, up to this many voxels."""
-_SMALLEST_SIDE = 64
+_STEP = 32
+"""Sides of small blocks are multiples of it."""
+_SMALLEST_SIDE = {2: (1, 64, 64), 3: (16, 32, 32)}
+"""Blocks are not cut any smaller, by the networks' axes: what is seen in vain would be most of the work."""
+_UNKNOWN_BYTES = 4096
+"""Memory of a forward pass for each input voxel when the network does not run on shapes alone."""
 _MARGIN, _MARGIN_KEPT = 1.25, 2.5
 """Memory of a forward pass over that of its tensors, for workspaces and fragments; the second when the process keeps
 large buffers for the next pass, whose sizes never quite fit."""
@@ -104,9 +109,10 @@ def plan_memory(task: Task, region: Triple, budget: Budget, *, largest: Triple |
     parts = [region[0] if task.ndim == 2 else 1, 1, 1]
     block = _split(region, parts)
     while math.prod(block) > LARGEST_CORE or not needs.fit(block, budget):
-        axis = max(range(3 - task.ndim, 3), key=lambda a: block[a])
-        if block[axis] <= _SMALLEST_SIDE:
+        axis = needs.cheapest_cut(block)
+        if axis is None:
             needs.require(block, budget)
+            break
         parts[axis] += 1
         block = _split(region, parts)
     while task.ndim == 2:
@@ -123,28 +129,54 @@ class _Needs:
 
     def __init__(self, task: Task) -> None:
         self.task = task
-        self._per_vox = max(_bytes_per_vox(member, halves=task.halves) for member in task.members)
+        self._per_vox = [_bytes_per_vox(member, halves=task.halves) for member in task.members]
 
     def pass_vox(self, block: Triple) -> int:
-        """Input voxels of a forward pass: at least one slice, or the whole block in 3D."""
-        z, y, x = self._seen(block)
-        return max(y * x, PASS_VOX[self.task.device]) if self.task.ndim == 2 else z * y * x
+        """Input voxels of a forward pass: at least one slice of every exact 2D network."""
+        exact = [one for one in self.task.members if one.windows is None and one.locality.ndim == 2]
+        slices = [math.prod(_seen(self.task, one, block)[1:]) * one.slices for one in exact]
+        return max([PASS_VOX[self.task.device], *slices])
 
     def ram_and_device(self, block: Triple) -> tuple[int, int]:
         """Bytes in main memory for reading and writing, and bytes where the networks run."""
-        task, core, seen = self.task, math.prod(block), self._seen(block)
+        task, core = self.task, math.prod(block)
+        seen = max(math.prod(_seen(task, member, block)) for member in task.members)
         working = math.prod(math.ceil(side * scale) + 2 for side, scale in zip(block, task.scale, strict=True))
         channels = task.fusion.channels
         written = (1 if task.fusion.classes.exclusive else channels) + (channels if task.keep_probabilities else 0)
-        ram = math.prod(seen) * task.itemsize * (AHEAD + 2) + core * written * (AHEAD + 2)
+        ram = seen * task.itemsize * (AHEAD + 2) + core * written * (AHEAD + 2)
         if task.scale != (1.0, 1.0, 1.0):
             ram += 12 * channels * (core + working)
         fused = (2 if len(task.members) > 1 else 1) * 4 * channels * working + core * (12 + channels)
-        slices = 1 if task.ndim == 3 else min(seen[0], max(1, self.pass_vox(block) // (seen[1] * seen[2])))
-        pass_vox = math.prod(seen) if task.ndim == 3 else slices * seen[1] * seen[2]
+        if any(member.windows is not None for member in task.members):
+            fused += 16 * working  # which window counts where
         margin = _MARGIN_KEPT if task.keeps_buffers else _MARGIN
-        network = _FIXED + int(margin * self._per_vox * pass_vox)
-        return ram, 12 * math.prod(seen) + fused + network
+        pairs = zip(task.members, self._per_vox, strict=True)
+        network = _FIXED + int(margin * max(per_vox * self._at_once(member, block) for member, per_vox in pairs))
+        return ram, 12 * seen + fused + network
+
+    def _at_once(self, member: Member, block: Triple) -> int:
+        """Voxels of a slice or volume that go through the network together."""
+        seen = _seen(self.task, member, block)
+        if member.windows is not None:
+            z, y, x = member.seen_for(Box.of_shape(member.windows.size)).shape
+            one = y * x if member.locality.ndim == 2 else z * y * x
+            return max(1, self.pass_vox(block) // (z * y * x)) * one
+        if member.locality.ndim == 3:
+            return math.prod(seen)
+        return min(seen[0], max(1, self.pass_vox(block) // (seen[1] * seen[2]))) * seen[1] * seen[2]
+
+    def cheapest_cut(self, block: Triple) -> int | None:
+        """The axis along which smaller blocks see the least in vain; None when all sides are as small as may be."""
+        smallest = _SMALLEST_SIDE[self.task.ndim]
+        axes = [axis for axis in range(3 - self.task.ndim, 3) if block[axis] > smallest[axis]]
+        seen = [_seen(self.task, member, block) for member in self.task.members]
+
+        def length(axis: int) -> float:
+            halo = max(one[axis] - block[axis] * self.task.scale[axis] for one in seen)
+            return block[axis] / (smallest[axis] + max(0.0, halo))
+
+        return max(axes, key=length, default=None)
 
     def fit(self, block: Triple, budget: Budget) -> bool:
         """Whether the block stays within the budget."""
@@ -167,28 +199,40 @@ class _Needs:
             + ("" if budget.stated else ", or close other programs")
         )
 
-    def _seen(self, block: Triple) -> Triple:
-        sides = []
-        for axis in range(3):
-            size = self.task.image_shape[axis]
-            need = 0
-            for member in self.task.members:
-                where, step = member.locality, member.locality.stride[axis]
-                whole = not where.local and axis >= 3 - where.ndim
-                halo = size if whole else 2 * (where.reach[axis] + step - 1)
-                core = math.ceil(block[axis] * self.task.scale[axis]) + (0 if self.task.scale[axis] == 1 else 2)
-                need = max(need, min(-(-(core + halo) // step) * step, -(-size // step) * step))
-            sides.append(need)
-        return _triple(sides)
+
+def _seen(task: Task, member: Member, block: Triple) -> Triple:
+    """Voxels of the largest box that a member sees for a block, wherever that lies."""
+    around = member.seen_for(Box.of_shape((0, 0, 0)))
+    sides = []
+    for axis in range(3):
+        where, size = member.locality, task.image_shape[axis]
+        core = math.ceil(block[axis] * task.scale[axis]) + (0 if task.scale[axis] == 1 else 2)
+        if member.windows is not None:
+            side = core + 2 * (member.windows.size[axis] - 1)
+        else:
+            halo = max(0, where.reach[axis] - where.margin[axis])
+            side = where.good_side(axis, core + 2 * halo + where.stride[axis] - 1)
+            side = min(side, where.good_side(axis, size))
+        sides.append(side + around.stop[axis] - around.start[axis])
+    return _triple(sides)
 
 
 def _bytes_per_vox(member: Member, *, halves: bool) -> float:
-    """Peak bytes of a forward pass for each input voxel, from a pass on shapes alone."""
+    """Peak bytes of a forward pass for each voxel of a slice or volume, from a pass on shapes alone."""
     if isinstance(member.network, ArrayModel):
         return member.network.bytes_per_vox
-    ndim = member.locality.ndim
-    sides = [step * max(1, (256 if ndim == 2 else 64) // step) for step in member.locality.stride[3 - ndim :]]
-    return forward_bytes(member.network, (1, 1, *sides), halves=halves) / math.prod(sides)
+    where = member.locality
+    if member.windows is not None:
+        output = member.windows.size
+    else:
+        wished = (1, 256, 256) if where.ndim == 2 else (64, 64, 64)
+        output = _triple([where.good_side(axis, wished[axis]) for axis in range(3)])
+    z, y, x = member.seen_for(Box.of_shape(output)).shape
+    shape = (1, z, y, x) if where.ndim == 2 else (1, 1, z, y, x)
+    try:
+        return forward_bytes(member.network, shape, halves=halves) / math.prod(shape[2:])
+    except Exception:  # a network is anyone's code: what does not run on shapes gets a generous guess
+        return _UNKNOWN_BYTES
 
 
 def _split(region: Triple, parts: Sequence[int]) -> Triple:
@@ -196,7 +240,7 @@ def _split(region: Triple, parts: Sequence[int]) -> Triple:
     sides = []
     for axis, (size, count) in enumerate(zip(region, parts, strict=True)):
         side = -(-size // count)
-        step = 1 if axis == 0 else 256 if side > 512 else _SMALLEST_SIDE if count > 1 else 1
+        step = 1 if axis == 0 else 256 if side > 512 else _STEP if count > 1 else 1
         sides.append(-(-side // step) * step)
     return _triple(sides)
 

@@ -1,7 +1,8 @@
-"""From an image to the probabilities of any box of it, exactly as one pass over the whole image would give them.
+"""From an image to the probabilities of any box of it, which do not depend on the box.
 
-One pass is defined so: the image, normalised, is padded with zeros at the far side to the next size that the network
-takes, and goes through the network at once.
+A local network gives exactly what one pass over the whole image would: the image, normalised, goes through the network
+at once, padded at the far side with zeros to the next size that the network takes. A network with a margin sees the
+image mirrored there and at its margins instead. Other networks, and those that are asked to, work in windows.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
@@ -18,10 +20,12 @@ from cristae.data.box import Box, Triple
 from cristae.data.classes import Classes
 from cristae.data.image import Image
 from cristae.inference.arrays import ArrayModel
-from cristae.inference.blocks import input_box
+from cristae.inference.blocks import borders_of_one_pass, output_box
+from cristae.inference.borders import Borders, extend, inner_box
 from cristae.inference.config import Precision
 from cristae.inference.fuse import Fusion, plan_fusion
 from cristae.inference.locality import Locality
+from cristae.inference.windows import Windows
 from cristae.preprocess.normalize import Normalizer
 
 DEFAULT_PASS_VOX = 4 * 1024 * 1024
@@ -33,10 +37,33 @@ class Member:
     """One network and what has to be known to apply it."""
 
     network: nn.Module
-    """Maps an image (B, 1, *S) to logits (B, K, *S)."""
+    """Maps an image (B, slices, Y, X) or (B, 1, Z, Y, X) to logits (B, K, *T)."""
     locality: Locality
     normalizer: Normalizer
     classes: Classes
+    slices: int = 1
+    """Slices that a 2D network sees as channels: the slice itself in the middle of its neighbours."""
+    windows: Windows | None = None
+    """How it is applied in windows; None applies it exactly, which it must be local for."""
+
+    def __post_init__(self) -> None:
+        assert self.windows is not None or self.locality.local, "a network that is not local needs windows"
+
+    def seen_for(self, output: Box) -> Box:
+        """What the network sees to answer for a box; both may reach outside the volume."""
+        z, y, x = self.locality.margin
+        return output.grow((z + self.slices // 2, y, x))
+
+    @property
+    def borders(self) -> Borders:
+        """What it sees beyond the volume."""
+        return borders_of_one_pass(self.locality) if self.windows is None else (self.windows.border,) * 3
+
+    def output_box(self, box: Box, shape: Triple) -> Box:
+        """What it must answer for to know the voxels of `box`."""
+        if self.windows is not None:
+            return self.windows.hull(box, shape)
+        return output_box(box, shape, self.locality)
 
 
 class Predictor:
@@ -69,10 +96,12 @@ class Predictor:
 
     def input_box(self, box: Box, shape: Triple) -> Box:
         """The voxels of an image of this shape that `compute` needs for `box`."""
-        needed = [input_box(box, shape, member.locality) for member in self.members]
+        needed = [
+            inner_box(member.seen_for(member.output_box(box, shape)), shape, member.borders) for member in self.members
+        ]
         start = tuple(min(other.start[axis] for other in needed) for axis in range(3))
         stop = tuple(max(other.stop[axis] for other in needed) for axis in range(3))
-        return Box(start, stop).intersect(Box.of_shape(shape))  # type: ignore[arg-type]
+        return Box(start, stop)  # type: ignore[arg-type]
 
     def probabilities(self, image: Image, box: Box) -> Tensor:
         """Probabilities of `box`, float32 (K, Z, Y, X) on the device; channels as in `fusion.channel_names`.
@@ -120,20 +149,40 @@ class Predictor:
         return total if len(group) == 1 else total.div_(len(group))
 
     def _member(self, member: Member, grey: Tensor, seen: Box, box: Box, shape: Triple) -> Tensor:
-        wanted = input_box(box, shape, member.locality)
-        inside = wanted.intersect(seen)
-        padded = torch.zeros(wanted.shape, device=self.device)
-        padded[inside.relative_to(wanted.start).slices] = member.normalizer.apply(
-            grey[inside.relative_to(seen.start).slices]
-        )
-        core = box.relative_to(wanted.start).slices
+        output = member.output_box(box, shape)
+        wanted = member.seen_for(output)
+        inside = inner_box(wanted, shape, member.borders)
+        normal = member.normalizer.apply(grey[inside.relative_to(seen.start).slices])
+        given = extend(normal, inside, wanted, shape, member.borders)
+        if member.windows is not None:
+            return self._in_windows(member, member.windows, given, wanted, box, shape)
+        core = box.relative_to(output.start).slices
         if member.locality.ndim == 3:
-            return self._forward(member, padded[None, None])[0][(slice(None), *core)].float()
+            return self._forward(member, given[None, None])[0][(slice(None), *core)]
         result = torch.empty((member.classes.n_logits, *box.shape), device=self.device)
-        step = max(1, self.pass_vox // (wanted.shape[1] * wanted.shape[2]))
+        step = max(1, self.pass_vox // (given.shape[1] * given.shape[2]))
         for first in range(0, box.shape[0], step):
-            found = self._forward(member, _channels_last(padded[first : first + step]))
-            result[:, first : first + step] = found[(slice(None), slice(None), *core[1:])].transpose(0, 1)
+            last = min(first + step, box.shape[0])
+            found = self._forward(member, _slices(given[first : last + member.slices - 1], member.slices))
+            result[:, first:last] = found[(slice(None), slice(None), *core[1:])].transpose(0, 1)
+        return result
+
+    def _in_windows(
+        self, member: Member, windows: Windows, given: Tensor, known: Box, box: Box, shape: Triple
+    ) -> Tensor:
+        """Probabilities (K, Z, Y, X) of `box`, from normalised values `given` (Z, Y, X) of the box `known`."""
+        result = torch.zeros((member.classes.n_logits, *box.shape), device=self.device)
+        shares = windows.shares(box, shape)
+        step = max(1, self.pass_vox // member.seen_for(Box.of_shape(windows.size)).size)
+        while some := list(islice(shares, step)):
+            batch = torch.stack([given[member.seen_for(one.window).relative_to(known.start).slices] for one in some])
+            # The slices of a 2D network are its channels; a 3D network has one channel.
+            found = self._forward(member, batch if member.locality.ndim == 2 else batch[:, None])
+            found = found[:, :, None] if member.locality.ndim == 2 else found
+            for one, window in zip(some, found, strict=True):
+                weight = torch.from_numpy(one.weight).to(self.device)
+                here = (slice(None), *one.part.relative_to(box.start).slices)
+                result[here] += window[(slice(None), *one.part.relative_to(one.window.start).slices)] * weight
         return result
 
     def _forward(self, member: Member, batch: Tensor) -> Tensor:
@@ -147,10 +196,16 @@ class Predictor:
         return torch.softmax(logits, dim=1) if member.classes.softmax else torch.sigmoid(logits)
 
 
-def _channels_last(slices: Tensor) -> Tensor:
-    """Slices (B, Y, X) as a batch (B, 1, Y, X) whose strides ask the networks for the faster layout, without a copy."""
-    count, y, x = slices.shape
-    return slices.as_strided((count, 1, y, x), (y * x, 1, x, 1))
+def _slices(stack: Tensor, count: int) -> Tensor:
+    """Every slice of (Z, Y, X), but for the neighbours at both ends, with its neighbours as channels: (B, count, Y, X).
+
+    The strides ask the networks for the faster layout; single slices need no copy for that.
+    """
+    depth, y, x = stack.shape
+    if count == 1:
+        stack = stack.contiguous()
+        return stack.as_strided((depth, 1, y, x), (y * x, 1, x, 1))
+    return stack.unfold(0, count, 1).movedim(-1, 1).contiguous(memory_format=torch.channels_last)
 
 
 def _to_device(raw: np.ndarray, device: torch.device) -> Tensor:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from pydantic import ValidationError
+
 from cristae.data.image import Image, VoxelSize, same_voxel_size, voxel_size_text
 from cristae.data.volume import Volume
 from cristae.errors import RunError, VolumeError, VoxelSizeError
+from cristae.inference.application import choose_application, windows_of
 from cristae.inference.arrays import ArrayModel
-from cristae.inference.config import PredictConfig
-from cristae.inference.locality import measure_locality
+from cristae.inference.config import Application, PredictConfig
+from cristae.inference.locality import Locality, measure_locality
 from cristae.inference.predictor import Member
 from cristae.preprocess.histogram import histogram_of
 from cristae.preprocess.normalize import Normalizer, distance, fit
@@ -122,10 +125,27 @@ def member_of(run: Run, image: Image, name: str, progress: Progress) -> Member:
     if isinstance(network, ArrayModel):
         return Member(network, network.locality, normalizer, model.classes)
     config = run.recipe.model
-    locality = run.locality or measure_locality(network, ndim=config.ndim, stride=config.total_stride)
-    if not locality.local:
-        progress.warn(f"{run.path}: the network sees whole slices at once: {locality.reason}")
-    return Member(network, locality, normalizer, model.classes)
+    slices = config.in_slices
+    locality = run.locality or measure_locality(network, config, in_channels=slices)
+    application = _application(run, locality)
+    windows = windows_of(application, model.patch_size, locality)
+    if windows is not None:
+        size = " x ".join(map(str, model.patch_size))
+        why = f"; {locality.reason}" if not locality.local else ""
+        progress.say(f"{run.path}: applied in windows of {size} voxels, joined by the rule '{application}'{why}")
+    return Member(network, locality, normalizer, model.classes, slices, windows)
+
+
+def _application(run: Run, locality: Locality) -> Application:
+    """What the recipe says; if it leaves it open, what the training found to be better."""
+    settings = run.recipe.predict
+    better = (run.summary.get("application") or {}).get("better")
+    if settings.windows == "auto" and better is not None:
+        try:
+            settings = PredictConfig.model_validate(settings.model_dump() | {"windows": better})
+        except ValidationError:
+            raise RunError(f"{run.path}: summary.json: application.better: '{better}' is unknown") from None
+    return choose_application(settings, run.recipe.model, locality)
 
 
 def _normalizer(run: Run, image: Image, name: str, progress: Progress) -> Normalizer:

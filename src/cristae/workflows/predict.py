@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -267,6 +267,7 @@ def _run_facts(run: Run, member: Member) -> dict[str, Any]:
         "classes": list(member.classes.names),
         "normalizer": member.normalizer.to_dict(),
         "locality": member.locality.to_dict(),
+        "windows": None if member.windows is None else asdict(member.windows),
     }
 
 
