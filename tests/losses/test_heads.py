@@ -90,7 +90,7 @@ def test_a_recipe_may_choose_the_weights():
 
 def test_a_wrong_number_of_weights_is_told():
     recorder, target = Recorder(), torch.zeros(1, 2, 2)
-    with pytest.raises(RecipeError, match=r"loss.head_weights has 1 weights, but the network has 2 heads"):
+    with pytest.raises(RecipeError, match=r"loss.head_weights: \[1.0\] does not fit, because the network has 2 heads"):
         with_heads(recorder, (1.0, 0.33), (1.0,))
     with pytest.raises(RecipeError, match=r"gives 2 heads while training, but there are 1 loss.head_weights"):
         with_heads(recorder, (1.0,))((torch.zeros(1, 1, 2, 2),) * 2, target, target == 0, None)

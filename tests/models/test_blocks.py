@@ -2,7 +2,7 @@
 
 import torch
 
-from cristae.models.blocks import conv_bn_relu, upsample
+from cristae.models.blocks import conv_bn_relu, crop_centre, upsample
 
 
 def test_running_statistics_take_one_part_in_a_hundred():
@@ -23,3 +23,10 @@ def test_dilation_and_stride_keep_or_halve_the_size():
 def test_enlargement_treats_voxels_as_areas():
     row = torch.tensor([0.0, 4.0]).view(1, 1, 1, 2)
     torch.testing.assert_close(upsample(2)(row)[0, 0, 0], torch.tensor([0.0, 1.0, 3.0, 4.0]))
+
+
+def test_central_part_starts_at_half_of_what_is_cut_off_rounded_down():
+    for side, wanted, start in ((75, 74, 0), (150, 148, 1), (300, 296, 2), (7, 7, 0)):
+        row = torch.arange(side).view(1, 1, 1, side)
+        found = crop_centre(row, (1, wanted)).flatten()
+        assert found.tolist() == list(range(start, start + wanted))

@@ -48,6 +48,12 @@ def test_networks_with_a_margin_name_the_next_good_size(text: str) -> None:
     assert "the next good size is [5, 40, 40]" in problem(*model(text, "hybrid_2d3d", "[5, 36, 36]"))
 
 
+def test_head_weights_are_as_many_as_heads(text: str) -> None:
+    chosen = "loss={name: dense_cell, head_weights: [1.0, 0.5]}"
+    assert "loss.head_weights: [1.0, 0.5] does not fit, because the network has one head" in problem(text, chosen)
+    fits(*model(text, "hybrid_2d3d", "[5, 40, 40]", chosen))
+
+
 def test_a_batch_has_what_the_network_needs_on_every_device(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     batch = "training={batch_size: 4, devices: 4}"
     fits(text, batch)

@@ -9,11 +9,20 @@ from pydantic import Field
 from cristae.losses.cross_entropy_dice import CrossEntropyDice
 from cristae.losses.dense_cell import DenseCellLoss
 from cristae.losses.form import LossConfig
-from cristae.losses.heads import with_heads
+from cristae.losses.heads import require_head_weights, with_heads
 from cristae.losses.kernel_l2 import kernel_l2
 from cristae.losses.seget import SegETLoss
 
 Loss = Annotated[CrossEntropyDice | DenseCellLoss | SegETLoss, Field(discriminator="name")]
 """Any loss, told apart by `name`."""
 
-__all__ = ["CrossEntropyDice", "DenseCellLoss", "Loss", "LossConfig", "SegETLoss", "kernel_l2", "with_heads"]
+__all__ = [
+    "CrossEntropyDice",
+    "DenseCellLoss",
+    "Loss",
+    "LossConfig",
+    "SegETLoss",
+    "kernel_l2",
+    "require_head_weights",
+    "with_heads",
+]

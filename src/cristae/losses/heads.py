@@ -28,12 +28,22 @@ def with_heads(loss: nn.Module, own: Sequence[float], chosen: Sequence[float] | 
     Raises:
         RecipeError: The weights that were chosen are more or fewer than the network has heads.
     """
-    if chosen is not None and len(chosen) != len(own):
-        raise RecipeError(
-            f"loss.head_weights has {len(chosen)} weights, but the network has {len(own)} "
-            f"{'head' if len(own) == 1 else 'heads'} while training; its own weights are {list(own)}"
-        )
+    require_head_weights(own, chosen)
     return _LossOfHeads(loss, own if chosen is None else chosen)
+
+
+def require_head_weights(own: Sequence[float], chosen: Sequence[float] | None) -> None:
+    """Make sure that the weights that were chosen, if any, are as many as the network's own.
+
+    Raises:
+        RecipeError: They are not.
+    """
+    if chosen is not None and len(chosen) != len(own):
+        heads = "one head" if len(own) == 1 else f"{len(own)} heads"
+        raise RecipeError(
+            f"loss.head_weights: {list(chosen)} does not fit, because the network has {heads} while training; "
+            f"give as many weights, main head first, or null for its own, {list(own)}"
+        )
 
 
 class _LossOfHeads(nn.Module):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cristae.errors import CristaeError, RecipeError
+from cristae.losses import require_head_weights
 from cristae.models.form import NetworkConfig
 from cristae.recipe.recipe import Recipe
 from cristae.sampling import Sampling
@@ -47,6 +48,10 @@ def _problems(recipe: Recipe) -> list[str]:
                 augmentation.check(recipe.model.input_size(size))
         except CristaeError as error:
             problems.append(f"augment.{number}: {error}")
+    try:
+        require_head_weights(recipe.model.head_weights, recipe.loss.head_weights)
+    except RecipeError as error:
+        problems.append(str(error))
     return problems
 
 
