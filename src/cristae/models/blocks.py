@@ -9,6 +9,8 @@ from torch import Tensor, nn
 BN_EPS = 1e-3
 BN_MOMENTUM = 0.01
 """PyTorch's share of the new batch; Keras calls the same setting 0.99."""
+_TRUNCATED_STD = 0.8796256610342398
+"""Standard deviation of a standard normal distribution that is cut off at -2 and 2."""
 
 
 def conv_bn_relu(
@@ -53,3 +55,14 @@ def initialise(network: nn.Module) -> None:
             nn.init.xavier_uniform_(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+
+def truncated_normal_(weight: Tensor, *, variance: float) -> None:
+    """Fill with normal values, of which only those within two standard deviations are kept.
+
+    Args:
+        weight: Filled in place.
+        variance: That of the values that are kept, as in Keras.
+    """
+    std = variance**0.5 / _TRUNCATED_STD
+    nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)
