@@ -83,15 +83,20 @@ class NetworkConfig(Config):
         return (1.0,)
 
     def input_size(self, size: Sequence[int]) -> tuple[int, ...]:
-        """Size S of the smallest image whose logits cover `size` T; T itself unless there is a margin."""
+        """Size S of the image whose logits are of the size `good_output(T)`; T itself unless there is a margin."""
         if not any(self.margin):
             return tuple(size)
         return tuple(a + 2 * b for a, b in zip(self.good_output(size), self.margin, strict=True))
 
     def good_output(self, size: Sequence[int]) -> tuple[int, ...]:
-        """The smallest size of logits that is at least `size` T; T itself unless there is a margin."""
+        """The smallest size of logits that is at least `size` T; T itself unless there is a margin.
+
+        Where there is only one size, it is that one, however large T is.
+        """
         if not any(self.margin):
             return tuple(size)
+        if self.fixed_output:
+            return self.smallest_output
         steps = zip(size, self.smallest_output, self.total_stride, strict=True)
         return tuple(least + max(0, -((least - side) // stride)) * stride for side, least, stride in steps)
 
@@ -105,13 +110,12 @@ class NetworkConfig(Config):
             return tuple(size)
         output = tuple(side - 2 * margin for side, margin in zip(size, self.margin, strict=True))
         good = self.good_output(output)
-        if good != output or (self.fixed_output and output != self.smallest_output):
-            least = self.smallest_output if self.fixed_output else good
+        if good != output:
             raise NetworkError(
                 f"{getattr(self, 'name', 'this network')} does not take images of {_sides(size)}, because its "
                 f"convolutions are not padded; {'the only' if self.fixed_output else 'the next'} good size is "
-                f"{_sides([a + 2 * b for a, b in zip(least, self.margin, strict=True)])}, "
-                f"which gives logits of {_sides(least)}"
+                f"{_sides([a + 2 * b for a, b in zip(good, self.margin, strict=True)])}, "
+                f"which gives logits of {_sides(good)}"
             )
         return output
 
