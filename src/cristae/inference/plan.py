@@ -24,7 +24,7 @@ PASS_VOX = {"cpu": 1 << 20, "mps": 1 << 20, "cuda": 1 << 22}
 """Small slices go through a network together, up to this many voxels."""
 _STEP = 32
 """Sides of small blocks are multiples of it."""
-_SMALLEST_SIDE = {2: (1, 64, 64), 3: (16, 32, 32)}
+SMALLEST_SIDES: dict[int, Triple] = {2: (1, 64, 64), 3: (16, 32, 32)}
 """Blocks are not cut any smaller, by the networks' axes: what is seen in vain would be most of the work."""
 _UNKNOWN_BYTES = 4096
 """Memory of a forward pass for each input voxel when the network does not run on shapes alone."""
@@ -168,7 +168,7 @@ class _Needs:
 
     def cheapest_cut(self, block: Triple) -> int | None:
         """The axis along which smaller blocks see the least in vain; None when all sides are as small as may be."""
-        smallest = _SMALLEST_SIDE[self.task.ndim]
+        smallest = SMALLEST_SIDES[self.task.ndim]
         axes = [axis for axis in range(3 - self.task.ndim, 3) if block[axis] > smallest[axis]]
         seen = [_seen(self.task, member, block) for member in self.task.members]
 

@@ -14,6 +14,7 @@ from torch import nn
 
 from cristae.data.box import Box
 from cristae.errors import NetworkError, RecipeError
+from cristae.inference.application import choose_application
 from cristae.inference.locality import Locality, measure_locality
 from cristae.losses import with_heads
 from cristae.metrics.confusion import Confusion
@@ -32,7 +33,7 @@ from cristae.training.staging import StagedPart, stage
 from cristae.workflows.cost import peak_memory_bytes
 from cristae.workflows.judge import judge_run
 from cristae.workflows.regions import Regions, fit_normalizers, region_facts, require_classes
-from cristae.workflows.validation import Validation
+from cristae.workflows.validation import Validation, better_application, plan_validation
 
 CACHE = "cache"
 
@@ -67,9 +68,7 @@ class NetworkTraining:
         require_classes(staged, classes)
         normalizers, shared = fit_normalizers(recipe.normalize, self.regions)
         model = TrainedModel(1, classes, shared, self.regions.voxel_size_nm, size)
-        validation = Validation(
-            self.regions.validate, classes, normalizers, self.locality, recipe.predict.threshold, self.device
-        )
+        validation = plan_validation(recipe, self.regions, normalizers, self.locality, size, self.device)
         loss = with_heads(recipe.loss.build(classes), recipe.model.head_weights, recipe.loss.head_weights)
         penalty = recipe.loss.penalty
         lesson = Lesson(loss, penalty, recipe.augment, normalizers, recipe.training, recipe.seed, self.device)
@@ -95,10 +94,11 @@ class NetworkTraining:
             **began_with,
         }
         load_weights(self.network, run.weights_path)
+        validation, application = better_application(recipe, self.network, validation, self.progress)
         judge_run(run, self.network, validation, self.progress)
         inputs = {f"{part.volume} {Box.of_shape(part.shape).shift(part.origin)}": part.sha256 for part in staged}
         write_provenance(run, device=str(self.device), inputs=inputs)
-        write_summary(run, model, facts)
+        write_summary(run, model, facts | ({"application": application} if application else {}))
 
 
 class _Witness:
@@ -142,7 +142,9 @@ def build_network(recipe: Recipe, regions: Regions) -> tuple[nn.Module, Locality
             f"{recipe.source or recipe.name}: model: the network cannot be built, most likely because it is too large "
             f"for the memory ({str(error).splitlines()[0][:160]}); choose smaller widths"
         ) from None
-    return network, measure_locality(network, ndim=recipe.model.ndim, stride=recipe.model.total_stride)
+    locality = measure_locality(network, recipe.model, in_channels=recipe.model.in_slices)
+    choose_application(recipe.predict, recipe.model, locality)  # what cannot be is told before any work
+    return network, locality
 
 
 def _feed(recipe: Recipe, staged: Sequence[StagedPart], framing: Framing) -> PatchFeed:

@@ -3,26 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from cristae.data.box import Box
+from cristae.data.box import Box, Triple
 from cristae.data.classes import Classes
 from cristae.data.splits import Part, labelled_boxes
 from cristae.data.volume import Volume
+from cristae.errors import RunError
+from cristae.inference.application import choose_application, windows_of
+from cristae.inference.fuse import plan_fusion
 from cristae.inference.labels import labels_of
 from cristae.inference.locality import Locality
+from cristae.inference.memory import Budget
+from cristae.inference.plan import SMALLEST_SIDES, Task, plan_memory
 from cristae.inference.predictor import Member, Predictor
-from cristae.metrics.tally import Tally
+from cristae.inference.windows import Windows
+from cristae.metrics.tally import Tally, mean_iou_of, pool
 from cristae.preprocess.normalize import Normalizer
+from cristae.progress import Progress
+from cristae.recipe.recipe import Recipe
 from cristae.training.feed import Share
+from cristae.workflows.regions import Regions
 
-_BLOCK = {2: (1, 1024, 1024), 3: (16, 256, 256)}
-"""Voxels (z, y, x) that are predicted at once, by the network's axes: fixed, so that the same bits come out of any
-machine's memory."""
+_EXACT_2D, _WINDOWED_2D = (1, 1024, 1024), (1, 4096, 4096)
+_EXACT_DEPTH, _WINDOWED_SIDE = 16, 512
+_EXACT_BYTES = 4 * 2**30
+"""Memory that decides the blocks of an exact 3D pass. All of these are fixed, so that the same bits come out of any
+machine."""
+_PASS_VOX = 1 << 20
+_DEAREST = 8
+"""Times the computation of windows that an exact pass over the validation regions may cost to be tried."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +69,10 @@ class Validation:
     locality: Locality
     threshold: float
     device: torch.device
+    slices: int = 1
+    """Slices that a 2D network sees as channels."""
+    windows: Windows | None = None
+    """How the network is applied; None is exactly."""
 
     def tallies(self, network: nn.Module, share: Share = Share()) -> list[Tally]:
         """Counts by volume and slice over this process's share of the slices; every annotated voxel counts once."""
@@ -74,18 +93,135 @@ class Validation:
 
     def _predict(self, network: nn.Module, volume: Volume, box: Box) -> np.ndarray:
         """Labels uint8 (1 or K, Z, Y, X)."""
-        member = Member(network, self.locality, self.normalizers[volume.name], self.classes)
-        predictor = Predictor([member], device=self.device)
+        member = self._member(network, volume)
+        predictor = Predictor([member], device=self.device, pass_vox=_PASS_VOX)
         labels = np.empty((len(volume.labels), *box.shape), np.uint8)
         with predictor.predicting():
-            for block in box.blocks(_BLOCK[self.locality.ndim]):
+            for block in box.blocks(self._block(member, volume, box)):
                 found = labels_of(predictor.probabilities(volume.image, block), predictor.fusion, self.threshold)
                 labels[(slice(None), *block.relative_to(box.start).slices)] = found.cpu().numpy()
         return labels
+
+    def _member(self, network: nn.Module, volume: Volume) -> Member:
+        return Member(network, self.locality, self.normalizers[volume.name], self.classes, self.slices, self.windows)
+
+    def _block(self, member: Member, volume: Volume, box: Box) -> Triple:
+        """Voxels (z, y, x) that are predicted at once."""
+        if self.locality.ndim == 2:
+            return _EXACT_2D if self.windows is None else _WINDOWED_2D
+        if self.windows is not None:
+            return self._depth, _WINDOWED_SIDE, _WINDOWED_SIDE
+        return _exact_block(member, volume.image.shape, box.shape)
+
+    @property
+    def _depth(self) -> int:
+        """Slices of a slab."""
+        if self.locality.ndim == 2:
+            return 1
+        return _EXACT_DEPTH if self.windows is None else max(_EXACT_DEPTH, min(64, 4 * self.windows.size[0]))
 
     def slabs(self) -> Iterator[tuple[Part, Box]]:
         """The annotated slices (a few at a time for 3D networks), in the order of prediction."""
         for part in self.parts:
             for box in labelled_boxes(part):
-                for slab in box.blocks((_BLOCK[self.locality.ndim][0], *box.shape[1:])):
+                for slab in box.blocks((self._depth, *box.shape[1:])):
                     yield part, slab
+
+    def mean_iou(self, network: nn.Module) -> float:
+        """Over all annotated voxels; background counts as a class."""
+        tables = pool((tally.pooled for tally in self.tallies(network)), self.classes)
+        return mean_iou_of(tables, self.classes).value
+
+    def seen_vox(self, network: nn.Module) -> float:
+        """Voxels that go through the network for each voxel of the first slab: a measure of what a pass costs."""
+        part, box = next(self.slabs())
+        shape, member, total = part.volume.image.shape, self._member(network, part.volume), 0
+        for block in box.blocks(self._block(member, part.volume, box)):
+            if self.windows is None:
+                total += member.seen_for(member.output_box(block, shape)).size
+            else:
+                one = member.seen_for(Box.of_shape(self.windows.size)).size
+                total += one * sum(1 for _ in self.windows.shares(block, shape))
+        return total / box.size
+
+
+def plan_validation(
+    recipe: Recipe,
+    regions: Regions,
+    normalizers: Mapping[str, Normalizer],
+    locality: Locality,
+    size: Sequence[int],
+    device: torch.device,
+) -> Validation:
+    """How a network is judged while it learns: as it will be applied, in windows where 3D networks leave it open.
+
+    Args:
+        recipe: What to learn.
+        regions: Where to validate.
+        normalizers: By volume name.
+        locality: Of the network.
+        size: Of the training patches, (y, x) or (z, y, x).
+        device: Where to compute.
+
+    Raises:
+        RunError: The network is to be applied exactly and cannot be.
+    """
+    settings, model = recipe.predict, recipe.model
+    application = choose_application(settings, model, locality)
+    if settings.windows == "auto" and locality.ndim == 3:
+        application = model.blend  # the halo of an exact 3D pass can cost many times as much
+    return Validation(
+        regions.validate,
+        regions.classes,
+        normalizers,
+        locality,
+        settings.threshold,
+        device,
+        model.in_slices,
+        windows_of(application, size, locality),
+    )
+
+
+def better_application(
+    recipe: Recipe, network: nn.Module, validation: Validation, progress: Progress
+) -> tuple[Validation, dict[str, Any]]:
+    """Compare windows with an exact pass where both are possible and the recipe leaves it open.
+
+    Only for 3D networks: what they learnt from few slices need not hold for many. An exact pass that would cost many
+    times as much is not tried.
+
+    Args:
+        recipe: What was learnt.
+        network: With its best weights.
+        validation: In windows.
+        progress: Where to say what was found.
+
+    Returns:
+        The better validation, and what the summary of the run tells about it under 'application'; empty when there was
+        nothing to compare.
+    """
+    locality, windows = validation.locality, validation.windows
+    if recipe.predict.windows != "auto" or locality.ndim == 2 or not locality.local or windows is None:
+        return validation, {}
+    exact = replace(validation, windows=None)
+    times = exact.seen_vox(network) / validation.seen_vox(network)
+    if times > _DEAREST:
+        why = f"an exact pass would see {times:.0f} times as many voxels"
+        progress.say(f"prediction in windows ({windows.rule}); {why}")
+        return validation, {"better": windows.rule, "val_miou": {}, "untried": {"exact": why}}
+    scores = {windows.rule: validation.mean_iou(network), "exact": exact.mean_iou(network)}
+    # NaN, where nothing could be judged, is worse than any number; of equals the exact pass has no seams.
+    better = max(("exact", windows.rule), key=lambda name: np.nan_to_num(scores[name], nan=-1.0))
+    told = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
+    progress.say(f"validation mIoU by application: {told}; '{better}' becomes the run's default")
+    return (exact if better == "exact" else validation), {"better": better, "val_miou": scores}
+
+
+def _exact_block(member: Member, image_shape: Triple, region: Triple) -> Triple:
+    """Blocks of an exact 3D pass, from a memory that is the same everywhere; the smallest where it does not suffice."""
+    fusion = plan_fusion([member.classes])
+    task = Task((member,), fusion, image_shape, (1.0, 1.0, 1.0), 1, halves=False, keep_probabilities=False)
+    try:
+        return plan_memory(task, region, Budget(_EXACT_BYTES, None)).block
+    except RunError:
+        return SMALLEST_SIDES[3]
