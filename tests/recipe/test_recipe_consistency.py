@@ -77,3 +77,9 @@ def test_turns_need_square_patches_and_square_images(text: str) -> None:
     assert "augment.0: augmentation 'rotate90' needs" in problem(*model(text, "unet_3d", "[5, 8, 12]", turn))
     assert "axis z needs 3D patches" in problem(text, "augment=[{name: flip, axes: [z]}]")
     fits(*model(text, "unet_3d", "[5, 8, 12]", "augment=[{name: flip, axes: [z, y, x]}, {name: noise}]"))
+
+
+def test_each_head_has_a_weight(text: str) -> None:
+    weights = "loss={name: cross_entropy_dice, head_weights: [1, 0.5]}"
+    assert "loss.head_weights: [1.0, 0.5] has 2 weights, but unet_bn has 1 while training" in problem(text, weights)
+    fits(*model(text, "hybrid_2d3d", "[5, 40, 40]", weights))

@@ -84,3 +84,9 @@ def test_the_schema_knows_fields_help_and_choices() -> None:
 
 
 MINIMAL = "{name: x, data: {}, model: {name: unet_bn}, loss: {name: seget}}"
+
+
+def test_a_part_begins_with_the_name_it_is_chosen_by(text: str) -> None:
+    lines = recipe_to_yaml(parse_recipe(text)).splitlines()
+    for part in ("model:", "loss:", "sampling:"):
+        assert lines[lines.index(part) + 1].startswith("  name: ")

@@ -40,7 +40,8 @@ def require_regions(recipe: Recipe) -> None:
 
 def _problems(recipe: Recipe) -> list[str]:
     size = recipe.sampling.size or recipe.model.window
-    problems = [*_about_patches(recipe.sampling, size, recipe.model), *_about_batches(recipe), *_about_slices(recipe)]
+    problems = _about_patches(recipe.sampling, size, recipe.model)
+    problems += [*_about_batches(recipe), *_about_slices(recipe), *_about_heads(recipe)]
     for number, augmentation in enumerate(recipe.augment):
         try:
             augmentation.check(size)
@@ -98,6 +99,16 @@ def _about_slices(recipe: Recipe) -> list[str]:
     return [
         f"model: {_name(recipe.model)} sees {recipe.model.in_slices} neighbouring slices at once, but "
         f"'{unrelated[0]}' is `kind: images`, whose images have no neighbours; set model.slices: 1"
+    ]
+
+
+def _about_heads(recipe: Recipe) -> list[str]:
+    chosen, own = recipe.loss.head_weights, recipe.model.head_weights
+    if chosen is None or len(chosen) == len(own):
+        return []
+    return [
+        f"loss.head_weights: {list(chosen)} has {len(chosen)} weights, but {_name(recipe.model)} has {len(own)} while "
+        f"training; null takes its own, {list(own)}"
     ]
 
 

@@ -127,9 +127,13 @@ class Run:
         except RunError as error:
             raise RunError(f"{self.path / SUMMARY}: {error}") from None
         config = self.recipe.model
-        stride = (1,) * (3 - config.ndim) + tuple(config.total_stride)
-        if (locality.ndim, locality.stride) != (config.ndim, stride):
-            raise RunError(f"{self.path / SUMMARY}: locality: must have ndim {config.ndim} and stride {list(stride)}")
+        flat = 3 - config.ndim
+        stride, margin = (1,) * flat + config.total_stride, (0,) * flat + config.margin
+        if (locality.ndim, locality.stride, locality.margin) != (config.ndim, stride, margin):
+            raise RunError(
+                f"{self.path / SUMMARY}: locality: must have ndim {config.ndim}, stride {list(stride)} and margin "
+                f"{list(margin)}"
+            )
         return locality
 
     @property

@@ -76,7 +76,7 @@ def plain(config: BaseModel) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class _Fields:
-    """The fields of one config that are to be written."""
+    """The fields of one config that are to be written, the `name` that parts are chosen by first."""
 
     config: BaseModel
     defaults: bool
@@ -84,7 +84,7 @@ class _Fields:
 
     def __iter__(self) -> Iterator[tuple[str, Any, str | None]]:
         tag = tag_field(type(self.config))
-        for name, field in type(self.config).model_fields.items():
+        for name, field in sorted(type(self.config).model_fields.items(), key=lambda item: item[0] != tag):
             value = getattr(self.config, name)
             if self.defaults or name == tag or value != _default(field):
                 yield field.alias or name, value, field.description if self.comments else None
