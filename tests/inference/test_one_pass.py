@@ -1,4 +1,4 @@
-"""What one pass over the whole volume is, by independent means, and that blocks give just that: every kind of network."""
+"""Blocks give what one pass over the whole volume gives, made here by other means, for every kind of network."""
 
 import numpy as np
 import pytest
