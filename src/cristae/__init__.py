@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from cristae.workflows.demo import demo as demo
     from cristae.workflows.evaluate import evaluate as evaluate
     from cristae.workflows.inspect import inspect as inspect
+    from cristae.workflows.models import describe_model as describe_model
+    from cristae.workflows.models import list_models as list_models
     from cristae.workflows.predict import predict as predict
     from cristae.workflows.report import report as write_report  # noqa: F401
     from cristae.workflows.train import train as train
@@ -61,12 +63,14 @@ _HOME = {
     "convert": "workflows.convert",
     "create_model": "models",
     "demo": "workflows.demo",
+    "describe_model": "workflows.models",
     "diff_recipes": "recipe.text",
     "evaluate": "workflows.evaluate",
     "fetch_dataset": "workflows.datasets",
     "image_of_array": "data.image",
     "inspect": "workflows.inspect",
     "list_datasets": "workflows.datasets",
+    "list_models": "workflows.models",
     "load_recipe": "recipe.load",
     "open_image": "data.formats",
     "open_images": "data.formats",

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from cristae.cli.main import app
 from cristae.errors import StorageError
 
-VERBS = ["demo", "inspect", "convert", "data", "recipe", "train", "predict", "evaluate", "report"]
+VERBS = ["demo", "inspect", "convert", "data", "models", "recipe", "train", "predict", "evaluate", "report"]
 
 RECIPE = "{name: x, data: {}, model: {name: unet_bn}, loss: {name: seget}}"
 
@@ -41,7 +41,7 @@ def test_help_is_quick_and_loads_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(
-    "verb", [[verb] for verb in VERBS] + [["recipe", "new"], ["recipe", "check"], ["data", "fetch"]]
+    "verb", [[verb] for verb in VERBS] + [["recipe", "new"], ["recipe", "check"], ["data", "fetch"], ["models", "show"]]
 )
 def test_every_verb_has_help(verb: list[str]) -> None:
     result = CliRunner().invoke(app, [*verb, "--help"])
@@ -49,7 +49,7 @@ def test_every_verb_has_help(verb: list[str]) -> None:
     assert "Usage:" in result.output
 
 
-@pytest.mark.parametrize("group", [[], ["recipe"], ["data"]], ids=str)
+@pytest.mark.parametrize("group", [[], ["recipe"], ["data"], ["models"]], ids=str)
 def test_lists_of_verbs_are_not_cut_off(group: list[str]) -> None:
     text = CliRunner().invoke(app, [*group, "--help"], terminal_width=80).stdout
     lines = text[text.index("Commands:") :].splitlines()[1:]

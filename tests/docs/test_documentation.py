@@ -53,7 +53,18 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def test_every_verb_is_in_the_readme() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    for verb in ("demo", "inspect", "convert", "data list", "recipe new", "train", "predict", "evaluate", "report"):
+    for verb in (
+        "demo",
+        "inspect",
+        "convert",
+        "data list",
+        "models list",
+        "recipe new",
+        "train",
+        "predict",
+        "evaluate",
+        "report",
+    ):
         assert f"`cristae {verb}" in text
 
 

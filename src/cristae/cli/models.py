@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +15,8 @@ from typer.core import TyperCommand
 from cristae.cli.options import Json, print_json
 
 if TYPE_CHECKING:
+    from rich.console import JustifyMethod
+
     from cristae.models.stages import Layer
     from cristae.workflows.models import ModelDescription, ModelFacts
 
@@ -33,7 +37,7 @@ def list_(as_json: Json = False) -> None:
     if as_json:
         print_json([one.to_dict() for one in found])
     elif sys.stdout.isatty():
-        _print_table([_row(one) for one in found])
+        _print_table(found)
     else:
         for row in (_COLUMNS, *(_row(one) for one in found)):
             print("\t".join(row))
@@ -45,17 +49,13 @@ class _Sizes(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Join the numbers after `--size`, as in `--size 32 128 128`, into one value."""
         joined: list[str] = []
-        numbers: list[str] | None = None
-        for word in args:
-            if numbers is not None and word.lstrip("-").isdecimal() and len(numbers) < 3:
-                numbers.append(word)
-                joined[-1] = " ".join(numbers)
-                continue
-            numbers = None
-            joined.append(word)
-            if word == "--size":
-                numbers = []
-                joined.append("")
+        rest = list(args)
+        while rest:
+            joined.append(rest.pop(0))
+            if joined[-1] == "--size":
+                numbers = list(takewhile(str.isdecimal, rest))
+                joined += [" ".join(numbers)] if numbers else []
+                del rest[: len(numbers)]
         return super().parse_args(ctx, joined)
 
 
@@ -196,17 +196,50 @@ def _row(facts: ModelFacts) -> tuple[str, ...]:
     )
 
 
-def _print_table(rows: list[tuple[str, ...]]) -> None:
-    from rich import box
+_WIDE = 112
+"""Columns of text from which a terminal shows the whole table."""
+
+
+_ONLY_WIDE = ("logits", "sizes", "stride")
+
+
+def _print_table(found: Sequence[ModelFacts]) -> None:
+    """The list on a terminal: rounded, and without the columns that do not fit."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=box.SIMPLE, pad_edge=False, padding=(0, 1, 0, 0))
-    for title in _COLUMNS:
-        table.add_column(title, justify="right" if title in ("parameters", "conv GFLOP") else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
+    console = Console()
+    wide = console.width >= _WIDE
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    titles = ["network", "published", "image", "logits", "sizes", "params", "GFLOP", "sees", "stride", "mode"]
+    folding = ("sizes", "mode") if wide else ("published", "mode")
+    for title in titles if wide else [title for title in titles if title not in _ONLY_WIDE]:
+        justify: JustifyMethod = "right" if title in ("params", "GFLOP") else "left"
+        table.add_column(title, justify=justify, no_wrap=title not in folding, overflow="fold")
+    for one in found:
+        table.add_row(*_short_row(one, wide=wide))
+    console.print(table)
+    console.print(
+        f"{len(found)} rows. GFLOP: 2 x multiply-accumulates of the convolutions for one such image. Mode: whether "
+        "large volumes are predicted in blocks, as if in one pass, or in overlapping windows. "
+        "`cristae models show NAME` tells all; --json and pipes give exact numbers.",
+        style="dim",
+        markup=False,
+        highlight=False,
+    )
+
+
+def _short_row(facts: ModelFacts, *, wide: bool) -> list[str]:
+    same = facts.logits_size == facts.image_size
+    first = facts.authors.removesuffix(" et al.").partition(",")[0]
+    row = [facts.id, f"{first} {facts.year}", _sides(facts.image_size)]
+    if wide:
+        row += ["same" if same else _sides(facts.logits_size), facts.image_sizes]
+    row += [f"{facts.parameters / 1e6:.1f} M", f"{facts.conv_gflop:,.1f}"]
+    row.append("window" if facts.receptive_field is None else _sides(facts.receptive_field))
+    if wide:
+        row.append(_sides(facts.total_stride))
+    return [*row, ("blocks" if facts.local else "windows") if facts.installed else f"needs [{facts.extra}]"]
 
 
 def _mode(facts: ModelFacts) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 IMAGE = -1
@@ -129,6 +129,7 @@ def divide(
         )
         for stage, group in enumerate(groups)
     )
+    stages = (*stages[:-1], replace(stages[-1], channels=logits[0], size=logits[1]))
     skips = tuple(
         Skip(source, target, sum(layers[number].out_channels for number in made if number != IMAGE))
         for (source, target), made in sorted(travels.items())
@@ -147,12 +148,12 @@ def divide(
 
 
 def _group(layers: Sequence[Layer], blocks: Sequence[str]) -> list[tuple[int, ...]]:
-    """Layers by stage: with what they read last if that has their scale, else with others of their block, else new."""
+    """Layers by stage: with what they read last if that has their scale, else with others of their module, else new."""
     groups: list[list[int]] = []
     stage_of = {IMAGE: IMAGE}
     touched: set[int] = set()
     for number, layer in enumerate(layers):
-        if number and blocks[number] != blocks[number - 1]:
+        if number and _module(blocks[number]) != _module(blocks[number - 1]):
             touched = set()
         latest = max((stage_of[source] for source in layer.sources), default=IMAGE)
         found = [
@@ -197,7 +198,11 @@ def _blocks(paths: Sequence[str]) -> list[str]:
 
 
 def _block(steps: Sequence[str]) -> str:
-    return ".".join(steps[: 2 if len(steps) > 1 and steps[1].isdecimal() else 1])
+    return ".".join(steps[: 2 if len(steps) > 2 and steps[1].isdecimal() else 1])
+
+
+def _module(block: str) -> str:
+    return block.partition(".")[0]
 
 
 def _most_common(blocks: Sequence[str]) -> str:

@@ -159,7 +159,8 @@ class _Recorder(TorchFunctionMode):
         number = self._row_of(name, scale, len(sources))
         if number is not None:
             row = self.rows[number]
-            row.in_channels = row.in_channels or before[0]
+            joined = sum(self._describe(tensor)[0] for tensor in sources) if row.kind == "concat" else before[0]
+            row.in_channels = row.in_channels or joined
             row.sources |= rows - {number}
             row.out_channels, row.size = self._describe(made[0])
             row.parameters, self.waiting = row.parameters + self.waiting, 0

@@ -62,7 +62,7 @@ class ModelFacts:
     total_stride: tuple[int, ...]
     margin: tuple[int, ...]
     image_sizes: str
-    """The sizes that it takes, in words."""
+    """The sizes that it takes, in words, such as 'z: any; y, x: 12 + 8n' for 12, 20, 28, ..."""
     blend: str
     """How windows are joined where it is not local."""
     heads: int
@@ -284,7 +284,7 @@ def _image_sizes(config: NetworkConfig) -> str:
         return f"only {' x '.join(map(str, smallest))}"
     axes: dict[str, list[str]] = {}
     for axis, first, step in zip("zyx"[3 - config.ndim :], smallest, config.total_stride, strict=True):
-        text = "any" if first == step == 1 else f"{first}, {first + step}, {first + 2 * step}, ..."
+        text = "any" if first == step == 1 else f"{first} + {step}n"
         axes.setdefault(text, []).append(axis)
     return "; ".join(f"{', '.join(names)}: {text}" for text, names in axes.items())
 

@@ -1,0 +1,142 @@
+"""Measures every network and writes what is told about them: `python docs/make_models.py`.
+
+It writes the list behind `cristae models list`, the page about networks, and a diagram of each.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from cristae.report.network_diagram import diagram_svg
+from cristae.workflows.models import CATALOGUE, ModelDescription, ModelFacts, measure_catalogue
+
+DOCS = Path(__file__).parent
+INTRODUCTION = """\
+# Networks
+
+This page is made by `docs/make_models.py` from the networks themselves.
+
+```sh
+cristae models list
+cristae models show seget --size 1024 1024
+```
+
+`models show` measures a network for any image and any options, prints its layers and draws its diagram. A recipe
+names a network with `model: {{name: seget}}` and sets its options beside the name.
+
+- **GFLOP** are 2 x multiply-accumulates of the convolutions for one image of the size stated, in units of 10^9. Sizes
+  are in the order y, x, or z, y, x.
+- **Image sizes** such as `188 + 16n` are 188, 204, 220 and so on; most networks pad inside and take any.
+- **Receptive field** is the box around a voxel that holds everything its logits depend on.
+- **Predicted** says how large volumes are done. *Exact in blocks*: the result is that of one pass over the whole
+  volume. *In windows*: the network looks at its whole window, so overlapping windows are joined as named.
+- Parameters are the trainable ones, for the channels stated and one logit.
+
+{count} networks and variants, ordered by the year of the paper.
+"""
+HEADER = (
+    "| network | image | logits | parameters | GFLOP | receptive field | stride | image sizes | predicted |\n"
+    "|---|---|---|---:|---:|---|---|---|---|"
+)
+
+
+def files(described: Sequence[ModelDescription]) -> dict[Path, str]:
+    """Everything that is made of what was measured, by path."""
+    rows = [json.dumps(one.facts.to_dict(), ensure_ascii=False) for one in described]
+    made = {CATALOGUE: "[\n" + ",\n".join(rows) + "\n]\n", DOCS / "models.md": page(described)}
+    for one in first_of_each(described):
+        made[DOCS / drawing(one)] = diagram_svg(one.trace, f"{one.facts.id}: {one.facts.summary}")
+    return made
+
+
+def page(described: Sequence[ModelDescription]) -> str:
+    """The page about networks: a section for each paper, and in it one for each network."""
+    parts = [INTRODUCTION.format(count=len(described))]
+    for (year, authors, _), family in groupby(sorted(described, key=paper), key=paper):
+        members = list(family)
+        parts.append(f"## {authors} ({year})\n\n{table([one.facts for one in members])}\n")
+        parts += [section(one) for one in first_of_each(members)]
+    return "\n".join(parts)
+
+
+def paper(one: ModelDescription) -> tuple[int, str, str]:
+    """What networks of one family share."""
+    return one.facts.year, one.facts.authors, one.facts.url
+
+
+def first_of_each(described: Sequence[ModelDescription]) -> Iterator[ModelDescription]:
+    """The first variant of each network."""
+    for _, variants in groupby(described, key=lambda one: one.facts.name):
+        yield next(variants)
+
+
+def drawing(one: ModelDescription) -> str:
+    """Where the diagram is, from the page."""
+    return f"images/models/{one.facts.name}.svg"
+
+
+def table(facts: Sequence[ModelFacts]) -> str:
+    """A row for each network and variant."""
+    return "\n".join([HEADER, *map(row, facts)])
+
+
+def row(facts: ModelFacts) -> str:
+    """A network's row of the table."""
+    channels = "" if facts.in_channels == 1 else f", {facts.in_channels} channels"
+    mode = "exact in blocks" if facts.local else f"in windows, {facts.blend.replace('_', ' ')}"
+    cells = (
+        f"`{facts.id}`",
+        sides(facts.image_size) + channels,
+        sides(facts.logits_size),
+        f"{facts.parameters:,}",
+        f"{facts.conv_gflop:,.1f}",
+        "whole window" if facts.receptive_field is None else sides(facts.receptive_field),
+        sides(facts.total_stride),
+        facts.image_sizes,
+        mode,
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def section(one: ModelDescription) -> str:
+    """What is said about a network: paper, needs, diagram, options."""
+    facts = one.facts
+    title = f"{facts.name}, drawn for {facts.id}" if facts.variant else facts.name
+    lines = [f"### {facts.name}\n", f"{facts.summary} [The paper]({facts.url}).\n"]
+    if facts.extra:
+        lines.append(f'Needs `pip install "cristae[{facts.extra}]"`.\n')
+    if not facts.local:
+        lines.append(f"Predicted in windows, because {facts.reason}.\n")
+    if facts.heads > 1:
+        lines.append(f"Trained with {facts.heads} outputs; the first is the prediction.\n")
+    if facts.smallest_batch > 1:
+        lines.append(f"Training needs at least {facts.smallest_batch} patches in a batch.\n")
+    lines.append(f"![Stages and skip connections of {title}]({drawing(one)})\n")
+    lines += ["| option | takes | default | |", "|---|---|---|---|"]
+    lines += [
+        f"| `{option.name}` | {option.kind} | `{json.dumps(option.default)}` | {option.help} |"
+        for option in one.options
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def sides(size: Sequence[int]) -> str:
+    """A size as '512 x 512'."""
+    return " x ".join(map(str, size))
+
+
+def main() -> None:
+    """Write everything that has changed; remove diagrams of networks that are gone."""
+    made = files(list(measure_catalogue()))
+    for stale in set((DOCS / "images" / "models").glob("*.svg")) - set(made):
+        stale.unlink()
+    for path, content in made.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8", newline="\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""The list of networks and the page about them are what the networks measure now."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from cristae.models import network_config, parameter_count
+from cristae.workflows.models import CATALOGUE, ModelDescription, catalogue_rows, list_models, measure_catalogue
+
+DOCS = Path(__file__).parents[2] / "docs"
+AGAIN = "run `python docs/make_models.py` and look at what changes"
+
+
+@pytest.fixture(scope="module")
+def described() -> list[ModelDescription]:
+    return list(measure_catalogue())
+
+
+@pytest.fixture(scope="module")
+def generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("make_models", DOCS / "make_models.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_everything_made_is_up_to_date(described: list[ModelDescription], generator: ModuleType) -> None:
+    made = generator.files(described)
+    assert {DOCS / "models.md", CATALOGUE} < set(made)
+    assert {path for path in made if path.suffix == ".svg"} == set((DOCS / "images" / "models").glob("*.svg")), AGAIN
+    for path, content in made.items():
+        assert path.read_text(encoding="utf-8") == content, f"{path}: {AGAIN}"
+
+
+def test_the_layers_account_for_every_parameter_and_flop(described: list[ModelDescription]) -> None:
+    for (name, _, options), one in zip(catalogue_rows(), described, strict=True):
+        with torch.device("meta"):
+            network = network_config(name, options).build(one.facts.in_channels, 1)
+        assert one.facts.parameters == parameter_count(network), one.facts.id
+        assert sum(layer.conv_flop for layer in one.trace.layers) == one.trace.conv_flop, one.facts.id
+
+
+def test_every_stage_is_reached_from_the_image(described: list[ModelDescription]) -> None:
+    for one in described:
+        reached = {-1}
+        for number, stage in enumerate(one.trace.stages):
+            assert set(stage.reads) <= reached, one.facts.id
+            assert stage.reads, one.facts.id
+            reached.add(number)
+
+
+def test_the_page_has_a_section_and_a_drawing_of_every_network() -> None:
+    text = (DOCS / "models.md").read_text(encoding="utf-8")
+    for row in list_models():
+        assert f"| `{row.id}` |" in text
+        assert f"\n### {row.name}\n" in text
+        assert f"(images/models/{row.name}.svg)" in text
+        assert row.url in text
