@@ -16,6 +16,7 @@ from cristae.models.deeplab_vgg import DeepLabVGGConfig
 from cristae.models.deepvess import DeepVessConfig
 from cristae.models.efficient_unet import EfficientUNetConfig
 from cristae.models.emnet import EMNetConfig
+from cristae.models.external import ExternalConfig
 from cristae.models.fcn8s import FCN8sConfig
 from cristae.models.form import NetworkConfig, PlanarConfig, Reference, buffer_count, parameter_count
 from cristae.models.hybrid_2d3d import Hybrid2D3DConfig
@@ -39,6 +40,7 @@ Network = Annotated[
     | DeepVessConfig
     | EfficientUNetConfig
     | EMNetConfig
+    | ExternalConfig
     | FCN8sConfig
     | Hybrid2D3DConfig
     | Hybrid2D3DPortConfig
@@ -106,7 +108,9 @@ def network_config(name: str, options: Mapping[str, Any]) -> NetworkConfig:
     try:
         return config.model_validate(options)
     except ValidationError as error:
-        found = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        found = "; ".join(
+            f"{'.'.join(map(str, e['loc']))}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()
+        )
         known = ", ".join(field for field in config.model_fields if field != "name")
         raise NetworkError(f"network '{name}' cannot be built: {found}. Its options are {known}") from None
 
@@ -120,6 +124,7 @@ __all__ = [
     "DeepVessConfig",
     "EMNetConfig",
     "EfficientUNetConfig",
+    "ExternalConfig",
     "FCN8sConfig",
     "Hybrid2D3DConfig",
     "Hybrid2D3DPortConfig",

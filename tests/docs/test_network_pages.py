@@ -1,0 +1,56 @@
+"""The pages about networks: what they say is run."""
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from test_documentation import ROOT, blocks, run_line
+from torch import nn
+
+import cristae
+from cristae.data.files import write_text
+
+
+@pytest.fixture
+def stacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a labelled stack and a recipe for it, which is the current one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    volume = cristae.synthetic_volume(cristae.SyntheticConfig(shape=(12, 96, 96), seed=3))
+    cell = volume.labels[0].map(lambda ids: (ids == 1).astype(np.uint8), np.dtype(np.uint8))
+    cristae.write_image(volume.image, Path("stack.tif"))
+    cristae.write_image(cell, Path("labels.tif"))
+    cristae.write_image(volume.image, Path("cell.mrc"))
+    run_line("cristae recipe new --image stack.tif --labels labels.tif --out mito.yaml")
+    return tmp_path
+
+
+def with_model(recipe: str, model: str) -> str:
+    text, changed = re.subn(r"(?m)^model:\n(  .*\n)+", f"{model}\n", recipe)
+    assert changed == 1
+    return text
+
+
+def test_adding_a_network(stacks: Path) -> None:
+    page = ROOT / "docs" / "how-to" / "add-a-network.md"
+    module, forward = blocks(page, "python")
+    assert len(module.splitlines()) <= 36
+    Path("my_net.py").write_text(module)
+    (inline,) = re.findall(r"`(model: \{name: external.*?\})`", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    write_text(Path("mito.yaml"), with_model(Path("mito.yaml").read_text(), " ".join(inline.split())))
+    show, train = blocks(page, "sh")
+    assert "receptive field     63x63 voxels" in run_line(show)
+    for line in train.splitlines():
+        run_line(line)
+    assert cristae.open_prediction("cell.zarr").labels[0].shape == (12, 96, 96)
+    assert "depth: 5" in Path("runs/mito/recipe.yaml").read_text()
+
+    names: dict[str, Any] = {}
+    exec(forward, names)
+    network = type("Pooled", (nn.Module,), {"forward": names["forward"], "in_channels": 1})()
+    network.layers = nn.Sequential(nn.AvgPool2d(8), nn.Upsample(scale_factor=8.0))
+    assert network(torch.rand(1, 1, 13, 9)).shape == (1, 1, 13, 9)
