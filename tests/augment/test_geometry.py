@@ -1,10 +1,12 @@
 """Flips and turns are exact permutations of everything in a batch."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from cristae.augment import Batch, Flip, Rotate90, apply
+from cristae.augment import Batch, Flip, Noise, Rotate90, apply
 from cristae.errors import RecipeError
 
 
@@ -107,3 +109,25 @@ def test_flip_along_z_needs_z(make_batch, generators):
 def test_an_axis_named_twice_is_refused():
     with pytest.raises(ValueError, match="named twice"):
         Flip(axes=("y", "y"))
+
+
+@pytest.mark.parametrize("size", [(6, 6), (3, 6, 6)])
+def test_an_image_that_is_larger_than_its_truth_keeps_its_centre(make_batch, generators, size):
+    """The margin of a network: what truth says of a voxel holds for the voxel in the middle of the image."""
+    batch = make_batch(16, *size)
+    margin = (1, 2, 2)[-len(size) :]
+    inside = (..., *(slice(m, n - m) for m, n in zip(margin, size, strict=True)))
+    cut = replace(batch, target=batch.target[inside], valid=batch.valid[inside], weight=batch.weight[inside])
+    axes = ("z", "y", "x")[-len(size) :]
+    moved = apply([Flip(axes=axes), Rotate90(), Noise(probability=0)], cut, generators(16))
+    assert moved.image.shape == batch.image.shape
+    seen = replace(moved, image=moved.image[inside])
+    assert_consistent(seen)
+    assert not torch.equal(seen.image, batch.image[inside])
+
+
+def test_turns_need_square_images_too(make_batch, generators):
+    batch = make_batch(1, 4, 6)
+    oblong = replace(batch, target=batch.target[..., 1:5], valid=batch.valid[..., 1:5], weight=None)
+    with pytest.raises(RecipeError, match="as wide as high, got y = 4 and x = 6"):
+        Rotate90()(oblong, generators(1))

@@ -1,6 +1,7 @@
 """Laws that every augmentation keeps."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -44,6 +45,21 @@ def test_probability_one_changes_and_leaves_the_given_batch_alone(kind):
     assert all(not torch.equal(a, b) for a, b in zip(changed.image, batch.image, strict=True))
     assert same(batch, kept)
     assert [t.dtype for t in tensors(changed)] == [t.dtype for t in tensors(batch)]
+
+
+@kinds
+@pytest.mark.parametrize("size", [(8, 8), (3, 8, 8)])
+def test_neighbouring_slices_and_volumes_change_alike(kind, size):
+    """A patch of one channel and the same patch as two equal ones differ in nothing but noise."""
+    batch = batch_of(4, *size)
+    double = replace(batch, image=batch.image.repeat(1, 2, *[1] * len(size)))
+    one, two = kind(probability=1)(batch, seeded(range(4))), kind(probability=1)(double, seeded(range(4)))
+    assert one.image.shape == batch.image.shape
+    if kind.model_fields["name"].default != "noise":
+        torch.testing.assert_close(two.image, one.image.repeat(1, 2, *[1] * len(size)))
+    else:
+        assert not torch.equal(two.image[:, 0], two.image[:, 1])
+    assert all(torch.equal(getattr(one, name), getattr(two, name)) for name in ("target", "valid", "weight"))
 
 
 @kinds
