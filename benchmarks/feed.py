@@ -27,6 +27,7 @@ from cristae.progress import Progress
 from cristae.sampling import RandomPatches
 from cristae.targets import NoWeighting
 from cristae.training.feed import PatchFeed
+from cristae.training.framing import Framing
 from cristae.training.staging import stage
 
 
@@ -61,9 +62,9 @@ def make_feed(folder: Path, *, per_epoch: int, batch_size: int, threads: int) ->
     """A feed from a synthetic volume of 16 slices of 1024 x 1024."""
     volume = synthetic_volume(SyntheticConfig(shape=(16, 1024, 1024), seed=1))
     part = Part(volume, Box.of_shape(volume.image.shape))
-    staged = stage([part], PLATELET_CLASSES, folder, flat=True, progress=Progress())
+    staged = stage([part], PLATELET_CLASSES, folder, Framing(), size=(1, 256, 256), progress=Progress())
     plan = RandomPatches(size=(256, 256), per_epoch=per_epoch).plan([one.sample_part() for one in staged], seed=0)
-    return PatchFeed(plan, staged, NoWeighting().weights, batch_size=batch_size, flat=True, threads=threads)
+    return PatchFeed(plan, staged, Framing(), NoWeighting().weights, batch_size=batch_size, threads=threads)
 
 
 def patches_per_second(feed: PatchFeed) -> float:
