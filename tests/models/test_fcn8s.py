@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from cristae.inference.locality import measure_locality
 from cristae.models import FCN8sConfig, parameter_count
 from cristae.models.fcn8s import FCN8s
 
@@ -116,6 +117,12 @@ def test_a_score_sees_404_pixels():
     (gradient,) = torch.autograd.grad(scores[0][0, 0, 0, 10], row)
     touched = gradient[0, 0].amax(0).nonzero().flatten()
     assert touched.max() - touched.min() + 1 == 404
+
+
+def test_reach_worked_out_by_hand():
+    # The score for voxels 0 to 31 sees voxels -186 to 217 and is spread to the logits of -28 to 59.
+    config = FCN8sConfig(base=1)
+    assert measure_locality(config.build(1, 1), config).reach == (0, 217 + 28, 59 + 186)
 
 
 def test_kernels_start_glorot_uniform_and_biases_at_zero():

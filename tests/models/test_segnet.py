@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cristae.inference.locality import measure_locality
 from cristae.models import SegNetConfig, parameter_count
 from cristae.models.segnet import SegNet
 
@@ -98,6 +99,12 @@ def test_a_maximum_returns_to_its_place_and_the_rest_is_zero():
     expected = torch.tensor([[0.0, 0.0, 7.0, 0.0], [6.0, 0.0, 0.0, 0.0]]).view(1, 1, 2, 4)
     assert torch.equal(pooled, torch.tensor([4.0, 5.0]).view(1, 1, 1, 2))
     assert torch.equal(network.unpool(pooled + 2, places), expected)  # of equals the first
+
+
+def test_reach_worked_out_by_hand():
+    # Convolutions of either half: 2 + 2 * 2 + 3 * 4 + 3 * 8 + 3 * 16 = 90 voxels; between them a window of 32.
+    config = SegNetConfig(base=1)
+    assert measure_locality(config.build(1, 1), config).reach == (0, 90 + 31 + 90, 90 + 31 + 90)
 
 
 def test_kernels_start_glorot_uniform_and_biases_at_zero():

@@ -41,7 +41,8 @@ class DeepLabConfig(PlanarConfig):
 
     @property
     def total_stride(self) -> tuple[int, ...]:
-        """Sides become multiples of 4; coarser maps are rounded up."""
+        """Sides become multiples of 4; coarser maps are rounded up. As the network sees the whole image, its output
+        repeats with no shift; where windows start does not matter to it."""
         return STRIDE
 
     @property
