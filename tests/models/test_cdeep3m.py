@@ -75,6 +75,22 @@ def test_parameters_of_each_kind(slices, convolutions):
     assert sum(isinstance(m, nn.BatchNorm2d) for m in full(slices).modules()) == 48
 
 
+def test_kernels_are_height_by_width_in_the_order_of_the_table():
+    network = full()
+
+    def kernels(chains: nn.Module) -> list[list[tuple[int, int]]]:
+        return [[conv.kernel_size for conv in convs(chain)] for chain in chains]
+
+    point, square = (1, 1), (3, 3)
+    assert kernels(network.stem.chains) == [[point, square], [point, (7, 1), (1, 7), square]]
+    blocks = [stage[1].branches.chains for stage in network.stages]
+    assert kernels(blocks[0]) == [[point], [point, square], [point, square, square]]
+    assert kernels(blocks[1]) == [[point], [point, (1, 7), (7, 1)]]
+    assert kernels(blocks[2]) == [[point], [point, (1, 3), (3, 1)]]
+    for conv in convs(network):
+        assert conv.padding == tuple(side // 2 for side in conv.kernel_size)
+
+
 def test_shapes_inside_for_a_512_pixel_patch():
     network = full().eval()
     reductions = {f"reduced{i}": stage[0] for i, stage in enumerate(network.stages)}
