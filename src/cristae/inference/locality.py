@@ -23,10 +23,13 @@ from cristae.inference.influence.watch import Watch
 from cristae.inference.shadow import Shadow, shadow_of
 from cristae.models.form import NetworkConfig
 
-_LONGEST_PROBE = 4096
-"""Total strides; a network that sees further is taken for global."""
+_LONGEST_PROBE = 1 << 17
+"""Voxels; a network that sees further is taken for global."""
 _FIRST_PROBES = (8, 9, 10)
 """Total strides of the first probe, for each axis; they differ, so that no layer of a fixed size fits them all."""
+_BORDERS = 6
+"""A probe is at least this many times as long as the reach and the longest kernel, so that a part of the image that the
+network takes from the middle, say, shows as what it is."""
 _NO_REACH = (0, 0, 0)
 
 
@@ -110,34 +113,34 @@ def _reach(shadow: Shadow, geometry: Locality, in_channels: int) -> list[int]:
         rows, longest = _probe(shadow, geometry, sides, in_channels)
         found, again = [], list(sides)
         for place, (axis, seen) in enumerate(zip(axes, rows, strict=True)):
-            reach, room = _reach_and_room(seen, sides[place], geometry.stride[axis], geometry.margin[axis])
-            found.append(reach)
+            stride, margin = strides[place], geometry.margin[axis]
+            reach = _reach_within(seen, margin, slice(sides[place] // 3, -(-sides[place] * 2 // 3)))
             # A dilated kernel can jump over the border of a short probe: there must be room for the longest jump.
-            if reach + strides[place] * longest[place] >= room:
-                wanted = max(2 * sides[place], 4 * strides[place] * longest[place])
-                again[place] = geometry.good_side(axis, wanted)
-                if again[place] > _LONGEST_PROBE * strides[place]:
-                    raise NotLocalError(f"a voxel influences the output more than {sides[place] // 4} voxels away")
+            border = reach + longest[place]
+            if sides[place] < _BORDERS * border:
+                again[place] = geometry.good_side(axis, max(2 * sides[place], _BORDERS * border))
+                if again[place] > _LONGEST_PROBE * stride:
+                    raise NotLocalError(
+                        f"a voxel influences the output more than {sides[place] // _BORDERS} voxels away"
+                    )
+            else:
+                _require_repeats(seen, stride, margin, slice(border, sides[place] - border))
+            found.append(reach)
         if again == sides:
-            for place, (axis, seen) in enumerate(zip(axes, rows, strict=True)):
-                _require_repeats(seen, sides[place], strides[place], geometry.margin[axis])
             return found
         sides = again
 
 
-def _reach_and_room(seen: Seen, side: int, stride: int, margin: int) -> tuple[int, int]:
-    """Reach of two strides of voxels in the middle, and how far they are from the nearer end of the image."""
-    centre = side // 2 // stride * stride
-    low, high = _offsets(seen, slice(centre - stride, centre + stride), margin)
-    return max(0, -int(low.min()), int(high.max())), min(centre, side - centre) - stride + margin
+def _reach_within(seen: Seen, margin: int, part: slice) -> int:
+    low, high = _offsets(seen, part, margin)
+    return max(0, -int(low.min()), int(high.max()))
 
 
-def _require_repeats(seen: Seen, side: int, stride: int, margin: int) -> None:
-    centre = side // 2 // stride * stride
-    one = _offsets(seen, slice(centre - stride, centre), margin)
-    other = _offsets(seen, slice(centre, centre + stride), margin)
-    if any(np.any(a != b) for a, b in zip(one, other, strict=True)):
-        raise NotLocalError(f"its output does not repeat every {stride} voxels")
+def _require_repeats(seen: Seen, stride: int, margin: int, part: slice) -> None:
+    """What a voxel depends on must be the same a stride further on, wherever it lies in the image."""
+    for offsets in _offsets(seen, part, margin):
+        if np.any(offsets[stride:] != offsets[:-stride]):
+            raise NotLocalError(f"its output does not move with the image when that moves by {stride}")
 
 
 def _offsets(seen: Seen, part: slice, margin: int) -> tuple[np.ndarray, np.ndarray]:
@@ -152,7 +155,7 @@ def _probe(
     """Run the network once on shapes.
 
     Returns:
-        For each axis, what output positions depend on and the extent of the longest kernel.
+        For each axis, what output positions depend on and the voxels that the longest kernel spans.
     """
     margins = geometry.margin[3 - geometry.ndim :]
     image = torch.empty(

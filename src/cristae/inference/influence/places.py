@@ -67,7 +67,7 @@ def _convolution(call: Call) -> Sequence[Field]:
             before = step * (kernel - 1) // 2 if padding == "same" else 0
         else:
             before = _each(padding, ndim)[place]
-        call.note_kernel(seen.axis, (kernel - 1) * step + 1)
+        call.note_kernel(seen.axis, (kernel - 1) * step + 1, side if turned else len(seen))
         function = spread if turned else windows
         return function(seen, side, kernel=kernel, stride=stride[place], padding=before, dilation=step)
 
@@ -82,7 +82,7 @@ def _pooling(call: Call) -> Sequence[Field]:
     padding, dilation = _each(options.get("padding", 0), ndim), _each(options.get("dilation", 1), ndim)
 
     def change(place: int, seen: Seen, side: int) -> Seen:
-        call.note_kernel(seen.axis, (kernel[place] - 1) * dilation[place] + 1)
+        call.note_kernel(seen.axis, (kernel[place] - 1) * dilation[place] + 1, len(seen))
         return windows(
             seen, side, kernel=kernel[place], stride=stride[place], padding=padding[place], dilation=dilation[place]
         )
@@ -130,7 +130,7 @@ def _interpolation(call: Call) -> Sequence[Field]:
             return seen.take(doubled // (2 * side))
         below, on_a_voxel = (doubled - side) // (2 * side), (doubled - side) % (2 * side) == 0
         taps = range(-1, 3) if mode == "bicubic" else range(2)
-        call.note_kernel(seen.axis, len(taps))
+        call.note_kernel(seen.axis, len(taps), len(seen))
         found = seen.take(below.clip(0, len(seen) - 1))
         for tap in taps:
             at = np.where(on_a_voxel, below, below + tap).clip(0, len(seen) - 1)

@@ -64,8 +64,8 @@ class Call:
     given: dict[str, Any]
     outputs: list[Tensor]
     field_of: Callable[[Tensor], Field | None]
-    note_kernel: Callable[[int, int], None]
-    """Remembers, for an axis of the image, the positions from the first to the last tap of a kernel."""
+    note_kernel: Callable[[int, int, int], None]
+    """Remembers, for an axis of the image, how many positions a kernel spans on a map of how many."""
 
     def bind(self, *names: str) -> dict[str, Any]:
         """Arguments by name; those that were not given are missing."""

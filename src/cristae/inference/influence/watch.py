@@ -32,7 +32,8 @@ class Watch(TorchFunctionMode):
         """
         super().__init__()
         self.longest = [1] * (image.ndim - 2)
-        """For each axis of the image, positions from the first to the last tap of the longest kernel."""
+        """For each axis of the image, the voxels that the longest kernel spans."""
+        self._sides = tuple(image.shape[2:])
         # An id stands for a tensor only while the tensor lives; tensors without values cost nothing.
         self._known: dict[int, tuple[Tensor, Field | None]] = {id(tensor): (tensor, None) for tensor in constants}
         seen = [Seen.of_image(axis, side) for axis, side in enumerate(image.shape[2:])]
@@ -76,8 +77,8 @@ class Watch(TorchFunctionMode):
         """Whether a function in place brings in another map, which other names of the same memory would not know."""
         return any(self.field(tensor) is not None for tensor in tensors_in(args[1:]))
 
-    def _note_kernel(self, axis: int, extent: int) -> None:
-        self.longest[axis] = max(self.longest[axis], extent)
+    def _note_kernel(self, axis: int, extent: int, side: int) -> None:
+        self.longest[axis] = max(self.longest[axis], -(-extent * self._sides[axis] // max(1, side)))
 
 
 def _plain(name: str) -> str:
