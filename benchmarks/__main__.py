@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-NAMES = ("feed", "prediction")
+NAMES = ("feed", "prediction", "networks")
 
 
 def main() -> int:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.machine import write_result
+from benchmarks.machine import peak_bytes, write_result
 from cristae.data.box import Box, Triple
 from cristae.data.classes import Classes
 from cristae.data.formats import open_image, write_image
@@ -157,17 +157,6 @@ def predict_and_weigh(run: Path, volume: Path, ceiling: str) -> dict[str, Any]:
     """Predict in this process and say how much memory it took at most."""
     found = predict([run], volume, out=volume.with_suffix(".out.zarr"), max_ram=ceiling)
     return {"peak_bytes": peak_bytes(), "block": found.attributes["plan"]["block"]}
-
-
-def peak_bytes() -> int:
-    """Most memory that this process had. Linux hands `ru_maxrss` down from the parent, so it is not asked there."""
-    status = Path("/proc/self/status")
-    if status.is_file():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) * 1024
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def make_run(folder: Path, name: str, device: str) -> Run:

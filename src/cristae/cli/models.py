@@ -112,7 +112,7 @@ def _facts_text(found: ModelDescription) -> str:
         per_pass += f", {facts.gflop:,.2f} with matrix products"
     idle = found.trace.idle_parameters
     rows = [
-        ("published", f"{facts.authors} ({facts.year}), {facts.url}"),
+        ("published", f"{facts.authors}{f' ({facts.year})' if facts.year else ''}, {facts.url}"),
         ("image", f"{facts.in_channels} x {_sides(facts.image_size)} (channels, {', '.join('zyx'[3 - facts.ndim :])})"),
         ("logits", f"{facts.out_channels} x {_sides(facts.logits_size)}"),
         ("image sizes", facts.image_sizes),
