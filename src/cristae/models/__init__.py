@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Annotated, Any, get_args
+from typing import Any, get_args
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 from torch import nn
 
 from cristae.errors import NetworkError
@@ -18,9 +18,10 @@ from cristae.models.efficient_unet import EfficientUNetConfig
 from cristae.models.emnet import EMNetConfig
 from cristae.models.external import ExternalConfig
 from cristae.models.fcn8s import FCN8sConfig
-from cristae.models.form import NetworkConfig, PlanarConfig, Reference, buffer_count, parameter_count
+from cristae.models.form import NetworkConfig, PlanarConfig, Reference, SpatialConfig, buffer_count, parameter_count
 from cristae.models.hybrid_2d3d import Hybrid2D3DConfig
 from cristae.models.hybrid_2d3d_port import Hybrid2D3DPortConfig
+from cristae.models.resenc_unet import ResEncUNetConfig
 from cristae.models.resnet_small import ResNetSmallConfig
 from cristae.models.seget import SegETConfig
 from cristae.models.segnet import SegNetConfig
@@ -32,7 +33,7 @@ from cristae.models.unet_stellar import UNetStellarConfig
 from cristae.models.unet_valid import UNetValidConfig
 from cristae.models.vgg_unet import VGGUNetConfig
 
-Network = Annotated[
+Network = (
     CDeep3MConfig
     | DeepLabDRNConfig
     | DeepLabResNetConfig
@@ -44,6 +45,7 @@ Network = Annotated[
     | FCN8sConfig
     | Hybrid2D3DConfig
     | Hybrid2D3DPortConfig
+    | ResEncUNetConfig
     | ResNetSmallConfig
     | SegETConfig
     | SegNetConfig
@@ -53,14 +55,11 @@ Network = Annotated[
     | UNetFIBSEMConfig
     | UNetStellarConfig
     | UNetValidConfig
-    | VGGUNetConfig,
-    Field(discriminator="name"),
-]
+    | VGGUNetConfig
+)
 """Any network, told apart by `name`."""
 
-NETWORKS: dict[str, type[NetworkConfig]] = {
-    config.model_fields["name"].default: config for config in get_args(get_args(Network)[0])
-}
+NETWORKS: dict[str, type[NetworkConfig]] = {config.model_fields["name"].default: config for config in get_args(Network)}
 """Every network's config by name."""
 
 
@@ -132,10 +131,12 @@ __all__ = [
     "NetworkConfig",
     "PlanarConfig",
     "Reference",
+    "ResEncUNetConfig",
     "ResNetSmallConfig",
     "SegETConfig",
     "SegNetConfig",
     "SegNetUpsamplingConfig",
+    "SpatialConfig",
     "UNet3DConfig",
     "UNetBNConfig",
     "UNetFIBSEMConfig",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 
 from cristae.config import Config
@@ -26,11 +26,30 @@ class Reference(NamedTuple):
     url: str
 
 
+if TYPE_CHECKING:
+    replaceable = property
+else:
+
+    class replaceable:  # noqa: N801
+        """A property in whose place a subclass may have a field: neither the class nor its objects get in the way."""
+
+        def __init__(self, read: Callable[[Any], Any]) -> None:
+            self.read = read
+            self.__doc__ = read.__doc__
+
+        def __get__(self, instance: object, owner: type | None = None) -> Any:
+            if instance is None:
+                raise AttributeError
+            return self.read(instance)
+
+
 class NetworkConfig(Config):
     """What a recipe says about a network. The channels come from the data, never from here.
 
     Lengths along the spatial axes are given for each axis in the order z, y, x (2D networks: y, x).
     """
+
+    model_config = ConfigDict(ignored_types=(replaceable,))
 
     reference: ClassVar[Reference]
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {"": {}}
@@ -40,7 +59,7 @@ class NetworkConfig(Config):
     smallest_batch: ClassVar[int] = 1
     """Patches that training needs at least in a batch."""
 
-    @property
+    @replaceable
     def ndim(self) -> int:
         """Number of spatial axes of its images: 2 for (Y, X), 3 for (Z, Y, X)."""
         return 2
@@ -143,6 +162,27 @@ class PlanarConfig(NetworkConfig):
     slices: Annotated[int, Field(ge=1, le=31), AfterValidator(_odd)] = 1
     """Slices seen at once: 1 for the slice alone, 3 for one neighbour on each side, and so on. Beyond the first and
     last slice the stack is mirrored."""
+
+    @property
+    def in_slices(self) -> int:
+        """The field `slices`."""
+        return self.slices
+
+
+class SpatialConfig(NetworkConfig):
+    """A network for slices or for volumes, as its recipe says."""
+
+    ndim: Literal[2, 3] = 2
+    """Spatial axes: 2 for slices one by one, 3 for volumes."""
+    slices: Annotated[int, Field(ge=1, le=31), AfterValidator(_odd)] = 1
+    """For slices one by one: how many are seen at once, the slice itself and as many neighbours on each side."""
+
+    @field_validator("slices")
+    @classmethod
+    def _only_flat(cls, slices: int, info: ValidationInfo) -> int:
+        if slices > 1 and info.data.get("ndim") == 3:
+            raise ValueError("must be 1 with `ndim: 3`, which sees the neighbouring slices anyway")
+        return slices
 
     @property
     def in_slices(self) -> int:
