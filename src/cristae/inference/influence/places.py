@@ -128,13 +128,15 @@ def _interpolation(call: Call) -> Sequence[Field]:
             return seen.take(np.arange(side) * len(seen) // side)
         if mode == "nearest-exact":
             return seen.take(doubled // (2 * side))
+        if side == len(seen):
+            return seen
         below, on_a_voxel = (doubled - side) // (2 * side), (doubled - side) % (2 * side) == 0
         taps = range(-1, 3) if mode == "bicubic" else range(2)
-        call.note_kernel(seen.axis, len(taps), len(seen))
-        found = seen.take(below.clip(0, len(seen) - 1))
+        call.note_kernel(seen.axis, len(taps) + 1, len(seen))
+        # Rounding may put a centre that lies on a voxel just before it.
+        found = seen.take((below + taps[0] - on_a_voxel).clip(0, len(seen) - 1))
         for tap in taps:
-            at = np.where(on_a_voxel, below, below + tap).clip(0, len(seen) - 1)
-            found = found.hull(seen.take(at))
+            found = found.hull(seen.take((below + tap).clip(0, len(seen) - 1)))
         return found
 
     ndim = len(call.main) - 2

@@ -8,7 +8,7 @@ from cristae.inference.influence.seen import Call, Field, NotLocalError, Rule, S
 
 OPERATORS = {
     form: plain
-    for plain in ("add", "sub", "mul", "truediv", "pow", "and", "or", "matmul")
+    for plain in ("add", "sub", "mul", "truediv", "div", "pow", "and", "or", "matmul")
     for form in (plain, f"i{plain}", f"r{plain}")
 } | {name: name for name in ("neg", "abs", "getitem", "lt", "le", "gt", "ge", "eq", "ne", "invert")}
 """Names of Python's operators, without underscores, and of what they do."""

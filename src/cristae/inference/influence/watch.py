@@ -59,7 +59,7 @@ class Watch(TorchFunctionMode):
         if not any(field is not None for field in fields):
             for tensor in outputs:
                 self._known.setdefault(id(tensor), (tensor, None))
-        elif outputs:
+        elif outputs or func is Tensor.__setitem__:
             self._follow(getattr(func, "__name__", str(func)), args, given, outputs)
         return result
 
