@@ -27,20 +27,19 @@ cristae models show seget --size 1024 1024
 `models show` measures a network for any image and any options, prints its layers and draws its diagram. A recipe
 names a network with `model: {{name: seget}}` and sets its options beside the name.
 
-- **GFLOP** are 2 x multiply-accumulates of the convolutions for one image of the size stated, in units of 10^9. Sizes
-  are in the order y, x, or z, y, x.
-- **Image sizes** such as `188 + 16n` are 188, 204, 220 and so on; most networks pad inside and take any.
-- **Receptive field** is the box around a voxel that holds everything its logits depend on.
-- **Predicted** says how large volumes are done. *Exact in blocks*: the result is that of one pass over the whole
-  volume. *In windows*: the network looks at its whole window, so overlapping windows are joined as named.
+- **Image** is the size that a network is trained on when the recipe does not say, in the order y, x, or z, y, x, and
+  the size of its answer where that is smaller. Most networks pad inside and take any size; for the others sizes such
+  as 188 + 16n are 188, 204, 220 and so on.
+- **GFLOP** are 2 x multiply-accumulates of the convolutions for one such image, in units of 10^9.
+- **Sees** is the receptive field: the box around a voxel that holds everything its logits depend on.
+- **Stride** is the side of the voxel blocks with which the answer repeats.
+- **Predicted** says how large volumes are done. *Blocks*: the result is that of one pass over the whole volume.
+  *Windows*: the network looks at its whole window, so overlapping windows are joined.
 - Parameters are the trainable ones, for the channels stated and one logit.
 
 {count} networks and variants, ordered by the year of the paper.
 """
-HEADER = (
-    "| network | image | logits | parameters | GFLOP | receptive field | stride | image sizes | predicted |\n"
-    "|---|---|---|---:|---:|---|---|---|---|"
-)
+HEADER = "| network | image | parameters | GFLOP | sees | stride | predicted |\n|---|---|---:|---:|---|---|---|"
 
 
 def files(described: Sequence[ModelDescription]) -> dict[Path, str]:
@@ -55,16 +54,16 @@ def files(described: Sequence[ModelDescription]) -> dict[Path, str]:
 def page(described: Sequence[ModelDescription]) -> str:
     """The page about networks: a section for each paper, and in it one for each network."""
     parts = [INTRODUCTION.format(count=len(described))]
-    for (year, authors, _), family in groupby(sorted(described, key=paper), key=paper):
+    for (year, authors), family in groupby(sorted(described, key=paper), key=paper):
         members = list(family)
         parts.append(f"## {authors} ({year})\n\n{table([one.facts for one in members])}\n")
         parts += [section(one) for one in first_of_each(members)]
     return "\n".join(parts)
 
 
-def paper(one: ModelDescription) -> tuple[int, str, str]:
+def paper(one: ModelDescription) -> tuple[int, str]:
     """What networks of one family share."""
-    return one.facts.year, one.facts.authors, one.facts.url
+    return one.facts.year, one.facts.authors
 
 
 def first_of_each(described: Sequence[ModelDescription]) -> Iterator[ModelDescription]:
@@ -86,17 +85,15 @@ def table(facts: Sequence[ModelFacts]) -> str:
 def row(facts: ModelFacts) -> str:
     """A network's row of the table."""
     channels = "" if facts.in_channels == 1 else f", {facts.in_channels} channels"
-    mode = "exact in blocks" if facts.local else f"in windows, {facts.blend.replace('_', ' ')}"
+    smaller = "" if facts.logits_size == facts.image_size else f" to {sides(facts.logits_size)}"
     cells = (
-        f"`{facts.id}`",
-        sides(facts.image_size) + channels,
-        sides(facts.logits_size),
+        f"[{facts.id}](#{facts.name})",
+        sides(facts.image_size) + smaller + channels,
         f"{facts.parameters:,}",
         f"{facts.conv_gflop:,.1f}",
-        "whole window" if facts.receptive_field is None else sides(facts.receptive_field),
+        "window" if facts.receptive_field is None else sides(facts.receptive_field),
         sides(facts.total_stride),
-        facts.image_sizes,
-        mode,
+        "blocks" if facts.local else "windows",
     )
     return f"| {' | '.join(cells)} |"
 
@@ -108,13 +105,16 @@ def section(one: ModelDescription) -> str:
     lines = [f"### {facts.name}\n", f"{facts.summary} [The paper]({facts.url}).\n"]
     if facts.extra:
         lines.append(f'Needs `pip install "cristae[{facts.extra}]"`.\n')
+    if facts.image_sizes != "any":
+        lines.append(f"Takes images of sizes {facts.image_sizes}.\n")
     if not facts.local:
-        lines.append(f"Predicted in windows, because {facts.reason}.\n")
+        joined = facts.blend.replace("_", " ")
+        lines.append(f"Predicted in windows, joined by the rule '{joined}', because {facts.reason}.\n")
     if facts.heads > 1:
         lines.append(f"Trained with {facts.heads} outputs; the first is the prediction.\n")
     if facts.smallest_batch > 1:
         lines.append(f"Training needs at least {facts.smallest_batch} patches in a batch.\n")
-    lines.append(f"![Stages and skip connections of {title}]({drawing(one)})\n")
+    lines.append(f"[![Stages and skip connections of {title}]({drawing(one)})]({drawing(one)})\n")
     lines += ["| option | takes | default | |", "|---|---|---|---|"]
     lines += [
         f"| `{option.name}` | {option.kind} | `{json.dumps(option.default)}` | {option.help} |"
@@ -124,8 +124,8 @@ def section(one: ModelDescription) -> str:
 
 
 def sides(size: Sequence[int]) -> str:
-    """A size as '512 x 512'."""
-    return " x ".join(map(str, size))
+    """A size as '512x512'."""
+    return "x".join(map(str, size))
 
 
 def main() -> None:

@@ -57,7 +57,7 @@ def test_every_stage_is_reached_from_the_image(described: list[ModelDescription]
 def test_the_page_has_a_section_and_a_drawing_of_every_network() -> None:
     text = (DOCS / "models.md").read_text(encoding="utf-8")
     for row in list_models():
-        assert f"| `{row.id}` |" in text
+        assert f"| [{row.id}](#{row.name}) |" in text
         assert f"\n### {row.name}\n" in text
         assert f"(images/models/{row.name}.svg)" in text
         assert row.url in text
