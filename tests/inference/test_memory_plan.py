@@ -1,20 +1,24 @@
 """Blocks follow the memory, not the volume."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_networks import Lagging, Solid, Valid, member_of
 from torch import nn
 
+from cristae.data.box import Box
 from cristae.data.classes import Classes
 from cristae.errors import RunError
 from cristae.inference.fuse import plan_fusion
-from cristae.inference.locality import Locality
+from cristae.inference.locality import Locality, measure_locality
 from cristae.inference.memory import Budget, find_budget, forward_bytes, parse_size
-from cristae.inference.plan import BlockPlan, Task, plan_memory
+from cristae.inference.plan import LARGEST_CORE, BlockPlan, Task, _seen, plan_memory
 from cristae.inference.predictor import Member
+from cristae.inference.windows import Windows
 from cristae.models import UNetBNConfig
 from cristae.preprocess.normalize import Normalizer
 
@@ -132,3 +136,83 @@ def test_plans_are_usable(shape, ram, scale):
     assert all(block % chunk == 0 for block, chunk in zip(plan.block, plan.chunk, strict=True))
     assert math.prod(plan.block) <= 4352 * 4096
     assert BlockPlan.from_dict(plan.to_dict()) == plan
+
+
+def solid_task(shape, *, network=None, windows=None, local=True, reach=(6, 30, 30), **more):
+    """A 3D network."""
+    network = network or nn.Sequential(nn.Conv3d(1, 16, 3, padding=1), nn.ReLU(), nn.Conv3d(16, 1, 1))
+    locality = Locality(local, "", reach, (1, 8, 8), 3)
+    member = Member(network, locality, Normalizer(0, 1), BINARY, 1, windows)
+    options = {"scale": (1.0, 1.0, 1.0), "itemsize": 1, "halves": False, "keep_probabilities": False} | more
+    return Task((member,), plan_fusion([BINARY]), shape, **options)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    shape=st.tuples(st.integers(1, 500), st.integers(1, 3000), st.integers(1, 3000)),
+    ram=st.integers(600 * 2**20, 16 * GIB),
+    scale=st.sampled_from([(1.0, 1.0, 1.0), (0.5, 1.7, 1.7)]),
+    windows=st.sampled_from([None, Windows("gaussian", (16, 64, 64), 3), Windows("farthest", (5, 96, 96), 3)]),
+)
+def test_3d_plans_are_usable(shape, ram, scale, windows):
+    working = tuple(math.ceil(side * factor) for side, factor in zip(shape, scale, strict=True))
+    plan = plan_memory(solid_task(working, windows=windows, scale=scale), shape, Budget(ram, None))
+    assert all(block % chunk == 0 for block, chunk in zip(plan.block, plan.chunk, strict=True))
+    assert math.prod(plan.block) <= LARGEST_CORE * 1.3
+
+
+def test_more_memory_gives_larger_3d_blocks_whatever_the_volume():
+    shape = (1000, 8000, 8000)
+    areas = [math.prod(plan_memory(solid_task(shape), shape, Budget(n * GIB, None)).block) for n in (1, 2, 8)]
+    assert areas[0] < areas[1] < areas[2]
+    other = (300, 30000, 2000)
+    assert math.prod(plan_memory(solid_task(other), other, Budget(2 * GIB, None)).block) == pytest.approx(
+        areas[1], rel=0.3
+    )
+
+
+def test_axes_with_a_short_reach_are_cut_first():
+    """Half as many slices with a halo of 2 are cheaper than slices of half the size with a halo of 60."""
+    shape = (256, 256, 256)
+    block = plan_memory(solid_task(shape, reach=(1, 60, 60)), shape, Budget(2 * GIB, None)).block
+    assert block[0] < block[1]
+
+
+def test_windows_bound_the_memory_of_a_network_that_sees_far():
+    """One window goes through the network at a time, so that blocks need not be small."""
+    shape = (64, 2000, 2000)
+    windows = Windows("gaussian", (16, 64, 64), 3)
+    budget = Budget(int(0.7 * GIB), None)
+    wide = plan_memory(solid_task(shape, windows=windows, local=False), shape, budget)
+    narrow = plan_memory(solid_task(shape), shape, budget)
+    assert math.prod(wide.block) > 3 * math.prod(narrow.block)
+
+
+class Unknown(nn.Module):
+    """Looks at values, and so does not run on shapes alone."""
+
+    def forward(self, image):
+        return image * float(image.max())
+
+
+def test_a_network_that_does_not_run_on_shapes_gets_a_guess():
+    shape = (40, 600, 600)
+    known = plan_memory(solid_task(shape), shape, Budget(2 * GIB, None))
+    guessed = plan_memory(solid_task(shape, network=Unknown()), shape, Budget(2 * GIB, None))
+    assert math.prod(guessed.block) < math.prod(known.block)
+    assert not measure_locality(Unknown(), UNetBNConfig()).local
+
+
+def test_what_is_forecast_to_be_seen_is_what_is_seen():
+    """For blocks anywhere, with a margin, strides and windows."""
+    for one in (
+        member_of(Valid(), Valid.config),
+        member_of(Lagging(), Lagging.config),
+        member_of(Solid(), Solid.config),
+        member_of(Valid(), Valid.config, windows=Windows("farthest", (1, 12, 20), 2)),
+    ):
+        shape, block = (9, 61, 50), (4, 17, 8)
+        forecast = _seen(replace(solid_task(shape), members=(one,)), one, block)
+        for core in Box.of_shape(shape).blocks(block):
+            seen = one.seen_for(one.output_box(core, shape)).shape
+            assert all(a <= b for a, b in zip(seen, forecast, strict=True)), (seen, forecast)
