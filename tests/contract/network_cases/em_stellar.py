@@ -14,7 +14,9 @@ WITH_DROPOUT = {"v1_2x", "v1_4x", "v1_bn", "v2_4x"}
 
 SMALL = {
     f"emnet-{variant}": Small(
-        EMNetConfig(variant=variant, base=2), dropout=variant in WITH_DROPOUT, overfit=EMNetConfig(variant=variant)
+        EMNetConfig(variant=variant, base=2),
+        dropout=variant in WITH_DROPOUT,
+        overfit=EMNetConfig(variant=variant, base=8),
     )
     for variant in ("v1_2x", "v1_4x", "v1_bn", "v1_bn_2x", "v2", "v2_2x", "v2_4x")
 } | {
@@ -23,7 +25,7 @@ SMALL = {
     "unet_stellar-prelu": Small(UNetStellarConfig(base=2, activation="prelu"), dropout=True),
     "vgg_unet": Small(VGGUNetConfig(base=2), overfit=VGGUNetConfig(base=8)),
     "resnet_small": Small(ResNetSmallConfig(base=2), overfit=ResNetSmallConfig()),
-    "segnet_upsampling": Small(SegNetUpsamplingConfig(base=2), overfit=SegNetUpsamplingConfig()),
+    "segnet_upsampling": Small(SegNetUpsamplingConfig(base=2), overfit=SegNetUpsamplingConfig(base=16)),
     "cdeep3m": Small(CDeep3MConfig(base=2), in_channels=1, overfit=CDeep3MConfig(base=8)),
     "cdeep3m-3fm": Small(CDeep3MConfig(base=2, slices=3), in_channels=3),
     "cdeep3m-5fm": Small(CDeep3MConfig(base=2, slices=5), in_channels=5, out_channels=1),
