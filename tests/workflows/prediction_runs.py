@@ -1,5 +1,6 @@
 """Run folders without training, and volumes on disk, for the tests of prediction."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -38,8 +39,10 @@ def make_run(
     model: str = "{name: unet_bn, widths: [4, 8]}",
     scope: str = "training",
     in_channels: int = 1,
+    patch_size: tuple[int, ...] = (32, 32),
+    facts: Mapping[str, object] | None = None,
 ) -> Run:
-    """A run folder with random but lively weights."""
+    """A run folder with random but lively weights; `facts` go into its summary."""
     text = RECIPE.format(
         name=folder.name,
         names=", ".join(classes.names),
@@ -51,16 +54,18 @@ def make_run(
     recipe = parse_recipe(text, "test recipe")
     run = create_run(folder, recipe)
     torch.manual_seed(seed)
-    network = recipe.model.build(in_channels, classes.n_logits)
+    network = recipe.model.build(in_channels * recipe.model.in_slices, classes.n_logits)
     for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d):
             module.running_mean.uniform_(-0.1, 0.1)
             module.running_var.uniform_(0.1, 0.3)
-    network.head.weight.data.mul_(4)
-    network.head.weight.data.sub_(network.head.weight.data.mean())
+    if recipe.model.name == "unet_bn":
+        network.head.weight.data.mul_(4)
+        network.head.weight.data.sub_(network.head.weight.data.mean())
     save_weights(run, network)
     normalizer = Normalizer(20.0, 235.0, kind="uint8", quantiles=tuple(np.linspace(0, 255, 11)))
-    write_summary(run, TrainedModel(in_channels, classes, normalizer, voxel_size_nm, (32, 32)), {"status": "complete"})
+    model = TrainedModel(in_channels, classes, normalizer, voxel_size_nm, patch_size)
+    write_summary(run, model, {"status": "complete", **(facts or {})})
     return run
 
 
