@@ -1,5 +1,6 @@
 """The pages about networks: what they say is run."""
 
+import json
 import re
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch import nn
 
 import cristae
 from cristae.data.files import write_text
+from cristae.models.pretrained import load_matching
 
 
 @pytest.fixture
@@ -54,3 +56,22 @@ def test_adding_a_network(stacks: Path) -> None:
     network = type("Pooled", (nn.Module,), {"forward": names["forward"], "in_channels": 1})()
     network.layers = nn.Sequential(nn.AvgPool2d(8), nn.Upsample(scale_factor=8.0))
     assert network(torch.rand(1, 1, 13, 9)).shape == (1, 1, 13, 9)
+
+
+def test_starting_from_weights(stacks: Path) -> None:
+    page = ROOT / "docs" / "how-to" / "start-from-weights.md"
+    recipe = with_model(Path("mito.yaml").read_text(), "model: {name: unet_bn, widths: [4, 8]}")
+    Path("mito.yaml").write_text(recipe)
+    Path("er.yaml").write_text(recipe.replace("widths: [4, 8]", "widths: [4, 8, 16]"))
+    run_line("cristae train mito.yaml --out runs/mito")
+    (line,) = blocks(page, "sh")
+    run_line(line)
+    told = json.loads(Path("runs/er/summary.json").read_text())["start_from"]
+    assert told["matched"]
+    assert told["missing"]
+
+    network = cristae.create_model("unet_bn", in_channels=1, out_channels=1)
+    torch.save({f"model.{name}": tensor for name, tensor in network.state_dict().items()}, "published.pt")
+    (code,) = blocks(page, "python")
+    exec(code, {})
+    assert load_matching(network, Path("published.safetensors")).parameter_share == 1
