@@ -62,14 +62,14 @@ class NetworkTraining:
         began = time.monotonic()
         recipe, run, classes = self.recipe, self.run, self.regions.classes
         assert recipe.sampling.size
-        size, framing = recipe.sampling.size, Framing.of(recipe.model)
+        size, framing = recipe.sampling.size, Framing.of(recipe.network)
         cache = run.path / CACHE
         staged = stage(self.regions.train, classes, cache, framing, size=as_triple(size), progress=self.progress)
         require_classes(staged, classes)
         normalizers, shared = fit_normalizers(recipe.normalize, self.regions)
         model = TrainedModel(1, classes, shared, self.regions.voxel_size_nm, size)
         validation = plan_validation(recipe, self.regions, normalizers, self.locality, size, self.device)
-        loss = with_heads(recipe.loss.build(classes), recipe.model.head_weights, recipe.loss.head_weights)
+        loss = with_heads(recipe.loss.build(classes), recipe.network.head_weights, recipe.loss.head_weights)
         penalty = recipe.loss.penalty
         lesson = Lesson(loss, penalty, recipe.augment, normalizers, recipe.training, recipe.seed, self.device)
         began_with = {} if self.start is None else {"start_from": self.start}
@@ -94,7 +94,7 @@ class NetworkTraining:
             **began_with,
         }
         load_weights(self.network, run.weights_path)
-        validation, application = better_application(recipe, self.network, validation, self.progress)
+        validation, application = better_application(recipe.predict, self.network, validation, self.progress)
         judge_run(run, self.network, validation, self.progress)
         inputs = {f"{part.volume} {Box.of_shape(part.shape).shift(part.origin)}": part.sha256 for part in staged}
         write_provenance(run, device=str(self.device), inputs=inputs)
@@ -136,14 +136,14 @@ def build_network(recipe: Recipe, regions: Regions) -> tuple[nn.Module, Locality
     """Fresh weights drawn from the recipe's seed, and how far the network sees."""
     torch.manual_seed(recipe.seed)
     try:
-        network = recipe.model.build(recipe.model.in_slices, regions.classes.n_logits)
+        network = recipe.network.build(recipe.network.in_slices, regions.classes.n_logits)
     except RuntimeError as error:
         raise NetworkError(
             f"{recipe.source or recipe.name}: model: the network cannot be built, most likely because it is too large "
             f"for the memory ({str(error).splitlines()[0][:160]}); choose smaller widths"
         ) from None
-    locality = measure_locality(network, recipe.model, in_channels=recipe.model.in_slices)
-    choose_application(recipe.predict, recipe.model, locality)  # what cannot be is told before any work
+    locality = measure_locality(network, recipe.network, in_channels=recipe.network.in_slices)
+    choose_application(recipe.predict, recipe.network, locality)  # what cannot be is told before any work
     return network, locality
 
 

@@ -16,6 +16,7 @@ from cristae.data.splits import Part, labelled_boxes
 from cristae.data.volume import Volume
 from cristae.errors import RunError
 from cristae.inference.application import choose_application, windows_of
+from cristae.inference.config import PredictConfig
 from cristae.inference.fuse import plan_fusion
 from cristae.inference.labels import labels_of
 from cristae.inference.locality import Locality
@@ -166,7 +167,7 @@ def plan_validation(
     Raises:
         RunError: The network is to be applied exactly and cannot be.
     """
-    settings, model = recipe.predict, recipe.model
+    settings, model = recipe.predict, recipe.network
     application = choose_application(settings, model, locality)
     if settings.windows == "auto" and locality.ndim == 3:
         application = model.blend  # the halo of an exact 3D pass can cost many times as much
@@ -183,7 +184,7 @@ def plan_validation(
 
 
 def better_application(
-    recipe: Recipe, network: nn.Module, validation: Validation, progress: Progress
+    settings: PredictConfig, network: nn.Module, validation: Validation, progress: Progress
 ) -> tuple[Validation, dict[str, Any]]:
     """Compare windows with an exact pass where both are possible and the recipe leaves it open.
 
@@ -191,7 +192,7 @@ def better_application(
     times as much is not tried.
 
     Args:
-        recipe: What was learnt.
+        settings: Of the recipe; what it asks for is not compared with anything.
         network: With its best weights.
         validation: In windows.
         progress: Where to say what was found.
@@ -201,7 +202,7 @@ def better_application(
         nothing to compare.
     """
     locality, windows = validation.locality, validation.windows
-    if recipe.predict.windows != "auto" or locality.ndim == 2 or not locality.local or windows is None:
+    if settings.windows != "auto" or locality.ndim == 2 or not locality.local or windows is None:
         return validation, {}
     exact = replace(validation, windows=None)
     times = exact.seen_vox(network) / validation.seen_vox(network)
