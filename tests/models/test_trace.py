@@ -191,6 +191,49 @@ def test_parallel_branches_are_one_stage() -> None:
     ]
 
 
+class Merge(nn.Module):
+    """What transformers do: channels last, a linear layer, and 2 x 2 neighbours merged into channels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.ModuleDict({"embed": nn.Conv2d(1, 4, 1), "mix": nn.Linear(4, 4), "merge": nn.Linear(16, 6)})
+        self.inner["out"] = nn.Conv2d(6, 1, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        tokens = self.inner["embed"](image).permute(0, 2, 3, 1)
+        tokens = tokens + self.inner["mix"](tokens)
+        parts = [tokens[:, y::2, x::2] for y in (0, 1) for x in (0, 1)]
+        merged = self.inner["merge"](torch.cat(parts, dim=-1))
+        logits: Tensor = self.inner["out"](merged.permute(0, 3, 1, 2))
+        return logits
+
+
+class MergeConfig(HandConfig):
+    """Channels last inside."""
+
+    def build(self, in_channels: int, out_channels: int) -> nn.Module:
+        """The network."""
+        return Merge()
+
+
+def test_channels_may_be_last_inside() -> None:
+    found = trace(MergeConfig(), 1, 1, (8, 12))
+    assert [(one.path, one.kind, one.in_channels, one.out_channels, one.size) for one in found.layers] == [
+        ("inner.embed", "Conv2d", 1, 4, (8, 12)),
+        ("inner.mix", "Linear", 4, 4, (8, 12)),
+        ("", "add", 4, 4, (8, 12)),
+        ("", "concat", 16, 16, (4, 6)),
+        ("inner.merge", "Linear", 16, 6, (4, 6)),
+        ("inner.out", "Conv2d", 6, 1, (4, 6)),
+    ]
+    assert [(s.name, s.channels, s.size, s.depth) for s in found.stages] == [
+        ("embed", 4, (8, 12), 0),
+        ("merge", 1, (4, 6), 1),
+    ]
+    linear = 2 * (96 * 4 * 4 + 24 * 16 * 6)
+    assert found.flop - found.conv_flop == linear
+
+
 def test_a_network_as_its_paper_draws_it() -> None:
     found = trace(SegETConfig(), 1, 1, (512, 512))
     assert [(s.name, s.channels, s.size[0], s.depth) for s in found.stages] == [

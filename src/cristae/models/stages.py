@@ -190,11 +190,15 @@ def _stage(name: str, depth: int, group: tuple[int, ...], layers: Sequence[Layer
 def _blocks(paths: Sequence[str]) -> list[str]:
     """The part of the network that each layer is in: 'centre', or 'encoder.1' where there are several."""
     steps = [path.split(".") if path else [] for path in paths]
-    inside = [path for path in steps if path]
-    shared = 0
-    while inside and all(len(path) > shared + 1 and path[shared] == inside[0][shared] for path in inside):
-        shared += 1
-    return [_block(path[shared:]) for path in steps]
+    while _is_wrapped(steps):
+        steps = [path[1:] for path in steps]
+    return [_block(path) for path in steps]
+
+
+def _is_wrapped(steps: Sequence[Sequence[str]]) -> bool:
+    """Whether everything is inside one module, whose parts have names."""
+    inside = [path[1:] for path in steps if len(path) > 1]
+    return len({path[0] for path in steps if path}) == 1 and bool(inside) and not any(p[0].isdecimal() for p in inside)
 
 
 def _block(steps: Sequence[str]) -> str:

@@ -99,10 +99,12 @@ class _Row:
 
 @dataclass(frozen=True)
 class _Origin:
-    """Where a tensor comes from: the layers that made it (-1 is the image), and its scale."""
+    """Where a tensor comes from: the layers that made it (-1 is the image), and how to read its shape."""
 
     rows: frozenset[int]
     scale: Scale
+    channels_last: bool = False
+    """Whether the channels are its last axis, as transformers have them, and not the second."""
 
 
 class _Recorder(TorchFunctionMode):
@@ -133,13 +135,13 @@ class _Recorder(TorchFunctionMode):
         tensors = list(_tensors((args, tuple(given.values()))))
         sources = [tensor for tensor in tensors if id(tensor) in self.origins]
         self.waiting += sum(self.unused.pop(id(tensor), 0) for tensor in tensors)
-        before = self._describe(sources[0]) if sources else None
+        before = [self._describe(tensor, self.origins[id(tensor)].channels_last) for tensor in sources]
         result = func(*args, **given)
         made = list(_tensors((result,)))
         name = getattr(func, "__name__", str(func))
         if name == "__setitem__" and isinstance(args[0], Tensor):
             made = [args[0]]
-        if sources and before and made:
+        if sources and made:
             self._note(name, args, given, sources, made, before)
         return result
 
@@ -150,26 +152,28 @@ class _Recorder(TorchFunctionMode):
         given: Mapping[str, Any],
         sources: Sequence[Tensor],
         made: Sequence[Tensor],
-        before: tuple[int, tuple[int, ...]],
+        before: Sequence[tuple[int, tuple[int, ...]]],
     ) -> None:
         origins = [self.origins[id(tensor)] for tensor in sources]
         widest = max(range(len(sources)), key=lambda i: sources[i].numel())
-        scale = _next_scale(name, args, given, origins[widest].scale, before[1], self._describe(made[0])[1])
-        rows = frozenset().union(*(origin.rows for origin in origins))
+        last = _channels_last(name, args, origins[widest].channels_last, self.ndim)
+        channels, size = self._describe(made[0], last)
+        scale = _next_scale(name, args, given, origins[widest].scale, before[widest][1], size)
+        rows: frozenset[int] = frozenset().union(*(origin.rows for origin in origins))
         number = self._row_of(name, scale, len(sources))
         if number is not None:
             row = self.rows[number]
-            joined = sum(self._describe(tensor)[0] for tensor in sources) if row.kind == "concat" else before[0]
+            joined = sum(found for found, _ in before) if row.kind == "concat" else before[0][0]
             row.in_channels = row.in_channels or joined
             row.sources |= rows - {number}
-            row.out_channels, row.size = self._describe(made[0])
+            row.out_channels, row.size = channels, size
             row.parameters, self.waiting = row.parameters + self.waiting, 0
             if name in _HEAVY:
                 row.heavy, row.scale = True, scale
                 _fill(row, name, args, given, made[0])
             rows = frozenset((number,))
         for tensor in made:
-            self.origins[id(tensor)] = _Origin(rows, scale)
+            self.origins[id(tensor)] = _Origin(rows, scale, last)
             self.alive.append(tensor)
 
     def _row_of(self, name: str, scale: Scale, images: int) -> int | None:
@@ -186,9 +190,9 @@ class _Recorder(TorchFunctionMode):
         self.rows.append(_Row(path, plain, call, 0, scale))
         return len(self.rows) - 1
 
-    def _describe(self, tensor: Tensor) -> tuple[int, tuple[int, ...]]:
-        """Channels and spatial size; what a linear layer reads has its channels last."""
-        if tensor.ndim == 2 + self.ndim:
+    def _describe(self, tensor: Tensor, channels_last: bool) -> tuple[int, tuple[int, ...]]:
+        """Channels and spatial size; tensors with other axes than an image's have their channels last."""
+        if tensor.ndim == 2 + self.ndim and not channels_last:
             return int(tensor.shape[1]), tuple(tensor.shape[2:])
         return (int(tensor.shape[-1]), tuple(tensor.shape[1:-1])) if tensor.ndim else (1, ())
 
@@ -293,6 +297,19 @@ def _next_scale(
     if (name in _SCALING or strided) and len(before) == len(after) == len(scale):
         return tuple(a * _ratio(b, c) for a, b, c in zip(scale, before, after, strict=True))
     return scale
+
+
+def _channels_last(name: str, args: Sequence[Any], before: bool, ndim: int) -> bool:
+    """Whether the channels of what a function gives are its last axis."""
+    if name in ("linear", "layer_norm"):
+        return True
+    if name in _HEAVY - _PRODUCTS:
+        return False
+    if name == "permute":
+        order = args[1] if isinstance(args[1], tuple | list) else args[1:]
+        if len(order) == 2 + ndim:
+            return bool(order[-1] == 1 or (before and order[1] != ndim + 1))
+    return before
 
 
 def _parts(index: Any) -> tuple[Any, ...]:
