@@ -11,6 +11,7 @@ from cristae.errors import MissingFileError, OutputExistsError, RunError, ScoreE
 from cristae.metrics.score import read_scores
 from cristae.report.facts import rows_of
 from cristae.report.figures import curve
+from cristae.report.run_page import read_run, run_page
 from cristae.workflows.report import report
 
 VOID = {"meta", "link", "input", "image", "use", "rect", "path", "br"}
@@ -138,3 +139,14 @@ def test_facts_read_well():
         {"Name": "d", "Value": "1, 2.5"},
         {"Name": "m_bytes.ram", "Value": "1 MiB"},
     ]
+
+
+def test_how_a_3d_network_is_applied(run):
+    facts = json.loads((run / "summary.json").read_text())
+    scores = {"better": "farthest", "val_miou": {"farthest": 0.8125, "exact": None}}
+    (run / "summary.json").write_text(json.dumps(facts | {"application": scores}))
+    page = run_page(read_run(run))
+    assert "validation mean IoU: farthest 0.8125, exact –" in page
+    untried = {"better": "farthest", "val_miou": {}, "untried": {"exact": "an exact pass would see 20 times as many"}}
+    (run / "summary.json").write_text(json.dumps(facts | {"application": untried}))
+    assert "an exact pass would see 20 times as many" in run_page(read_run(run))

@@ -104,12 +104,24 @@ def _facts(files: RunFiles) -> list[Fact]:
     seconds = summary.get("training_seconds")
     if isinstance(seconds, int | float):
         facts.append(Fact("Training time", duration(seconds), str(summary.get("device", ""))))
+    application = summary.get("application")
+    if isinstance(application, Mapping):
+        facts.append(_application(application))
     peak = summary.get("peak_memory_bytes") or {}
     facts += [Fact(f"Peak memory, {place}", memory(size)) for place, size in peak.items()]
     written = str(files.provenance.get("written", ""))[:10]
     if written:
         facts.append(Fact("Finished", written))
     return facts
+
+
+def _application(found: Mapping[str, Any]) -> Fact:
+    """How runs of a 3D network are applied, and what was compared for that."""
+    tried = (found.get("val_miou") or {}).items()
+    scores = [f"{name} {format_value(float('nan') if value is None else value)}" for name, value in tried]
+    untried = (found.get("untried") or {}).get("exact", "")
+    note = f"validation mean IoU: {', '.join(scores)}" if scores else str(untried)
+    return Fact("Applied", str(found.get("better")), note)
 
 
 def _slices_lead(files: RunFiles, shown: int) -> Markup:
