@@ -21,6 +21,7 @@ from cristae.models.fcn8s import FCN8sConfig
 from cristae.models.form import NetworkConfig, PlanarConfig, Reference, SpatialConfig, buffer_count, parameter_count
 from cristae.models.hybrid_2d3d import Hybrid2D3DConfig
 from cristae.models.hybrid_2d3d_port import Hybrid2D3DPortConfig
+from cristae.models.monai import MonaiSegResNetConfig, MonaiSwinUNETRConfig, MonaiUNetPPConfig
 from cristae.models.resenc_unet import ResEncUNetConfig
 from cristae.models.resnet_small import ResNetSmallConfig
 from cristae.models.seget import SegETConfig
@@ -45,6 +46,9 @@ Network = (
     | FCN8sConfig
     | Hybrid2D3DConfig
     | Hybrid2D3DPortConfig
+    | MonaiSegResNetConfig
+    | MonaiSwinUNETRConfig
+    | MonaiUNetPPConfig
     | ResEncUNetConfig
     | ResNetSmallConfig
     | SegETConfig
@@ -127,6 +131,9 @@ __all__ = [
     "FCN8sConfig",
     "Hybrid2D3DConfig",
     "Hybrid2D3DPortConfig",
+    "MonaiSegResNetConfig",
+    "MonaiSwinUNETRConfig",
+    "MonaiUNetPPConfig",
     "Network",
     "NetworkConfig",
     "PlanarConfig",
