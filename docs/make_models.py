@@ -25,12 +25,14 @@ cristae models show seget --size 1024 1024
 ```
 
 `models show` measures a network for any image and any options, prints its layers and draws its diagram. A recipe
-names a network with `model: {{name: seget}}` and sets its options beside the name.
+names a network with `model: {{name: seget}}` and sets its options beside the name. So it does with
+[a network of your own](how-to/add-a-network.md).
 
 - **Image** is the size that a network is trained on when the recipe does not say, in the order y, x, or z, y, x, and
   the size of its answer where that is smaller. Most networks pad inside and take any size; for the others sizes such
   as 188 + 16n are 188, 204, 220 and so on.
-- **GFLOP** are 2 x multiply-accumulates of the convolutions for one such image, in units of 10^9.
+- **GFLOP** are 2 x multiply-accumulates of the convolutions for one such image, in units of 10^9. The matrix products
+  of transformers come on top; `models show` tells them.
 - **Sees** is the receptive field: the box around a voxel that holds everything its logits depend on.
 - **Stride** is the side of the voxel blocks with which the answer repeats.
 - **Predicted** says how large volumes are done. *Blocks*: the result is that of one pass over the whole volume.
