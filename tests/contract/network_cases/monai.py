@@ -30,6 +30,7 @@ COUNTS = [
     Count(MonaiSegResNetConfig(), 29_065_476, 15_872),
     Count(MonaiSegResNetConfig(ndim=3), 87_163_716, 15_872),
     Count(MonaiSwinUNETRConfig(), 6_302_203),
+    Count(MonaiSwinUNETRConfig(ndim=3), 15_702_979),
     Count(MonaiSwinUNETRConfig(ndim=3, base=48), 62_187_296, out_channels=14),
     Count(MonaiUNetPPConfig(), 2_410_180),
     Count(MonaiUNetPPConfig(ndim=3), 6_979_844),
