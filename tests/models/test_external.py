@@ -41,6 +41,7 @@ class Deep(NetworkConfig):
     reference: ClassVar = Reference("Me", 2026, "https://example.org")
     blend: ClassVar = "farthest"
     smallest_batch: ClassVar = 2
+    published_logits: ClassVar = 5
     ndim = property(lambda self: 3)
     margin = property(lambda self: (0, 2, 2))
     total_stride = property(lambda self: (1, 4, 4))
@@ -103,7 +104,7 @@ def test_everything_is_asked_of_the_target(here):
     assert (config.ndim, config.margin, config.total_stride) == (3, (0, 2, 2), (1, 4, 4))
     assert (config.smallest_output, config.fixed_output, config.window) == ((1, 8, 8), True, (1, 8, 8))
     assert (config.blend, config.smallest_batch, config.head_weights) == ("farthest", 2, (1.0, 0.5))
-    assert config.reference.authors == "Me"
+    assert (config.reference.authors, config.published_logits) == ("Me", 5)
     assert config.input_size((1, 8, 8)) == (1, 12, 12)
     assert config.good_output((1, 3, 3)) == (1, 8, 8)
     assert config.output_size((1, 12, 12)) == (1, 8, 8)

@@ -67,6 +67,11 @@ class ExternalConfig(NetworkConfig):
         return self.own.smallest_batch
 
     @property
+    def published_logits(self) -> int:  # type: ignore[override]
+        """The target's."""
+        return self.own.published_logits
+
+    @property
     def ndim(self) -> int:
         """The target's."""
         return self.own.ndim
