@@ -37,7 +37,7 @@ names a network with `model: {{name: seget}}` and sets its options beside the na
 - **Stride** is the side of the voxel blocks with which the answer repeats.
 - **Predicted** says how large volumes are done. *Blocks*: the result is that of one pass over the whole volume.
   *Windows*: the network looks at its whole window, so overlapping windows are joined.
-- Parameters are the trainable ones, for the channels stated and one logit.
+- Parameters are the trainable ones, for one logit unless the table states the logits that were published.
 
 {count} networks and variants, ordered by the year of the paper.
 """
@@ -87,10 +87,11 @@ def table(facts: Sequence[ModelFacts]) -> str:
 def row(facts: ModelFacts) -> str:
     """A network's row of the table."""
     channels = "" if facts.in_channels == 1 else f", {facts.in_channels} channels"
+    logits = "" if facts.out_channels == 1 else f", {facts.out_channels} logits"
     smaller = "" if facts.logits_size == facts.image_size else f" to {sides(facts.logits_size)}"
     cells = (
         f"[{facts.id}](#{facts.name})",
-        sides(facts.image_size) + smaller + channels,
+        sides(facts.image_size) + smaller + channels + logits,
         f"{facts.parameters:,}",
         f"{facts.conv_gflop:,.1f}",
         "window" if facts.receptive_field is None else sides(facts.receptive_field),

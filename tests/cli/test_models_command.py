@@ -29,7 +29,7 @@ def test_list_in_a_pipe_is_a_plain_table() -> None:
     table = {row[0]: dict(zip(rows[0], row, strict=True)) for row in rows}
     assert table["seget"]["parameters"] == "4,838,329"
     assert table["seget"]["conv GFLOP"] == "48.5"
-    assert table["unet_valid"]["logits"] == "388x388"
+    assert table["unet_valid"]["logits"] == "7 x 388x388"
 
 
 def test_list_is_quick() -> None:

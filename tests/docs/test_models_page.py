@@ -43,7 +43,7 @@ def test_everything_made_is_up_to_date(described: list[ModelDescription], genera
 def test_the_layers_account_for_every_parameter_and_flop(described: list[ModelDescription]) -> None:
     for (name, _, options), one in zip(catalogue_rows(), described, strict=True):
         with torch.device("meta"):
-            network = network_config(name, options).build(one.facts.in_channels, 1)
+            network = network_config(name, options).build(one.facts.in_channels, one.facts.out_channels)
         assert one.facts.parameters == parameter_count(network), one.facts.id
         assert sum(layer.conv_flop for layer in one.trace.layers) == one.trace.conv_flop, one.facts.id
 

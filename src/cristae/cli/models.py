@@ -74,8 +74,13 @@ def show(
         int | None, typer.Option("--channels", metavar="N", help="Channels of the image; by default what it sees.")
     ] = None,
     classes: Annotated[
-        int, typer.Option("--classes", metavar="K", help="Logits: 1 for one class and background, else one each.")
-    ] = 1,
+        int | None,
+        typer.Option(
+            "--classes",
+            metavar="K",
+            help="Logits: 1 for one class and background, else one each; as published by default.",
+        ),
+    ] = None,
     svg: Annotated[Path | None, typer.Option("--svg", metavar="FILE", help="Write the diagram as a drawing.")] = None,
     layers: Annotated[bool, typer.Option("--layers/--no-layers", help="Print the table of layers.")] = True,
     as_json: Json = False,
@@ -186,7 +191,7 @@ def _row(facts: ModelFacts) -> tuple[str, ...]:
         facts.id,
         f"{facts.authors} {facts.year}",
         f"{facts.in_channels} x {_sides(facts.image_size)}",
-        _sides(facts.logits_size),
+        f"{facts.out_channels} x {_sides(facts.logits_size)}",
         facts.image_sizes,
         f"{facts.parameters:,}",
         f"{facts.conv_gflop:,.1f}",

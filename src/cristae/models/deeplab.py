@@ -34,6 +34,7 @@ class DeepLabConfig(PlanarConfig):
     """What both have in common."""
 
     reference: ClassVar[Reference] = Reference("Chen et al.", 2018, "https://arxiv.org/abs/1802.02611")
+    published_logits: ClassVar[int] = 7
     smallest_batch: ClassVar[int] = 2
     base: Annotated[int, Field(gt=0, multiple_of=4)] = 64
     """Feature channels inside the first residual blocks, which all widths are multiples or shares of; 64 as

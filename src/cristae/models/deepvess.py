@@ -25,6 +25,7 @@ class DeepVessConfig(NetworkConfig):
         "Haft-Javaherian et al.", 2019, "https://doi.org/10.1371/journal.pone.0213539"
     )
     blend: ClassVar[Blend] = "tiles"
+    published_logits: ClassVar[int] = 7
     name: Literal["deepvess"] = "deepvess"
     base: Annotated[int, Field(gt=0)] = 32
     """Feature channels of the 3D convolutions; the 2D ones after them have twice as many."""

@@ -52,6 +52,7 @@ class EfficientUNetConfig(PlanarConfig):
 
     reference: ClassVar[Reference] = Reference("Meyer et al.", 2021, "https://github.com/Cyril-Meyer/NeNISt")
     blend: ClassVar[Blend] = "centre_third"
+    published_logits: ClassVar[int] = 4
     name: Literal["efficient_unet"] = "efficient_unet"
     width: Annotated[PositiveFloat, Field(le=8)] = 1.4
     """Factor of the encoder's feature channels, rounded to multiples of 8: 1.0 is EfficientNet-B0, 1.4 is B4."""

@@ -56,6 +56,8 @@ class NetworkConfig(Config):
     """The rows of the catalogue: a suffix of the name, and the options that make the variant."""
     blend: ClassVar[Blend] = "gaussian"
     """How windows are joined when the network is not local; what its paper does."""
+    published_logits: ClassVar[int] = 1
+    """Logits of the network as published: one for each of its classes, or a single one. What the catalogue counts."""
     smallest_batch: ClassVar[int] = 1
     """Patches that training needs at least in a batch."""
 

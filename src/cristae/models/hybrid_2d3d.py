@@ -39,6 +39,7 @@ class Hybrid2D3DConfig(NetworkConfig):
         "no_pyramid": {"pyramid": False},
     }
     blend: ClassVar[Blend] = "farthest"
+    published_logits: ClassVar[int] = 7
     name: Literal["hybrid_2d3d"] = "hybrid_2d3d"
     base: Annotated[int, Field(gt=0, multiple_of=2)] = 64
     """Feature channels of the finest scale; they double at each of the three coarser ones."""

@@ -30,6 +30,7 @@ class Hybrid2D3DPortConfig(NetworkConfig):
 
     reference: ClassVar[Reference] = Reference("Guay et al.", 2021, "https://github.com/leapmanlab/isbi2021")
     blend: ClassVar[Blend] = "farthest"
+    published_logits: ClassVar[int] = 7
     name: Literal["hybrid_2d3d_port"] = "hybrid_2d3d_port"
     base: Annotated[int, Field(gt=0, multiple_of=2)] = 64
     """Feature channels of the finest scale; they double at each of the three coarser ones."""

@@ -26,6 +26,7 @@ class UNet3DConfig(NetworkConfig):
     reference: ClassVar[Reference] = Reference("Guay et al.", 2021, "https://doi.org/10.1038/s41598-021-81590-0")
     variants: ClassVar[Mapping[str, Mapping[str, Any]]] = {"": {}, "thick": {"shape": "thick"}}
     blend: ClassVar[Blend] = "farthest"
+    published_logits: ClassVar[int] = 7
     name: Literal["unet_3d"] = "unet_3d"
     shape: Literal["thin", "thick"] = "thin"
     """thin: poolings 1 x 2 x 2, for 5 slices or so. thick: poolings 2 x 2 x 2, for 16 or more."""

@@ -23,6 +23,7 @@ class UNetFIBSEMConfig(PlanarConfig):
 
     reference: ClassVar[Reference] = Reference("Meyer et al.", 2021, "https://github.com/Cyril-Meyer/NeNISt")
     blend: ClassVar[Blend] = "centre_third"
+    published_logits: ClassVar[int] = 4
     name: Literal["unet_fibsem"] = "unet_fibsem"
     widths: Annotated[tuple[PositiveInt, ...], Field(min_length=2, max_length=8)] = (64, 128, 256, 512, 1024)
     """Feature channels at each level, finest first; each further level halves the sides."""

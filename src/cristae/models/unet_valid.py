@@ -22,6 +22,7 @@ class UNetValidConfig(PlanarConfig):
 
     reference: ClassVar[Reference] = Reference("Ronneberger, Fischer, Brox", 2015, "https://arxiv.org/abs/1505.04597")
     blend: ClassVar[Blend] = "tiles"
+    published_logits: ClassVar[int] = 7
     name: Literal["unet_valid"] = "unet_valid"
     base: Annotated[int, Field(gt=0)] = 64
     """Feature channels of the first level; they double at each further level."""

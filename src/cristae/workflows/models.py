@@ -117,7 +117,7 @@ class ModelDescription:
 
 
 def list_models() -> tuple[ModelFacts, ...]:
-    """Every network with its variants, for one image of the size that it is trained on.
+    """Every network with its variants, as published, for one image of the size that it is trained on.
 
     Example:
         >>> [facts.parameters for facts in list_models() if facts.id == "seget"]
@@ -132,7 +132,7 @@ def describe_model(
     *,
     size: Sequence[int] | None = None,
     in_channels: int | None = None,
-    out_channels: int = 1,
+    out_channels: int | None = None,
 ) -> ModelDescription:
     """Measure a network: counts, FLOP, receptive field, layers, stages, skip connections.
 
@@ -141,7 +141,7 @@ def describe_model(
         options: Fields of its config that differ from those of the variant.
         size: Size S of the image, (z, y, x) or (y, x); the one that it is trained on by default.
         in_channels: Channels of the image; the slices that it sees by default.
-        out_channels: Logits for each voxel.
+        out_channels: Logits for each voxel; as published by default.
 
     Raises:
         NetworkError: No such network or option, or it does not take such an image.
@@ -195,7 +195,7 @@ def measure_catalogue() -> Iterator[ModelDescription]:
     from cristae.models import network_config
 
     for name, variant, options in catalogue_rows():
-        yield _measure(network_config(name, options), variant, None, None, 1)
+        yield _measure(network_config(name, options), variant, None, None, None)
 
 
 def catalogue_rows() -> Iterator[tuple[str, str, Mapping[str, Any]]]:
@@ -214,7 +214,7 @@ def _row_named(name: str) -> tuple[str, str, Mapping[str, Any]]:
 
 
 def _measure(
-    config: NetworkConfig, variant: str, size: Sequence[int] | None, in_channels: int | None, out_channels: int
+    config: NetworkConfig, variant: str, size: Sequence[int] | None, in_channels: int | None, out_channels: int | None
 ) -> ModelDescription:
     import torch
 
@@ -224,11 +224,12 @@ def _measure(
 
     channels = config.in_slices if in_channels is None else in_channels
     image_size = config.input_size(config.window) if size is None else tuple(size)
-    _require(config, channels, out_channels, image_size)
+    logits = config.published_logits if out_channels is None else out_channels
+    _require(config, channels, logits, image_size)
     logits_size = config.output_size(image_size)
     with torch.device("meta"):
-        network = config.build(channels, out_channels).eval()
-    found = trace(config, channels, out_channels, image_size)
+        network = config.build(channels, logits).eval()
+    found = trace(config, channels, logits, image_size)
     locality = measure_locality(network, config, in_channels=channels)
     facts = ModelFacts(
         name=config.model_dump()["name"],
@@ -241,7 +242,7 @@ def _measure(
         extra=_extra(config),
         ndim=config.ndim,
         in_channels=channels,
-        out_channels=out_channels,
+        out_channels=logits,
         parameters=found.parameters,
         buffers=buffer_count(network),
         image_size=image_size,
