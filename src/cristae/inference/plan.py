@@ -134,7 +134,7 @@ class _Needs:
     def pass_vox(self, block: Triple) -> int:
         """Input voxels of a forward pass: at least one slice of every exact 2D network."""
         exact = [one for one in self.task.members if one.windows is None and one.locality.ndim == 2]
-        slices = [math.prod(_seen(self.task, one, block)[1:]) * one.slices for one in exact]
+        slices = [math.prod(_seen(self.task, one, block)[1:]) for one in exact]
         return max([PASS_VOX[self.task.device], *slices])
 
     def ram_and_device(self, block: Triple) -> tuple[int, int]:
@@ -193,10 +193,12 @@ class _Needs:
         else:
             needed = ram + (device if budget.device is None else 0) + budget.used
             option, given = "--max-ram", budget.ram + budget.used
+        exact_3d = any(one.windows is None and one.locality.ndim == 3 for one in self.task.members)
         raise RunError(
             f"a block of {' x '.join(map(str, block))} voxels (z, y, x) needs {memory(needed)}, but only "
             f"{memory(max(0, given))} may be used; give at least {option} {math.ceil(needed / 2**20)}MiB"
             + ("" if budget.stated else ", or close other programs")
+            + ("; windows take less: set predict.windows in the run's recipe.yaml, to gaussian say" if exact_3d else "")
         )
 
 
