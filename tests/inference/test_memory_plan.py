@@ -190,7 +190,7 @@ def test_windows_bound_the_memory_of_a_network_that_sees_far():
 
 def test_exact_3d_blocks_that_do_not_fit_point_to_windows():
     with pytest.raises(RunError, match=r"--max-ram \d+MiB.*windows take less: set predict\.windows"):
-        plan_memory(solid_task((64, 600, 600)), (64, 600, 600), Budget(200 * 2**20, None))
+        plan_memory(solid_task((64, 600, 600)), (64, 600, 600), Budget(129 * 2**20, None))
 
 
 class Unknown(nn.Module):
