@@ -32,9 +32,13 @@ KINDS: dict[str, tuple[str, tuple[int, ...], str | None]] = {
 class Said(Progress):
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self.warnings: list[str] = []
 
     def say(self, message: str) -> None:
         self.lines.append(message)
+
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)
 
 
 def whole(run: Run, grey: np.ndarray) -> np.ndarray:
@@ -118,3 +122,12 @@ def test_a_3d_network_between_voxel_sizes(tmp_path: Path) -> None:
     assert any("resampled from 80 x 10 x 10 nm to 40 x 10 x 10 nm" in line for line in progress.lines)
     assert found.labels[0].shape == (4, 40, 40)
     assert torch.from_numpy(found.probabilities[0].read()).float().std() > 0
+
+
+@pytest.mark.parametrize("kind", ["2D", "2.5D"])
+def test_another_distance_of_slices_is_told_where_neighbours_are_seen(tmp_path: Path, kind: str) -> None:
+    run, progress = make_run(tmp_path / "run", model=KINDS[kind][0]), Said()
+    volume = cell(textured((3, 40, 40)), voxel_size_nm=(80.0, 10.0, 10.0))
+    predict([run], volume, out=tmp_path / "out.zarr", progress=progress)
+    told = [line for line in progress.warnings if "80 nm apart, those of the training 40 nm" in line]
+    assert len(told) == (kind == "2.5D")

@@ -15,6 +15,7 @@ from cristae.inference.arrays import ArrayModel
 from cristae.inference.config import Application, PredictConfig
 from cristae.inference.locality import Locality, measure_locality
 from cristae.inference.predictor import Member
+from cristae.models import NetworkConfig
 from cristae.preprocess.histogram import histogram_of
 from cristae.preprocess.normalize import Normalizer, distance, fit
 from cristae.progress import Progress
@@ -72,7 +73,8 @@ def sized_image(volume: Volume, stated: VoxelSize | None) -> Image:
 def working_size(runs: Sequence[Run], image: Image, *, stated: bool, progress: Progress) -> VoxelSize | None:
     """The voxel size to resample the volume to; None when it can be predicted as it is.
 
-    The networks are 2D: slices are predicted as they are, whatever the distance between them, so only y and x count.
+    2D networks predict slices as they are, whatever the distance between them, so only y and x count; where they see
+    neighbouring slices too, another distance is told.
 
     Args:
         runs: Their voxel sizes are those that they were trained at.
@@ -97,6 +99,13 @@ def working_size(runs: Sequence[Run], image: Image, *, stated: bool, progress: P
             f"{image.path}: the voxel size of the {unknown} is not known, while the {known} has "
             f"{voxel_size_text(value)} (z, y, x), so they could differ. Give the volume's with --voxel-size-nm Z Y X"
             + ("; the run is then taken to fit it" if unknown == "run" else "")
+        )
+    models = [run.recipe.model for run in runs]
+    neighbours = any(isinstance(model, NetworkConfig) and model.in_slices > 1 for model in models)
+    if neighbours and not same_voxel_size(trained, size, axes=(0,)):
+        progress.warn(
+            f"{image.path}: its slices are {size[0]:g} nm apart, those of the training {trained[0]:g} nm; the network "
+            "sees neighbouring slices and may find less"
         )
     if same_voxel_size(trained, size, axes=axes):
         return None
