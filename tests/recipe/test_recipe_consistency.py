@@ -81,5 +81,5 @@ def test_turns_need_square_patches_and_square_images(text: str) -> None:
 
 def test_each_head_has_a_weight(text: str) -> None:
     weights = "loss={name: cross_entropy_dice, head_weights: [1, 0.5]}"
-    assert "loss.head_weights: [1.0, 0.5] has 2 weights, but unet_bn has 1 while training" in problem(text, weights)
+    assert "loss.head_weights: [1.0, 0.5] does not fit, because the network has one head" in problem(text, weights)
     fits(*model(text, "hybrid_2d3d", "[5, 40, 40]", weights))

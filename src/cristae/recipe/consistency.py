@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cristae.errors import CristaeError, RecipeError
+from cristae.data.description import DataConfig
+from cristae.errors import RecipeError
 from cristae.losses import require_head_weights
 from cristae.models.form import NetworkConfig
 from cristae.recipe.recipe import Recipe
 from cristae.sampling import Sampling
+from cristae.training.config import TrainingConfig
 
 
 def check_consistency(recipe: Recipe) -> None:
@@ -39,21 +41,16 @@ def require_regions(recipe: Recipe) -> None:
 
 
 def _problems(recipe: Recipe) -> list[str]:
-    size = recipe.sampling.size or recipe.model.window
-    problems = _about_patches(recipe.sampling, size, recipe.model)
-    problems += [*_about_batches(recipe), *_about_slices(recipe), *_about_heads(recipe)]
-    for number, augmentation in enumerate(recipe.augment):
-        try:
-            augmentation.check(size)
-            if len(size) == recipe.model.ndim:
-                augmentation.check(recipe.model.input_size(size))
-        except CristaeError as error:
-            problems.append(f"augment.{number}: {error}")
-    try:
-        require_head_weights(recipe.model.head_weights, recipe.loss.head_weights)
-    except RecipeError as error:
-        problems.append(str(error))
-    return problems
+    if not isinstance(recipe.model, NetworkConfig):
+        return []
+    network, size = recipe.model, recipe.sampling.size or recipe.model.window
+    return [
+        *_about_patches(recipe.sampling, size, network),
+        *_about_augmentations(recipe, size, network),
+        *_about_batches(recipe.training, network),
+        *_about_slices(recipe.data, network),
+        *_about_heads(recipe, network),
+    ]
 
 
 def _about_patches(sampling: Sampling, size: Sequence[int], network: NetworkConfig) -> list[str]:
@@ -72,44 +69,52 @@ def _about_patches(sampling: Sampling, size: Sequence[int], network: NetworkConf
     ]
 
 
-def _about_batches(recipe: Recipe) -> list[str]:
-    training, least = recipe.training, recipe.model.smallest_batch
-    if training.batch_size % training.devices:
+def _about_augmentations(recipe: Recipe, size: Sequence[int], network: NetworkConfig) -> list[str]:
+    problems = []
+    for number, augmentation in enumerate(recipe.augment):
+        try:
+            augmentation.check(size)
+            if len(size) == network.ndim:
+                augmentation.check(network.input_size(size))
+        except RecipeError as error:
+            problems.append(f"augment.{number}: {error}")
+    return problems
+
+
+def _about_batches(training: TrainingConfig, network: NetworkConfig) -> list[str]:
+    share, rest = divmod(training.batch_size, training.devices)
+    if rest:
         return [
             f"training.batch_size: {training.batch_size} is not a multiple of the {training.devices} devices that "
             "share it"
         ]
-    if training.batch_size // training.devices < least:
+    if share < network.smallest_batch:
         return [
-            f"training.batch_size: {training.batch_size} gives each of {training.devices} devices "
-            f"{training.batch_size // training.devices}, but {_name(recipe.model)} needs at least {least} patches "
-            f"in a batch; set it to {least * training.devices} or more"
+            f"training.batch_size: {training.batch_size} gives each of {training.devices} devices {share}, but "
+            f"{_name(network)} needs at least {network.smallest_batch} patches in a batch; set it to "
+            f"{network.smallest_batch * training.devices} or more"
         ]
     return []
 
 
-def _about_slices(recipe: Recipe) -> list[str]:
+def _about_slices(data: DataConfig, network: NetworkConfig) -> list[str]:
     """Whether neighbouring slices are asked for where there are none."""
-    if recipe.model.in_slices == 1:
-        return []
-    used = {region.volume for region in (*recipe.data.train, *recipe.data.validate_)}
-    unrelated = [v.name for v in recipe.data.volumes if v.kind == "images" and v.name in used]
-    if not unrelated:
+    used = {region.volume for region in (*data.train, *data.validate_)}
+    unrelated = [volume.name for volume in data.volumes if volume.kind == "images" and volume.name in used]
+    if network.in_slices == 1 or not unrelated:
         return []
     return [
-        f"model: {_name(recipe.model)} sees {recipe.model.in_slices} neighbouring slices at once, but "
-        f"'{unrelated[0]}' is `kind: images`, whose images have no neighbours; set model.slices: 1"
+        f"model: {_name(network)} sees {network.in_slices} neighbouring slices at once, but '{unrelated[0]}' is "
+        "`kind: images`, whose images have no neighbours; set model.slices: 1"
     ]
 
 
-def _about_heads(recipe: Recipe) -> list[str]:
-    chosen, own = recipe.loss.head_weights, recipe.model.head_weights
-    if chosen is None or len(chosen) == len(own):
-        return []
-    return [
-        f"loss.head_weights: {list(chosen)} has {len(chosen)} weights, but {_name(recipe.model)} has {len(own)} while "
-        f"training; null takes its own, {list(own)}"
-    ]
+def _about_heads(recipe: Recipe, network: NetworkConfig) -> list[str]:
+    try:
+        require_head_weights(network.head_weights, recipe.loss.head_weights)
+    except RecipeError as error:
+        return [str(error)]
+    return []
 
 
 def _name(network: NetworkConfig) -> str:

@@ -8,11 +8,12 @@ from typing import Annotated
 from pydantic import Field, PrivateAttr, StringConstraints
 
 from cristae.augment import Augmentation
+from cristae.classical.config import RandomForestConfig
 from cristae.config import Config
 from cristae.data.description import DataConfig
 from cristae.inference.config import DeviceName, PredictConfig
 from cristae.losses import CrossEntropyDice, Loss
-from cristae.models import Network
+from cristae.models import Network, NetworkConfig
 from cristae.preprocess.normalize import NormalizeConfig
 from cristae.sampling import RandomPatches, Sampling
 from cristae.targets import NoWeighting, Weighting
@@ -38,8 +39,9 @@ class Recipe(Config):
     """How much each voxel counts in the pixelwise loss terms."""
     augment: tuple[Augmentation, ...] = ()
     """Random changes of each training patch, in order."""
-    model: Network
-    """The network. Its channels and classes come from the data."""
+    model: Annotated[Network | RandomForestConfig, Field(discriminator="name")]
+    """The network, or the random forest, which sampling, targets, augment, loss and training do not concern. Channels
+    and classes come from the data."""
     loss: Loss = CrossEntropyDice()
     """What training makes small."""
     training: TrainingConfig = TrainingConfig()
@@ -60,6 +62,12 @@ class Recipe(Config):
     def folder(self) -> Path:
         """Where the relative paths of its data start: the file's folder, or the current one."""
         return Path.cwd() if self._source is None else self._source.parent
+
+    @property
+    def network(self) -> NetworkConfig:
+        """The model, where that is a network."""
+        assert isinstance(self.model, NetworkConfig)
+        return self.model
 
     def read_from(self, source: Path) -> Recipe:
         """The same recipe, remembering the file it was read from."""

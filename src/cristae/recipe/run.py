@@ -126,7 +126,7 @@ class Run:
             locality = Locality.from_dict(stored)
         except RunError as error:
             raise RunError(f"{self.path / SUMMARY}: {error}") from None
-        config = self.recipe.model
+        config = self.recipe.network
         flat = 3 - config.ndim
         stride, margin = (1,) * flat + config.total_stride, (0,) * flat + config.margin
         if (locality.ndim, locality.stride, locality.margin) != (config.ndim, stride, margin):
@@ -168,7 +168,7 @@ class Run:
             RunError: The weights are missing, damaged, or belong to another network.
         """
         model = self.model
-        network = self.recipe.model.build(model.in_channels * self.recipe.model.in_slices, model.classes.n_logits)
+        network = self.recipe.network.build(model.in_channels * self.recipe.network.in_slices, model.classes.n_logits)
         load_weights(network, self.weights_path)
         return network.eval()
 

@@ -133,7 +133,7 @@ def member_of(run: Run, image: Image, name: str, progress: Progress) -> Member:
     normalizer = _normalizer(run, image, name, progress)
     if isinstance(network, ArrayModel):
         return Member(network, network.locality, normalizer, model.classes)
-    config = run.recipe.model
+    config = run.recipe.network
     slices = config.in_slices
     locality = run.locality or measure_locality(network, config, in_channels=slices)
     application = _application(run, locality)
@@ -154,7 +154,7 @@ def _application(run: Run, locality: Locality) -> Application:
             settings = PredictConfig.model_validate(settings.model_dump() | {"windows": better})
         except ValidationError:
             raise RunError(f"{run.path}: summary.json: application.better: '{better}' is unknown") from None
-    return choose_application(settings, run.recipe.model, locality)
+    return choose_application(settings, run.recipe.network, locality)
 
 
 def _normalizer(run: Run, image: Image, name: str, progress: Progress) -> Normalizer:

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from cristae.errors import MissingFileError
+from cristae.models.pretrained import load_matching
 from cristae.progress import Progress
 from cristae.recipe.folder import WEIGHTS
 from cristae.recipe.recipe import Recipe
@@ -37,8 +38,6 @@ def start_from(network: nn.Module, weights: Path, progress: Progress) -> dict[st
     Raises:
         CristaeError: The file is damaged, or nothing in it matches.
     """
-    from cristae.models.pretrained import load_matching
-
     report = load_matching(network, weights)
     progress.say(f"Starting from {weights}: {report.summary}")
     with weights.open("rb") as file:
