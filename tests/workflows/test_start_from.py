@@ -1,0 +1,83 @@
+"""A training that starts from weights that are there: which are taken, what is told, and going on without them."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from network_data import write_stack
+from safetensors.numpy import load_file, save_file
+
+from cristae.errors import NetworkError
+from cristae.progress import Progress
+from cristae.recipe.load import load_recipe
+from cristae.recipe.run import Run
+from cristae.workflows.train import train
+
+KERAS = "training.schedule={name: keras}"
+SMALL = ("model={name: unet_bn, widths: [4, 8]}", "sampling.size=[16, 16]", "augment=[]", "training.epochs=1", KERAS)
+STILL = "training.learning_rate=1e-12"
+
+
+class Heard(Progress):
+    """Remembers what was said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, message: str) -> None:
+        self.lines.append(message)
+
+
+def first_run(folder: Path) -> Run:
+    folder.mkdir()
+    return train(write_stack(folder, "binary", *SMALL), out=folder / "run")
+
+
+def kernels(path: Path) -> dict[str, np.ndarray]:
+    return {name: value for name, value in load_file(path).items() if value.ndim == 4}
+
+
+def test_matching_weights_of_a_run_are_taken_told_and_recorded(tmp_path: Path) -> None:
+    before = first_run(tmp_path / "first")
+    (tmp_path / "second").mkdir()
+    heard = Heard()
+    start = "training.start_from=../first/run"
+    run = train(write_stack(tmp_path / "second", "several", *SMALL, STILL, start), out=tmp_path / "run", progress=heard)
+    old, new = kernels(before.weights_path), kernels(run.weights_path)
+    other = {name for name in new if old[name].shape != new[name].shape}
+    assert other == {"head.weight"}
+    assert all(np.allclose(old[name], new[name], atol=1e-6) for name in new if name not in other)
+    told = run.summary["start_from"]
+    assert told["sha256"] == hashlib.sha256(before.weights_path.read_bytes()).hexdigest()
+    assert told["path"].endswith("weights.safetensors")
+    assert "head.weight" in str(told["other_shape"])
+    (line,) = [line for line in heard.lines if line.startswith("Starting from")]
+    assert "match" in line
+    assert load_recipe(run.path / "recipe.yaml").training.start_from == str(tmp_path / "second" / "../first/run")
+
+
+def test_a_continued_training_does_not_need_them_again(tmp_path: Path) -> None:
+    before = first_run(tmp_path / "first")
+    save_file(load_file(before.weights_path), tmp_path / "start.safetensors")
+    start = f"training.start_from={tmp_path / 'start.safetensors'}"
+    (tmp_path / "second").mkdir()
+    recipe = write_stack(tmp_path / "second", "binary", *SMALL, start)
+    told = train(recipe, out=tmp_path / "run").summary["start_from"]
+    whole = train(load_recipe(recipe.source or "", [*SMALL, start, "training.epochs=2"]), out=tmp_path / "whole")
+    (tmp_path / "start.safetensors").unlink()
+    longer = load_recipe(recipe.source or "", [*SMALL, start, "training.epochs=2"])
+    heard = Heard()
+    run = train(longer, out=tmp_path / "run", resume=True, progress=heard)
+    assert run.summary["start_from"] == told
+    assert not [line for line in heard.lines if line.startswith("Starting from")]
+    assert kernels(run.weights_path).keys() == kernels(whole.weights_path).keys()
+    assert run.weights_path.read_bytes() == whole.weights_path.read_bytes()
+
+
+@pytest.mark.parametrize("content", [b"not weights", b""])
+def test_weights_that_cannot_be_read_leave_nothing_behind(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "bad.safetensors").write_bytes(content)
+    with pytest.raises(NetworkError, match=r"bad\.safetensors"):
+        train(write_stack(tmp_path, "binary", *SMALL, "training.start_from=bad.safetensors"), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
