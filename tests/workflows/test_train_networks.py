@@ -58,6 +58,17 @@ def test_a_network_of_each_kind(tmp_path: Path, model: str, classes: str, size: 
     assert list(open_run(run.path).recipe.sampling.size or ()) == list(run.model.patch_size)
 
 
+@pytest.mark.parametrize("model", ["{name: segnet, base: 2}", "{name: hybrid_2d3d, base: 2}"])
+def test_runs_repeat_and_say_nothing_of_determinism(
+    tmp_path: Path, model: str, recwarn: pytest.WarningsRecorder
+) -> None:
+    size = "[32, 32]" if "segnet" in model else "[5, 24, 24]"
+    recipe = write_stack(tmp_path, "binary", f"model={model}", f"sampling.size={size}", "training.epochs=1")
+    one, two = train(recipe, out=tmp_path / "one"), train(recipe, out=tmp_path / "two")
+    assert one.weights_path.read_bytes() == two.weights_path.read_bytes()
+    assert not [warning for warning in recwarn if "deterministic" in str(warning.message)]
+
+
 def test_a_grid_of_thick_patches(tmp_path: Path) -> None:
     grid = "sampling={name: grid, size: [4, 24, 24]}"
     turns = "augment=[{name: flip, axes: [z, y, x]}, {name: rotate90}, {name: brightness}, {name: gamma}]"

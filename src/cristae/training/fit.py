@@ -233,7 +233,11 @@ def _mean_loss(module: TrainingModule) -> float:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Lightning's own remarks are for programmers; ours are for users."""
+    """Lightning's own remarks are for programmers; ours are for users. What it sets for all of torch ends with it."""
+    deterministic, warn_only = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
     loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
@@ -242,7 +246,10 @@ def _quiet() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", module="lightning")
             warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+            # Runs repeat bit by bit on a CPU, where the operations it names do so; elsewhere nothing is promised.
+            warnings.filterwarnings("ignore", message=".*does not have a deterministic implementation")
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
