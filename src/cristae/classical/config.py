@@ -25,8 +25,8 @@ class FeaturesConfig(Config):
     """The grey value itself."""
     gaussian: Sigmas = (0.7, 1.6, 3.5, 5.0, 10.0)
     """The smoothed image."""
-    laplacian: Sigmas = (0.7, 1.6, 3.5, 5.0, 10.0)
-    """Laplacian of Gaussian: blobs and ridges, bright or dark."""
+    laplacian: Sigmas = ()
+    """Laplacian of Gaussian: blobs and ridges, bright or dark. It is the sum of the eigenvalues of `hessian`."""
     gradient: Sigmas = (0.7, 1.6, 3.5, 5.0, 10.0)
     """Gaussian gradient magnitude: edges."""
     difference: Sigmas = ()
@@ -88,6 +88,9 @@ class RandomForestConfig(Config):
     """Samples that each answer of a tree rests on, at least."""
     max_samples_per_class: PositiveInt = 20_000
     """Labelled voxels of each class that are learned from at most, drawn from all training regions alike."""
+    balance: Literal["as_labelled", "even"] = "as_labelled"
+    """`as_labelled`: a class is as likely as it is frequent among the labelled voxels, right where whole slices are
+    labelled. `even`: all classes are equally likely, right for scribbles, which say nothing about frequency."""
     objects: ObjectsConfig | None = None
     """A second stage that judges whole objects, such as `{}` or `{threshold: 0.4}`; only with `ndim: 2`."""
 

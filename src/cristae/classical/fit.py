@@ -103,9 +103,18 @@ class _Learner:
         )
         if complete:
             for number, one in enumerate(samples):
-                self._require_classes(one.classes, number)
+                self._require_classes(one.labelled, number)
         return tuple(
-            self._grow(one.features, one.classes, number, config.trees, config.max_depth, config.smallest_leaf)
+            grow(
+                one.features,
+                one.classes,
+                frequency=one.labelled if config.balance == "as_labelled" else np.ones(len(one.labelled)),
+                trees=config.trees,
+                max_depth=config.max_depth,
+                smallest_leaf=config.smallest_leaf,
+                seed=self.seed + number,
+                threads=usable_cores(),
+            )
             for number, one in enumerate(samples)
         )
 
@@ -121,26 +130,23 @@ class _Learner:
                     f"the first stage finds no {what} in the training regions, so that the second has nothing to "
                     "learn from: lower model.objects.threshold or smallest_vox, or leave out model.objects"
                 )
-            forests.append(self._grow(features, classes, number, config.trees, None, 1))
+            kinds = len(self.classes.names) if self.classes.exclusive else 2
+            forest = grow(
+                features,
+                classes,
+                frequency=np.bincount(classes, minlength=kinds),
+                trees=config.trees,
+                max_depth=None,
+                smallest_leaf=1,
+                seed=self.seed + number,
+                threads=usable_cores(),
+            )
+            forests.append(forest)
         return tuple(forests)
 
-    def _grow(
-        self, features: np.ndarray, classes: np.ndarray, number: int, trees: int, depth: int | None, leaf: int
-    ) -> Trees:
-        return grow(
-            features,
-            classes,
-            n_classes=len(self.classes.names) if self.classes.exclusive else 2,
-            trees=trees,
-            max_depth=depth,
-            smallest_leaf=leaf,
-            seed=self.seed + number,
-            threads=usable_cores(),
-        )
-
-    def _require_classes(self, ids: np.ndarray, number: int) -> None:
+    def _require_classes(self, labelled: np.ndarray, number: int) -> None:
         names = self.classes.names if self.classes.exclusive else ("outside", self.classes.names[number])
-        missing = [name for k, name in enumerate(names) if not (ids == k).any()]
+        missing = [name for name, count in zip(names, labelled, strict=True) if not count]
         if missing:
             raise LabelError(
                 f"no labelled voxel of {', '.join(missing)} in the training regions: a forest cannot learn it; "

@@ -29,6 +29,8 @@ class Samples:
     """float32 (N, F)."""
     classes: np.ndarray
     """uint8 (N,): ids of exclusive classes; 0 and 1 for a mask."""
+    labelled: np.ndarray
+    """int64 (K,): labelled voxels of each class that these were drawn from."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,11 @@ def draw_samples(
 
     found = list(side_by_side(sample, range(len(blocks)), threads))
     return tuple(
-        Samples(np.concatenate([one[s][0] for one in found]), np.concatenate([one[s][1] for one in found]))
+        Samples(
+            np.concatenate([one[s][0] for one in found]),
+            np.concatenate([one[s][1] for one in found]),
+            counts[:, s].sum(axis=0),
+        )
         for s in range(counts.shape[1])
     )
 

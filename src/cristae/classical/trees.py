@@ -97,7 +97,7 @@ def grow(
     features: np.ndarray,
     classes: np.ndarray,
     *,
-    n_classes: int,
+    frequency: np.ndarray,
     trees: int,
     max_depth: int | None,
     smallest_leaf: int,
@@ -108,8 +108,8 @@ def grow(
 
     Args:
         features: float32 (N, F).
-        classes: (N,) ids from 0 to `n_classes` - 1; an id without samples is never answered.
-        n_classes: Classes to tell apart.
+        classes: (N,) ids from 0 to K - 1; an id without samples is never answered.
+        frequency: (K,) how frequent each class is where the forest will be asked, in any unit.
         trees: Number of trees.
         max_depth: Questions in a row at most; None for no limit.
         smallest_leaf: Samples at each leaf at least.
@@ -118,11 +118,19 @@ def grow(
     """
     from sklearn.ensemble import RandomForestClassifier
 
+    counts = np.bincount(classes, minlength=len(frequency))
+    share = frequency / frequency[counts > 0].sum()
+    weights = {k: float(share[k] * len(classes) / count) for k, count in enumerate(counts) if count}
     learner = RandomForestClassifier(
-        trees, max_depth=max_depth, min_samples_leaf=smallest_leaf, n_jobs=threads, random_state=seed
+        trees,
+        max_depth=max_depth,
+        min_samples_leaf=smallest_leaf,
+        class_weight=weights,
+        n_jobs=threads,
+        random_state=seed,
     )
     learner.fit(features, classes)
-    return trees_of(learner, n_classes)
+    return trees_of(learner, len(frequency))
 
 
 def trees_of(learner: Any, n_classes: int) -> Trees:
