@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from straight_line import Layers, counts, random_image, watch
 from torch import Tensor, nn
 
+from cristae.data.classes import Classes
 from cristae.errors import NetworkError
 from cristae.models import CDeep3MConfig, create_model, parameter_count
-from cristae.models.cdeep3m import CaffeBatchNorm, SliceConvolutions, bilinear_kernel
+from cristae.models.cdeep3m import SliceConvolutions, bilinear_kernel
 
 SPREADS = {  # of the transposed convolutions of each head: kernel, stride, and pairs of dilation and padding
     0: (4, 2, [(1, 1), (5, 7), (11, 16), (17, 25), (23, 34)]),
@@ -71,7 +72,7 @@ def test_parameters_of_each_kind(slices, convolutions):
 
     assert total(nn.Conv2d) == convolutions
     assert total(nn.ConvTranspose2d) == 7_425_056
-    assert total(CaffeBatchNorm) == 26_056
+    assert total(nn.BatchNorm2d) == 26_056
     assert sum(isinstance(m, nn.BatchNorm2d) for m in full(slices).modules()) == 48
 
 
@@ -242,32 +243,12 @@ def test_weights_start_as_published():
     assert all(torch.count_nonzero(layer.bias) == 0 for layer in layers)
 
 
-def test_running_statistics_are_those_of_the_batches_seen_and_nothing_else():
-    norm = CaffeBatchNorm(1)
-    batches = [torch.tensor([1.0, 3.0]), torch.tensor([10.0, 30.0]), torch.tensor([5.0, 6.0])]
-    weighted, total, spread = 0.0, 0.0, 0.0
-    for batch in batches:
-        norm(batch.view(2, 1, 1, 1))
-        weighted, total = 0.999 * weighted + batch.mean().item(), 0.999 * total + 1
-        spread = 0.999 * spread + batch.var().item()
-        assert norm.running_mean.item() == pytest.approx(weighted / total, rel=1e-6)
-        assert norm.running_var.item() == pytest.approx(spread / total, rel=1e-6)
-    before = norm.running_mean.item()
-    norm.eval()(batches[0].view(2, 1, 1, 1))
-    assert norm.running_mean.item() == before
-
-
-def test_share_of_a_batch_falls_to_one_in_a_thousand():
-    norm = CaffeBatchNorm(1)
-    norm.num_batches_tracked.fill_(100_000)
-    norm(torch.full((2, 1, 1, 1), 50.0))
-    assert norm.running_mean.item() == pytest.approx(0.05, rel=1e-6)
-
-
-def test_training_and_evaluation_normalise_alike_after_one_batch():
-    norm, batch = CaffeBatchNorm(2), random_image(4, 2, 16, 16).float()
-    trained = norm(batch)
-    torch.testing.assert_close(norm.eval()(batch), trained, rtol=2e-3, atol=2e-3)
+def test_several_logits_are_for_classes_of_which_one_applies():
+    config, names = CDeep3MConfig(), ("a", "b", "c")
+    for fitting in (Classes(names=names), Classes(names=names[:2]), Classes(names=names[:1], exclusive=False)):
+        config.check_classes(fitting)
+    with pytest.raises(NetworkError, match="3 overlapping classes.*never negative.*one class at a time"):
+        config.check_classes(Classes(names=names, exclusive=False))
 
 
 @pytest.mark.parametrize(("slices", "channels"), [(1, 3), (3, 1), (5, 3)])

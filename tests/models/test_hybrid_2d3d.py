@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cristae.data.classes import Classes
 from cristae.errors import NetworkError
 from cristae.models import Hybrid2D3DConfig, parameter_count
 
@@ -273,3 +274,23 @@ def test_logits_after_relu_are_never_negative(randomised):
     with torch.no_grad():
         heads = network(random_image(1, 1, 2, 20, 20) - 0.5)
     assert all((logits >= 0).all() and (logits == 0).any() for logits in heads)
+
+
+def test_answers_that_end_with_relu_are_for_classes_of_which_one_applies():
+    several, single = Classes(names=("a", "b", "c")), Classes(names=("a", "b"))
+    overlapping = Classes(names=("a", "b"), exclusive=False)
+    released = Hybrid2D3DConfig(**Hybrid2D3DConfig.variants["released"])
+    released.check_classes(several)
+    for classes in (single, overlapping, Classes(names=("a",), exclusive=False)):
+        with pytest.raises(NetworkError, match="set model.relu_logits: false"):
+            released.check_classes(classes)
+
+
+def test_the_pyramid_sees_no_softmax_of_overlapping_classes():
+    overlapping = Classes(names=("a", "b"), exclusive=False)
+    for classes in (Classes(names=("a", "b")), Classes(names=("a", "b", "c")), Classes(names=("a",), exclusive=False)):
+        Hybrid2D3DConfig().check_classes(classes)
+    for config in (Hybrid2D3DConfig(feed="sigmoid"), Hybrid2D3DConfig(pyramid=False)):
+        config.check_classes(overlapping)
+    with pytest.raises(NetworkError, match="set model.feed: sigmoid"):
+        Hybrid2D3DConfig().check_classes(overlapping)

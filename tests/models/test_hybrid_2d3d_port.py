@@ -5,6 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cristae.data.classes import Classes
+from cristae.errors import NetworkError
 from cristae.models import Hybrid2D3DPortConfig, parameter_count
 
 
@@ -128,3 +130,10 @@ def test_a_single_coarsest_voxel_is_normalised_to_zero(randomised):
     assert seen[0].shape[2:] == (1, 1, 1)
     assert torch.count_nonzero(seen[0]) == 0
     assert torch.isfinite(logits).all()
+
+
+def test_classes_do_not_overlap():
+    Hybrid2D3DPortConfig().check_classes(Classes(names=("a", "b", "c")))
+    Hybrid2D3DPortConfig().check_classes(Classes(names=("a",), exclusive=False))
+    with pytest.raises(NetworkError, match="use hybrid_2d3d with feed: sigmoid"):
+        Hybrid2D3DPortConfig().check_classes(Classes(names=("a", "b"), exclusive=False))

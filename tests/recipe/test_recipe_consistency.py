@@ -83,3 +83,19 @@ def test_each_head_has_a_weight(text: str) -> None:
     weights = "loss={name: cross_entropy_dice, head_weights: [1, 0.5]}"
     assert "loss.head_weights: [1.0, 0.5] does not fit, because the network has one head" in problem(text, weights)
     fits(*model(text, "hybrid_2d3d", "[5, 40, 40]", weights))
+
+
+OVERLAPPING = (
+    "data.classes={names: [mito, cell], exclusive: false}",
+    'data.volumes.0.labels={kind: masks, masks: {mito: {path: "mito/*.png"}, cell: {path: "cell/*.png"}}}',
+)
+
+
+def test_classes_that_a_networks_logits_cannot_stand_for(text: str) -> None:
+    fits(text, *OVERLAPPING)
+    assert "model: cdeep3m cannot learn 2 overlapping classes" in problem(text, "model={name: cdeep3m}", *OVERLAPPING)
+    fits(text, "model={name: cdeep3m}")
+    wrong = model(text, "hybrid_2d3d, relu_logits: true", "[5, 40, 40]")
+    assert "set model.relu_logits: false" in problem(*wrong)
+    own = "model={name: external, target: 'cristae.models:CDeep3MConfig'}"
+    assert "model: cdeep3m cannot learn 2" in problem(text, own, *OVERLAPPING)

@@ -4,6 +4,8 @@ Haberl et al. (2018), https://doi.org/10.1038/s41592-018-0106-z, after DeepEM3D 
 https://doi.org/10.1093/bioinformatics/btx188
 One network for each number of slices, 1fm, 3fm and 5fm; the published ensemble averages the probabilities of all three.
 
+Batch normalisation moves its running statistics by 0.1 % with every batch; training averages those of a young network
+over fewer, so that they belong to it from the start.
 As trained by its authors biases learnt at twice the rate of weights, and biases of dilated transposed convolutions were
 left out of the weight decay of 5e-4; here both are the optimiser's affair.
 """
@@ -19,6 +21,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
+from cristae.data.classes import Classes
 from cristae.errors import NetworkError
 from cristae.models.form import PlanarConfig, Reference, crop_near, pad_far
 
@@ -82,14 +85,15 @@ HEADS: tuple[tuple[Deconv, ...], ...] = (
 class CDeep3MConfig(PlanarConfig):
     """CDeep3M, a 2D network for one slice that may see its neighbours (Haberl et al. 2018).
 
-    For classes that exclude each other: with two channels or more its logits are never negative.
+    Of several classes exactly one applies to each voxel: with two logits or more these are never negative.
     """
 
     reference: ClassVar[Reference] = Reference("Haberl et al.", 2018, "https://doi.org/10.1038/s41592-018-0106-z")
     variants: ClassVar = {f"{slices}fm": {"slices": slices} for slices in (1, 3, 5)}
     name: Literal["cdeep3m"] = "cdeep3m"
     slices: Literal[1, 3, 5] = 1
-    """Slices seen at once: 1 (published as 1fm), 3 (3fm) or 5 (5fm); the logits are those of the middle one."""
+    """Slices seen at once: 1 (published as 1fm), 3 (3fm) or 5 (5fm); the logits are those of the middle one. Beyond
+    the first and last slice the stack is mirrored, where the original put zeros while training."""
     base: Annotated[int, Field(gt=0, multiple_of=2)] = PUBLISHED_BASE
     """Feature channels of the first convolution; the other widths keep the proportions that they have at 32."""
 
@@ -102,6 +106,19 @@ class CDeep3MConfig(PlanarConfig):
     def window(self) -> tuple[int, ...]:
         """The paper's patches."""
         return (320, 320)
+
+    def check_classes(self, classes: Classes) -> None:
+        """Several logits are never negative: a softmax tells them apart, but no sigmoid of them falls below one half.
+
+        Raises:
+            NetworkError: There are several overlapping classes.
+        """
+        if not classes.softmax and classes.n_logits > 1:
+            raise NetworkError(
+                f"cdeep3m cannot learn {classes.n_logits} overlapping classes, because several of its logits are never "
+                "negative: no class would ever be absent; train it on one class at a time, or on classes that exclude "
+                "each other"
+            )
 
     def build(self, in_channels: int, out_channels: int) -> CDeep3M:
         """A network with fresh weights, (B, slices, Y, X) to (B, out_channels, Y, X)."""
@@ -157,8 +174,8 @@ class SliceConvolutions(nn.Module):
         super().__init__()
         self.thickness = min(slices, 3)
         self.depth = (slices + 1) // 2
-        self.first = conv_bn_relu(self.thickness, Conv(first_width, (3, 3), 2), first_width, std=0.01)
-        self.second = conv_bn_relu(self.depth * first_width, Conv(width, (3, 3)), width, std=0.01)
+        self.first = conv_norm(self.thickness, Conv(first_width, (3, 3), 2), first_width, std=0.01)
+        self.second = conv_norm(self.depth * first_width, Conv(width, (3, 3)), width, std=0.01)
 
     def forward(self, image: Tensor) -> Tensor:
         """Features of all slices together."""
@@ -181,7 +198,7 @@ class Branches(nn.Module):
         for chain in chains:
             widths = [in_channels, *(scaled(conv.width, base) for conv in chain)]
             steps = zip(chain, pairwise(widths), strict=True)
-            self.chains.append(nn.Sequential(*(conv_bn_relu(a, conv, b) for conv, (a, b) in steps)))
+            self.chains.append(nn.Sequential(*(conv_norm(a, conv, b) for conv, (a, b) in steps)))
         self.out_channels = sum(scaled(chain[-1].width, base) for chain in chains) + in_channels * pooled
 
     def forward(self, features: Tensor) -> Tensor:
@@ -194,9 +211,9 @@ class Residual(nn.Module):
 
     def __init__(self, in_channels: int, width: int, chains: Chains, base: int) -> None:
         super().__init__()
-        self.before = conv_bn_relu(in_channels, Conv(width), width)
+        self.before = conv_norm(in_channels, Conv(width), width)
         self.branches = Branches(width, chains, base)
-        self.merge = conv_bn_relu(self.branches.out_channels, Conv(width, relu=False), width)
+        self.merge = conv_norm(self.branches.out_channels, Conv(width, relu=False), width)
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, in_channels, Y, X) to (B, width, Y, X)."""
@@ -210,8 +227,8 @@ class Head(nn.Module):
     def __init__(self, in_channels: int, maps: int, deconvs: Sequence[Deconv], *, factor: int) -> None:
         super().__init__()
         self.ups = nn.ModuleList(deconv(in_channels, maps, factor, *spread) for spread in deconvs)
-        last = conv_bn_relu(maps, Conv(maps, (3, 3)), maps, std=0.001)
-        self.fuse = nn.Sequential(CaffeBatchNorm(maps), nn.ReLU(inplace=True), last)
+        last = conv_norm(maps, Conv(maps, (3, 3)), maps, std=0.001)
+        self.fuse = nn.Sequential(caffe_norm(maps), nn.ReLU(inplace=True), last)
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, in_channels, Y, X) to (B, maps, factor Y, factor X)."""
@@ -222,28 +239,12 @@ class Head(nn.Module):
         return fused
 
 
-class CaffeBatchNorm(nn.BatchNorm2d):
-    """Batch normalisation whose running statistics are right from the first batch on.
-
-    They are weighted means of the batches seen, the weights falling by 0.1 % with every further batch, and not mixed
-    with the values that they start from.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__(channels, eps=BN_EPS, momentum=BN_MOMENTUM)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Same shape (B, C, Y, X)."""
-        share = self.momentum or 0.0
-        if self.training and share and self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
-            share /= 1 - (1 - share) ** int(self.num_batches_tracked)
-        return F.batch_norm(
-            features, self.running_mean, self.running_var, self.weight, self.bias, self.training, share, self.eps
-        )
+def caffe_norm(channels: int) -> nn.BatchNorm2d:
+    """Batch normalisation with the constants of Caffe."""
+    return nn.BatchNorm2d(channels, eps=BN_EPS, momentum=BN_MOMENTUM)
 
 
-def conv_bn_relu(in_channels: int, conv: Conv, out_channels: int, *, std: float | None = None) -> nn.Sequential:
+def conv_norm(in_channels: int, conv: Conv, out_channels: int, *, std: float | None = None) -> nn.Sequential:
     """A convolution with its normalisation and ReLU.
 
     Its weights start normal when there is a `std`, else uniform with variance 1 / fan_in; its biases are 0.
@@ -257,7 +258,7 @@ def conv_bn_relu(in_channels: int, conv: Conv, out_channels: int, *, std: float 
         nn.init.normal_(layer.weight, std=std)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
-    layers: list[nn.Module] = [layer, CaffeBatchNorm(out_channels)]
+    layers: list[nn.Module] = [layer, caffe_norm(out_channels)]
     return nn.Sequential(*layers, nn.ReLU(inplace=True)) if conv.relu else nn.Sequential(*layers)
 
 

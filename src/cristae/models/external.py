@@ -17,6 +17,7 @@ from pydantic import Field, StringConstraints, ValidationError, ValidationInfo, 
 from torch import nn
 
 from cristae.config import problem_of
+from cristae.data.classes import Classes
 from cristae.errors import NetworkError
 from cristae.models.form import Blend, NetworkConfig, PlanarConfig, Reference
 
@@ -110,6 +111,10 @@ class ExternalConfig(NetworkConfig):
     def head_weights(self) -> tuple[float, ...]:
         """The target's."""
         return tuple(self.own.head_weights)
+
+    def check_classes(self, classes: Classes) -> None:
+        """Make sure that the target's logits can stand for such classes."""
+        self.own.check_classes(classes)
 
     def input_size(self, size: Sequence[int]) -> tuple[int, ...]:
         """The target's."""

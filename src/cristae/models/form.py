@@ -12,6 +12,7 @@ from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, field_va
 from torch import Tensor, nn
 
 from cristae.config import Config
+from cristae.data.classes import Classes
 from cristae.errors import NetworkError
 
 Blend = Literal["gaussian", "centre_third", "farthest", "tiles"]
@@ -102,6 +103,13 @@ class NetworkConfig(Config):
     def head_weights(self) -> tuple[float, ...]:
         """Factor of the loss of each head that the network has while training, main head first."""
         return (1.0,)
+
+    def check_classes(self, classes: Classes) -> None:
+        """Make sure that the logits can stand for such classes; those of most networks can stand for any.
+
+        Raises:
+            NetworkError: They cannot; says what to set instead.
+        """
 
     def input_size(self, size: Sequence[int]) -> tuple[int, ...]:
         """Size S of the image whose logits are of the size `good_output(T)`; T itself unless there is a margin."""

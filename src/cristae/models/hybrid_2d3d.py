@@ -15,6 +15,8 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
+from cristae.data.classes import Classes
+from cristae.errors import NetworkError
 from cristae.models.blocks import crop_centre, initialise
 from cristae.models.form import Blend, NetworkConfig, Reference, crop_near, pad_far, require_image
 
@@ -53,7 +55,8 @@ class Hybrid2D3DConfig(NetworkConfig):
     """What the pyramid sees of the 2D answer. softmax: probabilities, for a single logit its sigmoid; sigmoid:
     probabilities of overlapping classes; relu_logits: the logits after ReLU."""
     relu_logits: bool = False
-    """Whether both answers end with ReLU. The probability of a single class is then never below one half."""
+    """Whether both answers end with ReLU. Only for several classes that exclude each other: the probability of a single
+    or an overlapping one would never be below one half."""
     z_double_upsample: bool = False
     """Whether the pyramid's coarse features are enlarged along z as well and cropped to their central slices."""
     symmetric_ups: bool = False
@@ -86,6 +89,24 @@ class Hybrid2D3DConfig(NetworkConfig):
     def head_weights(self) -> tuple[float, ...]:
         """The 3D answer, and the 2D one with the paper's factor, which stays where it is alone."""
         return (1.0, 0.33) if self.pyramid else (0.33,)
+
+    def check_classes(self, classes: Classes) -> None:
+        """What ends with ReLU, and what goes through a softmax, stands for classes of which exactly one applies.
+
+        Raises:
+            NetworkError: It does and they are others.
+        """
+        if self.relu_logits and not classes.softmax:
+            raise NetworkError(
+                "hybrid_2d3d with relu_logits: true can only tell several classes that exclude each other apart, "
+                "because its logits are never negative: no other class would ever be absent; set model.relu_logits: "
+                "false"
+            )
+        if self.pyramid and self.feed == "softmax" and not classes.softmax and classes.n_logits > 1:
+            raise NetworkError(
+                "hybrid_2d3d with feed: softmax would show its pyramid a softmax over classes that overlap; set "
+                "model.feed: sigmoid"
+            )
 
     def build(self, in_channels: int, out_channels: int) -> Hybrid2D3D:
         """A network with fresh weights, (B, in_channels, *S) to (B, out_channels, *T)."""

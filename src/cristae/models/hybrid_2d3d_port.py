@@ -12,6 +12,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from cristae.data.classes import Classes
+from cristae.errors import NetworkError
 from cristae.models.blocks import initialise
 from cristae.models.form import Blend, NetworkConfig, Reference, crop_near, pad_far
 
@@ -56,6 +58,18 @@ class Hybrid2D3DPortConfig(NetworkConfig):
     def head_weights(self) -> tuple[float, ...]:
         """The 3D answer, and the 2D one with the paper's factor."""
         return (1.0, 0.33)
+
+    def check_classes(self, classes: Classes) -> None:
+        """The pyramid sees a softmax of the 2D answer, which stands for classes of which exactly one applies.
+
+        Raises:
+            NetworkError: There are several overlapping classes.
+        """
+        if not classes.softmax and classes.n_logits > 1:
+            raise NetworkError(
+                "hybrid_2d3d_port shows its pyramid a softmax over all classes, and these overlap; use hybrid_2d3d "
+                "with feed: sigmoid"
+            )
 
     def build(self, in_channels: int, out_channels: int) -> Hybrid2D3DPort:
         """A network with fresh weights, (B, in_channels, Z, Y, X) to (B, out_channels, Z, Y, X)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cristae.data.description import DataConfig
-from cristae.errors import RecipeError
+from cristae.errors import NetworkError, RecipeError
 from cristae.losses import require_head_weights
 from cristae.models.form import NetworkConfig
 from cristae.recipe.recipe import Recipe
@@ -49,6 +49,7 @@ def _problems(recipe: Recipe) -> list[str]:
         *_about_augmentations(recipe, size, network),
         *_about_batches(recipe.training, network),
         *_about_slices(recipe.data, network),
+        *_about_classes(recipe.data, network),
         *_about_heads(recipe, network),
     ]
 
@@ -107,6 +108,16 @@ def _about_slices(data: DataConfig, network: NetworkConfig) -> list[str]:
         f"model: {_name(network)} sees {network.in_slices} neighbouring slices at once, but '{unrelated[0]}' is "
         "`kind: images`, whose images have no neighbours; set model.slices: 1"
     ]
+
+
+def _about_classes(data: DataConfig, network: NetworkConfig) -> list[str]:
+    """Whether the network's logits can stand for the classes, where these are known already."""
+    try:
+        if data.classes is not None:
+            network.check_classes(data.classes)
+    except NetworkError as error:
+        return [f"model: {error}"]
+    return []
 
 
 def _about_heads(recipe: Recipe, network: NetworkConfig) -> list[str]:
