@@ -77,7 +77,9 @@ def create_model(name: str, *, in_channels: int, out_channels: int, **options: A
         options: Fields of the network's config.
 
     Returns:
-        A module that maps (B, in_channels, *S) to logits (B, out_channels, *S), for any size S.
+        A module that maps an image (B, in_channels, *S) to logits (B, out_channels, *T), T being its config's
+        `output_size(S)`: S itself unless convolutions are not padded. While training it may give a tuple of logits,
+        the main ones first.
 
     Raises:
         NetworkError: No such network or option, or a value that it does not take.

@@ -19,7 +19,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from cristae.models.blocks import initialise
-from cristae.models.form import PlanarConfig, Reference, crop_near, pad_far
+from cristae.models.form import Blend, PlanarConfig, Reference, crop_near, pad_far
 
 STRIDE = (4, 4)
 """Sides become multiples of the low-level map's stride and not of the encoder's (8 or 16): strided convolutions round
@@ -33,7 +33,8 @@ RESNET_RATES = (6, 12, 18)
 class DeepLabConfig(PlanarConfig):
     """What both have in common."""
 
-    reference: ClassVar[Reference] = Reference("Chen et al.", 2018, "https://arxiv.org/abs/1802.02611")
+    reference: ClassVar[Reference] = Reference("Guay et al.", 2021, "https://doi.org/10.1038/s41598-021-81590-0")
+    blend: ClassVar[Blend] = "farthest"
     published_logits: ClassVar[int] = 7
     smallest_batch: ClassVar[int] = 2
     base: Annotated[int, Field(gt=0, multiple_of=4)] = 64
@@ -66,7 +67,10 @@ class DeepLabConfig(PlanarConfig):
 
 
 class DeepLabDRNConfig(DeepLabConfig):
-    """DeepLabv3+ with the encoder DRN-D-54, whose maps are an eighth of the size (Chen et al. 2018)."""
+    """DeepLabv3+ with the encoder DRN-D-54, whose maps are an eighth of the size (Guay et al. 2021).
+
+    The original is that of Chen et al. (2018), https://arxiv.org/abs/1802.02611.
+    """
 
     name: Literal["deeplab_drn"] = "deeplab_drn"
 
@@ -81,7 +85,10 @@ class DeepLabDRNConfig(DeepLabConfig):
 
 
 class DeepLabResNetConfig(DeepLabConfig):
-    """DeepLabv3+ with the encoder ResNet101, whose maps are a sixteenth of the size (Chen et al. 2018)."""
+    """DeepLabv3+ with the encoder ResNet101, whose maps are a sixteenth of the size (Guay et al. 2021).
+
+    The original is that of Chen et al. (2018), https://arxiv.org/abs/1802.02611.
+    """
 
     name: Literal["deeplab_resnet"] = "deeplab_resnet"
 

@@ -28,7 +28,7 @@ DROPOUT = 0.5
 
 
 class FCN8sConfig(PlanarConfig):
-    """FCN-8s, a 2D network with a VGG16 encoder and no decoder to speak of (Long et al. 2015)."""
+    """FCN-8s, a 2D network that adds up scores from three depths of a VGG16 encoder (Long et al. 2015)."""
 
     reference: ClassVar[Reference] = Reference("Long, Shelhamer, Darrell", 2015, "https://arxiv.org/abs/1411.4038")
     name: Literal["fcn8s"] = "fcn8s"

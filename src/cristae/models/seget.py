@@ -2,7 +2,8 @@
 
 Zhang et al. (2018), https://arxiv.org/abs/1811.11729
 The paper leaves eleven points open (two of them are one field here, `fusion`). Each default follows the text most
-closely; the fields of `SegETConfig` are the other readings.
+closely; the fields of `SegETConfig` are the other readings. Strided convolutions are padded alike on both sides; Keras,
+in which the network was published, pads even sides at the far end alone.
 """
 
 from __future__ import annotations

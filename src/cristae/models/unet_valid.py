@@ -1,4 +1,4 @@
-"""U-Net as it was published: convolutions without padding, skips cropped to their centre.
+"""U-Net with convolutions as they were published: not padded, and skips cropped to their centre.
 
 Ronneberger, Fischer, Brox (2015), https://arxiv.org/abs/1505.04597
 As the baseline of Guay et al. (2021), https://doi.org/10.1038/s41598-021-81590-0: no dropout, Glorot kernels.
@@ -18,9 +18,13 @@ from cristae.models.form import Blend, PlanarConfig, Reference, require_image
 
 
 class UNetValidConfig(PlanarConfig):
-    """The original U-Net, a 2D network that sees 92 pixels beyond its answer: 572 x 572 gives 388 x 388."""
+    """U-Net without padding, a 2D network that gives 388 x 388 pixels for 572 x 572 (Guay et al. 2021).
 
-    reference: ClassVar[Reference] = Reference("Ronneberger, Fischer, Brox", 2015, "https://arxiv.org/abs/1505.04597")
+    The original is that of Ronneberger, Fischer, Brox (2015), https://arxiv.org/abs/1505.04597, which has dropout and
+    other initial weights.
+    """
+
+    reference: ClassVar[Reference] = Reference("Guay et al.", 2021, "https://doi.org/10.1038/s41598-021-81590-0")
     blend: ClassVar[Blend] = "tiles"
     published_logits: ClassVar[int] = 7
     name: Literal["unet_valid"] = "unet_valid"
@@ -55,7 +59,10 @@ class UNetValidConfig(PlanarConfig):
         return tuple(self.base << level for level in range(self.depth))
 
     def build(self, in_channels: int, out_channels: int) -> UNetValid:
-        """A network with fresh weights, (B, in_channels, Y + 184, X + 184) to (B, out_channels, Y, X)."""
+        """A network with fresh weights, from an image to (B, out_channels, Y, X).
+
+        The image has the shape (B, in_channels, Y + 2 * margin, X + 2 * margin).
+        """
         return UNetValid(in_channels, out_channels, self)
 
 

@@ -1,6 +1,6 @@
 """The network that EM-stellar calls VGG: the convolutions of VGG-16 as encoder, and a decoder with skips.
 
-Khadangi, Boudier, Rajagopal (2020), https://doi.org/10.1101/2020.07.15.203836
+Khadangi, Boudier, Rajagopal (2021), https://doi.org/10.1093/bioinformatics/btaa1094
 The encoder is that of Simonyan, Zisserman (2015), https://arxiv.org/abs/1409.1556, without normalisation and without
 weights from elsewhere. Skips are what its poolings give, and the first block's output before pooling.
 """
@@ -25,10 +25,10 @@ DECODER = (8, 4, 2, 1, 1)
 
 
 class VGGUNetConfig(PlanarConfig):
-    """A 2D U-shaped network with the encoder of VGG-16 (Khadangi et al. 2020)."""
+    """A 2D U-shaped network with the encoder of VGG-16 (Khadangi et al. 2021)."""
 
     reference: ClassVar[Reference] = Reference(
-        "Khadangi, Boudier, Rajagopal", 2020, "https://doi.org/10.1101/2020.07.15.203836"
+        "Khadangi, Boudier, Rajagopal", 2021, "https://doi.org/10.1093/bioinformatics/btaa1094"
     )
     name: Literal["vgg_unet"] = "vgg_unet"
     base: PositiveInt = 64
