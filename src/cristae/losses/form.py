@@ -27,7 +27,8 @@ class LossConfig(Config):
     """What a recipe says about a loss. The classes come from the data."""
 
     l2: NonNegativeFloat = 0.0
-    """Factor of the sum of squared convolution kernels, which training adds to the loss."""
+    """Factor of the sum of squared convolution kernels, which training adds to the loss. Fully connected layers,
+    such as those of transformers, are not counted."""
     head_weights: HeadWeights | None = None
     """Factor of the loss of each head that the network has while training, main head first; 0 leaves a head out.
     null takes the network's own."""

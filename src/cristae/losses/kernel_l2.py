@@ -7,7 +7,9 @@ from torch import Tensor, nn
 
 
 def kernel_l2(network: nn.Module) -> Tensor:
-    """Sum of squared convolution kernels, transposed ones and the head included; no biases, no normalisation.
+    """Sum of squared convolution kernels, transposed ones and the head included.
+
+    No biases, no normalisation, no fully connected layers such as those of DeepVess and of transformers.
 
     Keras's `l2`: without the factor 1/2 that others put before it.
     """

@@ -24,7 +24,8 @@ class SegETLoss(LossConfig):
 
     name: Literal["seget"] = "seget"
     l2: NonNegativeFloat = 1e-4
-    """Factor of the sum of squared convolution kernels, which training adds to the loss."""
+    """Factor of the sum of squared convolution kernels, which training adds to the loss. Fully connected layers,
+    such as those of transformers, are not counted."""
     jaccard: Literal["batch", "sample"] = "batch"
     """Whether the Jaccard distance is that of the whole batch, or the mean of each sample's."""
     weights: Literal["cross_entropy", "both"] = "cross_entropy"
