@@ -247,7 +247,7 @@ def test_several_logits_are_for_classes_of_which_one_applies():
     config, names = CDeep3MConfig(), ("a", "b", "c")
     for fitting in (Classes(names=names), Classes(names=names[:2]), Classes(names=names[:1], exclusive=False)):
         config.check_classes(fitting)
-    with pytest.raises(NetworkError, match="3 overlapping classes.*never negative.*one class at a time"):
+    with pytest.raises(NetworkError, match=r"3 overlapping classes.*never negative.*one class at a time"):
         config.check_classes(Classes(names=names, exclusive=False))
 
 

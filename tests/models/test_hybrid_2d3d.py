@@ -282,7 +282,7 @@ def test_answers_that_end_with_relu_are_for_classes_of_which_one_applies():
     released = Hybrid2D3DConfig(**Hybrid2D3DConfig.variants["released"])
     released.check_classes(several)
     for classes in (single, overlapping, Classes(names=("a",), exclusive=False)):
-        with pytest.raises(NetworkError, match="set model.relu_logits: false"):
+        with pytest.raises(NetworkError, match=r"set model\.relu_logits: false"):
             released.check_classes(classes)
 
 
@@ -292,5 +292,5 @@ def test_the_pyramid_sees_no_softmax_of_overlapping_classes():
         Hybrid2D3DConfig().check_classes(classes)
     for config in (Hybrid2D3DConfig(feed="sigmoid"), Hybrid2D3DConfig(pyramid=False)):
         config.check_classes(overlapping)
-    with pytest.raises(NetworkError, match="set model.feed: sigmoid"):
+    with pytest.raises(NetworkError, match=r"set model\.feed: sigmoid"):
         Hybrid2D3DConfig().check_classes(overlapping)

@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from pydantic import ValidationError
 from torch import nn
 
-from cristae.models import ResEncUNetConfig
+from cristae.errors import NetworkError
+from cristae.models import ResEncUNetConfig, network_config
 from cristae.models.resenc_unet import plan
 
 
@@ -172,3 +173,9 @@ def test_initial_weights():
     conv = network.encoder[3][1].first[0]
     assert conv.weight.std().item() == pytest.approx((2 / (1 + 0.01**2) / conv.weight[0].numel()) ** 0.5, rel=0.01)
     assert all(torch.count_nonzero(m.bias) == 0 for m in network.modules() if isinstance(m, nn.ConvTranspose2d))
+
+
+def test_slices_have_no_anisotropy():
+    assert ResEncUNetConfig(ndim=3, anisotropy=2.0).anisotropy == 2
+    with pytest.raises(NetworkError, match="anisotropy: must be 1 with `ndim: 2`"):
+        network_config("resenc_unet", {"anisotropy": 2.0})

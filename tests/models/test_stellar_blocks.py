@@ -8,7 +8,8 @@ from straight_line import Layers, random_image, up
 from torch import nn
 
 from cristae.models import EMNetConfig, UNetStellarConfig, VGGUNetConfig
-from cristae.models.stellar_blocks import TRUNCATED_STD, DecoderStep, head_width, initialise_he, up_conv
+from cristae.models.blocks import TRUNCATED_STD
+from cristae.models.stellar_blocks import DecoderStep, head_width, initialise_he, up_conv
 
 
 def test_two_by_two_convolution_sees_below_and_to_the_right():

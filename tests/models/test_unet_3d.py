@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cristae.errors import NetworkError
-from cristae.models import UNet3DConfig
+from cristae.models import UNet3DConfig, network_config
 
 
 def random_image(*shape: int) -> Tensor:
@@ -91,3 +91,9 @@ def test_kernels_start_glorot_uniform_and_biases_at_zero():
         assert limit * 0.999 < conv.weight.abs().max() <= limit
         assert conv.weight.std().item() == pytest.approx(limit / 3**0.5, rel=0.02)
     assert all(torch.count_nonzero(v) == 0 for name, v in network.named_parameters() if name.endswith("bias"))
+
+
+def test_thick_is_padded_anyway():
+    assert not UNet3DConfig(shape="thick").padded
+    with pytest.raises(NetworkError, match="padded: must be false with `shape: thick`"):
+        network_config("unet_3d", {"shape": "thick", "padded": True})

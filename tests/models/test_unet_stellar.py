@@ -31,7 +31,7 @@ def test_parameters_of_each_stage(options, encoder, decoder, head):
 
 
 def test_three_variants_are_in_the_catalogue():
-    assert list(UNetStellarConfig.variants.values()) == [PLAIN, BN, PRELU]
+    assert list(UNetStellarConfig.variants.values()) == [BN, PLAIN, PRELU]
 
 
 def test_prelu_replaces_all_23_hidden_activations_and_starts_as_relu():

@@ -9,8 +9,13 @@ from torch import Tensor, nn
 BN_EPS = 1e-3
 BN_MOMENTUM = 0.01
 """PyTorch's share of the new batch; Keras calls the same setting 0.99."""
-_TRUNCATED_STD = 0.8796256610342398
+TRUNCATED_STD = 0.8796256610342398
 """Standard deviation of a standard normal distribution that is cut off at -2 and 2."""
+
+
+def batch_norm(channels: int) -> nn.BatchNorm2d:
+    """Batch normalisation with the constants of Keras."""
+    return nn.BatchNorm2d(channels, eps=BN_EPS, momentum=BN_MOMENTUM)
 
 
 def conv_bn_relu(
@@ -20,7 +25,7 @@ def conv_bn_relu(
     padding = dilation * (kernel // 2)
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, kernel, stride, padding, dilation, bias=bias),
-        nn.BatchNorm2d(out_channels, eps=BN_EPS, momentum=BN_MOMENTUM),
+        batch_norm(out_channels),
         nn.ReLU(inplace=True),
     )
 
@@ -64,5 +69,5 @@ def truncated_normal_(weight: Tensor, *, variance: float) -> None:
         weight: Filled in place.
         variance: That of the values that are kept, as in Keras.
     """
-    std = variance**0.5 / _TRUNCATED_STD
+    std = variance**0.5 / TRUNCATED_STD
     nn.init.trunc_normal_(weight, std=std, a=-2 * std, b=2 * std)

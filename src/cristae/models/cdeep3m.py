@@ -85,7 +85,7 @@ HEADS: tuple[tuple[Deconv, ...], ...] = (
 class CDeep3MConfig(PlanarConfig):
     """CDeep3M, a 2D network for one slice that may see its neighbours (Haberl et al. 2018).
 
-    Of several classes exactly one applies to each voxel: with two logits or more these are never negative.
+    Several classes must exclude each other: two logits or more are never negative.
     """
 
     reference: ClassVar[Reference] = Reference("Haberl et al.", 2018, "https://doi.org/10.1038/s41592-018-0106-z")

@@ -16,7 +16,7 @@ import torch
 from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from cristae.models.blocks import BN_EPS, BN_MOMENTUM, initialise, truncated_normal_
+from cristae.models.blocks import batch_norm, initialise, truncated_normal_
 from cristae.models.form import Blend, PlanarConfig, Reference, crop_near, pad_far
 
 STRIDE = (32, 32)
@@ -243,11 +243,6 @@ class DecoderLevel(nn.Module):
         enlarged = self.up(features)
         merged: Tensor = self.features(enlarged if skip is None else torch.cat([enlarged, skip], dim=1))
         return merged
-
-
-def batch_norm(channels: int) -> nn.BatchNorm2d:
-    """Batch normalisation with the constants of Keras."""
-    return nn.BatchNorm2d(channels, eps=BN_EPS, momentum=BN_MOMENTUM)
 
 
 def conv_bn(in_channels: int, out_channels: int, *, kernel: int = 1, stride: int = 1, groups: int = 1) -> nn.Sequential:

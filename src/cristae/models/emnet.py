@@ -14,9 +14,9 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from cristae.models.blocks import conv_bn_relu
+from cristae.models.blocks import batch_norm, conv_bn_relu
 from cristae.models.form import PlanarConfig, Reference, crop_near, pad_far
-from cristae.models.stellar_blocks import DecoderStep, batch_norm, head_width, initialise_he
+from cristae.models.stellar_blocks import DecoderStep, head_width, initialise_he
 
 STRIDE = (16, 16)
 LEVELS = 4
@@ -93,7 +93,7 @@ LAYOUTS: dict[Variant, Layout] = {
 
 
 class EMNetConfig(PlanarConfig):
-    """EM-net, 2D networks with few parameters that learn their activations (Khadangi et al. 2020)."""
+    """EM-net, seven 2D networks of 5 to 34 million parameters that learn their activations (Khadangi et al. 2020)."""
 
     reference: ClassVar[Reference] = Reference(
         "Khadangi, Boudier, Rajagopal", 2020, "https://doi.org/10.1101/2020.02.03.933127"
@@ -101,7 +101,9 @@ class EMNetConfig(PlanarConfig):
     variants: ClassVar = {name: {"variant": name} for name in LAYOUTS}
     name: Literal["emnet"] = "emnet"
     variant: Variant = "v1_2x"
-    """Which of the seven published encoders. Its authors advise v1_2x for little data and v2_4x for much."""
+    """Which of the seven published networks. They differ in encoder, bottleneck and dropout, and in the widths of the
+    decoder; v1_4x is v1_2x twice as wide, not deeper, with more dropout. The authors advise v1_2x for little data and
+    v2_4x for much."""
     base: Annotated[PositiveInt, Field(multiple_of=2)] = 16
     """Feature channels that all widths are multiples of; 16 as published."""
 
@@ -259,7 +261,7 @@ class TrainableLinearUnit(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Same shape (B, C, Y, X)."""
-        return self.alpha * features + (self.beta - self.alpha) * torch.relu(features)
+        return torch.addcmul(self.alpha * features, self.beta - self.alpha, torch.relu(features))
 
 
 def join(outputs: list[Tensor]) -> Tensor:

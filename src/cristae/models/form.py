@@ -235,6 +235,12 @@ def pad_far(image: Tensor, *, in_channels: int, multiple: Sequence[int]) -> Tens
     return F.pad(image, [amount for side in reversed(missing) for amount in (0, side)])
 
 
+def pad_far_to_two(image: Tensor, *, in_channels: int, multiple: Sequence[int]) -> Tensor:
+    """`pad_far` to at least two multiples in all: the normalisation of one coarse voxel alone is not defined."""
+    padded = pad_far(image, in_channels=in_channels, multiple=multiple)
+    return F.pad(padded, (0, multiple[-1])) if tuple(padded.shape[2:]) == tuple(multiple) else padded
+
+
 def crop_near(logits: Tensor, size: torch.Size) -> Tensor:
     """The part of (B, K, *S') that belongs to the image of `size` S before `pad_far`."""
     for axis, side in enumerate(size):

@@ -48,7 +48,8 @@ class Hybrid2D3DConfig(NetworkConfig):
     convs_3x3x3: bool = True
     """Whether the two finest scales begin with a 3x3x3 convolution of half width instead of a 1x3x3 one."""
     pyramid: bool = True
-    """Whether the 3D pyramid revises the 2D answer; without it the 2D answer is all there is."""
+    """Whether the 3D pyramid revises the 2D answer; without it the 2D answer is all there is, and the
+    options `pyramid_convs`, `feed` and `z_double_upsample`, which are about the pyramid, do nothing."""
     pyramid_convs: tuple[PositiveInt, PositiveInt] = (3, 5)
     """3x3x3 convolutions of the pyramid at full and at half size."""
     feed: Literal["softmax", "sigmoid", "relu_logits"] = "softmax"

@@ -11,12 +11,11 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from cristae.errors import NetworkError
-from cristae.models.form import Reference, SpatialConfig, crop_near, pad_far
+from cristae.models.form import Reference, SpatialConfig, crop_near, pad_far_to_two
 
 NormName = Literal["instance", "batch"]
 
@@ -56,7 +55,7 @@ class MonaiSegResNetConfig(MonaiConfig):
     blocks: Annotated[tuple[PositiveInt, ...], Field(min_length=2, max_length=8)] = (1, 2, 2, 4, 4)
     """Residual blocks of each level of the encoder, finest first; each further level halves the sides."""
     heads: Annotated[int, Field(ge=1, le=7)] = 4
-    """Levels of the decoder, finest first, that give logits while training."""
+    """Levels of the decoder, finest first, that give logits while training; all of them if there are fewer."""
     norm: NormName = "batch"
     """Normalisation. With `batch` large volumes are predicted exactly in blocks; `instance` suits batches of one."""
 
@@ -170,9 +169,7 @@ class MonaiNetwork(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Logits (B, K, *S) of an image (B, C, *S), while training those of all heads, the main ones first."""
-        padded = pad_far(image, in_channels=self.in_channels, multiple=self.total_stride)
-        if tuple(padded.shape[2:]) == self.total_stride:  # one coarse voxel cannot be normalised
-            padded = F.pad(padded, (0, self.total_stride[-1]))
+        padded = pad_far_to_two(image, in_channels=self.in_channels, multiple=self.total_stride)
         given = self.network(padded)
         heads = (given,) if isinstance(given, Tensor) else tuple(given)
         if self.last_is_main:

@@ -15,11 +15,10 @@ from math import prod
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field, PositiveInt, ValidationInfo, field_validator, model_validator
 from torch import Tensor, nn
 
-from cristae.models.form import Reference, SpatialConfig, crop_near, pad_far
+from cristae.models.form import Reference, SpatialConfig, crop_near, pad_far_to_two
 
 SMALLEST_EDGE = 4
 """Voxels of the coarsest features along an axis, at least."""
@@ -78,13 +77,15 @@ class ResEncUNetConfig(SpatialConfig):
     """Patch (z, y, x) or (y, x) that the network is planned for and, unless the recipe says otherwise, trained on;
     null takes 256 x 256 or 32 x 128 x 128."""
     anisotropy: Annotated[float, Field(ge=0.05, le=20)] = 1.0
-    """For volumes: how many times as long as along y and x a voxel is along z, such as 4 for 40 x 10 x 10 nm."""
+    """For volumes: how many times as long as along y and x a voxel is along z, such as 4 for 40 x 10 x 10 nm. It plans
+    those of strides and kernels that are empty."""
     base: PositiveInt = 32
     """Feature channels of the first stage; they double at each further one."""
     most: PositiveInt | None = None
     """Feature channels that no stage exceeds; null takes 512 for slices and 320 for volumes."""
     blocks: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (1, 3, 4, 6)
-    """Residual blocks of each stage of the encoder, finest first; further stages have as many as the last."""
+    """Residual blocks of each stage of the encoder, finest first; further stages have as many as the last, and numbers
+    beyond the last stage do nothing."""
     strides: tuple[Sizes, ...] = ()
     """Factors (z, y, x) or (y, x) by which each stage shrinks its input, finest stage first; empty plans them."""
     kernels: tuple[Sizes, ...] = ()
@@ -96,6 +97,13 @@ class ResEncUNetConfig(SpatialConfig):
         if window is not None and len(window) != info.data.get("ndim", len(window)):
             raise ValueError(f"must have {info.data['ndim']} numbers, as many as `ndim`")
         return window
+
+    @field_validator("anisotropy")
+    @classmethod
+    def _only_volumes(cls, anisotropy: float, info: ValidationInfo) -> float:
+        if anisotropy != 1 and info.data.get("ndim") == 2:
+            raise ValueError("must be 1 with `ndim: 2`: slices have no length along z")
+        return anisotropy
 
     @field_validator("strides", "kernels")
     @classmethod
@@ -183,12 +191,11 @@ class ResEncUNet(nn.Module):
             )
         for number in range(len(config.head_weights)):
             self.heads.append(conv(widths[number], out_channels, 1))
-        initialise(self)
+        initialise_residual(self)
 
     def forward(self, image: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Logits (B, K, *S) of an image (B, C, *S), while training those of all heads."""
-        features = self._padded(image)
-        features = self.stem(features)
+        features = self.stem(pad_far_to_two(image, in_channels=self.in_channels, multiple=self.total_stride))
         skips: list[Tensor] = []
         for stage in self.encoder:
             features = stage(features)
@@ -202,13 +209,6 @@ class ResEncUNet(nn.Module):
         if not self.training or len(self.heads) == 1:
             return main
         return (main, *self._coarser(levels[-2::-1], image.shape[2:]))
-
-    def _padded(self, image: Tensor) -> Tensor:
-        """The image, at least two coarse voxels large: the normalisation of one alone is not defined."""
-        padded = pad_far(image, in_channels=self.in_channels, multiple=self.total_stride)
-        if tuple(padded.shape[2:]) == self.total_stride:
-            padded = F.pad(padded, (0, self.total_stride[-1]))
-        return padded
 
     def _coarser(self, levels: Sequence[Tensor], size: Sequence[int]) -> list[Tensor]:
         """Logits of the other heads from features, finest first, cropped to what belongs to an image of `size`."""
@@ -255,7 +255,7 @@ def conv_norm(
     )
 
 
-def initialise(network: nn.Module) -> None:
+def initialise_residual(network: nn.Module) -> None:
     """He-normal kernels, zero biases; residual blocks begin as their shortcut."""
     for module in network.modules():
         if isinstance(module, nn.modules.conv._ConvNd):

@@ -1,6 +1,6 @@
 """The network that EM-stellar calls ResNet-50: a small encoder and decoder of residual bottleneck units.
 
-Khadangi, Boudier, Rajagopal (2020), https://doi.org/10.1101/2020.07.15.203836
+Khadangi, Boudier, Rajagopal (2021), https://doi.org/10.1093/bioinformatics/btaa1094
 It is not the ResNet-50 of He, Zhang, Ren, Sun (2016), https://arxiv.org/abs/1512.03385: three units in every stage
 instead of 3, 4, 6 and 3, an expansion of two instead of four, a first width of 16 instead of 64, and 2.7 million
 parameters with the decoder included. Nothing is pretrained.
@@ -14,9 +14,8 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from cristae.models.blocks import conv_bn_relu, initialise
+from cristae.models.blocks import batch_norm, conv_bn_relu, initialise
 from cristae.models.form import PlanarConfig, Reference, crop_near, pad_far
-from cristae.models.stellar_blocks import batch_norm
 
 STRIDE = (32, 32)
 ENCODER = ((1, 2, 1), (2, 4, 2), (4, 8, 2), (8, 16, 2))
@@ -28,10 +27,10 @@ UNITS = 3
 
 
 class ResNetSmallConfig(PlanarConfig):
-    """A light 2D network of residual units (Khadangi et al. 2020, there "ResNet-50", which it is not)."""
+    """A light 2D network of residual units (Khadangi et al. 2021, there "ResNet-50", which it is not)."""
 
     reference: ClassVar[Reference] = Reference(
-        "Khadangi, Boudier, Rajagopal", 2020, "https://doi.org/10.1101/2020.07.15.203836"
+        "Khadangi, Boudier, Rajagopal", 2021, "https://doi.org/10.1093/bioinformatics/btaa1094"
     )
     name: Literal["resnet_small"] = "resnet_small"
     base: PositiveInt = 16

@@ -1,6 +1,6 @@
 """The network that EM-stellar calls SegNet: an encoder and a mirrored decoder, with nothing between them but features.
 
-Khadangi, Boudier, Rajagopal (2020), https://doi.org/10.1101/2020.07.15.203836
+Khadangi, Boudier, Rajagopal (2021), https://doi.org/10.1093/bioinformatics/btaa1094
 It is not the SegNet of Badrinarayanan, Kendall, Cipolla (2017), https://arxiv.org/abs/1511.00561: it enlarges by the
 nearest voxel where that one puts values back to where pooling took them from, and it is half as wide.
 """
@@ -13,9 +13,8 @@ from typing import ClassVar, Literal
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from cristae.models.blocks import conv_bn_relu, initialise
+from cristae.models.blocks import batch_norm, conv_bn_relu, initialise
 from cristae.models.form import PlanarConfig, Reference, crop_near, pad_far
-from cristae.models.stellar_blocks import batch_norm
 
 STRIDE = (32, 32)
 ENCODER = ((1, 1), (2, 2), (4, 4, 4), (8, 8, 8), (8, 8, 8))
@@ -25,10 +24,10 @@ DECODER = ((8, 8, 8), (8, 8, 8), (4, 4, 2), (2, 1), (1,))
 
 
 class SegNetUpsamplingConfig(PlanarConfig):
-    """A 2D encoder and decoder without skips or pooling indices (Khadangi et al. 2020, there "SegNet")."""
+    """A 2D encoder and decoder without skips or pooling indices (Khadangi et al. 2021, there "SegNet")."""
 
     reference: ClassVar[Reference] = Reference(
-        "Khadangi, Boudier, Rajagopal", 2020, "https://doi.org/10.1101/2020.07.15.203836"
+        "Khadangi, Boudier, Rajagopal", 2021, "https://doi.org/10.1093/bioinformatics/btaa1094"
     )
     name: Literal["segnet_upsampling"] = "segnet_upsampling"
     base: PositiveInt = 32

@@ -1,6 +1,6 @@
 """Pieces that the networks of EM-stellar share.
 
-Khadangi, Boudier, Rajagopal (2020), https://doi.org/10.1101/2020.07.15.203836
+Khadangi, Boudier, Rajagopal (2021), https://doi.org/10.1093/bioinformatics/btaa1094
 """
 
 from __future__ import annotations
@@ -8,17 +8,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from cristae.models.blocks import BN_EPS, BN_MOMENTUM, conv_pair
+from cristae.models.blocks import batch_norm, conv_pair, truncated_normal_
 
 HEAD_WIDTH = 2
 """Feature channels before the last convolution, as published for one logit."""
-TRUNCATED_STD = 0.8796256610342398
-"""Standard deviation of a normal distribution of which only what lies within two standard deviations is kept."""
-
-
-def batch_norm(channels: int) -> nn.BatchNorm2d:
-    """Batch normalisation with the constants of Keras."""
-    return nn.BatchNorm2d(channels, eps=BN_EPS, momentum=BN_MOMENTUM)
 
 
 def head_width(out_channels: int) -> int:
@@ -69,8 +62,7 @@ def initialise_he(network: nn.Module, last: nn.Conv2d) -> None:
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
-            std = (2 / module.weight[0].numel()) ** 0.5 / TRUNCATED_STD
-            nn.init.trunc_normal_(module.weight, std=std, a=-2 * std, b=2 * std)
+            truncated_normal_(module.weight, variance=2 / module.weight[0].numel())
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
     nn.init.xavier_uniform_(last.weight)

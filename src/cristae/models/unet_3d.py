@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 
 from cristae.models.blocks import crop_centre, initialise
@@ -36,6 +36,13 @@ class UNet3DConfig(NetworkConfig):
     """Scales. Four are the other reading of the paper's Thin: three poolings yield 296 for 300 by themselves."""
     padded: bool = False
     """Whether Thin answers for the whole image too, as Thick does, instead of leaving out 2 pixels on each side."""
+
+    @field_validator("padded")
+    @classmethod
+    def _only_thin(cls, padded: bool, info: ValidationInfo) -> bool:
+        if padded and info.data.get("shape") == "thick":
+            raise ValueError("must be false with `shape: thick`, which answers for the whole image anyway")
+        return padded
 
     @property
     def ndim(self) -> int:

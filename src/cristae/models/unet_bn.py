@@ -19,7 +19,7 @@ from cristae.models.form import PlanarConfig, Reference, crop_near, pad_far
 
 
 class UNetBNConfig(PlanarConfig):
-    """U-Net with batch normalisation, a 2D network that learns quickly from few slices."""
+    """U-Net with batch normalisation and a quarter of the original widths, a 2D network (Ronneberger et al. 2015)."""
 
     reference: ClassVar[Reference] = Reference("Ronneberger, Fischer, Brox", 2015, "https://arxiv.org/abs/1505.04597")
     name: Literal["unet_bn"] = "unet_bn"

@@ -14,7 +14,7 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from cristae.models.blocks import BN_EPS, BN_MOMENTUM, initialise, truncated_normal_
+from cristae.models.blocks import batch_norm, initialise, truncated_normal_
 from cristae.models.form import Blend, PlanarConfig, Reference, crop_near, pad_far
 
 
@@ -78,6 +78,6 @@ def conv_relu_bn_pair(in_channels: int, out_channels: int) -> nn.Sequential:
         layers += [
             nn.Conv2d(channels, out_channels, 3, padding=1),
             nn.ReLU(inplace=True),
-            nn.BatchNorm2d(out_channels, eps=BN_EPS, momentum=BN_MOMENTUM),
+            batch_norm(out_channels),
         ]
     return nn.Sequential(*layers)

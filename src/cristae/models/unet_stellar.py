@@ -1,6 +1,6 @@
 """The U-nets of EM-stellar: without normalisation, with batch normalisation, and with learnt slopes (PReLU-net).
 
-Khadangi, Boudier, Rajagopal (2020), https://doi.org/10.1101/2020.07.15.203836
+Khadangi, Boudier, Rajagopal (2021), https://doi.org/10.1093/bioinformatics/btaa1094
 Differs from Ronneberger, Fischer, Brox (2015), https://arxiv.org/abs/1505.04597: zero-padded convolutions, nearest
 enlargement and a 2x2 convolution in place of a transposed one, and a head with two hidden channels. The paper tells of
 PReLU-net only that it is a U-net with batch normalisation and PReLU; here it has a slope for each channel, from 0.
@@ -15,8 +15,9 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
+from cristae.models.blocks import batch_norm
 from cristae.models.form import PlanarConfig, Reference, crop_near, pad_far
-from cristae.models.stellar_blocks import batch_norm, head_width, initialise_he, up_conv
+from cristae.models.stellar_blocks import head_width, initialise_he, up_conv
 
 STRIDE = (16, 16)
 LEVELS = 5
@@ -24,14 +25,14 @@ DROPOUT = 0.5
 
 
 class UNetStellarConfig(PlanarConfig):
-    """The U-nets of EM-stellar, wide 2D networks for much data (Khadangi et al. 2020)."""
+    """The U-nets of EM-stellar, wide 2D networks for much data (Khadangi et al. 2021)."""
 
     reference: ClassVar[Reference] = Reference(
-        "Khadangi, Boudier, Rajagopal", 2020, "https://doi.org/10.1101/2020.07.15.203836"
+        "Khadangi, Boudier, Rajagopal", 2021, "https://doi.org/10.1093/bioinformatics/btaa1094"
     )
     variants: ClassVar = {
-        "plain": {"norm": "none"},
         "bn": {},
+        "plain": {"norm": "none"},
         "prelu": {"activation": "prelu"},
     }
     name: Literal["unet_stellar"] = "unet_stellar"
@@ -65,7 +66,7 @@ class UNetStellarConfig(PlanarConfig):
         """A zero-padded 3x3 convolution and what follows it."""
         return self.activated(nn.Conv2d(in_channels, out_channels, 3, padding=1), out_channels)
 
-    def conv_pair(self, in_channels: int, width: int) -> nn.Sequential:
+    def pair(self, in_channels: int, width: int) -> nn.Sequential:
         """Two of them, both `width` wide."""
         return nn.Sequential(self.conv(in_channels, width), self.conv(width, width))
 
@@ -86,13 +87,13 @@ class UNetStellar(nn.Module):
         self.in_channels = in_channels
         widths = [config.base << level for level in range(LEVELS)]
         self.pool = nn.MaxPool2d(2)
-        self.encoder = nn.ModuleList(config.conv_pair(a, b) for a, b in pairwise((in_channels, *widths)))
+        self.encoder = nn.ModuleList(config.pair(a, b) for a, b in pairwise((in_channels, *widths)))
         self.drop = nn.Dropout(DROPOUT)
         self.ups = nn.ModuleList()
         self.decoder = nn.ModuleList()
         for below, width in pairwise(reversed(widths)):
             self.ups.append(config.activated(up_conv(below, width), width))
-            self.decoder.append(config.conv_pair(2 * width, width))
+            self.decoder.append(config.pair(2 * width, width))
         hidden = head_width(out_channels)
         self.hidden = config.conv(config.base, hidden)
         self.head = nn.Conv2d(hidden, out_channels, 1)

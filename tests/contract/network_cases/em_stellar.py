@@ -1,4 +1,4 @@
-"""The networks of EM-stellar (Khadangi et al. 2020) and CDeep3M (Haberl et al. 2018)."""
+"""The networks of EM-stellar (Khadangi et al. 2020 and 2021) and CDeep3M (Haberl et al. 2018)."""
 
 from cristae.models import (
     CDeep3MConfig,
