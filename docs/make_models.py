@@ -34,7 +34,8 @@ names a network with `model: {{name: seget}}` and sets its options beside the na
 - **GFLOP** are 2 x multiply-accumulates of the convolutions for one such image, in units of 10^9. The matrix products
   of transformers come on top; `models show` tells them.
 - **Sees** is the receptive field: the box around a voxel that holds everything its logits depend on.
-- **Stride** is the side of the voxel blocks with which the answer repeats.
+- **Stride**: the layers work at sides that are multiples of it, and networks that take any size pad the image to them.
+  Where volumes are predicted in blocks, an image moved by whole strides has its answer moved by as many.
 - **Predicted** says how large volumes are done. *Blocks*: the result is that of one pass over the whole volume.
   *Windows*: the network looks at its whole window, so overlapping windows are joined.
 - Parameters are the trainable ones, for one logit unless the table states the logits that were published.
@@ -102,10 +103,13 @@ def row(facts: ModelFacts) -> str:
 
 
 def section(one: ModelDescription) -> str:
-    """What is said about a network: paper, needs, diagram, options."""
+    """What is said about a network: paper or code, needs, diagram, options."""
     facts = one.facts
     title = f"{facts.name}, drawn for {facts.id}" if facts.variant else facts.name
-    lines = [f"### {facts.name}\n", f"{facts.summary} [The paper]({facts.url}).\n"]
+    published = "The code" if facts.url.startswith("https://github.com/") else "The paper"
+    lines = [f"### {facts.name}\n", f"{facts.summary} [{published}]({facts.url}).\n"]
+    if one.about:
+        lines.append(f"{one.about}\n")
     if facts.extra:
         lines.append(f'Needs `pip install "cristae[{facts.extra}]"`.\n')
     if facts.image_sizes != "any":

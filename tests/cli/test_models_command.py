@@ -112,6 +112,15 @@ def test_show_as_json_has_everything() -> None:
     assert {"source": 0, "target": 8, "channels": 8} in found["skips"]
 
 
+def test_show_says_everything_about_a_network() -> None:
+    lines = run("show", "cdeep3m", "--set", "base=2", "--size", "32", "32", "--no-layers").splitlines()
+    assert lines[1] == "  CDeep3M, a 2D network for one slice that may see its neighbours (Haberl et al. 2018)."
+    assert lines[2] == "  Several classes must exclude each other: two logits or more are never negative."
+    assert lines[3].startswith("  published  ")
+    found = json.loads(run("show", "cdeep3m", "--set", "base=2", "--size", "32", "32", "--json"))
+    assert found["about"] == lines[2].strip()
+
+
 def test_show_without_the_layers() -> None:
     text = run("show", "unet_bn", "--size", "32", "32", "--no-layers")
     assert "╰─■" in text

@@ -64,3 +64,11 @@ def test_the_page_has_a_section_and_a_drawing_of_every_network() -> None:
         assert f"\n### {row.name}\n" in text
         assert f"(images/models/{row.name}.svg)" in text
         assert row.url in text
+
+
+def test_the_page_says_everything_about_a_network_and_whether_a_link_leads_to_code() -> None:
+    text = (DOCS / "models.md").read_text(encoding="utf-8")
+    assert "\n\nSeveral classes must exclude each other: two logits or more are never negative.\n\n" in text
+    assert "[The code](https://github.com/Cyril-Meyer/NeNISt)" in text
+    assert "[The paper](https://doi.org/10.1038/s41592-018-0106-z)" in text
+    assert "[The paper](https://github.com" not in text

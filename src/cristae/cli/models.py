@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
@@ -26,6 +27,10 @@ _COLUMNS = (
     "network", "published", "image", "logits", "sizes", "parameters", "conv GFLOP", "receptive field", "stride",
     "predicted",
 )  # fmt: skip
+
+
+_PROSE = 118
+"""Columns of text about a network."""
 
 
 @app.command("list")
@@ -134,7 +139,8 @@ def _facts_text(found: ModelDescription) -> str:
     ]
     if facts.extra:
         rows.append(("needs", f'pip install "cristae[{facts.extra}]"'))
-    return "\n".join([facts.id, f"  {facts.summary}", *(f"  {key:20}{value}" for key, value in rows)]) + "\n"
+    said = [line for text in (facts.summary, *found.about.split("\n\n")) for line in textwrap.wrap(text, _PROSE)]
+    return "\n".join([facts.id, *(f"  {line}" for line in said), *(f"  {key:20}{value}" for key, value in rows)]) + "\n"
 
 
 def _options_text(found: ModelDescription) -> str:

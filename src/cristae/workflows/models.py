@@ -7,6 +7,7 @@ quick.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
@@ -101,6 +102,8 @@ class ModelDescription:
     """A network in full."""
 
     facts: ModelFacts
+    about: str
+    """What is said about it beyond the summary, in paragraphs; empty for most."""
     options: tuple[ModelOption, ...]
     trace: Trace
 
@@ -109,6 +112,7 @@ class ModelDescription:
         trace = self.trace
         return {
             **self.facts.to_dict(),
+            "about": self.about,
             "fields": [asdict(option) for option in self.options],
             "stages": [asdict(stage) for stage in trace.stages],
             "skips": [asdict(skip) for skip in trace.skips],
@@ -231,11 +235,12 @@ def _measure(
         network = config.build(channels, logits).eval()
     found = trace(config, channels, logits, image_size)
     locality = measure_locality(network, config, in_channels=channels)
+    summary, about = _said_about(config)
     facts = ModelFacts(
         name=config.model_dump()["name"],
         variant=variant,
         options=config.model_dump(mode="json", exclude_defaults=True, exclude={"name"}),
-        summary=(type(config).__doc__ or "").partition("\n")[0],
+        summary=summary,
         authors=config.reference.authors,
         year=config.reference.year,
         url=config.reference.url,
@@ -259,7 +264,13 @@ def _measure(
         heads=len(config.head_weights),
         smallest_batch=config.smallest_batch,
     )
-    return ModelDescription(facts, tuple(_options(config)), found)
+    return ModelDescription(facts, about, tuple(_options(config)), found)
+
+
+def _said_about(config: NetworkConfig) -> tuple[str, str]:
+    """The first line of what its class says, and the paragraphs after it, each in one line."""
+    summary, *paragraphs = (inspect.getdoc(type(config)) or "").split("\n\n")
+    return " ".join(summary.split()), "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
 def _require(config: NetworkConfig, in_channels: int, out_channels: int, size: Sequence[int]) -> None:
