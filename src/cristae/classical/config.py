@@ -55,7 +55,7 @@ class FeaturesConfig(Config):
 class ObjectsConfig(Config):
     """The second stage: what the first one finds, judged object by object from shape and grey values."""
 
-    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.4
     """Voxels above this probability of the first stage make up objects. Of several exclusive classes, the most
     probable one counts instead."""
     smallest_vox: PositiveInt = 16

@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cristae.data.box import Triple
+from cristae.data.box import Box, Triple
 from cristae.inference.locality import Locality
 
-Probabilities = Callable[[np.ndarray], np.ndarray]
-"""Normalised grey values float32 (Z, Y, X) to probabilities float32 (K, Z, Y, X), as many as `Classes.n_logits`."""
+Probabilities = Callable[[np.ndarray, Box], np.ndarray]
+"""Normalised grey values float32 (Z, Y, X) and a box of them to its probabilities float32 (K, Z, Y, X), as many as
+`Classes.n_logits`."""
 
 
 class ArrayModel(nn.Module):
@@ -38,8 +39,8 @@ class ArrayModel(nn.Module):
         self.bytes_per_vox = bytes_per_vox
         self.locality = Locality(True, "its features look at a bounded neighbourhood", reach, (1, 1, 1), 3)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Probabilities (1, K, Z, Y, X) of one block (1, 1, Z, Y, X), on the device of the block."""
-        grey = np.ascontiguousarray(image[0, 0].cpu().numpy(), dtype=np.float32)
-        found = np.ascontiguousarray(self.probabilities(grey), dtype=np.float32)
-        return torch.from_numpy(found)[None].to(image.device)
+    def forward(self, grey: Tensor, wanted: Box) -> Tensor:
+        """Probabilities (K, Z, Y, X) of a box of the grey values (Z, Y, X), on their device."""
+        block = np.ascontiguousarray(grey.cpu().numpy(), dtype=np.float32)
+        found = np.ascontiguousarray(self.probabilities(block, wanted), dtype=np.float32)
+        return torch.from_numpy(found).to(grey.device)

@@ -156,6 +156,9 @@ class Predictor:
         given = extend(normal, inside, wanted, shape, member.borders)
         if member.windows is not None:
             return self._in_windows(member, member.windows, given, wanted, box, shape)
+        if isinstance(member.network, ArrayModel):
+            found: Tensor = member.network(given, box.relative_to(output.start))
+            return found
         core = box.relative_to(output.start).slices
         if member.locality.ndim == 3:
             return self._forward(member, given[None, None])[0][(slice(None), *core)]
@@ -187,9 +190,6 @@ class Predictor:
 
     def _forward(self, member: Member, batch: Tensor) -> Tensor:
         """Probabilities (B, K, *S) of normalised images (B, 1, *S)."""
-        if isinstance(member.network, ArrayModel):
-            found: Tensor = member.network(batch)
-            return found
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             logits = member.network(batch)
         logits = logits.float()

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, PositiveInt
 
+from cristae.classical.config import RandomForestConfig
 from cristae.config import facts_from
 from cristae.data.classes import Classes
 from cristae.data.files import require_new, write_bytes, write_json, write_text, write_together
@@ -44,6 +45,9 @@ from cristae.recipe.text import diff_recipes, plain, recipe_to_yaml
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from cristae.classical.forest import Forest
+    from cristae.inference.arrays import ArrayModel
 
 _MAY_CHANGE = frozenset({"device", "training.epochs", "training.reader_threads"})
 """What a resumed training may change: the run keeps its id."""
@@ -120,7 +124,7 @@ class Run:
             RunError: The summary is missing or was changed by hand.
         """
         stored = self.summary.get("locality")
-        if stored is None:
+        if stored is None or isinstance(self.recipe.model, RandomForestConfig):
             return None
         try:
             locality = Locality.from_dict(stored)
@@ -162,12 +166,14 @@ class Run:
         return self.path / CHECKPOINT
 
     def build_network(self) -> nn.Module:
-        """The trained network, on the CPU and in evaluation mode.
+        """The trained network, on the CPU and in evaluation mode; a random forest stands in its place.
 
         Raises:
             RunError: The weights are missing, damaged, or belong to another network.
         """
         model = self.model
+        if isinstance(self.recipe.model, RandomForestConfig):
+            return array_model(load_forest(self.weights_path, self.recipe.model, model))
         network = self.recipe.network.build(model.in_channels * self.recipe.network.in_slices, model.classes.n_logits)
         load_weights(network, self.weights_path)
         return network.eval()
@@ -238,8 +244,9 @@ def open_run(path: str | Path) -> Run:
     return run
 
 
-def is_complete(run: Run, epochs: int) -> bool:
-    """Whether training has got to this many epochs and its weights are there; a damaged summary says no."""
+def is_complete(run: Run, epochs: int | None) -> bool:
+    """Whether training has got to this many epochs (None: to its end) and its weights are there; a damaged summary
+    says no."""
     try:
         summary = run.summary
     except RunError:
@@ -292,6 +299,35 @@ def load_weights(network: nn.Module, path: Path) -> None:
 
 def _form(tensor: Tensor) -> str:
     return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"
+
+
+def load_forest(path: Path, config: RandomForestConfig, model: TrainedModel) -> Forest:
+    """A saved random forest, which must be the one that was trained.
+
+    Raises:
+        RunError: The file is missing, damaged, or belongs to another run.
+    """
+    from cristae.classical.forest import Forest
+
+    forest = Forest.load(path)
+    pairs = {
+        "settings": (forest.config, config),
+        "classes": (forest.classes, model.classes),
+        "voxel size": (forest.voxel_size_nm, model.voxel_size_nm),
+    }
+    for what, (found, expected) in pairs.items():
+        if found != expected:
+            raise RunError(
+                f"{path}: the forest belongs to another run: its {what} differ from the summary's or recipe's"
+            )
+    return forest
+
+
+def array_model(forest: Forest) -> ArrayModel:
+    """A random forest in the place of a network."""
+    from cristae.inference.arrays import ArrayModel
+
+    return ArrayModel(forest.probabilities, reach=forest.reach, bytes_per_vox=forest.bytes_per_vox)
 
 
 def append_metrics(run: Run, row: Mapping[str, float | int]) -> None:

@@ -90,13 +90,16 @@ class NetworkTraining:
             "peak_memory_bytes": peak_memory_bytes(self.device),
             "device": str(self.device),
             "locality": self.locality.to_dict(),
-            "data": [region_facts(part, classes, self.regions.voxel_size_nm) for part in staged],
+            "data": [
+                region_facts(part.volume, _box_of(part), part.class_counts, classes, self.regions.voxel_size_nm)
+                for part in staged
+            ],
             **began_with,
         }
         load_weights(self.network, run.weights_path)
         validation, application = better_application(recipe.predict, self.network, validation, self.progress)
         judge_run(run, self.network, validation, self.progress)
-        inputs = {f"{part.volume} {Box.of_shape(part.shape).shift(part.origin)}": part.sha256 for part in staged}
+        inputs = {f"{part.volume} {_box_of(part)}": part.sha256 for part in staged}
         write_provenance(run, device=str(self.device), inputs=inputs)
         write_summary(run, model, facts | ({"application": application} if application else {}))
 
@@ -145,6 +148,10 @@ def build_network(recipe: Recipe, regions: Regions) -> tuple[nn.Module, Locality
     locality = measure_locality(network, recipe.network, in_channels=recipe.network.in_slices)
     choose_application(recipe.predict, recipe.network, locality)  # what cannot be is told before any work
     return network, locality
+
+
+def _box_of(part: StagedPart) -> Box:
+    return Box.of_shape(part.shape).shift(part.origin)
 
 
 def _feed(recipe: Recipe, staged: Sequence[StagedPart], framing: Framing) -> PatchFeed:

@@ -105,7 +105,7 @@ def require_judgement(regions: Regions, progress: Progress) -> None:
     for part in regions.validate:
         for box in labelled_boxes(part):
             for block in box.blocks(_LOOK):
-                counts += _class_counts(part, block, exclusive=regions.classes.exclusive)
+                counts += class_counts(part, block, exclusive=regions.classes.exclusive)
                 if np.count_nonzero(counts[1 : foreground + 1]) == foreground:
                     return
     if not counts.sum():
@@ -119,7 +119,7 @@ def require_judgement(regions: Regions, progress: Progress) -> None:
     )
 
 
-def _class_counts(part: Part, box: Box, *, exclusive: bool) -> np.ndarray:
+def class_counts(part: Part, box: Box, *, exclusive: bool) -> np.ndarray:
     """(256,) voxels that count by class id; of overlapping masks, id 0 stands for voxels without any."""
     labels = np.stack([label.read(box) for label in part.volume.labels])
     valid = True if part.volume.valid is None else part.volume.valid.read(box) != 0
@@ -149,15 +149,17 @@ def fit_normalizers(config: NormalizeConfig, regions: Regions) -> tuple[dict[str
     return dict.fromkeys(regions.images, shared), shared
 
 
-def region_facts(part: StagedPart, classes: Classes, voxel_size_nm: VoxelSize | None) -> dict[str, object]:
-    """What the page shows of a training region, as it was read."""
+def region_facts(
+    volume: str, box: Box, counts: np.ndarray, classes: Classes, voxel_size_nm: VoxelSize | None
+) -> dict[str, object]:
+    """What the page shows of a training region, as it was read; `counts` are its voxels of each class."""
     names = classes.names if classes.exclusive else ("none", *classes.names)
-    shares = part.class_counts / max(1, int(part.class_counts.sum()))
+    shares = counts / max(1, int(counts.sum()))
     return {
         "use": "train",
-        "volume": part.volume,
-        "box": str(Box.of_shape(part.shape).shift(part.origin)),
-        "shape": list(part.shape),
+        "volume": volume,
+        "box": str(box),
+        "shape": list(box.shape),
         "voxel_size_nm": voxel_size_nm,
         "class_shares": dict(zip(names, shares.tolist(), strict=True)),
     }

@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from cristae.classical.config import RandomForestConfig
 from cristae.data.open import open_data
 from cristae.errors import RecipeError, RunError, VolumeError
 from cristae.inference.device import choose_device
@@ -19,6 +20,7 @@ from cristae.recipe.folder import CHECKPOINT, read_summary
 from cristae.recipe.load import load_recipe
 from cristae.recipe.recipe import Recipe
 from cristae.recipe.run import Run, create_run, is_complete, read_metrics
+from cristae.workflows.forest import train_forest_run
 from cristae.workflows.judge import PAGE
 from cristae.workflows.network_training import CACHE, NetworkTraining, build_network, is_follower
 from cristae.workflows.regions import prepare_regions, require_judgement
@@ -29,7 +31,7 @@ from cristae.workflows.start import start_from, starting_weights
 def train(
     recipe: Recipe, *, out: str | Path | None = None, resume: bool = False, progress: Progress = Progress()
 ) -> Run:
-    """Train the network of a recipe.
+    """Train the network, or the random forest, of a recipe.
 
     Args:
         recipe: What to learn from what, as `load_recipe` gives it.
@@ -57,9 +59,11 @@ def train(
     require_judgement(regions, progress)
     for warning in dataset.warnings:
         progress.warn(warning)
+    place = Path(out or Path("runs") / recipe.name)
+    if isinstance(recipe.model, RandomForestConfig):
+        return train_forest_run(recipe, regions, place, resume=resume, progress=progress)
     device = choose_device(recipe.device)
     network, locality = build_network(recipe, regions)
-    place = Path(out or Path("runs") / recipe.name)
     start = _start(network, recipe, place, progress)
     fresh = not place.exists()
     before = load_recipe(place / "recipe.yaml") if resume and (place / "recipe.yaml").is_file() else None
