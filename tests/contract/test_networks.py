@@ -109,6 +109,22 @@ def test_gradient_reaches_every_parameter(case):
 
 
 @networks
+def test_gradient_is_the_slope_of_the_logits(case):
+    network, given = build(case).double(), image(case, batch=1).double()
+    generator, weights = torch.Generator().manual_seed(2), list(network.parameters())
+    ways = [torch.randn(p.shape, generator=generator, dtype=p.dtype) * p.detach().abs() for p in weights]
+    mix = torch.randn(network(given).shape, generator=generator, dtype=torch.float64)
+    gradients = torch.autograd.grad((network(given) * mix).sum(), weights, allow_unused=True)
+    expected = sum((g * way).sum() for g, way in zip(gradients, ways, strict=True) if g is not None)
+    values, step = [], 1e-8
+    with torch.no_grad():
+        for start in (step, -2 * step):
+            torch._foreach_add_(weights, ways, alpha=start)
+            values.append((network(given) * mix).sum())
+    torch.testing.assert_close((values[0] - values[1]) / (2 * step), expected, rtol=1e-3, atol=1e-4)
+
+
+@networks
 def test_heads_while_training(case):
     network = build(case).train()
     found = heads_of(network(image(case)))

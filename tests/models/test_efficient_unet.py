@@ -104,6 +104,62 @@ def test_block_equals_a_straight_line_reading(randomised):
     torch.testing.assert_close(given, expanded, rtol=1e-12, atol=1e-12)
 
 
+class Reading:
+    """Straight-line reading of the whole network: takes convolutions and normalisations in the order of its tables."""
+
+    def __init__(self, network):
+        self.convs = iter([m for m in network.modules() if isinstance(m, nn.Conv2d)])
+        self.norms = iter([m for m in network.modules() if isinstance(m, nn.BatchNorm2d)])
+
+    def conv(self, x, stride=1, groups=1):
+        conv = next(self.convs)
+        return F.conv2d(x, conv.weight, conv.bias, stride, conv.weight.shape[-1] // 2, groups=groups)
+
+    def norm(self, x):
+        norm = next(self.norms)
+        return F.batch_norm(x, norm.running_mean, norm.running_var, norm.weight, norm.bias, eps=1e-3)
+
+    def swish(self, x, stride=1, groups=1):
+        x = self.norm(self.conv(x, stride, groups))
+        return x * x.sigmoid()
+
+    def block(self, x, expansion, stride):
+        """The block's output, and what it expands to."""
+        expanded = self.swish(x) if expansion > 1 else x
+        y = self.swish(expanded, stride, groups=expanded.shape[1])
+        gate = self.conv(y.mean((2, 3), keepdim=True))
+        y = y * self.conv(gate * gate.sigmoid()).sigmoid()
+        y = self.norm(self.conv(y))
+        return (y + x if y.shape == x.shape else y), expanded
+
+    def logits(self, x):
+        x = self.swish(self.conv(x), 2)
+        skips = []
+        for blocks, expansion, stride in ((1, 1, 1), (1, 6, 2), (1, 6, 2), (2, 6, 2), (2, 6, 1), (2, 6, 2), (1, 6, 1)):
+            for number in range(blocks):
+                x, expanded = self.block(x, expansion, 1 if number else stride)
+                if number == 0 and stride == 2:
+                    skips.append(expanded)
+        x = self.swish(x)
+        for _ in range(5):
+            x = x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+            x = torch.cat([x, skips.pop()], 1) if skips else x
+            x = self.norm(self.conv(x).relu()).relu()
+        return self.conv(x)
+
+
+def test_wiring_equals_a_straight_line_reading(randomised):
+    network = randomised(EfficientUNetConfig(**NARROW).build(2, 3))
+    image = torch.rand(2, 2, 64, 96, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    reading = Reading(network)
+    expected, found = reading.logits(image), network(image)
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+    assert next(reading.convs, None) is next(reading.norms, None) is None
+    stem = network.encoder.stem[0].weight
+    gradients = [torch.autograd.grad(logits.square().sum(), stem)[0] for logits in (found, expected)]
+    torch.testing.assert_close(*gradients, rtol=1e-9, atol=1e-9)
+
+
 def test_blocks_add_only_where_sizes_agree(published):
     adds = [block.adds for stage in published.encoder.stages for block in stage]
     first = [number == 0 for stage in published.encoder.stages for number in range(len(stage))]

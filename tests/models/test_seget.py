@@ -104,7 +104,7 @@ class Reference:
         size = [side * factor for side in x.shape[2:]]
         return F.interpolate(x, size, mode="bilinear", align_corners=False)
 
-    def logits(self, x: Tensor) -> Tensor:
+    def logits(self, x: Tensor, fusion: str = "two_steps", head: str = "separate") -> Tensor:
         skips = []
         for _ in range(4):
             x = self.conv(self.conv(x))
@@ -118,17 +118,30 @@ class Reference:
             x = self.conv(self.conv(torch.cat([self.up(x, 2), skip], 1)))
             levels.append(x)
         d1, d2, d3, d4 = levels
-        g = self.conv(self.conv(torch.cat([self.up(d1, 4), self.up(d2, 2), d3], 1)))
-        y = self.conv(self.conv(torch.cat([self.up(g, 2), d4], 1)))
-        head = next(self.convs)
-        return F.conv2d(y, head.weight, head.bias)
+        if fusion == "full_size":
+            y = self.conv(torch.cat([self.up(d1, 8), self.up(d2, 4), self.up(d3, 2), d4], 1))
+        else:
+            g = torch.cat([self.up(d1, 4), self.up(d2, 2), d3], 1)
+            g = self.conv(self.conv(g)) if fusion == "two_steps" else g
+            y = self.conv(torch.cat([self.up(g, 2), d4], 1))
+        y = self.conv(y) if head == "separate" else y
+        last = next(self.convs)
+        assert last.kernel_size == ((1, 1) if head == "separate" else (3, 3))
+        return F.conv2d(y, last.weight, last.bias, padding=last.kernel_size[0] // 2)
 
 
-def test_wiring_equals_a_straight_line_reading_of_the_table(randomised):
-    network = randomised(SegETConfig(base=4).build(2, 3))
+@pytest.mark.parametrize("first_branch", ["3x3", "1x1"])
+@pytest.mark.parametrize("head", ["separate", "last_conv"])
+@pytest.mark.parametrize("fusion", ["two_steps", "two_steps_bare", "full_size"])
+def test_wiring_equals_a_straight_line_reading_of_the_table(fusion, head, first_branch, randomised):
+    network = randomised(SegETConfig(base=4, fusion=fusion, head=head, first_branch=first_branch).build(2, 3))
+    assert [branch[0].kernel_size[0] for branch in network.centre.branches] == [int(first_branch[0]), 3, 3, 3]
     image = torch.rand(1, 2, 208, 160, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        torch.testing.assert_close(network(image), Reference(network).logits(image), rtol=1e-10, atol=1e-10)
+        reference = Reference(network)
+        expected = reference.logits(image, fusion, head)
+        torch.testing.assert_close(network(image), expected, rtol=1e-10, atol=1e-10)
+    assert [next(left, None) for left in (reference.convs, reference.norms)] == [None, None]
 
 
 def test_side_branch_leaves_the_skip_off_the_main_path(randomised):
