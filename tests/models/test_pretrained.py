@@ -104,9 +104,23 @@ def refused(path, error, message):
 def test_nothing_that_matches(tmp_path):
     save_file({"a": torch.ones(3), "encoder.0.0.1.num_batches_tracked": torch.tensor(3)}, tmp_path / "w.safetensors")
     message = (
-        r"none of its tensors match .* It has .*a \(3\).*; the network has encoder\.0\.0\.0\.weight \(4 x 1 x 3 x 3\)"
+        r"none of the network's parameters match .* It has a \(3\); "
+        r"the network has encoder\.0\.0\.0\.weight \(4 x 1 x 3 x 3\)"
     )
     refused(tmp_path / "w.safetensors", NetworkError, message)
+
+
+def test_a_bias_that_fits_by_chance_is_no_match(tmp_path):
+    wanted = torch.nn.Sequential(torch.nn.Linear(100, 10), torch.nn.Linear(10, 5))
+    save_file({"0.bias": torch.ones(10), "0.weight": torch.ones(10, 9)}, tmp_path / "w.safetensors")
+    bias = wanted[0].bias.detach().clone()
+    with pytest.raises(
+        NetworkError, match=r"less than 1 % of .* It has 0\.weight \(10 x 9\); the network has 0\.weight"
+    ):
+        load_matching(wanted, tmp_path / "w.safetensors")
+    assert torch.equal(wanted[0].bias, bias)
+    save_file({"0.bias": torch.ones(10), "1.bias": torch.ones(5)}, tmp_path / "enough.safetensors")
+    assert load_matching(wanted, tmp_path / "enough.safetensors").parameter_share == pytest.approx(15 / 1065)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

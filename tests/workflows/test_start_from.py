@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from network_data import write_stack
 from safetensors.numpy import load_file, save_file
+from torch import nn
 
 from cristae.errors import NetworkError
 from cristae.progress import Progress
 from cristae.recipe.load import load_recipe
 from cristae.recipe.run import Run
+from cristae.workflows.start import start_from
 from cristae.workflows.train import train
 
 KERAS = "training.schedule={name: keras}"
@@ -24,9 +26,13 @@ class Heard(Progress):
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self.warnings: list[str] = []
 
     def say(self, message: str) -> None:
         self.lines.append(message)
+
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)
 
 
 def first_run(folder: Path) -> Run:
@@ -54,7 +60,19 @@ def test_matching_weights_of_a_run_are_taken_told_and_recorded(tmp_path: Path) -
     assert "head.weight" in str(told["other_shape"])
     (line,) = [line for line in heard.lines if line.startswith("Starting from")]
     assert "match" in line
+    assert not heard.warnings
     assert load_recipe(run.path / "recipe.yaml").training.start_from == str(tmp_path / "second" / "../first/run")
+
+
+@pytest.mark.parametrize(("output", "warnings"), [(4, 0), (24, 1)])
+def test_a_start_that_leaves_most_at_random_is_warned_about(tmp_path: Path, output: int, warnings: int) -> None:
+    """Of 20 x (6 + output) weights, 120 are filled."""
+    save_file({"0.weight": np.ones((20, 6), np.float32)}, tmp_path / "half.safetensors")
+    heard = Heard()
+    network = nn.Sequential(nn.Linear(6, 20, bias=False), nn.Linear(20, output, bias=False))
+    start_from(network, tmp_path / "half.safetensors", heard)
+    assert len(heard.warnings) == warnings
+    assert all("less than half of the network's parameters" in one for one in heard.warnings)
 
 
 def test_a_continued_training_does_not_need_them_again(tmp_path: Path) -> None:

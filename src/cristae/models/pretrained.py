@@ -15,6 +15,8 @@ from cristae.errors import MissingFileError, NetworkError
 
 _SHOWN = 3
 """Names that messages list of each kind."""
+_LEAST = 0.01
+"""Share of the parameters below which a file is taken for one of another network: a bias or two fit by chance."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,8 @@ def load_matching(network: nn.Module, path: Path) -> MatchReport:
 
     Raises:
         MissingFileError: There is no such file.
-        NetworkError: It is damaged or of another format, no parameter matches, or what does is not finite.
+        NetworkError: It is damaged or of another format, less than 1 % of the parameters match, or what does is not
+            finite.
     """
     if not path.is_file():
         raise MissingFileError(f"{path}: there is no such file of weights")
@@ -90,11 +93,14 @@ def load_matching(network: nn.Module, path: Path) -> MatchReport:
             saved = {name: file.get_tensor(name) for name in same}
     except (OSError, SafetensorError, ValueError) as error:
         raise NetworkError(f"{path}: {_why_unreadable(path, error)}") from None
-    if not parameters & saved.keys():
-        own = {name: tuple(wanted[name].shape) for name in wanted}
+    sizes = {name: wanted[name].numel() for name in parameters}
+    share = sum(sizes[name] for name in parameters & saved.keys()) / max(1, sum(sizes.values()))
+    if share < _LEAST:
+        own = {name: tuple(wanted[name].shape) for name in wanted if name not in saved}
+        other = {name: shape for name, shape in shapes.items() if name not in saved} or shapes
         raise NetworkError(
-            f"{path}: none of its tensors match the network in name and shape. It has {_examples(shapes)}; the network "
-            f"has {_examples(own)}"
+            f"{path}: {'less than 1 %' if share else 'none'} of the network's parameters match its tensors in name and "
+            f"shape. It has {_examples(other)}; the network has {_examples(own)}"
         )
     foreign = [name for name, one in saved.items() if one.is_floating_point() != wanted[name].is_floating_point()]
     if foreign:
@@ -105,7 +111,6 @@ def load_matching(network: nn.Module, path: Path) -> MatchReport:
     with torch.no_grad():
         for name, tensor in saved.items():
             wanted[name].copy_(tensor)
-    sizes = {name: wanted[name].numel() for name in parameters}
     return MatchReport(
         matched=tuple(saved),
         missing=tuple(name for name in wanted if name not in shapes),
@@ -115,7 +120,7 @@ def load_matching(network: nn.Module, path: Path) -> MatchReport:
             for name, tensor in wanted.items()
             if name in shapes and name not in saved
         ),
-        parameter_share=sum(sizes[name] for name in parameters & saved.keys()) / sum(sizes.values()),
+        parameter_share=share,
     )
 
 

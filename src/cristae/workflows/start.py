@@ -14,6 +14,9 @@ from cristae.progress import Progress
 from cristae.recipe.folder import WEIGHTS
 from cristae.recipe.recipe import Recipe
 
+_MOST = 0.5
+"""Share of the parameters below which a training hardly starts from the file."""
+
 
 def starting_weights(recipe: Recipe) -> Path:
     """The file that `training.start_from` names, itself or as a run folder.
@@ -30,16 +33,21 @@ def starting_weights(recipe: Recipe) -> Path:
 
 
 def start_from(network: nn.Module, weights: Path, progress: Progress) -> dict[str, Any]:
-    """Fill a network with the weights that match, and tell which.
+    """Fill a network with the weights that match, and tell which; warn when most do not.
 
     Returns:
         What the summary of the run keeps: the file, its hash and what matched.
 
     Raises:
-        CristaeError: The file is damaged, or nothing in it matches.
+        CristaeError: The file is damaged, or hardly anything in it matches.
     """
     report = load_matching(network, weights)
     progress.say(f"Starting from {weights}: {report.summary}")
+    if report.parameter_share < _MOST:
+        progress.warn(
+            f"{weights}: fills less than half of the network's parameters; the others start at random. If both should "
+            "be the same network, compare the `model` sections of their recipes"
+        )
     with weights.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {"path": str(weights.absolute()), "sha256": digest, **report.to_dict()}
