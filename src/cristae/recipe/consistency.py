@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from cristae.data.description import DataConfig
 from cristae.errors import NetworkError, RecipeError
+from cristae.inference.config import PredictConfig
 from cristae.losses import require_head_weights
 from cristae.models.form import NetworkConfig
 from cristae.recipe.recipe import Recipe
@@ -42,7 +43,7 @@ def require_regions(recipe: Recipe) -> None:
 
 def _problems(recipe: Recipe) -> list[str]:
     if not isinstance(recipe.model, NetworkConfig):
-        return []
+        return _about_forest(recipe.predict)
     network, size = recipe.model, recipe.sampling.size or recipe.model.window
     return [
         *_about_patches(recipe.sampling, size, network),
@@ -52,6 +53,12 @@ def _problems(recipe: Recipe) -> list[str]:
         *_about_classes(recipe.data, network),
         *_about_heads(recipe, network),
     ]
+
+
+def _about_forest(settings: PredictConfig) -> list[str]:
+    if settings.windows in ("auto", "exact"):
+        return []
+    return [f"predict.windows: {settings.windows} is for networks; the random forest is always exact, set auto"]
 
 
 def _about_patches(sampling: Sampling, size: Sequence[int], network: NetworkConfig) -> list[str]:

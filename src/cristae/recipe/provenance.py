@@ -16,7 +16,10 @@ from cristae.data.files import write_json
 from cristae.recipe.run import Run
 
 PROVENANCE = "provenance.json"
-_LIBRARIES = ("torch", "numpy", "lightning", "zarr", "tensorstore", "tifffile", "mrcfile", "h5py", "pydantic", "scipy")
+_LIBRARIES = (
+    "torch", "numpy", "lightning", "scikit-learn", "numba", "zarr", "tensorstore", "tifffile", "mrcfile", "h5py",
+    "pydantic", "scipy",
+)  # fmt: skip
 
 
 def write_provenance(run: Run, *, device: str, inputs: Mapping[str, str]) -> None:

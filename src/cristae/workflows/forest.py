@@ -25,6 +25,8 @@ from cristae.workflows.regions import Regions, class_counts, fit_normalizers, re
 from cristae.workflows.report import report
 from cristae.workflows.validation import Validation
 
+_FOR_NETWORKS = ("sampling", "targets", "augment", "loss", "training")
+"""Sections of a recipe that say how a network learns."""
 _LOOK = (16, 1024, 1024)
 """Voxels that are read at once."""
 
@@ -47,6 +49,7 @@ def train_forest_run(recipe: Recipe, regions: Regions, place: Path, *, resume: b
     if is_complete(run, None):
         progress.say(f"{run.path}: training had finished already")
     else:
+        _say_unused(recipe, progress)
         try:
             _train(run, regions, progress)
         except CristaeError:
@@ -56,6 +59,14 @@ def train_forest_run(recipe: Recipe, regions: Regions, place: Path, *, resume: b
     if not (run.path / PAGE).exists():
         report(run.path)
     return run
+
+
+def _say_unused(recipe: Recipe, progress: Progress) -> None:
+    """Tell which sections of a recipe, written for a network, have no effect on a forest."""
+    fields = Recipe.model_fields
+    unused = [name for name in _FOR_NETWORKS if getattr(recipe, name) != fields[name].default]
+    if unused:
+        progress.say(f"{', '.join(unused)}: no effect on a random forest")
 
 
 def _train(run: Run, regions: Regions, progress: Progress) -> None:
