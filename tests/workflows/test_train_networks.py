@@ -1,7 +1,5 @@
 """Networks of every kind are trained from the same recipe, and what they learned is predicted where it was."""
 
-import hashlib
-import json
 import math
 from pathlib import Path
 
@@ -211,39 +209,3 @@ sampling: {name: random, per_epoch: 64, foreground_share: 0.8}
 training: {epochs: 8, batch_size: 4, learning_rate: 3e-3, schedule: {name: cosine}}
 device: cpu
 """
-
-
-OWN_NETWORK = '''\
-from typing import ClassVar, Literal
-
-from torch import nn
-
-from cristae.models import NetworkConfig, Reference
-
-
-class OwnConfig(NetworkConfig):
-    """One convolution."""
-
-    reference: ClassVar[Reference] = Reference("us", 2026, "https://example.org")
-    name: Literal["own"] = "own"
-
-    @property
-    def total_stride(self):
-        return (1, 1)
-
-    @property
-    def window(self):
-        return (24, 24)
-
-    def build(self, in_channels, out_channels):
-        return nn.Conv2d(in_channels, out_channels, 3, padding=1)
-'''
-
-
-def test_a_network_of_ones_own_leaves_the_hash_of_its_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "own_network_for_training.py").write_text(OWN_NETWORK)
-    monkeypatch.syspath_prepend(tmp_path)
-    run = train_and_predict(tmp_path, "binary", "model={name: external, target: own_network_for_training:OwnConfig}")
-    assert run.recipe.sampling.size == (24, 24)
-    found = json.loads((run.path / "provenance.json").read_text())["model_source_sha256"]
-    assert found == hashlib.sha256(OWN_NETWORK.encode()).hexdigest()

@@ -16,10 +16,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, StringConstraints, ValidationError, ValidationInfo, field_validator
 from torch import nn
 
-from cristae.config import problem_of
 from cristae.data.classes import Classes
 from cristae.errors import NetworkError
 from cristae.models.form import Blend, NetworkConfig, PlanarConfig, Reference
+from cristae.problems import explain
 
 
 class ExternalConfig(NetworkConfig):
@@ -31,6 +31,14 @@ class ExternalConfig(NetworkConfig):
     then in the current directory."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Fields of that config; the others get their defaults."""
+
+    @field_validator("target", mode="before")
+    @classmethod
+    def _has_the_form(cls, target: object) -> object:
+        """Say what is missing before the pattern says that something is."""
+        if isinstance(target, str):
+            require_target_form(target)
+        return target
 
     @field_validator("target")
     @classmethod
@@ -140,10 +148,33 @@ class ExternalConfig(NetworkConfig):
             raise NetworkError(f"{self.target}.build gave a {type(network).__name__}; it must return a torch.nn.Module")
         return network
 
-    def source_sha256(self) -> str | None:
-        """Hash of the file that defines the config; None where it is in no file."""
+    @property
+    def source_path(self) -> Path | None:
+        """The file that defines the config; None where it is in no file."""
         source = getattr(sys.modules[type(self.own).__module__], "__file__", None)
-        return None if source is None else hashlib.sha256(Path(source).read_bytes()).hexdigest()
+        return None if source is None else Path(source)
+
+    def source_sha256(self) -> str | None:
+        """Hash of that file."""
+        return None if self.source_path is None else hashlib.sha256(self.source_path.read_bytes()).hexdigest()
+
+
+def require_target_form(target: str) -> None:
+    """Make sure that a target names a module and a class.
+
+    Raises:
+        NetworkError: It names a file, or only one of the two; says how to write it.
+    """
+    file, _, name = target.partition(":")
+    module = Path(file.replace("\\", "/")).name.removesuffix(".py") or "my_net"
+    better = f"{module}:{name or 'MyConfig'}"
+    if file.endswith(".py") or "/" in file or "\\" in file:
+        raise NetworkError(
+            f"'{target}' names a file; write the module without .py and the class in it, such as {better}, and run the "
+            "command in the file's folder"
+        )
+    if not file or not name:
+        raise NetworkError(f"'{target}' must name a module and a class in it, such as {better}")
 
 
 def import_config(target: str) -> type[NetworkConfig]:
@@ -184,8 +215,7 @@ def make_config(target: str, options: Mapping[str, Any]) -> NetworkConfig:
         made = config.model_validate(dict(options))
         sizes = {"total_stride": made.total_stride, "margin": made.margin, "window": made.window}
     except ValidationError as error:
-        fields = ", ".join(field for field in config.model_fields if field != "name") or "none"
-        raise NetworkError(f"{problem_of(error, target)}; its options are: {fields}") from None
+        raise NetworkError("; ".join(explain(error, config, lambda _: target))) from None
     except Exception as error:
         raise NetworkError(f"{target} cannot be made: {_described(error)}") from error
     for what, sides in sizes.items():

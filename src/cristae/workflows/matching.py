@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 from pydantic import ValidationError
@@ -15,10 +16,12 @@ from cristae.inference.arrays import ArrayModel
 from cristae.inference.config import Application, PredictConfig
 from cristae.inference.locality import Locality, measure_locality
 from cristae.inference.predictor import Member
-from cristae.models import NetworkConfig
+from cristae.models import ExternalConfig, NetworkConfig
 from cristae.preprocess.histogram import histogram_of
 from cristae.preprocess.normalize import Normalizer, distance, fit
 from cristae.progress import Progress
+from cristae.recipe.folder import read_facts
+from cristae.recipe.provenance import PROVENANCE
 from cristae.recipe.run import Run
 
 SAMPLE_VOXELS = 4 * 1024 * 1024
@@ -119,7 +122,8 @@ def working_size(runs: Sequence[Run], image: Image, *, stated: bool, progress: P
 def member_of(run: Run, image: Image, name: str, progress: Progress) -> Member:
     """The run's network with all that is needed to apply it to a volume.
 
-    Warns when training is not finished, and when the volume's grey values are far from the training data's.
+    Warns when training is not finished, when the code of a network of one's own has changed since, and when the
+    volume's grey values are far from the training data's.
 
     Raises:
         RunError: The run was made for several channels, or its weights do not fit.
@@ -129,6 +133,7 @@ def member_of(run: Run, image: Image, name: str, progress: Progress) -> Member:
         raise RunError(f"{run.path}: was made for images of {model.in_channels} channels, but {image.path} has 1")
     if run.summary.get("status") != "complete":
         progress.warn(f"{run.path}: training is not finished; weights of epoch {run.summary.get('epoch', 'unknown')}")
+    _warn_of_other_code(run, progress)
     network = run.build_network()
     normalizer = _normalizer(run, image, name, progress)
     if isinstance(network, ArrayModel):
@@ -143,6 +148,20 @@ def member_of(run: Run, image: Image, name: str, progress: Progress) -> Member:
         why = f"; {locality.reason}" if not locality.local else ""
         progress.say(f"{run.path}: applied in windows of {size} voxels, joined by the rule '{application}'{why}")
     return Member(network, locality, normalizer, model.classes, slices, windows)
+
+
+def _warn_of_other_code(run: Run, progress: Progress) -> None:
+    """Tell when a network of one's own is no longer the code that was trained."""
+    config = run.recipe.model
+    if not isinstance(config, ExternalConfig) or not (run.path / PROVENANCE).is_file():
+        return
+    with suppress(RunError):  # a damaged record costs nothing but this warning
+        before = read_facts(run.path / PROVENANCE).get("model_source_sha256")
+        if before is not None and before != config.source_sha256():
+            progress.warn(
+                f"{run.path}: {config.source_path or config.target} has changed since the training; the weights may "
+                "no longer mean what they did. Predict with the file as it was, or train again"
+            )
 
 
 def _application(run: Run, locality: Locality) -> Application:

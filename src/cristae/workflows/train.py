@@ -11,7 +11,7 @@ from torch import nn
 
 from cristae.classical.config import RandomForestConfig
 from cristae.data.open import open_data
-from cristae.errors import RecipeError, RunError, VolumeError
+from cristae.errors import RunError
 from cristae.inference.device import choose_device
 from cristae.progress import Progress
 from cristae.recipe.complete import completed
@@ -76,9 +76,10 @@ def train(
         _check_length(run, before, recipe, progress)
     try:
         NetworkTraining(recipe, run, regions, network, locality, start, device, progress).run_all()
-    except (RecipeError, VolumeError):
-        # Data that turns out unusable while it is read: nothing is lost, and nothing half-made stays.
-        if fresh and not run.checkpoint_path.exists():
+    except Exception:
+        # Nothing is lost before the first checkpoint, and what is repaired can be trained at the same place. Ctrl-C
+        # leaves the folder: going on with it uses the staged data again.
+        if fresh and not follower and not run.checkpoint_path.exists():
             shutil.rmtree(run.path, ignore_errors=True)
         raise
     if follower:  # the process that was started by hand goes on alone
