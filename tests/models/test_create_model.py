@@ -19,8 +19,21 @@ def test_unknown_name_lists_the_nearest_and_all():
 
 
 def test_unknown_option_lists_those_that_exist():
-    with pytest.raises(NetworkError, match=r"'seget' cannot be built: depth: .*options are slices, base, skip_width"):
+    with pytest.raises(
+        NetworkError, match=r"'seget': depth: unknown field; the fields here are slices, base, skip"
+    ):
         create_model("seget", in_channels=1, out_channels=1, depth=3)
+
+
+def test_every_mistake_is_told_once_in_a_line():
+    with pytest.raises(NetworkError) as caught:
+        create_model("unet_bn", in_channels=1, out_channels=1, width=3, widths=["a", 8], slices="two")
+    lines = [line.partition(" (")[0] for line in str(caught.value).splitlines()]
+    assert lines == [
+        "network 'unet_bn': slices: must be a whole number, got 'two'",
+        "network 'unet_bn': widths.0: must be a whole number, got 'a'",
+        "network 'unet_bn': width: unknown field; did you mean 'widths'?",
+    ]
 
 
 @pytest.mark.parametrize("options", [{"base": 6}, {"base": 0}, {"fusion": "none"}])

@@ -165,9 +165,11 @@ def test_installed_modules_come_before_the_current_directory(here):
         ("cristae.models:ExternalConfig", "must be a subclass of"),
         ("nets_of_mine:Unfinished", "does not say `total_stride`"),
         ("nets_of_mine:WrongAxes", r"total_stride is \(1, 1, 1\), but must have 2 numbers"),
-        ("nets_of_mine", "should match pattern"),
-        ("nets_of_mine.py:Flat", r"no module 'nets_of_mine\.py'"),
-        ("../nets_of_mine:Flat", "should match pattern"),
+        ("nets_of_mine", "must name a module and a class in it, such as nets_of_mine:MyConfig"),
+        ("nets_of_mine.py:Flat", r"names a file; write the module without \.py .* such as nets_of_mine:Flat, and run"),
+        ("../nets_of_mine:Flat", "names a file; .* such as nets_of_mine:Flat, and run"),
+        (":Flat", "such as my_net:Flat"),
+        ("nets of mine:Flat", "should match pattern"),
     ],
 )
 def test_what_is_wrong_with_a_target(here, target, message):
@@ -192,12 +194,12 @@ def test_a_module_that_fails_while_it_is_imported(here, code, message):
 
 
 def test_wrong_options_name_the_field_and_those_that_exist(here):
-    with pytest.raises(
-        ValidationError, match=r"nets_of_mine:Flat\.width: .*greater than 0, found -1; .* slices, width"
-    ):
+    with pytest.raises(ValidationError, match=r"nets_of_mine:Flat: width: must be greater than 0, got -1"):
         external("nets_of_mine:Flat", width=-1)
-    with pytest.raises(ValidationError, match=r"nets_of_mine:Flat\.wdth: Extra inputs"):
+    with pytest.raises(ValidationError, match=r"nets_of_mine:Flat: wdth: unknown field; did you mean 'width'"):
         external("nets_of_mine:Flat", wdth=1)
+    with pytest.raises(ValidationError, match="foo: unknown field; the fields here are slices, width"):
+        external("nets_of_mine:Flat", foo=1)
 
 
 def test_a_network_that_cannot_be_built(here):
@@ -217,7 +219,7 @@ def test_a_recipe_is_refused_at_its_line(here):
     assert parse_recipe(recipe_to_yaml(recipe)).model == recipe.model
     with pytest.raises(RecipeError, match=r"^r\.yaml:6: model\.target: there is no module 'nets_of_yours'"):
         parse_recipe(text.replace("of_mine", "of_yours"), "r.yaml")
-    with pytest.raises(RecipeError, match=r"^r\.yaml:7: model\.options: nets_of_mine:Flat\.width: "):
+    with pytest.raises(RecipeError, match=r"^r\.yaml:7: model\.options: nets_of_mine:Flat: width: "):
         parse_recipe(text.replace("width: 3", "width: x"), "r.yaml")
     with pytest.raises(RecipeError, match=r"^r\.yaml:4: model\.target: is required"):
         parse_recipe(text.replace("  target: nets_of_mine:Flat\n", ""), "r.yaml")

@@ -84,7 +84,25 @@ def test_only_the_chosen_member_of_a_union_is_talked_about(text: str) -> None:
 @pytest.mark.parametrize("content", ["- a\n- b\n", "just words\n", "5\n"])
 def test_what_is_not_a_mapping_is_refused(content: str) -> None:
     (line,) = problems(content)
-    assert line.startswith("r.yaml:1: recipe: must hold fields")
+    assert line.startswith("r.yaml:1: must hold fields")
+
+
+def test_options_of_the_network_before_are_told_when_only_the_name_is_set(text: str) -> None:
+    changes = ["model={name: unet_bn, widths: [8, 16]}", "model.name=seget"]
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe(text, "r.yaml", changes)
+    assert str(caught.value) == (
+        f"--set {changes[0]}: model.widths: belongs to the options of unet_bn, and seget has no such one; use --set "
+        "'model={name: seget}', which leaves out the options from before"
+    )
+    assert parse_recipe(text, "r.yaml", [*changes, "model={name: seget}"]).model.name == "seget"
+    with pytest.raises(RecipeError, match=r"model\.widths: unknown field"):
+        parse_recipe(text, "r.yaml", [*changes, "model={name: seget, widths: [8]}"])
+
+
+def test_a_list_is_asked_for_with_one_that_the_field_takes(text: str) -> None:
+    with pytest.raises(RecipeError, match=r"must be a list, such as \[16, 32, 64, 128, 256\], got 8"):
+        parse_recipe(text, "r.yaml", ["model={name: unet_bn, widths: 8}"])
 
 
 def test_set_changes_fields_items_and_left_out_parts(text: str) -> None:

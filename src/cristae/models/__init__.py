@@ -33,6 +33,7 @@ from cristae.models.unet_fibsem import UNetFIBSEMConfig
 from cristae.models.unet_stellar import UNetStellarConfig
 from cristae.models.unet_valid import UNetValidConfig
 from cristae.models.vgg_unet import VGGUNetConfig
+from cristae.problems import explain
 
 Network = (
     CDeep3MConfig
@@ -113,11 +114,7 @@ def network_config(name: str, options: Mapping[str, Any]) -> NetworkConfig:
     try:
         return config.model_validate(options)
     except ValidationError as error:
-        found = "; ".join(
-            f"{'.'.join(map(str, e['loc']))}: {e['msg'].removeprefix('Value error, ')}" for e in error.errors()
-        )
-        known = ", ".join(field for field in config.model_fields if field != "name")
-        raise NetworkError(f"network '{name}' cannot be built: {found}. Its options are {known}") from None
+        raise NetworkError("\n".join(explain(error, config, lambda _: f"network '{name}'"))) from None
 
 
 __all__ = [

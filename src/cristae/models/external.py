@@ -6,8 +6,8 @@ import hashlib
 import importlib
 import inspect
 import sys
-import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -19,6 +19,7 @@ from torch import nn
 from cristae.data.classes import Classes
 from cristae.errors import NetworkError
 from cristae.models.form import Blend, NetworkConfig, PlanarConfig, Reference
+from cristae.models.proof import blamed_on, described, prove, require_form
 from cristae.problems import explain
 
 
@@ -143,7 +144,7 @@ class ExternalConfig(NetworkConfig):
         except NetworkError:
             raise
         except Exception as error:
-            raise NetworkError(f"{self.target} cannot build its network: {_described(error)}") from error
+            raise NetworkError(f"{self.target} cannot build its network: {described(error)}") from error
         if not isinstance(network, nn.Module):
             raise NetworkError(f"{self.target}.build gave a {type(network).__name__}; it must return a torch.nn.Module")
         return network
@@ -177,6 +178,32 @@ def require_target_form(target: str) -> None:
         raise NetworkError(f"'{target}' must name a module and a class in it, such as {better}")
 
 
+def prove_own(config: object, *, in_channels: int, out_channels: int) -> None:
+    """Make sure that a network of one's own does what its config says; other networks are proved already.
+
+    Raises:
+        NetworkError: It does not, or its code fails.
+    """
+    if isinstance(config, ExternalConfig):
+        prove(config, config.target, in_channels=in_channels, out_channels=out_channels)
+
+
+@contextmanager
+def own_errors(config: object, network: nn.Module) -> Iterator[None]:
+    """Tell what the code of a network of one's own raises as its error; for other networks this does nothing.
+
+    Raises:
+        NetworkError: The error came from a file of that network; with the place where it came up.
+    """
+    if not isinstance(config, ExternalConfig):
+        yield
+        return
+    forward = getattr(type(network).forward, "__code__", None)
+    files = {str(config.source_path)} | ({forward.co_filename} if forward else set())
+    with blamed_on(files, f"{config.target} fails"):
+        yield
+
+
 def import_config(target: str) -> type[NetworkConfig]:
     """The config class that `module:Config` names.
 
@@ -208,21 +235,16 @@ def make_config(target: str, options: Mapping[str, Any]) -> NetworkConfig:
     """The config that `module:Config` makes of options.
 
     Raises:
-        NetworkError: It cannot be imported, or does not take them.
+        NetworkError: It cannot be imported, does not take them, or has properties of the wrong kind.
     """
     config = import_config(target)
     try:
         made = config.model_validate(dict(options))
-        sizes = {"total_stride": made.total_stride, "margin": made.margin, "window": made.window}
     except ValidationError as error:
         raise NetworkError("; ".join(explain(error, config, lambda _: target))) from None
     except Exception as error:
-        raise NetworkError(f"{target} cannot be made: {_described(error)}") from error
-    for what, sides in sizes.items():
-        if len(sides) != made.ndim:
-            raise NetworkError(
-                f"{target}: {what} is {tuple(sides)}, but must have {made.ndim} numbers, as many as ndim"
-            )
+        raise NetworkError(f"{target} cannot be made: {described(error)}") from error
+    require_form(made, target)
     return made
 
 
@@ -235,23 +257,13 @@ def _imported(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise NetworkError(f"module '{name}' fails while it is imported: {_described(error)}") from error
+            raise NetworkError(f"module '{name}' fails while it is imported: {described(error)}") from error
         raise NetworkError(
             f"there is no module '{error.name}', neither where Python looks for modules nor in the current directory "
             f"{here}; run the command in the folder of {error.name}.py, or install the package that has it"
         ) from None
     except (Exception, SystemExit) as error:
-        raise NetworkError(f"module '{name}' fails while it is imported: {_described(error)}") from error
-
-
-def _described(error: BaseException) -> str:
-    """An error of somebody's code in one line, with the place where it came up."""
-    if isinstance(error, SyntaxError):
-        return f"{error.filename}:{error.lineno}: {error.msg}"
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if not frame.filename.startswith("<") and "site-packages" not in frame.filename]
-    place = (own or frames)[-1]
-    return f"{place.filename}:{place.lineno}: {type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        raise NetworkError(f"module '{name}' fails while it is imported: {described(error)}") from error
 
 
 def _file_of(module: ModuleType) -> str:
@@ -277,7 +289,7 @@ def _plain_options(made: NetworkConfig, target: str) -> dict[str, Any]:
         plain = made.model_dump(mode="json", by_alias=True, exclude=fixed)
         same = type(made).model_validate(plain) == made
     except Exception as error:
-        raise NetworkError(f"{target} has options that cannot be stored: {_described(error)}") from error
+        raise NetworkError(f"{target} has options that cannot be stored: {described(error)}") from error
     if not same:
         raise NetworkError(f"{target} has options that do not come back equal from a recipe; use plain values")
     return plain

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import yaml
 from yaml.events import AliasEvent, MappingStartEvent, ScalarEvent, SequenceStartEvent
 
 from cristae.errors import RecipeError
-
-Path = tuple[str | int, ...]
-"""Keys and list positions that lead from the top of the document to a value."""
+from cristae.problems import Path
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 24
@@ -50,6 +48,8 @@ class Document:
     """Dicts with text keys, lists, text, numbers, booleans and None."""
     places: Mapping[Path, str]
     """For each path, where it was written, such as 'mito.yaml:14'."""
+    former: Mapping[Path, str] = field(default_factory=dict)
+    """For each part whose `name` or `kind` a change replaced, the one before."""
 
     def place(self, path: Path) -> str:
         """Where the value at `path` was written, or else the closest thing around it."""

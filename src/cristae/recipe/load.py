@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from cristae.config import Config
 from cristae.data.formats.paths import why_unreadable
 from cristae.errors import MissingFileError, RecipeError
+from cristae.problems import explain
 from cristae.recipe.document import MAX_BYTES, Document, read_document
 from cristae.recipe.overrides import override
-from cristae.recipe.problems import explain
 from cristae.recipe.recipe import Recipe
 
 Part = TypeVar("Part", bound=Config)
@@ -54,7 +54,7 @@ def parse_config(model: type[Part], document: Document) -> Part:
     try:
         return model.model_validate(document.value)
     except ValidationError as error:
-        raise RecipeError("\n".join(explain(error, model, document))) from None
+        raise RecipeError("\n".join(explain(error, model, document.place, document.former))) from None
 
 
 def _read_text(path: Path) -> str:

@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from cristae.errors import RecipeError
-from cristae.recipe.document import Document, Path, read_document
-from cristae.recipe.problems import tag_field
+from cristae.problems import TAGS, Path, tag_field
+from cristae.recipe.document import Document, read_document
 
 
 def override(document: Document, changes: Sequence[str], model: type[BaseModel]) -> Document:
@@ -26,7 +26,7 @@ def override(document: Document, changes: Sequence[str], model: type[BaseModel])
     """
     if not changes:
         return document
-    value, places = copy.deepcopy(document.value), dict(document.places)
+    value, places, former = copy.deepcopy(document.value), dict(document.places), dict(document.former)
     for change in changes:
         place = f"--set {change}"
         key, separator, text = change.partition("=")
@@ -34,10 +34,21 @@ def override(document: Document, changes: Sequence[str], model: type[BaseModel])
         if not separator or "" in path:
             raise RecipeError(f"{place}: expected path=value, such as training.epochs=5")
         new = read_document(text, place).value if text.strip() else None
+        before = _at(value, path)
+        former = {part: name for part, name in former.items() if part[: len(path)] != path}
+        if path[-1] in TAGS and isinstance(before, str) and before != new:
+            former[path[:-1]] = before
         value = _put(value, path, 0, new, place, model)
         places = {known: where for known, where in places.items() if known[: len(path)] != path}
         places[path] = place
-    return Document(value, places)
+    return Document(value, places, former)
+
+
+def _at(value: Any, path: Path) -> Any:
+    """What stands at `path`; None where nothing does."""
+    for key in path:
+        value = value.get(str(key)) if isinstance(value, dict) else None
+    return value
 
 
 def _put(value: Any, path: Path, depth: int, new: Any, place: str, model: type[BaseModel]) -> Any:

@@ -12,8 +12,8 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from cristae.recipe.document import CORE_RESOLVERS, Path
-from cristae.recipe.problems import dotted, tag_field
+from cristae.problems import Path, dotted, tag_field
+from cristae.recipe.document import CORE_RESOLVERS
 from cristae.recipe.recipe import Recipe
 
 _WIDTH = 118

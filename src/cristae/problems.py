@@ -1,10 +1,10 @@
-"""What is wrong with a recipe, said in its own words: `file:line: path: what is wrong`."""
+"""What is wrong with what people write, said in its own words: `file:line: path: what is wrong`."""
 
 from __future__ import annotations
 
 import difflib
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -12,7 +12,11 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from cristae.recipe.document import Document, Path
+Path = tuple[str | int, ...]
+"""Keys and list positions that lead from the top of a document to a value."""
+
+TAGS = ("name", "kind")
+"""Fields by which one part is chosen among others."""
 
 _PLAIN = {
     "string_type": "must be text",
@@ -24,8 +28,8 @@ _PLAIN = {
     "finite_number": "must be a finite number",
     "bool_type": "must be true or false",
     "bool_parsing": "must be true or false",
-    "tuple_type": "must be a list, such as [1, 2]",
-    "list_type": "must be a list, such as [1, 2]",
+    "tuple_type": "must be a list, such as",
+    "list_type": "must be a list, such as",
     "dict_type": "must be a mapping of names to values",
     "model_type": "must hold fields, one `field: value` per line",
     "model_attributes_type": "must hold fields, one `field: value` per line",
@@ -42,16 +46,22 @@ class _Spot:
     field: FieldInfo | None
 
 
-def explain(error: ValidationError, model: type[BaseModel], document: Document) -> list[str]:
+def explain(
+    error: ValidationError,
+    model: type[BaseModel],
+    place: Callable[[Path], str],
+    former: Mapping[Path, str] | None = None,
+) -> list[str]:
     """One line for each thing that is wrong, in the order of the document's fields.
 
     Args:
         error: What pydantic found.
         model: The type that was validated.
-        document: What was read, with its lines.
+        place: Where the value at a path was written, such as 'mito.yaml:14'.
+        former: For each part whose name was replaced after it was written, the name before.
 
     Returns:
-        Lines `place: path: what is wrong`.
+        Lines `place: path: what is wrong`, without a path for the whole.
     """
     spots: dict[Path, list[tuple[ErrorDetails, _Spot]]] = {}
     for detail in error.errors(include_url=False):
@@ -61,8 +71,14 @@ def explain(error: ValidationError, model: type[BaseModel], document: Document) 
     for path, group in spots.items():
         if any(other[: len(path)] == path != other for other in spots) and all(_follows(d) for d, _ in group):
             continue
-        wordings = dict.fromkeys(_wording(detail, spot) for detail, spot in _relevant(group))
-        lines.append(f"{document.place(_pointed_at(path, group[0][0]))}: {dotted(path)}: {'; or '.join(wordings)}")
+        left_over = (former or {}).get(path[:-1]) if group[0][0]["type"] == "extra_forbidden" else None
+        wordings = (
+            [_left_over(group[0][1], left_over)]
+            if left_over
+            else dict.fromkeys(_wording(detail, spot) for detail, spot in _relevant(group))
+        )
+        where = [place(_pointed_at(path, group[0][0])), *([dotted(path)] if path else [])]
+        lines.append(f"{': '.join(where)}: {'; or '.join(wordings)}")
     return lines
 
 
@@ -84,11 +100,22 @@ def field_names(model: type[BaseModel]) -> list[str]:
 
 def tag_field(model: type[BaseModel]) -> str | None:
     """The field by which a recipe chooses this model among others (`name` or `kind`), if it has one."""
-    for name in ("name", "kind"):
+    for name in TAGS:
         field = model.model_fields.get(name)
         if field is not None and get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1:
             return name
     return None
+
+
+def _left_over(spot: _Spot, former: str) -> str:
+    """About a field of the part that stood here before its name was replaced."""
+    tag = tag_field(spot.annotation) or "name"
+    name = get_args(spot.annotation.model_fields[tag].annotation)[0]
+    part = ".".join(map(str, spot.path[:-1]))
+    return (
+        f"belongs to the options of {former}, and {name} has no such one; use --set '{part}={{{tag}: {name}}}', which "
+        "leaves out the options from before"
+    )
 
 
 def _pointed_at(path: Path, detail: ErrorDetails) -> Path:
@@ -120,7 +147,9 @@ def _wording(detail: ErrorDetails, spot: _Spot) -> str:
         case "extra_forbidden":
             names = field_names(spot.annotation) if _is_model(spot.annotation) else []
             word = str(spot.path[-1])
-            return f"unknown field{suggest(word, names) or '; the fields here are ' + ', '.join(names)}"
+            tag = tag_field(spot.annotation) if names else None
+            known = ", ".join(name for name in names if name != tag) or "none"
+            return f"unknown field{suggest(word, names) or f'; the fields here are {known}'}"
         case "union_tag_invalid":
             choices = [tag.strip(" '") for tag in str(context["expected_tags"]).split(",")]
             key = str(context["discriminator"]).strip("'")
@@ -142,9 +171,18 @@ def _wording(detail: ErrorDetails, spot: _Spot) -> str:
             return f"{_show(value)} is not in the expected form{_help(spot)}"
         case "value_error" | "assertion_error":
             return detail["msg"].partition(", ")[2] or detail["msg"]
+        case "tuple_type" | "list_type":
+            return f"{_PLAIN[kind]} {_example(spot)}, got {_show(value)}{_help(spot)}"
         case kind if kind in _PLAIN:
             return f"{_PLAIN[kind]}, got {_show(value)}{_help(spot)}"
     return f"{detail['msg'].replace('Input should', 'must')}, got {_show(value)}"
+
+
+def _example(spot: _Spot) -> str:
+    default = spot.field.get_default() if spot.field is not None else None
+    if isinstance(default, tuple) and default and all(isinstance(one, int | float) for one in default):
+        return str(list(default))
+    return "[1, 2]"
 
 
 def _help(spot: _Spot) -> str:
