@@ -15,7 +15,7 @@ from cristae.data.classes import Classes
 from cristae.errors import RunError
 from cristae.inference.fuse import plan_fusion
 from cristae.inference.locality import Locality, measure_locality
-from cristae.inference.memory import Budget, find_budget, forward_bytes, parse_size
+from cristae.inference.memory import Budget, find_budget, forward_bytes, measured_bytes, parse_size
 from cristae.inference.plan import LARGEST_CORE, BlockPlan, Task, _seen, plan_memory
 from cristae.inference.predictor import Member
 from cristae.inference.windows import Windows
@@ -200,11 +200,25 @@ class Unknown(nn.Module):
         return image * float(image.max())
 
 
-def test_a_network_that_does_not_run_on_shapes_gets_a_guess():
-    shape = (40, 600, 600)
-    known = plan_memory(solid_task(shape), shape, Budget(2 * GIB, None))
-    guessed = plan_memory(solid_task(shape, network=Unknown()), shape, Budget(2 * GIB, None))
-    assert math.prod(guessed.block) < math.prod(known.block)
+class Broken(nn.Module):
+    """Fails whatever it gets."""
+
+    def forward(self, image):
+        raise RuntimeError
+
+
+def test_a_real_pass_is_measured_like_one_on_shapes():
+    network = UNetBNConfig(widths=(4, 8)).build(1, 1).eval()
+    assert measured_bytes(network, (1, 1, 64, 64)) == pytest.approx(forward_bytes(network, (1, 1, 64, 64)), rel=0.01)
+
+
+def test_a_network_that_does_not_run_on_shapes_is_measured_with_values():
+    shape = (1, 4096, 4096)
+    budget = Budget(2 * GIB, None)
+    known, looking, broken = (
+        plan_memory(task(shape, network=one), shape, budget) for one in (None, Unknown(), Broken())
+    )
+    assert math.prod(broken.block) < math.prod(known.block) <= math.prod(looking.block)
     assert not measure_locality(Unknown(), UNetBNConfig()).local
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,7 +12,8 @@ from cristae.data.box import Box, Triple
 from cristae.errors import RunError
 from cristae.inference.arrays import ArrayModel
 from cristae.inference.fuse import Fusion
-from cristae.inference.memory import Budget, forward_bytes
+from cristae.inference.locality import Locality
+from cristae.inference.memory import Budget, forward_bytes, measured_bytes
 from cristae.inference.pipeline import AHEAD
 from cristae.inference.predictor import Member
 from cristae.words import memory
@@ -27,7 +29,9 @@ _STEP = 32
 SMALLEST_SIDES: dict[int, Triple] = {2: (1, 64, 64), 3: (16, 32, 32)}
 """Blocks are not cut any smaller, by the networks' axes: what is seen in vain would be most of the work."""
 _UNKNOWN_BYTES = 4096
-"""Memory of a forward pass for each input voxel when the network does not run on shapes alone."""
+"""Memory of a forward pass for each input voxel when it can be measured in no way."""
+_MEASURED: dict[int, Triple] = {2: (1, 64, 64), 3: (16, 32, 32)}
+"""Output of the pass that measures a network's memory where it does not run on shapes alone, by its axes."""
 _MARGIN, _MARGIN_KEPT = 1.25, 2.5
 """Memory of a forward pass over that of its tensors, for workspaces and fragments; the second when the process keeps
 large buffers for the next pass, whose sizes never quite fit."""
@@ -220,7 +224,8 @@ def _seen(task: Task, member: Member, block: Triple) -> Triple:
 
 
 def _bytes_per_vox(member: Member, *, halves: bool) -> float:
-    """Peak bytes of a forward pass for each voxel of a slice or volume, from a pass on shapes alone."""
+    """Peak bytes of a forward pass for each voxel of a slice or volume: from a pass on shapes alone, or a small real
+    one for code that looks at values."""
     if isinstance(member.network, ArrayModel):
         return member.network.bytes_per_vox
     where = member.locality
@@ -228,13 +233,26 @@ def _bytes_per_vox(member: Member, *, halves: bool) -> float:
         output = member.windows.size
     else:
         wished = (1, 256, 256) if where.ndim == 2 else (64, 64, 64)
-        output = _triple([where.good_side(axis, wished[axis]) for axis in range(3)])
-    z, y, x = member.seen_for(Box.of_shape(output)).shape
-    shape = (1, z, y, x) if where.ndim == 2 else (1, 1, z, y, x)
-    try:
+        output = _good(where, wished)
+    with suppress(Exception):  # a network is anyone's code, and may fail on shapes alone
+        shape = _input_shape(member, output)
         return forward_bytes(member.network, shape, halves=halves) / math.prod(shape[2:])
-    except Exception:  # a network is anyone's code: what does not run on shapes gets a generous guess
-        return _UNKNOWN_BYTES
+    least = _triple([min(pair) for pair in zip(output, _MEASURED[where.ndim], strict=True)])
+    for size in (_good(where, least), output):
+        with suppress(Exception):  # it may take no images but those of its windows
+            shape = _input_shape(member, size)
+            return measured_bytes(member.network, shape) / math.prod(shape[2:])
+    return _UNKNOWN_BYTES
+
+
+def _good(where: Locality, size: Triple) -> Triple:
+    return _triple([where.good_side(axis, size[axis]) for axis in range(3)])
+
+
+def _input_shape(member: Member, output: Triple) -> tuple[int, ...]:
+    """Shape of a batch of one that gives an output."""
+    z, y, x = member.seen_for(Box.of_shape(output)).shape
+    return (1, z, y, x) if member.locality.ndim == 2 else (1, 1, z, y, x)
 
 
 def _split(region: Triple, parts: Sequence[int]) -> Triple:
