@@ -8,9 +8,13 @@ import pytest
 from network_data import write_stack
 
 from cristae.data.open import open_volume
+from cristae.errors import NetworkError
+from cristae.models import ExternalConfig
 from cristae.progress import Progress
 from cristae.recipe.run import Run
+from cristae.workflows.models import describe_model
 from cristae.workflows.predict import predict
+from cristae.workflows.recipes import check_recipe
 from cristae.workflows.train import train
 
 OWN_NETWORK = '''\
@@ -101,3 +105,79 @@ def test_a_stop_before_the_first_epoch_can_be_gone_on_with(here: Path, monkeypat
             train(recipe, out=here / "run")
     assert (here / "run" / "cache").is_dir()
     assert train(recipe, out=here / "run", resume=True).weights_path.is_file()
+
+
+NETWORKS = """
+import torch
+from torch import nn
+from cristae.models import PlanarConfig
+
+
+class Base(PlanarConfig):
+    total_stride = property(lambda self: (1, 1))
+    window = property(lambda self: (24, 24))
+
+
+class NoPad(Base):
+    def build(self, in_channels, out_channels):
+        return nn.Conv2d(in_channels, out_channels, 3)
+
+
+class Picky(nn.Conv2d):
+    def forward(self, image):
+        if image.shape[-1] == 24:
+            raise ValueError("not 24")
+        return super().forward(image)
+
+
+class Late(Base):
+    def build(self, in_channels, out_channels):
+        return Picky(in_channels, out_channels, 3, padding=1)
+
+
+class Looking(nn.Conv2d):
+    def forward(self, image):
+        logits = super().forward(image)
+        return logits if logits.mean().item() > 0 else 2 * logits
+
+
+class Values(Base):
+    def build(self, in_channels, out_channels):
+        return Looking(in_channels, out_channels, 3, padding=1)
+
+
+class Nothing(Base):
+    def build(self, in_channels, out_channels):
+        return nn.Identity()
+"""
+
+
+def test_what_a_network_does_wrong_is_told_by_every_command(here: Path) -> None:
+    (here / "networks_with_faults.py").write_text(NETWORKS)
+    model = "model={name: external, target: networks_with_faults:NoPad}"
+    recipe = write_stack(here, "binary", model)
+    message = r"networks_with_faults:NoPad gives 30 x 30 for an image of 32 x 32; pad inside, or say `margin`"
+    with pytest.raises(NetworkError, match=message):
+        train(recipe, out=here / "run")
+    with pytest.raises(NetworkError, match=message):
+        check_recipe(here / "recipe.yaml", [model])
+    with pytest.raises(NetworkError, match=message):
+        describe_model("external", {"target": "networks_with_faults:NoPad"})
+    for target, message in (
+        ("Late", r"Late fails: .*networks_with_faults\.py:\d+: ValueError: not 24"),
+        ("Nothing", "the network has no parameters to train"),
+    ):
+        other = ExternalConfig(target=f"networks_with_faults:{target}")
+        with pytest.raises(NetworkError, match=message):
+            train(recipe.model_copy(update={"model": other}), out=here / "run")
+    assert not (here / "run").exists()
+
+
+def test_what_needs_values_cannot_be_shown_and_nothing_can(here: Path) -> None:
+    (here / "networks_with_faults_too.py").write_text(NETWORKS)
+    message = r"Values cannot be shown, because its code asks for values.*networks_with_faults_too\.py:\d+"
+    with pytest.raises(NetworkError, match=message):
+        describe_model("external", {"target": "networks_with_faults_too:Values"})
+    found = describe_model("external", {"target": "networks_with_faults_too:Nothing"})
+    assert (found.facts.parameters, found.facts.gflop) == (0, 0)
+    assert [(layer.kind, layer.size) for layer in found.trace.layers] == [("Identity", (24, 24))]

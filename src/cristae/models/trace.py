@@ -65,7 +65,7 @@ def trace(config: NetworkConfig, in_channels: int, out_channels: int, size: Sequ
     recorder = _Recorder(network, image)
     with torch.no_grad(), recorder.watching(), FlopCounterMode(display=False) as counter, recorder:
         output = network(image)
-    flop = counter.get_flop_counts()["Global"]
+    flop = counter.get_flop_counts().get("Global", {})
     return divide(
         recorder.layers(),
         image=(in_channels, tuple(size)),
@@ -214,9 +214,15 @@ class _Recorder(TorchFunctionMode):
                 conv_flop=row.conv_flop,
                 sources=tuple(sorted(row.sources)),
             )
-            for row in self.rows
+            for row in self.rows or [self._nothing()]
         ]
         return (*found, *self._idle())
+
+    def _nothing(self) -> _Row:
+        """The only layer of a network that hands the image on."""
+        channels, size = self._describe(self.alive[0], channels_last=False)
+        kind = type(self.network).__name__
+        return _Row("", kind, 0, channels, (Fraction(1),) * self.ndim, channels, size, sources={-1})
 
     def _idle(self) -> Iterator[Layer]:
         """A layer for each module with parameters that only training uses, such as further heads."""

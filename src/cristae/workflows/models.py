@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
-from cristae.errors import NetworkError
+from cristae.errors import CristaeError, NetworkError
 
 if TYPE_CHECKING:
     from cristae.models import NetworkConfig
@@ -224,6 +225,7 @@ def _measure(
 
     from cristae.inference.locality import measure_locality
     from cristae.models import buffer_count
+    from cristae.models.external import prove_own
     from cristae.models.trace import trace
 
     channels = config.in_slices if in_channels is None else in_channels
@@ -231,9 +233,11 @@ def _measure(
     logits = config.published_logits if out_channels is None else out_channels
     _require(config, channels, logits, image_size)
     logits_size = config.output_size(image_size)
-    with torch.device("meta"):
-        network = config.build(channels, logits).eval()
-    found = trace(config, channels, logits, image_size)
+    prove_own(config, in_channels=channels, out_channels=logits)
+    with _seen_on_shapes(config):
+        with torch.device("meta"):
+            network = config.build(channels, logits).eval()
+        found = trace(config, channels, logits, image_size)
     locality = measure_locality(network, config, in_channels=channels)
     summary, about = _said_about(config)
     facts = ModelFacts(
@@ -265,6 +269,29 @@ def _measure(
         smallest_batch=config.smallest_batch,
     )
     return ModelDescription(facts, about, tuple(_options(config)), found)
+
+
+@contextmanager
+def _seen_on_shapes(config: NetworkConfig) -> Iterator[None]:
+    """Tell why a network of one's own cannot be measured.
+
+    Raises:
+        NetworkError: Its code needs values where there are only shapes.
+    """
+    from cristae.models.external import ExternalConfig
+    from cristae.models.proof import described
+
+    try:
+        yield
+    except CristaeError:
+        raise
+    except Exception as error:
+        if not isinstance(config, ExternalConfig):
+            raise
+        raise NetworkError(
+            f"{config.target} cannot be shown, because its code asks for values, and networks are measured on shapes "
+            f"alone; it can be trained all the same, and is applied in windows ({described(error)})"
+        ) from error
 
 
 def _said_about(config: NetworkConfig) -> tuple[str, str]:

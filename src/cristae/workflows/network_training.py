@@ -20,6 +20,7 @@ from cristae.losses import with_heads
 from cristae.metrics.confusion import Confusion
 from cristae.metrics.table import metric_named
 from cristae.metrics.tally import class_values, mean_iou_of, pool
+from cristae.models.external import prove_own
 from cristae.progress import Progress
 from cristae.recipe.provenance import write_provenance
 from cristae.recipe.recipe import Recipe
@@ -137,15 +138,19 @@ class _Witness:
 
 def build_network(recipe: Recipe, regions: Regions) -> tuple[nn.Module, Locality]:
     """Fresh weights drawn from the recipe's seed, and how far the network sees."""
+    channels = recipe.network.in_slices
+    prove_own(recipe.model, in_channels=channels, out_channels=regions.classes.n_logits)
     torch.manual_seed(recipe.seed)
     try:
-        network = recipe.network.build(recipe.network.in_slices, regions.classes.n_logits)
+        network = recipe.network.build(channels, regions.classes.n_logits)
     except RuntimeError as error:
         raise NetworkError(
             f"{recipe.source or recipe.name}: model: the network cannot be built, most likely because it is too large "
             f"for the memory ({str(error).splitlines()[0][:160]}); choose smaller widths"
         ) from None
-    locality = measure_locality(network, recipe.network, in_channels=recipe.network.in_slices)
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise NetworkError(f"{recipe.source or recipe.name}: model: the network has no parameters to train")
+    locality = measure_locality(network, recipe.network, in_channels=channels)
     choose_application(recipe.predict, recipe.network, locality)  # what cannot be is told before any work
     return network, locality
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -30,6 +31,7 @@ from cristae.inference.prediction import Prediction, open_prediction, read_state
 from cristae.inference.predictor import Member, Predictor
 from cristae.inference.view import View, view_at
 from cristae.inference.writer import Layout, PredictionWriter, create_prediction
+from cristae.models.external import own_errors
 from cristae.progress import Progress
 from cristae.recipe.run import Run, open_run
 from cristae.workflows.matching import common_settings, member_of, sized_image, working_size
@@ -112,7 +114,10 @@ def predict(
         job.confirm(progress)
         progress.say(f"{out}: was finished already")
     else:
-        job.run(progress)
+        with ExitStack() as stack:
+            for run, member in zip(opened, case.members, strict=True):
+                stack.enter_context(own_errors(run.recipe.model, member.network))
+            job.run(progress)
     return open_prediction(out)
 
 

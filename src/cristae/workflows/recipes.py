@@ -11,6 +11,8 @@ from cristae.data.open import Dataset, Part, labelled_boxes, open_data
 from cristae.data.public import find_set
 from cristae.errors import RecipeError
 from cristae.inference.device import choose_device
+from cristae.models.external import prove_own
+from cristae.models.form import NetworkConfig
 from cristae.progress import Progress
 from cristae.recipe.complete import completed
 from cristae.recipe.consistency import check_consistency, require_regions
@@ -76,6 +78,7 @@ def check_recipe(path: str | Path, overrides: Sequence[str] = (), *, progress: P
 
     Raises:
         RecipeError: The recipe is not valid.
+        NetworkError: A network of one's own is not what its config says.
         CristaeError: Its data cannot be opened, or do not fit together.
     """
     recipe = load_recipe(path, overrides)
@@ -85,8 +88,11 @@ def check_recipe(path: str | Path, overrides: Sequence[str] = (), *, progress: P
     dataset = open_data(recipe.data, recipe.folder)
     for warning in dataset.warnings:
         progress.warn(warning)
-    require_judgement(prepare_regions(complete, dataset), progress)
+    regions = prepare_regions(complete, dataset)
+    require_judgement(regions, progress)
     choose_device(complete.device)
+    if isinstance(complete.model, NetworkConfig):
+        prove_own(complete.model, in_channels=complete.model.in_slices, out_channels=regions.classes.n_logits)
     _look(dataset, progress)
     return complete
 

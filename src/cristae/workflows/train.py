@@ -13,6 +13,7 @@ from cristae.classical.config import RandomForestConfig
 from cristae.data.open import open_data
 from cristae.errors import RunError
 from cristae.inference.device import choose_device
+from cristae.models.external import own_errors
 from cristae.progress import Progress
 from cristae.recipe.complete import completed
 from cristae.recipe.consistency import check_consistency, require_regions
@@ -75,7 +76,8 @@ def train(
     if before is not None:
         _check_length(run, before, recipe, progress)
     try:
-        NetworkTraining(recipe, run, regions, network, locality, start, device, progress).run_all()
+        with own_errors(recipe.model, network):
+            NetworkTraining(recipe, run, regions, network, locality, start, device, progress).run_all()
     except Exception:
         # Nothing is lost before the first checkpoint, and what is repaired can be trained at the same place. Ctrl-C
         # leaves the folder: going on with it uses the staged data again.
