@@ -10,7 +10,8 @@ class Task:
     """One piece of work with a known length; this base shows nothing."""
 
     def advance(self, steps: int = 1, *, note: str = "") -> None:
-        """Say that `steps` more units are done; `note` is a short fact such as 'loss 0.231'."""
+        """Say that `steps` more units are done; `note` is a short fact such as 'loss 0.231'. With 0
+        steps only the note is new."""
 
 
 class Progress:

@@ -1,5 +1,7 @@
 """The training loop: exact continuation, best weights, early stop, the guard against a loss that is not finite."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ from cristae.errors import RunError, TrainingError
 from cristae.losses import CrossEntropyDice
 from cristae.models import create_model
 from cristae.preprocess.normalize import Normalizer
-from cristae.progress import Progress
+from cristae.progress import Progress, Task
 from cristae.sampling import RandomPatches
 from cristae.training.config import Cosine, KerasDecay, TrainingConfig
 from cristae.training.feed import PatchFeed, Share
@@ -57,7 +59,9 @@ class Notes:
             raise Stopped
 
 
-def sit(folder: Path, notes: Notes, *, config: TrainingConfig, low: float = 0) -> nn.Module:
+def sit(
+    folder: Path, notes: Notes, *, config: TrainingConfig, low: float = 0, progress: Progress | None = None
+) -> nn.Module:
     """One sitting of a small training, continued from what is in `folder`."""
     rng = np.random.default_rng(0)
     labels = (rng.random((2, 48, 48)) > 0.7).astype(np.uint8)
@@ -73,8 +77,33 @@ def sit(folder: Path, notes: Notes, *, config: TrainingConfig, low: float = 0) -
     lesson = Lesson(loss.build(BINARY), loss.penalty, augment, normalizers, config, 1, torch.device("cpu"))
     torch.manual_seed(1)
     network = create_model("unet_bn", in_channels=1, out_channels=1, widths=(4, 8))
-    fit(network, lesson, feed, witness=notes, folder=folder, progress=Progress())
+    fit(network, lesson, feed, witness=notes, folder=folder, progress=progress or Progress())
     return network
+
+
+class Heard(Progress):
+    """Progress that remembers its last note and how many steps were done."""
+
+    def __init__(self) -> None:
+        self.note, self.steps = "", 0
+
+    @contextmanager
+    def task(self, title: str, total: int, *, unit: str = "", done: int = 0) -> Iterator[Task]:
+        heard = self
+
+        class Listening(Task):
+            def advance(self, steps: int = 1, *, note: str = "") -> None:
+                heard.steps += steps
+                heard.note = note or heard.note
+
+        yield Listening()
+
+
+def test_progress_ends_with_the_score_of_the_last_epoch(tmp_path: Path) -> None:
+    heard = Heard()
+    sit(tmp_path, Notes([0.5, 0.7, 0.6]), config=TrainingConfig(epochs=3), progress=heard)
+    assert heard.note == "epoch 3, validation mIoU 0.6000, best 0.7000 in epoch 2"
+    assert heard.steps == 9
 
 
 def same(one: nn.Module, two: nn.Module) -> bool:

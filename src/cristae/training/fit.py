@@ -56,6 +56,7 @@ class _EndOfEpoch(Callback):
         self.witness, self.patience = witness, patience
         self.best = math.nan
         self.best_epoch = 0
+        self.score = math.nan
         self.seconds = 0.0
         self._started = 0.0
 
@@ -76,7 +77,7 @@ class _EndOfEpoch(Callback):
             "learning_rate": pl_module.rate.at(max(trainer.global_step - 1, 0)),
         }
         scores = self._validate(trainer, pl_module)
-        score = scores["val_miou"]
+        self.score = score = scores["val_miou"]
         pl_module.rate.observe(score)
         if not self.best_epoch or score > self.best or math.isnan(self.best):
             self.best, self.best_epoch = score, epoch
@@ -134,6 +135,12 @@ class _Show(Callback):
         if note and self._end.best_epoch:
             note += f", best validation mIoU {self._end.best:.4f}"
         self._task.advance(note=note)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # After `_EndOfEpoch`, which stands before it among the callbacks and has validated.
+        end = self._end
+        note = f"epoch {trainer.current_epoch + 1}, validation mIoU {end.score:.4f}, best {end.best:.4f}"
+        self._task.advance(0, note=f"{note} in epoch {end.best_epoch}")
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if self._context is not None:
