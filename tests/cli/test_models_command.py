@@ -88,7 +88,7 @@ def test_show() -> None:
     text = run("show", "unet_bn", "--set", "widths=[4, 8]", "--size", "32", "48", "--channels", "2", "--classes", "3")
     assert "2 x 32x48 (channels, y, x)" in text
     assert "3 x 32x48" in text
-    assert "widths: list of whole number, above 0; default [16, 32, 64, 128, 256], here [4, 8]" in text
+    assert "widths: list of 2 to 8 whole numbers above 0; default [16, 32, 64, 128, 256], here [4, 8]" in text
     assert "╰─■ encoder.1" in text
     conv = next(line for line in text.splitlines() if line.startswith("encoder.0.0.0"))
     assert conv.split() == ["encoder.0.0.0", "Conv2d", "2", "->", "4", "3x3", "32x48", "76"]

@@ -10,7 +10,7 @@ import torch
 
 import cristae
 import cristae.workflows.models
-from cristae.errors import NetworkError, OutputExistsError, RecipeError
+from cristae.errors import NetworkError, OutputExistsError, RecipeError, StorageError
 from cristae.models import NETWORKS, parameter_count
 from cristae.workflows.models import catalogue_rows, describe_model, draw_model, list_models, model_options
 
@@ -47,7 +47,7 @@ def test_facts_for_other_options_channels_and_sizes() -> None:
     full = 3 * 8 * 9 + 8 * 8 * 9 + 16 * 8 * 9 + 8 * 8 * 9 + 8 * 5  # the last convolution gives 5 logits
     half = (8 * 16 * 9 + 16 * 16 * 9) / 4
     up = 16 * 8 * 4 / 4
-    assert facts.conv_gflop == round(2 * pixels * (full + half + up) / 1e9, 3)
+    assert facts.conv_gflop == 2 * pixels * (full + half + up) / 1e9
 
 
 def test_the_receptive_field_is_that_of_the_layers() -> None:
@@ -89,7 +89,11 @@ def test_options_are_told_with_what_they_take() -> None:
     assert options["skip_width"].kind == "half, quarter, full"
     assert options["conv_bias"].kind == "true or false"
     assert "double at each of the four levels" in options["base"].help
-    assert describe_model("unet_bn", size=(32, 32)).options[1].kind == "list of whole number, above 0"
+    assert describe_model("unet_bn", size=(32, 32)).options[1].kind == "list of 2 to 8 whole numbers above 0"
+    kinds = {option.name: option.kind for option in describe_model("efficient_unet", size=(32, 32)).options}
+    assert kinds["decoder_widths"] == "list of 5 whole numbers above 0"
+    kinds = {option.name: option.kind for option in describe_model("resenc_unet", size=(32, 32)).options}
+    assert kinds["strides"] == "list of lists of whole numbers above 0"
 
 
 def test_every_option_of_every_network_is_told() -> None:
@@ -126,6 +130,23 @@ def test_changes_are_yaml() -> None:
     }
     with pytest.raises(RecipeError, match="expected path=value"):
         model_options(["base"])
+
+
+def test_a_variant_has_its_full_name_however_it_is_asked_for() -> None:
+    small = {"size": (4, 16, 16)}
+    assert describe_model("unet_3d-thick", **small).facts.id == "unet_3d-thick"
+    assert describe_model("unet_3d", {"shape": "thick"}, **small).facts.id == "unet_3d-thick"
+    assert describe_model("unet_3d-thick", {"base": 2}, **small).facts.id == "unet_3d"
+    assert describe_model("cdeep3m", size=(32, 32)).facts.id == "cdeep3m-1fm"
+
+
+def test_a_drawing_needs_a_folder_and_the_suffix_of_svg(tmp_path: Path) -> None:
+    found = describe_model("unet_bn", {"widths": (4, 8)}, size=(32, 32))
+    with pytest.raises(StorageError, match=r"unet\.png: a drawing is written as SVG; choose .*unet\.svg"):
+        draw_model(found, tmp_path / "unet.png")
+    with pytest.raises(StorageError, match=r"there is no folder .*drawings; make it"):
+        draw_model(found, tmp_path / "drawings" / "unet.svg")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_drawing_is_not_written_over(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
-from cristae.errors import CristaeError, NetworkError
+from cristae.errors import CristaeError, NetworkError, StorageError
 
 if TYPE_CHECKING:
     from cristae.models import NetworkConfig
@@ -158,9 +158,9 @@ def describe_model(
     """
     from cristae.models import network_config
 
-    base, variant, preset = _row_named(name)
+    base, preset = _row_named(name)
     config = network_config(base, {**preset, **(options or {})})
-    return _measure(config, "" if options else variant, size, in_channels, out_channels)
+    return _measure(config, _variant_of(base, config), size, in_channels, out_channels)
 
 
 def model_options(changes: Sequence[str]) -> dict[str, Any]:
@@ -181,12 +181,16 @@ def draw_model(description: ModelDescription, path: Path) -> Path:
 
     Raises:
         OutputExistsError: There is something at `path` already.
-        StorageError: The disk is full or the place may not be written.
+        StorageError: Its name does not end in .svg, its folder is missing, the disk is full or it may not be written.
     """
     from cristae.data.files import require_new, write_text
     from cristae.report.network_diagram import diagram_svg
 
+    if path.suffix.lower() != ".svg":
+        raise StorageError(f"{path}: a drawing is written as SVG; choose a name such as {path.stem or 'network'}.svg")
     require_new(path, what="the drawing")
+    if not path.parent.is_dir():
+        raise StorageError(f"{path}: there is no folder {path.parent}; make it, or choose another place")
     write_text(path, diagram_svg(description.trace, f"{description.facts.id}: {description.facts.summary}"))
     return path
 
@@ -213,9 +217,15 @@ def catalogue_rows() -> Iterator[tuple[str, str, Mapping[str, Any]]]:
                 yield name, variant, options
 
 
-def _row_named(name: str) -> tuple[str, str, Mapping[str, Any]]:
-    rows = {f"{base}-{variant}": (base, variant, options) for base, variant, options in catalogue_rows() if variant}
-    return rows.get(name, (name, "", {}))
+def _row_named(name: str) -> tuple[str, Mapping[str, Any]]:
+    rows = {f"{base}-{variant}": (base, options) for base, variant, options in catalogue_rows() if variant}
+    return rows.get(name, (name, {}))
+
+
+def _variant_of(name: str, config: NetworkConfig) -> str:
+    """The variant whose options these are, however they were given; empty for none and for the defaults."""
+    rows = (row for row in catalogue_rows() if row[0] == name)
+    return next((variant for _, variant, options in rows if type(config).model_validate(options) == config), "")
 
 
 def _measure(
@@ -256,8 +266,8 @@ def _measure(
         buffers=buffer_count(network),
         image_size=image_size,
         logits_size=logits_size,
-        conv_gflop=round(found.conv_flop / 1e9, 3),
-        gflop=round(found.flop / 1e9, 3),
+        conv_gflop=found.conv_flop / 1e9,
+        gflop=found.flop / 1e9,
         local=locality.local,
         reason=locality.reason,
         receptive_field=tuple(2 * n + 1 for n in locality.reach[-config.ndim :]) if locality.local else None,
@@ -364,12 +374,30 @@ def _kind(schema: Mapping[str, Any]) -> str:
     if "anyOf" in schema:
         return " or ".join(_kind(part) for part in schema["anyOf"])
     if schema.get("type") == "array":
-        items = schema.get("prefixItems")
-        inner = ", ".join(_kind(part) for part in items) if items else _kind(schema.get("items", {}))
-        return f"list of {inner}" if inner else "list"
+        return _list_kind(schema)
     if "$ref" in schema:
         return "mapping"
     return _WORDS.get(schema.get("type", ""), "mapping") + _bounds(schema)
+
+
+def _list_kind(schema: Mapping[str, Any]) -> str:
+    """A list in words, such as 'list of 5 whole numbers above 0'."""
+    parts = schema.get("prefixItems")
+    if parts and any(part != parts[0] for part in parts):
+        return f"list of {', '.join(_kind(part) for part in parts)}"
+    item = parts[0] if parts else schema.get("items", {})
+    least, most = schema.get("minItems", 0), schema.get("maxItems")
+    count = f"{least} " if least == most else f"{least} to {most} " if most else f"at least {least} "
+    return f"list of {count if least or most else ''}{_plural(item)}"
+
+
+def _plural(schema: Mapping[str, Any]) -> str:
+    """Several of what a JSON Schema allows."""
+    if schema.get("type") == "array":
+        return _list_kind(schema).replace("list", "lists", 1)
+    if schema.get("type") in ("integer", "number"):
+        return f"{_WORDS[schema['type']]}s{_bounds(schema).replace(', ', ' ', 1)}"
+    return _kind(schema)
 
 
 def _bounds(schema: Mapping[str, Any]) -> str:
