@@ -28,6 +28,33 @@ cristae models show seget --size 1024 1024
 names a network with `model: {{name: seget}}` and sets its options beside the name. So it does with
 [a network of your own](how-to/add-a-network.md).
 
+## Which one?
+
+This is advice. What decides is your own data: train two or three for a few epochs from
+[one recipe](how-to/change-a-recipe.md#one-recipe-for-many-networks) and compare their scores and pictures.
+
+| situation | network | why | on a processor alone |
+|---|---|---|---|
+| a few labelled slices | `random_forest`, then `unet_bn` | a forest learns from very few voxels; this U-Net is among \
+the smallest | practical |
+| thin, small structures in 2D tomograms | `seget` | made for them | 1 s a training step |
+| anisotropic stack, slices thick | `unet_bn` with `slices: 3` | neighbours are seen at the cost of a 2D network | \
+practical |
+| the same, with many labelled slices | `hybrid_2d3d`, `resenc_unet` with `ndim: 3` | 3D only as far as the voxels \
+allow | 40 s and 11 s a training step: wants a GPU |
+| volume larger than memory | one predicted in *blocks* | the result is that of one pass; windows work too and are \
+blended | as the network |
+| many labelled slices and a GPU | `resenc_unet`, `unet_fibsem` | room for many parameters | 1.5 to 2 s a training \
+step |
+| repeating a paper | the network of that paper, below | defaults are its settings, and differences are stated | most \
+want a GPU |
+
+Times are for one patch of the published size in float32 on two cores of a server's processor, and vary by a factor of
+two. Most 3D networks want a GPU at their published windows: `unet_3d` took 18 s to predict one patch and about 54 s to
+learn from one, `seget` 0.4 s and 1.1 s. A smaller `sampling.size` makes them bearable, and they then see less.
+
+## What the tables say
+
 - **Image** is the size that a network is trained on when the recipe does not say, in the order y, x, or z, y, x, and
   the size of its answer where that is smaller. Most networks pad inside and take any size; for the others sizes such
   as 188 + 16n are 188, 204, 220 and so on.

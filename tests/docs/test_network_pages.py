@@ -39,7 +39,7 @@ def with_model(recipe: str, model: str) -> str:
 
 def test_adding_a_network(stacks: Path) -> None:
     page = ROOT / "docs" / "how-to" / "add-a-network.md"
-    module, forward = blocks(page, "python")
+    module, forward, _ = blocks(page, "python")
     assert len(module.splitlines()) <= 36
     Path("my_net.py").write_text(module)
     (inline,) = re.findall(r"`(model: \{name: external.*?\})`", page.read_text(encoding="utf-8"), flags=re.DOTALL)
@@ -56,6 +56,20 @@ def test_adding_a_network(stacks: Path) -> None:
     network = type("Pooled", (nn.Module,), {"forward": names["forward"], "in_channels": 1})()
     network.layers = nn.Sequential(nn.AvgPool2d(8), nn.Upsample(scale_factor=8.0))
     assert network(torch.rand(1, 1, 13, 9)).shape == (1, 1, 13, 9)
+
+
+def test_a_3d_network_is_added_in_the_same_way(stacks: Path) -> None:
+    _, _, module = blocks(ROOT / "docs" / "how-to" / "add-a-network.md", "python")
+    Path("thick_net.py").write_text(module)
+    told = run_line("cristae models show external --set target=thick_net:ThickConfig --size 3 13 9")
+    assert "3x13x9" in told
+    assert "total stride        1x2x2" in told
+    assert "exact in blocks" in told
+    model = "model: {name: external, target: 'thick_net:ThickConfig', options: {width: 2}}"
+    write_text(Path("mito.yaml"), with_model(Path("mito.yaml").read_text(), model))
+    run_line("cristae recipe check mito.yaml --set 'sampling.size=[4, 32, 32]'")
+    recipe = cristae.load_recipe("mito.yaml", ["sampling.size=[4, 32, 32]"])
+    assert recipe.network.build(1, 1)(torch.zeros(1, 1, 4, 9, 7)).shape == (1, 1, 4, 9, 7)
 
 
 def test_starting_from_weights(stacks: Path) -> None:
