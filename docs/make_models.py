@@ -87,6 +87,7 @@ def page(described: Sequence[ModelDescription]) -> str:
     for (year, authors), family in groupby(sorted(described, key=paper), key=paper):
         members = list(family)
         parts.append(f"## {authors} ({year})\n\n{table([one.facts for one in members])}\n")
+        parts += [f"{written(one.facts)}\n" for one in members if one.facts.variant]
         parts += [section(one) for one in first_of_each(members)]
     return "\n".join(parts)
 
@@ -127,6 +128,12 @@ def row(facts: ModelFacts) -> str:
         "blocks" if facts.local else "windows",
     )
     return f"| {' | '.join(cells)} |"
+
+
+def written(facts: ModelFacts) -> str:
+    """How a recipe names a variant."""
+    model = json.dumps({"name": facts.name, **facts.options}).replace('"', "")
+    return f"**{facts.id}**: `model: {model}`."
 
 
 def section(one: ModelDescription) -> str:

@@ -1,6 +1,7 @@
 """The list of networks and the page about them are what the networks measure now."""
 
 import importlib.util
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from cristae.models import network_config, parameter_count
+from cristae.recipe.document import read_document
 from cristae.workflows.models import CATALOGUE, ModelDescription, catalogue_rows, list_models, measure_catalogue
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -64,6 +66,17 @@ def test_the_page_has_a_section_and_a_drawing_of_every_network() -> None:
         assert f"\n### {row.name}\n" in text
         assert f"(images/models/{row.name}.svg)" in text
         assert row.url in text
+
+
+def test_the_page_says_how_a_recipe_names_each_variant() -> None:
+    text = (DOCS / "models.md").read_text(encoding="utf-8")
+    told = dict(re.findall(r"^\*\*(\S+)\*\*: `(model: .*)`\.$", text, flags=re.MULTILINE))
+    assert set(told) == {row.id for row in list_models() if row.variant}
+    for row in list_models():
+        if row.variant:
+            model = read_document(told[row.id], "page").value["model"]
+            name = model.pop("name")
+            assert network_config(name, model) == network_config(row.name, row.options)
 
 
 def test_the_page_says_everything_about_a_network_and_whether_a_link_leads_to_code() -> None:
