@@ -19,9 +19,7 @@ def test_unknown_name_lists_the_nearest_and_all():
 
 
 def test_unknown_option_lists_those_that_exist():
-    with pytest.raises(
-        NetworkError, match=r"'seget': depth: unknown field; the fields here are slices, base, skip"
-    ):
+    with pytest.raises(NetworkError, match=r"'seget': depth: unknown field; the fields here are slices, base, skip"):
         create_model("seget", in_channels=1, out_channels=1, depth=3)
 
 

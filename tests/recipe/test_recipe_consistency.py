@@ -67,8 +67,10 @@ def test_a_batch_has_what_the_network_needs_on_every_device(text: str, monkeypat
 def test_unrelated_images_have_no_neighbours(text: str) -> None:
     fits(text, "model.slices=3")
     found = problem(text, "model.slices=3", "data.volumes.0.kind=images")
-    assert "unet_bn sees 3 neighbouring slices at once, but 'cell' is `kind: images`" in found
+    assert "unet_bn sees 3 neighbouring slices together, but 'cell' is `kind: images`" in found
     fits(text, "model.slices=1", "data.volumes.0.kind=images")
+    volumetric = problem(text, "model={name: unet_3d}", "sampling.size=null", "data.volumes.0.kind=images")
+    assert "unet_3d sees slices together, but 'cell' is `kind: images`" in volumetric
 
 
 def test_turns_need_square_patches_and_square_images(text: str) -> None:

@@ -161,3 +161,9 @@ def test_docstring_examples() -> None:
     result = doctest.testmod(cristae.workflows.models)
     assert result.attempted > 2
     assert result.failed == 0
+
+
+@pytest.mark.parametrize(("options", "size"), [({}, (10**9, 10**9)), ({"base": 10**12}, None)])
+def test_what_is_too_large_to_count_is_refused(options: dict[str, int], size: tuple[int, ...] | None) -> None:
+    with pytest.raises(NetworkError, match="cannot be counted"):
+        describe_model("seget", options, size=size)

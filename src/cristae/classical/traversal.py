@@ -14,13 +14,13 @@ import numpy as np
 from cristae.classical.compiled import compiled
 
 _RUN = 256
-"""Voxels that walk together: their features fit in the fastest cache."""
-_EARLY = 8
-"""Steps after which voxels in a leaf stop walking; before, hardly any has arrived."""
+"""Voxels that walk together: their features fit in the fastest caches."""
+_TOGETHER = 16
+"""Steps that all voxels take, in a leaf or not; picking those that still walk pays off in deeper trees only."""
 
 
 def as_ordered(values: np.ndarray) -> np.ndarray:
-    """float32 values as int32 numbers in the same order; -0 and 0 are equal, NaN is not allowed."""
+    """float32 values as int32 numbers in the same order; 0 stands for -0 too, NaN is not allowed."""
     bits = (np.ascontiguousarray(values, np.float32) + np.float32(0)).view(np.int32)
     return np.where(bits >= 0, bits, bits ^ np.int32(0x7FFFFFFF))
 
@@ -38,31 +38,42 @@ def pack(feature: np.ndarray, threshold: np.ndarray, child: np.ndarray) -> np.nd
     return nodes
 
 
-def walk(features: np.ndarray, nodes: np.ndarray, starts: np.ndarray, leaves: np.ndarray, shares: np.ndarray) -> None:
+def walk(
+    features: np.ndarray,
+    nodes: np.ndarray,
+    starts: np.ndarray,
+    depths: np.ndarray,
+    leaves: np.ndarray,
+    shares: np.ndarray,
+) -> None:
     """Average the answers of all trees.
 
     Args:
         features: float32 (F, N) of N voxels.
         nodes: int64 (M,), the nodes of all trees as `pack` gives them.
         starts: int64 (T + 1,), where the nodes of each tree begin and the last one's end.
-        leaves: float32 (M, K), shares of the classes at each node.
+        depths: int64 (T,), steps from each tree's root to its furthest leaf.
+        leaves: float32 (M, K - 1), shares of all classes but the first at each node.
         shares: float32 (K, N), the result.
     """
-    _walk(as_ordered(features), nodes, starts, leaves, shares, _RUN, _EARLY)
+    bits = np.ascontiguousarray(features, np.float32).view(np.int32)
+    _walk(bits, nodes, starts, depths, leaves, shares, _RUN, _TOGETHER)
 
 
 @compiled
 def _walk(
-    features: np.ndarray,
+    bits: np.ndarray,
     nodes: np.ndarray,
     starts: np.ndarray,
+    depths: np.ndarray,
     leaves: np.ndarray,
     shares: np.ndarray,
     run: int,
-    early: int,
+    together: int,
 ) -> None:
-    n_features, n_voxels = features.shape
-    n_classes, n_trees = shares.shape[0], len(starts) - 1
+    n_features, n_voxels = bits.shape
+    n_classes, n_trees = shares.shape[0], len(depths)
+    width = np.uint64(n_features)
     here = np.empty(run * n_features, np.int32)
     place = np.empty(run, np.uint32)
     walking = np.empty(run, np.uint32)
@@ -70,33 +81,38 @@ def _walk(
         count = min(run, n_voxels - first)
         for f in range(n_features):
             for i in range(count):
-                here[i * n_features + f] = features[f, first + i]
+                value = bits[f, first + i]
+                here[i * n_features + f] = value if value >= 0 else value ^ np.int32(0x7FFFFFFF)
         shares[:, first : first + count] = 0
         for t in range(n_trees):
             tree = nodes[starts[t] : starts[t + 1]]
             answers = leaves[starts[t] : starts[t + 1]]
             place[:count] = 0
-            for i in range(count):
+            for _ in range(min(depths[t], together)):
+                for i in range(count):
+                    node = tree[place[i]]
+                    above = here[np.uint64(i) * width + np.uint64(node & 255)] > np.int32(node >> 32)
+                    place[i] = np.uint32(((node >> 8) & 0xFFFFFF) + above)
+            left = count if depths[t] > together else 0
+            for i in range(left):
                 walking[i] = i
-            left, step = count, 0
             while left > 0:
-                step += 1
-                settle = step >= early and step % 4 == 0
                 still = 0
                 for n in range(left):
                     i = walking[n]
                     node = tree[place[i]]
-                    value = here[np.uint64(i) * np.uint64(n_features) + np.uint64(node & 255)]
-                    follow = np.uint32(((node >> 8) & 0xFFFFFF) + (value > np.int32(node >> 32)))
-                    if settle:
-                        walking[still] = i
-                        still += follow != place[i]
+                    above = here[np.uint64(i) * width + np.uint64(node & 255)] > np.int32(node >> 32)
+                    follow = np.uint32(((node >> 8) & 0xFFFFFF) + above)
+                    walking[still] = i
+                    still += follow != place[i]
                     place[i] = follow
-                if settle:
-                    left = still
-            for k in range(n_classes):
+                left = still
+            for k in range(1, n_classes):
                 for i in range(count):
-                    shares[k, first + i] += answers[place[i], k]
-        for k in range(n_classes):
-            for i in range(first, first + count):
+                    shares[k, first + i] += answers[place[i], k - 1]
+        for i in range(first, first + count):
+            rest = np.float32(0)
+            for k in range(1, n_classes):
                 shares[k, i] /= n_trees
+                rest += shares[k, i]
+            shares[0, i] = max(np.float32(0), np.float32(1) - rest)

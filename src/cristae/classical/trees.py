@@ -43,15 +43,28 @@ class Trees:
         from cristae.classical.traversal import walk
 
         shares = np.empty((self.n_classes, features.shape[1]), np.float32)
-        walk(features, self._nodes, self.starts, self.leaf, shares)
+        walk(features, self._nodes, self.starts, self._depths, self._answers, shares)
         return shares
 
     @cached_property
     def _nodes(self) -> np.ndarray:
         from cristae.classical.traversal import pack
 
-        parts = [slice(a, b) for a, b in zip(self.starts[:-1], self.starts[1:], strict=True)]
-        return np.concatenate([pack(self.feature[p], self.threshold[p], self.child[p]) for p in parts])
+        return np.concatenate([pack(self.feature[p], self.threshold[p], self.child[p]) for p in self._parts])
+
+    @cached_property
+    def _answers(self) -> np.ndarray:
+        return np.ascontiguousarray(self.leaf[:, 1:])
+
+    @cached_property
+    def _depths(self) -> np.ndarray:
+        """int64 (T,): steps from each root to its furthest leaf."""
+        return np.array([_depth_of(self.child[part]) for part in self._parts], np.int64)
+
+    @property
+    def _parts(self) -> list[slice]:
+        """The nodes of each tree."""
+        return [slice(a, b) for a, b in zip(self.starts[:-1].tolist(), self.starts[1:].tolist(), strict=True)]
 
     def to_arrays(self, name: str) -> dict[str, np.ndarray]:
         """The arrays as they are stored, each name beginning with `name`."""
@@ -91,6 +104,16 @@ class Trees:
         if not (np.isfinite(self.threshold).all() and np.isfinite(self.leaf).all()):
             return "holds NaN or infinity"
         return None
+
+
+def _depth_of(child: np.ndarray) -> int:
+    """Levels below the root of a tree, followed all at once."""
+    level, depth = np.zeros(1, np.int64), -1
+    while len(level):
+        first = child[level]
+        level = np.concatenate([first[first != level], first[first != level] + 1])
+        depth += 1
+    return depth
 
 
 def grow(

@@ -197,7 +197,10 @@ class _Needs:
         else:
             needed = ram + (device if budget.device is None else 0) + budget.used
             option, given = "--max-ram", budget.ram + budget.used
-        exact_3d = any(one.windows is None and one.locality.ndim == 3 for one in self.task.members)
+        exact_3d = any(
+            one.windows is None and one.locality.ndim == 3 and not isinstance(one.network, ArrayModel)
+            for one in self.task.members
+        )
         raise RunError(
             f"a block of {' x '.join(map(str, block))} voxels (z, y, x) needs {memory(needed)}, but only "
             f"{memory(max(0, given))} may be used; give at least {option} {math.ceil(needed / 2**20)}MiB"

@@ -109,11 +109,14 @@ def _about_slices(data: DataConfig, network: NetworkConfig) -> list[str]:
     """Whether neighbouring slices are asked for where there are none."""
     used = {region.volume for region in (*data.train, *data.validate_)}
     unrelated = [volume.name for volume in data.volumes if volume.kind == "images" and volume.name in used]
-    if network.in_slices == 1 or not unrelated:
+    if not unrelated or (network.ndim == 2 and network.in_slices == 1):
         return []
+    what, cure = f"{network.in_slices} neighbouring slices", "set model.slices: 1"
+    if network.ndim == 3:
+        what, cure = "slices", "choose a 2D network, or set `kind: volume` where the images follow each other"
     return [
-        f"model: {_name(network)} sees {network.in_slices} neighbouring slices at once, but '{unrelated[0]}' is "
-        "`kind: images`, whose images have no neighbours; set model.slices: 1"
+        f"model: {_name(network)} sees {what} together, but '{unrelated[0]}' is `kind: images`, whose images have no "
+        f"neighbours; {cure}"
     ]
 
 

@@ -283,10 +283,10 @@ def _measure(
 
 @contextmanager
 def _seen_on_shapes(config: NetworkConfig) -> Iterator[None]:
-    """Tell why a network of one's own cannot be measured.
+    """Tell why a network cannot be measured.
 
     Raises:
-        NetworkError: Its code needs values where there are only shapes.
+        NetworkError: It is larger than can be counted, or, of one's own, needs values where there are only shapes.
     """
     from cristae.models.external import ExternalConfig
     from cristae.models.proof import described
@@ -296,6 +296,10 @@ def _seen_on_shapes(config: NetworkConfig) -> Iterator[None]:
     except CristaeError:
         raise
     except Exception as error:
+        if "overflow" in str(error):
+            raise NetworkError(
+                "feature maps or weights of this size cannot be counted; give a smaller --size, or smaller options"
+            ) from error
         if not isinstance(config, ExternalConfig):
             raise
         raise NetworkError(
