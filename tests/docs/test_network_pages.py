@@ -89,3 +89,16 @@ def test_starting_from_weights(stacks: Path) -> None:
     (code,) = blocks(page, "python")
     exec(code, {})
     assert load_matching(network, Path("published.safetensors")).parameter_share == 1
+
+
+def test_training_a_forest(stacks: Path) -> None:
+    page = ROOT / "docs" / "how-to" / "train-a-forest.md"
+    (settings,) = blocks(page, "yaml")
+    Path("few.yaml").write_text(with_model(Path("mito.yaml").read_text(), settings.strip()))
+    (lines,) = blocks(page, "sh")
+    for line in lines.splitlines():
+        run_line(line)
+    assert cristae.open_prediction("cell.zarr").labels[0].shape == (12, 96, 96)
+    run_line("cristae train few.yaml --out runs/few")
+    features = cristae.load_recipe("runs/few/recipe.yaml").model.features
+    assert (features.gaussian, features.gradient) == ((1, 3), ())
