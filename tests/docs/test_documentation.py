@@ -17,6 +17,7 @@ from cristae.data.description import DataConfig, Labels
 from cristae.data.values import table_of_values
 from cristae.recipe.document import read_document
 from cristae.recipe.load import parse_recipe
+from cristae.recipe.recipe import Recipe
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "recipes").glob("*.md")])
@@ -126,7 +127,9 @@ def test_the_tutorial_on_sparse_labels_runs(tmp_path: Path, monkeypatch: pytest.
 def test_yaml_on_the_pages_is_valid(page: Path) -> None:
     for block in blocks(page, "yaml"):
         value = read_document(block, page.name).value
-        assert set(value) <= {"labels", "data"}
+        assert set(value) <= {"labels", "data", "model"}
+        if "model" in value:
+            TypeAdapter(Recipe.model_fields["model"].annotation).validate_python(value["model"])
         if "labels" in value:
             labels = TypeAdapter(Labels).validate_python(value["labels"])
             if labels.kind == "values":
