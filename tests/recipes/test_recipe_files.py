@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from cristae.classical.config import RandomForestConfig
 from cristae.data.public import find_set
 from cristae.losses import SegETLoss
 from cristae.recipe.consistency import check_consistency
@@ -32,6 +33,8 @@ def test_a_recipe_file_is_valid_and_round_trips(path: Path) -> None:
     check_consistency(recipe)
     assert recipe.name == path.stem
     assert recipe.model_dump() == parse_recipe(recipe_to_yaml(recipe)).model_dump()
+    if isinstance(recipe.model, RandomForestConfig):
+        return
     network = recipe.model.build(1, 1)
     assert sum(parameter.numel() for parameter in network.parameters()) > 10_000
 
