@@ -100,5 +100,5 @@ def test_what_monai_refuses_is_told_as_a_network_error(monkeypatch):
 
 
 def test_channels_of_attention_are_checked_before():
-    with pytest.raises(NetworkError, match="base: Input should be a multiple of 12"):
+    with pytest.raises(NetworkError, match="base: must be a multiple of 12"):
         create_model("monai_swin_unetr", in_channels=1, out_channels=1, base=16)

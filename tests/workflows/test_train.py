@@ -240,7 +240,7 @@ def epochs_done(out: Path) -> int:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_killed_and_interrupted_trainings_end_with_the_same_weights(tmp_path: Path) -> None:
-    recipe, out = write_discs(tmp_path, epochs=30), tmp_path / "run"
+    recipe, out = write_discs(tmp_path, epochs=90), tmp_path / "run"
     whole = finish(recipe, tmp_path / "undisturbed")
     assert killed_when(lambda: epochs_done(out) >= 1, recipe, out, signal.SIGKILL) == -signal.SIGKILL
     assert killed_when(lambda: epochs_done(out) >= 3, recipe, out, signal.SIGINT) == 130
