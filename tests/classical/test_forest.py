@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from forest_data import DISC, IDENTITY, discs, normalizers_of, part_of, quick, volume_of
-from pydantic import ValidationError
 from safetensors.numpy import load_file, save_file
 
 from cristae.classical import threads
@@ -41,7 +40,9 @@ def overlap(a: np.ndarray, b: np.ndarray) -> float:
     return float((a & b).sum() / (a | b).sum())
 
 
-@pytest.mark.parametrize("options", [{}, {"ndim": 3}, {"objects": {}}, {"balance": "even"}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"ndim": 3}, {"objects": {}}, {"ndim": 3, "objects": {}}, {"balance": "even"}], ids=str
+)
 def test_it_learns_from_three_slices(options: dict[str, object]) -> None:
     forest = learn(quick(**options))
     grey, ids = discs((3, 90, 70), seed=9)
@@ -71,8 +72,8 @@ def test_several_classes(objects: object) -> None:
 
 @pytest.mark.parametrize(
     ("options", "classes"),
-    [({}, DISC), ({"ndim": 3}, THREE), ({"objects": {}}, THREE), ({"objects": {}}, MASKS)],
-    ids=["2D", "3D", "objects", "objects of masks"],
+    [({}, DISC), ({"ndim": 3}, THREE), ({"objects": {}}, THREE), ({"ndim": 3, "objects": {}}, MASKS)],
+    ids=["2D", "3D", "objects", "objects of masks in 3D"],
 )
 def test_blocks_with_their_reach_give_the_bits_of_the_whole(options: dict[str, object], classes: Classes) -> None:
     forest = learn(quick(**options), classes)
@@ -227,11 +228,6 @@ def test_3d_needs_the_voxel_size_and_2d_does_not() -> None:
     with pytest.raises(VoxelSizeError, match="3D filters need it"):
         train_forest(quick(ndim=3), [part_of(volume)], DISC, normalizers_of(volume))
     assert train_forest(quick(), [part_of(volume)], DISC, normalizers_of(volume)).voxel_size_nm is None
-
-
-def test_objects_are_for_2d_only() -> None:
-    with pytest.raises(ValidationError, match="objects need ndim: 2"):
-        quick(ndim=3, objects={})
 
 
 def test_threads_follow_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

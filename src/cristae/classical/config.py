@@ -92,13 +92,8 @@ class RandomForestConfig(Config):
     """`as_labelled`: a class is as likely as it is frequent among the labelled voxels, right where whole slices are
     labelled. `even`: all classes are equally likely, right for scribbles, which say nothing about frequency."""
     objects: ObjectsConfig | None = None
-    """A second stage that judges whole objects, such as `{}` or `{threshold: 0.4}`; only with `ndim: 2`."""
-
-    @model_validator(mode="after")
-    def _check(self) -> RandomForestConfig:
-        if self.objects is not None and self.ndim == 3:
-            raise ValueError("objects need ndim: 2, where they lie within a slice; leave out objects, or set ndim: 2")
-        return self
+    """A second stage that judges whole objects, such as `{}` or `{threshold: 0.3}`. With 3D filters, too, an object is
+    what lies within one slice."""
 
     @property
     def total_stride(self) -> tuple[int, ...]:

@@ -178,15 +178,16 @@ def _halves(part: Part) -> list[Part]:
 
 def _objects_of(part: Part, judge: Forest, normalizer: Normalizer, config: ObjectsConfig) -> _Objects:
     """Objects of the whole slice that a part lies in, of those that are mostly inside the part and labelled."""
-    image, z = part.volume.image, part.box.start[0]
+    image, z, depth = part.volume.image, part.box.start[0], judge.plan.reach[0]
     whole = Box((z, 0, 0), (z + 1, *image.shape[1:]))
-    grey = read_around(image, whole, (0, 0, 0), normalizer)
-    first = judge.probabilities(grey)[:, 0]
+    around = read_around(image, whole, (depth, 0, 0), normalizer)
+    inside = Box((depth, 0, 0), (depth + 1, *image.shape[1:]))
+    grey, first = around[depth], judge.probabilities(around, inside)[:, 0]
     truth = np.full((len(part.volume.labels), *whole.shape[1:]), -1, np.int16)
     truth[(slice(None), *part.box.slices[1:])] = structures(part, part.box, judge.classes)[:, 0]
     features, classes = [], []
     for objects, ids in zip(find_objects(first, judge.classes, config), truth, strict=True):
-        described = describe_objects(objects, grey[0], first, config)
+        described = describe_objects(objects, grey, first, config)
         known, kind = _majority(objects, ids)
         features.append(described[known])
         classes.append(kind[known])

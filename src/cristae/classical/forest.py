@@ -56,7 +56,7 @@ class Forest:
     @property
     def reach(self) -> Triple:
         """Voxels (z, y, x) on each side that can change a voxel's probabilities; objects need the whole slice."""
-        return (0, _WHOLE_SLICE, _WHOLE_SLICE) if self.objects else self.plan.reach
+        return (self.plan.reach[0], _WHOLE_SLICE, _WHOLE_SLICE) if self.objects else self.plan.reach
 
     @property
     def bytes_per_vox(self) -> int:
@@ -75,10 +75,10 @@ class Forest:
         if not self.objects:
             return self._of_pixels(grey, wanted)
         whole = Box((wanted.start[0], 0, 0), (wanted.stop[0], grey.shape[1], grey.shape[2]))
+        first = self._of_pixels(grey, whole)
         found = np.empty((self.classes.n_logits, *wanted.shape), np.float32)
-        for z, box in enumerate(whole.blocks((1, *whole.shape[1:]))):
-            first = self._of_pixels(grey, box)[:, 0]
-            second = self._of_objects(grey[box.start[0]], first)
+        for z in range(wanted.shape[0]):
+            second = self._of_objects(grey[wanted.start[0] + z], first[:, z])
             found[:, z] = second[(slice(None), *wanted.slices[1:])]
         return found
 
