@@ -34,6 +34,8 @@ class Truth:
     classes: Classes
     labels: Labels
     """How the recipe maps label values; predictions in plain files may use the same values."""
+    own: bool
+    """Whether it is one of the recipe's volumes, rather than other labels read with its mapping."""
 
 
 def open_truth(path: str | Path, recipe: Recipe) -> Truth:
@@ -55,9 +57,9 @@ def open_truth(path: str | Path, recipe: Recipe) -> Truth:
         if config.labels is not None and _names(config, str(path), folder):
             only = {"set": None, "task": None, "volumes": (config,), "train": (), "validate_": (), "test": ()}
             dataset = open_data(data.model_copy(update=only), folder)
-            return Truth(dataset.volumes, data.classes, config.labels)
+            return Truth(dataset.volumes, data.classes, config.labels, own=True)
     mapping = _only_mapping(data, path)
-    return Truth((_map_labels(Path(path), mapping, data.classes),), data.classes, mapping)
+    return Truth((_map_labels(Path(path), mapping, data.classes),), data.classes, mapping, own=False)
 
 
 def require_labels(path: Path) -> None:
