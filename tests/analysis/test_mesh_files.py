@@ -78,7 +78,7 @@ def test_an_empty_mesh_is_a_file_too(tmp_path, name):
 
 def test_what_exists_is_kept_and_other_names_are_refused(tmp_path, mesh):
     (tmp_path / "ball.ply").write_text("mine")
-    with pytest.raises(OutputExistsError, match="ball.ply"):
+    with pytest.raises(OutputExistsError, match=r"ball\.ply"):
         write_mesh(tmp_path / "ball.ply", mesh)
     assert (tmp_path / "ball.ply").read_text() == "mine"
     with pytest.raises(FormatError, match=r"ends in one of them"):

@@ -110,7 +110,7 @@ def _stl(mesh: Mesh) -> bytes:
     length = np.linalg.norm(normal, axis=1, keepdims=True)
     triangles["normal"] = np.divide(normal, length, out=np.zeros_like(normal), where=length > 0)
     triangles["places"] = places
-    return _STL_HEADER + np.uint32(len(triangles)).astype("<u4").tobytes() + triangles.tobytes()
+    return _STL_HEADER + len(triangles).to_bytes(4, "little") + bytes(triangles.tobytes())
 
 
 def _mesh_of_stl(path: Path, content: bytes) -> Mesh:
