@@ -29,8 +29,8 @@ from cristae.errors import ScoreError
 from cristae.metrics.overlaps import Overlaps
 
 Rules = Literal["project", "fiji"]
-"""What happens where a score is undefined. `project`: it is NaN. `fiji`: as the trainable-segmentation scores of Fiji
-and tables made with them have it: V_rand and V_info are 0 without true objects, and V_info is 0 wherever an entropy is."""
+"""What happens where a score is undefined. `project`: it is NaN. `fiji`, as in the trainable-segmentation scores of
+Fiji: V_rand and V_info are 0 without true objects, and V_info is 0 wherever an entropy is."""
 
 SUMS = ("n", "A", "S", "T", "I", "H(S)", "H(T)")
 """What `partition_sums` gives, in this order; entropies in nats, all but n of proportions."""

@@ -49,7 +49,8 @@ def thin_borders(mask: np.ndarray) -> np.ndarray:
     n = label_plane(np.ascontiguousarray(mask != 0).view(np.uint8), 0, labels)
     columns = np.ascontiguousarray(labels.T)
     grow_labels(columns, n)
-    return np.maximum(columns[1:-1, 1:-1].T, 0, order="C")
+    thin: np.ndarray = np.maximum(columns[1:-1, 1:-1].T, 0, order="C")
+    return thin
 
 
 def frame(shape: tuple[int, ...]) -> np.ndarray:
@@ -58,7 +59,7 @@ def frame(shape: tuple[int, ...]) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def label_plane(levels, cut, labels):  # type: ignore[no-untyped-def]
+def label_plane(levels: np.ndarray, cut: int, labels: np.ndarray) -> int:
     """Number the components with 4 neighbours of `levels > cut`.
 
     Args:
@@ -91,20 +92,21 @@ def label_plane(levels, cut, labels):  # type: ignore[no-untyped-def]
                     label = fresh
             labels[row + 1, column + 1] = label
     n = np.int32(0)
-    for label in range(1, fresh + 1):  # a parent is never larger than its child
-        if parent[label] == label:
+    for first in range(1, fresh + 1):  # a parent is never larger than its child
+        if parent[first] == first:
             n += np.int32(1)
-            parent[label] = n
+            parent[first] = n
         else:
-            parent[label] = parent[parent[label]]
+            parent[first] = parent[parent[first]]
     for row in range(1, height + 1):
         for column in range(1, width + 1):
             labels[row, column] = parent[labels[row, column]]
-    return n
+    return int(n)
 
 
 @njit(cache=True, nogil=True)
-def _join(parent, one, other):  # type: ignore[no-untyped-def]
+def _join(parent: np.ndarray, one: int, other: int) -> None:
+    """Unite two trees under the smaller root."""
     while parent[one] != one:
         parent[one] = parent[parent[one]]
         one = parent[one]
@@ -115,7 +117,7 @@ def _join(parent, one, other):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def grow_labels(labels, n):  # type: ignore[no-untyped-def]
+def grow_labels(labels: np.ndarray, n: int) -> None:
     """Let labels grow over their background, in place.
 
     Args:
@@ -132,17 +134,18 @@ def grow_labels(labels, n):  # type: ignore[no-untyped-def]
     # unsigned places save a test for negative ones at every access; a store without an if saves wrong guesses
     one, width, end = np.uint64(1), np.uint64(columns), np.uint64(0)
     for row in range(1, rows - 1):
-        for here in range(np.uint64(row * columns + 1), np.uint64((row + 1) * columns - 1)):
+        for column in range(1, columns - 1):
+            here = np.uint64(row * columns + column)
             if flat[here] == WAITING:
                 queue[end] = here
                 beside_rows = max(flat[here - width], flat[here + width])
                 end += np.uint64(max(beside_rows, flat[here - one], flat[here + one]) > 0)
-    for place in range(end):
-        flat[np.uint64(queue[place])] = UNLABELLED
-    place = np.uint64(0)
-    while place < end:
-        here = np.uint64(queue[place])
-        place += one
+    for edge in queue[:end]:
+        flat[np.uint64(edge)] = UNLABELLED
+    first = np.uint64(0)
+    while first < end:
+        here = np.uint64(queue[first])
+        first += one
         highest, lowest = np.int32(0), np.uint32(0xFFFFFFFF)
         for beside in (here - width, here - one, here + width, here + one):  # left, up, right, down
             label = flat[beside]
