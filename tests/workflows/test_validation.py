@@ -16,6 +16,7 @@ from cristae.inference.config import PredictConfig
 from cristae.inference.locality import Locality
 from cristae.inference.predictor import Member, Predictor
 from cristae.inference.windows import Windows
+from cristae.metrics.tally import Tally
 from cristae.preprocess.normalize import Normalizer
 from cristae.progress import Progress
 from cristae.training.feed import Share
@@ -58,12 +59,33 @@ def test_every_annotated_voxel_is_judged_once_and_rightly(windows):
     truth = applied(windows)
     given = validation(labels=truth, windows=windows)
     assert given.mean_iou(Blur()) == 1.0
-    counted = sum(tally.pooled[0].counts.sum() for tally in given.tallies(Blur()))
-    assert counted == given.parts[0].box.size
-    halves = [given.tallies(Blur(), Share(rank, 2)) for rank in range(2)]
-    assert sum(tally.pooled[0].counts.sum() for half in halves for tally in half) == counted
+    (counted,) = given.counts(Blur())
+    assert counted.total == given.parts[0].box.size
+    halves = [given.counts(Blur(), Share(rank, 2))[0] for rank in range(2)]
+    np.testing.assert_array_equal((halves[0] + halves[1]).counts, counted.counts)
+    assert all(half.total for half in halves)
     other = validation(labels=truth, windows=WINDOWS if windows is None else None)
     assert 0.2 < other.mean_iou(Blur()) < 0.999
+
+
+@pytest.mark.parametrize("windows", [None, WINDOWS])
+@pytest.mark.parametrize("exclusive", [True, False])
+def test_counts_of_epochs_equal_those_of_the_final_judgement(windows, exclusive):
+    rng = np.random.default_rng(1)
+    truth, valid = rng.integers(0, 2, (2, 20, 40, 40), dtype=np.uint8)
+    given = validation(labels=truth, windows=windows)
+    volume = replace(given.parts[0].volume, valid=image_of_array(valid))
+    if not exclusive:
+        classes = Classes(names=("a",), exclusive=False)
+        given = replace(given, classes=classes)
+    given = replace(given, parts=[replace(given.parts[0], volume=volume)])
+    tally = Tally("stack", given.classes)
+    for slab in given.judged(Blur()):
+        slab.count_into(tally)
+    for ours, final in zip(given.counts(Blur()), tally.pooled, strict=True):
+        np.testing.assert_array_equal(ours.counts, final.counts)
+        assert ours.total == valid[1:, 2:, 3:].sum()
+        assert (ours.counts > 0).all()
 
 
 @pytest.mark.parametrize(("made_by", "better"), [(None, "exact"), (WINDOWS, "tiles")])

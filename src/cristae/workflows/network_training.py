@@ -19,7 +19,7 @@ from cristae.inference.locality import Locality, measure_locality
 from cristae.losses import with_heads
 from cristae.metrics.confusion import Confusion
 from cristae.metrics.table import metric_named
-from cristae.metrics.tally import class_values, mean_iou_of, pool
+from cristae.metrics.tally import class_values, mean_iou_of
 from cristae.models.external import prove_own
 from cristae.progress import Progress
 from cristae.recipe.provenance import write_provenance
@@ -112,10 +112,8 @@ class _Witness:
         self._run, self._model, self._validation, self._facts = run, model, validation, facts
 
     def validate(self, network: nn.Module, share: Share) -> np.ndarray:
-        """Counts (T, K, K) of this process's share of the validation slices."""
-        classes = self._validation.classes
-        tables = pool((tally.pooled for tally in self._validation.tallies(network, share)), classes)
-        return np.stack([table.counts for table in tables])
+        """Counts (T, K, K) of this process's share of the validation regions."""
+        return np.stack([table.counts for table in self._validation.counts(network, share)])
 
     def judge(self, counts: np.ndarray) -> dict[str, float]:
         """Mean IoU and the IoU of each class."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from cristae.data.box import Box, Triple
 from cristae.data.classes import Classes
@@ -24,10 +24,12 @@ from cristae.inference.memory import Budget
 from cristae.inference.plan import SMALLEST_SIDES, Task, plan_memory
 from cristae.inference.predictor import Member, Predictor
 from cristae.inference.windows import Windows
+from cristae.metrics.confusion import Confusion
 from cristae.metrics.tally import Tally, mean_iou_of, pool
 from cristae.preprocess.normalize import Normalizer
 from cristae.progress import Progress
 from cristae.recipe.recipe import Recipe
+from cristae.training.counts import count_on_device
 from cristae.training.feed import Share
 from cristae.workflows.regions import Regions
 
@@ -75,33 +77,46 @@ class Validation:
     windows: Windows | None = None
     """How the network is applied; None is exactly."""
 
-    def tallies(self, network: nn.Module, share: Share = Share()) -> list[Tally]:
-        """Counts by volume and slice over this process's share of the slices; every annotated voxel counts once."""
-        found: dict[str, Tally] = {}
-        for slab in self.judged(network, share):
-            slab.count_into(found.setdefault(slab.part.volume.name, Tally(slab.part.volume.name, self.classes)))
-        return list(found.values())
+    def counts(self, network: nn.Module, share: Share = Share()) -> tuple[Confusion, ...]:
+        """Counts over this process's share of the slabs, made where the labels are; every annotated voxel counts once.
+
+        Returns:
+            One (K, K) table, or a 2 x 2 table for each overlapping class.
+        """
+        size = len(self.classes.names) if self.classes.exclusive else 2
+        total = pool((), self.classes)
+        for part, box in self._shared(share):
+            truth, valid = _annotation(part, box)
+            for block, labels in self._labels(network, part.volume, box):
+                here = block.relative_to(box.start).slices
+                true = torch.from_numpy(truth[(slice(None), *here)]).to(labels.device)
+                keep = None if valid is None else torch.from_numpy(valid[here] != 0).to(labels.device)
+                fresh = [count_on_device(t, p, size, keep) for t, p in zip(true, labels, strict=True)]
+                total = tuple(a + b for a, b in zip(total, fresh, strict=True))
+        return total
 
     def judged(self, network: nn.Module, share: Share = Share()) -> Iterator[Judged]:
         """The annotated slabs of this process's share, one after the other, with what the network says of them."""
-        for number, (part, box) in enumerate(self.slabs()):
-            if number % share.world != share.rank:
-                continue
-            volume = part.volume
-            truth = np.stack([label.read(box) for label in volume.labels])
-            valid = None if volume.valid is None else volume.valid.read(box)
-            yield Judged(part, box, truth, valid, self._predict(network, volume, box))
+        for part, box in self._shared(share):
+            truth, valid = _annotation(part, box)
+            prediction = np.empty(truth.shape, np.uint8)
+            for block, labels in self._labels(network, part.volume, box):
+                prediction[(slice(None), *block.relative_to(box.start).slices)] = labels.cpu().numpy()
+            yield Judged(part, box, truth, valid, prediction)
 
-    def _predict(self, network: nn.Module, volume: Volume, box: Box) -> np.ndarray:
-        """Labels uint8 (1 or K, Z, Y, X)."""
+    def _shared(self, share: Share) -> Iterator[tuple[Part, Box]]:
+        """The slabs of this process's share."""
+        for number, slab in enumerate(self.slabs()):
+            if number % share.world == share.rank:
+                yield slab
+
+    def _labels(self, network: nn.Module, volume: Volume, box: Box) -> Iterator[tuple[Box, Tensor]]:
+        """Blocks of a slab and their labels, uint8 (1 or K, Z, Y, X) on the device."""
         member = self._member(network, volume)
         predictor = Predictor([member], device=self.device, pass_vox=_PASS_VOX)
-        labels = np.empty((len(volume.labels), *box.shape), np.uint8)
         with predictor.predicting():
             for block in box.blocks(self._block(member, volume, box)):
-                found = labels_of(predictor.probabilities(volume.image, block), predictor.fusion, self.threshold)
-                labels[(slice(None), *block.relative_to(box.start).slices)] = found.cpu().numpy()
-        return labels
+                yield block, labels_of(predictor.probabilities(volume.image, block), predictor.fusion, self.threshold)
 
     def _member(self, network: nn.Module, volume: Volume) -> Member:
         return Member(network, self.locality, self.normalizers[volume.name], self.classes, self.slices, self.windows)
@@ -130,8 +145,7 @@ class Validation:
 
     def mean_iou(self, network: nn.Module) -> float:
         """Over all annotated voxels; background counts as a class."""
-        tables = pool((tally.pooled for tally in self.tallies(network)), self.classes)
-        return mean_iou_of(tables, self.classes).value
+        return mean_iou_of(self.counts(network), self.classes).value
 
     def seen_vox(self, network: nn.Module) -> float:
         """Voxels that go through the network for each voxel of the first slab: a measure of what a pass costs."""
@@ -216,6 +230,13 @@ def better_application(
     told = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
     progress.say(f"validation mIoU by application: {told}; '{better}' becomes the run's default")
     return (exact if better == "exact" else validation), {"better": better, "val_miou": scores}
+
+
+def _annotation(part: Part, box: Box) -> tuple[np.ndarray, np.ndarray | None]:
+    """Truth (1 or K, Z, Y, X) and, unless all voxels count, which do (Z, Y, X)."""
+    volume = part.volume
+    truth = np.stack([label.read(box) for label in volume.labels])
+    return truth, None if volume.valid is None else volume.valid.read(box)
 
 
 def _exact_block(member: Member, image_shape: Triple, region: Triple) -> Triple:
