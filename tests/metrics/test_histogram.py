@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -47,6 +47,7 @@ def test_booleans_are_scores_of_0_and_1():
 floats = st.floats(0, 1, width=64)
 
 
+@settings(deadline=None)
 @given(hnp.arrays(np.float64, st.integers(0, 60), elements=floats), st.lists(floats, max_size=4), st.data())
 def test_floats_are_cut_exactly_at_named_thresholds_and_at_tenths(scores, thresholds, data):
     near = [float(np.nextafter(t, direction)) for t in thresholds for direction in (0, 1)]
@@ -83,6 +84,7 @@ def test_bins_of_floats_are_narrow_disjoint_and_complete():
 volumes = hnp.arrays(np.uint8, hnp.array_shapes(min_dims=3, max_dims=3, max_side=8), elements=st.integers(0, 255))
 
 
+@settings(deadline=None)
 @given(volumes, st.integers(0, 2**31), st.tuples(*[st.integers(1, 5)] * 3), st.booleans())
 def test_blocks_add_up_to_the_whole(scores, seed, block, as_floats):
     rng = np.random.default_rng(seed)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn import metrics as sk
@@ -65,6 +65,7 @@ def test_one_class_missing_is_undefined(truth):
     assert np.isnan(roc_curve(found).sensitivity).all() == (sum(truth) == 0)
 
 
+@settings(deadline=None)
 @given(both(bytes_of_few_values))
 def test_bytes_equal_scikit_learn(case):
     truth, scores = case
@@ -77,6 +78,7 @@ def test_bytes_equal_scikit_learn(case):
         assert bounded.high == pytest.approx(bounded.value, abs=1e-14)
 
 
+@settings(deadline=None)
 @given(both(bytes_of_few_values))
 def test_curves_equal_scikit_learn(case):
     truth, scores = case
@@ -98,6 +100,7 @@ close = st.integers(0, 40).map(lambda k: k / 40 / 60_000)  # forty scores in one
 crowded = close | st.floats(0, 1) | close.map(lambda x: 0.5 + x) | st.sampled_from([0.0, 1.0, 1 - 2**-40])
 
 
+@settings(deadline=None)
 @given(both((np.float64, crowded)))
 def test_floats_keep_within_their_bounds(case):
     truth, scores = case
@@ -145,6 +148,7 @@ def test_bounds_of_a_smooth_map_are_tight():
         assert abs(bounded.value - true) < 1e-5
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**31))
 def test_many_sums_at_once_equal_one_by_one(seed):
     rng = np.random.default_rng(seed)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score, jaccard_score
 
@@ -40,6 +40,7 @@ def test_thresholds_are_tenths_and_nothing_is_foreground_at_one():
         assert curve.tolist() == [1.0] * 10 + [0.25]
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**31), st.sampled_from([np.uint8, np.float32, np.float64]))
 def test_curves_equal_scikit_learn(seed, dtype):
     rng = np.random.default_rng(seed)
@@ -66,8 +67,8 @@ def test_no_defined_value_gives_no_threshold():
 
 def test_a_threshold_chosen_elsewhere_stands_beside_the_fixed_and_the_best_one():
     judged = Histogram.of([1, 1, 1, 0, 0], [0.9, 0.75, 0.25, 0.35, 0.1])
-    validation = Histogram.of([1, 1, 0, 0], [0.9, 0.85, 0.75, 0.1])
-    fixed, best, validated = threshold_scores(judged, F1, SUBJECT, validation=validation)
+    chosen = best_threshold(Histogram.of([1, 1, 0, 0], [0.9, 0.85, 0.75, 0.1]), F1)
+    fixed, best, validated = threshold_scores(judged, F1, SUBJECT, validated=chosen)
     assert [score.metric for score in (fixed, best, validated)] == ["F1", "F1_best", "F1_validated"]
     assert [score.threshold for score in (fixed, best, validated)] == [0.5, 0.1, 0.8]
     assert [score.value for score in (fixed, best, validated)] == pytest.approx([0.8, 6 / 7, 0.5])
@@ -78,6 +79,7 @@ def test_a_threshold_chosen_elsewhere_stands_beside_the_fixed_and_the_best_one()
         ("run", "cell", "mito", 5)
     }
     assert threshold_scores(judged, F1, SUBJECT) == (fixed, best)
+    assert threshold_scores(judged, F1, SUBJECT, fixed=None) == (best,)
     assert threshold_scores(judged, F1, SUBJECT, fixed=0.3)[0].value == pytest.approx(2 / 3)
 
 
@@ -85,6 +87,6 @@ def test_a_curve_has_a_row_for_each_threshold():
     rows = curve_scores(Histogram.of(TRUTH, SCORES), BINARY_MIOU, SUBJECT)
     assert [row.threshold for row in rows] == list(TENTHS)
     assert rows[5].value == pytest.approx(0.657143, abs=1e-6)
-    assert rows[5].rule == "mean of mito and its complement; pooled; one of several thresholds; n=voxels"
+    assert rows[5].rule == "mean of mito and its complement; pooled; one threshold of a curve; n=voxels"
     with pytest.raises(ScoreError, match="between 0 and 1"):
         curve_scores(Histogram.of(TRUTH, SCORES), F1, SUBJECT, [2])

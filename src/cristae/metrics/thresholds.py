@@ -85,9 +85,9 @@ def curve_scores(
 Choice = Literal["curve", "fixed", "best", "validated"]
 _SUFFIX: dict[Choice, str] = {"curve": "_curve", "fixed": "", "best": "_best", "validated": "_validated"}
 _CHOSEN: dict[Choice, str] = {
-    "curve": "one of several thresholds",
+    "curve": "one threshold of a curve",
     "fixed": "fixed threshold",
-    "best": "threshold best on the evaluated data, so optimistic",
+    "best": "threshold best on these data: optimistic",
     "validated": "threshold chosen on validation data",
 }
 
@@ -97,8 +97,8 @@ def threshold_scores(
     measure: Measure,
     subject: Subject,
     *,
-    fixed: float = 0.5,
-    validation: Histogram | None = None,
+    fixed: float | None = 0.5,
+    validated: float | None = None,
     thresholds: Sequence[float] = TENTHS,
 ) -> tuple[Score, ...]:
     """The measure at a fixed threshold, at the best one, and at the one chosen on validation data, side by side.
@@ -108,23 +108,18 @@ def threshold_scores(
 
     Args:
         histogram: Of the evaluated data.
-        measure: What to judge, and to choose thresholds by.
+        measure: What to judge, and to choose the best threshold by.
         subject: Whose scores these are.
-        fixed: The threshold of the first row.
-        validation: Of data that the evaluated ones share nothing with; without it there is no third row.
-        thresholds: To choose from.
+        fixed: The threshold of the first row; None for no such row.
+        validated: `best_threshold` of data that the evaluated ones share nothing with; None for no third row.
+        thresholds: To choose the best from.
 
     Raises:
         ScoreError: A threshold lies outside 0 to 1, or inside a bin of floats.
     """
-    rows = [
-        _score(histogram, measure, subject, "fixed", fixed),
-        _score(histogram, measure, subject, "best", best_threshold(histogram, measure, thresholds)),
-    ]
-    if validation is not None:
-        chosen = best_threshold(validation, measure, thresholds)
-        rows.append(_score(histogram, measure, subject, "validated", chosen))
-    return tuple(rows)
+    best = best_threshold(histogram, measure, thresholds)
+    choices: tuple[tuple[Choice, float | None], ...] = (("fixed", fixed), ("best", best), ("validated", validated))
+    return tuple(_score(histogram, measure, subject, how, t) for how, t in choices if t is not None)
 
 
 def _score(histogram: Histogram, measure: Measure, subject: Subject, choice: Choice, threshold: float) -> Score:
