@@ -1,0 +1,27 @@
+"""What is measured, and how."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import NonNegativeFloat, PositiveFloat
+
+from cristae.config import Config
+
+
+class AnalysisConfig(Config):
+    """Settings of an analysis. Lengths are in nm, so that they mean the same in every volume."""
+
+    connectivity: Literal[6, 18, 26] = 26
+    """Neighbours that join voxels to one object: across faces (6), edges too (18), corners too (26)."""
+    min_um3: NonNegativeFloat = 0.0
+    """Objects smaller than this are neither listed nor counted; their voxels still count for their class."""
+    split: tuple[str, ...] = ()
+    """Classes whose objects are cut at their necks, because neighbours touch each other."""
+    split_depth_nm: PositiveFloat | None = None
+    """A neck is cut when both sides are thicker than it by more than this, measured as distance from the middle to the
+    surface; None takes the longest edge of a voxel."""
+    membrane: str | None = None
+    """The class that distances are measured to; None takes the surface of the cell."""
+    margin_nm: NonNegativeFloat = 200.0
+    """How far round a cell known from elsewhere its voxels are looked for."""
