@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from cristae.recipe.text import diff_recipes as diff_recipes
     from cristae.recipe.text import recipe_schema as recipe_schema
     from cristae.recipe.text import recipe_to_yaml as recipe_to_yaml
+    from cristae.workflows.agree import agree as agree
     from cristae.workflows.convert import convert as convert
     from cristae.workflows.datasets import fetch_dataset as fetch_dataset
     from cristae.workflows.datasets import list_datasets as list_datasets
@@ -60,6 +61,7 @@ _HOME = {
     "Score": "metrics.score",
     "SyntheticConfig": "data.synthetic",
     "Volume": "data.volume",
+    "agree": "workflows.agree",
     "convert": "workflows.convert",
     "create_model": "models",
     "demo": "workflows.demo",

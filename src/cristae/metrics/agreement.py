@@ -8,13 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from cristae.data.classes import Classes
 from cristae.errors import ScoreError
 from cristae.metrics.confusion import Confusion
+
+if TYPE_CHECKING:
+    from cristae.metrics.score import Score
 
 Cell = Literal["mask", "labelled", "counted"]
 """What a volume fraction is a share of: the voxels of a cell mask, those that a participant labels with any class but
@@ -153,6 +156,12 @@ class Agreement:
             KeyError: There is none of that order.
         """
         return {(pair.first, pair.second): pair for pair in self.pairs}[first, second]
+
+    def scores(self) -> tuple[Score, ...]:
+        """The rows of `agreement_scores`."""
+        from cristae.metrics.agreement_scores import agreement_scores
+
+        return agreement_scores(self)
 
     def count(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -83,6 +85,15 @@ def confusion_rows(agreement: Agreement) -> list[dict[str, Any]]:
                 entry = (names[row], names[column], int(counts[row, column]), float(parts[row, column]))
                 rows.append(dict(zip(CONFUSION_COLUMNS, (pair.first, pair.second, *entry), strict=True)))
     return rows
+
+
+def confusions_csv(agreement: Agreement) -> str:
+    """The rows of `confusion_rows` as CSV; an undefined share reads `nan`."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, CONFUSION_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(confusion_rows(agreement))
+    return buffer.getvalue()
 
 
 def _means(pair: Pair, agreement: Agreement) -> Iterator[Score]:
