@@ -1,7 +1,8 @@
-"""Learning curves as SVG that stands inside the page."""
+"""Learning curves as SVG that stands inside the page, and the form all figures share."""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import math
 import re
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, SOFT, LINE = "#1b1f24", "#57606a", "#d8dee4"
-_STYLE: Any = {
+STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "cristae",
     "font.family": "sans-serif",
@@ -39,6 +40,9 @@ _STYLE: Any = {
     "lines.linewidth": 1.8,
 }
 
+_PIXELS_PER_INCH = 118
+"""Of a page: such that text of 11 points is about as large as that of the page."""
+
 Curve = tuple[list[int], list[float]]
 """Epochs and values."""
 
@@ -55,7 +59,7 @@ def learning_curves(rows: Sequence[Mapping[str, str]], colors: Mapping[str, str]
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(14.5, 3.5), layout=ConstrainedLayoutEngine(wspace=0.05))
         loss, score, rate = figure.subplots(1, 3)
         _draw(loss, {"training": (curve(rows, "train_loss"), INK)}, "Training loss")
@@ -72,7 +76,7 @@ def learning_curves(rows: Sequence[Mapping[str, str]], colors: Mapping[str, str]
             rate.set_yscale("log")
         else:
             rate.yaxis.set_major_formatter("{x:g}")
-        return _svg(figure)
+        return figure_markup(figure)
 
 
 def curve(rows: Sequence[Mapping[str, str]], column: str) -> Curve:
@@ -102,15 +106,38 @@ def _draw(axes: Axes, curves: Mapping[str, tuple[Curve, str]], title: str) -> No
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def _svg(figure: Figure) -> Markup:
-    """The drawing without date, program or document header, coordinates rounded to a hundredth of a point."""
+def figure_markup(figure: Figure, *, label: str = "") -> Markup:
+    """The drawing without date, program or document header, coordinates rounded to a hundredth of a point.
+
+    Names inside the drawing are its own, so that a page can hold several.
+
+    Args:
+        figure: Drawn under `STYLE`.
+        label: What it shows, for those who cannot see it.
+    """
     buffer = io.StringIO()
     metadata: dict[str, Any] = {"Date": None, "Creator": None, "Format": None, "Type": None}
     figure.savefig(buffer, format="svg", metadata=metadata)
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r' (d|x|y|transform|points)="[^"]*"', lambda attribute: _rounded(attribute[0]), text)
-    return Markup('<div class="curves">{}</div>').format(Markup(text))
+    told = Markup(' role="img" aria-label="{}"').format(label) if label else ""
+    opening = f'<svg{told} style="max-width:{round(_PIXELS_PER_INCH * figure.get_figwidth())}px"'
+    drawing = Markup(opening + _with_own_ids(text)[len("<svg") :])
+    return Markup('<div class="curves">{}</div>').format(drawing)
+
+
+def beside(figures: Sequence[Markup]) -> Markup:
+    """Figures next to each other where the page is wide enough."""
+    return Markup('<div class="beside">{}</div>').format(Markup("").join(figures))
+
+
+def _with_own_ids(text: str) -> str:
+    """The drawing with a mark of its own in the ids that it refers to, and without the others."""
+    mark = f"f{hashlib.sha256(text.encode()).hexdigest()[:8]}-"
+    used = set(re.findall(r'(?:url\(#|href="#)([^")]+)', text))
+    text = re.sub(r' id="([^"]*)"', lambda found: f' id="{mark}{found[1]}"' if found[1] in used else "", text)
+    return re.sub(r'(url\(#|href="#)', rf"\g<1>{mark}", text)
 
 
 def _rounded(attribute: str) -> str:
