@@ -101,7 +101,8 @@ def test_floats_keep_within_their_bounds(seed, n_bins):
 def test_floats_equal_torchmetrics(seed):
     rng = np.random.default_rng(seed)
     scores = rng.random(500, dtype=np.float32)
-    truth = rng.integers(0, 2, 500)
+    scores = scores[np.abs(scores * 15 - np.round(scores * 15)) > 1e-5]  # its bins contain their lower ends, in 32 bits
+    truth = rng.integers(0, 2, scores.size)
     found = Histogram.of(truth, scores)
     tensors = torch.from_numpy(scores), torch.from_numpy(truth)
     for norm, ours in (("l1", expected_calibration_error), ("max", maximum_calibration_error)):

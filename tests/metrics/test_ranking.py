@@ -60,6 +60,7 @@ def test_one_class_missing_is_undefined(truth):
     found = Histogram.of(np.array(truth, np.uint8), np.arange(len(truth), dtype=np.uint8))
     assert np.isnan(auc_roc(found))
     assert np.isnan(bounded_auc_roc(found).value)
+    assert bounded_auc_roc(found).exact
     assert np.isnan(average_precision(found)) == (sum(truth) == 0)
     assert np.isnan(bounded_average_precision(found).low) == (sum(truth) == 0)
     assert np.isnan(roc_curve(found).sensitivity).all() == (sum(truth) == 0)

@@ -7,29 +7,32 @@ from numba import njit
 
 
 @njit(cache=True, nogil=True)
-def count_into(counts: np.ndarray, rows: np.ndarray, scores: np.ndarray, starts: np.ndarray, high: np.ndarray) -> int:
-    """Add voxels to `counts`, each to the first bin whose largest score is not below its own.
+def count_into(counts: np.ndarray, rows: np.ndarray, scores: np.ndarray, fineness: int, further: np.ndarray) -> int:
+    """Add voxels to `counts`, each to the bin whose number is that of the borders strictly below its score.
+
+    Borders are k / fineness for k from 0 to `fineness`, rounded to float64, and those in `further`. Nothing here
+    depends on a branch that a processor could guess wrongly, as it would on maps that jump between 0 and 1.
 
     Args:
-        counts: (3, B) int64; row 2 is for voxels that do not count and stays as it is.
+        counts: (3, B) int64; what row 2 holds afterwards, for voxels that do not count, means nothing.
         rows: (n,) uint8, row of each voxel.
         scores: (n,) float32 or float64.
-        starts: (F + 1,) int32, a bin not above any score s with floor(s x F) = index.
-        high: (B,) float64, rising, the last one 1: largest score of each bin.
+        fineness: Steps from 0 to 1.
+        further: Few float64, none of them another border.
 
     Returns:
         Place of the first score that counts and is NaN or outside 0 to 1; -1 where there is none.
     """
-    steps = starts.size - 1
+    steps = np.float64(fineness)
     for i in range(scores.size):
-        row = rows[i]
-        if row == 2:
-            continue
         score = np.float64(scores[i])
         if not (score >= 0.0 and score <= 1.0):
-            return i
-        place = starts[int(score * steps)]
-        while score > high[place]:
-            place += 1
-        counts[row, place] += 1
+            if rows[i] != 2:
+                return i
+            score = np.float64(0)
+        place = np.int64(score * steps)  # rounding may reach the next border, but then that is not below the score
+        place += np.int64(np.float64(place) / steps < score)
+        for border in further:
+            place += np.int64(score > border)
+        counts[rows[i], place] += 1
     return -1

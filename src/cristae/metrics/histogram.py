@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache, reduce
+from functools import lru_cache, reduce
 from operator import add
 from typing import TYPE_CHECKING
 
@@ -43,8 +43,8 @@ class Bounded:
 
     @property
     def exact(self) -> bool:
-        """Whether binning lost nothing."""
-        return self.low == self.high
+        """Whether binning lost nothing; so it is where the value is undefined anyway."""
+        return not self.low < self.high
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,12 +77,6 @@ class Bins:
             )
         return place
 
-    @cached_property
-    def starts(self) -> np.ndarray:
-        """(FINENESS + 1,) int32: a bin not above any score s with floor(s x FINENESS) = index, and hardly below it."""
-        # Half a step back absorbs the rounding of the product.
-        return np.searchsorted(self.high, (np.arange(FINENESS + 1) - 0.5) / FINENESS).astype(np.int32)
-
     def same_as(self, other: Bins) -> bool:
         """Whether counts in both may be added."""
         return self is other or (np.array_equal(self.low, other.low) and np.array_equal(self.high, other.high))
@@ -104,12 +98,20 @@ def fine_bins(thresholds: tuple[float, ...] = ()) -> Bins:
     Raises:
         ScoreError: A threshold lies outside 0 to 1.
     """
-    if not all(0 <= threshold <= 1 for threshold in thresholds):
-        raise ScoreError(f"thresholds lie between 0 and 1, got {', '.join(f'{one:g}' for one in thresholds)}")
-    grid = np.arange(FINENESS) / FINENESS
-    high = np.unique(np.concatenate([grid, [np.nextafter(1, 0), 1.0], np.abs(thresholds)]))
+    high = np.unique(np.concatenate([_GRID, _further(thresholds)]))
     low = np.concatenate([[0.0], np.nextafter(high[:-1], 2)])
     return Bins(low, high)
+
+
+_GRID = np.arange(FINENESS + 1) / FINENESS
+
+
+@lru_cache(maxsize=16)
+def _further(thresholds: tuple[float, ...]) -> np.ndarray:
+    """Borders that are not on the grid; the largest float below 1 is one, so that exactly 1 has its own bin."""
+    if not all(0 <= threshold <= 1 for threshold in thresholds):
+        raise ScoreError(f"thresholds lie between 0 and 1, got {', '.join(f'{one:g}' for one in thresholds)}")
+    return np.setdiff1d([np.nextafter(1, 0), *thresholds], _GRID)
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,8 +161,7 @@ class Histogram:
                 raise ScoreError(f"truth has shape {true.shape}, {what} has shape {array.shape}; they must be equal")
         rows = _rows(true, keep)
         if score.dtype.kind == "f":
-            bins = fine_bins(tuple(thresholds))
-            return cls(_count_floats(rows, score.reshape(-1), bins), bins)
+            return cls(_count_floats(rows, score.reshape(-1), tuple(thresholds)), fine_bins(tuple(thresholds)))
         return cls(_count_bytes(rows, _bytes(score, keep)), EIGHT_BIT)
 
     @classmethod
@@ -239,15 +240,16 @@ def _count_bytes(rows: np.ndarray, scores: np.ndarray) -> np.ndarray:
     return counts.reshape(3, 256)[:2].copy()
 
 
-def _count_floats(rows: np.ndarray, scores: np.ndarray, bins: Bins) -> np.ndarray:
+def _count_floats(rows: np.ndarray, scores: np.ndarray, thresholds: tuple[float, ...]) -> np.ndarray:
     """(2, B) counts."""
     from cristae.metrics.binning import count_into
 
     precision = np.float64 if scores.dtype.itemsize > 4 else np.float32
-    counts = np.zeros((3, bins.high.size), np.int64)
+    further = _further(thresholds)
+    counts = np.zeros((3, _GRID.size + further.size), np.int64)
     for start in range(0, rows.size, _RUN):
         part = scores[start : start + _RUN].astype(precision)  # a copy of our own: one type to compile for
-        wrong = count_into(counts, rows[start : start + _RUN], part, bins.starts, bins.high)
+        wrong = count_into(counts, rows[start : start + _RUN], part, FINENESS, further)
         if wrong >= 0:
             raise ScoreError(
                 f"the score map holds {part[wrong]:g}; floats are scores from 0 to 1. Scale the map, or mask what "
