@@ -8,26 +8,20 @@ from collections.abc import Sequence
 import numpy as np
 from markupsafe import Markup
 
-from cristae.data.classes import Classes
-from cristae.metrics.agreement import Agreement, Pair
-from cristae.metrics.agreement_scores import (
-    confusion_tables,
-    mean_iou_of_pair,
-    shares,
-    subsets,
-)
+from cristae.metrics.agreement import Agreement
+from cristae.metrics.agreement_scores import confusion_tables, mean_iou_of_pair, subsets
 from cristae.metrics.score import Score
 from cristae.metrics.tally import ALL
-from cristae.report.page import Fact, Section, build_page, fold, render
-from cristae.report.scores import Cell, Row, full_table
+from cristae.report.matrices import matrix_markup
+from cristae.report.page import Fact, Section, build_page, fold, table
+from cristae.report.scores import full_table
 
-_TABLES = {
-    ("F1",): "F1 (Dice), pooled over voxels",
-    ("F1_slice_mean",): "F1 (Dice), mean over slices",
-    ("Jaccard",): "Jaccard (IoU), pooled over voxels",
-    ("kappa", "overall_accuracy"): "Over all voxels that count",
+_CLASS_TABLES = {
+    "F1": "F1 (Dice), pooled over voxels",
+    "F1_slice_mean": "F1 (Dice), mean over slices",
+    "Jaccard": "Jaccard (IoU), pooled over voxels",
 }
-"""Metrics of each table, and its caption."""
+_OVERALL = {"kappa": "Cohen's kappa", "overall_accuracy": "Voxels of equal class"}
 _OPEN_PAIRS = 6
 """With more pairs than this, their tables of confusions are folded."""
 
@@ -43,69 +37,89 @@ def agreement_page(name: str, agreement: Agreement) -> str:
     sections = [
         Section("Mean IoU", _mean_ious(agreement)),
         Section("Each class", _classes(agreement, scores)),
+        Section("Over all voxels", _overall(agreement, scores)),
         Section("Confusions", _confusions(agreement)),
-        Section("Volume fractions", _fractions(agreement, scores)),
+        Section("Volume fractions", _fractions(scores)),
         Section("All scores", fold(f"All {len(scores)} rows", full_table(scores))),
     ]
-    people = ", ".join(agreement.names)
-    lead = f"{people} on {agreement.volume}. None of them is taken for the truth: scores are the same for both orders."
+    lead = (
+        f"{', '.join(agreement.names)} on {agreement.volume}. None of them is taken for the truth: all scores but the "
+        "confusions and the differences of volume fractions are the same for both orders of a pair."
+    )
     return build_page(f"Agreement: {name}", sections, lead=lead, facts=_facts(agreement))
 
 
 def _facts(agreement: Agreement) -> list[Fact]:
-    """The pair that agrees most and the one that agrees least, over the narrowest set of classes there is."""
+    """The pairs that agree most and least over the narrowest set of classes there is."""
     title, names = list(subsets(agreement.classes, agreement.over).items())[-1]
     values = [(mean_iou_of_pair(pair, agreement.classes, names).value, pair.name) for pair in agreement.pairs]
     defined = sorted(entry for entry in values if not math.isnan(entry[0]))
-    if not defined:
-        return []
-    found = [Fact("Highest mean IoU" if len(defined) > 1 else "Mean IoU", f"{defined[-1][0]:.4f}", defined[-1][1])]
-    if len(defined) > 1:
-        found.append(Fact("Lowest mean IoU", f"{defined[0][0]:.4f}", defined[0][1]))
-    return [*found, Fact("Classes", title, f"{len(names)} in the mean")]
+    kinds = ("Highest", "Lowest") if len(defined) > 1 else ("",)
+    ends = (defined[-1], defined[0]) if defined else ()
+    return [
+        Fact(f"{kind} mean IoU, {title}".strip(), f"{value:.4f}", pair)
+        for kind, (value, pair) in zip(kinds, ends, strict=False)
+    ]
 
 
 def _mean_ious(agreement: Agreement) -> Markup:
+    place = {name: index for index, name in enumerate(agreement.names)}
     parts = []
     for title, names in subsets(agreement.classes, agreement.over).items():
-        means = {
-            (pair.first, pair.second): mean_iou_of_pair(pair, agreement.classes, names) for pair in agreement.pairs
-        }
-        rows = []
-        for row in agreement.names:
-            cells = []
-            for column in agreement.names:
-                mean = means.get((row, column)) or means.get((column, row))
-                cells.append(Cell("") if mean is None else _shaded(mean.value, f"{mean.n} classes defined"))
-            rows.append(Row(row, tuple(cells)))
-        parts.append(_matrix(f"Over {title}: {', '.join(names)}", agreement.names, rows))
+        values = np.full((len(place), len(place)), np.nan)
+        fewest = len(names)
+        for pair in agreement.pairs:
+            mean = mean_iou_of_pair(pair, agreement.classes, names)
+            ends = place[pair.first], place[pair.second]
+            values[ends] = values[ends[::-1]] = mean.value
+            fewest = min(fewest, mean.n)
+        caption = f"Over {title}: {', '.join(names)}"
+        if fewest < len(names):
+            caption += f". Classes that neither of a pair has are left out; at least {fewest} were averaged"
+        parts.append(matrix_markup(values, agreement.names, kind="scores", caption=f"{caption}."))
     return Markup("").join(parts)
 
 
 def _classes(agreement: Agreement, scores: Sequence[Score]) -> Markup:
-    """F1 and Jaccard of each class, then what holds over all of them."""
-    parts = []
-    for metrics, title in _TABLES.items():
-        shown = [score for score in scores if score.metric in metrics]
-        columns = list(dict.fromkeys((score.metric, score.class_name) for score in shown))
-        by_pair = {
-            pair.name: {(s.metric, s.class_name): s for s in shown if s.run == pair.name} for pair in agreement.pairs
-        }
-        rows = [
-            Row(name, tuple(_shaded(own[c].value, f"{own[c].rule} ({own[c].n:,})") for c in columns))
-            for name, own in by_pair.items()
-        ]
-        names = [name if len(metrics) == 1 else _over(metric, name) for metric, name in columns]
-        parts.append(_matrix(title, names, rows))
-    return Markup("").join(parts)
+    names, pairs = agreement.classes.names, [pair.name for pair in agreement.pairs]
+    found = {(score.metric, score.run, score.class_name): score.value for score in scores}
+    return Markup("").join(
+        matrix_markup(
+            np.array([[found[metric, pair, name] for name in names] for pair in pairs]),
+            pairs,
+            names,
+            kind="scores",
+            caption=caption,
+            colors=_colors(agreement),
+        )
+        for metric, caption in _CLASS_TABLES.items()
+    )
+
+
+def _overall(agreement: Agreement, scores: Sequence[Score]) -> Markup:
+    shown = [score for score in scores if score.metric in _OVERALL]
+    rows = [
+        {"Pair": pair.name}
+        | {_title(score): _number(score.value) for score in shown if score.run == pair.name}
+        | {"Voxels": f"{pair.amounts[0].counted:,}"}
+        for pair in agreement.pairs
+    ]
+    return table(rows, numbers=[column for column in rows[0] if column != "Pair"])
 
 
 def _confusions(agreement: Agreement) -> Markup:
-    note = "Each row is what the first of a pair says, and how the second divides those voxels; a row adds up to 100 %."
+    note = "A row is what the first of a pair calls a class; its cells are what the second calls those voxels."
     parts = [Markup('<p class="note">{}</p>').format(note)]
     for pair in agreement.pairs:
         tables = Markup("").join(
-            _confusion(pair, names, counts, agreement.classes)
+            matrix_markup(
+                counts,
+                names,
+                kind="shares",
+                row_title=pair.first,
+                column_title=pair.second,
+                colors=_colors(agreement),
+            )
             for names, counts in confusion_tables(pair, agreement.classes)
         )
         folded = len(agreement.pairs) > _OPEN_PAIRS
@@ -113,47 +127,39 @@ def _confusions(agreement: Agreement) -> Markup:
     return Markup("").join(parts)
 
 
-def _confusion(pair: Pair, names: Sequence[str], counts: np.ndarray, classes: Classes) -> Markup:
-    rows = []
-    for name, voxels, parts in zip(names, counts.tolist(), shares(counts).tolist(), strict=True):
-        color = classes.color_of(name) if name in classes.names else ""
-        cells = [_shaded(part, f"{n:,} voxels", percent=True) for n, part in zip(voxels, parts, strict=True)]
-        rows.append(Row(name, tuple(cells), color))
-    return _matrix(f"Rows: {pair.first}. Columns: {pair.second}.", names, rows)
-
-
-def _fractions(agreement: Agreement, scores: Sequence[Score]) -> Markup:
+def _fractions(scores: Sequence[Score]) -> Markup:
     """Of each participant, then second minus first of each pair."""
-    metrics = ("volume_fraction", "volume_fraction_difference")
-    shown = {(s.run, s.class_name): s for s in scores if s.metric in metrics}
-    runs = [*agreement.names, *(pair.name for pair in agreement.pairs)]
-    rows = []
-    for name in dict.fromkeys(name for _, name in shown):
-        color = agreement.classes.color_of(name) if name in agreement.classes.names else ""
-        cells = [_percent(shown[run, name], signed=run not in agreement.names) for run in runs]
-        rows.append(Row(name, tuple(cells), color))
-    rule = shown[agreement.names[0], agreement.classes.foreground[0]].rule.split(";")[0]
-    caption = f"In percent: {rule}. Of a pair: the second minus the first, over voxels that count for both."
-    return _matrix(caption, runs, rows)
+    parts = []
+    for metric in ("volume_fraction", "volume_fraction_difference"):
+        shown = {(score.class_name, score.run): score for score in scores if score.metric == metric}
+        runs = list(dict.fromkeys(run for _, run in shown))
+        signed = metric == "volume_fraction_difference"
+        rows = [
+            {"Class": name} | {run: _percent(shown[name, run].value, signed=signed) for run in runs}
+            for name in dict.fromkeys(name for name, _ in shown)
+        ]
+        what = next(iter(shown.values())).rule.split("; ")[1 if signed else 0].capitalize()
+        points = "Percentage points, the second minus the first, over voxels that count for both."
+        caption = points if signed else f"{what}."
+        parts.append(table(rows, numbers=runs, caption=caption))
+    return Markup("").join(parts)
 
 
-def _over(metric: str, class_name: str) -> str:
-    title = {"kappa": "Cohen's kappa", "overall_accuracy": "voxels of equal class"}[metric]
-    return title if class_name == ALL else f"{title}: {class_name}"
+def _colors(agreement: Agreement) -> dict[str, str]:
+    return {name: agreement.classes.color_of(name) for name in agreement.classes.names}
 
 
-def _percent(score: Score, *, signed: bool) -> Cell:
-    text = "–" if math.isnan(score.value) else f"{100 * score.value:{'+' if signed else ''}.2f} %"
-    return Cell(text, hint=f"{score.rule} ({score.n:,})")
+def _title(score: Score) -> str:
+    title = _OVERALL[score.metric]
+    return title if score.class_name == ALL else f"{title}: {score.class_name}"
 
 
-def _shaded(value: float, hint: str, *, percent: bool = False) -> Cell:
-    """The darker the more; a dash where undefined."""
+def _number(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.4f}"
+
+
+def _percent(value: float, *, signed: bool) -> str:
     if math.isnan(value):
-        return Cell("–", hint=hint)
-    text = f"{100 * value:.1f} %" if percent else f"{value:.4f}"
-    return Cell(text, share=round(100 * max(0.0, value), 1), hint=hint)
-
-
-def _matrix(caption: str, columns: Sequence[str], rows: Sequence[Row]) -> Markup:
-    return render("matrix.html.j2", caption=caption, columns=columns, rows=rows)
+        return "–"
+    rounded = round(100 * value, 2) + 0.0  # never -0.00
+    return f"{rounded:+.2f}" if signed else f"{rounded:.2f} %"
