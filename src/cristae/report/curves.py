@@ -105,14 +105,13 @@ def reliability_diagram(bins: Mapping[str, Reliability], errors: Mapping[str, fl
         for (name, one), style in zip(bins.items(), _styles(), strict=False):
             used = one.voxels > 0
             label = _labelled(name, errors, "ECE")
-            axes.plot(one.mean_score[used], one.observed[used], marker="o", markersize=4, label=label, **style)
+            axes.plot(one.mean_score[used], one.observed[used], "o", label=label, clip_on=False, markersize=4, **style)
             below.stairs(np.where(used, one.voxels, np.nan), one.edges, color=style["color"], linewidth=1.4)
         axes.set(xlim=(0, 1), ylim=(0, 1), ylabel="share of foreground")
         axes.tick_params(labelbottom=False)
         below.set(xlim=(0, 1), xlabel="score", ylabel="voxels")
-        if any((one.voxels > 0).any() for one in bins.values()):
-            below.set_yscale("log")
-            below.minorticks_off()
+        if any(one.voxels.any() for one in bins.values()):
+            _log_counts(below, np.concatenate([one.voxels[one.voxels > 0] for one in bins.values()]))
         _legend(axes)
         return figure_markup(figure, label="Reliability diagram")
 
@@ -149,6 +148,15 @@ def _labelled(name: str, values: Mapping[str, float] | None, what: str) -> str:
 def _arrays(points: Points) -> tuple[np.ndarray, np.ndarray]:
     x, y = (np.asarray(values, float) for values in points)
     return x, y
+
+
+def _log_counts(axes: Axes, counts: np.ndarray) -> None:
+    """A logarithmic axis of whole powers of ten around the counts."""
+    low, high = math.floor(math.log10(counts.min())), math.ceil(math.log10(counts.max() + 1))
+    axes.set_yscale("log")
+    axes.set_ylim(10.0**low * 0.8, 10.0**high)
+    axes.set_yticks([10.0**low, 10.0**high])
+    axes.minorticks_off()
 
 
 def _unit_square(axes: Axes, x: str, y: str) -> None:
