@@ -14,7 +14,6 @@ from typing import Literal
 import numpy as np
 
 from cristae.errors import ScoreError
-from cristae.metrics.overlaps import Overlaps
 from cristae.metrics.partition import (
     SUMS,
     adapted_rand_error,
@@ -86,20 +85,25 @@ def slice_v(
     # x first from here on, which is the order in which borders are thinned
     keep = np.ones(truth.shape[::-1], bool) if valid is None else np.ascontiguousarray((valid != 0).T)
     levels = _levels(prediction, thresholds, highest, "prediction")
-    grey = _levels(truth if truth_is == "grey" else truth != 0, thresholds, 255, "truth") * keep
-    segments = np.ascontiguousarray(truth.T)
+    if truth_is == "grey":
+        true_levels = _levels(truth, thresholds, 255, "truth") * keep
+    else:
+        true_levels = ((truth.T != 0) & keep) * np.uint8(len(thresholds))
+    segments = _instances(truth, keep) if truth_is == "instances" else np.empty(0)
     thin, raw = np.empty((len(thresholds), len(COLUMNS))), np.empty((len(thresholds), len(COLUMNS)))
-    before, found, maps = (-1, -1), Overlaps.empty(), np.empty(0)
-    for place, cut in enumerate(zip(_foreground(grey, thresholds), _foreground(levels, thresholds), strict=True)):
+    before, maps = (-1, -1), np.empty(0)
+    for place, cut in enumerate(
+        zip(_foreground(true_levels, thresholds), _foreground(levels, thresholds), strict=True)
+    ):
         if cut == before:
             thin[place], raw[place] = thin[place - 1], raw[place - 1]
         else:
             if cut[0] != before[0] and truth_is != "instances":
-                segments = _components(grey, place)[0][1:-1, 1:-1]
-            found, thin[place], raw[place] = _score_cut(segments, levels, place, keep)
+                segments = np.where(keep, _components(true_levels, place)[0][1:-1, 1:-1], np.int32(-1))
+            thin[place], raw[place] = _score_cut(segments, levels, place)
             before = cut
         if thresholds[place] == fixed:
-            maps = _map_values(found)
+            maps = _map_values(segments, levels, place)
     return SliceV(z, int(np.count_nonzero(keep)), thin, raw, maps)
 
 
@@ -139,22 +143,37 @@ def _components(levels: np.ndarray, cut: int) -> tuple[np.ndarray, int]:
     return labels, label_plane(levels, cut, labels)
 
 
-def _score_cut(
-    truth: np.ndarray, levels: np.ndarray, cut: int, keep: np.ndarray
-) -> tuple[Overlaps, np.ndarray, np.ndarray]:
-    """Overlaps of the components as they are, and the `COLUMNS` of the thinned and of the raw prediction."""
+def _instances(truth: np.ndarray, keep: np.ndarray) -> np.ndarray:
+    """(X, Y) int32 ids of true segments, 0 in the background, -1 where nothing counts."""
+    if truth.dtype.kind not in "bui":
+        raise ScoreError(f"the truth must hold ids of segments (integers), got {truth.dtype}")
+    counted = np.where(keep, truth.T, np.zeros((), truth.dtype))
+    if counted.size and counted.min() < 0:
+        raise ScoreError(f"the truth holds {counted.min()}; ids of segments are 0 (background) and above")
+    if counted.size and counted.max() > np.iinfo(np.int32).max:
+        values, counted = np.unique(counted, return_inverse=True)
+        counted = counted + (values[0] != 0)
+    return np.where(keep, counted.astype(np.int32), np.int32(-1))
+
+
+def _score_cut(truth: np.ndarray, levels: np.ndarray, cut: int) -> tuple[np.ndarray, np.ndarray]:
+    """The `COLUMNS` of the thinned and of the raw prediction."""
     from cristae.metrics.thinning import grow_labels
+    from cristae.metrics.v_counts import overlaps_of_plane
 
     labels, n = _components(levels, cut)
-    raw = Overlaps.of(truth, labels[1:-1, 1:-1], keep)
+    raw = overlaps_of_plane(truth, labels)
     grow_labels(labels, n)
-    thin = Overlaps.of(truth, np.maximum(labels[1:-1, 1:-1], 0), keep)
+    thin = overlaps_of_plane(truth, labels)
     true = raw.truth_sizes()[0].size
-    return raw, np.append(partition_sums(thin), (true, max(n, 1))), np.append(partition_sums(raw), (true, n))
+    return np.append(partition_sums(thin), (true, max(n, 1))), np.append(partition_sums(raw), (true, n))
 
 
-def _map_values(found: Overlaps) -> np.ndarray:
-    """`MAP_METRICS` of one slice."""
+def _map_values(truth: np.ndarray, levels: np.ndarray, cut: int) -> np.ndarray:
+    """`MAP_METRICS` of the components as they are."""
+    from cristae.metrics.v_counts import overlaps_of_plane
+
+    found = overlaps_of_plane(truth, _components(levels, cut)[0], lowest=0)
     everywhere, inside = variation_of_information(found), variation_of_information(found, foreground=True)
     return np.array(
         [everywhere.value, everywhere.split, everywhere.merge, inside.value, adapted_rand_error(found).error]
