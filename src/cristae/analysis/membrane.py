@@ -15,6 +15,8 @@ from cristae.data.image import VoxelSize
 
 _KEPT_POINTS = 8_000_000
 """Voxels of the membrane whose search trees are kept in memory, about 100 bytes each."""
+_GROUP_VOX = 6
+"""Voxels along the edge of what is searched together."""
 _SLACK = 1 - 1e-9
 """Look a little farther than the best so far, or rounding could hide an equally near voxel."""
 
@@ -29,6 +31,28 @@ class Distances:
     """(n + 1,): of the object's nearest voxel; 0 where object and membrane share voxels."""
     centroid: np.ndarray
     """(n + 1,): of the object's centroid."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Cloud:
+    """Points in groups of neighbours, each group with a first point."""
+
+    points: np.ndarray
+    """float64 (P, 3) in nm."""
+    owner: np.ndarray
+    """int (P,)."""
+    first: np.ndarray
+    """int (P,): the first point of each point's group."""
+    offset: np.ndarray
+    """float64 (P,): how far that is, in nm."""
+
+    @classmethod
+    def of(cls, points: np.ndarray, owner: np.ndarray, size: np.ndarray) -> _Cloud:
+        cubes = np.floor((points - points.min(axis=0)) / (_GROUP_VOX * size)).astype(np.int64)
+        keys = np.ravel_multi_index(tuple(cubes.T), tuple(cubes.max(axis=0) + 1))
+        _, start, group = np.unique(keys, return_index=True, return_inverse=True)
+        first = start[group]
+        return cls(points, owner, first, np.linalg.norm(points - points[first], axis=1))
 
 
 class Membrane:
@@ -70,22 +94,32 @@ class Membrane:
         """
         if not len(points):
             return
+        cloud = _Cloud.of(points, owner, self._size)
         low, high = points.min(axis=0), points.max(axis=0)
         gap = np.maximum(np.maximum(self._low - high, low - self._high), 0)
         bound = np.sqrt((gap**2).sum(axis=1))
         for place in np.argsort(bound, kind="stable"):
             if bound[place] * _SLACK > best[owner].max():
                 return
-            self._improve_from(int(place), points, owner, best)
+            self._improve_from(int(place), cloud, best)
 
-    def _improve_from(self, place: int, points: np.ndarray, owner: np.ndarray, best: np.ndarray) -> None:
+    def _improve_from(self, place: int, cloud: _Cloud, best: np.ndarray) -> None:
+        """First from one point of each group: how far it is says which of the others can be nearer than the best."""
+        points, owner = cloud.points, cloud.owner
         gap = np.maximum(np.maximum(self._low[place] - points, points - self._high[place]), 0)
         near = np.sqrt((gap**2).sum(axis=1)) * _SLACK <= best[owner]
         tree = self._tree(place) if near.any() else None
         if tree is None:
             return
-        distance, _ = tree.query(points[near], distance_upper_bound=best[owner[near]].max() / _SLACK)
-        np.minimum.at(best, owner[near], distance)
+        first = np.unique(cloud.first[near])
+        reach = best[owner[near]].max() / _SLACK + cloud.offset.max()
+        away = np.zeros(len(points))
+        away[first], _ = tree.query(points[first], distance_upper_bound=reach)
+        np.minimum.at(best, owner[first], away[first])
+        near &= (away[cloud.first] - cloud.offset) * _SLACK <= best[owner]
+        if near.any():
+            distance, _ = tree.query(points[near], distance_upper_bound=best[owner[near]].max() / _SLACK)
+            np.minimum.at(best, owner[near], distance)
 
     def _tree(self, place: int) -> Any:
         from scipy.spatial import KDTree

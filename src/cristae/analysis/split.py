@@ -98,6 +98,8 @@ def cut_mask(
     if padded.all():
         return mask.astype(np.int32)
     distance = distance_transform_edt(padded, sampling=voxel_size_nm)[inner]
+    if distance[mask].max() <= depth_nm:
+        return mask.astype(np.int32)
     # The reconstruction only copies values, so that its flat tops are exactly flat.
     lowered = np.where(mask, np.maximum(distance - depth_nm, 0), 0)
     filled = fill(lowered, distance, footprint=_AROUND)

@@ -40,8 +40,10 @@ def class_meshes(
 
     def reader(name: str) -> Callable[[Box], np.ndarray]:
         def read(box: Box) -> np.ndarray:
-            inside = cells.read(box) != 0
-            return inside if name == CELLS else inside & classes.read_class(name, box)
+            inside: np.ndarray = cells.read(box) != 0
+            if name != CELLS:
+                inside &= classes.read_class(name, box)
+            return inside
 
         return read
 

@@ -33,11 +33,12 @@ from cristae.analysis.tables import (
     null_if_nan,
 )
 from cristae.data.classes import Classes
-from cristae.data.files import require_new, storage_errors, write_together
+from cristae.data.files import require_new, storage_errors, write_json, write_together
 from cristae.data.image import Image, VoxelSize
 from cristae.errors import ScoreError
 from cristae.inference.prediction import Prediction
 from cristae.progress import Progress
+from cristae.report.analysis_page import analysis_page
 from cristae.workflows.class_maps import OpenedMap, open_map
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 OBJECTS = "objects.zarr"
 """Folder of the label images of object numbers, one for each class under `labels/`."""
+_GROUP = {"zarr_format": 3, "node_type": "group", "attributes": {}}
 _RULES = {
     "fraction_of_cell": "voxels of the class inside the cell / voxels of the cell, all its organelles included",
     "objects": "connected voxels of one class inside one cell; numbers count through all cells",
@@ -174,7 +176,9 @@ def analyze(
         result = _result(opened, cells, census, surveys, settings, None if out is None else Path(out))
         _tell(result, opened, cell is None and cell_from is None, progress)
         if out is not None:
-            if not keep_objects:
+            if keep_objects:
+                write_json(folder / OBJECTS / "zarr.json", _GROUP)
+            else:
                 shutil.rmtree(folder / OBJECTS)
             pictures = _write_meshes(opened.map, cells, census, grid, folder, progress) if meshes else []
             _write(result, opened, folder, pictures)
@@ -283,12 +287,25 @@ def _write_meshes(
 
 
 def _write(result: Analysis, opened: OpenedMap, folder: Path, pictures: Sequence[Rendering]) -> None:
+    classes, objects = [row.as_row() for row in result.classes], [row.as_row() for row in result.objects]
+    known = opened.map.classes
+    page = analysis_page(
+        opened.name,
+        classes,
+        objects,
+        settings={key: value for key, value in result.about.items() if key not in ("kind", "rules", "cells")},
+        rules=result.about["rules"],
+        cells=result.about["cells"],
+        views=pictures,
+        colors={name: known.color_of(name) for name in known.foreground},
+    )
     document = json.dumps(null_if_nan(result.about), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     write_together(
         {
-            folder / "classes.csv": csv_text((row.as_row() for row in result.classes), CLASS_COLUMNS).encode(),
-            folder / "objects.csv": csv_text((row.as_row() for row in result.objects), OBJECT_COLUMNS).encode(),
+            folder / "classes.csv": csv_text(classes, CLASS_COLUMNS).encode(),
+            folder / "objects.csv": csv_text(objects, OBJECT_COLUMNS).encode(),
             folder / "analysis.json": document.encode(),
+            folder / "report.html": page.encode(),
         }
     )
 

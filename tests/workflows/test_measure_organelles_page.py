@@ -1,0 +1,58 @@
+"""The commands and the code of the page on measuring are run."""
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from prediction_files import write_prediction
+from typer.testing import CliRunner
+
+from cristae.cli.main import app
+from cristae.data.classes import Classes
+
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "measure-organelles.md"
+RECIPE = """\
+name: mito
+data:
+  classes: {names: [background, cytoplasm, mito]}
+  volumes:
+    - {name: other, image: o.tif, labels: {kind: values, path: l.tif, values: {0: background, 9: cytoplasm, 200: mito}}}
+model: {name: unet_bn}
+loss: {name: cross_entropy_dice}
+"""
+
+
+def blocks(language: str) -> list[str]:
+    found = re.findall(rf"^( *)```{language}\n(.*?)^ *```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return [body for _, body in found]
+
+
+def test_what_the_page_shows_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    labels = np.zeros((6, 50, 60), np.uint8)
+    labels[:, 3:47, 3:57] = 1
+    labels[1:5, 15:35, 8:28] = labels[1:5, 15:35, 32:52] = labels[2:4, 24:27, 28:32] = 2
+    write_prediction(Path("cell.zarr"), labels[None], Classes(names=("background", "cytoplasm", "mito")))
+    tifffile.imwrite("cell-mask.tif", (labels > 0).astype(np.uint8))
+    tifffile.imwrite("labels.tif", np.array([0, 9, 200], np.uint8)[labels])
+    Path("mito.yaml").write_text(RECIPE)
+    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    assert len(lines) == 3
+    for line in lines:
+        verb, *arguments = shlex.split(line)
+        assert verb == "cristae"
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 0, f"{line}\n{result.output}\n{result.exception!r}"
+    first, foreign = (Path(folder, "objects.csv").read_text() for folder in ("sizes", "label-sizes"))
+    assert first == foreign
+    assert len(first.splitlines()) == 3
+    assert len(Path("cut-sizes", "objects.csv").read_text().splitlines()) == 4
+    assert Path("cut-sizes/meshes/mito.ply").is_file()
+    (code,) = blocks("python")
+    exec(code, {})
+    assert float(capsys.readouterr().out.split()[0]) == pytest.approx((labels == 2).sum() / (labels > 0).sum())
