@@ -228,7 +228,7 @@ def test_an_interrupted_analysis_leaves_nothing(predicted, tmp_path):
             return super().task(title, total, unit=unit, done=done)
 
     with pytest.raises(KeyboardInterrupt):
-        analyze(predicted, out=tmp_path / "sizes", progress=Impatient())
+        analyze(predicted, out=tmp_path / "new" / "sizes", progress=Impatient())
     assert [path.name for path in tmp_path.iterdir()] == ["cell.zarr"]
 
 

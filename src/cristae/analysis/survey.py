@@ -89,7 +89,8 @@ def survey_class(
     if name != config.membrane:
         with progress.task(f"Distances of {name}", len(blocks) * _rounds(census, config), unit="blocks") as task:
             distances = _distances(objects, sums, kept, classes, cells, census, grid, config, task.advance)
-    crossings = class_crossings(objects, census, blocks)
+    with progress.task(f"Surface of {name}", len(blocks), unit="blocks") as task:
+        crossings = class_crossings(objects, census, blocks, advance=task.advance)
     if keep_map:
         store.remove(~kept & (np.arange(len(kept)) > 0), blocks)
         store.finish(progress)

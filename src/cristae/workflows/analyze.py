@@ -53,6 +53,7 @@ _RULES = {
     "surface_um2": "Crofton's formula in 13 directions; objects end at the edge of the volume. Balls come out "
     "within 1 %, long objects within 7 %, flat faces along the axes 7 % (cubic voxels) to 23 % (five times as high as "
     "wide) too small. Of a class: without the faces at which its objects touch",
+    "z0 to x1": "the box around an object in voxels of the map, stops exclusive",
     "z_nm, y_nm, x_nm": "mean of the middles of the voxels, moved by the origin of the file",
     "touches_border": "the object reaches the edge of the volume (in a single slice: its y and x edges)",
     "distance_to_membrane_nm": "from the object's nearest voxel to the nearest surface voxel of the membrane, between "
@@ -318,13 +319,18 @@ def _folder(out: Path | None) -> Iterator[Path]:
             yield Path(name)
         return
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
+    made = [folder for folder in out.parents if not folder.exists()]
     try:
         with storage_errors(out):
             part.mkdir(parents=True)
             yield part
+            require_new(out, what="the analysis")
             if out.is_dir():
                 shutil.rmtree(out)  # it holds nothing but what killed writes left
             part.rename(out)
-    finally:
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
         with suppress(OSError):
-            shutil.rmtree(part, ignore_errors=True)
+            for folder in made:
+                folder.rmdir()
+        raise
