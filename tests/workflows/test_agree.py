@@ -72,15 +72,24 @@ def test_three_participants_give_three_pairs_each_as_scikit_learn_counts_them():
         assert find(scores, "F1_slice_mean", "granule", pair.name).value == pytest.approx(np.mean(means))
 
 
-@pytest.mark.parametrize("block", [64, 1000, 1 << 24])
-def test_blocks_add_up_to_the_whole(monkeypatch, block):
+@pytest.mark.parametrize("voxels", [64, 1000])
+def test_blocks_add_up_to_the_whole(monkeypatch, voxels):
     arrays = labels_of(3, seed=4)
-    mask = image_of_array(labels_of(2, 1, seed=9)[0])
-    cell = {"cell_from": "b", "margin_nm": 10.0}
-    whole = agree(images(arrays), classes=THREE, mask=mask, **cell).scores()
-    monkeypatch.setattr(comparison, "_BLOCK_VOXELS", block)
+    arrays[1][:, 4:18] = 0
+    options = {"mask": image_of_array(labels_of(2, 1, seed=9)[0]), "cell_from": "b", "margin_nm": 50.0}
+    whole = agree(images(arrays), classes=THREE, **options)
+    cut = []
+
+    def small_blocks(*stacks):
+        cut.extend(comparison.blocks_of(*stacks, voxels=voxels))
+        return cut
+
+    monkeypatch.setattr("cristae.workflows.agree.blocks_of", small_blocks)
     chunked = {name: replace(image, chunks=(1, 8, 8)) for name, image in images(arrays).items()}
-    assert repr(agree(chunked, classes=THREE, mask=mask, **cell).scores()) == repr(whole)
+    parts = agree(chunked, classes=THREE, **options)
+    assert len(cut) > 4
+    assert repr(parts.scores()) == repr(whole.scores())
+    assert 0 < whole.pairs[0].amounts[0].counted < np.count_nonzero(options["mask"].read())
 
 
 def test_only_what_is_valid_for_both_and_inside_the_mask_counts():

@@ -33,6 +33,9 @@ from cristae.workflows.participants import (
 if TYPE_CHECKING:
     from cristae.recipe.recipe import Recipe
 
+_DEEP_VOXELS = 1 << 24
+"""How large blocks may become in order to be deep."""
+
 
 def agree(
     participants: Mapping[str, Source],
@@ -105,7 +108,8 @@ def agree(
         laid = [replace(one, labels=merge_images(one.labels, lookup, exclusive=exclusive)) for one in laid]
     cell: Cell = "labelled" if cell_from else "mask" if mask is not None else _usual_cell(known)
     agreement = Agreement(opened[0].volume, known, tuple(participants), cell, tuple(over))
-    _count(agreement, laid, inside, common.start[0], progress)
+    reach = int(margin_nm / size[0]) if margin_nm is not None and size is not None else 0
+    _count(agreement, laid, inside, _blocks(laid, reach), common.start[0], progress)
     if out is not None:
         _write(agreement, Path(out))
     return agreement
@@ -144,14 +148,22 @@ def _region(participant: Participant, margin_nm: float, voxel_size_nm: VoxelSize
     return near(participant.cell(), margin_nm, voxel_size_nm)
 
 
+def _blocks(participants: Sequence[Participant], reach: int) -> list[Box]:
+    """Blocks of whole chunks; deep ones where slices up to `reach` away are looked at for each of them."""
+    images = [image for one in participants for image in one.labels]
+    z, y, x = (max(image.chunks[axis] for image in images) for axis in range(3))
+    deep = min(4 * reach, images[0].shape[0], _DEEP_VOXELS // (y * x))
+    return blocks_of(*images, replace(images[0], chunks=(max(z, deep), y, x)))
+
+
 def _count(
     agreement: Agreement,
     participants: Sequence[Participant],
     inside: Sequence[Image],
+    blocks: Sequence[Box],
     first_slice: int,
     progress: Progress,
 ) -> None:
-    blocks = blocks_of(*(image for one in participants for image in one.labels))
     with progress.task("Comparing", len(blocks), unit="blocks") as task:
         for block in blocks:
             keep = None

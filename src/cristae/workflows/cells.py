@@ -54,16 +54,19 @@ def _reach_vox(distance_nm: float, voxel_size_nm: VoxelSize) -> Triple:
 
 
 def _near_box(inside: np.ndarray, box: Box, distance_nm: float, voxel_size_nm: VoxelSize) -> np.ndarray:
-    """The part `box` of the region round `inside` (Z, Y, X), from one distance map of each slice at a time."""
-    from scipy.ndimage import distance_transform_edt
+    """The part `box` of the region round `inside` (Z, Y, X), from the distances in one slice at a time."""
+    from cristae.metrics.plane_distance import squared_distances
 
     result = np.zeros(box.shape, np.uint8)
-    step_nm, limit = voxel_size_nm[0], distance_nm**2 * (1 + _ROUNDING)
+    step_z, step_y, step_x = voxel_size_nm
+    limit = distance_nm**2 * (1 + _ROUNDING)
+    reach = _reach_vox(distance_nm, voxel_size_nm)[1]
+    squared = np.empty(inside.shape[1:])
     for z in np.flatnonzero(inside.any(axis=(1, 2))).tolist():
-        away_nm = distance_transform_edt(~inside[z], sampling=voxel_size_nm[1:])[box.slices[1:]]
-        squared = away_nm * away_nm
+        squared_distances(np.ascontiguousarray(inside[z]), reach, step_y, step_x, squared)
+        away = squared[box.slices[1:]]
         for target in range(box.shape[0]):
-            left = limit - ((box.start[0] + target - z) * step_nm) ** 2
+            left = limit - ((box.start[0] + target - z) * step_z) ** 2
             if left >= 0:
-                result[target] |= squared <= left
+                result[target] |= away <= left
     return result
