@@ -1,7 +1,6 @@
-"""Fewer faces: vertices that lie in the same cell of a grid become one.
+"""Fewer faces: vertices that lie in the same cell of a grid become one, placed where their faces meet.
 
-Rossignac, Borrel (1993), Multi-resolution 3D approximations for rendering complex scenes,
-https://doi.org/10.1007/978-3-642-78114-8_29
+Lindstrom (2000), Out-of-core simplification of large polygonal models, https://doi.org/10.1145/344779.344912
 """
 
 from __future__ import annotations
@@ -12,6 +11,8 @@ from cristae.analysis.mesh import Mesh, area_of
 
 _FACES_PER_CELL = 3.0
 """A surface of area A passes through about 1.5 A / s² cells of side s and has two faces for each vertex."""
+_FLAT = 1e-3
+"""Directions in which faces vary less than this share of the most are left as they are (the paper's limit)."""
 
 
 def simplify(mesh: Mesh, max_faces: int) -> Mesh:
@@ -30,27 +31,63 @@ def simplify(mesh: Mesh, max_faces: int) -> Mesh:
         return mesh
     side_nm = float(np.sqrt(_FACES_PER_CELL * area_of(mesh) / max_faces)) * 0.8
     while True:
-        simpler = cluster(mesh, side_nm)
-        count = len(simpler.faces)
-        if count <= max_faces:
-            return simpler
-        side_nm *= max(1.02, float(np.sqrt(count / max_faces)))
+        place, faces = _clusters(mesh, side_nm)
+        if len(faces) <= max_faces:
+            return _merged(mesh, place, faces, side_nm)
+        side_nm *= max(1.02, float(np.sqrt(len(faces) / max_faces)))
 
 
 def cluster(mesh: Mesh, side_nm: float) -> Mesh:
-    """The mesh with the vertices of each cube of side `side_nm` replaced by their mean.
+    """The mesh with the vertices of each cube of side `side_nm` replaced by one, nearest to the planes of their faces.
 
     Faces that keep fewer than three vertices go, and so do pairs of faces that lie on each other back to back.
     """
+    return _merged(mesh, *_clusters(mesh, side_nm), side_nm)
+
+
+def _clusters(mesh: Mesh, side_nm: float) -> tuple[np.ndarray, np.ndarray]:
+    """The cluster of each vertex (V,), and what is left of the faces (F, 3), in clusters."""
     low = mesh.vertices.min(axis=0) if len(mesh.vertices) else np.zeros(3)
     cells = np.floor((mesh.vertices - low) / side_nm).astype(np.int64)
     size = cells.max(axis=0, initial=0) + 1
     _, place = np.unique(np.ravel_multi_index(tuple(cells.T), tuple(size)), return_inverse=True)
-    count = np.bincount(place)
-    vertices = np.stack([np.bincount(place, mesh.vertices[:, axis]) / count for axis in range(3)], axis=1)
-    faces = _without_pairs(place[mesh.faces])
+    return place, _without_pairs(place[mesh.faces])
+
+
+def _merged(mesh: Mesh, place: np.ndarray, faces: np.ndarray, side_nm: float) -> Mesh:
+    vertices = _meeting_places(mesh, place, side_nm)
     used, faces = np.unique(faces, return_inverse=True)
     return Mesh(vertices[used].astype(np.float32), faces.reshape(-1, 3).astype(np.int32))
+
+
+def _meeting_places(mesh: Mesh, place: np.ndarray, side_nm: float) -> np.ndarray:
+    """(C, 3) for each cluster the point with the least sum of squared distances to the planes of all faces that have a
+    vertex in it, a plane counting by the square of its face's area; at most `side_nm` from the mean of its vertices.
+
+    Args:
+        mesh: The surface.
+        place: (V,) cluster of each vertex.
+        side_nm: Side of the clusters.
+    """
+    size = np.bincount(place)
+    mean = np.stack([np.bincount(place, mesh.vertices[:, axis]) / size for axis in range(3)], axis=1)
+    a, b, c = (mesh.vertices[mesh.faces[:, corner]].astype(np.float64) for corner in range(3))
+    normal = np.cross(b - a, c - a)
+    spread, pull = np.zeros((len(size), 3, 3)), np.zeros((len(size), 3))
+    for corner in range(3):
+        at = place[mesh.faces[:, corner]]
+        height = np.einsum("ij,ij->i", normal, a - mean[at])
+        for row in range(3):
+            pull[:, row] += np.bincount(at, height * normal[:, row], minlength=len(size))
+            for column in range(row + 1):
+                spread[:, row, column] += np.bincount(at, normal[:, row] * normal[:, column], minlength=len(size))
+    strength, axes = np.linalg.eigh(spread)  # of the lower triangle
+    firm = strength > _FLAT * strength[:, -1:]
+    along = np.einsum("cji,cj->ci", axes, pull)
+    step = np.einsum("cij,cj->ci", axes, np.divide(along, strength, out=np.zeros_like(along), where=firm))
+    length = np.linalg.norm(step, axis=1, keepdims=True)
+    places: np.ndarray = mean + step * np.minimum(1, side_nm / np.maximum(length, 1e-30))
+    return places
 
 
 def _without_pairs(faces: np.ndarray) -> np.ndarray:
