@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from cristae.cli.main import app
 from cristae.errors import StorageError
 
-VERBS = ["demo", "inspect", "convert", "data", "models", "recipe", "train", "predict", "evaluate", "report"]
+VERBS = ["demo", "inspect", "convert", "data", "models", "recipe", "train", "predict", "evaluate", "agree", "report"]
 
 RECIPE = "{name: x, data: {}, model: {name: unet_bn}, loss: {name: seget}}"
 
