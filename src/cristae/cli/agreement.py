@@ -86,7 +86,7 @@ def _matrix(names: Sequence[str], values: Mapping[tuple[str, str], float]) -> li
     lines = [f"  {'':24}" + "".join(f"{name:>{width}}" for name in names)]
     for row in names:
         cells = ("" if row == column else f"{values[row, column]:.5f}" for column in names)
-        lines.append(f"  {row:24}" + "".join(f"{cell:>{width}}" for cell in cells))
+        lines.append((f"  {row:24}" + "".join(f"{cell:>{width}}" for cell in cells)).rstrip())
     return lines
 
 
