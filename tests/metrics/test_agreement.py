@@ -224,6 +224,13 @@ def test_what_cannot_be_compared_is_refused(names, over, message):
         Agreement("v", THREE, names, over=over)
 
 
+@pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.uint16, np.int64, np.uint64])
+def test_ids_of_any_integer_type_are_counted(dtype):
+    ids = np.array([[0, 1, 1, 0, 1]]).astype(dtype)
+    amounts = Amounts.of([ids], BINARY, np.array([[1, 1, 1, 1, 0]]))
+    assert (amounts.voxels.tolist(), amounts.labelled, amounts.counted) == ([2, 2], 2, 4)
+
+
 def test_what_is_no_class_id_is_told_with_whose_it_is():
     with pytest.raises(ScoreError, match="'b' holds 7, but there are 3 classes"):
         agreement_of(THREE, {"a": row([0, 1]), "b": row([0, 7])})

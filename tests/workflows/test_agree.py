@@ -92,6 +92,22 @@ def test_blocks_add_up_to_the_whole(monkeypatch, voxels):
     assert 0 < whole.pairs[0].amounts[0].counted < np.count_nonzero(options["mask"].read())
 
 
+def test_every_voxel_of_every_participant_is_read_once(monkeypatch):
+    reads = np.zeros((3, *SHAPE), np.int64)
+
+    def watched(place, image):
+        def read(box):
+            reads[place][box.slices] += 1
+            return image.reader(box)
+
+        return replace(image, reader=read, chunks=(1, 8, 8))
+
+    monkeypatch.setattr("cristae.workflows.agree.blocks_of", lambda *stacks: comparison.blocks_of(*stacks, voxels=500))
+    sources = {name: watched(i, image) for i, (name, image) in enumerate(images(labels_of(3)).items())}
+    agree(sources, classes=THREE)
+    assert (reads == 1).all()
+
+
 def test_only_what_is_valid_for_both_and_inside_the_mask_counts():
     arrays = labels_of(3)
     valid, mask = labels_of(2, 2, seed=3)

@@ -145,7 +145,8 @@ class Agreement:
         check_participants(self.names)
         check_subset(self.over, self.classes)
         none = Amounts.empty(self.classes)
-        tables = tuple(Confusion.empty(self._table_size) for _ in range(1 if self._exclusive else len(none.voxels)))
+        n_tables = 1 if self.classes.exclusive else len(self.classes.names)
+        tables = (Confusion.empty(self._table_size),) * n_tables
         self.alone = dict.fromkeys(self.names, none)
         self.pairs = tuple(Pair(*names, tables, (none, none)) for names in combinations(self.names, 2))
 
@@ -196,12 +197,8 @@ class Agreement:
                 pair.add(z, tables, both, self.classes)
 
     @property
-    def _exclusive(self) -> bool:
-        return self.classes.exclusive
-
-    @property
     def _table_size(self) -> int:
-        return len(self.classes.names) if self._exclusive else 2
+        return len(self.classes.names) if self.classes.exclusive else 2
 
     def _amounts(self, name: str, labels: Sequence[np.ndarray], valid: np.ndarray | None) -> Amounts:
         try:
@@ -257,4 +254,4 @@ def _counts_of_ids(ids: np.ndarray, size: int) -> np.ndarray:
         wrong = [int(value) for value in np.unique(ids) if not 0 <= value < size]
         values = ", ".join(map(str, wrong[:6])) + (", ..." if len(wrong) > 6 else "")
         raise ScoreError(f"holds {values}, but there are {size} classes (ids 0 to {size - 1})")
-    return np.bincount(ids, minlength=size)
+    return Confusion.of(ids, ids, size).tp

@@ -54,7 +54,8 @@ def agree(
 ) -> Agreement:
     """Compare any number of annotators and algorithms, each with each.
 
-    All are read once, block by block. Voxels that are not valid for one of two do not count for that pair.
+    All are read once, block by block, and the one named by `cell_from` once more. Voxels that are not valid for one of
+    two do not count for that pair.
 
     Args:
         participants: What each has, by name: predictions, volumes with labels, images of class ids, or paths.
