@@ -1,0 +1,56 @@
+"""Comparison of two methods over the folds of a cross-validation, whose trainings share data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from cristae.errors import ScoreError
+from cristae.metrics.uncertainty.paired import Difference
+from cristae.metrics.uncertainty.statistic import SMALLEST_N
+
+
+def compare_folds(differences: Sequence[float] | np.ndarray, train_size: float, test_size: float) -> Difference:
+    """Corrected resampled t-test of the differences of two methods, fold by fold.
+
+    Any two folds share most of their training data, so their differences go together and vary less than those of
+    independent trainings. The variance of the mean is therefore taken as (1 / n + test / train) s^2 rather than
+    s^2 / n, with n - 1 degrees of freedom; n counts all folds of all repeats.
+
+    Args:
+        differences: (n,) score of the first method minus that of the second, one for each fold of each repeat.
+        train_size: Units in a training part.
+        test_size: Units in a test part, in the same measure.
+
+    Raises:
+        ScoreError: A difference is not finite, or a size is not positive.
+
+    References:
+        Nadeau and Bengio (2003), https://doi.org/10.1023/A:1024068626366
+        Bouckaert and Frank (2004), https://doi.org/10.1007/978-3-540-24775-3_3
+
+    Example:
+        >>> round(compare_folds([0.02, 0.03, 0.01, 0.04, 0.02, 0.03], 5, 1).p, 4)
+        0.011
+    """
+    values = np.asarray(differences, np.float64)
+    if values.ndim != 1 or not np.isfinite(values).all():
+        raise ScoreError("the differences of the folds must be finite numbers, one for each fold")
+    if not (math.isfinite(train_size) and math.isfinite(test_size) and train_size > 0 and test_size > 0):
+        raise ScoreError(f"train_size {train_size:g} and test_size {test_size:g} must both be greater than 0")
+    n, method = len(values), "corrected resampled t"
+    found = float(values.mean()) if n else math.nan
+    if n < SMALLEST_N:
+        reason = f"{n} folds; a comparison needs at least {SMALLEST_N}: use more folds, or repeat the cross-validation"
+        return Difference(found, None, None, None, n, method, reason)
+    error = math.sqrt((1 / n + test_size / train_size) * float(values.var(ddof=1)))
+    if error < 1e-12:
+        reason = "all folds have the same difference, so its spread cannot be estimated"
+        return Difference(found, None, None, None, n, method, reason)
+    from scipy import stats
+
+    half = float(stats.t.ppf(0.975, n - 1)) * error
+    p = 2 * float(stats.t.sf(abs(found) / error, n - 1))
+    return Difference(found, found - half, found + half, p, n, method)
