@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cristae.analysis.config import AnalysisConfig as AnalysisConfig
     from cristae.data.box import Box as Box
     from cristae.data.classes import Classes as Classes
     from cristae.data.formats import open_image as open_image
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from cristae.recipe.text import recipe_schema as recipe_schema
     from cristae.recipe.text import recipe_to_yaml as recipe_to_yaml
     from cristae.workflows.agree import agree as agree
+    from cristae.workflows.analyze import analyze as analyze
     from cristae.workflows.convert import convert as convert
     from cristae.workflows.datasets import fetch_dataset as fetch_dataset
     from cristae.workflows.datasets import list_datasets as list_datasets
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     __version__: str
 
 _HOME = {
+    "AnalysisConfig": "analysis.config",
     "Box": "data.box",
     "Classes": "data.classes",
     "Image": "data.image",
@@ -62,6 +65,7 @@ _HOME = {
     "SyntheticConfig": "data.synthetic",
     "Volume": "data.volume",
     "agree": "workflows.agree",
+    "analyze": "workflows.analyze",
     "convert": "workflows.convert",
     "create_model": "models",
     "demo": "workflows.demo",

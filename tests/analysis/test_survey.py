@@ -122,7 +122,7 @@ def test_objects_and_membrane_that_overlap_have_distance_0(tmp_path):
     )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(edges=st.tuples(st.integers(2, 10), st.integers(5, 40), st.integers(5, 36)), seed=st.integers(0, 3))
 def test_blocks_make_no_difference(tmp_path_factory, edges, seed):
     labels = random_cell(SHAPE, seed)

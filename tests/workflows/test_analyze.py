@@ -201,7 +201,7 @@ def test_what_is_refused(predicted, tmp_path):
     before = sorted(tmp_path.iterdir())
     cases = [
         (VoxelSizeError, "--voxel-size-nm", [nameless], {}),
-        (VoxelSizeError, "says its voxels are", [predicted], {"voxel_size_nm": (1.0, 1.0, 1.0)}),
+        (VoxelSizeError, "says that voxels are", [predicted], {"voxel_size_nm": (1.0, 1.0, 1.0)}),
         (ScoreError, "what its values mean", [tmp_path / "labels.tif"], {"voxel_size_nm": SIZE}),
         (ScoreError, r"shape \(3, 40, 44\)", [predicted], {"cell": tmp_path / "small.tif"}),
         (ScoreError, "is empty", [predicted], {"cell": tmp_path / "empty.tif"}),
@@ -242,14 +242,6 @@ def test_the_command(predicted, tmp_path):
     assert printed["objects"][0]["distance_to_membrane_nm"] is not None
     for wrong in (["--connectivity", "8"], ["--min-um3", "-1"], ["--keep-objects"], ["--split", "nothing"]):
         assert run(predicted, *wrong).exit_code == 2
-
-
-def test_surfaces_are_written_and_shown(predicted, tmp_path):
-    analyze(predicted, meshes=True, out=tmp_path / "sizes")
-    assert (tmp_path / "sizes" / "cells.ply").is_file()
-    names = ["cell.ply", "granule.ply", "mito.ply"]
-    assert sorted(path.name for path in (tmp_path / "sizes" / "meshes").iterdir()) == names
-    assert "<img" in (tmp_path / "sizes" / "report.html").read_text()
 
 
 def test_the_public_name():

@@ -52,7 +52,18 @@ def test_what_the_page_shows_runs(
     assert first == foreign
     assert len(first.splitlines()) == 3
     assert len(Path("cut-sizes", "objects.csv").read_text().splitlines()) == 4
-    assert Path("cut-sizes/meshes/mito.ply").is_file()
+    names = sorted(path.name for path in Path("cut-sizes").iterdir())
+    assert names == [
+        "analysis.json",
+        "cells.ply",
+        "classes.csv",
+        "meshes",
+        "objects.csv",
+        "objects.zarr",
+        "report.html",
+    ]
+    assert sorted(path.name for path in Path("cut-sizes/meshes").iterdir()) == ["cytoplasm.ply", "mito.ply"]
+    assert "<img" in Path("cut-sizes/report.html").read_text(encoding="utf-8")
     (code,) = blocks("python")
     exec(code, {})
     assert float(capsys.readouterr().out.split()[0]) == pytest.approx((labels == 2).sum() / (labels > 0).sum())

@@ -220,4 +220,5 @@ def _close_together(centroids: np.ndarray, wanted: np.ndarray, blocks: Sequence[
 
 
 def _or_nan(values: np.ndarray) -> np.ndarray:
-    return np.where(np.isfinite(values), values, np.nan)
+    """Without what rounding leaves behind the sixth decimal."""
+    return np.where(np.isfinite(values), np.round(values, 6), np.nan)

@@ -18,7 +18,7 @@ from cristae.data.box import Box, Triple
 
 CELLS = ""
 """What the mesh of all cells together is called here: no class has this name."""
-COARSE_VOXELS = 1 << 25
+COARSE_VOXELS = 1 << 23
 """Voxels above which a mesh is made of coarser ones."""
 MAX_FACES = 1_000_000
 """Of one mesh."""

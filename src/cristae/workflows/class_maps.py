@@ -11,7 +11,7 @@ from cristae.data.box import Box
 from cristae.data.classes import Classes
 from cristae.data.formats import open_image
 from cristae.data.image import Image, VoxelSize, same_voxel_size, voxel_size_text
-from cristae.data.open import open_volume
+from cristae.data.open import open_volume, resolve_data
 from cristae.data.volume import Volume
 from cristae.errors import ScoreError, VoxelSizeError
 from cristae.inference.prediction import Prediction, is_prediction, open_prediction
@@ -87,10 +87,9 @@ def _labelled(
             raise ScoreError(f"{source.path}: what the values mean is not known; give `classes`")
         volume = Volume(name_of(source.path), source, (source,), voxel_size_nm=source.voxel_size_nm)
         return volume, classes
-    if recipe is None or source not in [config.name for config in recipe.data.volumes]:
-        require_finished(source)
     if recipe is not None:
         return _of_recipe(source, recipe, progress)
+    require_finished(source)
     if classes is None:
         open_image(source)  # a file that is missing or damaged is the first thing to tell
         raise ScoreError(
@@ -102,13 +101,16 @@ def _labelled(
 
 def _of_recipe(source: str | Path, recipe: Recipe, progress: Progress) -> tuple[Volume, Classes]:
     """One of the recipe's volumes, or a label file with the recipe's values or class ids."""
+    own = [config.name for config in resolve_data(recipe.data, recipe.folder)[0].volumes]
+    if str(source) not in own:
+        require_finished(source)
     known = open_truth(source, recipe)
     if len(known.volumes) != 1:
         raise ScoreError(
             f"{source}: are {len(known.volumes)} unrelated images; measure them one by one, each by its own file"
         )
     volume = known.volumes[0]
-    if volume.name in [config.name for config in recipe.data.volumes]:
+    if volume.name in own:
         return volume, known.classes
     return replace(volume, labels=predicted_labels(Path(source), known, progress)), known.classes
 
@@ -118,8 +120,8 @@ def _known_size(path: Path, found: VoxelSize | None, given: VoxelSize | None) ->
         raise VoxelSizeError(f"voxel size {given} nm (z, y, x): every edge must be greater than 0")
     if found is not None and given is not None and not same_voxel_size(found, given):
         raise VoxelSizeError(
-            f"{path}: says its voxels are {voxel_size_text(found)} (z, y, x), but {voxel_size_text(given)} was given. "
-            "Leave --voxel-size-nm out to keep the file's, or correct the file"
+            f"{path}: its file or the recipe says that voxels are {voxel_size_text(found)} (z, y, x), but "
+            f"{voxel_size_text(given)} was given. Leave --voxel-size-nm out, or correct what is wrong"
         )
     size = found or given
     if size is None:
