@@ -1,19 +1,22 @@
-"""Counting pairs of ids in machine code: runs of equal pairs at once, one table for each thread."""
+"""Counting pairs of ids in machine code: runs of equal pairs at once, with tables of each thread's own."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numba import get_num_threads, njit
 
 from cristae.errors import ScoreError
+from cristae.metrics.parallel import in_parallel
 
 _PIECE = 1 << 17
 """Voxels taken at once, so that a copy of other type or order stays in the processor's cache."""
-_START = 1 << 10
-"""Pairs that a table has room for at first; a power of two."""
+_SIDE = 1 << 10
+"""Pairs of ids below this are counted in a dense table, all others in a hashed one."""
+_ROOM = 1 << 10
+"""Pairs that a hashed table has room for at first; a power of two."""
 
 Index = tuple[int | slice, ...]
 Columns = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -33,29 +36,37 @@ def count_pairs(truth: np.ndarray, prediction: np.ndarray, valid: np.ndarray | N
     pieces = list(_pieces(truth.shape))
     threads = min(get_num_threads(), 1 + len(pieces) // 8)
     shares = [pieces[first::threads] for first in range(threads)]
-    with ThreadPoolExecutor(threads) as pool:
-        tables = list(pool.map(lambda share: _count(share, truth, prediction, valid), shares))
-    table, used = max(tables, key=lambda found: found[1])
-    for other, _ in tables:
+    side = max(1, min(_SIDE, math.isqrt(truth.size // threads) // 2))  # filling tables must not outlast the counting
+    tables = in_parallel(lambda share: _count(share, truth, prediction, valid, side), shares)
+    dense = sum((dense for dense, _, _ in tables), np.zeros(side * side, np.int64))
+    table, used = max(((table, used) for _, table, used in tables), key=lambda found: found[1])
+    for _, other, _ in tables:
         if other is not table:
             table, used = _merge(other, table, used)
-    rows = table[table[:, 2] > 0]
-    return rows[:, 0], rows[:, 1], rows[:, 2]
+    low, high = np.flatnonzero(dense), table[table[:, 2] > 0]
+    return (
+        np.concatenate([low // side, high[:, 0]]),
+        np.concatenate([low % side, high[:, 1]]),
+        np.concatenate([dense[low], high[:, 2]]),
+    )
 
 
 def _count(
-    pieces: list[Index], truth: np.ndarray, prediction: np.ndarray, valid: np.ndarray | None
-) -> tuple[np.ndarray, int]:
-    """A table of some pieces, and how many of its rows are taken."""
+    pieces: list[Index], truth: np.ndarray, prediction: np.ndarray, valid: np.ndarray | None, side: int
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """A dense and a hashed table of some pieces, and how many rows of the second are taken."""
     small = np.can_cast(truth.dtype, np.int32) and np.can_cast(prediction.dtype, np.int32)
-    table, used, everywhere = np.zeros((_START, 3), np.int64), 0, np.zeros(0, np.uint8)
+    dense, table, used = np.zeros(side * side, np.int64), np.zeros((_ROOM, 3), np.int64), 0
     for piece in pieces:
         true, predicted = _line(truth[piece], small), _line(prediction[piece], small)
-        keep = everywhere if valid is None else _flags(valid[piece])
-        table, used, wrong = _add_runs(true, predicted, keep, table, used)
+        if valid is not None:  # voxels that do not count are taken as background in both, and taken off again
+            keep = (valid[piece] != 0).reshape(-1)
+            true, predicted = true * keep, predicted * keep
+            dense[0] -= keep.size - np.count_nonzero(keep)
+        table, used, wrong = _add_runs(true, predicted, dense, side, table, used)
         if wrong >= 0:
             _refuse(truth[piece], prediction[piece], wrong)
-    return table, used
+    return dense, table, used
 
 
 def _pieces(shape: tuple[int, ...]) -> Iterator[Index]:
@@ -80,11 +91,7 @@ def _line(ids: np.ndarray, small: bool) -> np.ndarray:
     return np.ascontiguousarray(ids, np.int32 if small else np.int64).reshape(-1)
 
 
-def _flags(valid: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(valid != 0).reshape(-1).view(np.uint8)
-
-
-def _refuse(truth: np.ndarray, prediction: np.ndarray, place: int) -> None:
+def _refuse(truth: np.ndarray, prediction: np.ndarray, place: np.int64) -> None:
     for what, ids in (("truth", truth), ("prediction", prediction)):
         found = int(ids.reshape(-1)[place])
         if not 0 <= found < 2**63:
@@ -93,22 +100,22 @@ def _refuse(truth: np.ndarray, prediction: np.ndarray, place: int) -> None:
 
 @njit(cache=True, nogil=True)
 def _add_runs(
-    truth: np.ndarray, prediction: np.ndarray, valid: np.ndarray, table: np.ndarray, used: int
-) -> tuple[np.ndarray, int, int]:
-    """Count a line of voxels; gives the table, its taken rows and the place of a negative id, or -1."""
-    masked, size, i = valid.size > 0, truth.size, 0
+    truth: np.ndarray, prediction: np.ndarray, dense: np.ndarray, side: int, table: np.ndarray, used: int
+) -> tuple[np.ndarray, int, np.int64]:
+    """Count a line of voxels; gives the hashed table, its taken rows and the place of a negative id, or -1."""
+    one, size, i = np.uint64(1), np.uint64(truth.size), np.uint64(0)  # unsigned places need no look at their sign
     while i < size:
-        if masked and valid[i] == 0:
-            i += 1
-            continue
         true, predicted, begin = truth[i], prediction[i], i
         if true < 0 or predicted < 0:
-            return table, used, i
-        i += 1
-        while i < size and truth[i] == true and prediction[i] == predicted and (not masked or valid[i] != 0):
-            i += 1
-        table, used = _add(table, used, np.int64(true), np.int64(predicted), i - begin)
-    return table, used, -1
+            return table, used, np.int64(i)
+        i += one
+        while i < size and truth[i] == true and prediction[i] == predicted:
+            i += one
+        if true < side and predicted < side:
+            dense[np.uint64(true * side + predicted)] += np.int64(i - begin)
+        else:
+            table, used = _add(table, used, np.int64(true), np.int64(predicted), np.int64(i - begin))
+    return table, used, np.int64(-1)
 
 
 @njit(cache=True, nogil=True)
@@ -121,7 +128,9 @@ def _merge(source: np.ndarray, table: np.ndarray, used: int) -> tuple[np.ndarray
 
 
 @njit(cache=True, nogil=True)
-def _add(table: np.ndarray, used: int, truth: np.int64, prediction: np.int64, voxels: int) -> tuple[np.ndarray, int]:
+def _add(
+    table: np.ndarray, used: int, truth: np.int64, prediction: np.int64, voxels: np.int64
+) -> tuple[np.ndarray, int]:
     """Add voxels to a pair's row; a table that is half full moves to one four times as large."""
     row = _row(table, truth, prediction)
     if table[row, 2] == 0:

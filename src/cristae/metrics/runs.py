@@ -1,0 +1,209 @@
+"""Connected components in machine code, by runs of foreground voxels along x.
+
+Runs are numbered in raster order and the smaller number is always the parent, so a component's root is the run that
+holds its first voxel. Slabs of rows are worked on at the same time; their borders are joined afterwards.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numba import get_num_threads, njit
+
+from cristae.errors import ScoreError
+from cristae.metrics.parallel import in_parallel
+
+_SLAB = 1 << 18
+"""Voxels below which a slab is not worth a thread."""
+
+Neighbours = tuple[tuple[int, int, int], ...]
+"""Rows that touch a row and come before it: steps along z and y, and how far (0 or 1) runs may miss along x."""
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """The components of a mask (Z, Y, X) as runs."""
+
+    shape: tuple[int, int, int]
+    starts: np.ndarray
+    """(N,) int32, first x of each run."""
+    stops: np.ndarray
+    """(N,) int32, the x behind each run."""
+    rows: np.ndarray
+    """(Z * Y + 1,) int64, where the runs of each row begin."""
+    ids: np.ndarray
+    """(N,) int32, component of each run, from 1."""
+    first: np.ndarray
+    """(n,) int64, place in raster order of the first voxel of each component; rising."""
+
+    def paint(self) -> np.ndarray:
+        """The ids as int32 (Z, Y, X), 0 outside."""
+        labels = np.empty(self.shape, np.int32)
+        lines = labels.reshape(self.shape[0] * self.shape[1], self.shape[2])
+        cuts = _cuts(len(lines), labels.size)
+        in_parallel(lambda s: _paint(lines, self.rows, self.starts, self.stops, self.ids, *s), cuts)
+        return labels
+
+
+def find_runs(mask: np.ndarray, neighbours: Neighbours) -> Runs:
+    """Runs and components of a contiguous mask.
+
+    Args:
+        mask: uint8 (Z, Y, X), foreground where it is not 0.
+        neighbours: Which rows touch.
+
+    Raises:
+        ScoreError: There are 2^31 runs or more.
+    """
+    z, y, x = mask.shape
+    lines, cuts = mask.reshape(z * y, x), _cuts(z * y, mask.size)
+    rows = np.zeros(z * y + 1, np.int64)
+    in_parallel(lambda slab: _count(lines, rows, *slab), cuts)
+    np.cumsum(rows, out=rows)
+    if rows[-1] >= 2**31:
+        raise ScoreError(f"a mask of shape {mask.shape} has too many pieces to label at once; label it in blocks")
+    starts, stops, parents = (np.empty(rows[-1], np.int32) for _ in range(3))
+    near = np.array(neighbours, np.int64).reshape(-1, 3)
+    in_parallel(lambda slab: _fill(lines, rows, starts, stops, parents, *slab), cuts)
+    in_parallel(lambda slab: _join(rows, starts, stops, parents, y, near, slab[0], slab[0], slab[1]), cuts)
+    reach = y + 1  # rows that touch rows of the slab before
+    for begin, end in cuts[1:]:
+        _join(rows, starts, stops, parents, y, near, 0, begin, min(end, begin + reach))
+    count = _number(parents)
+    first = np.empty(count, np.int64)
+    _find_first(rows, starts, parents, x, first)
+    return Runs((z, y, x), starts, stops, rows, parents, first)
+
+
+def _cuts(rows: int, voxels: int) -> list[tuple[int, int]]:
+    """Slabs of rows, at least one."""
+    number = max(1, min(get_num_threads(), voxels // _SLAB, rows))
+    places = [rows * part // number for part in range(number + 1)]
+    return list(pairwise(places))
+
+
+@njit(cache=True, nogil=True)
+def _count(lines: np.ndarray, rows: np.ndarray, begin: int, end: int) -> None:
+    for row in range(begin, end):
+        line, number, before = lines[row], 0, False
+        for x in range(line.size):
+            inside = line[x] != 0
+            number += inside and not before
+            before = inside
+        rows[row + 1] = number
+
+
+@njit(cache=True, nogil=True)
+def _fill(
+    lines: np.ndarray,
+    rows: np.ndarray,
+    starts: np.ndarray,
+    stops: np.ndarray,
+    parents: np.ndarray,
+    begin: int,
+    end: int,
+) -> None:
+    """Write the runs of some rows; each is its own parent."""
+    for row in range(begin, end):
+        line, run, x = lines[row], rows[row], 0
+        if run == rows[row + 1]:
+            continue
+        while x < line.size:
+            while x < line.size and line[x] == 0:
+                x += 1
+            if x == line.size:
+                break
+            starts[run] = x
+            while x < line.size and line[x] != 0:
+                x += 1
+            stops[run] = x
+            parents[run] = run
+            run += 1
+
+
+@njit(cache=True, nogil=True)
+def _join(
+    rows: np.ndarray,
+    starts: np.ndarray,
+    stops: np.ndarray,
+    parents: np.ndarray,
+    height: int,
+    near: np.ndarray,
+    lowest: int,
+    begin: int,
+    end: int,
+) -> None:
+    """Join the runs of rows from `begin` to `end` with those they touch in earlier rows from `lowest` on."""
+    for row in range(begin, end):
+        y = row % height
+        for n in range(len(near)):
+            dy, miss = near[n, 1], near[n, 2]
+            other = row + near[n, 0] * height + dy
+            if other < lowest or y + dy < 0 or y + dy >= height:
+                continue
+            a, a_end, b, b_end = rows[row], rows[row + 1], rows[other], rows[other + 1]
+            while a < a_end and b < b_end:
+                if starts[a] < stops[b] + miss and starts[b] < stops[a] + miss:
+                    join(parents, a, b)
+                if stops[a] < stops[b]:
+                    a += 1
+                else:
+                    b += 1
+
+
+@njit(cache=True, nogil=True)
+def join(parents: np.ndarray, first: int, second: int) -> None:
+    """Make two pieces one; the smaller root becomes the parent, and paths are halved on the way."""
+    while parents[first] != first:
+        parents[first] = parents[parents[first]]
+        first = parents[first]
+    while parents[second] != second:
+        parents[second] = parents[parents[second]]
+        second = parents[second]
+    if first < second:
+        parents[second] = first
+    else:
+        parents[first] = second
+
+
+@njit(cache=True, nogil=True)
+def _number(parents: np.ndarray) -> int:
+    """Replace parents by ids 1..n in the order of the roots; gives n."""
+    count = 0
+    for run in range(len(parents)):
+        if parents[run] == run:
+            count += 1
+            parents[run] = count
+        else:
+            parents[run] = parents[parents[run]]
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _find_first(rows: np.ndarray, starts: np.ndarray, ids: np.ndarray, width: int, first: np.ndarray) -> None:
+    """Ids first appear in rising order, so one pass finds the first voxel of each."""
+    found = 0
+    for row in range(len(rows) - 1):
+        for run in range(rows[row], rows[row + 1]):
+            if ids[run] > found:
+                first[found] = row * width + starts[run]
+                found += 1
+
+
+@njit(cache=True, nogil=True)
+def _paint(
+    lines: np.ndarray,
+    rows: np.ndarray,
+    starts: np.ndarray,
+    stops: np.ndarray,
+    ids: np.ndarray,
+    begin: int,
+    end: int,
+) -> None:
+    for row in range(begin, end):
+        line = lines[row]
+        line[:] = 0
+        for run in range(rows[row], rows[row + 1]):
+            line[starts[run] : stops[run]] = ids[run]
