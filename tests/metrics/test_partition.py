@@ -127,7 +127,7 @@ def test_scores_lie_between_0_and_1_and_parts_swap_with_the_maps(labels):
 def test_without_true_objects(rules, value):
     for found in (Overlaps.of([0, 0], [1, 0]), Overlaps.empty()):
         for score in (v_rand, v_info):
-            close(parts(score(found, rules=rules)), (value, math.nan, math.nan))
+            close(parts(score(found, rules=rules)), (value, value, value))
     rand = adapted_rand_error(Overlaps.of([0, 0], [1, 1]))
     assert all(map(math.isnan, (rand.error, rand.precision, rand.recall)))
     assert all(map(math.isnan, parts(variation_of_information(Overlaps.of([0], [1]), foreground=True))))

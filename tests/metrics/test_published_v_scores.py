@@ -102,6 +102,18 @@ def test_scikit_image_gives_the_same_from_the_same_labels():
     assert found["adapted_rand_error"] == pytest.approx(error, abs=1e-9)
 
 
+@pytest.mark.parametrize("method", NOTEBOOK)
+def test_thinned_borders_of_real_maps_keep_the_laws(method):
+    scores = stack_of(method)[0]
+    for cut in (1, 26, 128, 230):
+        objects, count = label(scores >= cut)
+        thin = thin_borders(scores >= cut)
+        np.testing.assert_array_equal(thin[objects > 0], objects[objects > 0])
+        again, segments = label(thin > 0)
+        assert segments == max(count, 1)
+        assert len(np.unique(again.astype(np.int64) << 32 | thin)) == len(np.unique(thin))
+
+
 def test_a_library_watershed_is_good_to_three_digits():
     ours, theirs = [], []
     for truth, scores in zip(stack_of("Groundtruth"), stack_of("CDeep3M"), strict=True):

@@ -112,7 +112,6 @@ def test_laws(mask):
     again, segments = label(thin > 0)
     assert segments == max(count, 1)  # each segment hangs together
     assert len(set(zip(again.ravel().tolist(), thin.ravel().tolist(), strict=True))) == len(np.unique(thin))
-    np.testing.assert_array_equal(thin_borders(thin > 0) > 0, thin > 0)  # thinning again changes nothing
     if count <= 1:
         assert (thin == 1).all()
 

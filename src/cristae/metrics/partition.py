@@ -30,7 +30,7 @@ from cristae.metrics.overlaps import Overlaps
 
 Rules = Literal["project", "fiji"]
 """What happens where a score is undefined. `project`: it is NaN. `fiji`, as in the trainable-segmentation scores of
-Fiji: V_rand and V_info are 0 without true objects, and V_info is 0 wherever an entropy is."""
+Fiji: without true objects it is 0, parts included, and V_info is 0 wherever an entropy is."""
 
 SUMS = ("n", "A", "S", "T", "I", "H(S)", "H(T)")
 """What `partition_sums` gives, in this order; entropies in nats, all but n of proportions."""
@@ -120,17 +120,17 @@ def partition_sums(overlaps: Overlaps, *, foreground: bool = True) -> np.ndarray
 
 
 def rand_parts(sums: np.ndarray, *, alpha: float = 0.5, rules: Rules = "project") -> np.ndarray:
-    """V_rand and its parts, (..., 3), of sums (..., 7). The parts are NaN without true objects, under both rules."""
+    """V_rand and its parts, (..., 3), of sums (..., 7)."""
     _require_share(alpha)
     n, a, s, t = (sums[..., place] for place in range(4))
     parts = np.stack([_ratio(a, alpha * s + (1 - alpha) * t), _ratio(a, t), _ratio(a, s)], axis=-1)
     if rules == "fiji":
-        parts[n == 0, 0] = 0
+        parts[n == 0] = 0
     return parts
 
 
 def info_parts(sums: np.ndarray, *, alpha: float = 0.5, rules: Rules = "project") -> np.ndarray:
-    """V_info and its parts, (..., 3), of sums (..., 7). The parts are NaN without true objects, under both rules."""
+    """V_info and its parts, (..., 3), of sums (..., 7)."""
     _require_share(alpha)
     n, information, predicted, true = (sums[..., place] for place in (0, 4, 5, 6))
     value = _ratio(information, (1 - alpha) * predicted + alpha * true)
@@ -139,7 +139,7 @@ def info_parts(sums: np.ndarray, *, alpha: float = 0.5, rules: Rules = "project"
     if rules == "fiji":
         parts[one_piece] = 0, 0, 1
         parts[one_object] = 0, 1, 0
-        parts[n == 0, 0] = 0
+        parts[n == 0] = 0
     else:
         parts[one_piece] = 0, 1, 0  # nothing can be split
         parts[one_object] = np.nan
