@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cristae.analysis.mesh import Mesh, area_of, join_meshes, mesh_of_blocks, meshes_of_labels, volume_of
+from cristae.analysis.mesh import Mesh, area_of, join_meshes, mesh_of_blocks, volume_of
 from cristae.data.box import Box
 
 
@@ -131,24 +131,6 @@ def test_steps_take_the_majority_and_keep_places():
     expected = whole(coarse, (2.0, 4.0, 6.0), origin_nm=(0.5, 1.0, 1.5))
     np.testing.assert_array_equal(found.vertices, expected.vertices)
     np.testing.assert_array_equal(found.faces, expected.faces)
-
-
-def test_labels_read_once_give_the_mesh_of_each():
-    labels = np.random.default_rng(0).integers(0, 4, (7, 8, 9)).astype(np.uint8)
-    blocks, reads = list(Box.of_shape(labels.shape).blocks((4, 3, 5))), []
-
-    def read(box):
-        reads.append(box)
-        return labels[box.slices]
-
-    meshes = meshes_of_labels(read, [1, 3, 9], blocks, labels.shape, (2.0, 1.0, 1.0))
-    assert len(reads) == len(blocks)
-    assert list(meshes) == [1, 3, 9]
-    assert len(meshes[9].faces) == 0
-    for number in (1, 3):
-        expected = whole(labels == number, (2.0, 1.0, 1.0))
-        np.testing.assert_array_equal(meshes[number].vertices, expected.vertices)
-        np.testing.assert_array_equal(meshes[number].faces, expected.faces)
 
 
 def test_joined_meshes_add_up():

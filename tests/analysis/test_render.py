@@ -9,7 +9,7 @@ from test_mesh import ball, whole
 from cristae.analysis.mesh import Mesh
 from cristae.analysis.mesh_smooth import smooth
 from cristae.analysis.raster import draw_faces
-from cristae.analysis.render import VIEWPOINTS, Body, Viewpoint, render, vertex_normals
+from cristae.analysis.render import VIEWPOINTS, Body, Viewpoint, render
 
 FRONT = Viewpoint(0, 0)
 
@@ -130,13 +130,6 @@ def test_nothing_to_see():
     empty = Mesh(np.empty((0, 3), np.float32), np.empty((0, 3), np.int32))
     assert render([Body(empty, "#ff0000")]) == []
     assert render([]) == []
-
-
-def test_normals_of_a_ball_point_away_from_its_middle():
-    mesh = smooth(whole(ball(20.0)), rounds=60)
-    away = mesh.vertices - mesh.vertices.mean(axis=0)
-    away /= np.linalg.norm(away, axis=1, keepdims=True)
-    assert (vertex_normals(mesh) * away).sum(axis=1).min() > 0.95
 
 
 @pytest.mark.slow

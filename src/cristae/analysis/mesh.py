@@ -8,7 +8,7 @@ joining them needs no tolerance. Outside the volume there is nothing, so a mask 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,41 +69,6 @@ def mesh_of_blocks(
     return surface.join(voxel_size_nm, origin_nm)
 
 
-def meshes_of_labels(
-    read: Reader,
-    ids: Iterable[int],
-    blocks: Sequence[Box],
-    shape: Triple,
-    voxel_size_nm: VoxelSize,
-    *,
-    origin_nm: VoxelSize = (0.0, 0.0, 0.0),
-    step_vox: Triple = (1, 1, 1),
-    advance: Callable[[], None] = lambda: None,
-) -> dict[int, Mesh]:
-    """The surfaces of several labels of a volume, which is read once; each as by `mesh_of_blocks`.
-
-    Args:
-        read: Gives the labels (Z, Y, X) of a box inside the volume.
-        ids: The labels that get a mesh.
-        blocks: Disjoint boxes that cover the volume, in any order.
-        shape: Voxels of the volume (z, y, x).
-        voxel_size_nm: (z, y, x).
-        origin_nm: Centre of the volume's first voxel (z, y, x).
-        step_vox: As for `mesh_of_blocks`.
-        advance: Called after each block.
-    """
-    surfaces = {number: _Surface(shape, step_vox) for number in ids}
-    for block in blocks:
-        coarse, box = _Surface(shape, step_vox).plan(block)
-        labels = read(box) if coarse.size else np.empty(0)
-        for number, surface in surfaces.items():
-            mask = labels == number
-            if mask.any():
-                surface.add(surface.pool(mask), coarse)
-        advance()
-    return {number: surface.join(voxel_size_nm, origin_nm) for number, surface in surfaces.items()}
-
-
 def volume_of(mesh: Mesh) -> float:
     """The volume that a closed mesh encloses, in nm³ (divergence theorem); negative when it is inside out."""
     a, b, c = _corners(mesh)
@@ -122,12 +87,24 @@ def face_areas(mesh: Mesh) -> np.ndarray:
     return areas
 
 
-def join_meshes(meshes: Mapping[str, Mesh] | Sequence[Mesh]) -> Mesh:
+def vertex_normals(mesh: Mesh) -> np.ndarray:
+    """(V, 3) float64 outward unit vectors: the mean of the faces at a vertex, weighted by their areas."""
+    a, b, c = _corners(mesh)
+    normal, count = np.cross(b - a, c - a), len(mesh.vertices)
+    sums = np.zeros((count, 3))
+    for corner in range(3):
+        for axis in range(3):
+            sums[:, axis] += np.bincount(mesh.faces[:, corner], normal[:, axis], minlength=count)
+    length = np.linalg.norm(sums, axis=1, keepdims=True)
+    unit: np.ndarray = sums / np.where(length > 0, length, 1)
+    return unit
+
+
+def join_meshes(meshes: Sequence[Mesh]) -> Mesh:
     """Several meshes as one, without merging anything."""
-    parts = list(meshes.values()) if isinstance(meshes, Mapping) else list(meshes)
-    starts = np.cumsum([0, *(len(part.vertices) for part in parts)])
-    vertices = [part.vertices for part in parts] or [np.empty((0, 3), np.float32)]
-    faces = [part.faces + start for part, start in zip(parts, starts, strict=False)] or [np.empty((0, 3))]
+    starts = np.cumsum([0, *(len(mesh.vertices) for mesh in meshes)])
+    vertices = [mesh.vertices for mesh in meshes] or [np.empty((0, 3), np.float32)]
+    faces = [mesh.faces + start for mesh, start in zip(meshes, starts, strict=False)] or [np.empty((0, 3))]
     return Mesh(np.concatenate(vertices), np.concatenate(faces).astype(np.int32))
 
 

@@ -7,23 +7,25 @@ from __future__ import annotations
 
 import numpy as np
 
-from cristae.analysis.mesh import Mesh
+from cristae.analysis.mesh import Mesh, area_of, vertex_normals, volume_of
 
 SHRINK = 0.5
 """How far a vertex goes towards the mean of its neighbours (lambda of the paper)."""
-PASS_BAND = 0.1
+PASS_BAND = 0.03
 """Below this frequency shapes stay; the paper's k_PB, which ties the step back (mu) to `SHRINK`: 1/lambda + 1/mu."""
 
 
-def smooth(mesh: Mesh, *, rounds: int = 10) -> Mesh:
+def smooth(mesh: Mesh, *, rounds: int = 30) -> Mesh:
     """The mesh with its vertices moved, by turns towards the mean of their neighbours and a little further back.
 
-    Neighbours count alike whatever their distance; faces stay as they are. The surface of a ball of 20 voxels radius,
-    a tenth too large as a mask, comes to within 2 %, and its volume stays within 0.5 %.
+    Neighbours count alike whatever their distance; faces stay as they are. What little volume is lost is given back by
+    moving all of the surface outwards alike. The surface of a ball of 20 voxels radius, a tenth too large as a mask,
+    comes to within 0.5 %, and its volume stays within 0.01 %.
 
     Args:
         mesh: A closed surface.
-        rounds: Each has one step in and one step out.
+        rounds: Each has one step in and one step out; more of them take away longer steps, such as those of voxels
+            that are higher than wide.
     """
     from scipy import sparse
 
@@ -41,4 +43,13 @@ def smooth(mesh: Mesh, *, rounds: int = 10) -> Mesh:
     for _ in range(rounds):
         for share in (SHRINK, back):
             places = places + share * (mean @ places - places)
-    return Mesh((places + middle).astype(np.float32), mesh.faces)
+    return _with_volume(Mesh((places + middle).astype(np.float32), mesh.faces), volume_of(mesh))
+
+
+def _with_volume(mesh: Mesh, volume_nm3: float) -> Mesh:
+    """The mesh moved along its normals to have this volume, to first order."""
+    area = area_of(mesh)
+    if not area:
+        return mesh
+    step_nm = (volume_nm3 - volume_of(mesh)) / area
+    return Mesh((mesh.vertices + step_nm * vertex_normals(mesh)).astype(np.float32), mesh.faces)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cristae.analysis.mesh import Mesh, join_meshes
+from cristae.analysis.mesh import Mesh, join_meshes, vertex_normals
 
 FINER = 2
 """Pixels of the finer raster along one side of a pixel."""
@@ -102,18 +102,6 @@ def render(
         for viewpoint, middle in zip(viewpoints, middles, strict=True)
     ]
     return [Rendering(picture, nm_per_px) for picture in pictures]
-
-
-def vertex_normals(mesh: Mesh) -> np.ndarray:
-    """(V, 3) outward unit vectors: the mean of the faces at a vertex, weighted by their areas."""
-    a, b, c = (mesh.vertices[mesh.faces[:, corner]].astype(np.float64) for corner in range(3))
-    normal = np.cross(b - a, c - a)
-    count = len(mesh.vertices)
-    sums = [
-        sum(np.bincount(mesh.faces[:, corner], normal[:, axis], minlength=count) for corner in range(3))
-        for axis in range(3)
-    ]
-    return _unit(np.stack(sums, axis=1))
 
 
 @dataclass(frozen=True, eq=False)
