@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from cristae.recipe.text import recipe_to_yaml as recipe_to_yaml
     from cristae.workflows.agree import agree as agree
     from cristae.workflows.analyze import analyze as analyze
+    from cristae.workflows.compare import compare as compare
     from cristae.workflows.convert import convert as convert
     from cristae.workflows.datasets import fetch_dataset as fetch_dataset
     from cristae.workflows.datasets import list_datasets as list_datasets
@@ -66,6 +67,7 @@ _HOME = {
     "Volume": "data.volume",
     "agree": "workflows.agree",
     "analyze": "workflows.analyze",
+    "compare": "workflows.compare",
     "convert": "workflows.convert",
     "create_model": "models",
     "demo": "workflows.demo",

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cristae.cli import agreement, analysis, datasets, models, recipes, runs, scores, volumes
+from cristae.cli import agreement, analysis, comparison, datasets, models, recipes, runs, scores, volumes
 from cristae.errors import CristaeError
 
 _MACHINE_TROUBLE = frozenset(
@@ -83,6 +83,7 @@ app.command()(runs.train)
 app.command()(runs.predict)
 app.command()(scores.evaluate)
 app.command()(agreement.agree)
+app.command()(comparison.compare)
 app.command()(analysis.analyze)
 app.command()(scores.report)
 

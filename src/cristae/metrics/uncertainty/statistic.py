@@ -17,6 +17,36 @@ SMALLEST_N: Final = 6
 """With fewer units there is neither an interval nor a p-value."""
 
 
+_POOLED: Final = {
+    "F1": ((2, 0, 0, 0), (2, 1, 1, 0)),
+    "Jaccard": ((1, 0, 0, 0), (1, 1, 1, 0)),
+    "accuracy": ((1, 0, 0, 1), (1, 1, 1, 1)),
+    "sensitivity": ((1, 0, 0, 0), (1, 0, 1, 0)),
+    "specificity": ((0, 0, 0, 1), (0, 1, 0, 1)),
+    "PPV": ((1, 0, 0, 0), (1, 1, 0, 0)),
+    "NPV": ((0, 0, 0, 1), (0, 0, 1, 1)),
+}
+"""Numerator and denominator of each pooled score as multiples of TP, FP, FN, TN."""
+POOLED: Final = tuple(_POOLED)
+"""Names of the scores that are ratios of counts added over all units."""
+
+
+def pooled_score(name: str) -> Statistic:
+    """The score of this name as a function of sums (..., 4) of TP, FP, FN and TN.
+
+    Raises:
+        ScoreError: It is not a pooled score.
+
+    Example:
+        >>> float(pooled_score("F1")(np.array([9, 1, 1, 5])))
+        0.9
+    """
+    if name not in _POOLED:
+        raise ScoreError(f"'{name}' is not a ratio of voxel counts; these are: {', '.join(POOLED)}")
+    above, below = (np.array(weights, np.float64) for weights in _POOLED[name])
+    return lambda sums: ratio(sums @ above, sums @ below)
+
+
 def mean(sums: np.ndarray) -> np.ndarray:
     """Mean of the defined values.
 
