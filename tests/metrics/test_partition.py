@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from skimage.metrics import adapted_rand_error as skimage_rand_error
@@ -23,6 +23,7 @@ from cristae.metrics.partition import (
     variation_of_information,
 )
 
+UNHURRIED = settings(deadline=None)  # the first call may have to compile
 TRUTH = np.array([1, 1, 1, 1, 2, 2, 2, 2, 2, 0, 0, 0])
 PREDICTION = np.array([1, 1, 0, 0, 1, 2, 2, 3, 3, 3, 0, 4])
 ID = st.integers(0, 4)
@@ -81,6 +82,7 @@ def test_alpha_weighs_the_parts():
         v_rand(found, alpha=1.5)
 
 
+@UNHURRIED
 @given(LABELS)
 def test_agrees_with_scikit_image(labels):
     truth, prediction = labels
@@ -100,6 +102,7 @@ def test_agrees_with_scikit_image(labels):
         close((rand.error, rand.recall, rand.precision), theirs, atol=1e-9)
 
 
+@UNHURRIED
 @given(LABELS, st.integers(0, 30))
 def test_blocks_add_up_and_names_of_segments_do_not_matter(labels, cut):
     truth, prediction = labels
@@ -111,6 +114,7 @@ def test_blocks_add_up_and_names_of_segments_do_not_matter(labels, cut):
     close(parts(variation_of_information(renamed)), parts(variation_of_information(whole)), atol=1e-12)
 
 
+@UNHURRIED
 @given(LABELS)
 def test_scores_lie_between_0_and_1_and_parts_swap_with_the_maps(labels):
     truth, prediction = labels[0] + 1, labels[1] + 1  # without background the maps have equal parts to play

@@ -5,7 +5,7 @@ from collections import deque
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from scipy.ndimage import label
@@ -15,6 +15,7 @@ from cristae.errors import ScoreError
 from cristae.metrics import thinning
 from cristae.metrics.thinning import frame, label_plane, thin_borders
 
+UNHURRIED = settings(deadline=None)  # the first call may have to compile
 MASKS = arrays(bool, array_shapes(min_dims=2, max_dims=2, max_side=12), elements=st.booleans())
 
 
@@ -87,6 +88,7 @@ def test_the_visiting_order_shows():
     assert (by_column != by_row).any()
 
 
+@UNHURRIED
 @given(MASKS)
 @example(np.eye(9, dtype=bool))
 @example(np.indices((9, 9)).sum(axis=0) % 2 == 0)
@@ -101,6 +103,7 @@ def test_agrees_on_larger_planes():
         np.testing.assert_array_equal(thin_borders(mask), thin_slowly(mask))
 
 
+@UNHURRIED
 @given(MASKS)
 def test_laws(mask):
     objects, count = label(mask)
@@ -116,6 +119,7 @@ def test_laws(mask):
         assert (thin == 1).all()
 
 
+@UNHURRIED
 @given(MASKS)
 def test_objects_are_numbered_as_scipy_does(mask):
     labels = frame(mask.shape)

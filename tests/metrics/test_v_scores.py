@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.ndimage import binary_dilation, label
@@ -17,6 +17,7 @@ from cristae.metrics.thinning import thin_borders
 from cristae.metrics.v_scores import COLUMNS, MAP_METRICS, THRESHOLDS, VTable, slice_v
 from cristae.metrics.v_slice import plan_thresholds
 
+UNHURRIED = settings(deadline=None)  # the first call may have to compile
 TRUE, FOUND = COLUMNS.index("true objects"), COLUMNS.index("predicted objects")
 
 
@@ -149,6 +150,7 @@ PLANES = st.tuples(st.integers(1, 9), st.integers(1, 9)).flatmap(
 )
 
 
+@UNHURRIED
 @given(PLANES, st.sampled_from(["grey", "mask", "instances"]), st.booleans())
 def test_agrees_with_the_plain_way(planes, truth_is, masked):
     grey, scores, valid, ids = planes
@@ -174,6 +176,7 @@ def test_agrees_with_the_plain_way(planes, truth_is, masked):
             np.testing.assert_allclose(record.maps, maps, rtol=0, atol=1e-12)
 
 
+@UNHURRIED
 @given(PLANES, arrays(np.uint8, (9, 9)), st.sampled_from(["grey", "mask", "instances"]))
 def test_truth_that_is_not_valid_changes_nothing(planes, noise, truth_is):
     grey, scores, valid, ids = planes
