@@ -190,7 +190,8 @@ def _objects(objects_table: Rows) -> Markup:
     for row in ordered:
         shown = {title: _plain(row.get(column)) for title, column in _OBJECT_COLUMNS.items()}
         rows.append(shown | {"At the edge": "yes" if _truth(row.get("touches_border")) else ""})
-    some = f"The {MAX_OBJECTS} largest of {len(objects_table):,}" if len(objects_table) > MAX_OBJECTS else "All"
+    count = len(objects_table)
+    some = f"The {MAX_OBJECTS} largest of {count:,}" if count > MAX_OBJECTS else f"All {count:,}"
     numbers = [title for title, column in _OBJECT_COLUMNS.items() if column != "class"]
     caption = f"{some} objects, the largest first; the diameter is that of the ball of the same volume."
     return fold(f"{some} objects", table(rows, numbers=numbers, caption=caption))
@@ -199,7 +200,8 @@ def _objects(objects_table: Rows) -> Markup:
 def _how(settings: Mapping[str, Any], rules: Mapping[str, str]) -> Markup:
     parts = []
     if rules:
-        parts.append(table([{"Number": key, "Rule": rule} for key, rule in rules.items()]))
+        names = {key: Markup('<span style="white-space:nowrap">{}</span>').format(key) for key in rules}
+        parts.append(table([{"Number": names[key], "Rule": rule} for key, rule in rules.items()]))
     if settings:
         parts.append(fold("Settings", table(rows_of(settings))))
     return Markup("").join(parts)
