@@ -38,6 +38,7 @@ from cristae.data.box import Box
 from cristae.data.image import VoxelSize
 from cristae.errors import ScoreError, VoxelSizeError
 from cristae.metrics.bricks import Bricks, brick_bits, nearest_squares
+from cristae.metrics.masks import Reader, filled_box, read_mask
 
 BLOCK = (64, 512, 512)
 """Voxels (z, y, x) of an array looked at together."""
@@ -45,8 +46,6 @@ ROUNDING = 1e-9
 """Share by which a distance may exceed the tolerance, so that 3 voxels of 5.9 nm are within 17.7 nm."""
 UNTIDY = 1 << 20
 """Values that are put aside before equal ones are taken together."""
-
-Reader = Callable[[Box], np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -255,14 +254,14 @@ def surface_distances_of_blocks(
         VoxelSizeError: The voxel size is unknown or not positive.
     """
     size = _known_size(voxel_size_nm)
-    whole = _whole(blocks)
+    whole = filled_box(blocks)
     bits = brick_bits(whole.shape, size)
     parts: tuple[list[Bricks], list[Bricks]] = ([], [])
     for block in blocks:
         wide = block.grow((1, 1, 1)).intersect(whole)
-        valid = None if read_valid is None else _read_mask(read_valid, wide, "the valid mask")
+        valid = None if read_valid is None else read_mask(read_valid, wide, "the valid mask")
         for kept, reader, what in zip(parts, (read_truth, read_prediction), ("truth", "prediction"), strict=True):
-            mask = _read_mask(reader, wide, what)
+            mask = read_mask(reader, wide, what)
             surface = _surface(mask if valid is None else mask & valid, wide, block, flat=whole.shape[0] == 1)
             kept.append(Bricks.of_mask(surface, block, bits))
         advance()
@@ -292,28 +291,6 @@ def _surface(mask: np.ndarray, wide: Box, block: Box, *, flat: bool) -> np.ndarr
             inside &= padded[tuple(side if a == axis else slice(1, -1) for a in range(3))]
     surface: np.ndarray = padded[centre] & ~inside
     return surface
-
-
-def _read_mask(read: Reader, box: Box, what: str) -> np.ndarray:
-    voxels = np.asarray(read(box))
-    if voxels.shape != box.shape:
-        raise ScoreError(f"{what} of box {box} has shape {voxels.shape}, expected {box.shape}")
-    if voxels.dtype.kind not in "bui":
-        raise ScoreError(f"{what} holds {voxels.dtype}; a surface is that of a mask: integers or booleans, 0 outside")
-    mask: np.ndarray = voxels != 0
-    return mask
-
-
-def _whole(blocks: Sequence[Box]) -> Box:
-    """The box that the blocks fill."""
-    if not blocks:
-        raise ScoreError("there is no block to find surfaces in")
-    start = tuple(min(block.start[axis] for block in blocks) for axis in range(3))
-    stop = tuple(max(block.stop[axis] for block in blocks) for axis in range(3))
-    whole = Box(start, stop)  # type: ignore[arg-type]
-    if sum(block.size for block in blocks) != whole.size:
-        raise ScoreError(f"blocks must be disjoint and fill a box for surfaces to be exact; these do not fill {whole}")
-    return whole
 
 
 def _known_size(voxel_size_nm: VoxelSize | None) -> VoxelSize:
