@@ -221,21 +221,26 @@ def test_inspect_reads_well(tmp_path: Path) -> None:
 
 
 def test_scores_are_printed_as_tables() -> None:
-    """Hand-made scores: one row per class, a column per metric, means below."""
+    """Hand-made scores: of one run a row per metric and a column per class, of several a row per run."""
     from cristae.cli.scores import scores_text
     from cristae.metrics.score import Score
-    from cristae.metrics.table import METRICS
 
-    rule = {"pooled": "positive=mito; pooled; n=voxels", "mean": "positive=mito; mean over slices; n=slices"}
+    rule = "positive=mito; pooled; n=voxels"
     scores = [
-        Score("run", "cell", "mito", metric.name, value, 4, rule[kind])
-        for kind, value in (("pooled", 0.25), ("mean", float("nan")))
-        for metric in METRICS
+        Score("a", "cell", "mito", "F1", 0.25, 4, rule),
+        Score("a", "cell", "mito", "V_rand", 0.5, 4, rule, low=0.125, high=0.75),
+        Score("a", "cell", "all", "mIoU", float("nan"), 2, rule),
+        Score("a", "cell", "mito", "HD95", 12.5, 4, rule, "nm"),
     ]
-    scores.append(Score("run", "cell", "all", "mean_iou", 0.5, 2, "mean over all classes; pooled; n=classes"))
-    lines = scores_text(scores).splitlines()
-    assert lines[0] == "run: cell"
-    assert lines[2].split()[-len(METRICS) :] == [metric.name for metric in METRICS]
-    assert lines[3].split() == ["mito", *["0.2500"] * len(METRICS)]
-    assert lines[6].split() == ["mito", *["nan"] * len(METRICS)]
-    assert lines[8].split()[:2] == ["mean_iou", "0.5000"]
+    lines = [line.split() for line in scores_text(scores).splitlines()]
+    assert lines[0] == ["a:", "cell", "mito", "all"]
+    assert lines[1:5] == [
+        ["F1", "0.25000"],
+        ["V_rand", "0.50000", "[0.1250,", "0.7500]"],
+        ["mIoU", "nan"],
+        ["HD95", "12.5"],
+    ]
+    both = [*scores, Score("b", "cell", "mito", "F1", 0.75, 4, rule)]
+    lines = [line.split() for line in scores_text(both).splitlines()]
+    assert lines[0] == ["cell:", "mito", "F1", "V_rand", "HD95"]
+    assert lines[2] == ["b", "0.75000"]

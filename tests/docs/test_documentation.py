@@ -95,7 +95,7 @@ def test_the_readme_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     names: dict[str, Any] = {}
     exec(code.replace("cristae.train(recipe)", 'cristae.train(recipe, out="runs/python")'), names)
     assert names["prediction"].labels[0].shape == (12, 96, 96)
-    assert {score.metric for score in names["scores"]} >= {"iou", "dice", "mean_iou"}
+    assert {score.metric for score in names["scores"]} >= {"Jaccard", "F1", "mIoU"}
 
 
 def test_the_tutorial_on_sparse_labels_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -111,5 +111,5 @@ def test_exchanging_the_positive_class_exchanges_the_scores(tn, fp, fn, tp):
 
 def test_the_table_names_every_metric_once():
     assert len({metric.name for metric in METRICS}) == len(METRICS) == 7
-    assert metric_named("dice").function is dice
+    assert metric_named("F1").function is dice
     assert {metric.better for metric in METRICS} == {"higher"}

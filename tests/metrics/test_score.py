@@ -12,8 +12,8 @@ from cristae.errors import MissingFileError, OutputExistsError, ScoreError, Stor
 from cristae.metrics.score import Score, read_scores, write_scores
 
 SCORES = (
-    Score('run, "a"', "vol\u00fcme", "mito", "iou", 1 / 3, 12, "positive=mito; pooled; n=voxels", threshold=0.5),
-    Score("b", "v", "all", "mean_iou", math.nan, 0, "x", low=0.1, high=0.30000000000000004),
+    Score('run, "a"', "vol\u00fcme", "mito", "Jaccard", 1 / 3, 12, "positive=mito; pooled; n=voxels", threshold=0.5),
+    Score("b", "v", "all", "mIoU", math.nan, 0, "x", low=0.1, high=0.30000000000000004),
 )
 
 

@@ -59,7 +59,7 @@ def test_what_the_page_says_is_what_the_files_say(run):
     facts = ("discs", "1 h 02 min", "3.0 GiB", "2026-01-02", "weights kept from epoch 5", "slices 15:20", "3.11.9")
     assert [fact for fact in facts if fact not in text] == []
     for score in read_scores(run / "scores.csv"):
-        if "pooled" in score.rule and score.metric in ("iou", "dice", "precision", "recall", "mean_iou"):
+        if "pooled" in score.rule and score.metric in ("Jaccard", "F1", "PPV", "sensitivity", "mIoU"):
             assert f"{score.value:.4f}" in text
     assert "positive=granule <b>; pooled; n=voxels" in text
     for heading in ("Scores on the validation slices", "Learning", "Slices", "Data", "Settings"):

@@ -41,8 +41,8 @@ def test_the_demo_goes_the_whole_way_and_goes_on_when_repeated(tmp_path: Path) -
         path: path.stat().st_mtime_ns for path in (tmp_path / "demo").rglob("*") if path.suffix == ".safetensors"
     }
     again = demo(tmp_path / "demo")
-    assert [score.value for score in again.scores if score.metric == "mean_iou"] == [
-        score.value for score in done.scores if score.metric == "mean_iou"
+    assert [score.value for score in again.scores if score.metric == "mIoU"] == [
+        score.value for score in done.scores if score.metric == "mIoU"
     ]
     assert {path: path.stat().st_mtime_ns for path in written} == written
 

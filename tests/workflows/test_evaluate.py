@@ -1,5 +1,6 @@
 """Evaluation: what is compared with what, and what is refused."""
 
+import csv
 import json
 import os
 import re
@@ -21,6 +22,7 @@ from cristae.metrics.overlap import dice
 from cristae.metrics.score import read_scores
 from cristae.recipe.load import parse_recipe
 from cristae.workflows.evaluate import evaluate, evaluate_folders, evaluate_paths
+from cristae.workflows.scoring.settings import Options
 
 BINARY = Classes(names=("background", "mito"))
 THREE = Classes(names=("background", "cell", "granule"))
@@ -39,8 +41,8 @@ def maps(n_classes, seed=0, shape=SHAPE):
     return truth, prediction
 
 
-def value(scores, metric="dice", class_name="mito", rule="pooled", volume=None):
-    found = [s for s in scores if (s.metric, s.class_name) == (metric, class_name) and f"; {rule};" in s.rule]
+def value(scores, metric="F1", class_name="mito", volume=None):
+    found = [s for s in scores if (s.metric, s.class_name) == (metric, class_name)]
     found = [s for s in found if volume is None or s.volume == volume]
     assert len(found) == 1, found
     return found[0].value
@@ -79,7 +81,7 @@ def test_invalid_voxels_the_mask_and_the_box_limit_what_counts():
     scores = evaluate(image_of_array(prediction), volume, classes=BINARY, mask=image_of_array(mask), box=box)
     inside = (valid & mask)[box.slices]
     assert value(scores) == expected(truth[box.slices], prediction[box.slices], valid=inside)
-    assert next(s.n for s in scores if "pooled; n=voxels" in s.rule) == inside.sum()
+    assert next(s.n for s in scores if s.metric == "F1") == inside.sum()
 
 
 def test_another_number_of_label_images_is_refused():
@@ -188,7 +190,7 @@ def test_labels_on_some_slices_only(tmp_path):
     path = write_prediction(tmp_path / "p.zarr", prediction[None], BINARY)
     scores = evaluate_paths(tmp_path / "truth.tif", path, recipe=recipe)
     assert value(scores) == expected(truth[[1, 4]], prediction[[1, 4]])
-    assert next(s.n for s in scores if "n=slices" in s.rule) == 2
+    assert next(s.n for s in scores if s.metric == "F1_slice_mean") == 2
 
 
 def test_unrelated_images_are_paired_by_name(tmp_path):
@@ -222,7 +224,7 @@ def test_a_threshold_is_strict_after_division_in_single_precision(tmp_path, thre
     save(tmp_path / "t.tif", np.full_like(grey, 255))
     scores = evaluate_paths(tmp_path / "t.tif", tmp_path / "p.tif", binarize=threshold)
     if threshold < 1:
-        assert value(scores, "recall", "foreground") == (256 - first) / 256
+        assert value(scores, "sensitivity", "foreground") == (256 - first) / 256
     else:
         assert value(scores, "specificity", "foreground") == 1
     assert scores[0].threshold == threshold
@@ -275,8 +277,8 @@ def test_what_values_mean_must_be_said(tmp_path):
     path = write_prediction(tmp_path / "p.zarr", prediction[None], BINARY)
     with pytest.raises(LabelError, match=r"255(.|\n)*--binarize"):
         evaluate_paths(tmp_path / "grey.tif", path)
-    with pytest.raises(ScoreError, match="give one of them"):
-        evaluate_paths(tmp_path / "grey.tif", path, recipe=recipe_at(tmp_path, VALUES), binarize=0.5)
+    with pytest.raises(ScoreError, match="give --instances alone"):
+        evaluate_paths(tmp_path / "grey.tif", path, recipe=recipe_at(tmp_path, VALUES), instances=True)
     with pytest.raises(MissingFileError):
         evaluate_paths(tmp_path / "grey.tif", tmp_path / "none.zarr")
 
@@ -314,11 +316,14 @@ def test_scores_are_written_once(tmp_path):
     arguments = {"classes": BINARY, "out": tmp_path / "s.csv"}
     scores = evaluate(image_of_array(prediction), image_of_array(truth), **arguments)
     written = read_scores(tmp_path / "s.csv")
-    assert repr(written[: len(scores)]) == repr(scores)
+    assert repr(written) == repr(scores)
     assert len(json.loads((tmp_path / "s.json").read_text())) == len(written)
-    of_slices = written[len(scores) :]
-    assert {score.rule.split("; ")[1] for score in of_slices} == {f"slice z={z}" for z in range(SHAPE[0])}
-    assert value(of_slices, rule="slice z=4") == expected(truth[4], prediction[4])
+    slices = list(csv.DictReader((tmp_path / "s.slices.csv").open()))
+    assert [int(row["slice"]) for row in slices] == list(range(SHAPE[0]))
+    assert float(slices[4]["F1"]) == expected(truth[4], prediction[4])
+    assert int(slices[4]["TP"]) == (truth[4] & prediction[4]).sum()
+    assert not (tmp_path / "s.curves.csv").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["s.csv", "s.json", "s.slices.csv"]
     before = (tmp_path / "s.csv").read_bytes()
     with pytest.raises(OutputExistsError):
         evaluate(image_of_array(truth), image_of_array(truth), **arguments)
@@ -336,8 +341,9 @@ def test_one_sub_folder_for_each_method(tmp_path):
     assert value([s for s in scores if s.run == "A"], class_name="foreground") == expected(truth, prediction)
     assert value([s for s in scores if s.run == "B"], class_name="foreground") == 1
     written = read_scores(tmp_path / "s.csv")
-    assert repr(written[: len(scores)]) == repr(scores)
-    assert {score.run for score in written[len(scores) :]} == {"A", "B"}
+    assert repr(written) == repr(scores)
+    for kind in ("slices", "curves"):
+        assert {row["run"] for row in csv.DictReader((tmp_path / f"s.{kind}.csv").open())} == {"A", "B"}
     with pytest.raises(ScoreError, match="no sub-folder"):
         evaluate_folders(tmp_path / "Truth", tmp_path / "A", binarize=0.5)
 
@@ -372,26 +378,42 @@ def test_a_method_may_be_one_stack_in_a_folder(tmp_path):
         assert value(own, class_name="foreground") == expected(truth, prediction)
 
 
+COLUMNS = ("F1", "V_rand", "V_info", "accuracy", "sensitivity", "specificity", "PPV", "NPV", "Jaccard")
+NOTEBOOK = {
+    "EM-net V1 4x": (0.97289, 0.93384, 0.95655, 0.98035, 0.96465, 0.98940, 0.98128, 0.97983, 0.94722),
+    "EM-net V1 BN": (0.97468, 0.95974, 0.96392, 0.98153, 0.97254, 0.98671, 0.97683, 0.98422, 0.95061),
+    "EM-net V2 2x": (0.97219, 0.97179, 0.96931, 0.97985, 0.96393, 0.98901, 0.98060, 0.97942, 0.94589),
+    "CDeep3M": (0.96607, 0.96485, 0.96845, 0.97450, 0.99303, 0.96383, 0.94054, 0.99585, 0.93437),
+    "ResNet": (0.96320, 0.96219, 0.96586, 0.97286, 0.97174, 0.97350, 0.95481, 0.98355, 0.92901),
+    "U-net": (0.96651, 0.96448, 0.95326, 0.97580, 0.95542, 0.98754, 0.97786, 0.97465, 0.93519),
+    "VGG": (0.96454, 0.96459, 0.96355, 0.97449, 0.94938, 0.98895, 0.98020, 0.97136, 0.93151),
+}
+"""All that the authors' notebook gives for their own files."""
+THRESHOLDS = {
+    "EM-net V1 4x": (0.0, 0.0),
+    "EM-net V1 BN": (0.4, 0.8),
+    "EM-net V2 2x": (0.3, 0.3),
+    "CDeep3M": (0.5, 0.8),
+    "ResNet": (0.7, 0.6),
+    "U-net": (0.7, 0.7),
+    "VGG": (0.2, 0.2),
+}
+
+
 @pytest.mark.data
 @pytest.mark.skipif(not os.environ.get("CRISTAE_DATA"), reason="CRISTAE_DATA is not set")
-def test_the_published_scores_of_seven_methods():
+def test_the_published_scores_of_seven_methods(tmp_path):
     root = Path(os.environ["CRISTAE_DATA"]) / "em-stellar-cardiac"
     if not root.is_dir():
         pytest.skip("CRISTAE_DATA has no em-stellar-cardiac")
-    scores = evaluate_folders(root / "Groundtruth", root, binarize=0.5)
-    pooled = [s for s in scores if "pooled" in s.rule]
-    jaccard = {s.run: s.value for s in pooled if (s.metric, s.class_name) == ("iou", "foreground")}
-    assert jaccard == pytest.approx(
-        {
-            "EM-net V1 4x": 0.94722,
-            "EM-net V1 BN": 0.95061,
-            "EM-net V2 2x": 0.94589,
-            "CDeep3M": 0.93437,
-            "ResNet": 0.92901,
-            "U-net": 0.93519,
-            "VGG": 0.93151,
-        },
-        abs=6e-6,
-    )
-    background = [s.value for s in pooled if (s.run, s.metric, s.class_name) == ("CDeep3M", "dice", "background")]
-    assert background[0] == pytest.approx(0.9795, abs=1e-4)
+    options = Options(complement=True)
+    scores = evaluate_folders(root / "Groundtruth", root, binarize=0.5, options=options, out=tmp_path / "s.csv")
+    found = {(s.run, s.class_name, s.metric): s for s in scores}
+    assert len(found) == len(scores)
+    for run, row in NOTEBOOK.items():
+        for metric, expected in zip(COLUMNS, row, strict=True):
+            assert found[run, "foreground", metric].value == pytest.approx(expected, abs=6e-6), (run, metric)
+        best = THRESHOLDS[run]
+        assert found[run, "foreground", "V_rand"].threshold == pytest.approx(best[0])
+        assert found[run, "foreground", "V_info"].threshold == pytest.approx(best[1])
+    assert found["CDeep3M", "background", "F1"].value == pytest.approx(0.9795, abs=1e-4)

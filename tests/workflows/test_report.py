@@ -90,7 +90,7 @@ def test_runs_are_compared_and_the_best_stands_out(tmp_path):
     scores = [
         Score(run, "v", "mito", metric, value, 9, rule)
         for run, value in (("A", 0.25), ("B", 0.75), ("C", float("nan")))
-        for metric in ("iou", "dice")
+        for metric in ("Jaccard", "F1")
     ]
     write_scores(tmp_path / "s.csv", scores)
     text = report(tmp_path / "s.csv").read_text()
@@ -102,6 +102,6 @@ def test_runs_are_compared_and_the_best_stands_out(tmp_path):
 
 def test_one_run_has_a_plain_table(tmp_path):
     rule = "mean over all classes; pooled; n=classes"
-    write_scores(tmp_path / "s.csv", [Score("A", "v", "all", "mean_iou", 0.5, 2, rule)])
+    write_scores(tmp_path / "s.csv", [Score("A", "v", "all", "mIoU", 0.5, 2, rule)])
     text = report(tmp_path / "s.json", out=tmp_path / "page.html").read_text()
     assert "Mean IoU 0.5000" in text

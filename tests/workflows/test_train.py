@@ -43,7 +43,7 @@ def test_a_run_holds_everything(tmp_path: Path) -> None:
     best = max(float(row["val_miou"]) for row in rows)
     assert run.summary["best_val_miou"] == pytest.approx(best)
     (score,) = [
-        s for s in read_scores(run.path / "scores.csv") if s.metric == "mean_iou" and "background included" in s.rule
+        s for s in read_scores(run.path / "scores.csv") if s.metric == "mIoU" and "background included" in s.rule
     ]
     assert score.value == pytest.approx(best, abs=1e-6)
     assert best > 0.8

@@ -71,7 +71,7 @@ def test_a_run_holds_everything(trained: Path) -> None:
     (iou,) = [
         score.value
         for score in read_scores(run.path / "scores.csv")
-        if score.metric == "iou" and score.class_name == "disc" and "pooled" in score.rule
+        if score.metric == "Jaccard" and score.class_name == "disc" and "pooled" in score.rule
     ]
     assert iou > 0.85
 

@@ -8,16 +8,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cristae.cli.options import Json
+from cristae.cli.options import Json, VoxelSize
 
 if TYPE_CHECKING:
     from cristae.metrics.score import Score
+
+COMPARED = (
+    *("F1", "V_rand", "V_info", "accuracy", "sensitivity", "specificity", "PPV", "NPV", "Jaccard", "mIoU", "AUC-ROC"),
+    *("AP", "PQ", "HD95", "NSD"),
+)
+"""Columns of a table of several runs; the file has everything."""
 
 
 def evaluate(
     truth: Annotated[str, typer.Option("--truth", metavar="T", help="Labels: file, slice folder or glob.")],
     prediction: Annotated[
-        str | None, typer.Option("--prediction", metavar="P", help="A prediction, or a label volume.")
+        str | None, typer.Option("--prediction", metavar="P", help="A prediction, labels, or a map of scores.")
     ] = None,
     predictions: Annotated[
         Path | None, typer.Option("--predictions", metavar="FOLDER", help="One sub-folder for each method.")
@@ -26,31 +32,75 @@ def evaluate(
         Path | None, typer.Option("--recipe", metavar="R", help="The recipe that says what label values mean.")
     ] = None,
     binarize: Annotated[
-        float | None, typer.Option("--binarize", metavar="T", help="Grey truth: foreground where value/255 > T.")
+        float | None,
+        typer.Option(
+            "--binarize", metavar="T", help="Maps of scores: foreground where value/255 > T. Also grey truth."
+        ),
+    ] = None,
+    instances: Annotated[bool, typer.Option("--instances", help="Both hold object ids: compare objects.")] = False,
+    merge: Annotated[
+        list[str] | None, typer.Option("--merge", metavar="NAME=A+B", help="Take classes together; may be repeated.")
     ] = None,
     mask: Annotated[Path | None, typer.Option("--mask", metavar="M", help="Judge only where this is not 0.")] = None,
+    scores: Annotated[
+        str | None,
+        typer.Option(
+            "--scores",
+            metavar="A,B",
+            help="Only these families: overlap, ranking, partition, detection, instances, surfaces, centrelines.",
+        ),
+    ] = None,
+    unit: Annotated[
+        str | None,
+        typer.Option(
+            "--unit", metavar="U", help="Intervals over independent units: volume, slice, or slab:500nm of slices."
+        ),
+    ] = None,
+    thresholds_from: Annotated[
+        Path | None,
+        typer.Option("--thresholds-from", metavar="SCORES", help="Also use the thresholds that were best there."),
+    ] = None,
+    tolerance_nm: Annotated[
+        float | None, typer.Option("--tolerance-nm", metavar="D", help="Distance at which surfaces still agree.")
+    ] = None,
+    voxel_size_nm: VoxelSize = None,
+    complement: Annotated[
+        bool, typer.Option("--complement", help="Also score the background as the positive class.")
+    ] = False,
     out: Annotated[Path | None, typer.Option("--out", metavar="scores.csv", help="Write the scores here.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Compare a prediction with the truth and print all scores. Both are read block by block."""
+    """Compare predictions with the truth and print all scores. Both are read block by block."""
     from cristae.cli.progress import console_progress
     from cristae.metrics.score import scores_json
     from cristae.recipe.load import load_recipe
     from cristae.workflows.evaluate import evaluate_folders, evaluate_paths
+    from cristae.workflows.scoring.settings import Options, parse_groups, parse_merge
 
     if (prediction is None) == (predictions is None):
         raise typer.BadParameter("give either --prediction or --predictions")
-    known = None if recipe is None else load_recipe(recipe)
-    progress = console_progress()
-    if prediction is not None:
-        scores = evaluate_paths(
-            truth, prediction, recipe=known, binarize=binarize, mask=mask, out=out, progress=progress
-        )
-    else:
-        scores = evaluate_folders(
-            truth, str(predictions), recipe=known, binarize=binarize, mask=mask, out=out, progress=progress
-        )
-    print(scores_json(scores) if as_json else scores_text(scores), end="")
+    options = Options(
+        groups=parse_groups(scores),
+        merge=parse_merge(merge or ()),
+        unit=unit,
+        thresholds_from=thresholds_from,
+        tolerance_nm=tolerance_nm,
+        voxel_size_nm=voxel_size_nm,
+        complement=complement,
+    )
+    judge, subject = (evaluate_paths, prediction) if prediction is not None else (evaluate_folders, str(predictions))
+    found = judge(
+        truth,
+        subject or "",
+        recipe=None if recipe is None else load_recipe(recipe),
+        binarize=binarize,
+        instances=instances,
+        mask=mask,
+        out=out,
+        options=options,
+        progress=console_progress(),
+    )
+    print(scores_json(found) if as_json else scores_text(found), end="")
 
 
 def report(
@@ -64,21 +114,49 @@ def report(
 
 
 def scores_text(scores: Sequence[Score]) -> str:
-    """Scores as tables for a terminal: classes in rows, metrics in columns, means below."""
-    from cristae.metrics.table import METRICS
+    """Scores as tables for a terminal: all of one run, or the best known ones of several runs side by side."""
+    runs = list(dict.fromkeys(score.run for score in scores))
+    return _all_of_one(scores) if len(runs) == 1 else _side_by_side(scores, runs)
 
-    metrics = [metric.name for metric in METRICS]
+
+def _all_of_one(scores: Sequence[Score]) -> str:
+    """Metrics in rows and classes in columns, a table for each volume."""
     lines: list[str] = []
     for run, volume in dict.fromkeys((score.run, score.volume) for score in scores):
-        own = [score for score in scores if (score.run, score.volume) == (run, volume)]
-        lines += [f"{run}: {volume}" if run else volume]
-        for title, part in (("pooled over voxels", "pooled"), ("mean over slices", "mean over slices")):
-            cells = {(score.class_name, score.metric): score.value for score in own if part in score.rule}
-            lines += ["", f"  {title:30}" + "".join(f"{metric:>12}" for metric in metrics)]
-            for name in dict.fromkeys(name for name, metric in cells if metric == metrics[0]):
-                lines.append(f"  {name:30}" + "".join(f"{cells[name, metric]:12.4f}" for metric in metrics))
-        lines += [""]
-        means = [score for score in own if score.metric not in metrics]
-        lines += [f"  {score.metric:17}{score.value:8.4f}  {score.class_name}: {score.rule}" for score in means]
-        lines += [""]
+        own = [score for score in scores if score.volume == volume]
+        names = list(dict.fromkeys(score.class_name for score in own))
+        cells = {(score.metric, score.class_name): _cell(score) for score in own}
+        header = [f"{run}: {volume}" if run else volume, *names]
+        rows = [
+            [f"  {metric}", *(cells.get((metric, name), "") for name in names)]
+            for metric in dict.fromkeys(score.metric for score in own)
+        ]
+        lines += [*_aligned([header, *rows]), ""]
     return "\n".join(lines)
+
+
+def _side_by_side(scores: Sequence[Score], runs: Sequence[str]) -> str:
+    """Runs in rows and the scores that tables in papers have in columns, a table for each volume and class."""
+    lines: list[str] = []
+    for volume, name in dict.fromkeys((score.volume, score.class_name) for score in scores):
+        cells = {(s.run, s.metric): _cell(s) for s in scores if (s.volume, s.class_name) == (volume, name)}
+        columns = [metric for metric in COMPARED if any((run, metric) in cells for run in runs)]
+        rows = [[f"  {run}", *(cells.get((run, metric), "") for metric in columns)] for run in runs]
+        lines += [*_aligned([[f"{volume}: {name}", *columns], *rows]), ""] if columns else []
+    return "\n".join(lines)
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The first column to the left, the others to the right."""
+    widths = [max(len(row[place]) for row in rows) + 2 for place in range(len(rows[0]))]
+    return [
+        row[0].ljust(widths[0]) + "".join(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)) for row in rows
+    ]
+
+
+def _cell(score: Score) -> str:
+    """Five decimals of ratios; counts and lengths as they are; the interval behind where there is one."""
+    value = f"{score.value:.5f}" if score.unit == "ratio" else f"{score.value:.6g}"
+    if score.low is not None and score.high is not None:
+        value += f" [{score.low:.4f}, {score.high:.4f}]"
+    return value

@@ -16,41 +16,67 @@ BINARY_CLASSES = Classes(names=("background", "foreground"))
 """What a binarised map can hold."""
 
 
-def binary_image(image: Image, threshold: float, *, blocks: Callable[[Image], list[Box]]) -> Image:
-    """A lazily read uint8 image, 1 where the score is strictly greater than `threshold`.
+def score_map(image: Image, *, blocks: Callable[[Image], list[Box]]) -> Image:
+    """A map of scores, read lazily: uint8 where 255 stands for 1, or floats from 0 to 1.
 
-    Integers are scores from 0 to 255, divided by 255 in 32-bit and compared in 64-bit floats, so that 51 counts at a
-    threshold of 0.2. A stack of integers whose largest value is at most 1 holds 0 and 1 and is not divided. Floats
-    are scores from 0 to 1.
+    Integers are scores from 0 to 255. A stack of integers whose largest value is at most 1 holds 0 and 1; its 1
+    becomes 255.
 
     Args:
         image: A grey map.
-        threshold: From 0 to 1.
         blocks: Cuts an image into the boxes in which it is looked through once.
 
     Raises:
-        ScoreError: The threshold or the values are out of range, here or later when the image is read.
+        ScoreError: The values are out of range, here or later when the image is read.
     """
-    if not 0 <= threshold <= 1:
-        raise ScoreError(f"a threshold lies between 0 and 1, got {threshold:g}")
     if image.dtype.kind == "f":
-        return image.map(lambda voxels: _binarize_floats(_grey(voxels, image), threshold, image), np.dtype(np.uint8))
+        return image.map(lambda voxels: _checked(_grey(voxels, image), image), image.dtype)
     if image.dtype.kind not in "bui":
-        raise ScoreError(f"{image.path}: holds {image.dtype} values; a map to binarize holds integers or floats")
+        raise ScoreError(f"{image.path}: holds {image.dtype} values; a map of scores holds integers or floats")
     ranges = [(int(grey.min()), int(grey.max())) for grey in (_grey(image.read(box), image) for box in blocks(image))]
     low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
     if low < 0 or high > 255:
-        raise ScoreError(f"{image.path}: holds values from {low} to {high}; a map to binarize has 0 to 255, or 0 and 1")
-    scores = np.arange(256, dtype=np.float32) / np.float32(1 if high <= 1 else 255)
-    lookup = (scores.astype(np.float64) > threshold).astype(np.uint8)
-    return image.map(lambda voxels: lookup[_grey(voxels, image).astype(np.uint8)], np.dtype(np.uint8))
+        raise ScoreError(
+            f"{image.path}: holds values from {low} to {high}; a map of scores has 0 to 255, or 0 and 1, or floats from "
+            "0 to 1. Scale it, or give a recipe if these are class ids"
+        )
+    if high > 1:
+        return image.map(lambda voxels: _grey(voxels, image).astype(np.uint8, copy=False), np.dtype(np.uint8))
+    return image.map(lambda voxels: np.where(_grey(voxels, image), 255, 0).astype(np.uint8), np.dtype(np.uint8))
+
+
+def check_threshold(threshold: float) -> None:
+    """Do nothing for a threshold between 0 and 1.
+
+    Raises:
+        ScoreError: It is not one.
+    """
+    if not 0 <= threshold <= 1:
+        raise ScoreError(f"a threshold lies between 0 and 1, got {threshold:g}")
+
+
+def binarize(scores: np.ndarray, threshold: float) -> np.ndarray:
+    """uint8, 1 where a score is strictly greater than `threshold`.
+
+    8-bit scores are divided by 255 in 32-bit and compared in 64-bit floats, so that 51 counts at a threshold of 0.2.
+
+    Args:
+        scores: What an image of `score_map` gives.
+        threshold: From 0 to 1.
+    """
+    if scores.dtype.kind == "f":
+        return (scores.astype(np.float64) > threshold).view(np.uint8)
+    values = (np.arange(256, dtype=np.float32) / np.float32(255)).astype(np.float64)
+    lookup = (values > threshold).view(np.uint8)
+    found: np.ndarray = lookup[scores]
+    return found
 
 
 def _grey(voxels: np.ndarray, image: Image) -> np.ndarray:
-    return grey_of_colors(voxels, image, "the map to binarize") if image.colors > 1 else voxels
+    return grey_of_colors(voxels, image, "the map of scores") if image.colors > 1 else voxels
 
 
-def _binarize_floats(voxels: np.ndarray, threshold: float, image: Image) -> np.ndarray:
+def _checked(voxels: np.ndarray, image: Image) -> np.ndarray:
     if not ((voxels >= 0) & (voxels <= 1)).all():
-        raise ScoreError(f"{image.path}: holds NaN or values outside 0 to 1; a map of floats to binarize has scores")
-    return (voxels.astype(np.float64) > threshold).astype(np.uint8)
+        raise ScoreError(f"{image.path}: holds NaN or values outside 0 to 1; a map of floats has scores from 0 to 1")
+    return voxels

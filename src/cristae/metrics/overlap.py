@@ -59,7 +59,7 @@ def npv(counts: Confusion, *, empty: Empty = "nan") -> np.ndarray:
 
 def accuracy(counts: Confusion, *, empty: Empty = "nan") -> np.ndarray:
     """Share of all voxels that are right when only this class is told from the rest: (TP + TN) / all."""
-    return _ratio(counts.tp + counts.tn, np.full(counts.n_classes, counts.total), empty)
+    return _ratio(counts.tp + counts.tn, counts.tp + counts.tn + counts.fp + counts.fn, empty)
 
 
 def overall_accuracy(counts: Confusion) -> float:

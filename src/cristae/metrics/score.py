@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,8 +65,8 @@ def write_scores(path: Path, scores: Iterable[Score]) -> tuple[Path, Path]:
     table, document = score_paths(path)
     require_new(table, what="the scores")
     require_new(document, what="the scores")
-    rows = [score.as_row() for score in scores]
-    write_together({table: _csv_text(rows).encode(), document: scores_json(rows).encode()})
+    rows = list(scores)
+    write_together({table: scores_csv(rows).encode(), document: scores_json(rows).encode()})
     return table, document
 
 
@@ -79,6 +79,20 @@ def score_paths(path: Path) -> tuple[Path, Path]:
     if path.suffix.lower() not in (".csv", ".json"):
         raise ScoreError(f"{path}: scores are written as .csv (with a .json beside it); give a name that ends in .csv")
     return path.with_suffix(".csv"), path.with_suffix(".json")
+
+
+def scores_csv(scores: Iterable[Score]) -> str:
+    """The table as CSV."""
+    return csv_of([score.as_row() for score in scores], COLUMNS)
+
+
+def csv_of(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    """Any table as CSV with a header; other columns of the rows are left out."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue()
 
 
 def scores_json(scores: Iterable[Score | Mapping[str, Any]]) -> str:
@@ -104,14 +118,6 @@ def read_scores(path: Path) -> tuple[Score, ...]:
     except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
         columns = ", ".join(COLUMNS)
         raise ScoreError(f"{path}: not a table of scores ({error}); expected the columns {columns}") from error
-
-
-def _csv_text(rows: list[dict[str, Any]]) -> str:
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()
 
 
 def _score_of(row: Mapping[str, Any]) -> Score:

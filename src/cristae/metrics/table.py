@@ -11,36 +11,86 @@ import numpy as np
 from cristae.metrics import overlap
 from cristae.metrics.confusion import Confusion
 
+Better = Literal["higher", "lower", ""]
+"""Which direction is better; empty for what is neither good nor bad, such as a volume fraction."""
+
 
 @dataclass(frozen=True)
 class Metric:
-    """One score of each class, made of voxel counts."""
+    """A score as it stands in the `metric` column."""
 
     name: str
-    """As it stands in the `metric` column of scores."""
     title: str
-    """As it stands in tables, other names included."""
-    function: Callable[[Confusion], np.ndarray]
+    """As it stands in tables of pages, other names included."""
+    unit: str = "ratio"
+    better: Better = "higher"
+
+
+@dataclass(frozen=True)
+class OverlapMetric(Metric):
+    """A score of each class that is a ratio of voxel counts."""
+
+    function: Callable[[Confusion], np.ndarray] = overlap.dice
     """Gives (K,) values."""
-    unit: str
-    better: Literal["higher", "lower"]
 
 
-METRICS: tuple[Metric, ...] = (
-    Metric("iou", "IoU (Jaccard)", overlap.iou, "ratio", "higher"),
-    Metric("dice", "Dice (F1)", overlap.dice, "ratio", "higher"),
-    Metric("precision", "Precision (PPV)", overlap.precision, "ratio", "higher"),
-    Metric("recall", "Recall (sensitivity)", overlap.recall, "ratio", "higher"),
-    Metric("specificity", "Specificity", overlap.specificity, "ratio", "higher"),
-    Metric("npv", "NPV", overlap.npv, "ratio", "higher"),
-    Metric("accuracy", "Accuracy", overlap.accuracy, "ratio", "higher"),
+METRICS: tuple[OverlapMetric, ...] = (
+    OverlapMetric("F1", "F1 (Dice)", function=overlap.dice),
+    OverlapMetric("Jaccard", "Jaccard (IoU)", function=overlap.iou),
+    OverlapMetric("accuracy", "Accuracy", function=overlap.accuracy),
+    OverlapMetric("sensitivity", "Sensitivity (recall)", function=overlap.recall),
+    OverlapMetric("specificity", "Specificity", function=overlap.specificity),
+    OverlapMetric("PPV", "PPV (precision)", function=overlap.precision),
+    OverlapMetric("NPV", "NPV", function=overlap.npv),
+)
+"""Scores made of the counts of right and wrong voxels."""
+
+_OTHERS = (
+    Metric("mIoU", "Mean IoU"),
+    Metric("overall_accuracy", "Accuracy over all classes"),
+    Metric("AUC-ROC", "AUC-ROC"),
+    Metric("AP", "Average precision"),
+    Metric("ECE", "Calibration error (ECE)", better="lower"),
+    Metric("V_rand", "V_rand (thinned)"),
+    Metric("V_info", "V_info (thinned)"),
+    Metric("VI", "Variation of information", "bits", "lower"),
+    Metric("VI_fg", "VI inside the truth", "bits", "lower"),
+    Metric("adapted_rand_error", "Adapted Rand error", better="lower"),
+    Metric("components_TP", "Components detected", "components"),
+    Metric("components_FN", "Components missed", "components", "lower"),
+    Metric("components_UD", "Components under-detected", "components", "lower"),
+    Metric("instance_AP", "Instance AP"),
+    Metric("PQ", "Panoptic quality"),
+    Metric("SQ", "Segmentation quality"),
+    Metric("RQ", "Recognition quality"),
+    Metric("HD", "Hausdorff distance", "nm", "lower"),
+    Metric("HD95", "Hausdorff distance, 95 %", "nm", "lower"),
+    Metric("ASD", "Average surface distance", "nm", "lower"),
+    Metric("NSD", "Surface Dice (NSD)"),
+    Metric("clDice", "Centreline Dice (clDice)"),
+    Metric("kappa", "Cohen's kappa"),
+    Metric("volume_fraction", "Volume fraction", better=""),
 )
 
 
-def metric_named(name: str) -> Metric:
-    """The metric of this name.
+def metric_named(name: str) -> OverlapMetric:
+    """The overlap score of this name.
 
     Raises:
         KeyError: There is none.
     """
     return {metric.name: metric for metric in METRICS}[name]
+
+
+def describe_metric(name: str) -> Metric:
+    """What is known about any name of the `metric` column; variants such as `V_rand_raw` take after their family.
+
+    Example:
+        >>> describe_metric("VI_split").better
+        'lower'
+    """
+    known: dict[str, Metric] = {metric.name: metric for metric in (*METRICS, *_OTHERS)}
+    for length in range(len(name), 0, -1):
+        if (family := known.get(name[:length])) is not None and name[length : length + 1] in ("", "_"):
+            return Metric(name, family.title + name[length:].replace("_", " "), family.unit, family.better)
+    return Metric(name, name)

@@ -11,10 +11,12 @@ from cristae.data.classes import Classes
 from cristae.metrics.confusion import Confusion
 from cristae.metrics.overlap import Mean, mean_defined, mean_iou, overall_accuracy
 from cristae.metrics.score import Score
-from cristae.metrics.table import METRICS, Metric
+from cristae.metrics.table import METRICS, OverlapMetric, metric_named
 
 ALL = "all"
 """What stands in the `volume` or `class` column where several are taken together."""
+SLICE_MEAN = "_slice_mean"
+"""What the name of a score ends in when it is the mean over slices instead of pooled over voxels."""
 
 
 @dataclass(eq=False)
@@ -44,10 +46,18 @@ class Tally:
         Raises:
             ScoreError: Shapes or ids do not fit.
         """
-        n = len(self.classes.names) if self.classes.exclusive else 2
-        fresh = tuple(Confusion.of(t, p, n, valid) for t, p in zip(truth, prediction, strict=True))
+        pairs = zip(truth, prediction, strict=True)
+        self.add(z, tuple(Confusion.of(t, p, self.table_size, valid) for t, p in pairs))
+
+    def add(self, z: int, tables: tuple[Confusion, ...]) -> None:
+        """Add tables that were counted elsewhere to those of slice `z`."""
         known = self.slices.get(z)
-        self.slices[z] = fresh if known is None else tuple(a + b for a, b in zip(known, fresh, strict=True))
+        self.slices[z] = tables if known is None else tuple(a + b for a, b in zip(known, tables, strict=True))
+
+    @property
+    def table_size(self) -> int:
+        """Rows of each table: K with the background, or 2 for overlapping classes."""
+        return len(self.classes.names) if self.classes.exclusive else 2
 
     @property
     def pooled(self) -> tuple[Confusion, ...]:
@@ -64,42 +74,29 @@ def pool(parts: Iterable[tuple[Confusion, ...]], classes: Classes) -> tuple[Conf
     return total
 
 
-def scores_of(tallies: Sequence[Tally], *, run: str = "", threshold: float | None = None) -> tuple[Score, ...]:
+def scores_of(
+    tallies: Sequence[Tally], *, run: str = "", threshold: float | None = None, complement: bool = False
+) -> tuple[Score, ...]:
     """All rows for some volumes: each volume on its own, then, if there are several, all of them together.
 
     Args:
         tallies: Counts of the volumes, all of the same classes.
         run: What stands in the `run` column.
         threshold: What stands in the `threshold` column.
+        complement: Also take the background as a positive class, as some published tables do.
     """
     rows: list[Score] = []
     groups = [(tally.volume, [tally]) for tally in tallies]
     if len(tallies) > 1:
         groups.append((ALL, list(tallies)))
     for volume, members in groups:
-        rows += _rows(volume, members, run, threshold)
+        rows += overlap_rows(volume, members, run, threshold, complement=complement)
     return tuple(rows)
 
 
-def slice_scores_of(tally: Tally, *, run: str = "", threshold: float | None = None) -> tuple[Score, ...]:
-    """One row for each slice, class and metric of a volume; slices without a voxel that counts have none."""
-    rows = []
-    for z, tables in sorted(tally.slices.items()):
-        if tables[0].total == 0:
-            continue
-        for name, table, entry in _classes_of(tables, tally.classes):
-            for metric in METRICS:
-                rule = f"positive={name}; slice z={z}; n=voxels"
-                value = float(metric.function(table)[entry])
-                rows.append(
-                    Score(run, tally.volume, name, metric.name, value, table.total, rule, metric.unit, threshold)
-                )
-    return tuple(rows)
-
-
-def class_values(tables: tuple[Confusion, ...], classes: Classes, metric: Metric) -> dict[str, float]:
+def class_values(tables: tuple[Confusion, ...], classes: Classes, metric: OverlapMetric) -> dict[str, float]:
     """One score by class name."""
-    return {name: float(metric.function(table)[entry]) for name, table, entry in _classes_of(tables, classes)}
+    return {name: float(metric.function(table)[entry]) for name, table, entry in class_tables(tables, classes)}
 
 
 def mean_iou_of(tables: tuple[Confusion, ...], classes: Classes) -> Mean:
@@ -109,36 +106,52 @@ def mean_iou_of(tables: tuple[Confusion, ...], classes: Classes) -> Mean:
     return mean_defined([mean_iou(table, [1]).value for table in tables])
 
 
-def _rows(volume: str, tallies: list[Tally], run: str, threshold: float | None) -> Iterator[Score]:
+def class_tables(tables: tuple[Confusion, ...], classes: Classes) -> Iterator[tuple[str, Confusion, int]]:
+    """Name, table and entry in it of every class, the background included where classes are exclusive."""
+    for index, name in enumerate(classes.names):
+        yield (name, tables[0], index) if classes.exclusive else (name, tables[index], 1)
+
+
+def overlap_rows(
+    volume: str, tallies: Sequence[Tally], run: str, threshold: float | None, *, complement: bool = False
+) -> Iterator[Score]:
+    """Rows of one volume, or of several pooled under one name; arguments as in `scores_of`."""
     classes = tallies[0].classes
     slices = [tables for tally in tallies for _, tables in sorted(tally.slices.items()) if tables[0].total]
     pooled = pool(slices, classes)
+    shown = classes.names if complement else classes.foreground
 
     def row(name: str, metric: str, mean: Mean, rule: str, unit: str = "ratio") -> Score:
         return Score(run, volume, name, metric, mean.value, mean.n, rule, unit, threshold)
 
-    for name, table, entry in _classes_of(pooled, classes):
-        for metric in METRICS:
+    for name, table, entry in class_tables(pooled, classes):
+        for metric in METRICS if name in shown else ():
             value = float(metric.function(table)[entry])
             yield row(name, metric.name, Mean(value, table.total), f"positive={name}; pooled; n=voxels", metric.unit)
-    for name in classes.names:
+    for name in shown:
         for metric in METRICS:
             mean = mean_defined([class_values(tables, classes, metric)[name] for tables in slices])
-            yield row(name, metric.name, mean, f"positive={name}; mean over slices; n=slices", metric.unit)
+            rule = f"positive={name}; mean over slices; n=slices"
+            yield row(name, f"{metric.name}{SLICE_MEAN}", mean, rule, metric.unit)
+    for name, mean in _paper_means(slices, classes).items():
+        rule = f"positive={name}; mean over slices where any class is right somewhere; absent counts 0; n=slices"
+        yield row(name, f"F1{SLICE_MEAN}_paper", mean, rule)
     for subset, rule, mean in _class_means(pooled, classes):
-        yield row(subset, "mean_iou", mean, f"{rule}; pooled; n=classes")
+        yield row(subset, "mIoU", mean, f"{rule}; pooled; n=classes")
     if classes.exclusive:
         accuracy = Mean(overall_accuracy(pooled[0]), pooled[0].total)
         yield row(ALL, "overall_accuracy", accuracy, "share of voxels of the right class; pooled; n=voxels")
     else:
         for name, table in zip(classes.names, pooled, strict=True):
-            yield row(name, "mean_iou", mean_iou(table), f"mean of {name} and its complement; pooled; n=classes")
+            yield row(name, "mIoU", mean_iou(table), f"mean of {name} and its complement; pooled; n=classes")
 
 
-def _classes_of(tables: tuple[Confusion, ...], classes: Classes) -> Iterator[tuple[str, Confusion, int]]:
-    """Name, table and entry in it of every class."""
-    for index, name in enumerate(classes.names):
-        yield (name, tables[0], index) if classes.exclusive else (name, tables[index], 1)
+def _paper_means(slices: Sequence[tuple[Confusion, ...]], classes: Classes) -> dict[str, Mean]:
+    """Slice-averaged F1 as Meyer et al. computed it: an absent class scores 0, a slice without any hit is left out."""
+    values = [class_values(tables, classes, metric_named("F1")) for tables in slices]
+    zeroed = [{name: np.nan_to_num(one[name]) for name in classes.foreground} for one in values]
+    kept = [one for one in zeroed if sum(one.values()) > 0]
+    return {name: mean_defined([one[name] for one in kept]) for name in classes.foreground}
 
 
 def _class_means(pooled: tuple[Confusion, ...], classes: Classes) -> Iterator[tuple[str, str, Mean]]:

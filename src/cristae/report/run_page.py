@@ -22,7 +22,7 @@ from cristae.report.figures import learning_curves
 from cristae.report.page import Fact, Section, build_page, fold, table
 from cristae.report.panels import choose_slices, slices_markup
 from cristae.report.preview import Preview, read_previews
-from cristae.report.scores import format_value, headline, scores_markup
+from cristae.report.scores import format_value, headline_fact, scores_markup
 from cristae.words import duration, memory
 
 
@@ -91,12 +91,7 @@ def run_page(files: RunFiles) -> str:
 
 
 def _facts(files: RunFiles) -> list[Fact]:
-    summary, facts = files.summary, []
-    mean, accuracy = headline(files.scores, "mean_iou"), headline(files.scores, "overall_accuracy")
-    if mean:
-        facts.append(Fact("Mean IoU", format_value(mean.value), f"validation, {mean.n} classes"))
-    if accuracy:
-        facts.append(Fact("Accuracy", format_value(accuracy.value), "share of voxels of the right class"))
+    summary, facts = files.summary, headline_fact(files.scores, "validation")
     if files.epochs:
         best = summary.get("best_epoch")
         note = "" if best is None else f"weights kept from epoch {int(best)}"

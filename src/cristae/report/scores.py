@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from cristae.metrics.score import Score
-from cristae.metrics.table import METRICS
-from cristae.metrics.tally import ALL
-from cristae.report.page import fold, render, table
+from cristae.metrics.table import METRICS, describe_metric
+from cristae.metrics.tally import ALL, SLICE_MEAN
+from cristae.report.page import Fact, fold, render, table
 
-SHOWN = ("iou", "dice", "precision", "recall")
+SHOWN = ("Jaccard", "F1", "PPV", "sensitivity")
 """Metrics of the short table; the full one is folded."""
-_TITLES = {metric.name: metric.title for metric in METRICS} | {"mean_iou": "Mean IoU", "overall_accuracy": "Accuracy"}
 MAX_ROWS = 2000
 """Longer full tables are cut; the file has them all."""
 
@@ -64,7 +63,7 @@ def comparison_markup(scores: Sequence[Score]) -> Markup:
     parts = []
     for volume in [overall] if overall else sorted(volumes):
         shown = [score for score in scores if score.volume == volume]
-        for name in dict.fromkeys(score.class_name for score in shown if score.metric == "iou"):
+        for name in dict.fromkeys(score.class_name for score in shown if score.metric == "Jaccard"):
             title = name if len(volumes) == 1 or overall else f"{volume}: {name}"
             parts.append(Markup("<h4>{}</h4>").format(title) + _by_run(shown, name))
     return Markup("").join([*parts, fold(f"All {len(scores)} rows", full_table(scores))])
@@ -77,10 +76,28 @@ def full_table(scores: Sequence[Score]) -> Markup:
     return table(rows, numbers=("threshold", "value", "low", "high", "n"), caption=caption)
 
 
-def headline(scores: Sequence[Score], metric: str) -> Score | None:
-    """The pooled score over all classes, of all volumes together where there are several."""
-    found = [score for score in scores if score.metric == metric and score.class_name == ALL]
-    return next((score for score in found if score.volume == ALL), found[0] if found else None)
+def headline(scores: Sequence[Score]) -> Score | None:
+    """The one number to show large, of all volumes together where there are several.
+
+    The IoU of the one class, or the mean IoU over all classes but the background, which would flatter it.
+    """
+    wanted = (("foreground", "mIoU"), (ALL, "mIoU"))
+    classes = list(dict.fromkeys(score.class_name for score in scores if score.metric == "Jaccard"))
+    for name, metric in ((classes[0], "Jaccard"),) if len(classes) == 1 else wanted:
+        found = [score for score in scores if (score.class_name, score.metric) == (name, metric)]
+        if found:
+            return next((score for score in found if score.volume == ALL), found[0])
+    return None
+
+
+def headline_fact(scores: Sequence[Score], note: str = "") -> list[Fact]:
+    """The headline as a fact of a page; nothing where there is none."""
+    score = headline(scores)
+    if score is None:
+        return []
+    title = f"IoU of {score.class_name}" if score.metric == "Jaccard" else "Mean IoU"
+    kinds = "" if score.metric == "Jaccard" else f"{score.n} classes, background left out"
+    return [Fact(title, format_value(score.value), ", ".join(part for part in (note, kinds) if part))]
 
 
 def format_value(value: float) -> str:
@@ -89,20 +106,20 @@ def format_value(value: float) -> str:
 
 
 def _by_class(scores: Sequence[Score], colors: Mapping[str, str]) -> Markup:
-    names = list(dict.fromkeys(score.class_name for score in scores if score.metric == "iou"))
+    names = list(dict.fromkeys(score.class_name for score in scores if score.metric == "Jaccard"))
     rows = []
     for name in names:
-        pooled = [_cell(_one(scores, metric, name, "pooled"), bar=True) for metric in SHOWN]
-        mean = _cell(_one(scores, "dice", name, "mean over slices"), count=True)
+        pooled = [_cell(_one(scores, metric, name), bar=True) for metric in SHOWN]
+        mean = _cell(_one(scores, f"F1{SLICE_MEAN}", name), count=True)
         rows.append(Row(name, (*pooled, mean), colors.get(name, "")))
-    columns = [_TITLES[metric] for metric in SHOWN] + ["Dice, slice mean (slices)"]
+    columns = [describe_metric(metric).title for metric in SHOWN] + ["F1, slice mean (slices)"]
     return render("scores.html.j2", first="Class", columns=columns, rows=rows, notes=_notes(scores))
 
 
 def _notes(scores: Sequence[Score]) -> list[str]:
     notes = []
     for score in scores:
-        if score.metric == "mean_iou":
+        if score.metric == "mIoU" and score.class_name in (ALL, "foreground"):
             what = score.rule.split(";")[0]
             notes.append(f"Mean IoU {format_value(score.value)}: {what} ({score.n} classes defined).")
         if score.metric == "overall_accuracy":
@@ -116,10 +133,10 @@ def _notes(scores: Sequence[Score]) -> list[str]:
 
 
 def _by_volume(scores: Sequence[Score], volumes: Sequence[str]) -> Markup:
-    names = list(dict.fromkeys(score.class_name for score in scores if score.metric == "iou"))
+    names = list(dict.fromkeys(score.class_name for score in scores if score.metric == "Jaccard"))
     by_volume = {volume: [score for score in scores if score.volume == volume] for volume in volumes if volume != ALL}
     rows = [
-        Row(volume, tuple(_cell(_one(own, "iou", name, "pooled"), bar=True) for name in names))
+        Row(volume, tuple(_cell(_one(own, "Jaccard", name), bar=True) for name in names))
         for volume, own in by_volume.items()
     ]
     notes = ["IoU of each class, pooled over the voxels of the volume."]
@@ -129,10 +146,7 @@ def _by_volume(scores: Sequence[Score], volumes: Sequence[str]) -> Markup:
 def _by_run(scores: Sequence[Score], class_name: str) -> Markup:
     runs = list(dict.fromkeys(score.run for score in scores))
     metrics = [metric.name for metric in METRICS]
-    found = {
-        run: [_one([s for s in scores if s.run == run], metric, class_name, "pooled") for metric in metrics]
-        for run in runs
-    }
+    found = {run: [_one([s for s in scores if s.run == run], metric, class_name) for metric in metrics] for run in runs}
     best = [
         max((s.value for s in column if s and not math.isnan(s.value)), default=None)
         for column in zip(*found.values(), strict=True)
@@ -140,14 +154,13 @@ def _by_run(scores: Sequence[Score], class_name: str) -> Markup:
     rows = [
         Row(run, tuple(_cell(s, best=top) for s, top in zip(cells, best, strict=True))) for run, cells in found.items()
     ]
-    columns = [_TITLES[metric] for metric in metrics]
+    columns = [metric.title for metric in METRICS]
     notes = [f"Positive class: {class_name}; pooled over voxels. Best in bold."]
     return render("scores.html.j2", first="Run", columns=columns, rows=rows, notes=notes)
 
 
-def _one(scores: Iterable[Score], metric: str, class_name: str, rule: str) -> Score | None:
-    wanted = (metric, class_name)
-    return next((s for s in scores if (s.metric, s.class_name) == wanted and f"; {rule};" in s.rule), None)
+def _one(scores: Iterable[Score], metric: str, class_name: str) -> Score | None:
+    return next((s for s in scores if (s.metric, s.class_name) == (metric, class_name)), None)
 
 
 def _cell(score: Score | None, *, bar: bool = False, count: bool = False, best: float | None = None) -> Cell:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cristae.metrics.score import Score
-from cristae.report.page import Fact, Section, build_page
-from cristae.report.scores import comparison_markup, format_value, headline, scores_markup
+from cristae.report.page import Section, build_page
+from cristae.report.scores import comparison_markup, headline_fact, scores_markup
 
 
 def scores_page(name: str, scores: Sequence[Score]) -> str:
@@ -20,6 +20,5 @@ def scores_page(name: str, scores: Sequence[Score]) -> str:
     if len(runs) > 1:
         lead = f"{len(runs)} runs side by side."
         return build_page(f"Scores: {name}", [Section("Comparison", comparison_markup(scores))], lead=lead)
-    mean = headline(scores, "mean_iou")
-    facts = [Fact("Mean IoU", format_value(mean.value), f"{mean.n} classes")] if mean else []
+    facts = headline_fact(scores)
     return build_page(f"Scores: {name}", [Section("Scores", scores_markup(scores, {}))], facts=facts)

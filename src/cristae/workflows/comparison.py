@@ -1,4 +1,4 @@
-"""Truth and prediction laid on each other: what is compared where, block by block."""
+"""Truth and prediction laid on each other: what is compared where, read block by block."""
 
 from __future__ import annotations
 
@@ -8,16 +8,29 @@ from dataclasses import dataclass
 import numpy as np
 
 from cristae.data.box import Box, Triple
-from cristae.data.classes import Classes
-from cristae.data.image import Image
+from cristae.data.image import Image, VoxelSize, same_voxel_size, voxel_size_text
 from cristae.data.volume import Volume
-from cristae.errors import LabelError, ScoreError
+from cristae.errors import LabelError, ScoreError, VoxelSizeError
 from cristae.inference.prediction import Prediction
-from cristae.metrics.tally import Tally
-from cristae.progress import Progress, Task
+from cristae.metrics.binary import binarize
 
 _BLOCK_VOXELS = 1 << 24
 """Roughly what is read of each image at once."""
+
+
+@dataclass(frozen=True, eq=False)
+class Voxels:
+    """What is read of one box; every array (Z, Y, X)."""
+
+    truth: tuple[np.ndarray, ...]
+    """Class ids, or one mask for each overlapping class."""
+    prediction: tuple[np.ndarray, ...]
+    valid: np.ndarray | None
+    """bool, whether a voxel counts; None when every one does."""
+    maps: tuple[np.ndarray, ...]
+    """Scores for each foreground class, uint8 (255 is 1) or floats; empty where there are none."""
+    truth_map: np.ndarray | None
+    """The grey truth that was binarised, as a map of scores."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,94 +39,155 @@ class Comparison:
 
     volume: str
     truth: tuple[Image, ...]
-    """Class ids, or one mask for each overlapping class."""
+    """Class ids, or one mask for each overlapping class; empty with a `truth_map`."""
     prediction: tuple[Image, ...]
-    """As `truth`."""
-    valid: tuple[Image, ...]
+    """As `truth`; empty where the only map is binarised."""
+    valid: tuple[Image, ...] = ()
     """Voxels count where none of these is 0."""
     first_slice: int = 0
     """Slice of the volume that slice 0 of the images is."""
+    maps: tuple[Image, ...] = ()
+    """Maps of scores for each foreground class, or none."""
+    truth_map: Image | None = None
+    """Grey truth, foreground above the same threshold as the prediction."""
+    threshold: float | None = None
+    """Above which a score is foreground; None for labels."""
+    voxel_size_nm: VoxelSize | None = None
+    """(z, y, x) in nm, where it is known."""
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """Truth and prediction, whatever they are read from."""
+        found = (self.truth_map, *self.truth, *self.prediction, *self.maps)
+        return tuple(image for image in found if image is not None)
 
     @property
     def shape(self) -> Triple:
         """Voxels (z, y, x) that are compared."""
-        return self.truth[0].shape
+        return self.images[0].shape
+
+    def read(self, box: Box) -> Voxels:
+        """What is in `box` of all images."""
+        maps = tuple(image.read(box) for image in self.maps)
+        truth_map = None if self.truth_map is None else self.truth_map.read(box)
+        truth = self.read_truth(box) if truth_map is None else (binarize(truth_map, self._cut),)
+        prediction = self.read_prediction(box) if self.prediction else tuple(binarize(m, self._cut) for m in maps)
+        return Voxels(truth, prediction, self.read_valid(box), maps, truth_map)
+
+    def read_truth(self, box: Box) -> tuple[np.ndarray, ...]:
+        """Class ids, or one mask for each overlapping class."""
+        if self.truth_map is not None:
+            return (binarize(self.truth_map.read(box), self._cut),)
+        return tuple(image.read(box) for image in self.truth)
+
+    def read_prediction(self, box: Box) -> tuple[np.ndarray, ...]:
+        """As `read_truth`."""
+        if self.prediction:
+            return tuple(image.read(box) for image in self.prediction)
+        return tuple(binarize(image.read(box), self._cut) for image in self.maps)
+
+    def read_valid(self, box: Box) -> np.ndarray | None:
+        """bool, whether a voxel counts; None when every one does."""
+        masks = [image.read(box) != 0 for image in self.valid]
+        if not masks:
+            return None
+        both: np.ndarray = np.logical_and.reduce(masks)
+        return both
+
+    @property
+    def _cut(self) -> float:
+        return 0.5 if self.threshold is None else self.threshold
+
+    def where(self, z: int) -> str:
+        """A slice of the comparison for messages, with the files behind it."""
+        truth = (self.truth or (self.truth_map,))[0]
+        prediction = (self.prediction or self.maps)[0]
+        paths = f"truth {truth.path if truth else ''}, prediction {prediction.path}"
+        return f"slice {self.first_slice + z} of '{self.volume}' ({paths})"
 
 
 def compare(
     truth: Volume,
     prediction: Sequence[Image],
     *,
+    maps: Sequence[Image] = (),
+    truth_map: Image | None = None,
+    threshold: float | None = None,
     made_by: Prediction | None = None,
     box: Box | None = None,
     mask: Image | None = None,
+    voxel_size_nm: VoxelSize | None = None,
 ) -> Comparison:
     """Lay a prediction on the truth.
 
     Args:
         truth: A volume with labels.
-        prediction: Class ids, or one mask for each overlapping class.
+        prediction: Class ids, or one mask for each overlapping class; empty where the one map is binarised.
+        maps: Scores for each foreground class.
+        truth_map: Instead of the volume's labels, a grey map that is binarised like the prediction.
+        threshold: Above which a score is foreground.
         made_by: Where the images come from, which may cover a part of the volume; None when they cover all of it.
         box: The part of the volume to compare; None takes all that was predicted.
         mask: Only voxels where this is not 0 count; as large as the truth.
+        voxel_size_nm: (z, y, x), where no file says it.
 
     Raises:
         LabelError: The volume has no labels.
         ScoreError: The shapes do not fit together.
+        VoxelSizeError: The voxel sizes differ.
     """
-    if not truth.labels:
+    labels = truth.labels if truth_map is None else (truth_map,)
+    if not labels:
         raise LabelError(f"volume '{truth.name}' has no labels to compare with; name them in the recipe")
-    if len(prediction) != len(truth.labels):
+    if prediction and len(prediction) != len(labels):
         raise ScoreError(
-            f"volume '{truth.name}' has {len(truth.labels)} label images, the prediction has {len(prediction)}; "
+            f"volume '{truth.name}' has {len(labels)} label images, the prediction has {len(prediction)}; "
             "were both made with the same classes?"
         )
-    shape = truth.labels[0].shape
-    covered = _covered(truth, prediction, made_by)
+    covered = _covered(truth.name, labels[0].shape, (*prediction, *maps)[0].shape, made_by)
     wanted = covered if box is None else box
     if not covered.contains(wanted):
         raise ScoreError(f"volume '{truth.name}': box {wanted} reaches outside the predicted part {covered}")
-    if mask is not None and mask.shape != shape:
-        raise ScoreError(f"the mask {mask.path} has shape {mask.shape}, the truth of '{truth.name}' {shape} (z, y, x)")
+    if mask is not None and mask.shape != labels[0].shape:
+        raise ScoreError(
+            f"the mask {mask.path} has shape {mask.shape}, the truth of '{truth.name}' {labels[0].shape} (z, y, x)"
+        )
     counts = [image.crop(wanted) for image in (truth.valid, mask) if image is not None]
+    inside = wanted.relative_to(covered.start)
     return Comparison(
         volume=truth.name,
-        truth=tuple(label.crop(wanted) for label in truth.labels),
-        prediction=tuple(label.crop(wanted.relative_to(covered.start)) for label in prediction),
+        truth=() if truth_map is not None else tuple(label.crop(wanted) for label in labels),
+        prediction=tuple(label.crop(inside) for label in prediction),
         valid=tuple(counts),
         first_slice=wanted.start[0],
+        maps=tuple(image.crop(inside) for image in maps),
+        truth_map=None if truth_map is None else truth_map.crop(wanted),
+        threshold=threshold,
+        voxel_size_nm=_voxel_size(truth, (*prediction, *maps)[0], voxel_size_nm),
     )
 
 
-def count(comparisons: Sequence[Comparison], classes: Classes, progress: Progress) -> list[Tally]:
-    """Count the voxels of all comparisons, streaming.
-
-    Raises:
-        ScoreError: An image holds something that is not a class id, or nothing at all counts.
-    """
-    total = sum(len(blocks_of(c.truth[0], c.prediction[0])) for c in comparisons)
-    with progress.task("Comparing", total, unit="blocks") as task:
-        tallies = [_tally(comparison, classes, task) for comparison in comparisons]
-    if not any(table.total for tally in tallies for table in tally.pooled):
-        names = ", ".join(f"'{c.volume}'" for c in comparisons[:5])
-        raise ScoreError(f"no voxel of {names} counts: check the mask, and whether the compared slices have labels")
-    return tallies
-
-
-def blocks_of(*images: Image) -> list[Box]:
-    """Cut images of one shape into boxes of whole chunks, of about 16 million voxels each."""
+def blocks_of(*images: Image, voxels: int | None = None) -> list[Box]:
+    """Cut images of one shape into boxes of whole chunks, of about 16 million voxels each or as many as asked for."""
     size = [max(image.chunks[axis] for image in images) for axis in range(3)]
     shape = images[0].shape
     for axis in (2, 1, 0):
-        while size[axis] < shape[axis] and 2 * size[0] * size[1] * size[2] <= _BLOCK_VOXELS:
+        while size[axis] < shape[axis] and 2 * size[0] * size[1] * size[2] <= (voxels or _BLOCK_VOXELS):
             size[axis] *= 2
         size[axis] = min(size[axis], shape[axis])
     return list(Box.of_shape(shape).blocks(size))
 
 
-def _covered(truth: Volume, prediction: Sequence[Image], made_by: Prediction | None) -> Box:
+def slabs_of(*images: Image) -> list[Box]:
+    """Cut images of one shape into slabs of whole slices, as deep as chunks and about 16 million voxels allow."""
+    depth, shape = max(image.chunks[0] for image in images), images[0].shape
+    fits = max(1, _BLOCK_VOXELS // (shape[1] * shape[2]))
+    step = min(depth, fits) if depth > 1 else min(8, fits)
+    return list(Box.of_shape(shape).blocks((step, *shape[1:])))
+
+
+def _covered(name: str, shape: Triple, found: Triple, made_by: Prediction | None) -> Box:
     """The part of the truth that was predicted. A part is recognised only in a volume as large as the truth."""
-    shape, found = truth.labels[0].shape, prediction[0].shape
     if made_by is not None and made_by.volume_shape == shape:
         return made_by.box
     if found == shape:
@@ -122,40 +196,27 @@ def _covered(truth: Volume, prediction: Sequence[Image], made_by: Prediction | N
     if made_by is not None and made_by.volume_shape != found:
         part = f" (box {made_by.box} of a volume of {made_by.volume_shape})"
     raise ScoreError(
-        f"truth and prediction of '{truth.name}' have different shapes: truth {shape}, prediction {found}{part} voxels "
+        f"truth and prediction of '{name}' have different shapes: truth {shape}, prediction {found}{part} voxels "
         "(z, y, x). Compare a prediction with the truth of the same volume."
     )
 
 
-def _tally(comparison: Comparison, classes: Classes, task: Task) -> Tally:
-    tally = Tally(comparison.volume, classes)
-    for block in blocks_of(comparison.truth[0], comparison.prediction[0]):
-        valid = _valid(comparison, block)
-        if valid is None or valid.any():
-            _count_block(tally, comparison, block, valid)
-        task.advance()
-    return tally
-
-
-def _count_block(tally: Tally, comparison: Comparison, block: Box, valid: np.ndarray | None) -> None:
-    truth = [image.read(block) for image in comparison.truth]
-    prediction = [image.read(block) for image in comparison.prediction]
-    for z in range(block.shape[0]):
-        ok = None if valid is None else valid[z]
-        try:
-            tally.count(
-                comparison.first_slice + block.start[0] + z, [t[z] for t in truth], [p[z] for p in prediction], ok
+def _voxel_size(truth: Volume, prediction: Image, stated: VoxelSize | None) -> VoxelSize | None:
+    """What truth, prediction or the user say; where several do, they must agree."""
+    axes = (0, 1, 2) if prediction.shape[0] > 1 else (1, 2)
+    known = [
+        (what, size)
+        for what, size in (
+            (f"truth '{truth.name}'", truth.voxel_size_nm),
+            (f"prediction {prediction.path}", prediction.voxel_size_nm),
+            ("the command", stated),
+        )
+        if size is not None
+    ]
+    for what, size in known[1:]:
+        if not same_voxel_size(known[0][1], size, axes=axes):
+            raise VoxelSizeError(
+                f"{known[0][0]} has voxels of {voxel_size_text(known[0][1])}, {what} of {voxel_size_text(size)} "
+                "(z, y, x); compare maps of one volume on one grid, or correct the file that is wrong"
             )
-        except ScoreError as error:
-            where = f"slice {comparison.first_slice + block.start[0] + z} of '{comparison.volume}'"
-            paths = f"truth {comparison.truth[0].path}, prediction {comparison.prediction[0].path}"
-            raise ScoreError(f"{where} ({paths}): {error}") from error
-
-
-def _valid(comparison: Comparison, block: Box) -> np.ndarray | None:
-    """uint8 (Z, Y, X), or None when every voxel counts."""
-    masks = [image.read(block) != 0 for image in comparison.valid]
-    if not masks:
-        return None
-    both: np.ndarray = np.logical_and.reduce(masks)
-    return both
+    return known[0][1] if known else None

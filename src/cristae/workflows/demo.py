@@ -49,8 +49,8 @@ class Demo:
                 f" --recipe {self.folder / 'recipe.yaml'}",
                 f"  cristae report {self.run.path}",
                 "",
-                f"IoU on the new volume, mean over classes {_value(self.scores, 'mean_iou', 'all'):.3f}:",
-                *(f"  {name:20} {_value(self.scores, 'iou', name):.3f}" for name in PLATELET_CLASSES.names),
+                f"IoU on the new volume, mean over classes {_value(self.scores, 'mIoU', 'foreground'):.3f}:",
+                *(f"  {name:20} {_value(self.scores, 'Jaccard', name):.3f}" for name in PLATELET_CLASSES.foreground),
                 "",
                 f"The page: {self.page.absolute()}",
             ]

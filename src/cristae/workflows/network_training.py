@@ -119,7 +119,7 @@ class _Witness:
         """Mean IoU and the IoU of each class."""
         classes = self._validation.classes
         tables = tuple(Confusion(table) for table in counts)
-        by_class = class_values(tables, classes, metric_named("iou"))
+        by_class = class_values(tables, classes, metric_named("Jaccard"))
         return {"val_miou": mean_iou_of(tables, classes).value} | {f"val_iou_{k}": v for k, v in by_class.items()}
 
     def keep(self, network: nn.Module, epoch: int) -> None:

@@ -1,0 +1,97 @@
+"""Counting in pieces: several at once, put together in their order, kept for the case of a kill."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Protocol
+
+from cristae.metrics.score import Score
+from cristae.progress import Progress, Task
+from cristae.workflows.scoring.ledger import Arrays, Ledger
+
+MOST_THREADS = 4
+"""Pieces in work at once; memory grows with them."""
+
+
+class Counting(Protocol):
+    """One family of scores of one volume, made of counts that add up over pieces."""
+
+    title: str
+    """What the progress line says."""
+    pieces: Sequence[Any]
+    """What is counted one after the other: boxes of the volume, mostly."""
+
+    def prepare(self) -> None:
+        """What must be known of the whole volume before pieces can be counted."""
+
+    def measure(self, piece: Any) -> Any:
+        """Count one piece; called from several threads at once."""
+
+    def add(self, counted: Any) -> None:
+        """Take over what `measure` found; called in the order of the pieces."""
+
+    def arrays(self) -> Arrays:
+        """Everything counted so far, as plain arrays."""
+
+    def restore(self, arrays: Arrays) -> None:
+        """Go on from what `arrays` gave."""
+
+    @staticmethod
+    def rows(volume: str, parts: Sequence[Any]) -> Iterator[Score]:
+        """The scores of one volume, or of several taken together under one name; `parts` are of this class."""
+
+
+def count_all(countings: Mapping[str, Counting], ledger: Ledger, progress: Progress) -> None:
+    """Count whatever is not in the ledger yet.
+
+    Args:
+        countings: By a name that tells them apart in the ledger.
+        ledger: Holds what an earlier, killed evaluation had counted.
+        progress: Where to show how far it is.
+
+    Raises:
+        CristaeError: An image cannot be read, or holds values that cannot be compared.
+    """
+    for name, counting in countings.items():
+        done = ledger.done.get(name, 0)
+        if done:
+            counting.restore(ledger.counts[name])
+        if done < len(counting.pieces):
+            with progress.task(counting.title, len(counting.pieces), unit="blocks", done=done) as task:
+                counting.prepare()
+                _count(name, counting, done, ledger, task)
+
+
+def _count(name: str, counting: Counting, done: int, ledger: Ledger, task: Task) -> None:
+    try:
+        for counted in _in_order(counting.measure, counting.pieces[done:]):
+            counting.add(counted)
+            done += 1
+            task.advance()
+            if ledger.due():
+                ledger.put(name, done, counting.arrays())
+                ledger.save()
+    finally:
+        ledger.put(name, done, counting.arrays())
+        if done < len(counting.pieces):
+            ledger.save()
+
+
+def _in_order(measure: Callable[[Any], Any], pieces: Sequence[Any]) -> Iterator[Any]:
+    """Results in the order of the pieces, a bounded number of them ahead."""
+    threads = min(MOST_THREADS, os.cpu_count() or 1, len(pieces))
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[Any]] = deque()
+        try:
+            for piece in pieces:
+                waiting.append(pool.submit(measure, piece))
+                if len(waiting) > threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

@@ -1,0 +1,172 @@
+"""How sure a score is: the interval that independent units of the data leave open."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from cristae.errors import ScoreError
+from cristae.metrics.confusion import Confusion
+from cristae.metrics.score import Score
+from cristae.metrics.table import METRICS
+from cristae.metrics.tally import ALL, SLICE_MEAN, class_tables
+from cristae.metrics.uncertainty.bootstrap import interval
+from cristae.metrics.uncertainty.statistic import Statistic, best_mean, mean, mean_rows
+from cristae.metrics.v_scores import NAMES, THRESHOLDS, Named, VTable
+from cristae.workflows.comparison import Comparison
+from cristae.workflows.scoring.counting import Counting
+from cristae.workflows.scoring.sections import SectionCounting
+from cristae.workflows.scoring.settings import Scoring
+from cristae.workflows.scoring.voxels import VoxelCounting
+
+UnitOf = Callable[[int, int], int]
+"""The number of the unit that slice z of a volume (by its place) belongs to."""
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """What a score is made of: a row for each slice, the unit each belongs to, and the score as function of sums."""
+
+    table: np.ndarray
+    """(N, k) float64."""
+    unit: np.ndarray
+    """(N,) int64."""
+    statistic: Statistic
+
+    @property
+    def units(self) -> np.ndarray:
+        """(n, k) sums over the slices of each unit."""
+        _, place = np.unique(self.unit, return_inverse=True)
+        sums = np.zeros((place.max(initial=-1) + 1, self.table.shape[1]))
+        np.add.at(sums, place, self.table)
+        return sums
+
+
+def with_intervals(
+    rows: Sequence[Score], volume: str, members: Sequence[Sequence[Counting]], scoring: Scoring
+) -> Iterator[Score]:
+    """The rows, with `low` and `high` where the score is made of units of the kind that was asked for.
+
+    Args:
+        rows: Of one volume, or of several together.
+        volume: Its name.
+        members: What was counted of each volume.
+        scoring: `options.unit` is `volume`, `slice` or `slab:500nm`; None leaves all rows as they are.
+
+    Raises:
+        ScoreError: The unit is unknown, or slabs need a voxel size that nobody says.
+    """
+    kind = scoring.options.unit
+    if kind is None or (kind == "volume" and volume != ALL):
+        yield from rows
+        return
+    unit_of = _unit_of(kind, [_comparison(group) for group in members])
+    for row in rows:
+        made_of = _rows_of(row, members, scoring, unit_of)
+        if made_of is None:
+            yield row
+            continue
+        found = interval(made_of.units, made_of.statistic)
+        what = f"{found.n} units ({kind})"
+        why = f"; no interval: {found.reason}" if found.reason else f"; 95 % interval over {what}"
+        yield replace(row, low=found.low, high=found.high, rule=row.rule + why)
+
+
+def check_unit(kind: str | None) -> None:
+    """Do nothing for a unit that is known.
+
+    Raises:
+        ScoreError: It is not.
+    """
+    if kind is not None and kind not in ("volume", "slice"):
+        _slab_nm(kind)
+
+
+def _unit_of(kind: str, comparisons: Sequence[Comparison]) -> UnitOf:
+    if kind == "volume":
+        return lambda place, _: place
+    if kind == "slice":
+        return lambda place, z: place << 32 | z
+    thick = _slab_nm(kind)
+    sizes = [comparison.voxel_size_nm for comparison in comparisons]
+    for comparison, size in zip(comparisons, sizes, strict=True):
+        if size is None:
+            raise ScoreError(
+                f"{comparison.volume}: slabs of {thick:g} nm need the voxel size, which no file says; give it with "
+                "--voxel-size-nm Z Y X"
+            )
+    steps = [size[0] for size in sizes if size is not None]
+    return lambda place, z: place << 32 | int(z * steps[place] // thick)
+
+
+def _slab_nm(kind: str) -> float:
+    number = kind.removeprefix("slab:").removesuffix("nm").strip()
+    try:
+        thick = float(number) if kind.startswith("slab:") else 0.0
+    except ValueError:
+        thick = 0.0
+    if not 0 < thick < float("inf"):
+        raise ScoreError(f"'{kind}' is no unit; there are volume, slice, and slab:500nm (consecutive slices together)")
+    return thick
+
+
+def _comparison(group: Sequence[Counting]) -> Comparison:
+    return next(one.comparison for one in group if isinstance(one, VoxelCounting))
+
+
+def _rows_of(row: Score, members: Sequence[Sequence[Counting]], scoring: Scoring, unit_of: UnitOf) -> Rows | None:
+    """What a score is made of; None for scores that are no function of sums over slices."""
+    overlap = {metric.name: metric for metric in METRICS}
+    base = row.metric.removesuffix(SLICE_MEAN)
+    if base in overlap and row.class_name in scoring.classes.names:
+        tables = list(_class_tables(row.class_name, members, scoring, unit_of))
+        entry = tables[0][2] if tables else 0
+        function = overlap[base].function
+        unit = np.array([number for number, _, _ in tables], np.int64)
+        counts = np.array([table.counts for _, table, _ in tables], np.float64)
+        if base != row.metric:
+            return Rows(mean_rows(function(Confusion(counts))[:, entry]), unit, mean)
+        size = counts.shape[-1]
+
+        def pooled(sums: np.ndarray) -> np.ndarray:
+            return function(Confusion(sums.reshape(*sums.shape[:-1], size, size)))[..., entry]
+
+        return Rows(counts.reshape(len(counts), -1), unit, pooled)
+    for named in NAMES:
+        if row.metric in (named, f"{named}_fixed", f"{named}_raw") and row.class_name in scoring.classes.foreground:
+            return _v_rows_of(row, named, members, unit_of)
+    return None
+
+
+def _class_tables(
+    name: str, members: Sequence[Sequence[Counting]], scoring: Scoring, unit_of: UnitOf
+) -> Iterator[tuple[int, Confusion, int]]:
+    """Unit, table and the class's entry in it, of every slice with a voxel that counts."""
+    for place, group in enumerate(members):
+        for counting in group:
+            if isinstance(counting, VoxelCounting):
+                for z, tables in sorted(counting.tally.slices.items()):
+                    for found, table, entry in class_tables(tables, scoring.classes):
+                        if found == name and table.total:
+                            yield unit_of(place, z), table, entry
+
+
+def _v_rows_of(row: Score, named: Named, members: Sequence[Sequence[Counting]], unit_of: UnitOf) -> Rows | None:
+    """V scores: a mean over slices, or the best of the means at eleven thresholds."""
+    found = [
+        (place, counting.tables[row.class_name])
+        for place, group in enumerate(members)
+        for counting in group
+        if isinstance(counting, SectionCounting)
+    ]
+    if not found:
+        return None
+    unit = np.array([unit_of(place, one.z) for place, table in found for one in table.slices], np.int64)
+    table = VTable.total([table for _, table in found])
+    values = table.units(named, "raw" if row.metric.endswith("_raw") else "thin")
+    if row.metric == named and table.graded:
+        searched = values[:, [place for place, t in enumerate(table.thresholds) if t in THRESHOLDS]]
+        return Rows(np.concatenate([searched[..., 0], searched[..., 1]], axis=1), unit, best_mean)
+    return Rows(values[:, table.thresholds.index(table.fixed)], unit, mean)

@@ -1,0 +1,163 @@
+"""Scores of whole objects in 3D, and of object ids: partition and instances, over all of a volume."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
+
+import numpy as np
+
+from cristae.data.box import Box
+from cristae.errors import ScoreError
+from cristae.metrics.components import Components, Connectivity, find_components
+from cristae.metrics.detection import detection
+from cristae.metrics.overlaps import Overlaps
+from cristae.metrics.score import Score
+from cristae.workflows.comparison import Comparison, blocks_of
+from cristae.workflows.scoring.ledger import Arrays
+from cristae.workflows.scoring.object_rows import (
+    apart,
+    arrays_of,
+    detection_rows,
+    instance_rows,
+    overlaps_of,
+    partition_rows,
+    pushed,
+)
+from cristae.workflows.scoring.settings import Scoring
+from cristae.workflows.scoring.voxels import masks_of
+
+IN_3D = "_3d"
+"""What the name of a score of whole objects in a volume ends in."""
+_PARTITION: Connectivity = 6
+_INSTANCES: Connectivity = 26
+_PIECE_VOXELS = 1 << 22
+_Key = tuple[int, Connectivity]
+"""Class, counted among the foreground classes, and who is a neighbour."""
+
+
+class ObjectCounting:
+    """Which true and predicted 3D components of each class share how many voxels."""
+
+    title = "Comparing objects in 3D"
+
+    def __init__(self, comparison: Comparison, scoring: Scoring) -> None:
+        self.comparison, self.scoring = comparison, scoring
+        self.pieces: Sequence[Box] = blocks_of(*comparison.images, voxels=_PIECE_VOXELS)
+        kinds = [_PARTITION] * scoring.wants("partition") + [_INSTANCES] * scoring.wants("instances")
+        self.found: dict[_Key, list[Overlaps]] = {
+            (number, kind): [] for number, kind in product(range(len(scoring.classes.foreground)), kinds)
+        }
+        self._components: dict[_Key, tuple[Components, Components]] = {}
+
+    def prepare(self) -> None:
+        """Number the components of the whole volume."""
+        for number, kind in self.found:
+            self._components[number, kind] = (
+                find_components(self._mask(number, truth=True), self.pieces, kind),
+                find_components(self._mask(number, truth=False), self.pieces, kind),
+            )
+
+    def measure(self, piece: Box) -> dict[_Key, Overlaps]:
+        """Count one block."""
+        valid = self.comparison.read_valid(piece)
+        return {
+            key: Overlaps.of(truth.read(piece), prediction.read(piece), valid)
+            for key, (truth, prediction) in self._components.items()
+        }
+
+    def add(self, counted: dict[_Key, Overlaps]) -> None:
+        """Add the counts of a block."""
+        for key, overlaps in counted.items():
+            self.found[key] = pushed(self.found[key], overlaps)
+
+    def arrays(self) -> Arrays:
+        """Everything counted so far."""
+        return {
+            f"{number}-{kind}-{name}": array
+            for (number, kind), parts in self.found.items()
+            for name, array in arrays_of(Overlaps.total(parts)).items()
+        }
+
+    def restore(self, arrays: Arrays) -> None:
+        """Go on from what `arrays` gave."""
+        for number, kind in self.found:
+            start = f"{number}-{kind}-"
+            own = {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}
+            self.found[number, kind] = [overlaps_of(own)]
+
+    @staticmethod
+    def rows(volume: str, parts: Sequence[ObjectCounting]) -> Iterator[Score]:
+        """Partition scores with 6 neighbours, instance scores with 26, of each class."""
+        scoring = parts[0].scoring
+        for number, name in enumerate(scoring.classes.foreground):
+            for kind in dict.fromkeys(kind for _, kind in parts[0].found):
+                tables = [Overlaps.total(part.found[number, kind]) for part in parts]
+                what = f"positive={name}; components with {kind} neighbours over the volume"
+                subject = Score(scoring.run, volume, name, "", float("nan"), 0, what, threshold=scoring.threshold)
+                if kind == _PARTITION:
+                    yield from partition_rows(tables, subject, IN_3D)
+                else:
+                    yield from instance_rows(apart(tables), subject, IN_3D)
+
+    def _mask(self, number: int, *, truth: bool) -> Callable[[Box], np.ndarray]:
+        def read(box: Box) -> np.ndarray:
+            labels = self.comparison.read_truth(box) if truth else self.comparison.read_prediction(box)
+            return list(masks_of(labels, self.scoring.classes))[number]
+
+        return read
+
+
+class IdCounting:
+    """Which true and predicted objects share how many voxels, by the ids that the files give them."""
+
+    title = "Comparing objects"
+
+    def __init__(self, comparison: Comparison, scoring: Scoring) -> None:
+        self.comparison, self.scoring = comparison, scoring
+        self.pieces: Sequence[Box] = blocks_of(*comparison.images)
+        self.found: list[Overlaps] = []
+
+    def prepare(self) -> None:
+        """Nothing."""
+
+    def measure(self, piece: Box) -> Overlaps:
+        """Count one block.
+
+        Raises:
+            ScoreError: A file holds something that is no object id.
+        """
+        voxels = self.comparison.read(piece)
+        try:
+            return Overlaps.of(voxels.truth[0], voxels.prediction[0], voxels.valid)
+        except ScoreError as error:
+            raise ScoreError(f"{self.comparison.where(piece.start[0])}, voxels {piece}: {error}") from error
+
+    def add(self, counted: Overlaps) -> None:
+        """Add the counts of a block."""
+        self.found = pushed(self.found, counted)
+
+    def arrays(self) -> Arrays:
+        """Everything counted so far."""
+        return arrays_of(Overlaps.total(self.found))
+
+    def restore(self, arrays: Arrays) -> None:
+        """Go on from what `arrays` gave."""
+        self.found = [overlaps_of(arrays)]
+
+    @staticmethod
+    def rows(volume: str, parts: Sequence[IdCounting]) -> Iterator[Score]:
+        """All scores of objects."""
+        scoring = parts[0].scoring
+        tables = [Overlaps.total(part.found) for part in parts]
+        if not any(table.voxels.size for table in tables):
+            raise ScoreError(f"no voxel of '{volume}' counts: check the mask")
+        what = "objects by their ids over the volume"
+        (name,) = scoring.classes.foreground
+        subject = Score(scoring.run, volume, name, "", float("nan"), 0, what)
+        if scoring.wants("partition"):
+            yield from partition_rows(tables, subject)
+        if scoring.wants("detection"):
+            yield from detection_rows([detection(table) for table in tables], subject)
+        if scoring.wants("instances"):
+            yield from instance_rows(apart(tables), subject)

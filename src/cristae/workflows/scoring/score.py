@@ -1,0 +1,201 @@
+"""From what is compared to the tables of scores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cristae.data.files import require_new, write_together
+from cristae.errors import LabelError, ScoreError
+from cristae.metrics.score import Score, csv_of, score_paths, scores_csv, scores_json
+from cristae.metrics.tally import ALL
+from cristae.progress import Progress
+from cristae.workflows.comparison import Comparison
+from cristae.workflows.scoring.counting import Counting, count_all
+from cristae.workflows.scoring.intervals import with_intervals
+from cristae.workflows.scoring.ledger import Ledger, key_of
+from cristae.workflows.scoring.objects import IdCounting, ObjectCounting
+from cristae.workflows.scoring.sections import SectionCounting
+from cristae.workflows.scoring.settings import Scoring
+from cristae.workflows.scoring.slice_table import COLUMNS as SLICE_COLUMNS
+from cristae.workflows.scoring.slice_table import slice_rows
+from cristae.workflows.scoring.surfaces import SurfaceCounting
+from cristae.workflows.scoring.voxels import VoxelCounting
+
+Source = str | Path
+CURVE_COLUMNS = ("run", "volume", "class", "metric", "threshold", "value", "n", "rule")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Everything that is scored under one name."""
+
+    scoring: Scoring
+    comparisons: tuple[Comparison, ...]
+    """One for each volume."""
+    objects: bool = False
+    """Whether the images hold object ids instead of classes."""
+    hint: str = ""
+    """What to add to a message about label values that are not mapped."""
+
+    @property
+    def names(self) -> str:
+        """The volumes, for messages."""
+        return ", ".join(f"'{comparison.volume}'" for comparison in self.comparisons[:5])
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The files of one evaluation."""
+
+    scores: Path
+    document: Path
+    slices: Path
+    curves: Path
+    progress: Path
+    """What was counted so far; only there while an evaluation runs, or after it was killed."""
+
+    @classmethod
+    def at(cls, out: Source) -> Outputs:
+        """All names from the one that was given.
+
+        Raises:
+            ScoreError: It ends in neither .csv nor .json.
+        """
+        table, document = score_paths(Path(out))
+        beside = [table.with_name(f"{table.stem}.{kind}.csv") for kind in ("slices", "curves")]
+        return cls(table, document, beside[0], beside[1], table.with_name(f".{table.stem}.progress.npz"))
+
+
+def require_new_scores(out: Source | None) -> None:
+    """Make sure that no scores are overwritten, before anything is counted.
+
+    Raises:
+        OutputExistsError: There are some.
+        ScoreError: The name ends in neither .csv nor .json.
+    """
+    if out is not None:
+        files = Outputs.at(out)
+        for path in (files.scores, files.document, files.slices, files.curves):
+            require_new(path, what="the scores")
+
+
+def score(judged: Sequence[Judged], out: Source | None, progress: Progress) -> tuple[Score, ...]:
+    """Count everything, make the rows, and write them where asked for.
+
+    Args:
+        judged: The runs, in the order of their rows.
+        out: A name that ends in .csv or .json; None writes nothing.
+        progress: Where to show how far it is.
+
+    Raises:
+        ScoreError: An image holds something that is not a class id or a score, or nothing at all counts.
+        OutputExistsError: There are scores at `out` already.
+    """
+    files = None if out is None else Outputs.at(out)
+    ledger = Ledger.at(files.progress if files else None, _key(judged) if files else "")
+    if ledger.done:
+        progress.say(f"{ledger.path}: goes on where an earlier evaluation of the same files stopped")
+    if unsized := [c.volume for one in judged for c in one.comparisons if _lacks_size(one, c)]:
+        progress.say(
+            f"{', '.join(dict.fromkeys(unsized))}: no surface distances, because no file says the voxel size; give it "
+            "with --voxel-size-nm Z Y X"
+        )
+    scores: list[Score] = []
+    slices: list[dict[str, object]] = []
+    curves: list[Score] = []
+    for number, one in enumerate(judged):
+        if len(judged) > 1:
+            progress.say(f"Scoring {one.scoring.run}")
+        countings = _count(one, f"{number}:", ledger, progress)
+        scores += _rows(one, countings)
+        curves += _curves(one, countings)
+        slices += [row for group in countings for row in slice_rows(one.scoring, group)]
+    if files is not None:
+        _write(files, scores, slices, curves)
+        ledger.remove()
+    return tuple(scores)
+
+
+def _count(one: Judged, prefix: str, ledger: Ledger, progress: Progress) -> list[list[Counting]]:
+    """What was counted of each volume."""
+    countings = [_countings(one, comparison) for comparison in one.comparisons]
+    named = {
+        f"{prefix}{place}:{type(counting).__name__}": counting
+        for place, group in enumerate(countings)
+        for counting in group
+    }
+    try:
+        count_all(named, ledger, progress)
+    except LabelError as error:
+        raise LabelError(f"{error}\n  {one.hint}") if one.hint else error from error
+    tallies = [counting.tally for counting in named.values() if isinstance(counting, VoxelCounting)]
+    if tallies and not any(table.total for tally in tallies for table in tally.pooled):
+        raise ScoreError(f"no voxel of {one.names} counts: check the mask, and whether the compared slices have labels")
+    return countings
+
+
+def _lacks_size(one: Judged, comparison: Comparison) -> bool:
+    return one.scoring.wants("surfaces") and not one.objects and comparison.voxel_size_nm is None
+
+
+def _countings(one: Judged, comparison: Comparison) -> list[Counting]:
+    """What has to be counted of one volume for the families that are asked for."""
+    scoring = one.scoring
+    if one.objects:
+        return [IdCounting(comparison, scoring)]
+    found: list[Counting] = [VoxelCounting(comparison, scoring)]
+    if scoring.wants("partition", "detection", "instances", "centrelines"):
+        found.append(SectionCounting(comparison, scoring))
+    if comparison.shape[0] > 1 and scoring.wants("partition", "instances"):
+        found.append(ObjectCounting(comparison, scoring))
+    if scoring.wants("surfaces") and comparison.voxel_size_nm is not None:
+        found.append(SurfaceCounting(comparison, scoring))
+    return found
+
+
+def _rows(one: Judged, countings: list[list[Counting]]) -> Iterator[Score]:
+    """Rows of each volume, then of all together where there are several."""
+    groups = [(c.volume, [found]) for c, found in zip(one.comparisons, countings, strict=True)]
+    if len(groups) > 1:
+        groups.append((ALL, countings))
+    for volume, members in groups:
+        rows = [row for family in _families(members) for row in type(family[0]).rows(volume, family)]
+        yield from with_intervals(rows, volume, members, one.scoring)
+
+
+def _curves(one: Judged, countings: list[list[Counting]]) -> Iterator[Score]:
+    volume = one.comparisons[0].volume if len(countings) == 1 else ALL
+    every = [counting for group in countings for counting in group]
+    yield from VoxelCounting.curves(volume, [one for one in every if isinstance(one, VoxelCounting)])
+    yield from SectionCounting.curves(volume, [one for one in every if isinstance(one, SectionCounting)])
+
+
+def _families(members: list[list[Counting]]) -> list[list[Counting]]:
+    """The same kind of counts of several volumes."""
+    kinds = dict.fromkeys(type(counting) for group in members for counting in group)
+    return [[counting for group in members for counting in group if type(counting) is kind] for kind in kinds]
+
+
+def _write(files: Outputs, scores: list[Score], slices: list[dict[str, object]], curves: list[Score]) -> None:
+    contents = {files.scores: scores_csv(scores), files.document: scores_json(scores)}
+    if slices:
+        contents[files.slices] = csv_of(slices, SLICE_COLUMNS)
+    if curves:
+        contents[files.curves] = csv_of([row.as_row() for row in curves], CURVE_COLUMNS)
+    for path in contents:
+        require_new(path, what="the scores")
+    write_together({path: text.encode() for path, text in contents.items()})
+
+
+def _key(judged: Sequence[Judged]) -> str:
+    images = [image for one in judged for c in one.comparisons for image in (*c.images, *c.valid)]
+    settings = [
+        {
+            "scoring": repr(one.scoring),
+            "volumes": [(c.volume, c.shape, c.first_slice, c.threshold, c.voxel_size_nm) for c in one.comparisons],
+        }
+        for one in judged
+    ]
+    return key_of(dict.fromkeys(image.path for image in images), {"judged": settings})

@@ -1,0 +1,126 @@
+"""What an evaluation is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+from cristae.data.classes import Classes
+from cristae.data.image import VoxelSize
+from cristae.errors import ScoreError
+from cristae.metrics.score import read_scores
+from cristae.metrics.tally import ALL
+
+Group = Literal["overlap", "ranking", "partition", "detection", "instances", "surfaces", "centrelines"]
+"""Families of scores that can be asked for."""
+GROUPS: tuple[Group, ...] = get_args(Group)
+SEARCHED = ("V_rand", "V_info")
+"""Metrics that are by their definition taken at the best of eleven thresholds."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to judge, whatever is judged."""
+
+    groups: tuple[Group, ...] = GROUPS
+    """Families of scores that are wanted."""
+    merge: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Classes taken together before anything is counted: old names by new name."""
+    unit: str | None = None
+    """What counts as independent for intervals: `volume`, `slice` or `slab:500nm`; None gives no intervals."""
+    thresholds_from: Path | None = None
+    """Scores of validation data; the thresholds that were best there are applied here."""
+    tolerance_nm: float | None = None
+    """Distance at which two surfaces still agree; None takes the longest edge of a voxel."""
+    voxel_size_nm: VoxelSize | None = None
+    """(z, y, x), where no file says it."""
+    complement: bool = False
+    """Also take the background as a positive class, as some published tables do."""
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What is known when counting begins."""
+
+    run: str
+    """What stands in the `run` column."""
+    classes: Classes
+    threshold: float | None
+    """Above which a score is foreground, where maps of scores are judged; None for labels."""
+    options: Options
+    thresholds: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    """What validation data chose, by class and metric."""
+
+    def chosen(self, class_name: str, metric: str) -> float | None:
+        """The threshold at which this metric of this class was best on validation data, where there are such."""
+        return self.thresholds.get((class_name, metric))
+
+    def wants(self, *groups: Group) -> bool:
+        """Whether one of these families is asked for."""
+        return any(group in self.options.groups for group in groups)
+
+
+def parse_groups(text: str | None) -> tuple[Group, ...]:
+    """The families named in a list such as `overlap,partition`; all when None.
+
+    Raises:
+        ScoreError: A name is unknown.
+    """
+    if text is None:
+        return GROUPS
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if unknown := [name for name in names if name not in GROUPS]:
+        raise ScoreError(f"'{unknown[0]}' is no family of scores; there are {', '.join(GROUPS)}")
+    if not names:
+        raise ScoreError(f"no family of scores is named; there are {', '.join(GROUPS)}")
+    return tuple(group for group in GROUPS if group in names)
+
+
+def thresholds_of(path: Path, run: str) -> dict[tuple[str, str], float]:
+    """The thresholds that were best in scores of validation data, by class and metric.
+
+    Args:
+        path: A table that an evaluation of maps of scores wrote.
+        run: Whose thresholds; not looked at where the table has only one run.
+
+    Raises:
+        MissingFileError: There is no such file.
+        ScoreError: It is no table of scores, has no such run, or no threshold was chosen in it.
+    """
+    rows = read_scores(path)
+    runs = list(dict.fromkeys(row.run for row in rows))
+    if len(runs) > 1 and run not in runs:
+        raise ScoreError(f"{path}: has no scores of '{run}', only of {', '.join(runs[:8])}; name the runs alike")
+    volumes = {row.volume for row in rows}
+    own = [row for row in rows if (len(runs) == 1 or row.run == run) and (len(volumes) == 1 or row.volume == ALL)]
+    found = {
+        (row.class_name, row.metric): row.threshold
+        for row in own
+        if row.threshold is not None and (row.metric.endswith("_best") or row.metric in SEARCHED)
+    }
+    if not found:
+        raise ScoreError(
+            f"{path}: holds no threshold that was searched for; evaluate maps of scores of validation data first "
+            "(--binarize, or a prediction made with --probabilities)"
+        )
+    return found
+
+
+def parse_merge(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """Groups of classes from texts such as `cell=granule+mitochondrion`.
+
+    Raises:
+        ScoreError: A text has another form, or a name stands twice.
+    """
+    groups: dict[str, tuple[str, ...]] = {}
+    for text in texts:
+        name, sign, members = text.partition("=")
+        parts = tuple(member.strip() for member in members.split("+"))
+        if not sign or not name.strip() or not all(parts):
+            raise ScoreError(f"'{text}': classes are taken together as NAME=A+B, such as cell=granule+mitochondrion")
+        if name.strip() in groups:
+            raise ScoreError(f"'{name.strip()}' is given twice; name all its classes at once, NAME=A+B+C")
+        groups[name.strip()] = parts
+    return groups

@@ -1,0 +1,43 @@
+"""Scores of every slice on its own: what intervals and comparisons of methods are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from cristae.metrics.table import METRICS
+from cristae.metrics.tally import class_tables
+from cristae.workflows.scoring.counting import Counting
+from cristae.workflows.scoring.sections import SLICE_SCORES, SectionCounting
+from cristae.workflows.scoring.settings import Scoring
+from cristae.workflows.scoring.voxels import VoxelCounting
+
+COLUMNS = (
+    *("run", "volume", "slice", "class", "TP", "FP", "FN", "TN"),
+    *(metric.name for metric in METRICS),
+    *SLICE_SCORES,
+)
+"""An undefined value reads `nan`; what was not asked for is empty."""
+
+
+def slice_rows(scoring: Scoring, group: Sequence[Counting]) -> Iterator[dict[str, object]]:
+    """One row for each slice with a voxel that counts, and each foreground class.
+
+    Args:
+        scoring: Whose scores.
+        group: What was counted of one volume.
+    """
+    voxels = next((one for one in group if isinstance(one, VoxelCounting)), None)
+    sections = next((one for one in group if isinstance(one, SectionCounting)), None)
+    if voxels is None:
+        return
+    for z, tables in sorted(voxels.tally.slices.items()):
+        for name, table, entry in class_tables(tables, scoring.classes):
+            if name not in scoring.classes.foreground or table.total == 0:
+                continue
+            counts = {"TP": table.tp, "FP": table.fp, "FN": table.fn, "TN": table.tn}
+            yield (
+                {"run": scoring.run, "volume": voxels.tally.volume, "slice": z, "class": name}
+                | {key: int(values[entry]) for key, values in counts.items()}
+                | {metric.name: float(metric.function(table)[entry]) for metric in METRICS}
+                | (sections.values(z, name) if sections else {})
+            )

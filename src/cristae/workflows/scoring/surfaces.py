@@ -1,0 +1,120 @@
+"""How far true and predicted surfaces lie apart, in nm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from cristae.data.box import Box
+from cristae.data.image import VoxelSize
+from cristae.metrics.score import Score
+from cristae.metrics.surface import (
+    Distances,
+    SurfaceDistances,
+    average_distance,
+    hausdorff,
+    hausdorff_95,
+    surface_dice,
+    surface_distances_of_blocks,
+)
+from cristae.workflows.comparison import Comparison, blocks_of
+from cristae.workflows.scoring.ledger import Arrays
+from cristae.workflows.scoring.settings import Scoring
+from cristae.workflows.scoring.voxels import masks_of
+
+_SIDES = ("truth_to_prediction", "prediction_to_truth")
+
+
+class SurfaceCounting:
+    """Distances between the surfaces of each class over the whole volume; its pieces are the classes."""
+
+    title = "Comparing surfaces"
+
+    def __init__(self, comparison: Comparison, scoring: Scoring) -> None:
+        self.comparison, self.scoring = comparison, scoring
+        self.pieces: Sequence[int] = range(len(scoring.classes.foreground))
+        self.found: list[SurfaceDistances] = []
+        """Of each foreground class."""
+
+    def prepare(self) -> None:
+        """Nothing."""
+
+    def measure(self, piece: int) -> SurfaceDistances:
+        """Find the surfaces of one class, block by block, and their distances."""
+        return surface_distances_of_blocks(
+            self._mask(piece, truth=True),
+            self._mask(piece, truth=False),
+            blocks_of(*self.comparison.images),
+            self._voxel_size,
+            read_valid=self._valid if self.comparison.valid else None,
+        )
+
+    def add(self, counted: SurfaceDistances) -> None:
+        """Take in the distances of the next class."""
+        self.found.append(counted)
+
+    def arrays(self) -> Arrays:
+        """Everything found so far."""
+        return {
+            f"{number}-{side}-{name}": getattr(getattr(found, side), name)
+            for number, found in enumerate(self.found)
+            for side in _SIDES
+            for name in ("nm", "voxels")
+        }
+
+    def restore(self, arrays: Arrays) -> None:
+        """Go on from what `arrays` gave."""
+        self.found = [
+            SurfaceDistances(
+                *(Distances(arrays[f"{number}-{side}-nm"], arrays[f"{number}-{side}-voxels"]) for side in _SIDES)
+            )
+            for number in range(len(arrays) // 4)
+        ]
+
+    @staticmethod
+    def rows(volume: str, parts: Sequence[SurfaceCounting]) -> Iterator[Score]:
+        """Hausdorff distance, its 95th percentile, average distance and surface Dice of each class."""
+        scoring = parts[0].scoring
+        for number, name in enumerate(scoring.classes.foreground):
+            distances = SurfaceDistances.total(part.found[number] for part in parts)
+            what = "volume" if parts[0].comparison.shape[0] > 1 else "plane"
+            rule = f"positive={name}; surface voxels of both maps, pooled, distances in the {what}"
+            subject = Score(scoring.run, volume, name, "", float("nan"), distances.n, rule, "nm", scoring.threshold)
+            for metric, function in (("HD", hausdorff), ("HD95", hausdorff_95), ("ASD", average_distance)):
+                value = function(distances)
+                yield replace(subject, metric=metric, value=value, rule=f"{rule}{_missing(distances)}; n=voxels")
+            tolerance = max(part.tolerance_nm for part in parts)
+            value = surface_dice(distances, tolerance)
+            rule = f"{rule}; tolerance {tolerance:g} nm; n=voxels"
+            yield replace(subject, metric="NSD", value=value, unit="ratio", rule=rule)
+
+    @property
+    def tolerance_nm(self) -> float:
+        """Asked for, or the longest edge of a voxel within which surfaces lie."""
+        stated = self.scoring.options.tolerance_nm
+        flat = self.comparison.shape[0] == 1
+        return max(self._voxel_size[1:] if flat else self._voxel_size) if stated is None else stated
+
+    @property
+    def _voxel_size(self) -> VoxelSize:
+        size = self.comparison.voxel_size_nm
+        if size is None:
+            raise AssertionError("surfaces are only compared where the voxel size is known")
+        return size
+
+    def _mask(self, number: int, *, truth: bool) -> Callable[[Box], np.ndarray]:
+        def read(box: Box) -> np.ndarray:
+            labels = self.comparison.read_truth(box) if truth else self.comparison.read_prediction(box)
+            return list(masks_of(labels, self.scoring.classes))[number]
+
+        return read
+
+    def _valid(self, box: Box) -> np.ndarray:
+        valid = self.comparison.read_valid(box)
+        return np.ones(box.shape, bool) if valid is None else valid
+
+
+def _missing(distances: SurfaceDistances) -> str:
+    return "; undefined: one map has no surface there" if distances.unmatched else ""

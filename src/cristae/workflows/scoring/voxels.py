@@ -1,0 +1,159 @@
+"""Scores of single voxels: overlap by class, and maps of scores without or at any threshold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from cristae.data.box import Box
+from cristae.data.classes import Classes
+from cristae.errors import ScoreError
+from cristae.metrics.calibration import RELIABILITY_BINS, expected_calibration_error
+from cristae.metrics.confusion import Confusion
+from cristae.metrics.histogram import Bins, Bounded, Histogram
+from cristae.metrics.ranking import bounded_auc_roc, bounded_average_precision
+from cristae.metrics.score import Score
+from cristae.metrics.tally import Tally, overlap_rows
+from cristae.metrics.thresholds import BINARY_MIOU, F1, JACCARD, Subject, curve_scores, threshold_scores
+from cristae.workflows.comparison import Comparison, Voxels, blocks_of
+from cristae.workflows.scoring.ledger import Arrays
+from cristae.workflows.scoring.settings import Scoring
+
+_Slices = dict[int, tuple[Confusion, ...]]
+_FOLLOWED = (F1, JACCARD, BINARY_MIOU)
+"""Scores that are followed along the thresholds."""
+
+
+class VoxelCounting:
+    """Confusions of every slice, and a histogram of every map of scores."""
+
+    title = "Comparing"
+
+    def __init__(self, comparison: Comparison, scoring: Scoring) -> None:
+        self.comparison, self.scoring = comparison, scoring
+        self.tally = Tally(comparison.volume, scoring.classes)
+        self.histograms: tuple[Histogram, ...] = ()
+        """One for each foreground class with a map of scores."""
+        self.pieces: Sequence[Box] = blocks_of(*comparison.images)
+
+    def prepare(self) -> None:
+        """Nothing."""
+
+    def measure(self, piece: Box) -> tuple[_Slices, tuple[Histogram, ...]]:
+        """Count one block.
+
+        Raises:
+            ScoreError: A voxel that counts holds something that is not a class id, or a score that is none.
+        """
+        voxels = self.comparison.read(piece)
+        if voxels.valid is not None and not voxels.valid.any():
+            return {}, ()
+        return self._slices(piece, voxels), self._histograms(voxels)
+
+    def add(self, counted: tuple[_Slices, tuple[Histogram, ...]]) -> None:
+        """Add the counts of a block."""
+        slices, histograms = counted
+        for z, tables in slices.items():
+            self.tally.add(z, tables)
+        if histograms and self.histograms:
+            self.histograms = tuple(a + b for a, b in zip(self.histograms, histograms, strict=True))
+        elif histograms:
+            self.histograms = histograms
+
+    def arrays(self) -> Arrays:
+        """Everything counted so far."""
+        slices = sorted(self.tally.slices.items())
+        tables = [[table.counts for table in found] for _, found in slices]
+        found: Arrays = {"z": np.array([z for z, _ in slices], np.int64), "tables": np.array(tables, np.int64)}
+        for number, histogram in enumerate(self.histograms):
+            found |= {
+                f"{number}-counts": histogram.counts, f"{number}-low": histogram.bins.low,
+                f"{number}-high": histogram.bins.high,
+            }  # fmt: skip
+        return found
+
+    def restore(self, arrays: Arrays) -> None:
+        """Go on from what `arrays` gave."""
+        for z, tables in zip(arrays["z"], arrays["tables"], strict=True):
+            self.tally.slices[int(z)] = tuple(Confusion(counts) for counts in tables)
+        numbers = sorted(int(name.split("-")[0]) for name in arrays if name.endswith("-counts"))
+        self.histograms = tuple(
+            Histogram(arrays[f"{n}-counts"], Bins(arrays[f"{n}-low"], arrays[f"{n}-high"])) for n in numbers
+        )
+
+    def _slices(self, piece: Box, voxels: Voxels) -> _Slices:
+        counted, size = {}, self.tally.table_size
+        for z in range(piece.shape[0]):
+            valid = None if voxels.valid is None else voxels.valid[z]
+            pairs = zip(voxels.truth, voxels.prediction, strict=True)
+            try:
+                tables = tuple(Confusion.of(t[z], p[z], size, valid) for t, p in pairs)
+            except ScoreError as error:
+                raise ScoreError(f"{self.comparison.where(piece.start[0] + z)}: {error}") from error
+            counted[self.comparison.first_slice + piece.start[0] + z] = tables
+        return counted
+
+    def _histograms(self, voxels: Voxels) -> tuple[Histogram, ...]:
+        if not voxels.maps or not self.scoring.wants("ranking"):
+            return ()
+        truths, named = masks_of(voxels.truth, self.scoring.classes), sorted(set(self.scoring.thresholds.values()))
+        return tuple(
+            Histogram.of(t, s, voxels.valid, thresholds=named) for t, s in zip(truths, voxels.maps, strict=True)
+        )
+
+    @staticmethod
+    def rows(volume: str, parts: Sequence[VoxelCounting]) -> Iterator[Score]:
+        """Overlap, then what the maps of scores say."""
+        scoring = parts[0].scoring
+        tallies = [part.tally for part in parts]
+        if scoring.wants("overlap"):
+            yield from overlap_rows(
+                volume, tallies, scoring.run, scoring.threshold, complement=scoring.options.complement
+            )
+        for name, histogram in _pooled(parts):
+            yield from _map_rows(Subject(scoring.run, volume, name), histogram, scoring)
+
+    @staticmethod
+    def curves(volume: str, parts: Sequence[VoxelCounting]) -> Iterator[Score]:
+        """F1, Jaccard and mean IoU at eleven thresholds."""
+        for name, histogram in _pooled(parts):
+            for measure in _FOLLOWED:
+                rows = curve_scores(histogram, measure, Subject(parts[0].scoring.run, volume, name))
+                yield from (replace(row, metric=measure.metric) for row in rows)
+
+
+def masks_of(labels: Sequence[np.ndarray], classes: Classes) -> Iterator[np.ndarray]:
+    """Where each foreground class is: uint8 0 and 1 of the shape of the labels."""
+    if not classes.exclusive:
+        yield from labels
+    elif len(classes.names) == 2:
+        yield labels[0]
+    else:
+        yield from ((labels[0] == number).view(np.uint8) for number in range(1, len(classes.names)))
+
+
+def _pooled(parts: Sequence[VoxelCounting]) -> Iterator[tuple[str, Histogram]]:
+    """The histogram of each foreground class over all volumes."""
+    if parts and all(part.histograms for part in parts):
+        for place, name in enumerate(parts[0].scoring.classes.foreground):
+            yield name, Histogram.total(part.histograms[place] for part in parts)
+
+
+def _map_rows(subject: Subject, histogram: Histogram, scoring: Scoring) -> Iterator[Score]:
+    positive = f"positive={subject.class_name}; pooled"
+    for metric, bounded, what in (
+        ("AUC-ROC", bounded_auc_roc(histogram), "every score a threshold; ties count one half"),
+        ("AP", bounded_average_precision(histogram), "every score a threshold; no interpolation"),
+        ("ECE", expected_calibration_error(histogram), f"{RELIABILITY_BINS} equal bins of the score"),
+    ):
+        rule = f"{positive}; {what}; {_precision(bounded)}; n=voxels"
+        yield Score(subject.run, subject.volume, subject.class_name, metric, bounded.value, histogram.voxels, rule)
+    for measure in _FOLLOWED:
+        chosen = scoring.chosen(subject.class_name, f"{measure.metric}_best")
+        yield from threshold_scores(histogram, measure, subject, fixed=None, validated=chosen)
+
+
+def _precision(bounded: Bounded) -> str:
+    return "exact" if bounded.exact else f"binned, between {bounded.low:.6f} and {bounded.high:.6f}"
