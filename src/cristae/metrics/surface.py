@@ -295,7 +295,10 @@ def _surface(mask: np.ndarray, wide: Box, block: Box, *, flat: bool) -> np.ndarr
 
 def _known_size(voxel_size_nm: VoxelSize | None) -> VoxelSize:
     if voxel_size_nm is None:
-        raise VoxelSizeError("distances between surfaces are in nm, but the voxel size is unknown; give it (z, y, x)")
+        raise VoxelSizeError(
+            "distances between surfaces are in nm, but the voxel size is unknown; state its edges (z, y, x) in nm, "
+            "such as 40, 5.9, 5.9"
+        )
     if not all(math.isfinite(edge) and edge > 0 for edge in voxel_size_nm):
         raise VoxelSizeError(f"voxel size {voxel_size_nm} nm (z, y, x): every edge must be greater than 0")
     return voxel_size_nm
