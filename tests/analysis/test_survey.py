@@ -1,6 +1,8 @@
 """Objects of a class: against references that look at the whole volume, and the same for every grid of blocks."""
 
 import dataclasses
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -178,3 +180,35 @@ def test_a_class_that_is_nowhere_has_a_row_of_zeros(tmp_path):
     assert (row.voxels, row.objects, row.fraction_of_cell, row.surface_um2) == (0, 0, 0.0, 0.0)
     assert np.isnan(row.median_volume_um3)
     assert found.objects == ()
+
+
+LARGE = """
+import resource
+from pathlib import Path
+import numpy as np
+from cristae.data.classes import Classes
+from cristae.data.image import Image
+from cristae.workflows.analyze import analyze
+
+def read(box):
+    z, y, x = (np.arange(a, b, dtype=np.float32) for a, b in zip(box.start, box.stop))
+    z, y, x = z[:, None, None] * 4, y[None, :, None], x[None, None, :]
+    cell = (z - 320) ** 2 + (y - 320) ** 2 + (x - 320) ** 2 < 300**2
+    return cell.astype(np.uint8) + (cell & ((z % 64 - 32) ** 2 + (y % 64 - 32) ** 2 + (x % 64 - 32) ** 2 < 20**2))
+
+image = Image(Path("made"), "made", (160, 640, 640), np.dtype(np.uint8), read, 1, (16, 128, 128), (32.0, 8.0, 8.0))
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak()
+found = analyze(image, classes=Classes(names=("background", "cell", "mito")))
+print((peak() - before) / 1024, found.cells[0].voxels, len(found.objects))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="counts memory as Linux does")
+def test_a_volume_is_never_held_in_memory():
+    """65 million voxels, made as they are read: their object numbers alone would be 260 MB, their distances 520 MB."""
+    shown = subprocess.run([sys.executable, "-c", LARGE], capture_output=True, text=True, check=True).stdout.split()
+    assert float(shown[0]) < 750
+    assert int(shown[1]) == pytest.approx(4 / 3 * np.pi * 300**3 / 4, rel=0.01)
+    assert int(shown[2]) > 300

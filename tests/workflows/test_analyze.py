@@ -105,7 +105,7 @@ def test_the_folder_of_a_prediction(predicted, tmp_path):
 def test_the_same_bytes_again(predicted, tmp_path):
     for name in ("first", "second"):
         analyze(predicted, AnalysisConfig(split=("mito",)), out=tmp_path / name)
-    for file in ("classes.csv", "objects.csv", "analysis.json"):
+    for file in ("classes.csv", "objects.csv", "analysis.json", "report.html"):
         assert (tmp_path / "first" / file).read_bytes() == (tmp_path / "second" / file).read_bytes()
 
 

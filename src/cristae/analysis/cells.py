@@ -13,6 +13,9 @@ from cristae.data.box import Box
 from cristae.data.image import Image
 from cristae.errors import ScoreError
 
+_WIDEST = 1 << 26
+"""Voxels in which distances to known cells are computed at once, about 40 bytes each."""
+
 
 @dataclass(frozen=True, eq=False)
 class CellMap:
@@ -61,7 +64,8 @@ def cells_near(neighbour: Image, classes: ClassMap, margin_nm: float) -> CellMap
         margin_nm: How far to look.
 
     Raises:
-        ScoreError: The neighbour has another shape than the map, or holds no whole numbers.
+        ScoreError: The neighbour has another shape than the map, or holds no whole numbers; the margin is so wide that
+            what lies round a block does not fit in memory.
     """
     _check_mask(neighbour, classes)
     size = classes.voxel_size_nm
@@ -69,6 +73,11 @@ def cells_near(neighbour: Image, classes: ClassMap, margin_nm: float) -> CellMap
 
     def read(box: Box) -> np.ndarray:
         wide = box.grow([ceil(margin_nm / edge) for edge in size]).intersect(whole)
+        if wide.size > _WIDEST:
+            raise ScoreError(
+                f"a margin of {margin_nm:g} nm reaches over {wide.size} voxels round one block, more than the {_WIDEST} "
+                "that are held in memory; take a smaller margin (--margin-nm), or a map of coarser voxels"
+            )
         near = _within(_numbers(neighbour, wide), margin_nm, size)[box.relative_to(wide.start).slices]
         return np.where(classes.read_foreground(box), near, np.uint32(0))
 

@@ -13,7 +13,7 @@ from cristae.analysis.class_map import with_rim
 from cristae.data.box import Box, Triple
 from cristae.data.image import VoxelSize
 
-_KEPT_POINTS = 8_000_000
+_KEPT_POINTS = 4_000_000
 """Voxels of the membrane whose search trees are kept in memory, about 100 bytes each."""
 _GROUP_VOX = 6
 """Voxels along the edge of what is searched together."""
