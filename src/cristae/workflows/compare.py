@@ -28,6 +28,7 @@ from cristae.workflows.unit_tables import (
     Trial,
     UnitTable,
     aligned,
+    correlated_slices,
     measure_slices,
     measure_tidy,
     read_rows,
@@ -147,9 +148,15 @@ def _of_slices(
     if design != "units":
         raise ScoreError(f"{design} are compared from tidy tables (run, unit, value), not from tables of slices")
     rule = parse_unit(unit)
+    measured = measure_slices(rows, metric, rule, class_name=class_name, slice_spacing_nm=slice_spacing_nm)
     if rule.kind == "slice" and len({row["slice"] for row in rows}) > 1:
         progress.say(f"warning: {NEIGHBOURS_WARNING}")
-    measured = measure_slices(rows, metric, rule, class_name=class_name, slice_spacing_nm=slice_spacing_nm)
+        length = correlated_slices(rows, measured)
+        if length > 1.5:
+            progress.say(
+                f"warning: {metric} goes together over about {length:.0f} slices; slabs of at least "
+                f"{4 * length:.0f} slices are nearly independent"
+            )
     return _of_units(measured, str(rule), seed)
 
 

@@ -8,13 +8,14 @@ import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
 import numpy as np
 
 from cristae.errors import MissingFileError, ScoreError
 from cristae.metrics.uncertainty.bootstrap import Bounds
 from cristae.metrics.uncertainty.statistic import POOLED, Statistic, mean, mean_rows, pooled_score
-from cristae.metrics.uncertainty.units import Unit, group_rows, slab_of
+from cristae.metrics.uncertainty.units import Unit, correlation_length, group_rows, slab_of
 
 Row = Mapping[str, str]
 _COUNTS = ("TP", "FP", "FN", "TN")
@@ -134,6 +135,29 @@ def measure_slices(
     return Measured(metric, pooled_score(metric) if pooled else mean, bounds, tuple(tables))
 
 
+def correlated_slices(rows: Sequence[Row], measured: Measured) -> float:
+    """Over how many slices the scores of a stack go together: the longest of all stacks, runs and classes.
+
+    Args:
+        rows: The table of slices that was measured.
+        measured: The same with slices as units.
+
+    Returns:
+        The length in slices; NaN where no stack is long enough to tell.
+    """
+    lengths = [math.nan]
+    for table in measured.tables:
+        values = measured.statistic(table.rows)
+        for volume in dict.fromkeys(row["volume"] for row in rows):
+            own = {unit[1]: value for unit, value in zip(table.units, values, strict=True) if _is_of(unit, volume)}
+            if own:
+                stack = np.full(max(own) - min(own) + 1, np.nan)
+                stack[np.array(list(own)) - min(own)] = list(own.values())
+                lengths.append(correlation_length(stack))
+    known = [length for length in lengths if length == length]
+    return max(known, default=math.nan)
+
+
 def measure_tidy(rows: Sequence[Row]) -> Measured:
     """Units of a tidy table; the score of a run is the mean of its values.
 
@@ -195,6 +219,11 @@ def _is_wide(path: Path, columns: set[str]) -> bool:
         f"{path}: expected the columns {', '.join(_TIDY)}, or a table of slices as evaluate writes it "
         f"({', '.join((*_WIDE, *_COUNTS))}, ...); found {', '.join(sorted(columns)) or 'none'}"
     )
+
+
+def _is_of(unit: Hashable, volume: str) -> TypeGuard[tuple[str, int]]:
+    """Whether a slice is of this volume."""
+    return isinstance(unit, tuple) and unit[0] == volume
 
 
 def _unit_keys(rows: Sequence[Row], unit: Unit, slice_spacing_nm: float | None) -> list[Hashable]:

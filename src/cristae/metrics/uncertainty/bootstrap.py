@@ -75,7 +75,7 @@ def interval(
     table = check_units(units)
     n = len(table)
     if n < SMALLEST_N:
-        return Interval(None, None, n, f"{n} independent units; an interval needs at least {SMALLEST_N}")
+        return Interval(None, None, n, f"an interval needs at least {SMALLEST_N} independent units, found {n}")
     total = table.sum(axis=0)
     value = float(statistic(total))
     without = _scaled(statistic(total - table), bounds)

@@ -67,32 +67,44 @@ def compare_paired(
         smallest = (
             f"with {n} the smallest possible p is {min(1.0, 2 / 2**n):.3g}" if n else "with none nothing is known"
         )
-        reason = f"a comparison needs at least {SMALLEST_N} independent units; {smallest}"
+        reason = f"a comparison needs at least {SMALLEST_N} independent units, found {n}; {smallest}"
         return Difference(found, None, None, None, n, method, reason)
     if not np.isfinite(found):
         return Difference(found, None, None, None, n, method, "the score is undefined for one of the methods")
-    swaps = _all_swaps(a - b) if exact else _random_swaps(a - b, draws, seed)
-    p = _p_value(a.sum(axis=0), b.sum(axis=0), statistic, swaps, found, exact)
+    p = permutation_p(a, b, statistic, seed=seed, draws=draws)
     if not (a != b).any():
         return Difference(found, None, None, p, n, method, "the methods agree in every unit")
     spread = interval(np.concatenate([a, b], axis=1), _difference_of(statistic, k), bounds=None, seed=seed)
     return Difference(found, spread.low, spread.high, p, n, method, spread.reason)
 
 
-def _difference_of(statistic: Statistic, k: int) -> Statistic:
-    return lambda sums: statistic(sums[..., :k]) - statistic(sums[..., k:])
-
-
-def _p_value(
-    a: np.ndarray, b: np.ndarray, statistic: Statistic, swaps: Iterator[np.ndarray], found: float, exact: bool
+def permutation_p(
+    first: np.ndarray, second: np.ndarray, statistic: Statistic, *, seed: int = 0, draws: int = _DRAWN
 ) -> float:
-    """An undefined difference counts as a large one, which can only raise p."""
+    """Two-sided p of the difference of two methods, from swapping their labels unit by unit.
+
+    A swap for which the difference is undefined counts as one as large as that found, which can only raise p.
+
+    Args:
+        first: (n, k) rows of the first method, n at least 1.
+        second: (n, k) rows of the second method on the same units.
+        statistic: Maps sums (..., k) to the score (...).
+        seed: Of the random swaps.
+        draws: Random swaps beyond 20 units.
+    """
+    a, b = first.sum(axis=0), second.sum(axis=0)
+    found = abs(float(statistic(a) - statistic(b))) - 1e-12
+    exact = len(first) <= _ENUMERATED
     larger = tried = 0
-    for moved in swaps:
-        difference = np.abs(statistic(a - moved) - statistic(b + moved))
-        larger += int(np.count_nonzero(~(difference < abs(found) - 1e-12)))
+    for moved in _all_swaps(first - second) if exact else _random_swaps(first - second, draws, seed):
+        smaller = np.abs(statistic(a - moved) - statistic(b + moved)) < found
+        larger += int(np.count_nonzero(~smaller))
         tried += len(moved)
     return larger / tried if exact else (larger + 1) / (tried + 1)
+
+
+def _difference_of(statistic: Statistic, k: int) -> Statistic:
+    return lambda sums: statistic(sums[..., :k]) - statistic(sums[..., k:])
 
 
 def _all_swaps(gap: np.ndarray) -> Iterator[np.ndarray]:

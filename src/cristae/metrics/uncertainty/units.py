@@ -97,7 +97,7 @@ def correlation_length(values: np.ndarray) -> float:
     """Over how many slices scores of a stack go together: the integrated autocorrelation along z.
 
     A stack of N slices is worth about N / length independent ones. The sum of the autocorrelations stops
-    at the first pair of neighbouring lags whose sum is not positive (Geyer 1992, https://doi.org/10.1214/ss/1177011137).
+    at the first pair of neighbouring lags whose sum is not positive, and pairs are kept from rising again (Geyer 1992, https://doi.org/10.1214/ss/1177011137).
     A trend over the stack counts as correlation. From a short stack the length comes out too small.
 
     Args:
@@ -116,7 +116,7 @@ def correlation_length(values: np.ndarray) -> float:
     rho = [_autocorrelation(series, ok, lag) / variance for lag in lags]
     pairs = [1.0 + rho[0], *(rho[i] + rho[i + 1] for i in range(1, len(rho) - 1, 2))]
     end = next((i for i, pair in enumerate(pairs) if pair <= 0), len(pairs))
-    return max(1.0, 2 * sum(pairs[:end]) - 1)
+    return max(1.0, float(2 * np.minimum.accumulate(pairs[:end]).sum() - 1)) if end else 1.0
 
 
 def advise_slab_nm(values: np.ndarray, spacing_nm: float) -> float:
