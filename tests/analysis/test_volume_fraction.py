@@ -104,13 +104,16 @@ def test_masks_that_do_not_fit_are_refused():
         cells_of_mask(image_of_array(np.ones((9, 30, 33), np.uint8)), classes)
     with pytest.raises(ScoreError, match="whole numbers"):
         cells_near(image_of_array(np.ones(SHAPE, np.float32)), classes, 10)
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(ScoreError, match="smaller margin"):
-        patch.setattr("cristae.analysis.cells._WIDEST", 1000)
-        known = image_of_array(np.ones(SHAPE, np.uint8))
-        cells_near(known, classes, 200).read(grid(SHAPE, SHAPE).blocks[0])
     negative = cells_of_mask(image_of_array(np.full(SHAPE, -1, np.int16)), classes)
     with pytest.raises(ScoreError, match="numbers of cells lie between"):
         negative.read(grid(SHAPE, SHAPE).blocks[0])
+
+
+def test_a_margin_that_memory_cannot_hold_is_refused(monkeypatch):
+    monkeypatch.setattr("cristae.analysis.cells._WIDEST", 1000)
+    near = cells_near(image_of_array(np.ones(SHAPE, np.uint8)), class_map(random_cell(SHAPE)), 200)
+    with pytest.raises(ScoreError, match="smaller margin"):
+        near.read(grid(SHAPE, SHAPE).blocks[0])
 
 
 def test_numbers_of_cells_are_listed():

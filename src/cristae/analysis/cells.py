@@ -14,7 +14,7 @@ from cristae.data.image import Image
 from cristae.errors import ScoreError
 
 _WIDEST = 1 << 26
-"""Voxels in which distances to known cells are computed at once, about 40 bytes each."""
+"""Voxels in which distances to known cells are computed at once, up to 60 bytes each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +75,8 @@ def cells_near(neighbour: Image, classes: ClassMap, margin_nm: float) -> CellMap
         wide = box.grow([ceil(margin_nm / edge) for edge in size]).intersect(whole)
         if wide.size > _WIDEST:
             raise ScoreError(
-                f"a margin of {margin_nm:g} nm reaches over {wide.size} voxels round one block, more than the {_WIDEST} "
-                "that are held in memory; take a smaller margin (--margin-nm), or a map of coarser voxels"
+                f"a margin of {margin_nm:g} nm reaches over {wide.size} voxels round one block, more than the "
+                f"{_WIDEST} that are held in memory; take a smaller margin (--margin-nm), or a map of coarser voxels"
             )
         near = _within(_numbers(neighbour, wide), margin_nm, size)[box.relative_to(wide.start).slices]
         return np.where(classes.read_foreground(box), near, np.uint32(0))
