@@ -70,6 +70,8 @@ def _title(finding: Finding) -> str:
     match finding.quantity:
         case "score":
             return f"{finding.run}{label}"
+        case "quantile":
+            return f"{finding.run}, {finding.method}"
         case "difference":
             return f"{finding.run} - {finding.other}{label}"
         case "superiority":

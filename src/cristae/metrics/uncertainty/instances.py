@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -14,6 +15,8 @@ from cristae.metrics.uncertainty.paired import Difference
 from cristae.metrics.uncertainty.statistic import SMALLEST_N
 
 Values = Sequence[float] | np.ndarray
+
+QUANTILES: Final = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class Needed:
     """How `n` was found, or why there is none."""
 
 
-def quantiles(values: Values, shares: Sequence[float] = (0.05, 0.25, 0.5, 0.75, 0.95)) -> tuple[float, ...]:
+def quantiles(values: Values, shares: Sequence[float] = QUANTILES) -> tuple[float, ...]:
     """Scores below which these shares of the trainings lie (linear interpolation).
 
     Raises:
