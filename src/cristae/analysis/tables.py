@@ -114,7 +114,7 @@ class ObjectSize:
 
 
 def csv_text(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
-    """A table as CSV; undefined values read `nan`, truth values `true` and `false`."""
+    """A table as CSV: twelve digits; undefined values read `nan`, truth values `true` and `false`."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(columns)
@@ -132,6 +132,8 @@ def null_if_nan(value: Any) -> Any:
 
 
 def _cell_text(value: Any) -> Any:
+    if isinstance(value, float):
+        return f"{value:.12g}"
     return str(value).lower() if isinstance(value, bool) else value
 
 
