@@ -137,6 +137,24 @@ def fold_false_positives(data_sets: int, samples: int, folds: int, repeats: int)
     return float(np.mean([p is not None and p <= 0.05 for p in corrected])), float(np.mean(ordinary <= 0.05))
 
 
+def stack_coverage(slices_per_unit: int, data_sets: int, *, resamples: int, seed: int = 0) -> float:
+    """Share of intervals that hold the true F1 of stacks of 720 slices whose neighbours resemble each other.
+
+    How hard a slice is follows the one before with correlation 0.8, so that scores go together over nine slices.
+    """
+    from scipy import signal, stats
+
+    rng = np.random.default_rng([seed, 720])
+    steps = rng.standard_normal((data_sets, 720)) * np.where(np.arange(720) == 0, 1.0, 0.6)
+    hard = stats.beta.ppf(stats.norm.cdf(signal.lfilter([1.0], [1.0, -0.8], steps, axis=1)), 0.9, 29.1)
+    size = 3000 * (1 - hard)
+    rows = np.stack([size, 3000 * hard, 3000 * hard, np.zeros_like(hard)], axis=-1)
+    units = rows.reshape(data_sets, -1, slices_per_unit, 4).sum(axis=2)
+    score = pooled_score("F1")
+    found = [interval(one, score, seed=index, resamples=resamples) for index, one in enumerate(units)]
+    return float(np.mean([i.low is not None and i.high is not None and i.low <= 0.97 <= i.high for i in found]))
+
+
 def superiority_coverage(n: int, data_sets: int, *, seed: int = 0) -> float:
     """Share of intervals that hold the true probability that a training of A beats one of B."""
     from scipy import stats
@@ -154,6 +172,9 @@ def measure(data_sets: int, resamples: int) -> dict[str, dict[str, float]]:
     for name, population in (POPULATIONS | HARD).items():
         for n in (6, 10, 20, 50, 100):
             figures["coverage"][f"{name}; n={n}"] = coverage(population, n, data_sets, resamples=resamples)
+    for slices in (1, 36):
+        share = stack_coverage(slices, data_sets, resamples=resamples)
+        figures["coverage"][f"720 neighbouring slices, {slices} to a unit"] = share
     for n in (6, 26):
         figures["coverage"][f"superiority; n={n}"] = superiority_coverage(n, data_sets)
     for n in (6, 12, 25, 60):

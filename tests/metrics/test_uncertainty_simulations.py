@@ -13,6 +13,7 @@ from benchmarks.uncertainty import (
     coverage,
     fold_false_positives,
     paired_false_positives,
+    stack_coverage,
     superiority_coverage,
 )
 
@@ -72,3 +73,8 @@ def test_without_the_correction_repeats_find_what_is_not_there():
 @pytest.mark.parametrize("n", [6, 26])
 def test_intervals_of_superiority_cover(n):
     assert 0.93 <= superiority_coverage(n, 2000) <= 0.97
+
+
+def test_neighbouring_slices_are_no_units_but_slabs_of_them_are():
+    assert stack_coverage(1, 500, resamples=199) < 0.7
+    assert 0.91 <= stack_coverage(36, 2000, resamples=299) <= 0.97

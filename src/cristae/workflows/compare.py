@@ -49,8 +49,9 @@ class Finding:
     class_name: str
     metric: str
     quantity: Literal["score", "quantile", "difference", "superiority", "needed"]
-    """`quantile` is the score below which a share of the trainings lies; `difference` is `run` minus `other`; `superiority` the probability that a training of `run` beats one of `other`;
-    `needed` the number of trainings of each that tell them apart."""
+    """`quantile` is the score below which a share of the trainings lies; `difference` is `run` minus `other`;
+    `superiority` the probability that a training of `run` beats one of `other`; `needed` the number of trainings of
+    each that tell them apart."""
     value: float
     """NaN where undefined."""
     low: float | None
