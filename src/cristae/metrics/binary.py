@@ -33,12 +33,11 @@ def score_map(image: Image, *, blocks: Callable[[Image], list[Box]]) -> Image:
         return image.map(lambda voxels: _checked(_grey(voxels, image), image), image.dtype)
     if image.dtype.kind not in "bui":
         raise ScoreError(f"{image.path}: holds {image.dtype} values; a map of scores holds integers or floats")
-    ranges = [(int(grey.min()), int(grey.max())) for grey in (_grey(image.read(box), image) for box in blocks(image))]
-    low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
+    low, high = _range(image, blocks(image))
     if low < 0 or high > 255:
         raise ScoreError(
-            f"{image.path}: holds values from {low} to {high}; a map of scores has 0 to 255, or 0 and 1, or floats from "
-            "0 to 1. Scale it, or give a recipe if these are class ids"
+            f"{image.path}: holds values from {low} to {high}; a map of scores has 0 to 255, or 0 and 1, or floats "
+            "from 0 to 1. Scale it, or give a recipe if these are class ids"
         )
     if high > 1:
         return image.map(lambda voxels: _grey(voxels, image).astype(np.uint8, copy=False), np.dtype(np.uint8))
@@ -67,9 +66,22 @@ def binarize(scores: np.ndarray, threshold: float) -> np.ndarray:
     if scores.dtype.kind == "f":
         return (scores.astype(np.float64) > threshold).view(np.uint8)
     values = (np.arange(256, dtype=np.float32) / np.float32(255)).astype(np.float64)
-    lookup = (values > threshold).view(np.uint8)
-    found: np.ndarray = lookup[scores]
+    first = int(np.searchsorted(values, threshold, side="right"))
+    if first > 255:
+        return np.zeros(scores.shape, np.uint8)
+    found: np.ndarray = (scores >= np.uint8(first)).view(np.uint8)
     return found
+
+
+def _range(image: Image, blocks: list[Box]) -> tuple[int, int]:
+    """Smallest and largest value. Of bytes only what matters is looked for: whether one is greater than 1."""
+    low, high = 0, 0
+    for box in blocks:
+        grey = _grey(image.read(box), image)
+        low, high = min(low, int(grey.min())), max(high, int(grey.max()))
+        if high > 1 and image.dtype == np.uint8:
+            break
+    return low, high
 
 
 def _grey(voxels: np.ndarray, image: Image) -> np.ndarray:

@@ -36,3 +36,12 @@ def count_into(counts: np.ndarray, rows: np.ndarray, scores: np.ndarray, finenes
             place += np.int64(score > border)
         counts[rows[i], place] += 1
     return -1
+
+
+@njit("int64[:,::1](uint8[::1],uint8[::1])", cache=True, nogil=True)
+def count_bytes(rows: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """(3, 256) int64 counts of pairs of a row, 0 to 2, and an 8-bit score."""
+    counts = np.zeros((3, 256), np.int64)
+    for i in range(rows.size):
+        counts[min(rows[i], 2), scores[i]] += 1
+    return counts

@@ -231,13 +231,9 @@ def _bytes(scores: np.ndarray, keep: np.ndarray | None) -> np.ndarray:
 
 def _count_bytes(rows: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """(2, 256) counts."""
-    counts = np.zeros(3 * 256, np.int64)
-    for start in range(0, rows.size, _RUN):
-        part = slice(start, start + _RUN)
-        codes = np.multiply(rows[part], 256, dtype=np.uint16)
-        codes += scores[part]
-        counts += np.bincount(codes, minlength=counts.size)
-    return counts.reshape(3, 256)[:2].copy()
+    from cristae.metrics.binning import count_bytes
+
+    return count_bytes(rows, np.ascontiguousarray(scores))[:2].copy()
 
 
 def _count_floats(rows: np.ndarray, scores: np.ndarray, thresholds: tuple[float, ...]) -> np.ndarray:

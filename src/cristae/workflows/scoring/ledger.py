@@ -38,7 +38,7 @@ class Ledger:
 
     @classmethod
     def at(cls, path: Path | None, key: str) -> Ledger:
-        """What an earlier evaluation of the same input left, or a new one; damaged or foreign leftovers do not count."""
+        """What an earlier evaluation of the same input left, or a new one; damaged leftovers do not count."""
         ledger = cls(path, key)
         if path is not None and path.is_file():
             ledger._read(path)
