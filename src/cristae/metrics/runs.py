@@ -87,12 +87,10 @@ def _cuts(rows: int, voxels: int) -> list[tuple[int, int]]:
 @njit(cache=True, nogil=True)
 def _count(lines: np.ndarray, rows: np.ndarray, begin: int, end: int) -> None:
     for row in range(begin, end):
-        line, number, before = lines[row], 0, False
-        for x in range(line.size):
-            inside = line[x] != 0
-            number += inside and not before
-            before = inside
-        rows[row + 1] = number
+        line, number = lines[row], 0
+        for x in range(line.size - 1):
+            number += (line[x] == 0) & (line[x + 1] != 0)
+        rows[row + 1] = number + (line.size > 0 and line[0] != 0)
 
 
 @njit(cache=True, nogil=True)
@@ -106,21 +104,18 @@ def _fill(
     end: int,
 ) -> None:
     """Write the runs of some rows; each is its own parent."""
+    one = np.uint64(1)  # unsigned places need no look at their sign
     for row in range(begin, end):
-        line, run, x = lines[row], rows[row], 0
-        if run == rows[row + 1]:
-            continue
-        while x < line.size:
-            while x < line.size and line[x] == 0:
-                x += 1
-            if x == line.size:
-                break
+        line, x = lines[row], np.uint64(0)
+        size = np.uint64(line.size)
+        for run in range(rows[row], rows[row + 1]):
+            while line[x] == 0:
+                x += one
             starts[run] = x
-            while x < line.size and line[x] != 0:
-                x += 1
+            while x < size and line[x] != 0:
+                x += one
             stops[run] = x
             parents[run] = run
-            run += 1
 
 
 @njit(cache=True, nogil=True)
@@ -136,6 +131,7 @@ def _join(
     end: int,
 ) -> None:
     """Join the runs of rows from `begin` to `end` with those they touch in earlier rows from `lowest` on."""
+    one = np.uint64(1)
     for row in range(begin, end):
         y = row % height
         for n in range(len(near)):
@@ -143,29 +139,30 @@ def _join(
             other = row + near[n, 0] * height + dy
             if other < lowest or y + dy < 0 or y + dy >= height:
                 continue
-            a, a_end, b, b_end = rows[row], rows[row + 1], rows[other], rows[other + 1]
+            a, a_end = np.uint64(rows[row]), np.uint64(rows[row + 1])
+            b, b_end = np.uint64(rows[other]), np.uint64(rows[other + 1])
             while a < a_end and b < b_end:
-                if starts[a] < stops[b] + miss and starts[b] < stops[a] + miss:
-                    join(parents, a, b)
-                if stops[a] < stops[b]:
-                    a += 1
+                a_stop, b_stop = stops[a], stops[b]
+                if starts[a] < b_stop + miss and starts[b] < a_stop + miss:
+                    _unite(parents, a, b)
+                if a_stop < b_stop:
+                    a += one
                 else:
-                    b += 1
+                    b += one
 
 
 @njit(cache=True, nogil=True)
-def join(parents: np.ndarray, first: int, second: int) -> None:
-    """Make two pieces one; the smaller root becomes the parent, and paths are halved on the way."""
-    while parents[first] != first:
-        parents[first] = parents[parents[first]]
-        first = parents[first]
-    while parents[second] != second:
-        parents[second] = parents[parents[second]]
-        second = parents[second]
-    if first < second:
-        parents[second] = first
-    else:
-        parents[first] = second
+def _unite(parents: np.ndarray, first: np.uint64, second: np.uint64) -> None:
+    """Make two pieces one; the smaller root becomes the parent, and paths are spliced on the way (Rem's algorithm)."""
+    while parents[first] != parents[second]:
+        if parents[first] < parents[second]:
+            first, second = second, first
+        above = np.uint64(parents[first])
+        if above == first:
+            parents[first] = parents[second]
+            return
+        parents[first] = parents[second]
+        first = above
 
 
 @njit(cache=True, nogil=True)
@@ -202,8 +199,15 @@ def _paint(
     begin: int,
     end: int,
 ) -> None:
+    one = np.uint64(1)
     for row in range(begin, end):
-        line = lines[row]
-        line[:] = 0
+        line, x = lines[row], np.uint64(0)
         for run in range(rows[row], rows[row + 1]):
-            line[starts[run] : stops[run]] = ids[run]
+            start, stop, label = np.uint64(starts[run]), np.uint64(stops[run]), ids[run]
+            while x < start:
+                line[x] = 0
+                x += one
+            while x < stop:
+                line[x] = label
+                x += one
+        line[np.int64(x) :] = 0
