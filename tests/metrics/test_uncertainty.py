@@ -152,6 +152,13 @@ def test_five_units_have_no_p():
     assert "found 5; with 5 the smallest possible p is 0.0625" in found.reason
 
 
+def test_large_values_in_nm_keep_their_ties():
+    a, b = np.array([101.0, 99, 103, 98, 102, 97, 105]), np.array([100.0, 101, 99, 97, 104, 98, 101])
+    small, large = (permutation_p(mean_rows(a * f), mean_rows(b * f), mean) for f in (1, 1e6 / 3))
+    assert small == large
+    assert interval(mean_rows(np.full(9, 1e6 / 3)), mean, bounds=None).reason.startswith("all units agree")
+
+
 def test_equal_methods_have_p_1():
     found = compare_paired(slices(8), slices(8), F1)
     assert (found.value, found.p, found.low) == (0, 1, None)
@@ -230,6 +237,7 @@ def test_trainings_needed():
     assert "may be chance" in many.reason
     assert instances_needed([0.1] * 5, [0.2] * 9).n is None
     assert "same mean" in instances_needed([0.1, 0.2] * 4, [0.1, 0.2] * 4).reason
+    assert "do not vary" in instances_needed([0.1] * 8, [0.2] * 8).reason
     with pytest.raises(ScoreError, match="between 0 and 1"):
         instances_needed(grid, grid, power=80)
 

@@ -82,9 +82,9 @@ def interval(
     if not np.isfinite(value) or not np.isfinite(without).all():
         return Interval(None, None, n, "the score is undefined for the data or without one of its units")
     error = np.sqrt((n - 1) / n * np.square(without - without.mean()).sum())
-    if error < 1e-12:
-        return Interval(None, None, n, "all units agree, so their spread cannot be estimated")
     centre = float(_scaled(np.asarray(value), bounds))
+    if error < 1e-12 * max(1.0, abs(centre)):
+        return Interval(None, None, n, "all units agree, so their spread cannot be estimated")
     t = np.concatenate(list(_studentised(table, statistic, centre, bounds, seed, resamples)))
     t = t[~np.isnan(t)]
     if len(t) < resamples / 2:
@@ -116,7 +116,7 @@ def _studentised(
         error = _linear_error(table, statistic, counts, sums, size) * _slope(values, bounds)
         with np.errstate(divide="ignore", invalid="ignore"):
             t = shift / error
-        yield np.where(np.abs(shift) < 1e-12, 0.0, t)
+        yield np.where(np.abs(shift) < 1e-12 * max(1.0, abs(centre)), 0.0, t)
 
 
 def _linear_error(

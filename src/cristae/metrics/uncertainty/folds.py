@@ -46,7 +46,7 @@ def compare_folds(differences: Sequence[float] | np.ndarray, train_size: float, 
         reason = f"{n} folds; a comparison needs at least {SMALLEST_N}: use more folds, or repeat the cross-validation"
         return Difference(found, None, None, None, n, method, reason)
     error = math.sqrt((1 / n + test_size / train_size) * float(values.var(ddof=1)))
-    if error < 1e-12:
+    if error < 1e-12 * max(1.0, abs(found)):
         reason = "all folds have the same difference, so its spread cannot be estimated"
         return Difference(found, None, None, None, n, method, reason)
     from scipy import stats

@@ -130,6 +130,8 @@ def instances_needed(
     gap, spread = float(first.mean() - second.mean()), float(first.var(ddof=1) + second.var(ddof=1))
     if abs(gap) < 1e-12:
         return Needed(None, False, "the two have the same mean; no number of trainings would tell them apart")
+    if spread < 1e-24:
+        return Needed(None, False, "the trainings of each architecture do not vary")
     low = compare_instances(first, second, draws=1, seed=seed)
     unsure = low.low is not None and low.high is not None and low.low <= 0 <= low.high
     caution = "; the difference found may be chance, so the number may be far too small" if unsure else ""

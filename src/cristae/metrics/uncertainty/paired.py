@@ -83,7 +83,8 @@ def permutation_p(
 ) -> float:
     """Two-sided p of the difference of two methods, from swapping their labels unit by unit.
 
-    A swap for which the difference is undefined counts as one as large as that found, which can only raise p.
+    A swap for which the difference is undefined, or equal but for rounding, counts as one as large as that found, which
+    can only raise p.
 
     Args:
         first: (n, k) rows of the first method, n at least 1.
@@ -93,7 +94,8 @@ def permutation_p(
         draws: Random swaps beyond 20 units.
     """
     a, b = first.sum(axis=0), second.sum(axis=0)
-    found = abs(float(statistic(a) - statistic(b))) - 1e-12
+    one, other = float(statistic(a)), float(statistic(b))
+    found = abs(one - other) - 1e-10 * max(1.0, abs(one), abs(other))
     exact = len(first) <= _ENUMERATED
     larger = tried = 0
     for moved in _all_swaps(first - second) if exact else _random_swaps(first - second, draws, seed):
