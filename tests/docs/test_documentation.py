@@ -18,6 +18,8 @@ from cristae.data.values import table_of_values
 from cristae.recipe.document import read_document
 from cristae.recipe.load import parse_recipe
 from cristae.recipe.recipe import Recipe
+from cristae.workflows.evaluate import evaluate_paths
+from cristae.workflows.scoring.settings import GROUPS, Options
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "recipes").glob("*.md")])
@@ -45,6 +47,52 @@ def shrink(recipe: Path) -> None:
     recipe.write_text(text.replace("  name: unet_bn", "  widths: [4, 8]\n  name: unet_bn"))
 
 
+def test_the_commands_of_comparing_with_a_truth_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a stack of 40 nm sections with a map that is mostly right; the prediction is one of a network."""
+    monkeypatch.chdir(tmp_path)
+    volume = cristae.synthetic_volume(cristae.SyntheticConfig(shape=(90, 48, 48), seed=3))
+    cell = volume.labels[0].map(lambda ids: (ids == 1).astype(np.uint8), np.dtype(np.uint8))
+    rng = np.random.default_rng(0)
+    score = cell.map(lambda m: np.clip(90 * m + rng.integers(0, 160, m.shape), 0, 255).astype(np.uint8), np.uint8)
+    for name in ("labels", "val-labels", "test-labels"):
+        cristae.write_image(cell, Path(f"{name}.tif"))
+    for name in ("val-map", "test-map", "cell-map"):
+        cristae.write_image(score, Path(f"{name}.tif"))
+    page = ROOT / "docs" / "how-to" / "compare-with-truth.md"
+    lines = [line for block in blocks(page, "sh") for line in block.splitlines()]
+    assert len(lines) == 5
+    as_map = "--prediction cell-map.tif --binarize 0.5"
+    said = [run_line(line.replace("--prediction cell.zarr", as_map)) for line in lines]
+    for name in ("scores", "val", "test", "sure"):
+        for end in ("csv", "json", "slices.csv", "curves.csv"):
+            assert Path(f"{name}.{end}").is_file()
+    assert "F1_validated" in said[2]
+    assert "[0." in said[3]
+    assert "F1" in said[4]
+
+
+def test_the_page_of_scores_names_every_score(tmp_path: Path) -> None:
+    """Whatever stands in the column `metric` is defined on the page, and families are those of the command."""
+    text = (ROOT / "docs" / "explanation" / "scores.md").read_text(encoding="utf-8")
+    labels = np.zeros((3, 20, 20), np.uint8)
+    labels[:, 4:9, 5:15] = 1
+    grey = cristae.image_of_array(labels * np.uint8(200))
+    truth = cristae.image_of_array(labels * np.uint8(255))
+    for name, image in (("t", truth), ("p", grey)):
+        cristae.write_image(image, tmp_path / f"{name}.tif")
+    options = Options(voxel_size_nm=(40, 5, 5))
+    scores = evaluate_paths(tmp_path / "t.tif", tmp_path / "p.tif", binarize=0.5, options=options)
+    suffixes = ("_slice_mean", "_split", "_merge", "_fixed", "_raw", "_fiji", "_3d", "_percent")
+    for score in scores:
+        name = score.metric
+        while name.endswith(suffixes):
+            name = name[: name.rindex("_3d")] if name.endswith("_3d") else name.rpartition("_")[0]
+            name = name.removesuffix("_slice")
+        assert name in text or name.replace("components_", "_") in text, score.metric
+    for group in GROUPS:
+        assert f"`{group}`" in text
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
@@ -64,6 +112,9 @@ def test_every_verb_is_in_the_readme() -> None:
         "train",
         "predict",
         "evaluate",
+        "agree",
+        "compare",
+        "analyze",
         "report",
     ):
         assert f"`cristae {verb}" in text
