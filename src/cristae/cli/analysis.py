@@ -47,7 +47,7 @@ def analyze(
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The folder to write.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Measure organelles: share of the cell, numbers, sizes, surfaces, distances. Reads block by block."""
+    """Measure organelles: shares, numbers, sizes, surfaces. Reads block by block."""
     from pydantic import ValidationError
 
     from cristae.analysis.config import AnalysisConfig

@@ -31,7 +31,7 @@ def compare(
     out: Annotated[Path | None, typer.Option("--out", metavar="compare.csv", help="Write the findings here.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Compare all runs of some tables pairwise, on the same independent units."""
+    """Compare runs in pairs, on the same independent units."""
     from cristae.cli.progress import console_progress
     from cristae.workflows.compare import compare as compare_runs
     from cristae.workflows.compare import findings_json

@@ -13,12 +13,6 @@ from cristae.cli.options import Json, VoxelSize
 if TYPE_CHECKING:
     from cristae.metrics.score import Score
 
-COMPARED = (
-    *("F1", "V_rand", "V_info", "accuracy", "sensitivity", "specificity", "PPV", "NPV", "Jaccard", "mIoU", "AUC-ROC"),
-    *("AP", "PQ", "HD95", "NSD"),
-)
-"""Columns of a table of several runs; the file has everything."""
-
 
 def evaluate(
     truth: Annotated[str, typer.Option("--truth", metavar="T", help="Labels: file, slice folder or glob.")],
@@ -137,6 +131,8 @@ def _all_of_one(scores: Sequence[Score]) -> str:
 
 def _side_by_side(scores: Sequence[Score], runs: Sequence[str]) -> str:
     """Runs in rows and the scores that tables in papers have in columns, a table for each volume and class."""
+    from cristae.metrics.table import COMPARED
+
     lines: list[str] = []
     for volume, name in dict.fromkeys((score.volume, score.class_name) for score in scores):
         cells = {(s.run, s.metric): _cell(s) for s in scores if (s.volume, s.class_name) == (volume, name)}

@@ -72,6 +72,12 @@ _OTHERS = (
     Metric("volume_fraction", "Volume fraction", better=""),
 )
 
+COMPARED = (
+    *("F1", "V_rand", "V_info", "accuracy", "sensitivity", "specificity", "PPV", "NPV", "Jaccard", "mIoU", "AUC-ROC"),
+    *("AP", "PQ", "HD95", "NSD"),
+)
+"""Columns of a table of several runs, in the order of the EM-stellar paper's table; files have everything."""
+
 
 def metric_named(name: str) -> OverlapMetric:
     """The overlap score of this name.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from cristae.metrics.score import Score
-from cristae.metrics.table import METRICS, describe_metric
+from cristae.metrics.table import COMPARED, describe_metric
 from cristae.metrics.tally import ALL, SLICE_MEAN
 from cristae.report.page import Fact, fold, render, table
 
@@ -52,6 +52,7 @@ def scores_markup(scores: Sequence[Score], colors: Mapping[str, str]) -> Markup:
     parts = [_by_class([score for score in scores if score.volume == overall], colors)]
     if len(volumes) > 1:
         parts.append(fold(f"Each volume ({len(volumes) - 1})", _by_volume(scores, volumes)))
+    parts.append(fold("Every score", every_score([score for score in scores if score.volume == overall])))
     parts.append(fold(f"All {len(scores)} rows", full_table(scores)))
     return Markup("").join(parts)
 
@@ -145,18 +146,39 @@ def _by_volume(scores: Sequence[Score], volumes: Sequence[str]) -> Markup:
 
 def _by_run(scores: Sequence[Score], class_name: str) -> Markup:
     runs = list(dict.fromkeys(score.run for score in scores))
-    metrics = [metric.name for metric in METRICS]
+    known = {score.metric for score in scores if score.class_name == class_name}
+    metrics = [metric for metric in COMPARED if metric in known]
     found = {run: [_one([s for s in scores if s.run == run], metric, class_name) for metric in metrics] for run in runs}
     best = [
-        max((s.value for s in column if s and not math.isnan(s.value)), default=None)
-        for column in zip(*found.values(), strict=True)
+        _best([s.value for s in column if s and not math.isnan(s.value)], metric)
+        for metric, column in zip(metrics, zip(*found.values(), strict=True), strict=True)
     ]
     rows = [
         Row(run, tuple(_cell(s, best=top) for s, top in zip(cells, best, strict=True))) for run, cells in found.items()
     ]
-    columns = [metric.title for metric in METRICS]
-    notes = [f"Positive class: {class_name}; pooled over voxels. Best in bold."]
+    columns = [describe_metric(metric).title for metric in metrics]
+    notes = [f"Positive class: {class_name}. Best in bold; what each number means shows when you point at it."]
+    if {"V_rand", "V_info"} & known:
+        notes.append("V_rand and V_info are taken at the threshold that is best on these very data: optimistic.")
     return render("scores.html.j2", first="Run", columns=columns, rows=rows, notes=notes)
+
+
+def _best(values: Sequence[float], metric: str) -> float | None:
+    better = describe_metric(metric).better
+    if not values or not better:
+        return None
+    return max(values) if better == "higher" else min(values)
+
+
+def every_score(scores: Sequence[Score]) -> Markup:
+    """Metrics in rows and classes in columns, with intervals, of one run and volume."""
+    names = list(dict.fromkeys(score.class_name for score in scores))
+    rows = [
+        Row(metric, tuple(_cell(_one(scores, metric, name)) for name in names))
+        for metric in dict.fromkeys(score.metric for score in scores)
+    ]
+    notes = ["What each number means shows when you point at it; the column `rule` of the file says the same."]
+    return render("scores.html.j2", first="Score", columns=names, rows=rows, notes=notes)
 
 
 def _one(scores: Iterable[Score], metric: str, class_name: str) -> Score | None:
@@ -167,11 +189,15 @@ def _cell(score: Score | None, *, bar: bool = False, count: bool = False, best: 
     if score is None:
         return Cell("")
     share = round(100 * score.value, 1) if bar and not math.isnan(score.value) else None
+    behind = f"({score.n})" if count else ""
+    if score.low is not None and score.high is not None:
+        behind = f"[{format_value(score.low)}, {format_value(score.high)}]"
+    at = "" if score.threshold is None else f"threshold {score.threshold:.4g}; "
     return Cell(
-        format_value(score.value),
+        format_value(score.value) if score.unit == "ratio" else _plain(score.value),
         share=share,
-        n=f"({score.n})" if count else "",
-        hint=f"{score.rule} ({score.n:,})",
+        n=behind,
+        hint=f"{at}{score.rule} ({score.n:,})",
         best=best is not None and score.value == best,
     )
 

@@ -10,19 +10,27 @@ import numpy as np
 from cristae.data.box import Box
 from cristae.data.classes import Classes
 from cristae.errors import ScoreError
-from cristae.metrics.calibration import RELIABILITY_BINS, expected_calibration_error
+from cristae.metrics.calibration import RELIABILITY_BINS, expected_calibration_error, reliability
 from cristae.metrics.confusion import Confusion
 from cristae.metrics.histogram import Bins, Bounded, Histogram
+from cristae.metrics.overlap import precision, recall, specificity
 from cristae.metrics.ranking import bounded_auc_roc, bounded_average_precision
 from cristae.metrics.score import Score
 from cristae.metrics.tally import Tally, overlap_rows
-from cristae.metrics.thresholds import BINARY_MIOU, F1, JACCARD, Subject, curve_scores, threshold_scores
+from cristae.metrics.thresholds import BINARY_MIOU, F1, JACCARD, Measure, Subject, curve_scores, threshold_scores
 from cristae.workflows.comparison import Comparison, Voxels, blocks_of
 from cristae.workflows.scoring.ledger import Arrays
 from cristae.workflows.scoring.settings import Scoring
 
 _Slices = dict[int, tuple[Confusion, ...]]
 _FOLLOWED = (F1, JACCARD, BINARY_MIOU)
+"""Scores whose best threshold is looked for."""
+_DRAWN = (
+    *_FOLLOWED,
+    Measure("sensitivity", lambda counts: float(recall(counts)[1]), "positive={name}"),
+    Measure("specificity", lambda counts: float(specificity(counts)[1]), "positive={name}"),
+    Measure("PPV", lambda counts: float(precision(counts)[1]), "positive={name}"),
+)
 """Scores that are followed along the thresholds."""
 
 
@@ -117,11 +125,12 @@ class VoxelCounting:
 
     @staticmethod
     def curves(volume: str, parts: Sequence[VoxelCounting]) -> Iterator[Score]:
-        """F1, Jaccard and mean IoU at eleven thresholds."""
+        """Scores at eleven thresholds, and the points of a reliability diagram."""
         for name, histogram in _pooled(parts):
-            for measure in _FOLLOWED:
+            for measure in _DRAWN:
                 rows = curve_scores(histogram, measure, Subject(parts[0].scoring.run, volume, name))
                 yield from (replace(row, metric=measure.metric) for row in rows)
+            yield from _reliability_rows(parts[0].scoring.run, volume, name, histogram)
 
 
 def masks_of(labels: Sequence[np.ndarray], classes: Classes) -> Iterator[np.ndarray]:
@@ -153,6 +162,15 @@ def _map_rows(subject: Subject, histogram: Histogram, scoring: Scoring) -> Itera
     for measure in _FOLLOWED:
         chosen = scoring.chosen(subject.class_name, f"{measure.metric}_best")
         yield from threshold_scores(histogram, measure, subject, fixed=None, validated=chosen)
+
+
+def _reliability_rows(run: str, volume: str, name: str, histogram: Histogram) -> Iterator[Score]:
+    """For each bin of the score its mean score, as threshold, and the share of foreground in it."""
+    found = reliability(histogram)
+    rule = f"positive={name}; pooled; share of foreground where the score is about the threshold; n=voxels"
+    for mean, observed, voxels in zip(found.mean_score, found.observed, found.voxels, strict=True):
+        at = None if np.isnan(mean) else float(mean)
+        yield Score(run, volume, name, "reliability", float(observed), int(voxels), rule, threshold=at)
 
 
 def _precision(bounded: Bounded) -> str:
