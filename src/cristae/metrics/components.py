@@ -56,7 +56,7 @@ def label_components(mask: np.ndarray, connectivity: Connectivity) -> tuple[np.n
             "for (Y, X) and slice by slice, 6, 18 or 26 for (Z, Y, X)"
         )
     runs = _runs(array if array.ndim == 3 else array[None], connectivity)
-    return runs.paint().reshape(array.shape), len(runs.first)
+    return runs.paint().reshape(array.shape), runs.count
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,9 +80,9 @@ class Components:
         if block not in self.ids:
             raise ScoreError(f"{block} is none of the blocks whose components were found")
         runs, ids = _runs(_mask_of(self.source, block), self.connectivity), self.ids[block]
-        if len(runs.first) != len(ids) - 1:
+        if runs.count != len(ids) - 1:
             raise ScoreError(
-                f"the mask of {block} has {len(runs.first)} pieces, it had {len(ids) - 1} when they were "
+                f"the mask of {block} has {runs.count} pieces, it had {len(ids) - 1} when they were "
                 "counted; a mask must not change while its components are in use"
             )
         labels: np.ndarray = ids[runs.paint()]
@@ -120,7 +120,7 @@ def find_components(
     for block in blocks:
         runs = _runs(_mask_of(read, block), connectivity)
         place, borders = places[block], _Borders.of(block, runs.paint(), offset)
-        firsts.append(_globally(runs.first, block, origin, extent))
+        firsts.append(_globally(runs.first_voxels(), block, origin, extent))
         for near in _around(place):
             if near in kept:
                 contacts += list(_contacts(borders, kept[near], connectivity))
@@ -131,7 +131,7 @@ def find_components(
         if waiting[place]:
             kept[place] = borders
         offsets[block] = offset
-        offset += len(runs.first)
+        offset += runs.count
         advance()
     ids, count = _unite(offset, contacts, np.concatenate(firsts) if firsts else np.zeros(0, np.int64))
     sizes = dict(zip(blocks, map(len, firsts), strict=True))

@@ -35,8 +35,14 @@ class Runs:
     """(Z * Y + 1,) int64, where the runs of each row begin."""
     ids: np.ndarray
     """(N,) int32, component of each run, from 1."""
-    first: np.ndarray
-    """(n,) int64, place in raster order of the first voxel of each component; rising."""
+    count: int
+    """n, how many components there are."""
+
+    def first_voxels(self) -> np.ndarray:
+        """(n,) int64, place in raster order of the first voxel of each component; rising."""
+        first = np.empty(self.count, np.int64)
+        _find_first(self.rows, self.starts, self.ids, self.shape[2], first)
+        return first
 
     def paint(self) -> np.ndarray:
         """The ids as int32 (Z, Y, X), 0 outside."""
@@ -71,10 +77,7 @@ def find_runs(mask: np.ndarray, neighbours: Neighbours) -> Runs:
     reach = y + 1  # rows that touch rows of the slab before
     for begin, end in cuts[1:]:
         _join(rows, starts, stops, parents, y, near, 0, begin, min(end, begin + reach))
-    count = _number(parents)
-    first = np.empty(count, np.int64)
-    _find_first(rows, starts, parents, x, first)
-    return Runs((z, y, x), starts, stops, rows, parents, first)
+    return Runs((z, y, x), starts, stops, rows, parents, _number(parents))
 
 
 def _cuts(rows: int, voxels: int) -> list[tuple[int, int]]:
