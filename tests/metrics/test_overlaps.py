@@ -63,17 +63,18 @@ def test_equal_to_sorting_pairs(truth, seed):
 
 @pytest.mark.parametrize("valid", [False, True])
 @pytest.mark.parametrize("most", [3, 2**20, 2**62])
-def test_large_maps_by_several_threads(most, valid):
+def test_large_maps_by_several_threads(most, valid, monkeypatch):
+    monkeypatch.setattr(pairs, "_PIECE", 1 << 13)
     rng = np.random.default_rng(5)
-    truth, prediction = rng.integers(0, most, (2, 6, 300, 500))
-    truth = truth.repeat(2, axis=2)[:, :, :500]
+    truth, prediction = rng.integers(0, most, (2, 6, 60, 400))
+    truth = truth.repeat(2, axis=2)[:, :, :400]
     keep = rng.integers(0, 2, truth.shape).astype(bool) if valid else None
     assert_table(Overlaps.of(truth, prediction, keep), *by_unique(truth, prediction, keep))
 
 
 def test_any_order_in_memory_counts_alike():
     rng = np.random.default_rng(7)
-    truth, prediction = rng.integers(0, 40, (2, 70, 80, 90))
+    truth, prediction = rng.integers(0, 40, (2, 40, 50, 90))
     expected = Overlaps.of(truth, prediction)
     assert_same(Overlaps.of(truth.T, prediction.T), expected)
     assert_same(Overlaps.of(truth[::-1, :, ::-1], prediction[::-1, :, ::-1]), expected)
