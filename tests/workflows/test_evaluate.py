@@ -400,6 +400,30 @@ THRESHOLDS = {
 }
 
 
+FURTHER = (
+    ("mIoU", "AUC-ROC", "AP", "F1_slice_mean", "volume_fraction", "components_TP", "components_FN", "components_UD",
+     "V_rand_split", "V_rand_merge", "V_info_split", "V_info_merge"),
+    ("EM-net V1 4x", 0.95844, 0.98118, 0.96677, 0.97122, 0.35933, 41, 3, 5, 0.89671, 0.99558, 0.93092, 0.99032),
+    ("EM-net V1 BN", 0.96098, 0.99604, 0.99334, 0.97234, 0.36392, 40, 3, 6, 0.97007, 0.95278, 0.93554, 0.99601),
+    ("EM-net V2 2x", 0.95739, 0.99724, 0.99560, 0.97057, 0.35931, 41, 3, 5, 0.96678, 0.97700, 0.96560, 0.97309),
+    ("CDeep3M", 0.94717, 0.99844, 0.99666, 0.96352, 0.38593, 43, 3, 3, 0.99994, 0.93693, 0.97796, 0.95968),
+    ("ResNet", 0.94346, 0.99617, 0.99352, 0.95691, 0.37201, 40, 3, 6, 0.97671, 0.94953, 0.97348, 0.95899),
+    ("U-net", 0.94900, 0.99381, 0.99144, 0.96377, 0.35714, 37, 6, 6, 0.93484, 0.99646, 0.92221, 0.98657),
+    ("VGG", 0.94622, 0.99611, 0.99374, 0.96215, 0.35404, 41, 3, 5, 0.96483, 0.96859, 0.96199, 0.96833),
+)  # fmt: skip
+"""Further values on the same files, recomputed independently; the first row names them."""
+AT_ONE_HALF = (
+    ("V_rand_fixed", "V_info_fixed", "V_rand_raw", "V_info_raw", "adapted_rand_error", "VI_split", "VI_merge"),
+    ("EM-net V1 4x", 0.92825, 0.94977, 0.89782, 0.86418, 0.10347, 0.22744, 0.16176),
+    ("EM-net V1 BN", 0.95828, 0.96103, 0.93945, 0.88802, 0.06158, 0.16924, 0.18191),
+    ("EM-net V2 2x", 0.92385, 0.94774, 0.89421, 0.85975, 0.10722, 0.23787, 0.16410),
+    ("CDeep3M", 0.96485, 0.96426, 0.95994, 0.94371, 0.04015, 0.23406, 0.17621),
+    ("ResNet", 0.92828, 0.93792, 0.91119, 0.86513, 0.08986, 0.24496, 0.22929),
+    ("U-net", 0.95114, 0.95256, 0.92958, 0.85279, 0.07399, 0.17113, 0.22838),
+    ("VGG", 0.90339, 0.93210, 0.85849, 0.81952, 0.14308, 0.27349, 0.20214),
+)
+
+
 @pytest.mark.data
 @pytest.mark.skipif(not os.environ.get("CRISTAE_DATA"), reason="CRISTAE_DATA is not set")
 def test_the_published_scores_of_seven_methods(tmp_path):
@@ -417,3 +441,9 @@ def test_the_published_scores_of_seven_methods(tmp_path):
         assert found[run, "foreground", "V_rand"].threshold == pytest.approx(best[0])
         assert found[run, "foreground", "V_info"].threshold == pytest.approx(best[1])
     assert found["CDeep3M", "background", "F1"].value == pytest.approx(0.9795, abs=1e-4)
+    for table in (FURTHER, AT_ONE_HALF):
+        metrics, *rows = table
+        for run, *values in rows:
+            for metric, expected in zip(metrics, values, strict=True):
+                value = found[run, "all" if metric == "mIoU" else "foreground", metric].value
+                assert value == pytest.approx(expected, abs=6e-6), (run, metric)

@@ -106,6 +106,18 @@ def mean_iou_of(tables: tuple[Confusion, ...], classes: Classes) -> Mean:
     return mean_defined([mean_iou(table, [1]).value for table in tables])
 
 
+def volume_fractions(table: Confusion, entry: int) -> dict[str, float]:
+    """Share of the voxels that count in the prediction, in the truth, and by how much the prediction has more.
+
+    Inside the mask of a cell this is the organelle volume fraction of Guay et al. (2021),
+    https://doi.org/10.1038/s41598-021-81590-0; NaN where no voxel counts.
+    """
+    total = table.total or float("nan")
+    predicted, true = (float(table.tp[entry] + other[entry]) / total for other in (table.fp, table.fn))
+    names = ("volume_fraction", "volume_fraction_truth", "volume_fraction_difference")
+    return dict(zip(names, (predicted, true, predicted - true), strict=True))
+
+
 def class_tables(tables: tuple[Confusion, ...], classes: Classes) -> Iterator[tuple[str, Confusion, int]]:
     """Name, table and entry in it of every class, the background included where classes are exclusive."""
     for index, name in enumerate(classes.names):
@@ -136,6 +148,9 @@ def overlap_rows(
     for name, mean in _paper_means(slices, classes).items():
         rule = f"positive={name}; mean over slices where any class is right somewhere; absent counts 0; n=slices"
         yield row(name, f"F1{SLICE_MEAN}_paper", mean, rule)
+    for name, table, entry in class_tables(pooled, classes):
+        for fraction, value in volume_fractions(table, entry).items() if name in classes.foreground else ():
+            yield row(name, fraction, Mean(value, table.total), f"{name} / all voxels that count; n=voxels")
     for subset, rule, mean in _class_means(pooled, classes):
         yield row(subset, "mIoU", mean, f"{rule}; pooled; n=classes")
     if classes.exclusive:
