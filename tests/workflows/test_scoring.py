@@ -22,10 +22,12 @@ from cristae.errors import MissingFileError, ScoreError, VoxelSizeError
 from cristae.metrics.overlaps import Overlaps
 from cristae.metrics.partition import v_info, v_rand, variation_of_information
 from cristae.metrics.score import read_scores
+from cristae.metrics.uncertainty.units import parse_unit
 from cristae.workflows import comparison
 from cristae.workflows.evaluate import evaluate, evaluate_paths
 from cristae.workflows.scoring import counting, ledger
 from cristae.workflows.scoring.settings import GROUPS, Options, parse_groups, parse_merge
+from cristae.workflows.unit_tables import measure_slices, read_rows
 
 BINARY = Classes(names=("background", "mito"))
 SEVEN = Classes(names=("background", "cell", "mito", "granule"))
@@ -179,6 +181,19 @@ def test_units_that_make_no_sense_are_told(files):
             evaluate_paths(*files, binarize=0.5, options=Options(unit=unit))
     with pytest.raises(ScoreError, match="--voxel-size-nm"):
         evaluate_paths(*files, binarize=0.5, options=Options(unit="slab:500nm"))
+
+
+def test_slabs_of_the_table_of_slices_need_no_spacing(files, tmp_path):
+    options = Options(unit="slab:80nm", voxel_size_nm=(40.0, 5.0, 5.0))
+    evaluate_paths(*files, binarize=0.5, options=options, out=tmp_path / "s.csv")
+    rows, wide = read_rows([tmp_path / "s.slices.csv"])
+    measured = measure_slices(rows, "F1", parse_unit("slab:80nm"), class_name=None, slice_spacing_nm=None)
+    assert wide
+    assert len(measured.tables[0].units) == 4
+    evaluate_paths(*files, binarize=0.5, out=tmp_path / "plain.csv")
+    rows, _ = read_rows([tmp_path / "plain.slices.csv"])
+    with pytest.raises(ScoreError, match="--slice-spacing-nm"):
+        measure_slices(rows, "F1", parse_unit("slab:80nm"), class_name=None, slice_spacing_nm=None)
 
 
 def test_volumes_are_units_of_what_is_pooled_over_them(tmp_path):

@@ -150,7 +150,12 @@ def overlap_rows(
         yield row(name, f"F1{SLICE_MEAN}_paper", mean, rule)
     for name, table, entry in class_tables(pooled, classes):
         for fraction, value in volume_fractions(table, entry).items() if name in classes.foreground else ():
-            yield row(name, fraction, Mean(value, table.total), f"{name} / all voxels that count; n=voxels")
+            yield row(
+                name,
+                fraction,
+                Mean(value, table.total),
+                f"positive={name}; its share of all voxels that count; n=voxels",
+            )
     for subset, rule, mean in _class_means(pooled, classes):
         yield row(subset, "mIoU", mean, f"{rule}; pooled; n=classes")
     if classes.exclusive:

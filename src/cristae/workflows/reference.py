@@ -19,10 +19,10 @@ from cristae.errors import LabelError, ScoreError
 from cristae.inference.prediction import Prediction, is_prediction, open_prediction
 from cristae.metrics.binary import BINARY_CLASSES, check_threshold, score_map
 from cristae.metrics.merging import merge_classes, merge_images
+from cristae.metrics.uncertainty.units import parse_unit
 from cristae.progress import Progress
 from cristae.workflows.comparison import Comparison, blocks_of, compare
 from cristae.workflows.predicted import require_finished
-from cristae.workflows.scoring.intervals import check_unit
 from cristae.workflows.scoring.score import Judged
 from cristae.workflows.scoring.settings import Options, Scoring, thresholds_of
 from cristae.workflows.truth import name_of, open_truth, predicted_labels, prediction_files, require_labels
@@ -57,7 +57,8 @@ def judge_by(
         raise ScoreError("object ids need no recipe, no threshold and no merging of classes; give --instances alone")
     if binarize is not None:
         check_threshold(binarize)
-    check_unit(options.unit)
+    if options.unit is not None:
+        parse_unit(options.unit)
     require_labels(Path(truth))
     inside = None if mask is None else open_image(mask)
     if instances:

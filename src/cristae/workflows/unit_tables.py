@@ -21,6 +21,8 @@ Row = Mapping[str, str]
 _COUNTS = ("TP", "FP", "FN", "TN")
 _WIDE = ("run", "volume", "slice", "class")
 _TIDY = ("run", "unit", "value")
+SPACING = "spacing_nm"
+"""Column with the distance of slices in nm; empty where it is unknown."""
 
 _SHARES = frozenset(
     {*POOLED, "clDice", "adapted_rand_error"}
@@ -110,8 +112,8 @@ def measure_slices(
         raise ScoreError(f"no row is of class '{class_name}'; there are {_names(row['class'] for row in rows)}")
     column = metric.removesuffix("_slice_mean")
     pooled = metric in POOLED
-    if not pooled and (column not in chosen[0] or column in (*_WIDE, *_COUNTS, "")):
-        known = [name for name in chosen[0] if name not in (*_WIDE, *_COUNTS, "", *POOLED)]
+    if not pooled and (column not in chosen[0] or column in (*_WIDE, *_COUNTS, SPACING, "")):
+        known = [name for name in chosen[0] if name not in (*_WIDE, *_COUNTS, SPACING, "", *POOLED)]
         raise ScoreError(f"unknown metric '{metric}'; the table has {', '.join([*POOLED, *known])}")
     seen: dict[tuple[str, ...], str] = {}
     for row in chosen:
@@ -242,10 +244,20 @@ def _unit_keys(rows: Sequence[Row], unit: Unit, slice_spacing_nm: float | None) 
         raise ScoreError(f"{odd[0]['']}: slice is '{odd[0]['slice']}'; expected a whole number")
     numbers = np.array(slices, np.int64)
     if unit.kind == "slab":
-        if slice_spacing_nm is None:
-            raise ScoreError(f"--unit {unit} needs the distance of slices; give --slice-spacing-nm")
-        numbers = slab_of(numbers, slice_spacing_nm, unit.thickness_nm)
+        spacings = np.array([_spacing(row, unit, slice_spacing_nm) for row in rows])
+        for spacing in np.unique(spacings):
+            own = spacings == spacing
+            numbers[own] = slab_of(numbers[own], float(spacing), unit.thickness_nm)
     return [(row["volume"], int(number)) for row, number in zip(rows, numbers, strict=True)]
+
+
+def _spacing(row: Row, unit: Unit, stated: float | None) -> float:
+    """Distance of the slices of a volume in nm: what is stated, or what the table says."""
+    if stated is not None:
+        return stated
+    if not row.get(SPACING, "").strip():
+        raise ScoreError(f"{row['']}: --unit {unit} needs the distance of slices; give --slice-spacing-nm")
+    return _number(row, SPACING)
 
 
 def _number(row: Row, column: str, *, undefined: bool = False) -> float:

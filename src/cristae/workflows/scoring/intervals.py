@@ -14,6 +14,7 @@ from cristae.metrics.table import METRICS
 from cristae.metrics.tally import ALL, SLICE_MEAN, class_tables
 from cristae.metrics.uncertainty.bootstrap import interval
 from cristae.metrics.uncertainty.statistic import Statistic, best_mean, mean, mean_rows
+from cristae.metrics.uncertainty.units import Unit, group_rows, parse_unit, slab_of
 from cristae.metrics.v_scores import NAMES, THRESHOLDS, Named, VTable
 from cristae.workflows.comparison import Comparison
 from cristae.workflows.scoring.counting import Counting
@@ -38,10 +39,7 @@ class Rows:
     @property
     def units(self) -> np.ndarray:
         """(n, k) sums over the slices of each unit."""
-        _, place = np.unique(self.unit, return_inverse=True)
-        sums = np.zeros((place.max(initial=-1) + 1, self.table.shape[1]))
-        np.add.at(sums, place, self.table)
-        return sums
+        return group_rows(self.unit.tolist(), self.table)[1]
 
 
 def with_intervals(
@@ -58,58 +56,40 @@ def with_intervals(
     Raises:
         ScoreError: The unit is unknown, or slabs need a voxel size that nobody says.
     """
-    kind = scoring.options.unit
-    if kind is None or (kind == "volume" and volume != ALL):
+    if scoring.options.unit is None:
         yield from rows
         return
-    unit_of = _unit_of(kind, [_comparison(group) for group in members])
+    unit = parse_unit(scoring.options.unit)
+    if unit.kind == "volume" and volume != ALL:
+        yield from rows
+        return
+    unit_of = _unit_of(unit, [_comparison(group) for group in members])
     for row in rows:
         made_of = _rows_of(row, members, scoring, unit_of)
         if made_of is None:
             yield row
             continue
         found = interval(made_of.units, made_of.statistic)
-        what = f"{found.n} units ({kind})"
+        what = f"{found.n} units ({unit})"
         why = f"; no interval: {found.reason}" if found.reason else f"; 95 % interval over {what}"
         yield replace(row, low=found.low, high=found.high, rule=row.rule + why)
 
 
-def check_unit(kind: str | None) -> None:
-    """Do nothing for a unit that is known.
-
-    Raises:
-        ScoreError: It is not.
-    """
-    if kind is not None and kind not in ("volume", "slice"):
-        _slab_nm(kind)
-
-
-def _unit_of(kind: str, comparisons: Sequence[Comparison]) -> UnitOf:
-    if kind == "volume":
+def _unit_of(unit: Unit, comparisons: Sequence[Comparison]) -> UnitOf:
+    if unit.kind == "volume":
         return lambda place, _: place
-    if kind == "slice":
+    if unit.kind == "slice":
         return lambda place, z: place << 32 | z
-    thick = _slab_nm(kind)
-    sizes = [comparison.voxel_size_nm for comparison in comparisons]
-    for comparison, size in zip(comparisons, sizes, strict=True):
-        if size is None:
+    if unit.kind == "column":
+        raise ScoreError("a column names units in tables, for `cristae compare`; here give volume, slice or slab:500nm")
+    for comparison in comparisons:
+        if comparison.voxel_size_nm is None:
             raise ScoreError(
-                f"{comparison.volume}: slabs of {thick:g} nm need the voxel size, which no file says; give it with "
-                "--voxel-size-nm Z Y X"
+                f"{comparison.volume}: slabs of {unit.thickness_nm:g} nm need the voxel size, which no file says; give "
+                "it with --voxel-size-nm Z Y X"
             )
-    steps = [size[0] for size in sizes if size is not None]
-    return lambda place, z: place << 32 | int(z * steps[place] // thick)
-
-
-def _slab_nm(kind: str) -> float:
-    number = kind.removeprefix("slab:").removesuffix("nm").strip()
-    try:
-        thick = float(number) if kind.startswith("slab:") else 0.0
-    except ValueError:
-        thick = 0.0
-    if not 0 < thick < float("inf"):
-        raise ScoreError(f"'{kind}' is no unit; there are volume, slice, and slab:500nm (consecutive slices together)")
-    return thick
+    steps = [comparison.voxel_size_nm[0] for comparison in comparisons if comparison.voxel_size_nm]
+    return lambda place, z: place << 32 | int(slab_of(np.array([z]), steps[place], unit.thickness_nm)[0])
 
 
 def _comparison(group: Sequence[Counting]) -> Comparison:

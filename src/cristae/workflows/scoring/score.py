@@ -10,6 +10,7 @@ from cristae.data.files import require_new, write_together
 from cristae.errors import LabelError, ScoreError
 from cristae.metrics.score import Score, csv_of, score_paths, scores_csv, scores_json
 from cristae.metrics.tally import ALL
+from cristae.metrics.uncertainty.units import NEIGHBOURS_WARNING
 from cristae.progress import Progress
 from cristae.workflows.comparison import Comparison
 from cristae.workflows.scoring.counting import Counting, count_all
@@ -102,6 +103,8 @@ def score(judged: Sequence[Judged], out: Source | None, progress: Progress) -> t
             f"{', '.join(dict.fromkeys(unsized))}: no surface distances, because no file says the voxel size; give it "
             "with --voxel-size-nm Z Y X"
         )
+    if any(one.scoring.options.unit == "slice" for one in judged):
+        progress.warn(NEIGHBOURS_WARNING)
     scores: list[Score] = []
     slices: list[dict[str, object]] = []
     curves: list[Score] = []

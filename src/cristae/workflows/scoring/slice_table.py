@@ -10,9 +10,10 @@ from cristae.workflows.scoring.counting import Counting
 from cristae.workflows.scoring.sections import SLICE_SCORES, SectionCounting
 from cristae.workflows.scoring.settings import Scoring
 from cristae.workflows.scoring.voxels import VoxelCounting
+from cristae.workflows.unit_tables import SPACING
 
 COLUMNS = (
-    *("run", "volume", "slice", "class", "TP", "FP", "FN", "TN"),
+    *("run", "volume", "slice", SPACING, "class", "TP", "FP", "FN", "TN"),
     *(metric.name for metric in METRICS),
     *SLICE_SCORES,
 )
@@ -30,13 +31,15 @@ def slice_rows(scoring: Scoring, group: Sequence[Counting]) -> Iterator[dict[str
     sections = next((one for one in group if isinstance(one, SectionCounting)), None)
     if voxels is None:
         return
+    size = voxels.comparison.voxel_size_nm
+    spacing = "" if size is None else size[0]
     for z, tables in sorted(voxels.tally.slices.items()):
         for name, table, entry in class_tables(tables, scoring.classes):
             if name not in scoring.classes.foreground or table.total == 0:
                 continue
             counts = {"TP": table.tp, "FP": table.fp, "FN": table.fn, "TN": table.tn}
             yield (
-                {"run": scoring.run, "volume": voxels.tally.volume, "slice": z, "class": name}
+                {"run": scoring.run, "volume": voxels.tally.volume, "slice": z, SPACING: spacing, "class": name}
                 | {key: int(values[entry]) for key, values in counts.items()}
                 | {metric.name: float(metric.function(table)[entry]) for metric in METRICS}
                 | (sections.values(z, name) if sections else {})
