@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from cristae.workflows.models import list_models as list_models
     from cristae.workflows.predict import predict as predict
     from cristae.workflows.report import report as write_report  # noqa: F401
+    from cristae.workflows.scoring.settings import ScoreOptions as ScoreOptions
     from cristae.workflows.train import train as train
 
     __version__: str
@@ -63,6 +64,7 @@ _HOME = {
     "Recipe": "recipe.recipe",
     "Run": "recipe.run",
     "Score": "metrics.score",
+    "ScoreOptions": "workflows.scoring.settings",
     "SyntheticConfig": "data.synthetic",
     "Volume": "data.volume",
     "agree": "workflows.agree",

@@ -19,7 +19,7 @@ from cristae.recipe.document import read_document
 from cristae.recipe.load import parse_recipe
 from cristae.recipe.recipe import Recipe
 from cristae.workflows.evaluate import evaluate_paths
-from cristae.workflows.scoring.settings import GROUPS, Options
+from cristae.workflows.scoring.settings import GROUPS, ScoreOptions
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "recipes").glob("*.md")])
@@ -80,7 +80,7 @@ def test_the_page_of_scores_names_every_score(tmp_path: Path) -> None:
     truth = cristae.image_of_array(labels * np.uint8(255))
     for name, image in (("t", truth), ("p", grey)):
         cristae.write_image(image, tmp_path / f"{name}.tif")
-    options = Options(voxel_size_nm=(40, 5, 5))
+    options = ScoreOptions(voxel_size_nm=(40, 5, 5))
     scores = evaluate_paths(tmp_path / "t.tif", tmp_path / "p.tif", binarize=0.5, options=options)
     suffixes = ("_slice_mean", "_split", "_merge", "_fixed", "_raw", "_fiji", "_3d", "_percent")
     for score in scores:

@@ -22,7 +22,7 @@ from cristae.metrics.overlap import dice
 from cristae.metrics.score import read_scores
 from cristae.recipe.load import parse_recipe
 from cristae.workflows.evaluate import evaluate, evaluate_folders, evaluate_paths
-from cristae.workflows.scoring.settings import Options
+from cristae.workflows.scoring.settings import ScoreOptions
 
 BINARY = Classes(names=("background", "mito"))
 THREE = Classes(names=("background", "cell", "granule"))
@@ -430,7 +430,7 @@ def test_the_published_scores_of_seven_methods(tmp_path):
     root = Path(os.environ["CRISTAE_DATA"]) / "em-stellar-cardiac"
     if not root.is_dir():
         pytest.skip("CRISTAE_DATA has no em-stellar-cardiac")
-    options = Options(complement=True)
+    options = ScoreOptions(complement=True)
     scores = evaluate_folders(root / "Groundtruth", root, binarize=0.5, options=options, out=tmp_path / "s.csv")
     found = {(s.run, s.class_name, s.metric): s for s in scores}
     assert len(found) == len(scores)

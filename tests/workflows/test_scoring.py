@@ -26,7 +26,7 @@ from cristae.metrics.uncertainty.units import parse_unit
 from cristae.workflows import comparison
 from cristae.workflows.evaluate import evaluate, evaluate_paths
 from cristae.workflows.scoring import counting, ledger
-from cristae.workflows.scoring.settings import GROUPS, Options, parse_groups, parse_merge
+from cristae.workflows.scoring.settings import GROUPS, ScoreOptions, parse_groups, parse_merge
 from cristae.workflows.unit_tables import measure_slices, read_rows
 
 BINARY = Classes(names=("background", "mito"))
@@ -66,7 +66,7 @@ def found(scores):
 
 
 def test_every_family_has_its_rows_and_only_those_asked_for(files):
-    sized = Options(voxel_size_nm=(40.0, 5.0, 5.0))
+    sized = ScoreOptions(voxel_size_nm=(40.0, 5.0, 5.0))
     names = {
         "overlap": {"F1", "mIoU"},
         "ranking": {"AUC-ROC", "AP", "ECE", "F1_best"},
@@ -79,14 +79,14 @@ def test_every_family_has_its_rows_and_only_those_asked_for(files):
     assert set(names) == set(GROUPS)
     every = {s.metric for s in evaluate_paths(*files, binarize=0.5, options=sized)}
     for group, some in names.items():
-        only = Options(voxel_size_nm=(40.0, 5.0, 5.0), groups=parse_groups(group))
+        only = ScoreOptions(voxel_size_nm=(40.0, 5.0, 5.0), groups=parse_groups(group))
         own = {s.metric for s in evaluate_paths(*files, binarize=0.5, options=only)}
         assert some <= own <= every
         assert not own & set().union(*(other for name, other in names.items() if name != group))
 
 
 def test_rows_say_what_is_positive_and_what_they_count(files):
-    for score in evaluate_paths(*files, binarize=0.5, options=Options(voxel_size_nm=(40.0, 5.0, 5.0))):
+    for score in evaluate_paths(*files, binarize=0.5, options=ScoreOptions(voxel_size_nm=(40.0, 5.0, 5.0))):
         assert "; n=" in score.rule, score
         if score.class_name != "all":
             assert "positive=foreground" in score.rule or "foreground and its complement" in score.rule, score
@@ -132,7 +132,7 @@ def test_a_threshold_chosen_on_validation_data_is_applied_to_other_data(tmp_path
     validation = found(
         evaluate_paths(tmp_path / "val-truth.tif", tmp_path / "val.tif", binarize=0.5, out=tmp_path / "val.csv")
     )
-    options = Options(thresholds_from=tmp_path / "val.csv")
+    options = ScoreOptions(thresholds_from=tmp_path / "val.csv")
     rows = found(
         evaluate_paths(
             tmp_path / "test-truth.tif", tmp_path / "test.tif", binarize=0.5, options=options, out=tmp_path / "t.csv"
@@ -156,20 +156,20 @@ def test_thresholds_of_another_run_or_of_labels_are_refused(tmp_path, files):
     assert labels
     for table, error, message in (("l.csv", ScoreError, "no threshold"), ("none.csv", MissingFileError, "none")):
         with pytest.raises(error, match=message):
-            evaluate_paths(*files, binarize=0.5, options=Options(thresholds_from=tmp_path / table))
+            evaluate_paths(*files, binarize=0.5, options=ScoreOptions(thresholds_from=tmp_path / table))
 
 
 def test_intervals_need_a_unit_and_six_of_it(files):
     plain = found(evaluate_paths(*files, binarize=0.5))
     assert all(row.low is None for row in plain.values())
-    rows = found(evaluate_paths(*files, binarize=0.5, options=Options(unit="slice")))
+    rows = found(evaluate_paths(*files, binarize=0.5, options=ScoreOptions(unit="slice")))
     for metric in ("F1", "Jaccard", "accuracy", "F1_slice_mean", "V_rand", "V_rand_fixed", "V_info_raw"):
         row = rows["foreground", metric]
         assert row.low < row.value < row.high, row
         assert "95 % interval over 8 units (slice)" in row.rule
         assert row.value == plain["foreground", metric].value
     assert rows["foreground", "AUC-ROC"].low is None
-    options = Options(unit="slab:80nm", voxel_size_nm=(40.0, 5.0, 5.0))
+    options = ScoreOptions(unit="slab:80nm", voxel_size_nm=(40.0, 5.0, 5.0))
     slabs = found(evaluate_paths(*files, binarize=0.5, options=options))["foreground", "F1"]
     assert slabs.low is None
     assert "no interval: " in slabs.rule
@@ -178,13 +178,13 @@ def test_intervals_need_a_unit_and_six_of_it(files):
 def test_units_that_make_no_sense_are_told(files):
     for unit in ("slabs", "slab:", "slab:-3nm", "slab:nan", "cell"):
         with pytest.raises(ScoreError, match="slab:500nm"):
-            evaluate_paths(*files, binarize=0.5, options=Options(unit=unit))
+            evaluate_paths(*files, binarize=0.5, options=ScoreOptions(unit=unit))
     with pytest.raises(ScoreError, match="--voxel-size-nm"):
-        evaluate_paths(*files, binarize=0.5, options=Options(unit="slab:500nm"))
+        evaluate_paths(*files, binarize=0.5, options=ScoreOptions(unit="slab:500nm"))
 
 
 def test_slabs_of_the_table_of_slices_need_no_spacing(files, tmp_path):
-    options = Options(unit="slab:80nm", voxel_size_nm=(40.0, 5.0, 5.0))
+    options = ScoreOptions(unit="slab:80nm", voxel_size_nm=(40.0, 5.0, 5.0))
     evaluate_paths(*files, binarize=0.5, options=options, out=tmp_path / "s.csv")
     rows, wide = read_rows([tmp_path / "s.slices.csv"])
     measured = measure_slices(rows, "F1", parse_unit("slab:80nm"), class_name=None, slice_spacing_nm=None)
@@ -211,7 +211,9 @@ def test_volumes_are_units_of_what_is_pooled_over_them(tmp_path):
         for folder, array in (("image", scores), ("truth", truth * 255), ("prediction", (scores > 127) * 255)):
             save(tmp_path / folder / f"{number}.tif", array.astype(np.uint8)[0])
     recipe = recipe_at(tmp_path, data)
-    scores = evaluate_paths(tmp_path / "truth", tmp_path / "prediction", recipe=recipe, options=Options(unit="volume"))
+    scores = evaluate_paths(
+        tmp_path / "truth", tmp_path / "prediction", recipe=recipe, options=ScoreOptions(unit="volume")
+    )
     for score in scores:
         assert (score.low is not None) == (score.volume == "all" and "interval over 7 units" in score.rule)
     assert any(score.low is not None for score in scores)
@@ -220,7 +222,7 @@ def test_volumes_are_units_of_what_is_pooled_over_them(tmp_path):
 def test_classes_are_taken_together_before_anything_is_counted(tmp_path):
     rng = np.random.default_rng(3)
     truth, prediction = rng.integers(0, 4, (2, 3, 20, 24)).astype(np.uint8)
-    options = Options(merge=parse_merge(["organelle=mito+granule"]))
+    options = ScoreOptions(merge=parse_merge(["organelle=mito+granule"]))
     rows = found(evaluate(image_of_array(prediction), image_of_array(truth), classes=SEVEN, options=options))
     merged = Classes(names=("background", "cell", "organelle"))
     by_hand = evaluate(image_of_array(np.minimum(prediction, 2)), image_of_array(np.minimum(truth, 2)), classes=merged)
@@ -243,7 +245,7 @@ def test_a_map_of_one_class_against_labels_of_many(tmp_path):
     paths = tmp_path / "truth.tif", tmp_path / "map.tif"
     with pytest.raises(ScoreError, match="--merge"):
         evaluate_paths(*paths, recipe=recipe, binarize=0.5)
-    options = Options(merge={"cell": ("cell", "mito", "granule")})
+    options = ScoreOptions(merge={"cell": ("cell", "mito", "granule")})
     evaluate_paths(*paths, recipe=recipe, binarize=0.5, options=options, out=tmp_path / "s.csv")
     curve = [row for row in csv.DictReader((tmp_path / "s.curves.csv").open()) if row["metric"] == "mIoU"]
     assert [float(row["threshold"]) for row in curve] == [k / 10 for k in range(11)]
@@ -266,7 +268,7 @@ def test_object_ids_of_any_size(tmp_path):
     assert rows["objects", "V_rand_raw_split"].value < 1
     assert rows["objects", "VI_merge"].value == pytest.approx(0, abs=1e-9)
     assert rows["objects", "components_TP"].value == ids.max()
-    for wrong in ({"binarize": 0.5}, {"options": Options(merge={"a": ("b",)})}):
+    for wrong in ({"binarize": 0.5}, {"options": ScoreOptions(merge={"a": ("b",)})}):
         with pytest.raises(ScoreError, match="give --instances alone"):
             evaluate_paths(np_truth, np_other, instances=True, **wrong)
 
@@ -292,7 +294,7 @@ def test_voxel_sizes_that_differ_are_refused():
 def test_empty_maps(fill, expected):
     """What is undefined is NaN in every family, and never an error."""
     truth, prediction = (np.full((2, 9, 9), value, np.uint8) for value in fill)
-    options = Options(voxel_size_nm=(40.0, 5.0, 5.0))
+    options = ScoreOptions(voxel_size_nm=(40.0, 5.0, 5.0))
     rows = found(evaluate(image_of_array(prediction), image_of_array(truth), classes=BINARY, options=options))
     for metric, value in expected.items():
         assert rows["mito", metric].value == pytest.approx(np.nan if value is None else value, nan_ok=True), metric
@@ -323,7 +325,7 @@ class _Killed(BaseException):
 def test_an_interrupted_evaluation_goes_on(files, tmp_path, monkeypatch, after):
     monkeypatch.setattr(comparison, "_BLOCK_VOXELS", 6000)
     monkeypatch.setattr(ledger, "SAVE_EVERY_S", 0.0)
-    options = Options(voxel_size_nm=(40.0, 5.0, 5.0), unit="slice")
+    options = ScoreOptions(voxel_size_nm=(40.0, 5.0, 5.0), unit="slice")
     arguments = {"binarize": 0.5, "options": options}
     whole = evaluate_paths(*files, **arguments, out=tmp_path / "whole.csv")
     steps = []

@@ -69,11 +69,11 @@ def evaluate(
     from cristae.metrics.score import scores_json
     from cristae.recipe.load import load_recipe
     from cristae.workflows.evaluate import evaluate_folders, evaluate_paths
-    from cristae.workflows.scoring.settings import Options, parse_groups, parse_merge
+    from cristae.workflows.scoring.settings import ScoreOptions, parse_groups, parse_merge
 
     if (prediction is None) == (predictions is None):
         raise typer.BadParameter("give either --prediction or --predictions")
-    options = Options(
+    options = ScoreOptions(
         groups=parse_groups(scores),
         merge=parse_merge(merge or ()),
         unit=unit,

@@ -19,7 +19,7 @@ from cristae.progress import Progress
 from cristae.workflows.comparison import compare
 from cristae.workflows.reference import Source, as_volume, judge_by, judged, of_prediction
 from cristae.workflows.scoring.score import require_new_scores, score
-from cristae.workflows.scoring.settings import Options
+from cristae.workflows.scoring.settings import ScoreOptions
 from cristae.workflows.truth import name_of
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def evaluate(
     mask: Image | None = None,
     out: Source | None = None,
     run: str = "",
-    options: Options = Options(),
+    options: ScoreOptions = ScoreOptions(),
     progress: Progress = Progress(),
 ) -> tuple[Score, ...]:
     """Score a prediction.
@@ -84,7 +84,7 @@ def evaluate_paths(
     instances: bool = False,
     mask: Source | None = None,
     out: Source | None = None,
-    options: Options = Options(),
+    options: ScoreOptions = ScoreOptions(),
     progress: Progress = Progress(),
 ) -> tuple[Score, ...]:
     """Score a prediction on disk: what `cristae evaluate` does.
@@ -120,7 +120,7 @@ def evaluate_folders(
     instances: bool = False,
     mask: Source | None = None,
     out: Source | None = None,
-    options: Options = Options(),
+    options: ScoreOptions = ScoreOptions(),
     progress: Progress = Progress(),
 ) -> tuple[Score, ...]:
     """Score several methods, one sub-folder of `predictions` each; the folder that the truth lies in is skipped.

@@ -24,7 +24,7 @@ from cristae.progress import Progress
 from cristae.workflows.comparison import Comparison, blocks_of, compare
 from cristae.workflows.predicted import require_finished
 from cristae.workflows.scoring.score import Judged
-from cristae.workflows.scoring.settings import Options, Scoring, thresholds_of
+from cristae.workflows.scoring.settings import ScoreOptions, Scoring, thresholds_of
 from cristae.workflows.truth import name_of, open_truth, predicted_labels, prediction_files, require_labels
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def judge_by(
     binarize: float | None,
     instances: bool,
     mask: Source | None,
-    options: Options,
+    options: ScoreOptions,
     progress: Progress,
 ) -> Judge:
     """Open the truth and choose how predictions are read; arguments and errors are those of `evaluate_paths`."""
@@ -74,7 +74,7 @@ def of_prediction(
     truth: Volume,
     prediction: Prediction,
     classes: Classes,
-    options: Options,
+    options: ScoreOptions,
     *,
     box: Box | None = None,
     mask: Image | None = None,
@@ -102,7 +102,7 @@ def of_prediction(
 
 
 def judged(
-    run: str, comparisons: Sequence[Comparison], classes: Classes, threshold: float | None, options: Options
+    run: str, comparisons: Sequence[Comparison], classes: Classes, threshold: float | None, options: ScoreOptions
 ) -> Judged:
     """What is judged under one name, with classes taken together as asked for."""
     if options.merge:
@@ -123,7 +123,7 @@ def as_volume(truth: Volume | Image | Source, classes: Classes) -> Volume:
     return open_volume(truth, labels=str(truth), classes=classes, name=name_of(Path(truth)))
 
 
-def _by_objects(truth: Source, mask: Image | None, options: Options) -> Judge:
+def _by_objects(truth: Source, mask: Image | None, options: ScoreOptions) -> Judge:
     reference = _bare_volume(truth)
 
     def judge(run: str, path: Path) -> Judged:
@@ -135,7 +135,7 @@ def _by_objects(truth: Source, mask: Image | None, options: Options) -> Judge:
 
 
 def _by_recipe(
-    truth: Source, recipe: Recipe, binarize: float | None, mask: Image | None, options: Options, progress: Progress
+    truth: Source, recipe: Recipe, binarize: float | None, mask: Image | None, options: ScoreOptions, progress: Progress
 ) -> Judge:
     known = open_truth(truth, recipe)
 
@@ -163,7 +163,7 @@ def _by_recipe(
     return judge
 
 
-def _by_threshold(truth: Source, threshold: float, mask: Image | None, options: Options) -> Judge:
+def _by_threshold(truth: Source, threshold: float, mask: Image | None, options: ScoreOptions) -> Judge:
     reference = _bare_volume(truth)
     truth_map = score_map(reference.image, blocks=blocks_of)
 
@@ -185,7 +185,7 @@ def _by_threshold(truth: Source, threshold: float, mask: Image | None, options: 
     return judge
 
 
-def _by_prediction(truth: Source, mask: Image | None, options: Options) -> Judge:
+def _by_prediction(truth: Source, mask: Image | None, options: ScoreOptions) -> Judge:
     """The prediction itself says what its ids mean, and the truth has the same."""
 
     def judge(run: str, path: Path) -> Judged:

@@ -21,7 +21,7 @@ SEARCHED = ("V_rand", "V_info")
 
 
 @dataclass(frozen=True)
-class Options:
+class ScoreOptions:
     """How to judge, whatever is judged."""
 
     groups: tuple[Group, ...] = GROUPS
@@ -49,7 +49,7 @@ class Scoring:
     classes: Classes
     threshold: float | None
     """Above which a score is foreground, where maps of scores are judged; None for labels."""
-    options: Options
+    options: ScoreOptions
     thresholds: Mapping[tuple[str, str], float] = field(default_factory=dict)
     """What validation data chose, by class and metric."""
 
