@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numba import njit
 
 from cristae.analysis.crofton import DIRECTIONS
+from cristae.compiled import compiled
 from cristae.data.box import Box
 
 _STEPS = np.array(DIRECTIONS, np.int64)
@@ -55,14 +53,7 @@ class Sums:
         _add_crossings(ids, _STEPS, self.crossings)
 
 
-def _compiled(loop: Callable[..., None]) -> Any:
-    try:
-        return njit(cache=True, nogil=True)(loop)
-    except RuntimeError:  # no folder for the cache: each process compiles anew
-        return njit(nogil=True)(loop)
-
-
-@_compiled
+@compiled
 def _add_places(
     ids: np.ndarray, start: np.ndarray, voxels: np.ndarray, places: np.ndarray, low: np.ndarray, high: np.ndarray
 ) -> None:
@@ -82,7 +73,7 @@ def _add_places(
                     high[own, axis] = max(high[own, axis], place[axis])
 
 
-@_compiled
+@compiled
 def _add_crossings(ids: np.ndarray, steps: np.ndarray, crossings: np.ndarray) -> None:
     depth, height, width = ids.shape
     for z in range(1, depth - 1):

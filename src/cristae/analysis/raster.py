@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from cristae.compiled import compiled
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _draw(places: Any, normals: Any, faces: Any, owners: Any, depth: Any, normal: Any, owner: Any) -> None:
     height, width = depth.shape
     for number in range(faces.shape[0]):

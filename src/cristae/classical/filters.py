@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cristae.classical.compiled import compiled
+from cristae.compiled import compiled
 
 TRUNCATE = 3.0
 """Standard deviations at which a Gaussian ends."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cristae.classical.compiled import compiled
+from cristae.compiled import compiled
 
 _RUN = 256
 """Voxels that walk together: their features fit in the fastest caches."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from cristae.compiled import compiled
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def count_into(counts: np.ndarray, rows: np.ndarray, scores: np.ndarray, fineness: int, further: np.ndarray) -> int:
     """Add voxels to `counts`, each to the bin whose number is that of the borders strictly below its score.
 
@@ -38,7 +39,7 @@ def count_into(counts: np.ndarray, rows: np.ndarray, scores: np.ndarray, finenes
     return -1
 
 
-@njit("int64[:,::1](uint8[::1],uint8[::1])", cache=True, nogil=True)
+@compiled
 def count_bytes(rows: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """(3, 256) int64 counts of pairs of a row, 0 to 2, and an 8-bit score."""
     counts = np.zeros((3, 256), np.int64)

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from cristae.compiled import compiled
 from cristae.data.box import Box, Triple
 from cristae.data.image import VoxelSize
 
@@ -168,8 +168,17 @@ def _arrays(bricks: Bricks) -> tuple[Any, ...]:
     return bricks.corner, bricks.low, bricks.high, bricks.first, bricks.places, y, x
 
 
-@njit(cache=True, nogil=True)
-def _search(points, others, start, begins, candidates, bounds, size, squares):  # type: ignore[no-untyped-def]
+@compiled
+def _search(
+    points: tuple[Any, ...],
+    others: tuple[Any, ...],
+    start: int,
+    begins: np.ndarray,
+    candidates: np.ndarray,
+    bounds: np.ndarray,
+    size: np.ndarray,
+    squares: np.ndarray,
+) -> None:
     """Fill `squares` for the points of `len(begins) - 1` bricks from brick `start` on.
 
     Args:

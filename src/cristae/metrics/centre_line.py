@@ -19,8 +19,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from cristae.compiled import compiled
 from cristae.errors import ScoreError
 
 MOST_VOXELS = 1 << 30
@@ -92,8 +92,16 @@ def require_room(shape: tuple[int, ...]) -> None:
         )
 
 
-@njit(cache=True, nogil=True)
-def _thin(voxels, left, around, sides, joined_26, joined_6, position):  # type: ignore[no-untyped-def]
+@compiled
+def _thin(
+    voxels: np.ndarray,
+    left: np.ndarray,
+    around: np.ndarray,
+    sides: np.ndarray,
+    joined_26: np.ndarray,
+    joined_6: np.ndarray,
+    position: np.ndarray,
+) -> None:
     """Thin in place.
 
     Args:
@@ -133,8 +141,15 @@ def _thin(voxels, left, around, sides, joined_26, joined_6, position):  # type: 
         m = n
 
 
-@njit(cache=True, nogil=True)
-def _may_go(voxels, place, around, joined_26, joined_6, position):  # type: ignore[no-untyped-def]
+@compiled
+def _may_go(
+    voxels: np.ndarray,
+    place: int,
+    around: np.ndarray,
+    joined_26: np.ndarray,
+    joined_6: np.ndarray,
+    position: np.ndarray,
+) -> bool:
     """Whether a voxel is simple and, as said on top, not the end of a line."""
     inside = np.int64(0)
     for i in range(26):
@@ -151,11 +166,11 @@ def _may_go(voxels, place, around, joined_26, joined_6, position):  # type: igno
     faces = outside & np.int64(_FACES)
     if faces == 0:
         return False
-    return _reached(faces & -faces, outside, joined_6, position) & faces == faces
+    return bool(_reached(faces & -faces, outside, joined_6, position) & faces == faces)
 
 
-@njit(cache=True, nogil=True)
-def _reached(start, allowed, joined, position):  # type: ignore[no-untyped-def]
+@compiled
+def _reached(start: np.int64, allowed: np.int64, joined: np.ndarray, position: np.ndarray) -> np.int64:
     """All of the allowed neighbours (as bits) that hang together with `start`."""
     reached = start
     waiting = start

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from cristae.compiled import compiled
 
 
-@njit("int64[:,::1](uint8[::1],uint8[::1],uint8[::1],int64)", cache=True, nogil=True)
+@compiled
 def count_ids(rows: np.ndarray, columns: np.ndarray, valid: np.ndarray, n: int) -> np.ndarray:
     """(n + 1, n + 1) int64 counts of pairs; ids of n and above share the last row and column.
 

@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
-from numba import get_num_threads, njit
+from numba import get_num_threads
 
+from cristae.compiled import compiled
 from cristae.errors import ScoreError
 from cristae.metrics.parallel import in_parallel
 
@@ -98,7 +99,7 @@ def _refuse(truth: np.ndarray, prediction: np.ndarray, place: np.int64) -> None:
             raise ScoreError(f"{what} holds {found}; ids of segments are 0 (background) to 2^63 - 1")
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _add_runs(
     truth: np.ndarray, prediction: np.ndarray, dense: np.ndarray, side: int, table: np.ndarray, used: int
 ) -> tuple[np.ndarray, int, np.int64]:
@@ -118,7 +119,7 @@ def _add_runs(
     return table, used, np.int64(-1)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _merge(source: np.ndarray, table: np.ndarray, used: int) -> tuple[np.ndarray, int]:
     """Add the rows of one table to another."""
     for row in range(len(source)):
@@ -127,7 +128,7 @@ def _merge(source: np.ndarray, table: np.ndarray, used: int) -> tuple[np.ndarray
     return table, used
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _add(
     table: np.ndarray, used: int, truth: np.int64, prediction: np.int64, voxels: np.int64
 ) -> tuple[np.ndarray, int]:
@@ -147,7 +148,7 @@ def _add(
     return table, used
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _row(table: np.ndarray, truth: np.int64, prediction: np.int64) -> np.int64:
     """Where a pair stands, or the free row where it belongs: open addressing, next row on collision."""
     mixed = np.uint64(truth) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(prediction)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from cristae.compiled import compiled
 
 
-@njit("void(boolean[:,::1],int64,float64,float64,float64[:,::1])", cache=True, nogil=True)
+@compiled
 def squared_distances(inside: np.ndarray, reach: int, step_y: float, step_x: float, squared: np.ndarray) -> None:
     """Squared distance of each pixel to the nearest pixel of the mask, middle to middle.
 

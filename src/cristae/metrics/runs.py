@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from numba import get_num_threads, njit
+from numba import get_num_threads
 
+from cristae.compiled import compiled
 from cristae.errors import ScoreError
 from cristae.metrics.parallel import in_parallel
 
@@ -87,7 +88,7 @@ def _cuts(rows: int, voxels: int) -> list[tuple[int, int]]:
     return list(pairwise(places))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _count(lines: np.ndarray, rows: np.ndarray, begin: int, end: int) -> None:
     for row in range(begin, end):
         line, number = lines[row], 0
@@ -96,7 +97,7 @@ def _count(lines: np.ndarray, rows: np.ndarray, begin: int, end: int) -> None:
         rows[row + 1] = number + (line.size > 0 and line[0] != 0)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _fill(
     lines: np.ndarray,
     rows: np.ndarray,
@@ -121,7 +122,7 @@ def _fill(
             parents[run] = run
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _join(
     rows: np.ndarray,
     starts: np.ndarray,
@@ -154,7 +155,7 @@ def _join(
                     b += one
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _unite(parents: np.ndarray, first: np.uint64, second: np.uint64) -> None:
     """Make two pieces one; the smaller root becomes the parent, and paths are spliced on the way (Rem's algorithm)."""
     while parents[first] != parents[second]:
@@ -168,7 +169,7 @@ def _unite(parents: np.ndarray, first: np.uint64, second: np.uint64) -> None:
         first = above
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _number(parents: np.ndarray) -> int:
     """Replace parents by ids 1..n in the order of the roots; gives n."""
     count = 0
@@ -181,7 +182,7 @@ def _number(parents: np.ndarray) -> int:
     return count
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _find_first(rows: np.ndarray, starts: np.ndarray, ids: np.ndarray, width: int, first: np.ndarray) -> None:
     """Ids first appear in rising order, so one pass finds the first voxel of each."""
     found = 0
@@ -192,7 +193,7 @@ def _find_first(rows: np.ndarray, starts: np.ndarray, ids: np.ndarray, width: in
                 found += 1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _paint(
     lines: np.ndarray,
     rows: np.ndarray,

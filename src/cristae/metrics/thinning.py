@@ -17,8 +17,8 @@ So objects lose no pixel, segments never touch, and every segment is connected b
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from cristae.compiled import compiled
 from cristae.errors import ScoreError
 
 WAITING = 0
@@ -58,7 +58,7 @@ def frame(shape: tuple[int, ...]) -> np.ndarray:
     return np.full((shape[0] + 2, shape[1] + 2), UNLABELLED, np.int32)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def label_plane(levels: np.ndarray, cut: int, labels: np.ndarray) -> int:
     """Number the components with 4 neighbours of `levels > cut`.
 
@@ -104,7 +104,7 @@ def label_plane(levels: np.ndarray, cut: int, labels: np.ndarray) -> int:
     return int(n)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _join(parent: np.ndarray, one: int, other: int) -> None:
     """Unite two trees under the smaller root."""
     while parent[one] != one:
@@ -116,7 +116,7 @@ def _join(parent: np.ndarray, one: int, other: int) -> None:
     parent[max(one, other)] = min(one, other)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def grow_labels(labels: np.ndarray, n: int) -> None:
     """Let labels grow over their background, in place.
 

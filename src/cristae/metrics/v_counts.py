@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from cristae.compiled import compiled
 from cristae.metrics.overlaps import Overlaps
 
 _START = 1 << 12  # rows of the first table; a power of two
@@ -26,7 +26,7 @@ def overlaps_of_plane(truth: np.ndarray, labels: np.ndarray, *, lowest: int = 1)
     return Overlaps(rows[:, 0] >> 32, rows[:, 0] & 0xFFFFFFFF, rows[:, 1])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _count(truth: np.ndarray, labels: np.ndarray, lowest: int, table: np.ndarray) -> bool:
     """Fill rows of (truth << 32 | prediction, pixels), run by run; False when the table is too small."""
     last, used = np.uint64(len(table) - 1), 0
@@ -50,14 +50,14 @@ def _count(truth: np.ndarray, labels: np.ndarray, lowest: int, table: np.ndarray
     return True
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _first_from(truth: np.ndarray, begin: int, lowest: int) -> int:
     while begin < truth.size and truth[begin] < lowest:
         begin += 1
     return begin
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _end_of_run(truth: np.ndarray, labels: np.ndarray, begin: int) -> int:
     end = begin + 1
     while end < truth.size and truth[end] == truth[begin] and labels[end] == labels[begin]:

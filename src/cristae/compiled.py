@@ -7,11 +7,15 @@ from typing import Any, TypeVar
 
 from numba import njit
 
-Loop = TypeVar("Loop", bound=Callable[..., None])
+Loop = TypeVar("Loop", bound=Callable[..., Any])
 
 
 def compiled(loop: Loop) -> Loop:
-    """The same function as machine code that lets other threads run; kept on disk where a folder can be written."""
+    """The same function as machine code that lets other threads run; kept on disk where a folder can be written.
+
+    It is compiled at the first call with arguments of new types. A floating-point division by 0 gives infinity or NaN,
+    as in NumPy.
+    """
     fast: Any
     try:
         fast = njit(nogil=True, cache=True, error_model="numpy")(loop)
