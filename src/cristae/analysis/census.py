@@ -10,6 +10,7 @@ import numpy as np
 from cristae.analysis.cells import CellMap
 from cristae.analysis.class_map import ClassMap
 from cristae.data.box import Box
+from cristae.metrics.ratio import ratio
 
 _FEW = 1 << 16
 """Up to this number, counting is quicker than sorting."""
@@ -34,10 +35,7 @@ class Census:
         References:
             Guay et al. (2021), https://doi.org/10.1038/s41598-021-81590-0
         """
-        shares = np.full(self.class_voxels.shape, np.nan)
-        total = self.cell_voxels[:, None]
-        np.divide(self.class_voxels, total, out=shares, where=total != 0)
-        return shares
+        return ratio(self.class_voxels, self.cell_voxels[:, None])
 
 
 def take_census(

@@ -14,6 +14,7 @@ from cristae.analysis.measure import Sums
 from cristae.analysis.membrane import Distances
 from cristae.analysis.objects import Objects
 from cristae.analysis.tables import CellSize, ClassSize, ObjectSize
+from cristae.metrics.ratio import ratio
 
 
 def cell_sizes(classes: ClassMap, census: Census) -> tuple[CellSize, ...]:
@@ -32,9 +33,7 @@ def kept_objects(sums: Sums, classes: ClassMap, min_um3: float) -> np.ndarray:
 
 def centroids(sums: Sums) -> np.ndarray:
     """float64 (n + 1, 3) in voxels (z, y, x); NaN without voxels."""
-    middles = np.full(sums.places.shape, np.nan)
-    np.divide(sums.places, sums.voxels[:, None], out=middles, where=sums.voxels[:, None] > 0)
-    return middles
+    return ratio(sums.places, sums.voxels[:, None])
 
 
 def object_sizes(

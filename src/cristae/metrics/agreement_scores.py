@@ -12,6 +12,7 @@ import numpy as np
 from cristae.data.classes import Classes
 from cristae.metrics.agreement import Agreement, Amounts, Cell, Pair, classes_of, cohen_kappa
 from cristae.metrics.overlap import Mean, dice, iou, mean_defined, overall_accuracy
+from cristae.metrics.ratio import ratio
 from cristae.metrics.score import Score
 from cristae.metrics.tally import ALL
 
@@ -60,10 +61,7 @@ def mean_iou_of_pair(pair: Pair, classes: Classes, names: Sequence[str]) -> Mean
 
 def shares(table: np.ndarray) -> np.ndarray:
     """A table of counts with each row divided by its sum; NaN in rows without voxels."""
-    sums = table.sum(axis=1, keepdims=True)
-    found = np.full(table.shape, np.nan)
-    np.divide(table, sums, out=found, where=sums != 0)
-    return found
+    return ratio(table, table.sum(axis=1, keepdims=True))
 
 
 def confusion_tables(pair: Pair, classes: Classes) -> Iterator[tuple[tuple[str, ...], np.ndarray]]:
@@ -127,9 +125,7 @@ def _of_classes(pair: Pair, agreement: Agreement) -> Iterator[Score]:
 def _dice_of_slices(counts: np.ndarray) -> np.ndarray:
     """(S,) F1 of each slice from (S, 3) voxels that both, only the second and only the first have."""
     twice, rest = 2 * counts[:, 0], counts[:, 1] + counts[:, 2]
-    values = np.full(len(counts), np.nan)
-    np.divide(twice, twice + rest, out=values, where=twice + rest != 0)
-    return values
+    return ratio(twice, twice + rest)
 
 
 def _differences(pair: Pair, agreement: Agreement) -> Iterator[Score]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from cristae.errors import ScoreError
 from cristae.metrics.overlaps import Overlaps
+from cristae.metrics.ratio import ratio
 
 THRESHOLDS = tuple(step / 20 for step in range(10, 20))
 """IoU thresholds that AP is averaged over: 0.5, 0.55, ..., 0.95."""
@@ -118,17 +119,17 @@ def instance_ap(counts: InstanceCounts) -> np.ndarray:
         Caicedo et al. (2019), https://doi.org/10.1038/s41592-019-0612-7
         Schmidt et al. (2018), https://doi.org/10.1007/978-3-030-00934-2_30
     """
-    return _ratio(counts.tp, counts.tp + counts.fp + counts.fn)
+    return ratio(counts.tp, counts.tp + counts.fp + counts.fn)
 
 
 def recognition_quality(counts: InstanceCounts) -> np.ndarray:
     """(T,) RQ, also called F1 of instances: 2 TP / (2 TP + FP + FN); NaN where neither map has a segment."""
-    return _ratio(2 * counts.tp, 2 * counts.tp + counts.fp + counts.fn)
+    return ratio(2 * counts.tp, 2 * counts.tp + counts.fp + counts.fn)
 
 
 def segmentation_quality(counts: InstanceCounts) -> np.ndarray:
     """(T,) SQ: mean IoU of the matched pairs; NaN without one."""
-    return _ratio(counts.iou, counts.tp)
+    return ratio(counts.iou, counts.tp)
 
 
 def panoptic_quality(counts: InstanceCounts) -> np.ndarray:
@@ -139,7 +140,7 @@ def panoptic_quality(counts: InstanceCounts) -> np.ndarray:
     References:
         Kirillov et al. (2019), https://arxiv.org/abs/1801.00868
     """
-    return _ratio(2 * counts.iou, 2 * counts.tp + counts.fp + counts.fn)
+    return ratio(2 * counts.iou, 2 * counts.tp + counts.fp + counts.fn)
 
 
 def _ious(overlaps: Overlaps) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -176,9 +177,3 @@ def _assign(truth: np.ndarray, prediction: np.ndarray, iou: np.ndarray) -> np.nd
         matched.append(pair[linear_sum_assignment(gain, maximize=True)])
     found = np.concatenate(matched)
     return np.sort(found[found >= 0])
-
-
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    ratios = np.full(np.shape(denominator), np.nan)
-    np.divide(numerator, denominator, out=ratios, where=np.asarray(denominator) != 0)
-    return ratios

@@ -9,19 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from cristae.metrics.confusion import Confusion
-
-Empty = Literal["nan", 0, 1]
-"""What an undefined ratio becomes: NaN, or a number on the caller's responsibility."""
+from cristae.metrics.ratio import Empty, ratio
 
 
 def iou(counts: Confusion, *, empty: Empty = "nan") -> np.ndarray:
     """Intersection over union, also called the Jaccard index: TP / (TP + FP + FN)."""
-    return _ratio(counts.tp, counts.tp + counts.fp + counts.fn, empty)
+    return ratio(counts.tp, counts.tp + counts.fp + counts.fn, empty)
 
 
 def dice(counts: Confusion, *, empty: Empty = "nan") -> np.ndarray:
@@ -34,37 +31,37 @@ def dice(counts: Confusion, *, empty: Empty = "nan") -> np.ndarray:
         >>> dice(Confusion.of([0, 1, 1], [0, 1, 0], n_classes=2))
         array([0.66666667, 0.66666667])
     """
-    return _ratio(2 * counts.tp, 2 * counts.tp + counts.fp + counts.fn, empty)
+    return ratio(2 * counts.tp, 2 * counts.tp + counts.fp + counts.fn, empty)
 
 
 def precision(counts: Confusion, *, empty: Empty = "nan") -> np.ndarray:
     """Share of the predicted voxels that are right, also called PPV: TP / (TP + FP)."""
-    return _ratio(counts.tp, counts.tp + counts.fp, empty)
+    return ratio(counts.tp, counts.tp + counts.fp, empty)
 
 
 def recall(counts: Confusion, *, empty: Empty = "nan") -> np.ndarray:
     """Share of the true voxels that were found, also called sensitivity: TP / (TP + FN)."""
-    return _ratio(counts.tp, counts.tp + counts.fn, empty)
+    return ratio(counts.tp, counts.tp + counts.fn, empty)
 
 
 def specificity(counts: Confusion, *, empty: Empty = "nan") -> np.ndarray:
     """Share of the other voxels that were left alone: TN / (TN + FP)."""
-    return _ratio(counts.tn, counts.tn + counts.fp, empty)
+    return ratio(counts.tn, counts.tn + counts.fp, empty)
 
 
 def npv(counts: Confusion, *, empty: Empty = "nan") -> np.ndarray:
     """Share of the voxels left alone that are rightly so: TN / (TN + FN)."""
-    return _ratio(counts.tn, counts.tn + counts.fn, empty)
+    return ratio(counts.tn, counts.tn + counts.fn, empty)
 
 
 def accuracy(counts: Confusion, *, empty: Empty = "nan") -> np.ndarray:
     """Share of all voxels that are right when only this class is told from the rest: (TP + TN) / all."""
-    return _ratio(counts.tp + counts.tn, counts.tp + counts.tn + counts.fp + counts.fn, empty)
+    return ratio(counts.tp + counts.tn, counts.tp + counts.tn + counts.fp + counts.fn, empty)
 
 
 def overall_accuracy(counts: Confusion) -> float:
     """Share of all voxels whose class is right; NaN without voxels."""
-    return float(_ratio(counts.tp.sum(), np.asarray(counts.total), "nan"))
+    return float(ratio(counts.tp.sum(), counts.total))
 
 
 @dataclass(frozen=True)
@@ -95,10 +92,3 @@ def mean_defined(values: Sequence[float] | np.ndarray) -> Mean:
     array = np.asarray(values, np.float64)
     defined = array[~np.isnan(array)]
     return Mean(float(defined.mean()) if defined.size else float("nan"), int(defined.size))
-
-
-def _ratio(numerator: np.ndarray, denominator: np.ndarray, empty: Empty) -> np.ndarray:
-    fill = np.nan if empty == "nan" else float(empty)
-    ratios = np.full(np.shape(denominator), fill)
-    np.divide(numerator, denominator, out=ratios, where=np.asarray(denominator) != 0)
-    return ratios

@@ -27,6 +27,7 @@ import numpy as np
 
 from cristae.errors import ScoreError
 from cristae.metrics.overlaps import Overlaps
+from cristae.metrics.ratio import ratio
 
 Rules = Literal["project", "fiji"]
 """What happens where a score is undefined. `project`: it is NaN. `fiji`, as in the trainable-segmentation scores of
@@ -123,7 +124,7 @@ def rand_parts(sums: np.ndarray, *, alpha: float = 0.5, rules: Rules = "project"
     """V_rand and its parts, (..., 3), of sums (..., 7)."""
     _require_share(alpha)
     n, a, s, t = (sums[..., place] for place in range(4))
-    parts = np.stack([_ratio(a, alpha * s + (1 - alpha) * t), _ratio(a, t), _ratio(a, s)], axis=-1)
+    parts = np.stack([ratio(a, alpha * s + (1 - alpha) * t), ratio(a, t), ratio(a, s)], axis=-1)
     if rules == "fiji":
         parts[n == 0] = 0
     return parts
@@ -133,8 +134,8 @@ def info_parts(sums: np.ndarray, *, alpha: float = 0.5, rules: Rules = "project"
     """V_info and its parts, (..., 3), of sums (..., 7)."""
     _require_share(alpha)
     n, information, predicted, true = (sums[..., place] for place in (0, 4, 5, 6))
-    value = _ratio(information, (1 - alpha) * predicted + alpha * true)
-    parts = np.stack([value, _ratio(information, predicted), _ratio(information, true)], axis=-1)
+    value = ratio(information, (1 - alpha) * predicted + alpha * true)
+    parts = np.stack([value, ratio(information, predicted), ratio(information, true)], axis=-1)
     one_piece, one_object = (n > 0) & (predicted == 0) & (true > 0), (n > 0) & (true == 0)
     if rules == "fiji":
         parts[one_piece] = 0, 0, 1
@@ -206,12 +207,6 @@ def _pairs(voxels: np.ndarray) -> float:
 
 def _bits(nats: float) -> float:
     return 0.0 if nats < _NO_ENTROPY else nats / math.log(2)
-
-
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    ratio = np.full(np.shape(denominator), np.nan)
-    np.divide(numerator, denominator, out=ratio, where=denominator != 0)
-    return ratio
 
 
 def _require_share(alpha: float) -> None:

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from markupsafe import Markup
 
+from cristae.metrics.ratio import ratio
 from cristae.report.page import render
 
 FULL = "#0a5a8a"
@@ -66,7 +67,11 @@ def matrix_markup(
     values = np.asarray(values, float)
     if values.shape != (len(rows), len(columns)):
         raise ValueError(f"a matrix of {values.shape}, but {len(rows)} names of rows and {len(columns)} of columns")
-    shade = _row_shares(values) if kind != "scores" else (values - span[0]) / (span[1] - span[0])
+    shade = (
+        ratio(values, values.sum(axis=1, keepdims=True))
+        if kind != "scores"
+        else (values - span[0]) / (span[1] - span[0])
+    )
     squares = [
         [
             _square(kind, values[r, c], shade[r, c], f"{row_title} {row}, {column_title} {column}", row == column)
@@ -132,12 +137,6 @@ def short_count(count: float) -> str:
         if float(text) < 1000:
             return f"{text} {unit}"
     return f"{count:,.0f} T"
-
-
-def _row_shares(values: np.ndarray) -> np.ndarray:
-    totals = values.sum(axis=1, keepdims=True)
-    shares: np.ndarray = np.divide(values, totals, out=np.full(values.shape, np.nan), where=totals > 0)
-    return shares
 
 
 def _square(kind: str, value: float, share: float, place: str, same: bool) -> _Square:

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 
 from cristae.errors import ScoreError
+from cristae.metrics.ratio import ratio
 
 Statistic = Callable[[np.ndarray], np.ndarray]
 """Maps sums (..., k) over units to values (...); NaN where undefined. It must not depend on how many units were summed,
@@ -91,12 +92,6 @@ def mean_rows(values: np.ndarray) -> np.ndarray:
     table = np.asarray(values, np.float64).reshape(len(values), -1)
     defined = ~np.isnan(table)
     return np.concatenate([np.where(defined, table, 0.0), defined.astype(np.float64)], axis=1)
-
-
-def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    """Quotient; NaN where the denominator is 0."""
-    safe = np.where(denominator == 0, 1.0, denominator)
-    return np.where(denominator == 0, np.nan, numerator / safe)
 
 
 def check_units(units: np.ndarray) -> np.ndarray:
