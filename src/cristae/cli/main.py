@@ -114,6 +114,8 @@ def _after_a_stop(verb: str | None) -> str:
     """What the same command does when it is given again."""
     if verb == "train":
         return "the same command with --resume goes on where it stopped"
+    if verb == "evaluate":
+        return "with --out, the same command goes on where it stopped"
     goes_on = verb in ("demo", "predict", "data")
     return "the same command goes on where it stopped" if goes_on else "the same command starts over"
 

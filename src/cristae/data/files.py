@@ -104,6 +104,18 @@ def require_new(path: Path, *, what: str) -> None:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(above))
 
 
+def require_new_file(path: Path, *, what: str) -> None:
+    """Raise when a file would land on something that exists already; even an empty folder is in its way.
+
+    Raises:
+        OutputExistsError: There is a file, a folder, or a link that leads nowhere.
+        StorageError: There can be nothing at this place: the name is too long, or a part of the path is no folder.
+    """
+    require_new(path, what=what)
+    if path.is_dir():
+        raise OutputExistsError(f"{path}: is a folder; choose another name for {what}, or remove the folder first")
+
+
 def _is_leftover(path: Path) -> bool:
     """Whether a write that was killed left this file beside its target."""
     return path.name.startswith(".") and path.name.endswith(".part")

@@ -10,12 +10,16 @@ from typing import Any
 import numpy as np
 
 from cristae.data.box import Box, Triple
+from cristae.errors import VoxelSizeError
 
 VoxelSize = tuple[float, float, float]
 """Edge lengths of a voxel in nm, (z, y, x)."""
 
 SIZE_TOLERANCE = 0.01
 """Share by which two voxel sizes may differ and still be the same; microscopes and file headers are no better."""
+
+SHORTEST_EDGE_NM, LONGEST_EDGE_NM = 1e-6, 1e9
+"""Edges of voxels beyond these are slips of the unit, and squares and cubes of them are not exact."""
 
 Reader = Callable[[Box], np.ndarray]
 
@@ -94,6 +98,21 @@ def same_voxel_size(first: VoxelSize, second: VoxelSize, *, axes: Sequence[int] 
     """
     pairs = [(first[axis], second[axis]) for axis in axes]
     return all(abs(a - b) <= SIZE_TOLERANCE * max(a, b) for a, b in pairs)
+
+
+def check_voxel_size(size: Sequence[float]) -> None:
+    """Do nothing for a voxel size (z, y, x) that can be one.
+
+    Raises:
+        VoxelSizeError: An edge is not positive, not a number, or no length of a voxel in nm.
+    """
+    if not all(0 < edge < float("inf") for edge in size):
+        raise VoxelSizeError(f"voxel size {tuple(size)} nm (z, y, x): every edge must be greater than 0")
+    if not all(SHORTEST_EDGE_NM <= edge <= LONGEST_EDGE_NM for edge in size):
+        raise VoxelSizeError(
+            f"voxel size {voxel_size_text(size)} (z, y, x): edges lie between {SHORTEST_EDGE_NM:g} and "
+            f"{LONGEST_EDGE_NM:g} nm; give them in nm"
+        )
 
 
 def voxel_size_text(size: Sequence[float] | None) -> str:

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cristae.data.files import require_new, write_together
+from cristae.data.files import require_new_file, write_together
 from cristae.errors import MissingFileError, ScoreError
 
+_TEXTS = ("run", "volume", "class", "metric", "unit", "rule")
 COLUMNS = ("run", "volume", "class", "metric", "threshold", "value", "low", "high", "unit", "n", "rule")
 
 
@@ -63,8 +64,8 @@ def write_scores(path: Path, scores: Iterable[Score]) -> tuple[Path, Path]:
         ScoreError: The name ends in neither .csv nor .json.
     """
     table, document = score_paths(path)
-    require_new(table, what="the scores")
-    require_new(document, what="the scores")
+    require_new_file(table, what="the scores")
+    require_new_file(document, what="the scores")
     rows = list(scores)
     write_together({table: scores_csv(rows).encode(), document: scores_json(rows).encode()})
     return table, document
@@ -107,21 +108,27 @@ def read_scores(path: Path) -> tuple[Score, ...]:
 
     Raises:
         MissingFileError: There is no such file.
-        ScoreError: The file is not such a table.
+        ScoreError: The file is not such a table, or has no rows.
     """
     if not path.is_file():
         raise MissingFileError(f"{path}: there is no such file of scores")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         rows = json.loads(text) if path.suffix.lower() == ".json" else list(csv.DictReader(io.StringIO(text)))
-        return tuple(_score_of(row) for row in rows)
-    except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
+        scores = tuple(_score_of(row) for row in rows)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, csv.Error) as error:
         columns = ", ".join(COLUMNS)
-        raise ScoreError(f"{path}: not a table of scores ({error}); expected the columns {columns}") from error
+        found = f"has no {error}" if isinstance(error, KeyError) else error
+        raise ScoreError(f"{path}: not a table of scores ({found}); expected the columns {columns}") from error
+    if not scores:
+        raise ScoreError(f"{path}: the table of scores has no rows; evaluate again")
+    return scores
 
 
 def _score_of(row: Mapping[str, Any]) -> Score:
     value = row["value"]
+    if wrong := [name for name in _TEXTS if not isinstance(row[name], str)]:
+        raise ValueError(f"{wrong[0]} is {row[wrong[0]]!r}, not text")
     return Score(
         run=row["run"],
         volume=row["volume"],

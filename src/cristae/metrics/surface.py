@@ -175,7 +175,7 @@ def surface_dice(distances: SurfaceDistances, tolerance_nm: float) -> float:
     Raises:
         ScoreError: The tolerance is negative or not finite.
     """
-    _check_tolerance(tolerance_nm)
+    check_tolerance(tolerance_nm)
     return sum(one.within(tolerance_nm) for one in distances.both) / distances.n if distances.n else float("nan")
 
 
@@ -185,7 +185,7 @@ def boundary_f1(distances: SurfaceDistances, tolerance_nm: float) -> float:
     Raises:
         ScoreError: The tolerance is negative or not finite.
     """
-    _check_tolerance(tolerance_nm)
+    check_tolerance(tolerance_nm)
     if distances.n == 0:
         return float("nan")
     recall, precision = (one.within(tolerance_nm) / one.n if one.n else 0.0 for one in distances.both)
@@ -308,6 +308,6 @@ def _comparable(distances: SurfaceDistances) -> bool:
     return distances.unmatched == 0 and all(one.n for one in distances.both)
 
 
-def _check_tolerance(tolerance_nm: float) -> None:
+def check_tolerance(tolerance_nm: float) -> None:
     if not (math.isfinite(tolerance_nm) and tolerance_nm >= 0):
         raise ScoreError(f"a tolerance is a length in nm that is not negative, got {tolerance_nm:g}")

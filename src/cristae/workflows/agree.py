@@ -11,17 +11,18 @@ import numpy as np
 
 from cristae.data.box import Box
 from cristae.data.classes import Classes
-from cristae.data.files import require_new, write_together
+from cristae.data.files import require_new_file, write_together
 from cristae.data.formats import open_image
 from cristae.data.image import Image, VoxelSize
 from cristae.errors import ScoreError, VoxelSizeError
 from cristae.metrics.agreement import Agreement, Cell, check_participants
 from cristae.metrics.agreement_scores import confusions_csv
 from cristae.metrics.merging import merge_classes, merge_images
-from cristae.metrics.score import score_paths, write_scores
+from cristae.metrics.score import score_paths, scores_csv, scores_json
 from cristae.progress import Progress
 from cristae.workflows.cells import near
 from cristae.workflows.comparison import blocks_of
+from cristae.workflows.masks import mask_of
 from cristae.workflows.participants import (
     Participant,
     Source,
@@ -130,9 +131,7 @@ def _check_cell(cell_from: str | None, margin_nm: float | None, names: Sequence[
 
 def _mask_of(mask: Image | str | Path, common: Box, first: Participant) -> Image:
     """The mask on the common part, which it may cover alone or with the rest of the volume."""
-    image = mask if isinstance(mask, Image) else open_image(mask)
-    if image.colors > 1:
-        raise ScoreError(f"the mask {image.path} has {image.colors} colour channels; save it as one of 0 and 1")
+    image = mask_of(mask if isinstance(mask, Image) else open_image(mask))
     if image.shape == common.shape:
         return image
     if image.shape == first.volume_shape:
@@ -214,12 +213,19 @@ def _outputs(out: Path) -> tuple[Path, Path]:
 def _check_out(out: str | Path | None) -> None:
     if out is not None:
         for path in (*score_paths(Path(out)), *_outputs(Path(out))):
-            require_new(path, what="the scores")
+            require_new_file(path, what="the scores")
 
 
 def _write(agreement: Agreement, out: Path) -> None:
     from cristae.report.agreement_page import agreement_page
 
     confusions, page = _outputs(out)
-    write_scores(out, agreement.scores())
-    write_together({confusions: confusions_csv(agreement).encode(), page: agreement_page(out.stem, agreement).encode()})
+    table, document = score_paths(out)
+    scores = agreement.scores()
+    contents = {
+        table: scores_csv(scores),
+        document: scores_json(scores),
+        confusions: confusions_csv(agreement),
+        page: agreement_page(out.stem, agreement),
+    }
+    write_together({path: text.encode() for path, text in contents.items()})

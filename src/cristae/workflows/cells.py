@@ -38,6 +38,8 @@ def near(mask: Image, distance_nm: float, voxel_size_nm: VoxelSize) -> Image:
         raise VoxelSizeError(f"voxels of {mask.path} have positive edges, got {voxel_size_text(voxel_size_nm)}")
     if mask.colors > 1:
         raise ScoreError(f"{mask.path}: has {mask.colors} colour channels; save the mask as one channel of 0 and 1")
+    farthest = math.dist((0, 0, 0), [count * edge for count, edge in zip(mask.shape, voxel_size_nm, strict=True)])
+    distance_nm = min(distance_nm, farthest)  # no voxel is farther away, and squares stay finite
     whole, reach = Box.of_shape(mask.shape), _reach_vox(distance_nm, voxel_size_nm)
 
     def read(box: Box) -> np.ndarray:

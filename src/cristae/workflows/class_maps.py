@@ -10,7 +10,7 @@ from cristae.analysis.class_map import ClassMap
 from cristae.data.box import Box
 from cristae.data.classes import Classes
 from cristae.data.formats import open_image
-from cristae.data.image import Image, VoxelSize, same_voxel_size, voxel_size_text
+from cristae.data.image import Image, VoxelSize, check_voxel_size, same_voxel_size, voxel_size_text
 from cristae.data.open import open_volume, resolve_data
 from cristae.data.volume import Volume
 from cristae.errors import ScoreError, VoxelSizeError
@@ -116,8 +116,8 @@ def _of_recipe(source: str | Path, recipe: Recipe, progress: Progress) -> tuple[
 
 
 def _known_size(path: Path, found: VoxelSize | None, given: VoxelSize | None) -> VoxelSize:
-    if given is not None and not all(0 < edge < float("inf") for edge in given):
-        raise VoxelSizeError(f"voxel size {given} nm (z, y, x): every edge must be greater than 0")
+    if given is not None:
+        check_voxel_size(given)
     if found is not None and given is not None and not same_voxel_size(found, given):
         raise VoxelSizeError(
             f"{path}: its file or the recipe says that voxels are {voxel_size_text(found)} (z, y, x), but "

@@ -12,7 +12,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Literal
 
-from cristae.data.files import require_new, write_together
+from cristae.data.files import require_new_file, write_together
 from cristae.errors import ScoreError
 from cristae.metrics.score import score_paths
 from cristae.metrics.uncertainty.bootstrap import interval
@@ -35,6 +35,8 @@ from cristae.workflows.unit_tables import (
     read_trials,
 )
 
+METRIC, UNIT = "F1", "slice"
+"""What tables of slices are compared by, where nothing else is said."""
 Design = Literal["units", "folds", "instances"]
 """What the rows of a tidy table are: independent units, folds of a cross-validation, or trainings."""
 
@@ -69,9 +71,9 @@ class Finding:
 def compare(
     tables: Sequence[Path | str],
     *,
-    metric: str = "F1",
+    metric: str = METRIC,
     class_name: str | None = None,
-    unit: str = "slice",
+    unit: str = UNIT,
     slice_spacing_nm: float | None = None,
     design: Design = "units",
     out: Path | str | None = None,
@@ -101,12 +103,13 @@ def compare(
     """
     if out is not None:
         for path in score_paths(Path(out)):
-            require_new(path, what="the findings")
+            require_new_file(path, what="the findings")
     rows, of_slices = read_rows([Path(path) for path in tables])
     if of_slices:
         findings = _of_slices(rows, metric, class_name, unit, slice_spacing_nm, design, seed, progress)
     else:
-        findings = _of_trials(rows, design, class_name, seed)
+        _check_tidy(metric, class_name, unit, slice_spacing_nm)
+        findings = _of_trials(rows, design, seed)
     corrected = holm([finding.p for finding in findings])
     findings = [replace(finding, p_holm=p) for finding, p in zip(findings, corrected, strict=True)]
     if out is not None:
@@ -161,9 +164,19 @@ def _of_slices(
     return _of_units(measured, str(rule), seed)
 
 
-def _of_trials(rows: Sequence[Row], design: Design, class_name: str | None, seed: int) -> list[Finding]:
+def _check_tidy(metric: str, class_name: str | None, unit: str, slice_spacing_nm: float | None) -> None:
+    """Refuse what chooses among columns and slices that a tidy table has not."""
     if class_name is not None:
         raise ScoreError("a tidy table (run, unit, value) has no classes; keep one table for each class")
+    if metric != METRIC:
+        raise ScoreError(f"a tidy table (run, unit, value) has one value, no '{metric}'; leave --metric out")
+    if unit != UNIT or slice_spacing_nm is not None:
+        raise ScoreError(
+            "a tidy table (run, unit, value) has its units in the column unit; leave --unit and --slice-spacing-nm out"
+        )
+
+
+def _of_trials(rows: Sequence[Row], design: Design, seed: int) -> list[Finding]:
     if design == "folds":
         return _of_folds(read_trials(rows, folds=True))
     if design == "instances":

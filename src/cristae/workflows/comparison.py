@@ -13,6 +13,7 @@ from cristae.data.volume import Volume
 from cristae.errors import LabelError, ScoreError, VoxelSizeError
 from cristae.inference.prediction import Prediction
 from cristae.metrics.binary import binarize
+from cristae.workflows.masks import mask_of
 
 _BLOCK_VOXELS = 1 << 24
 """Roughly what is read of each image at once."""
@@ -133,7 +134,7 @@ def compare(
 
     Raises:
         LabelError: The volume has no labels.
-        ScoreError: The shapes do not fit together.
+        ScoreError: The shapes do not fit together, or the mask has colours.
         VoxelSizeError: The voxel sizes differ.
     """
     labels = truth.labels if truth_map is None else (truth_map,)
@@ -144,7 +145,7 @@ def compare(
             f"volume '{truth.name}' has {len(labels)} label images, the prediction has {len(prediction)}; "
             "were both made with the same classes?"
         )
-    covered = _covered(truth.name, labels[0].shape, (*prediction, *maps)[0].shape, made_by)
+    covered = covered_part(truth.name, labels[0].shape, (*prediction, *maps)[0].shape, made_by)
     wanted = covered if box is None else box
     if not covered.contains(wanted):
         raise ScoreError(f"volume '{truth.name}': box {wanted} reaches outside the predicted part {covered}")
@@ -152,15 +153,16 @@ def compare(
         raise ScoreError(
             f"the mask {mask.path} has shape {mask.shape}, the truth of '{truth.name}' {labels[0].shape} (z, y, x)"
         )
-    counts = [image.crop(wanted) for image in (truth.valid, mask) if image is not None]
-    inside = wanted.relative_to(covered.start)
+    inside = None if mask is None else mask_of(mask)
+    counts = [image.crop(wanted) for image in (truth.valid, inside) if image is not None]
+    own = wanted.relative_to(covered.start)
     return Comparison(
         volume=truth.name,
         truth=() if truth_map is not None else tuple(label.crop(wanted) for label in labels),
-        prediction=tuple(label.crop(inside) for label in prediction),
+        prediction=tuple(label.crop(own) for label in prediction),
         valid=tuple(counts),
         first_slice=wanted.start[0],
-        maps=tuple(image.crop(inside) for image in maps),
+        maps=tuple(image.crop(own) for image in maps),
         truth_map=None if truth_map is None else truth_map.crop(wanted),
         threshold=threshold,
         voxel_size_nm=_voxel_size(truth, (*prediction, *maps)[0], voxel_size_nm),
@@ -186,8 +188,18 @@ def slabs_of(*images: Image) -> list[Box]:
     return list(Box.of_shape(shape).blocks((step, *shape[1:])))
 
 
-def _covered(name: str, shape: Triple, found: Triple, made_by: Prediction | None) -> Box:
-    """The part of the truth that was predicted. A part is recognised only in a volume as large as the truth."""
+def covered_part(name: str, shape: Triple, found: Triple, made_by: Prediction | None = None) -> Box:
+    """The part of the truth that was predicted. A part is recognised only in a volume as large as the truth.
+
+    Args:
+        name: Of the volume, for messages.
+        shape: Of the truth.
+        found: Of the prediction.
+        made_by: Where the prediction comes from, which may cover a part of the volume.
+
+    Raises:
+        ScoreError: The shapes do not fit together.
+    """
     if made_by is not None and made_by.volume_shape == shape:
         return made_by.box
     if found == shape:

@@ -13,7 +13,7 @@ from cristae.data.box import Box, Triple
 from cristae.data.classes import UNLABELLED, Classes
 from cristae.data.description import MappedLabels
 from cristae.data.formats import open_image
-from cristae.data.image import Image, VoxelSize, same_voxel_size, voxel_size_text
+from cristae.data.image import Image, VoxelSize, check_voxel_size, same_voxel_size, voxel_size_text
 from cristae.data.open import open_volume, resolve_data
 from cristae.data.volume import Volume
 from cristae.errors import LabelError, ScoreError, VoxelSizeError
@@ -143,8 +143,10 @@ def agreed_voxel_size(participants: Sequence[Participant], stated: VoxelSize | N
     """What those participants say that know it, or the user; None where nobody does.
 
     Raises:
-        VoxelSizeError: Two of them differ by more than 1 %.
+        VoxelSizeError: Two of them differ by more than 1 %, or the stated one is no voxel size.
     """
+    if stated is not None:
+        check_voxel_size(stated)
     said = [(f"'{one.name}'", one.voxel_size_nm) for one in participants] + [("the command", stated)]
     known = [(who, size) for who, size in said if size is not None]
     axes = (0, 1, 2) if participants[0].shape[0] > 1 else (1, 2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,9 +19,8 @@ from cristae.errors import LabelError, ScoreError
 from cristae.inference.prediction import Prediction, is_prediction, open_prediction
 from cristae.metrics.binary import BINARY_CLASSES, check_threshold, score_map
 from cristae.metrics.merging import merge_classes, merge_images
-from cristae.metrics.uncertainty.units import parse_unit
 from cristae.progress import Progress
-from cristae.workflows.comparison import Comparison, blocks_of, compare
+from cristae.workflows.comparison import Comparison, blocks_of, compare, covered_part
 from cristae.workflows.predicted import require_finished
 from cristae.workflows.scoring.score import Judged
 from cristae.workflows.scoring.settings import ScoreOptions, Scoring, thresholds_of
@@ -37,6 +36,8 @@ _Laid = tuple[tuple[Image, ...], tuple[Image, ...]]
 """Labels and maps of scores, of which one may be empty."""
 OBJECTS = Classes(names=("background", "objects"))
 """What maps of object ids hold."""
+OF_OBJECTS = ("partition", "detection", "instances")
+"""Families of scores that object ids have."""
 _WHAT_VALUES_MEAN = (
     "give a recipe, which says which label values stand for which class (--recipe), a threshold between 0 and 1 "
     "for grey maps of one class (--binarize 0.5), or say that they are object ids (--instances)"
@@ -53,12 +54,10 @@ def judge_by(
     progress: Progress,
 ) -> Judge:
     """Open the truth and choose how predictions are read; arguments and errors are those of `evaluate_paths`."""
-    if instances and (recipe is not None or binarize is not None or options.merge):
-        raise ScoreError("object ids need no recipe, no threshold and no merging of classes; give --instances alone")
+    if instances:
+        _check_of_objects(recipe, binarize, options)
     if binarize is not None:
         check_threshold(binarize)
-    if options.unit is not None:
-        parse_unit(options.unit)
     require_labels(Path(truth))
     inside = None if mask is None else open_image(mask)
     if instances:
@@ -68,6 +67,24 @@ def judge_by(
     if binarize is not None:
         return _by_threshold(truth, binarize, inside, options)
     return _by_prediction(truth, inside, options)
+
+
+def _check_of_objects(recipe: Recipe | None, binarize: float | None, options: ScoreOptions) -> None:
+    """Refuse what would be left aside where objects are compared."""
+    if recipe is not None or binarize is not None or options.merge:
+        raise ScoreError("object ids need no recipe, no threshold and no merging of classes; give --instances alone")
+    given = {
+        "intervals (--unit)": options.unit is not None,
+        "chosen thresholds (--thresholds-from)": options.thresholds_from is not None,
+        "surface tolerance (--tolerance-nm)": options.tolerance_nm is not None,
+        "background to be scored (--complement)": options.complement,
+    }
+    if unused := [name for name, is_given in given.items() if is_given]:
+        raise ScoreError(f"scores of object ids have no {unused[0]}; leave it out, or --instances")
+    if not set(OF_OBJECTS) & set(options.groups):
+        raise ScoreError(
+            f"object ids have no scores of {', '.join(options.groups)}; there are {', '.join(OF_OBJECTS)} (--scores)"
+        )
 
 
 def of_prediction(
@@ -109,8 +126,27 @@ def judged(
         merged, lookup = merge_classes(classes, options.merge)
         comparisons = [_merge(comparison, classes, merged, lookup) for comparison in comparisons]
         classes = merged
-    chosen = thresholds_of(options.thresholds_from, run) if options.thresholds_from else {}
+    chosen = {}
+    if options.thresholds_from is not None:
+        chosen = thresholds_of(options.thresholds_from, run)
+        _check_chosen(options.thresholds_from, {name for name, _ in chosen}, run, comparisons, classes)
     return Judged(Scoring(run, classes, threshold, options, chosen), tuple(comparisons))
+
+
+def _check_chosen(
+    path: Path, names: Collection[str], run: str, comparisons: Sequence[Comparison], classes: Classes
+) -> None:
+    """Refuse thresholds that would be left aside."""
+    if not any(comparison.maps for comparison in comparisons):
+        raise ScoreError(
+            f"{path}: thresholds are for maps of scores, but of '{run}' there are only labels; leave --thresholds-from "
+            "out, or give maps (--binarize, or a prediction made with --probabilities)"
+        )
+    if not set(names) & set(classes.foreground):
+        raise ScoreError(
+            f"{path}: has thresholds for {', '.join(sorted(names))}, but what is judged is "
+            f"{', '.join(classes.foreground)}; name the classes alike"
+        )
 
 
 def as_volume(truth: Volume | Image | Source, classes: Classes) -> Volume:
@@ -143,6 +179,8 @@ def _by_recipe(
         opened = open_prediction(file) if is_prediction(file) else None
         if opened is not None and binarize is None:
             return of_prediction(volume, opened, known.classes, options, mask=mask)
+        if opened is None:
+            _check_shape(volume, file)
         labels, maps = (
             (predicted_labels(file, known, progress), ()) if binarize is None else _map_at(file, opened, binarize)
         )
@@ -169,6 +207,8 @@ def _by_threshold(truth: Source, threshold: float, mask: Image | None, options: 
 
     def judge(run: str, path: Path) -> Judged:
         opened = open_prediction(path) if is_prediction(path) else None
+        if opened is None:
+            _check_shape(reference, path)
         labels, maps = _map_at(path, opened, threshold)
         comparison = compare(
             reference,
@@ -206,6 +246,12 @@ def _by_prediction(truth: Source, mask: Image | None, options: ScoreOptions) -> 
 def _bare_volume(truth: Source) -> Volume:
     image = open_image(truth)
     return Volume(name_of(Path(truth)), image, (image,), voxel_size_nm=image.voxel_size_nm)
+
+
+def _check_shape(truth: Volume, prediction: Path) -> None:
+    """Tell other shapes at once, before all values of the prediction are looked through."""
+    if truth.labels:
+        covered_part(truth.name, truth.labels[0].shape, open_image(prediction).shape)
 
 
 def _map_at(path: Path, opened: Prediction | None, threshold: float) -> _Laid:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from cristae.data.files import require_new, write_text
+from cristae.data.files import require_new_file, write_text
 from cristae.errors import MissingFileError, RunError, ScoreError
 from cristae.metrics.score import read_scores
 from cristae.progress import Progress
@@ -43,7 +43,7 @@ def report(path: str | Path, *, out: str | Path | None = None, progress: Progres
     is_run = (path / RECIPE).is_file()
     page = Path(out) if out else path / PAGE if is_run else path.with_name(f"{path.stem}-{PAGE}")
     if out or not is_run:
-        require_new(page, what="the page")
+        require_new_file(page, what="the page")
     write_text(page, _content(path, is_run, progress))
     return page
 
@@ -74,7 +74,7 @@ def _curves_beside(path: Path) -> list[CurvePoint]:
     if not curves.is_file():
         return []
     try:
-        with curves.open(encoding="utf-8", newline="") as file:
+        with curves.open(encoding="utf-8-sig", newline="") as file:
             return [
                 CurvePoint(
                     row["run"],

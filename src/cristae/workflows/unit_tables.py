@@ -13,6 +13,7 @@ from typing import TypeGuard
 import numpy as np
 
 from cristae.errors import MissingFileError, ScoreError
+from cristae.metrics.score import COLUMNS as SCORE_COLUMNS
 from cristae.metrics.uncertainty.bootstrap import Bounds
 from cristae.metrics.uncertainty.statistic import POOLED, Statistic, mean, mean_rows, pooled_score
 from cristae.metrics.uncertainty.units import Unit, correlation_length, group_rows, slab_of
@@ -21,6 +22,10 @@ Row = Mapping[str, str]
 _COUNTS = ("TP", "FP", "FN", "TN")
 _WIDE = ("run", "volume", "slice", "class")
 _TIDY = ("run", "unit", "value")
+_LARGEST = 1e100
+"""Sums and squares of larger numbers would overflow."""
+_FARTHEST_SLICE = 10_000_000
+"""No stack has more; larger numbers are slips, such as positions in nm or dates."""
 SPACING = "spacing_nm"
 """Column with the distance of slices in nm; empty where it is unknown."""
 
@@ -79,10 +84,12 @@ def read_rows(paths: Sequence[Path]) -> tuple[list[Row], bool]:
             raise MissingFileError(f"{path}: there is no such table")
         try:
             reader = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig")), strict=True)
-            fresh, columns = list(reader), set(reader.fieldnames or ())
+            fresh, header = list(reader), list(reader.fieldnames or ())
         except (UnicodeDecodeError, csv.Error) as error:
             raise ScoreError(f"{path}: not a CSV table ({error})") from error
-        kinds.add(_is_wide(path, columns))
+        if twice := [name for name in header if header.count(name) > 1]:
+            raise ScoreError(f"{path}: two columns are called '{twice[0]}'; give each its own name")
+        kinds.add(_is_wide(path, set(header)))
         if not fresh:
             raise ScoreError(f"{path}: the table has no rows")
         for number, row in enumerate(fresh, start=2):
@@ -187,6 +194,9 @@ def read_trials(rows: Sequence[Row], *, folds: bool = False) -> dict[str, tuple[
     for row in rows:
         if folds and not {"train_size", "test_size"} <= set(row):
             raise ScoreError(f"{row['']}: --folds needs the columns train_size and test_size")
+        for column in ("run", "unit"):
+            if not row[column].strip():
+                raise ScoreError(f"{row['']}: {column} is empty; every row needs its run and its unit")
         own = found.setdefault(row["run"], {})
         if row["unit"] in own:
             raise ScoreError(f"{row['']}: unit '{row['unit']}' occurs twice in run '{row['run']}'; each may occur once")
@@ -215,6 +225,12 @@ def aligned(first: UnitTable, second: UnitTable) -> np.ndarray:
 def _is_wide(path: Path, columns: set[str]) -> bool:
     if columns >= {*_WIDE, *_COUNTS}:
         return True
+    if columns >= set(SCORE_COLUMNS):
+        beside = path.with_name(f"{path.stem}.slices.csv")
+        raise ScoreError(
+            f"{path}: is a table of scores, one number for each run, which cannot be compared without its units; "
+            f"give the table of slices that evaluate writes beside it ({beside.name})"
+        )
     if columns >= set(_TIDY):
         return False
     raise ScoreError(
@@ -240,8 +256,8 @@ def _unit_keys(rows: Sequence[Row], unit: Unit, slice_spacing_nm: float | None) 
             raise ScoreError(f"{empty[0]}: the column '{unit.column}' is empty; every row needs its unit")
         return [row[unit.column] for row in rows]
     slices = [_number(row, "slice") for row in rows]
-    if odd := [row for row, z in zip(rows, slices, strict=True) if z != int(z)]:
-        raise ScoreError(f"{odd[0]['']}: slice is '{odd[0]['slice']}'; expected a whole number")
+    if odd := [row for row, z in zip(rows, slices, strict=True) if z != int(z) or abs(z) > _FARTHEST_SLICE]:
+        raise ScoreError(f"{odd[0]['']}: slice is '{odd[0]['slice']}'; expected a whole number up to {_FARTHEST_SLICE}")
     numbers = np.array(slices, np.int64)
     if unit.kind == "slab":
         spacings = np.array([_spacing(row, unit, slice_spacing_nm) for row in rows])
@@ -263,7 +279,7 @@ def _spacing(row: Row, unit: Unit, stated: float | None) -> float:
 def _number(row: Row, column: str, *, undefined: bool = False) -> float:
     """A cell; NaN, or an empty cell, only where a value may be undefined."""
     text = row[column].strip()
-    if undefined and text in ("", "nan"):
+    if undefined and text.lower() in ("", "nan"):
         return math.nan
     try:
         value = float(text)
@@ -271,6 +287,8 @@ def _number(row: Row, column: str, *, undefined: bool = False) -> float:
         value = math.nan
     if not math.isfinite(value):
         raise ScoreError(f"{row['']}: {column} is '{row[column]}'; expected a number")
+    if abs(value) > _LARGEST:
+        raise ScoreError(f"{row['']}: {column} is {value:g}; expected a number up to {_LARGEST:g}")
     return value
 
 

@@ -73,7 +73,7 @@ def slab_of(slices: np.ndarray, spacing_nm: float, thickness_nm: float) -> np.nd
         raise ScoreError(f"the distance of slices must be greater than 0 nm, got {spacing_nm:g}")
     if thickness_nm < spacing_nm:
         raise ScoreError(f"a slab of {thickness_nm:g} nm is thinner than the {spacing_nm:g} nm between two slices")
-    return np.asarray(slices, np.int64) // round(thickness_nm / spacing_nm)
+    return np.asarray(slices, np.int64) // min(round(thickness_nm / spacing_nm), np.iinfo(np.int64).max)
 
 
 def group_rows(keys: Sequence[Hashable], rows: np.ndarray) -> tuple[tuple[Hashable, ...], np.ndarray]:

@@ -66,18 +66,22 @@ def count_all(countings: Mapping[str, Counting], ledger: Ledger, progress: Progr
 
 
 def _count(name: str, counting: Counting, done: int, ledger: Ledger, task: Task) -> None:
+    whole = True  # False while a piece is added: counts that hold half of it, or it and not its number, are not kept
     try:
         for counted in _in_order(counting.measure, counting.pieces[done:]):
+            whole = False
             counting.add(counted)
             done += 1
+            whole = True
             task.advance()
             if ledger.due():
                 ledger.put(name, done, counting.arrays())
                 ledger.save()
     finally:
-        ledger.put(name, done, counting.arrays())
-        if done < len(counting.pieces):
-            ledger.save()
+        if whole:
+            ledger.put(name, done, counting.arrays())
+            if done < len(counting.pieces):
+                ledger.save()
 
 
 def _in_order(measure: Callable[[Any], Any], pieces: Sequence[Any]) -> Iterator[Any]:

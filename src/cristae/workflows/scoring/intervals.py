@@ -75,6 +75,18 @@ def with_intervals(
         yield replace(row, low=found.low, high=found.high, rule=row.rule + why)
 
 
+def check_slabs(unit: str | None, comparisons: Sequence[Comparison]) -> None:
+    """Find out before anything is counted whether volumes can be cut into the units that are asked for.
+
+    Raises:
+        ScoreError: The unit is unknown, or slabs need a voxel size that nobody says, or are thinner than a slice.
+    """
+    if unit is not None:
+        unit_of = _unit_of(parse_unit(unit), comparisons)
+        for place in range(len(comparisons)):
+            unit_of(place, 0)
+
+
 def _unit_of(unit: Unit, comparisons: Sequence[Comparison]) -> UnitOf:
     if unit.kind == "volume":
         return lambda place, _: place

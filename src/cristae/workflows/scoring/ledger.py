@@ -69,8 +69,8 @@ class Ledger:
         self._saved_at = time.monotonic()
 
     def remove(self) -> None:
-        """Delete the file: the scores stand in their tables now."""
-        if self.path is not None:
+        """Delete the file: the scores stand in their tables now, or cannot be counted at all."""
+        if self.path is not None and not self.path.is_dir():
             self.path.unlink(missing_ok=True)
 
     def _read(self, path: Path) -> None:

@@ -6,15 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cristae.data.files import require_new, write_together
-from cristae.errors import LabelError, ScoreError
+from cristae.data.files import require_new_file, write_together
+from cristae.errors import LabelError, ScoreError, VolumeError
 from cristae.metrics.score import Score, csv_of, score_paths, scores_csv, scores_json
 from cristae.metrics.tally import ALL
 from cristae.metrics.uncertainty.units import NEIGHBOURS_WARNING
 from cristae.progress import Progress
 from cristae.workflows.comparison import Comparison
 from cristae.workflows.scoring.counting import Counting, count_all
-from cristae.workflows.scoring.intervals import with_intervals
+from cristae.workflows.scoring.intervals import check_slabs, with_intervals
 from cristae.workflows.scoring.ledger import Ledger, key_of
 from cristae.workflows.scoring.objects import IdCounting, ObjectCounting
 from cristae.workflows.scoring.sections import SectionCounting
@@ -79,7 +79,7 @@ def require_new_scores(out: Source | None) -> None:
     if out is not None:
         files = Outputs.at(out)
         for path in (files.scores, files.document, files.slices, files.curves):
-            require_new(path, what="the scores")
+            require_new_file(path, what="the scores")
 
 
 def score(judged: Sequence[Judged], out: Source | None, progress: Progress) -> tuple[Score, ...]:
@@ -94,6 +94,8 @@ def score(judged: Sequence[Judged], out: Source | None, progress: Progress) -> t
         ScoreError: An image holds something that is not a class id or a score, or nothing at all counts.
         OutputExistsError: There are scores at `out` already.
     """
+    for one in judged:
+        check_slabs(one.scoring.options.unit, one.comparisons)
     files = None if out is None else Outputs.at(out)
     ledger = Ledger.at(files.progress if files else None, _key(judged) if files else "")
     if ledger.done:
@@ -111,7 +113,11 @@ def score(judged: Sequence[Judged], out: Source | None, progress: Progress) -> t
     for number, one in enumerate(judged):
         if len(judged) > 1:
             progress.say(f"Scoring {one.scoring.run}")
-        countings = _count(one, f"{number}:", ledger, progress)
+        try:
+            countings = _count(one, f"{number}:", ledger, progress)
+        except (ScoreError, VolumeError):
+            ledger.remove()  # the input must change first, and counts of other input are no use
+            raise
         scores += _rows(one, countings)
         curves += _curves(one, countings)
         slices += [row for group in countings for row in slice_rows(one.scoring, group)]
@@ -188,7 +194,7 @@ def _write(files: Outputs, scores: list[Score], slices: list[dict[str, object]],
     if curves:
         contents[files.curves] = csv_of([row.as_row() for row in curves], CURVE_COLUMNS)
     for path in contents:
-        require_new(path, what="the scores")
+        require_new_file(path, what="the scores")
     write_together({path: text.encode() for path, text in contents.items()})
 
 

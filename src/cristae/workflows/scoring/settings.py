@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from cristae.data.classes import Classes
-from cristae.data.image import VoxelSize
+from cristae.data.image import VoxelSize, check_voxel_size
 from cristae.errors import ScoreError
 from cristae.metrics.score import read_scores
+from cristae.metrics.surface import check_tolerance
 from cristae.metrics.tally import ALL
+from cristae.metrics.uncertainty.units import parse_unit
 
 Group = Literal["overlap", "ranking", "partition", "detection", "instances", "surfaces", "centrelines"]
 """Families of scores that can be asked for."""
@@ -22,7 +24,12 @@ SEARCHED = ("V_rand", "V_info")
 
 @dataclass(frozen=True)
 class ScoreOptions:
-    """How to judge, whatever is judged."""
+    """How to judge, whatever is judged.
+
+    Raises:
+        ScoreError: The unit or the tolerance cannot be one.
+        VoxelSizeError: Nor can the voxel size.
+    """
 
     groups: tuple[Group, ...] = GROUPS
     """Families of scores that are wanted."""
@@ -38,6 +45,16 @@ class ScoreOptions:
     """(z, y, x), where no file says it."""
     complement: bool = False
     """Also take the background as a positive class, as some published tables do."""
+
+    def __post_init__(self) -> None:
+        if self.unit is not None and parse_unit(self.unit).kind == "column":
+            raise ScoreError(
+                "a column names units in tables, for `cristae compare`; here give volume, slice or slab:500nm"
+            )
+        if self.tolerance_nm is not None:
+            check_tolerance(self.tolerance_nm)
+        if self.voxel_size_nm is not None:
+            check_voxel_size(self.voxel_size_nm)
 
 
 @dataclass(frozen=True)
@@ -100,6 +117,8 @@ def thresholds_of(path: Path, run: str) -> dict[tuple[str, str], float]:
         for row in own
         if row.threshold is not None and (row.metric.endswith("_best") or row.metric in SEARCHED)
     }
+    if wrong := [threshold for threshold in found.values() if not 0 <= threshold <= 1]:
+        raise ScoreError(f"{path}: holds the threshold {wrong[0]:g}; expected 0 to 1, as an evaluation writes them")
     if not found:
         raise ScoreError(
             f"{path}: holds no threshold that was searched for; evaluate maps of scores of validation data first "
