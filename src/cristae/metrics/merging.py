@@ -1,4 +1,4 @@
-"""Classes taken together, such as granules and their cores as one: names, label images and counts."""
+"""Classes taken together, such as granules and their cores as one: names and label images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from cristae.data.box import Box
 from cristae.data.classes import Classes
 from cristae.data.image import Image
 from cristae.errors import ScoreError
-from cristae.metrics.confusion import Confusion
 
 
 def merge_classes(classes: Classes, groups: Mapping[str, Sequence[str]]) -> tuple[Classes, np.ndarray]:
@@ -68,19 +67,6 @@ def merge_images(images: Sequence[Image], lookup: np.ndarray, *, exclusive: bool
         _joined([image for image, place in zip(images, lookup, strict=True) if place == new])
         for new in range(int(lookup.max()) + 1)
     )
-
-
-def merge_confusion(counts: Confusion, lookup: np.ndarray) -> Confusion:
-    """The table of the new classes, from the table of exclusive old ones.
-
-    Raises:
-        ScoreError: The table and the lookup are of different numbers of classes.
-    """
-    if len(lookup) != counts.n_classes:
-        raise ScoreError(f"a lookup of {len(lookup)} classes does not merge counts of {counts.n_classes}")
-    merged = Confusion.empty(int(lookup.max()) + 1).counts
-    np.add.at(merged, (lookup[:, None], lookup[None, :]), counts.counts)
-    return Confusion(merged)
 
 
 def _check(classes: Classes, groups: Mapping[str, Sequence[str]]) -> None:
