@@ -248,6 +248,13 @@ def test_nan_is_no_maximum_and_other_thresholds_are_not_searched():
     assert nothing.n == 0
 
 
+def test_a_better_threshold_between_the_eleven_is_not_taken():
+    between = VTable(thresholds=plan_thresholds(0.55))
+    between.append(between.measure(TWO, np.where(TWO, 0.58, 0.54)))  # apart only between 0.54 and 0.58
+    assert between.at(0.55, "V_info").parts.value == 1
+    assert (between.best("V_info").parts.value, between.best("V_info").threshold) == (0, 0)
+
+
 def test_slices_where_nothing_counts_are_in_no_mean():
     table = table_of([(TWO, TWO)])
     table.append(table.measure(TWO, TWO, np.zeros((64, 64)), z=1))

@@ -8,15 +8,18 @@ import pytest
 import tifffile
 from scipy.ndimage import binary_erosion, distance_transform_edt, generate_binary_structure
 from skimage.measure import label
+from sklearn.metrics import average_precision_score, f1_score, jaccard_score, roc_auc_score
 
 from cristae.data.box import Box
 from cristae.data.classes import Classes
 from cristae.data.image import image_of_array
 from cristae.data.volume import Volume
+from cristae.errors import VoxelSizeError
 from cristae.metrics.detection import Detection, detection
 from cristae.metrics.instances import InstanceCounts, panoptic_quality
 from cristae.metrics.overlaps import Overlaps
 from cristae.metrics.partition import v_info, v_rand, variation_of_information
+from cristae.metrics.score import Score, write_scores
 from cristae.metrics.skeleton import SkeletonCounts, cl_dice, skeleton_counts
 from cristae.metrics.thinning import thin_borders
 from cristae.metrics.uncertainty.bootstrap import interval
@@ -278,3 +281,82 @@ def test_objects_of_several_volumes_are_never_taken_together():
     assert (found.n_truth, found.n_prediction) == (expected.n_truth, expected.n_prediction) == (4, 3)
     np.testing.assert_array_equal(found.tp, expected.tp)
     np.testing.assert_array_equal(panoptic_quality(found), panoptic_quality(expected))
+
+
+def test_ranking_of_the_voxels_that_count(case):
+    truth, scores, inside, evaluated = case
+    rows = evaluated(0.5)
+    assert rows["AUC-ROC"].value == pytest.approx(roc_auc_score(truth[inside], scores[inside]), abs=1e-9)
+    assert rows["AP"].value == pytest.approx(average_precision_score(truth[inside], scores[inside]), abs=1e-9)
+    assert rows["AP"].n == inside.sum()
+
+
+def test_every_class_is_judged_against_the_rest():
+    rng = np.random.default_rng(6)
+    truth = np.kron(rng.integers(0, 4, (2, 8, 9)), np.ones((1, 3, 3))).astype(np.uint8)
+    found = np.where(rng.random(truth.shape) < 0.1, rng.integers(0, 4, truth.shape), truth).astype(np.uint8)
+    options = ScoreOptions(voxel_size_nm=SIZE, complement=True)
+
+    def values(predicted, true, classes, name):
+        rows = evaluate(image_of_array(predicted), image_of_array(true), classes=classes, options=options)
+        return {row.metric: row.value for row in rows if row.class_name == name}
+
+    for number, name in enumerate(MANY.names[1:], start=1):
+        alone = values(*((array == number).astype(np.uint8) for array in (found, truth)), BINARY, "mito")
+        several = values(found, truth, MANY, name)
+        own = set(alone) - {"F1_slice_mean_paper"}  # looks at all classes
+        assert {"V_rand", "V_info_raw_3d", "components_TP", "PQ_3d", "HD95", "clDice"} < own
+        assert {metric: several[metric] for metric in own} == pytest.approx({metric: alone[metric] for metric in own})
+    other = values(*((array > 0).astype(np.uint8) for array in (found, truth)), BINARY, "background")
+    positive = values(*((array == 0).astype(np.uint8) for array in (found, truth)), BINARY, "mito")
+    for metric in ("F1", "Jaccard", "sensitivity", "specificity", "PPV", "NPV"):
+        assert other[metric] == positive[metric]
+
+
+def test_object_ids_where_the_mask_counts(tmp_path):
+    truth, scores = speckled(7)
+    ids, found, inside = label(truth), label(cut(scores, 0.5)), inside_of(True)
+    for name, array in (("ids", ids), ("found", found), ("mask", inside)):
+        tifffile.imwrite(tmp_path / f"{name}.tif", array.astype(np.uint16), photometric="minisblack")
+    paths = [tmp_path / f"{name}.tif" for name in ("ids", "found", "mask")]
+    rows = {row.metric: row.value for row in evaluate_paths(*paths[:2], instances=True, mask=paths[2])}
+    overlaps = Overlaps.of(ids, found, inside)
+    assert rows["V_rand_raw"] == v_rand(overlaps).value
+    assert rows["components_TP"] == detection(overlaps).tp
+    assert rows["PQ"] == panoptic_quality(InstanceCounts.of(overlaps))[0]
+
+
+def test_each_score_is_judged_at_its_own_threshold_of_validation_data(tmp_path):
+    """Thresholds between the borders of bins, too, are exact on maps of floats."""
+    truth, scores = speckled(8)
+    floats = (scores / 255 + 1e-5 * np.random.default_rng(0).random(SHAPE)).clip(0, 1).astype(np.float32)
+    chosen = {"F1_best": 0.3123456, "Jaccard_best": 0.4567891, "mIoU_best": 0.6, "V_rand": 0.2, "V_info": 0.7}
+    kept = [Score("", "v", "foreground", metric, 1.0, 1, "", threshold=t) for metric, t in chosen.items()]
+    write_scores(tmp_path / "validation.csv", kept)
+    tifffile.imwrite(tmp_path / "truth.tif", truth * np.uint8(255), photometric="minisblack")
+    tifffile.imwrite(tmp_path / "map.tif", floats, photometric="minisblack")
+    options = ScoreOptions(thresholds_from=tmp_path / "validation.csv")
+    rows = evaluate_paths(tmp_path / "truth.tif", tmp_path / "map.tif", binarize=0.5, options=options)
+    found = {row.metric: row for row in rows if row.class_name == "foreground"}
+    for metric, threshold in chosen.items():
+        assert found[f"{metric.removesuffix('_best')}_validated"].threshold == threshold
+    above = floats.astype(np.float64)
+    assert found["F1_validated"].value == pytest.approx(f1_score(truth.ravel(), (above > 0.3123456).ravel()))
+    assert found["Jaccard_validated"].value == pytest.approx(jaccard_score(truth.ravel(), (above > 0.4567891).ravel()))
+    for place, (metric, threshold) in enumerate((("V_rand", 0.2), ("V_info", 0.7))):
+        slices = [v_of(t, a > threshold, t >= 0, thin=True)[place] for t, a in zip(truth, above, strict=True)]
+        assert found[f"{metric}_validated"].value == pytest.approx(np.nanmean(slices))
+
+
+def test_the_height_of_a_single_plane_may_be_told_differently():
+    truth, _ = speckled(9)
+    for depth in (1, 2):
+        labels = image_of_array(truth[:depth].astype(np.uint8))
+        volume = Volume("v", labels, (labels,), voxel_size_nm=SIZE)
+        options = ScoreOptions(voxel_size_nm=(1.0, 5.0, 8.0), tolerance_nm=3.0)
+        if depth > 1:
+            with pytest.raises(VoxelSizeError):
+                evaluate(labels, volume, classes=BINARY, options=options)
+        else:
+            rows = evaluate(labels, volume, classes=BINARY, options=options)
+            assert [row.value for row in rows if row.metric == "NSD" and "tolerance 3 nm" in row.rule] == [1]
