@@ -18,8 +18,8 @@ from cristae.metrics.uncertainty.units import Unit, group_rows, parse_unit, slab
 from cristae.metrics.v_scores import NAMES, THRESHOLDS, Named, VTable
 from cristae.workflows.comparison import Comparison
 from cristae.workflows.scoring.counting import Counting
-from cristae.workflows.scoring.sections import SectionCounting
 from cristae.workflows.scoring.settings import Scoring
+from cristae.workflows.scoring.slices import SliceCounting
 from cristae.workflows.scoring.voxels import VoxelCounting
 
 UnitOf = Callable[[int, int], int]
@@ -151,7 +151,7 @@ def _v_rows_of(row: Score, named: Named, members: Sequence[Sequence[Counting]], 
         (place, counting.tables[row.class_name])
         for place, group in enumerate(members)
         for counting in group
-        if isinstance(counting, SectionCounting)
+        if isinstance(counting, SliceCounting)
     ]
     if not found:
         return None

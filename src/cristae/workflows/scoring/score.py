@@ -17,10 +17,10 @@ from cristae.workflows.scoring.counting import Counting, count_all
 from cristae.workflows.scoring.intervals import check_slabs, with_intervals
 from cristae.workflows.scoring.ledger import Ledger, key_of
 from cristae.workflows.scoring.objects import IdCounting, ObjectCounting
-from cristae.workflows.scoring.sections import SectionCounting
 from cristae.workflows.scoring.settings import Scoring
 from cristae.workflows.scoring.slice_table import COLUMNS as SLICE_COLUMNS
 from cristae.workflows.scoring.slice_table import slice_rows
+from cristae.workflows.scoring.slices import SliceCounting
 from cristae.workflows.scoring.surfaces import SurfaceCounting
 from cristae.workflows.scoring.voxels import VoxelCounting
 
@@ -156,7 +156,7 @@ def _countings(one: Judged, comparison: Comparison) -> list[Counting]:
         return [IdCounting(comparison, scoring)]
     found: list[Counting] = [VoxelCounting(comparison, scoring)]
     if scoring.wants("partition", "detection", "instances", "centrelines"):
-        found.append(SectionCounting(comparison, scoring))
+        found.append(SliceCounting(comparison, scoring))
     if comparison.shape[0] > 1 and scoring.wants("partition", "instances"):
         found.append(ObjectCounting(comparison, scoring))
     if scoring.wants("surfaces") and comparison.voxel_size_nm is not None:
@@ -178,7 +178,7 @@ def _curves(one: Judged, countings: list[list[Counting]]) -> Iterator[Score]:
     volume = one.comparisons[0].volume if len(countings) == 1 else ALL
     every = [counting for group in countings for counting in group]
     yield from VoxelCounting.curves(volume, [one for one in every if isinstance(one, VoxelCounting)])
-    yield from SectionCounting.curves(volume, [one for one in every if isinstance(one, SectionCounting)])
+    yield from SliceCounting.curves(volume, [one for one in every if isinstance(one, SliceCounting)])
 
 
 def _families(members: list[list[Counting]]) -> list[list[Counting]]:

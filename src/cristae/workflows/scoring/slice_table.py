@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from cristae.metrics.table import METRICS
 from cristae.metrics.tally import class_tables
 from cristae.workflows.scoring.counting import Counting
-from cristae.workflows.scoring.sections import SLICE_SCORES, SectionCounting
 from cristae.workflows.scoring.settings import Scoring
+from cristae.workflows.scoring.slices import SLICE_SCORES, SliceCounting
 from cristae.workflows.scoring.voxels import VoxelCounting
 from cristae.workflows.unit_tables import SPACING
 
@@ -28,7 +28,7 @@ def slice_rows(scoring: Scoring, group: Sequence[Counting]) -> Iterator[dict[str
         group: What was counted of one volume.
     """
     voxels = next((one for one in group if isinstance(one, VoxelCounting)), None)
-    sections = next((one for one in group if isinstance(one, SectionCounting)), None)
+    slices = next((one for one in group if isinstance(one, SliceCounting)), None)
     if voxels is None:
         return
     size = voxels.comparison.voxel_size_nm
@@ -42,5 +42,5 @@ def slice_rows(scoring: Scoring, group: Sequence[Counting]) -> Iterator[dict[str
                 {"run": scoring.run, "volume": voxels.tally.volume, "slice": z, SPACING: spacing, "class": name}
                 | {key: int(values[entry]) for key, values in counts.items()}
                 | {metric.name: float(metric.function(table)[entry]) for metric in METRICS}
-                | (sections.values(z, name) if sections else {})
+                | (slices.values(z, name) if slices else {})
             )

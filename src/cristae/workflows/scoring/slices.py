@@ -41,7 +41,7 @@ class Plane:
     skeleton: SkeletonCounts | None
 
 
-class SectionCounting:
+class SliceCounting:
     """Every slice on its own, each foreground class against the rest."""
 
     title = "Comparing slices"
@@ -96,7 +96,7 @@ class SectionCounting:
             self.skeletons[name] = {z: SkeletonCounts(*line) for z, *line in arrays[f"{number}-lines"].tolist()}
 
     @staticmethod
-    def rows(volume: str, parts: Sequence[SectionCounting]) -> Iterator[Score]:
+    def rows(volume: str, parts: Sequence[SliceCounting]) -> Iterator[Score]:
         """All scores of slices, class by class."""
         scoring = parts[0].scoring
         for name in scoring.classes.foreground:
@@ -117,7 +117,7 @@ class SectionCounting:
                 yield _line_row(subject, [line for part in parts for line in part.skeletons[name].values()])
 
     @staticmethod
-    def curves(volume: str, parts: Sequence[SectionCounting]) -> Iterator[Score]:
+    def curves(volume: str, parts: Sequence[SliceCounting]) -> Iterator[Score]:
         """V_rand and V_info with thinned borders at eleven thresholds."""
         if not parts or not parts[0].scoring.wants("partition"):
             return
