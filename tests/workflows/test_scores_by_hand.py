@@ -6,9 +6,11 @@ import math
 import numpy as np
 import pytest
 import tifffile
+from prediction_files import write_prediction
 from scipy.ndimage import binary_erosion, distance_transform_edt, generate_binary_structure
 from skimage.measure import label
 from sklearn.metrics import average_precision_score, f1_score, jaccard_score, roc_auc_score
+from test_evaluate import recipe_at
 
 from cristae.data.box import Box
 from cristae.data.classes import Classes
@@ -360,3 +362,50 @@ def test_the_height_of_a_single_plane_may_be_told_differently():
         else:
             rows = evaluate(labels, volume, classes=BINARY, options=options)
             assert [row.value for row in rows if row.metric == "NSD" and "tolerance 3 nm" in row.rule] == [1]
+
+
+@pytest.mark.parametrize("kind", ["labels", "prediction", "prediction without recipe", "map"])
+def test_mask_and_voxel_size_reach_every_kind_of_prediction(tmp_path, kind):
+    truth, scores = speckled(10)
+    found, inside = cut(scores, 0.5), inside_of(True)
+    for name, array in (("truth", truth), ("labels", found), ("map", scores), ("mask", inside)):
+        tifffile.imwrite(tmp_path / f"{name}.tif", array.astype(np.uint8), photometric="minisblack")
+    write_prediction(tmp_path / "prediction.zarr", found[None].astype(np.uint8), BINARY, voxel_size_nm=None)
+    recipe = recipe_at(
+        tmp_path,
+        "  classes: {names: [background, mito]}\n"
+        "  volumes:\n    - {name: v, image: map.tif, labels: {kind: ids, path: truth.tif}}\n",
+    )
+    file = "prediction.zarr" if kind.startswith("prediction") else f"{kind}.tif"
+    rows = evaluate_paths(
+        tmp_path / "truth.tif",
+        tmp_path / file,
+        recipe=None if kind.endswith("without recipe") else recipe,
+        binarize=0.5 if kind == "map" else None,
+        mask=tmp_path / "mask.tif",
+        options=ScoreOptions(voxel_size_nm=SIZE),
+    )
+    of_mito = {row.metric: row for row in rows if row.class_name == "mito"}
+    assert of_mito["F1"].value == pytest.approx(f1_score(truth[inside], found[inside]))
+    assert of_mito["F1"].n == inside.sum()
+    partition = of_mito["V_rand_fixed" if kind == "map" else "V_rand"]
+    assert partition.value == pytest.approx(v_means(truth, scores, inside, 0.5)[0], abs=1e-12)
+    assert "tolerance 40 nm" in of_mito["NSD"].rule
+
+
+def test_maps_of_classes_taken_together_add_up_to_one(tmp_path):
+    rng = np.random.default_rng(11)
+    truth, found = rng.integers(0, 4, (2, 3, 12, 15)).astype(np.uint8)
+    maps = rng.integers(0, 120, (3, 3, 12, 15)).astype(np.uint8)
+    write_prediction(tmp_path / "p.zarr", found[None], MANY, probabilities=maps)
+    options = ScoreOptions(merge={"cell": ("cell", "granule")})
+    rows = evaluate(tmp_path / "p.zarr", image_of_array(truth), classes=MANY, options=options)
+    ranked = {row.class_name: row.value for row in rows if row.metric == "AUC-ROC"}
+    both = np.minimum(maps[0].astype(int) + maps[2], 255)
+    assert ranked["cell"] == pytest.approx(roc_auc_score(np.isin(truth, (1, 3)).ravel(), both.ravel()), abs=1e-9)
+    assert ranked["mito"] == pytest.approx(roc_auc_score((truth == 2).ravel(), maps[1].ravel()), abs=1e-9)
+    write_prediction(tmp_path / "sure.zarr", found[None], MANY, probabilities=maps + np.uint8(100))
+    sure = evaluate(tmp_path / "sure.zarr", image_of_array(truth), classes=MANY, options=options)
+    above = np.minimum(both.astype(int) + 200, 255)
+    (row,) = (one for one in sure if (one.class_name, one.metric) == ("cell", "AUC-ROC"))
+    assert row.value == pytest.approx(roc_auc_score(np.isin(truth, (1, 3)).ravel(), above.ravel()), abs=1e-9)
