@@ -21,12 +21,11 @@ from cristae.metrics.merging import merge_classes, merge_images
 from cristae.metrics.score import score_paths, scores_csv, scores_json
 from cristae.progress import Progress
 from cristae.workflows.cells import near
-from cristae.workflows.comparison import blocks_of
+from cristae.workflows.comparison import agreed_voxel_size, blocks_of
 from cristae.workflows.masks import mask_of
 from cristae.workflows.participants import (
     Participant,
     Source,
-    agreed_voxel_size,
     lay_together,
     open_participants,
 )
@@ -97,7 +96,8 @@ def agree(
     known, opened = open_participants(
         participants, classes=classes, recipe=recipe, threshold=binarize, progress=progress
     )
-    size = agreed_voxel_size(opened, voxel_size_nm)
+    said = {f"'{one.name}'": one.voxel_size_nm for one in opened}
+    size = agreed_voxel_size(said, voxel_size_nm, flat=opened[0].shape[0] == 1)
     common, boxes = lay_together(opened)
     inside = [] if mask is None else [_mask_of(mask, common, opened[0])]
     if cell_from is not None and margin_nm is not None:

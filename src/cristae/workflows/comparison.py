@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from cristae.data.box import Box, Triple
-from cristae.data.image import Image, VoxelSize, same_voxel_size, voxel_size_text
+from cristae.data.image import Image, VoxelSize, check_voxel_size, same_voxel_size, voxel_size_text
 from cristae.data.volume import Volume
 from cristae.errors import LabelError, ScoreError, VoxelSizeError
 from cristae.inference.prediction import Prediction
@@ -145,7 +145,8 @@ def compare(
             f"volume '{truth.name}' has {len(labels)} label images, the prediction has {len(prediction)}; "
             "were both made with the same classes?"
         )
-    covered = covered_part(truth.name, labels[0].shape, (*prediction, *maps)[0].shape, made_by)
+    found = (*prediction, *maps)[0]
+    covered = covered_part(truth.name, labels[0].shape, found.shape, made_by)
     wanted = covered if box is None else box
     if not covered.contains(wanted):
         raise ScoreError(f"volume '{truth.name}': box {wanted} reaches outside the predicted part {covered}")
@@ -165,8 +166,38 @@ def compare(
         maps=tuple(image.crop(own) for image in maps),
         truth_map=None if truth_map is None else truth_map.crop(wanted),
         threshold=threshold,
-        voxel_size_nm=_voxel_size(truth, (*prediction, *maps)[0], voxel_size_nm),
+        voxel_size_nm=agreed_voxel_size(
+            {f"truth '{truth.name}'": truth.voxel_size_nm, f"prediction {found.path}": found.voxel_size_nm},
+            voxel_size_nm,
+            flat=found.shape[0] == 1,
+        ),
     )
+
+
+def agreed_voxel_size(
+    said: Mapping[str, VoxelSize | None], stated: VoxelSize | None, *, flat: bool
+) -> VoxelSize | None:
+    """What files or the command say about voxels; None where nobody knows.
+
+    Args:
+        said: Voxel size (z, y, x) in nm by who says it, as messages name them.
+        stated: By the command.
+        flat: Of a single slice, whose thickness may differ.
+
+    Raises:
+        VoxelSizeError: Two of them differ by more than 1 %, or the stated one is no voxel size.
+    """
+    if stated is not None:
+        check_voxel_size(stated)
+    known = [(who, size) for who, size in (*said.items(), ("the command", stated)) if size is not None]
+    for who, size in known[1:]:
+        first, agreed = known[0]
+        if not same_voxel_size(agreed, size, axes=(1, 2) if flat else (0, 1, 2)):
+            raise VoxelSizeError(
+                f"voxel sizes differ: {first} says {voxel_size_text(agreed)}, {who} says {voxel_size_text(size)} "
+                "(z, y, x); compare maps of one volume on one grid, or correct the file that is wrong"
+            )
+    return known[0][1] if known else None
 
 
 def blocks_of(*images: Image, voxels: int | None = None) -> list[Box]:
@@ -211,24 +242,3 @@ def covered_part(name: str, shape: Triple, found: Triple, made_by: Prediction | 
         f"truth and prediction of '{name}' have different shapes: truth {shape}, prediction {found}{part} voxels "
         "(z, y, x). Compare a prediction with the truth of the same volume."
     )
-
-
-def _voxel_size(truth: Volume, prediction: Image, stated: VoxelSize | None) -> VoxelSize | None:
-    """What truth, prediction or the user say; where several do, they must agree."""
-    axes = (0, 1, 2) if prediction.shape[0] > 1 else (1, 2)
-    known = [
-        (what, size)
-        for what, size in (
-            (f"truth '{truth.name}'", truth.voxel_size_nm),
-            (f"prediction {prediction.path}", prediction.voxel_size_nm),
-            ("the command", stated),
-        )
-        if size is not None
-    ]
-    for what, size in known[1:]:
-        if not same_voxel_size(known[0][1], size, axes=axes):
-            raise VoxelSizeError(
-                f"{known[0][0]} has voxels of {voxel_size_text(known[0][1])}, {what} of {voxel_size_text(size)} "
-                "(z, y, x); compare maps of one volume on one grid, or correct the file that is wrong"
-            )
-    return known[0][1] if known else None

@@ -13,10 +13,10 @@ from cristae.data.box import Box, Triple
 from cristae.data.classes import UNLABELLED, Classes
 from cristae.data.description import MappedLabels
 from cristae.data.formats import open_image
-from cristae.data.image import Image, VoxelSize, check_voxel_size, same_voxel_size, voxel_size_text
+from cristae.data.image import Image, VoxelSize
 from cristae.data.open import open_volume, resolve_data
 from cristae.data.volume import Volume
-from cristae.errors import LabelError, ScoreError, VoxelSizeError
+from cristae.errors import LabelError, ScoreError
 from cristae.inference.prediction import Prediction, is_prediction, open_prediction
 from cristae.metrics.binary import BINARY_CLASSES, binarize, check_threshold, score_map
 from cristae.progress import Progress
@@ -137,27 +137,6 @@ def lay_together(participants: Sequence[Participant]) -> tuple[Box, tuple[Box, .
     raise ScoreError(
         f"the participants have different shapes (z, y, x): {_listed(participants)}. Compare labels of the same volume."
     )
-
-
-def agreed_voxel_size(participants: Sequence[Participant], stated: VoxelSize | None = None) -> VoxelSize | None:
-    """What those participants say that know it, or the user; None where nobody does.
-
-    Raises:
-        VoxelSizeError: Two of them differ by more than 1 %, or the stated one is no voxel size.
-    """
-    if stated is not None:
-        check_voxel_size(stated)
-    said = [(f"'{one.name}'", one.voxel_size_nm) for one in participants] + [("the command", stated)]
-    known = [(who, size) for who, size in said if size is not None]
-    axes = (0, 1, 2) if participants[0].shape[0] > 1 else (1, 2)
-    for who, size in known[1:]:
-        first, agreed = known[0]
-        if not same_voxel_size(agreed, size, axes=axes):
-            raise VoxelSizeError(
-                f"voxel sizes differ: {first} says {voxel_size_text(agreed)}, {who} says {voxel_size_text(size)} "
-                "(z, y, x); compare labels at one voxel size, or correct the file that is wrong"
-            )
-    return known[0][1] if known else None
 
 
 def _opened(source: Source) -> Source:
