@@ -84,6 +84,8 @@ def test_the_text_shows_matrices_and_every_pair(three):
     expected = jaccard_score(ids["bert"], ids["net"], average=None)[1:].mean()
     assert float(matrix[1][2]) == pytest.approx(expected, abs=1e-5)
     assert "anna vs net: em" in done.stdout
+    assert sum(line.startswith("  kappa") for line in lines) == 3
+    assert sum(line.startswith("  volume_fraction ") for line in lines) == 3
 
 
 @pytest.mark.parametrize(

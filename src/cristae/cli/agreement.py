@@ -68,7 +68,7 @@ def agree(
 
 def agreement_text(agreement: Agreement) -> str:
     """An agreement for a terminal: matrices of mean IoU, then the scores of each pair and each participant."""
-    from cristae.cli.scores import scores_text
+    from cristae.cli.scores import all_scores_text
     from cristae.metrics.agreement_scores import mean_iou_of_pair, subsets
 
     lines: list[str] = []
@@ -78,7 +78,7 @@ def agreement_text(agreement: Agreement) -> str:
             value = mean_iou_of_pair(pair, agreement.classes, names).value
             values[pair.first, pair.second] = values[pair.second, pair.first] = value
         lines += [f"mean IoU: {title}", *_matrix(agreement.names, values), ""]
-    return "\n".join([*lines, scores_text(agreement.scores())])
+    return "\n".join([*lines, all_scores_text(agreement.scores())])
 
 
 def _matrix(names: Sequence[str], values: Mapping[tuple[str, str], float]) -> list[str]:

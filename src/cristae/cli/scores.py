@@ -110,14 +110,14 @@ def report(
 def scores_text(scores: Sequence[Score]) -> str:
     """Scores as tables for a terminal: all of one run, or the best known ones of several runs side by side."""
     runs = list(dict.fromkeys(score.run for score in scores))
-    return _all_of_one(scores) if len(runs) == 1 else _side_by_side(scores, runs)
+    return all_scores_text(scores) if len(runs) == 1 else _side_by_side(scores, runs)
 
 
-def _all_of_one(scores: Sequence[Score]) -> str:
-    """Metrics in rows and classes in columns, a table for each volume."""
+def all_scores_text(scores: Sequence[Score]) -> str:
+    """Metrics in rows and classes in columns, a table for each run and volume."""
     lines: list[str] = []
     for run, volume in dict.fromkeys((score.run, score.volume) for score in scores):
-        own = [score for score in scores if score.volume == volume]
+        own = [score for score in scores if (score.run, score.volume) == (run, volume)]
         names = list(dict.fromkeys(score.class_name for score in own))
         cells = {(score.metric, score.class_name): _cell(score) for score in own}
         header = [f"{run}: {volume}" if run else volume, *names]
