@@ -136,3 +136,10 @@ def test_empty_maps():
 def test_thresholds_out_of_range(threshold):
     with pytest.raises(ScoreError, match="from 0 to below 1"):
         match_instances(Overlaps.empty(), threshold)
+
+
+def test_below_one_half_a_segment_still_has_one_partner():
+    """A predicted segment whose IoU is 5/11 with one true segment and 5/11 with another."""
+    found = Overlaps(np.array([0, 1, 2]), np.array([7, 7, 7]), np.array([1, 5, 5]))
+    assert len(match_instances(found, 0.45).iou) == 1
+    assert len(match_instances(found, 0.46).iou) == 0

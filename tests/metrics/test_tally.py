@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from cristae.data.classes import Classes
-from cristae.metrics.tally import Tally, scores_of
+from cristae.metrics.confusion import Confusion
+from cristae.metrics.tally import Tally, scores_of, volume_fractions
 
 BINARY = Classes(names=("background", "mito"))
 THREE = Classes(names=("background", "cell", "granule"))
@@ -114,3 +115,7 @@ def test_slice_means_by_the_rule_of_the_paper():
     scores = scores_of([tally_of(THREE, two, found)])
     assert find(scores, "F1_slice_mean_paper", "granule").value == pytest.approx((2 / 3 + 0) / 2)
     assert find(scores, "F1_slice_mean", "granule").value == pytest.approx(2 / 3)
+
+
+def test_an_empty_cell_has_no_volume_fractions():
+    assert all(math.isnan(value) for value in volume_fractions(Confusion.empty(2), 1).values())

@@ -29,7 +29,7 @@ class Score:
     class_name: str
     """Class; `all` for means over classes. The column is called `class`."""
     metric: str
-    """A name of `metrics.table.METRICS`, or `mean_iou`, or `overall_accuracy`."""
+    """A name that `metrics.table.describe_metric` knows, such as `F1`, `mIoU` or `V_rand_raw`."""
     value: float
     """NaN where undefined."""
     n: int
