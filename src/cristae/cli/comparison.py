@@ -61,8 +61,17 @@ def findings_text(findings: Sequence[Finding]) -> str:
     for title, found in zip(titles, findings, strict=True):
         cells = "".join(f"{_number(value, 4):>10}" for value in (found.value, found.low, found.high))
         lines.append(f"{title:{width}}{cells}{_number(found.p, 4):>9}{_number(found.p_holm, 4):>10}{found.n:6}")
-    notes = dict.fromkeys(f"{title.strip()}: {f.reason}" for title, f in zip(titles, findings, strict=True) if f.reason)
+    notes = _notes(titles, findings)
     return "\n".join([*lines, *([""] if notes else []), *notes]) + "\n"
+
+
+def _notes(titles: Sequence[str], findings: Sequence[Finding]) -> list[str]:
+    """One line for each reason; a reason that several rows share is told once."""
+    rows: dict[str, list[str]] = {}
+    for title, found in zip(titles, findings, strict=True):
+        if found.reason:
+            rows.setdefault(found.reason, []).append(title.strip())
+    return [f"{whose[0] if len(whose) == 1 else f'{len(whose)} rows'}: {reason}" for reason, whose in rows.items()]
 
 
 def _title(finding: Finding) -> str:
