@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 import tifffile
 import zarr
+from PIL import Image
 from typer.testing import CliRunner
 
+from cristae import ScoreOptions
 from cristae.cli.main import app
+from cristae.errors import ScoreError
 
 SIZE = (6, 20, 24)
 RECIPE = """\
@@ -94,6 +97,12 @@ SIZED = ("--voxel-size-nm", "50", "10", "10")
 LABELS = ("evaluate", "--truth", "labels.tif", "--prediction", "x.tif", "--recipe", "r.yaml")
 
 EVALUATE = (
+    Row(
+        "a map of palette colours",
+        lambda folder: Image.fromarray(np.eye(20, dtype=np.uint8)).convert("P").save(folder / "x.png"),
+        ("evaluate", "--truth", "x.png", "--prediction", "x.png", "--binarize", "0.5"),
+        ("x.png", "palette image", "save it as grey", "--recipe"),
+    ),
     Row("a score of NaN", tiff("x.tif", last(np.nan)), SPOILT, ("x.tif", "NaN", "0 to 1")),
     Row("an infinite score", tiff("x.tif", last(np.inf)), SPOILT, ("x.tif", "outside 0 to 1")),
     Row("a negative score", tiff("x.tif", last(-0.1)), SPOILT, ("x.tif", "outside 0 to 1")),
@@ -281,6 +290,12 @@ def test_masks_of_whole_numbers_are_taken_whatever_their_type(mask: np.ndarray, 
 
     assert result.exit_code == 0, result.stderr
     assert f'"n": {inside}' in result.stdout
+
+
+@pytest.mark.parametrize("groups", [(), ("overlaps",)])
+def test_families_that_there_are_not_are_told(groups: tuple[str, ...]) -> None:
+    with pytest.raises(ScoreError, match="there are overlap, ranking"):
+        ScoreOptions(groups=groups)  # type: ignore[arg-type]
 
 
 def test_scores_that_a_spreadsheet_saved_are_read(spoilt: Path) -> None:

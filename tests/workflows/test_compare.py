@@ -253,3 +253,15 @@ def test_the_command(tmp_path):
     assert "ScoreError" in wrong.stderr
     both = CliRunner().invoke(app, ["compare", str(path), "--folds", "--instances"])
     assert both.exit_code == 2
+
+
+def test_one_table_needs_no_list(tmp_path):
+    path, _ = slice_table(tmp_path / "a.csv")
+    assert compare(str(path)) == compare(path) == compare([path])
+
+
+def test_an_unknown_design_is_refused(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("run,unit,value\na,1,0.5\nb,1,0.6\n")
+    with pytest.raises(ScoreError, match="'trainings' is no design; there are units, folds, instances"):
+        compare(path, design="trainings")

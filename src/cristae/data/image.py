@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from cristae.data.box import Box, Triple
-from cristae.errors import VoxelSizeError
+from cristae.errors import VolumeError, VoxelSizeError
 
 VoxelSize = tuple[float, float, float]
 """Edge lengths of a voxel in nm, (z, y, x)."""
@@ -128,7 +128,18 @@ def voxel_size_text(size: Sequence[float] | None) -> str:
 
 
 def image_of_array(array: np.ndarray, *, voxel_size_nm: VoxelSize | None = None, name: str = "array") -> Image:
-    """An image that lives in memory, for tests and notebooks: `array` is (Z, Y, X) or (Y, X)."""
+    """An image that lives in memory, for tests and notebooks: `array` is (Z, Y, X), (Y, X) or (Z, Y, X, colours).
+
+    Raises:
+        VolumeError: The array has other axes, no voxels, or no numbers.
+        VoxelSizeError: An edge of a voxel is not positive, not a number, or no length of a voxel in nm.
+    """
+    if array.ndim not in (2, 3, 4) or array.size == 0 or array.dtype.kind not in "buif":
+        raise VolumeError(
+            f"'{name}' is an array {array.shape} of {array.dtype}; expected numbers (z, y, x) or (y, x), at least one"
+        )
+    if voxel_size_nm is not None:
+        check_voxel_size(voxel_size_nm)
     stack = array[None] if array.ndim == 2 else array
     return Image(
         path=Path(name),

@@ -29,6 +29,11 @@ def score_map(image: Image, *, blocks: Callable[[Image], list[Box]]) -> Image:
     Raises:
         ScoreError: The values are out of range, here or later when the image is read.
     """
+    if image.palette is not None:
+        raise ScoreError(
+            f"{image.path}: is a palette image, whose values are numbers of colours and no scores; save it as grey, or "
+            "give a recipe that maps its values to classes (--recipe)"
+        )
     if image.dtype.kind == "f":
         return image.map(lambda voxels: _checked(_grey(voxels, image), image), image.dtype)
     if image.dtype.kind not in "bui":

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from cristae.data.files import require_new_file, write_together
 from cristae.errors import ScoreError
@@ -69,7 +69,7 @@ class Finding:
 
 
 def compare(
-    tables: Sequence[Path | str],
+    tables: Sequence[Path | str] | Path | str,
     *,
     metric: str = METRIC,
     class_name: str | None = None,
@@ -83,7 +83,8 @@ def compare(
     """Compare all runs of some tables pairwise.
 
     Args:
-        tables: CSV tables of slices as `evaluate` writes them, or tidy tables with the columns run, unit and value.
+        tables: One or several CSV tables of slices as `evaluate` writes them, or tidy tables with the columns run, unit
+            and value.
         metric: Score of a table of slices; a pooled one is recomputed from the counts, others are slice means.
         class_name: Only this class; None takes all.
         unit: What is independent in a table of slices: slice, slab:500nm, volume or column:NAME.
@@ -104,7 +105,9 @@ def compare(
     if out is not None:
         for path in score_paths(Path(out)):
             require_new_file(path, what="the findings")
-    rows, of_slices = read_rows([Path(path) for path in tables])
+    if design not in get_args(Design):
+        raise ScoreError(f"'{design}' is no design; there are {', '.join(get_args(Design))}")
+    rows, of_slices = read_rows([Path(path) for path in ([tables] if isinstance(tables, str | Path) else tables)])
     if of_slices:
         findings = _of_slices(rows, metric, class_name, unit, slice_spacing_nm, design, seed, progress)
     else:

@@ -27,7 +27,7 @@ class ScoreOptions:
     """How to judge, whatever is judged.
 
     Raises:
-        ScoreError: The unit or the tolerance cannot be one.
+        ScoreError: A family of scores is unknown or none is named; the unit or the tolerance cannot be one.
         VoxelSizeError: Nor can the voxel size.
     """
 
@@ -47,6 +47,10 @@ class ScoreOptions:
     """Also take the background as a positive class, as some published tables do."""
 
     def __post_init__(self) -> None:
+        if not self.groups or set(self.groups) - set(GROUPS):
+            raise ScoreError(
+                f"{', '.join(self.groups) or 'nothing'}: no families of scores; there are {', '.join(GROUPS)}"
+            )
         if self.unit is not None and parse_unit(self.unit).kind == "column":
             raise ScoreError(
                 "a column names units in tables, for `cristae compare`; here give volume, slice or slab:500nm"
