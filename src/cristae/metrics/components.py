@@ -176,8 +176,14 @@ def _contacts(first: _Borders, second: _Borders, connectivity: Connectivity) -> 
         two = second.part(common.shift(step), axis, -step[axis])
         both = (one > 0) & (two > 0)
         if both.any():
-            found.append(np.unique(np.stack([one[both], two[both]], axis=1) - 1, axis=0))
+            found.append(_pairs(one[both] - 1, two[both] - 1))
     return found
+
+
+def _pairs(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """The distinct pairs of two lists of places, (N, 2); packed in one number each, which sorts many times faster."""
+    base = int(second.max()) + 1
+    return np.stack(np.divmod(np.unique(first * base + second), base), axis=1)
 
 
 def _leaves(first: Box, second: Box, axis: int) -> bool:

@@ -24,8 +24,12 @@ class Counting(Protocol):
     pieces: Sequence[Any]
     """What is counted one after the other: boxes of the volume, mostly."""
 
-    def prepare(self) -> None:
-        """What must be known of the whole volume before pieces can be counted."""
+    @property
+    def preparations(self) -> int:
+        """Times that `prepare` advances."""
+
+    def prepare(self, advance: Callable[[], None]) -> None:
+        """Find out what must be known of the whole volume before pieces can be counted; repeated after a kill."""
 
     def measure(self, piece: Any) -> Any:
         """Count one piece; called from several threads at once."""
@@ -60,8 +64,9 @@ def count_all(countings: Mapping[str, Counting], ledger: Ledger, progress: Progr
         if done:
             counting.restore(ledger.counts[name])
         if done < len(counting.pieces):
-            with progress.task(counting.title, len(counting.pieces), unit="blocks", done=done) as task:
-                counting.prepare()
+            total = counting.preparations + len(counting.pieces)
+            with progress.task(counting.title, total, unit="blocks", done=done) as task:
+                counting.prepare(task.advance)
                 _count(name, counting, done, ledger, task)
 
 

@@ -50,12 +50,17 @@ class ObjectCounting:
         }
         self._components: dict[_Key, tuple[Components, Components]] = {}
 
-    def prepare(self) -> None:
+    @property
+    def preparations(self) -> int:
+        """Blocks that are labelled to number the components: of truth and prediction, for each class and kind."""
+        return 2 * len(self.found) * len(self.pieces)
+
+    def prepare(self, advance: Callable[[], None]) -> None:
         """Number the components of the whole volume."""
         for number, kind in self.found:
             self._components[number, kind] = (
-                find_components(self._mask(number, truth=True), self.pieces, kind),
-                find_components(self._mask(number, truth=False), self.pieces, kind),
+                find_components(self._mask(number, truth=True), self.pieces, kind, advance=advance),
+                find_components(self._mask(number, truth=False), self.pieces, kind, advance=advance),
             )
 
     def measure(self, piece: Box) -> dict[_Key, Overlaps]:
@@ -112,13 +117,14 @@ class IdCounting:
     """Which true and predicted objects share how many voxels, by the ids that the files give them."""
 
     title = "Comparing objects"
+    preparations = 0
 
     def __init__(self, comparison: Comparison, scoring: Scoring) -> None:
         self.comparison, self.scoring = comparison, scoring
         self.pieces: Sequence[Box] = blocks_of(*comparison.images)
         self.found: list[Overlaps] = []
 
-    def prepare(self) -> None:
+    def prepare(self, advance: Callable[[], None]) -> None:
         """Nothing."""
 
     def measure(self, piece: Box) -> Overlaps:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 
@@ -45,6 +45,7 @@ class SliceCounting:
     """Every slice on its own, each foreground class against the rest."""
 
     title = "Comparing slices"
+    preparations = 0
 
     def __init__(self, comparison: Comparison, scoring: Scoring) -> None:
         self.comparison, self.scoring = comparison, scoring
@@ -56,7 +57,7 @@ class SliceCounting:
         self.objects: dict[str, list[Overlaps]] = {name: [] for name in names}
         self.skeletons: dict[str, dict[int, SkeletonCounts]] = {name: {} for name in names}
 
-    def prepare(self) -> None:
+    def prepare(self, advance: Callable[[], None]) -> None:
         """Nothing."""
 
     def measure(self, piece: Box) -> list[tuple[str, int, Plane]]:

@@ -31,6 +31,7 @@ class SurfaceCounting:
     """Distances between the surfaces of each class over the whole volume; its pieces are the classes."""
 
     title = "Comparing surfaces"
+    preparations = 0
 
     def __init__(self, comparison: Comparison, scoring: Scoring) -> None:
         self.comparison, self.scoring = comparison, scoring
@@ -38,7 +39,7 @@ class SurfaceCounting:
         self.found: list[SurfaceDistances] = []
         """Of each foreground class."""
 
-    def prepare(self) -> None:
+    def prepare(self, advance: Callable[[], None]) -> None:
         """Nothing."""
 
     def measure(self, piece: int) -> SurfaceDistances:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -38,6 +38,7 @@ class VoxelCounting:
     """Confusions of every slice, and a histogram of every map of scores."""
 
     title = "Comparing"
+    preparations = 0
 
     def __init__(self, comparison: Comparison, scoring: Scoring) -> None:
         self.comparison, self.scoring = comparison, scoring
@@ -46,7 +47,7 @@ class VoxelCounting:
         """One for each foreground class with a map of scores."""
         self.pieces: Sequence[Box] = blocks_of(*comparison.images)
 
-    def prepare(self) -> None:
+    def prepare(self, advance: Callable[[], None]) -> None:
         """Nothing."""
 
     def measure(self, piece: Box) -> tuple[_Slices, tuple[Histogram, ...]]:
