@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 from prediction_files import write_prediction
-from scipy.ndimage import binary_erosion, distance_transform_edt, generate_binary_structure
+from scipy.ndimage import binary_dilation, distance_transform_edt, generate_binary_structure
 from skimage.measure import label
 from sklearn.metrics import average_precision_score, f1_score, jaccard_score, roc_auc_score
 from test_evaluate import recipe_at
@@ -146,7 +146,8 @@ def test_objects_of_slices_and_of_the_volume(case):
     truth, scores, inside, evaluated = case
     rows, predicted = evaluated(0.5), cut(scores, 0.5)
     ious, objects, detected, lines = [], 0, Detection(0, 0, 0), SkeletonCounts()
-    for true, found, counts in zip(truth, predicted, inside, strict=True):
+    for whole, answer, counts in zip(truth, predicted, inside, strict=True):
+        true, found = whole & counts, answer & counts
         pieces = label(true, connectivity=2)
         detected += detection(Overlaps.of(pieces, found.astype(np.uint8), counts))
         lines += skeleton_counts(true, found, counts)
@@ -160,6 +161,7 @@ def test_objects_of_slices_and_of_the_volume(case):
     check_instances(rows, "", ious, objects)
     assert rows["clDice"].value == pytest.approx(cl_dice(lines))
 
+    truth, predicted = truth & inside, predicted & inside
     ious, objects = matched(label(truth, connectivity=3), label(predicted, connectivity=3), inside)
     assert rows["PQ_3d"].value == pytest.approx(2 * sum(iou for iou in ious if iou > 0.5) / objects)
     overlaps = Overlaps.of(label(truth, connectivity=1), label(predicted, connectivity=1), inside)
@@ -173,14 +175,16 @@ def test_surfaces_in_nm_and_volume_fractions(case):
     rows, predicted = evaluated(0.5), cut(scores, 0.5)
     surfaces = []
     for mask in (truth & inside, predicted & inside):
-        inner = binary_erosion(np.pad(mask, 1), generate_binary_structure(3, 1))[1:-1, 1:-1, 1:-1]
-        surfaces.append(mask & ~inner)
+        outside = binary_dilation(inside & ~mask, generate_binary_structure(3, 1))
+        surfaces.append(mask & outside)
     there, back = (distance_transform_edt(~other, sampling=SIZE)[own] for own, other in (surfaces, reversed(surfaces)))
     both = np.concatenate([there, back])
     assert rows["HD"].value == pytest.approx(both.max())
     assert rows["HD95"].value == pytest.approx(max(np.percentile(there, 95), np.percentile(back, 95)))
     assert rows["ASD"].value == pytest.approx(both.mean())
     assert rows["NSD"].value == pytest.approx((both <= 40).mean())
+    shares = [(one <= 40).mean() for one in (there, back)]
+    assert rows["boundary_F1"].value == pytest.approx(2 * shares[0] * shares[1] / sum(shares))
     assert rows["volume_fraction"].value == pytest.approx(predicted[inside].mean())
     assert rows["volume_fraction_truth"].value == pytest.approx(truth[inside].mean())
     difference = predicted[inside].mean() - truth[inside].mean()

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
+from cristae.data.box import Box
 from cristae.data.classes import Classes
 from cristae.data.image import image_of_array
 from cristae.data.volume import Volume
@@ -22,6 +23,7 @@ from cristae.errors import MissingFileError, ScoreError, VoxelSizeError
 from cristae.metrics.overlaps import Overlaps
 from cristae.metrics.partition import v_info, v_rand, variation_of_information
 from cristae.metrics.score import read_scores
+from cristae.metrics.surface import SurfaceDistances, average_distance, surface_dice, surface_distances_of_blocks
 from cristae.metrics.uncertainty.units import parse_unit
 from cristae.workflows import comparison
 from cristae.workflows.evaluate import evaluate, evaluate_paths
@@ -45,6 +47,14 @@ def pair(shape=(8, 48, 56), seed=0):
     clean = blobs(shape, seed)
     noisy = np.clip(clean + 0.25 * (blobs(shape, seed + 100) - 0.4), 0, 1)
     return (clean > 0.5).astype(np.uint8), (noisy * 255).round().astype(np.uint8)
+
+
+def _plane(array):
+    return Box.of_shape((1, *array.shape))
+
+
+def _readers(*arrays):
+    return [lambda box, array=array: array[None][box.slices] for array in arrays]
 
 
 def save(path, array):
@@ -83,6 +93,40 @@ def test_every_family_has_its_rows_and_only_those_asked_for(files):
         own = {s.metric for s in evaluate_paths(*files, binarize=0.5, options=only)}
         assert some <= own <= every
         assert not own & set().union(*(other for name, other in names.items() if name != group))
+
+
+def test_unrelated_slices_are_not_scored_in_3d(files):
+    """Surfaces of slices pooled: those of the same slices each in a volume of its own."""
+    size = (40.0, 5.0, 5.0)
+    rows = found(evaluate_paths(*files, binarize=0.5, options=ScoreOptions(voxel_size_nm=size, slices_apart=True)))
+    assert not [metric for _, metric in rows if metric.endswith("_3d")]
+    truth, scores = pair()
+    parts = [
+        surface_distances_of_blocks(*_readers(t, s > 127), [_plane(t)], size, closed=False)
+        for t, s in zip(truth, scores, strict=True)
+    ]
+    pooled = SurfaceDistances.total(parts)
+    assert rows["foreground", "ASD"].value == pytest.approx(average_distance(pooled), nan_ok=True)
+    assert rows["foreground", "NSD"].value == pytest.approx(surface_dice(pooled, 5.0))
+    assert "slice" in rows["foreground", "NSD"].rule
+
+
+def test_surfaces_are_open_where_the_volume_ends():
+    """A slab through the whole stack has only the two faces inside; one of them is a pixel off."""
+    truth, prediction = np.zeros((2, 3, 8, 9), np.uint8)
+    truth[:, :, 2:6], prediction[:, :, 2:7] = 1, 1
+    options = ScoreOptions(voxel_size_nm=(40.0, 5.0, 5.0), tolerance_nm=1)
+    rows = found(evaluate(image_of_array(prediction), image_of_array(truth), classes=BINARY, options=options))
+    assert rows["mito", "HD"].value == 5
+    assert rows["mito", "NSD"].value == 0.5
+    assert rows["mito", "HD"].n == 4 * 24
+
+
+def test_nothing_that_can_be_scored_is_an_error():
+    truth = image_of_array(pair((2, 20, 20))[0])
+    for group in ("ranking", "surfaces"):
+        with pytest.raises(ScoreError, match="none of the families"):
+            evaluate(truth, truth, classes=BINARY, options=ScoreOptions(groups=(group,)))
 
 
 def test_rows_say_what_is_positive_and_what_they_count(files):
@@ -169,6 +213,10 @@ def test_intervals_need_a_unit_and_six_of_it(files):
         assert "95 % interval over 8 units (slice)" in row.rule
         assert row.value == plain["foreground", metric].value
     assert rows["foreground", "AUC-ROC"].low is None
+    assert "no interval is made" in rows["foreground", "AUC-ROC"].rule
+    for key in (("all", "mIoU"), ("all", "overall_accuracy"), ("foreground", "VI"), ("foreground", "VI_split")):
+        assert rows[key].low < rows[key].value < rows[key].high
+    assert rows["foreground", "adapted_rand_error"].high is not None
     options = ScoreOptions(unit="slab:80nm", voxel_size_nm=(40.0, 5.0, 5.0))
     slabs = found(evaluate_paths(*files, binarize=0.5, options=options))["foreground", "F1"]
     assert slabs.low is None

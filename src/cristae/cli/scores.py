@@ -58,6 +58,9 @@ def evaluate(
         float | None, typer.Option("--tolerance-nm", metavar="D", help="Distance at which surfaces still agree.")
     ] = None,
     voxel_size_nm: VoxelSize = None,
+    slices_apart: Annotated[
+        bool, typer.Option("--slices-apart", help="Slices are unrelated images: score nothing in 3D.")
+    ] = False,
     complement: Annotated[
         bool, typer.Option("--complement", help="Also score the background as the positive class.")
     ] = False,
@@ -80,6 +83,7 @@ def evaluate(
         thresholds_from=thresholds_from,
         tolerance_nm=tolerance_nm,
         voxel_size_nm=voxel_size_nm,
+        slices_apart=slices_apart,
         complement=complement,
     )
     judge, subject = (evaluate_paths, prediction) if prediction is not None else (evaluate_folders, str(predictions))

@@ -1,10 +1,11 @@
 """How far two surfaces lie apart, in nm: Hausdorff distance, its 95th percentile, average distance, surface Dice.
 
 **Surface.** The surface of a mask is its voxels with a face neighbour (4 in a plane, 6 in a volume) that is
-background. What lies outside the volume, or is not valid, counts as background: an object cut by the volume's border
-has a surface along the cut, as in MONAI, MedPy and DeepMind's surface-distance. Truth and prediction are cut at the
-same place, so they agree about most of it, which lowers the averages and raises the surface Dice of volumes with many
-cut objects. A volume of one slice is a plane: only neighbours and distances in y and x count.
+background. With `closed`, what lies outside the volume, or is not valid, counts as background: an object cut by the
+volume's border has a surface along the cut, as in MONAI, MedPy and DeepMind's surface-distance. Truth and prediction
+are cut at the same place, so they agree about most of it, which lowers the averages and raises the surface Dice; in a
+stack of four slices nearly every voxel is such a surface. `evaluate` therefore leaves surfaces open where the volume
+ends. A volume of one slice is a plane: only neighbours and distances in y and x count.
 
 **Distance.** Each surface voxel has the distance in nm between its centre and the centre of the nearest surface voxel
 of the other map, with the volume's own voxel size (z, y, x). This gives two lists, from truth to prediction and back.
@@ -233,6 +234,7 @@ def surface_distances_of_blocks(
     voxel_size_nm: VoxelSize | None,
     *,
     read_valid: Reader | None = None,
+    closed: bool = True,
     advance: Callable[[], None] = lambda: None,
 ) -> SurfaceDistances:
     """Distances between the surfaces of two maps that are read block by block.
@@ -247,6 +249,7 @@ def surface_distances_of_blocks(
         blocks: Disjoint boxes that together fill one box, in any grid and order. Of one slice: a plane.
         voxel_size_nm: Edges (z, y, x); z has no influence on a plane.
         read_valid: The same, 0 where a voxel does not count.
+        closed: Whether objects have a surface where the volume, or what is valid of it, ends.
         advance: Called when a block has been read; the search, which follows, is not counted.
 
     Raises:
@@ -262,7 +265,8 @@ def surface_distances_of_blocks(
         valid = None if read_valid is None else read_mask(read_valid, wide, "the valid mask")
         for kept, reader, what in zip(parts, (read_truth, read_prediction), ("truth", "prediction"), strict=True):
             mask = read_mask(reader, wide, what)
-            surface = _surface(mask if valid is None else mask & valid, wide, block, flat=whole.shape[0] == 1)
+            known = np.ones(mask.shape, bool) if valid is None else valid
+            surface = _surface(mask & known, known, wide, block, flat=whole.shape[0] == 1, closed=closed)
             kept.append(Bricks.of_mask(surface, block, bits))
         advance()
     truth, prediction = (Bricks.joined(kept, bits) for kept in parts)
@@ -280,16 +284,15 @@ def _directed(points: Bricks, others: Bricks, size: VoxelSize) -> Distances:
     return Distances.total([done, *fresh])
 
 
-def _surface(mask: np.ndarray, wide: Box, block: Box, *, flat: bool) -> np.ndarray:
-    """The surface voxels of `block`, from the mask of the `wide` box round it."""
-    padded = np.zeros(block.grow((1, 1, 1)).shape, bool)
-    padded[wide.relative_to(block.grow((1, 1, 1)).start).slices] = mask
-    centre = (slice(1, -1),) * 3
-    inside = padded[centre].copy()
+def _surface(mask: np.ndarray, known: np.ndarray, wide: Box, block: Box, *, flat: bool, closed: bool) -> np.ndarray:
+    """The surface voxels of `block`, from the mask of the `wide` box round it, and where that is known."""
+    padded = np.full(block.grow((1, 1, 1)).shape, closed)
+    padded[wide.relative_to(block.grow((1, 1, 1)).start).slices] = ~mask if closed else ~mask & known
+    outside = np.zeros(block.shape, bool)
     for axis in (1, 2) if flat else (0, 1, 2):
         for side in (slice(None, -2), slice(2, None)):
-            inside &= padded[tuple(side if a == axis else slice(1, -1) for a in range(3))]
-    surface: np.ndarray = padded[centre] & ~inside
+            outside |= padded[tuple(side if a == axis else slice(1, -1) for a in range(3))]
+    surface: np.ndarray = mask[block.relative_to(wide.start).slices] & outside
     return surface
 
 

@@ -9,19 +9,22 @@ import numpy as np
 
 from cristae.errors import ScoreError
 from cristae.metrics.confusion import Confusion
+from cristae.metrics.overlap import iou
+from cristae.metrics.ratio import ratio
 from cristae.metrics.score import Score
 from cristae.metrics.table import METRICS
 from cristae.metrics.tally import ALL, SLICE_MEAN, class_tables
 from cristae.metrics.uncertainty.bootstrap import interval
 from cristae.metrics.uncertainty.statistic import Statistic, best_mean, mean, mean_rows
 from cristae.metrics.uncertainty.units import Unit, group_rows, parse_unit, slab_of
-from cristae.metrics.v_scores import NAMES, THRESHOLDS, Named, VTable
+from cristae.metrics.v_scores import MAP_METRICS, NAMES, THRESHOLDS, VTable
 from cristae.workflows.comparison import Comparison
 from cristae.workflows.scoring.counting import Counting
 from cristae.workflows.scoring.settings import Scoring
 from cristae.workflows.scoring.slices import SliceCounting
 from cristae.workflows.scoring.voxels import VoxelCounting
 
+_OF_ALL = ("mIoU", "overall_accuracy")
 UnitOf = Callable[[int, int], int]
 """The number of the unit that slice z of a volume (by its place) belongs to."""
 
@@ -67,9 +70,9 @@ def with_intervals(
     for row in rows:
         made_of = _rows_of(row, members, scoring, unit_of)
         if made_of is None:
-            yield row
+            yield replace(row, rule=f"{row.rule}; no interval is made for this score")
             continue
-        found = interval(made_of.units, made_of.statistic)
+        found = interval(made_of.units, made_of.statistic, bounds=None if row.unit == "bits" else (0.0, 1.0))
         what = f"{found.n} units ({unit})"
         why = f"; no interval: {found.reason}" if found.reason else f"; 95 % interval over {what}"
         yield replace(row, low=found.low, high=found.high, rule=row.rule + why)
@@ -126,10 +129,30 @@ def _rows_of(row: Score, members: Sequence[Sequence[Counting]], scoring: Scoring
             return function(Confusion(sums.reshape(*sums.shape[:-1], size, size)))[..., entry]
 
         return Rows(counts.reshape(len(counts), -1), unit, pooled)
-    for named in NAMES:
-        if row.metric in (named, f"{named}_fixed", f"{named}_raw") and row.class_name in scoring.classes.foreground:
-            return _v_rows_of(row, named, members, unit_of)
+    if row.class_name in (ALL, "foreground") and scoring.classes.exclusive and row.metric in _OF_ALL:
+        return _rows_of_all(row, members, scoring, unit_of)
+    partition = (*MAP_METRICS, *(f"{named}{form}" for named in NAMES for form in ("", "_fixed", "_raw")))
+    if row.metric in partition and row.class_name in scoring.classes.foreground:
+        return _v_rows_of(row, members, unit_of)
     return None
+
+
+def _rows_of_all(row: Score, members: Sequence[Sequence[Counting]], scoring: Scoring, unit_of: UnitOf) -> Rows:
+    """Scores of the whole table of exclusive classes: mean IoU, with or without the background, and accuracy."""
+    tables = list(_class_tables(scoring.classes.names[0], members, scoring, unit_of))
+    counts = np.array([table.counts for _, table, _ in tables], np.float64)
+    size, first = len(scoring.classes.names), int(row.class_name == "foreground")
+
+    def pooled(sums: np.ndarray) -> np.ndarray:
+        table = Confusion(sums.reshape(*sums.shape[:-1], size, size))
+        if row.metric == "overall_accuracy":
+            return ratio(table.tp.sum(axis=-1), sums.sum(axis=-1))
+        values = iou(table)[..., first:]
+        defined = ~np.isnan(values)
+        return ratio(np.where(defined, values, 0.0).sum(axis=-1), defined.sum(axis=-1))
+
+    unit = np.array([number for number, _, _ in tables], np.int64)
+    return Rows(counts.reshape(len(counts), -1), unit, pooled)
 
 
 def _class_tables(
@@ -145,8 +168,8 @@ def _class_tables(
                             yield unit_of(place, z), table, entry
 
 
-def _v_rows_of(row: Score, named: Named, members: Sequence[Sequence[Counting]], unit_of: UnitOf) -> Rows | None:
-    """V scores: a mean over slices, or the best of the means at eleven thresholds."""
+def _v_rows_of(row: Score, members: Sequence[Sequence[Counting]], unit_of: UnitOf) -> Rows | None:
+    """Partition scores: a mean over slices, or the best of the means at eleven thresholds."""
     found = [
         (place, counting.tables[row.class_name])
         for place, group in enumerate(members)
@@ -157,8 +180,11 @@ def _v_rows_of(row: Score, named: Named, members: Sequence[Sequence[Counting]], 
         return None
     unit = np.array([unit_of(place, one.z) for place, table in found for one in table.slices], np.int64)
     table = VTable.total([table for _, table in found])
-    values = table.units(named, "raw" if row.metric.endswith("_raw") else "thin")
-    if row.metric == named and table.graded:
+    if row.metric in MAP_METRICS:
+        return Rows(table.map_units(row.metric), unit, mean)
+    chosen = NAMES[0] if row.metric.startswith(NAMES[0]) else NAMES[1]
+    values = table.units(chosen, "raw" if row.metric.endswith("_raw") else "thin")
+    if row.metric in NAMES and table.graded:
         searched = values[:, [place for place, t in enumerate(table.thresholds) if t in THRESHOLDS]]
         return Rows(np.concatenate([searched[..., 0], searched[..., 1]], axis=1), unit, best_mean)
     return Rows(values[:, table.thresholds.index(table.fixed)], unit, mean)

@@ -108,7 +108,8 @@ class ObjectCounting:
     def _mask(self, number: int, *, truth: bool) -> Callable[[Box], np.ndarray]:
         def read(box: Box) -> np.ndarray:
             labels = self.comparison.read_truth(box) if truth else self.comparison.read_prediction(box)
-            return list(masks_of(labels, self.scoring.classes))[number]
+            mask, valid = list(masks_of(labels, self.scoring.classes))[number], self.comparison.read_valid(box)
+            return mask if valid is None else mask * valid
 
         return read
 

@@ -121,6 +121,10 @@ def score(judged: Sequence[Judged], out: Source | None, progress: Progress) -> t
         scores += _rows(one, countings)
         curves += _curves(one, countings)
         slices += [row for group in countings for row in slice_rows(one.scoring, group)]
+    if not scores:
+        raise ScoreError(
+            "none of the families asked for can be scored: `ranking` needs maps of scores, `surfaces` a voxel size"
+        )
     if files is not None:
         _write(files, scores, slices, curves)
         ledger.remove()
@@ -157,7 +161,7 @@ def _countings(one: Judged, comparison: Comparison) -> list[Counting]:
     found: list[Counting] = [VoxelCounting(comparison, scoring)]
     if scoring.wants("partition", "detection", "instances", "centrelines"):
         found.append(SliceCounting(comparison, scoring))
-    if comparison.shape[0] > 1 and scoring.wants("partition", "instances"):
+    if comparison.shape[0] > 1 and not scoring.options.slices_apart and scoring.wants("partition", "instances"):
         found.append(ObjectCounting(comparison, scoring))
     if scoring.wants("surfaces") and comparison.voxel_size_nm is not None:
         found.append(SurfaceCounting(comparison, scoring))

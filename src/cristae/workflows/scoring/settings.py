@@ -43,6 +43,8 @@ class ScoreOptions:
     """Distance at which two surfaces still agree; None takes the longest edge of a voxel."""
     voxel_size_nm: VoxelSize | None = None
     """(z, y, x), where no file says it."""
+    slices_apart: bool = False
+    """Slices are unrelated images: nothing is scored in 3D, and surfaces are those of slices."""
     complement: bool = False
     """Also take the background as a positive class, as some published tables do."""
 

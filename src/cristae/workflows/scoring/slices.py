@@ -175,6 +175,8 @@ class SliceCounting:
     def _objects(self, truth: np.ndarray, prediction: np.ndarray, valid: np.ndarray | None, z: int) -> Overlaps | None:
         if not self.scoring.wants("detection", "instances"):
             return None
+        if valid is not None:
+            truth, prediction = truth * valid, prediction * valid
         found = Overlaps.of(label_components(truth, 8)[0], label_components(prediction, 8)[0], valid)
         first = z << _SLICE_BITS
         return Overlaps(

@@ -14,6 +14,7 @@ from cristae.metrics.surface import (
     Distances,
     SurfaceDistances,
     average_distance,
+    boundary_f1,
     hausdorff,
     hausdorff_95,
     surface_dice,
@@ -28,7 +29,7 @@ _SIDES = ("truth_to_prediction", "prediction_to_truth")
 
 
 class SurfaceCounting:
-    """Distances between the surfaces of each class over the whole volume; its pieces are the classes."""
+    """Distances between the surfaces of each class, in the volume or slice by slice; its pieces are the classes."""
 
     title = "Comparing surfaces"
     preparations = 0
@@ -43,13 +44,21 @@ class SurfaceCounting:
         """Nothing."""
 
     def measure(self, piece: int) -> SurfaceDistances:
-        """Find the surfaces of one class, block by block, and their distances."""
+        """Find the surfaces of one class, block by block, and their distances; unrelated slices one by one."""
+        blocks = blocks_of(*self.comparison.images)
+        if not self._in_planes:
+            return self._distances(piece, blocks)
+        planes = Box.of_shape(self.comparison.shape).blocks((1, *self.comparison.shape[1:]))
+        return SurfaceDistances.total(self._distances(piece, [plane]) for plane in planes)
+
+    def _distances(self, number: int, blocks: Sequence[Box]) -> SurfaceDistances:
         return surface_distances_of_blocks(
-            self._mask(piece, truth=True),
-            self._mask(piece, truth=False),
-            blocks_of(*self.comparison.images),
+            self._mask(number, truth=True),
+            self._mask(number, truth=False),
+            blocks,
             self._voxel_size,
             read_valid=self._valid if self.comparison.valid else None,
+            closed=False,
         )
 
     def add(self, counted: SurfaceDistances) -> None:
@@ -80,23 +89,27 @@ class SurfaceCounting:
         scoring = parts[0].scoring
         for number, name in enumerate(scoring.classes.foreground):
             distances = SurfaceDistances.total(part.found[number] for part in parts)
-            what = "volume" if parts[0].comparison.shape[0] > 1 else "plane"
+            what = "slice" if parts[0]._in_planes else "volume"
             rule = f"positive={name}; surface voxels of both maps, pooled, distances in the {what}"
             subject = Score(scoring.run, volume, name, "", float("nan"), distances.n, rule, "nm", scoring.threshold)
             for metric, function in (("HD", hausdorff), ("HD95", hausdorff_95), ("ASD", average_distance)):
                 value = function(distances)
                 yield replace(subject, metric=metric, value=value, rule=f"{rule}{_missing(distances)}; n=voxels")
             tolerance = max(part.tolerance_nm for part in parts)
-            value = surface_dice(distances, tolerance)
             rule = f"{rule}; tolerance {tolerance:g} nm; n=voxels"
-            yield replace(subject, metric="NSD", value=value, unit="ratio", rule=rule)
+            for metric, agreeing in (("NSD", surface_dice), ("boundary_F1", boundary_f1)):
+                yield replace(subject, metric=metric, value=agreeing(distances, tolerance), unit="ratio", rule=rule)
 
     @property
     def tolerance_nm(self) -> float:
         """Asked for, or the longest edge of a voxel within which surfaces lie."""
         stated = self.scoring.options.tolerance_nm
-        flat = self.comparison.shape[0] == 1
-        return max(self._voxel_size[1:] if flat else self._voxel_size) if stated is None else stated
+        return max(self._voxel_size[1:] if self._in_planes else self._voxel_size) if stated is None else stated
+
+    @property
+    def _in_planes(self) -> bool:
+        """Whether surfaces are those of slices."""
+        return self.comparison.shape[0] == 1 or self.scoring.options.slices_apart
 
     @property
     def _voxel_size(self) -> VoxelSize:

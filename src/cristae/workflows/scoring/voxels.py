@@ -10,7 +10,12 @@ import numpy as np
 from cristae.data.box import Box
 from cristae.data.classes import Classes
 from cristae.errors import ScoreError
-from cristae.metrics.calibration import RELIABILITY_BINS, expected_calibration_error, reliability
+from cristae.metrics.calibration import (
+    RELIABILITY_BINS,
+    expected_calibration_error,
+    maximum_calibration_error,
+    reliability,
+)
 from cristae.metrics.confusion import Confusion
 from cristae.metrics.histogram import Bins, Bounded, Histogram
 from cristae.metrics.overlap import precision, recall, specificity
@@ -157,6 +162,7 @@ def _map_rows(subject: Subject, histogram: Histogram, scoring: Scoring) -> Itera
         ("AUC-ROC", bounded_auc_roc(histogram), "every score a threshold; ties count one half"),
         ("AP", bounded_average_precision(histogram), "every score a threshold; no interpolation"),
         ("ECE", expected_calibration_error(histogram), f"{RELIABILITY_BINS} equal bins of the score"),
+        ("MCE", maximum_calibration_error(histogram), f"{RELIABILITY_BINS} equal bins of the score"),
     ):
         rule = f"{positive}; {what}; {_precision(bounded)}; n=voxels"
         yield Score(subject.run, subject.volume, subject.class_name, metric, bounded.value, histogram.voxels, rule)
