@@ -27,6 +27,7 @@ from cristae.metrics.surface import SurfaceDistances, average_distance, surface_
 from cristae.metrics.uncertainty.units import parse_unit
 from cristae.workflows import comparison
 from cristae.workflows.evaluate import evaluate, evaluate_paths
+from cristae.workflows.report import report
 from cristae.workflows.scoring import counting, ledger
 from cristae.workflows.scoring.settings import GROUPS, ScoreOptions, parse_groups, parse_merge
 from cristae.workflows.unit_tables import measure_slices, read_rows
@@ -120,6 +121,19 @@ def test_surfaces_are_open_where_the_volume_ends():
     assert rows["mito", "HD"].value == 5
     assert rows["mito", "NSD"].value == 0.5
     assert rows["mito", "HD"].n == 4 * 24
+
+
+def test_the_page_of_scores_draws_what_the_curves_hold(files, tmp_path):
+    evaluate_paths(*files, binarize=0.5, out=tmp_path / "s.csv")
+    text = report(tmp_path / "s.csv").read_text()
+    for heading in ("Scores", "Thresholds", "Ranking", "Calibration", "Every score"):
+        assert heading in text
+    for label in ("ROC curves", "Precision and recall", "Reliability diagram", "V_rand (thinned) of foreground"):
+        assert label in text
+    (tmp_path / "s.curves.csv").write_text("run,class\na,b\n")
+    with pytest.raises(ScoreError, match="not a table of curves"):
+        report(tmp_path / "s.csv", out=tmp_path / "again.html")
+    assert not (tmp_path / "again.html").exists()
 
 
 def test_nothing_that_can_be_scored_is_an_error():

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from cristae.metrics.calibration import Reliability
 from cristae.metrics.score import Score
 from cristae.metrics.table import describe_metric
-from cristae.report.curves import reliability_diagram, threshold_curves
+from cristae.report.curves import precision_recall_curves, reliability_diagram, roc_curves, threshold_curves
 from cristae.report.page import Section, build_page
 from cristae.report.scores import comparison_markup, headline_fact, scores_markup
 
@@ -50,6 +50,8 @@ def scores_page(name: str, scores: Sequence[Score], curves: Sequence[CurvePoint]
         sections.append(Section("Scores", scores_markup(scores, {})))
     if curves:
         sections.append(Section("Thresholds", _curves(curves)))
+    if any(point.metric == "sensitivity" for point in curves):
+        sections.append(Section("Ranking", _rankings(curves, scores)))
     if any(point.metric == RELIABILITY for point in curves):
         sections.append(Section("Calibration", _calibration(curves, scores)))
     lead = f"{len(runs)} runs side by side." if len(runs) > 1 else ""
@@ -72,6 +74,31 @@ def _curves(points: Sequence[CurvePoint]) -> Markup:
         "on validation data.</p>"
     )
     return Markup("").join([*drawn, note])
+
+
+def _rankings(points: Sequence[CurvePoint], scores: Sequence[Score]) -> Markup:
+    """ROC curves, and precision over recall, through 101 thresholds."""
+    drawn = []
+    for name in dict.fromkeys(point.class_name for point in points):
+        rates = {metric: _by_run(points, name, metric) for metric in ("sensitivity", "specificity", "PPV")}
+        found = {run: _values(own) for run, own in rates["sensitivity"].items()}
+        wrong = {run: 1 - _values(own) for run, own in rates["specificity"].items()}
+        right = {run: _values(own) for run, own in rates["PPV"].items()}
+        roc = {run: (np.r_[0, wrong[run][::-1], 1], np.r_[0, found[run][::-1], 1]) for run in found}
+        steps = {run: (found[run][::-1], right[run][::-1]) for run in found}
+        areas, averages = (
+            {s.run: s.value for s in scores if (s.metric, s.class_name) == (metric, name)}
+            for metric in ("AUC-ROC", "AP")
+        )
+        drawn += [roc_curves(roc, areas), precision_recall_curves(steps, averages)]
+    note = Markup(
+        '<p class="note">Drawn through the thresholds 0, 0.01, ..., 1; AUC and AP use every score as a threshold.</p>'
+    )
+    return Markup("").join([*drawn, note])
+
+
+def _values(points: Sequence[CurvePoint]) -> np.ndarray:
+    return np.array([point.value for point in points])
 
 
 def _calibration(points: Sequence[CurvePoint], scores: Sequence[Score]) -> Markup:

@@ -22,7 +22,16 @@ from cristae.metrics.overlap import precision, recall, specificity
 from cristae.metrics.ranking import bounded_auc_roc, bounded_average_precision
 from cristae.metrics.score import Score
 from cristae.metrics.tally import Tally, overlap_rows
-from cristae.metrics.thresholds import BINARY_MIOU, F1, JACCARD, Measure, Subject, curve_scores, threshold_scores
+from cristae.metrics.thresholds import (
+    BINARY_MIOU,
+    F1,
+    JACCARD,
+    TENTHS,
+    Measure,
+    Subject,
+    curve_scores,
+    threshold_scores,
+)
 from cristae.workflows.comparison import Comparison, Voxels, blocks_of
 from cristae.workflows.scoring.ledger import Arrays
 from cristae.workflows.scoring.settings import Scoring
@@ -30,13 +39,13 @@ from cristae.workflows.scoring.settings import Scoring
 _Slices = dict[int, tuple[Confusion, ...]]
 _FOLLOWED = (F1, JACCARD, BINARY_MIOU)
 """Scores whose best threshold is looked for."""
-_DRAWN = (
-    *_FOLLOWED,
+_RATES = (
     Measure("sensitivity", lambda counts: float(recall(counts)[1]), "positive={name}"),
     Measure("specificity", lambda counts: float(specificity(counts)[1]), "positive={name}"),
     Measure("PPV", lambda counts: float(precision(counts)[1]), "positive={name}"),
 )
-"""Scores that are followed along the thresholds."""
+"""What ROC curves and curves of precision and recall are made of."""
+_FINE = tuple(k / 100 for k in range(101))
 
 
 class VoxelCounting:
@@ -131,11 +140,13 @@ class VoxelCounting:
 
     @staticmethod
     def curves(volume: str, parts: Sequence[VoxelCounting]) -> Iterator[Score]:
-        """Scores at eleven thresholds, and the points of a reliability diagram."""
+        """Scores at eleven thresholds, rates at a hundred and one, and the points of a reliability diagram."""
         for name, histogram in _pooled(parts):
-            for measure in _DRAWN:
-                rows = curve_scores(histogram, measure, Subject(parts[0].scoring.run, volume, name))
-                yield from (replace(row, metric=measure.metric) for row in rows)
+            subject = Subject(parts[0].scoring.run, volume, name)
+            for measures, thresholds in ((_FOLLOWED, TENTHS), (_RATES, _FINE)):
+                for measure in measures:
+                    rows = curve_scores(histogram, measure, subject, thresholds)
+                    yield from (replace(row, metric=measure.metric) for row in rows)
             yield from _reliability_rows(parts[0].scoring.run, volume, name, histogram)
 
 
