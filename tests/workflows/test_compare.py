@@ -2,6 +2,7 @@
 
 import csv
 import json
+import statistics
 
 import numpy as np
 import pytest
@@ -139,7 +140,9 @@ def test_tidy_units_folds_and_trainings(tmp_path):
     assert "share training data" in folds[0].reason
     trainings = compare([path], design="instances")
     assert [finding.quantity for finding in trainings[-3:]] == ["difference", "superiority", "needed"]
-    assert trainings[4].value == pytest.approx(np.median(values["A"]))
+    assert trainings[2].quantity == "deviation"
+    assert trainings[2].value == pytest.approx(statistics.stdev(values["A"]))
+    assert trainings[5].value == pytest.approx(np.median(values["A"]))
     assert trainings[-2].value == pytest.approx(np.mean([a > b for a in values["A"] for b in values["B"]]))
 
 

@@ -79,6 +79,8 @@ def _title(finding: Finding) -> str:
     match finding.quantity:
         case "score":
             return f"{finding.run}{label}"
+        case "deviation":
+            return f"{finding.run}: standard deviation"
         case "quantile":
             return f"{finding.run}, {finding.method}"
         case "difference":

@@ -18,7 +18,14 @@ from cristae.metrics.score import score_paths
 from cristae.metrics.uncertainty.bootstrap import interval
 from cristae.metrics.uncertainty.corrections import holm
 from cristae.metrics.uncertainty.folds import compare_folds
-from cristae.metrics.uncertainty.instances import QUANTILES, compare_instances, instances_needed, quantiles, superiority
+from cristae.metrics.uncertainty.instances import (
+    QUANTILES,
+    compare_instances,
+    deviation,
+    instances_needed,
+    quantiles,
+    superiority,
+)
 from cristae.metrics.uncertainty.paired import Difference, compare_paired
 from cristae.metrics.uncertainty.units import NEIGHBOURS_WARNING, parse_unit
 from cristae.progress import Progress
@@ -50,10 +57,10 @@ class Finding:
     """The run it is compared with; empty for a score of its own."""
     class_name: str
     metric: str
-    quantity: Literal["score", "quantile", "difference", "superiority", "needed"]
-    """`quantile` is the score below which a share of the trainings lies; `difference` is `run` minus `other`;
-    `superiority` the probability that a training of `run` beats one of `other`; `needed` the number of trainings of
-    each that tell them apart."""
+    quantity: Literal["score", "deviation", "quantile", "difference", "superiority", "needed"]
+    """`deviation` is the standard deviation of the trainings; `quantile` is the score below which a share of them lies;
+    `difference` is `run` minus `other`; `superiority` the probability that a training of `run` beats one of `other`;
+    `needed` the number of trainings of each that tell them apart."""
     value: float
     """NaN where undefined."""
     low: float | None
@@ -234,6 +241,10 @@ def _of_instances(rows: Sequence[Row], seed: int) -> list[Finding]:
     ]
     trials = {run: [trial.value for trial in own] for run, own in read_trials(rows).items()}
     for score in tuple(findings):
+        spread = replace(
+            score, quantity="deviation", value=deviation(trials[score.run]), low=None, high=None, reason=""
+        )
+        findings.append(replace(spread, method="sample standard deviation of the trainings (n - 1)"))
         for share, value in zip(QUANTILES, quantiles(trials[score.run]), strict=True):
             one = replace(score, quantity="quantile", value=value, low=None, high=None, reason="")
             findings.append(replace(one, method=f"{share:.0%} quantile of the trainings"))

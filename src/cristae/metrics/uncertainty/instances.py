@@ -48,6 +48,16 @@ def quantiles(values: Values, shares: Sequence[float] = QUANTILES) -> tuple[floa
     return tuple(np.quantile(_checked(values), shares).tolist())
 
 
+def deviation(values: Values) -> float:
+    """Sample standard deviation of the trainings (n - 1 in the denominator); NaN below two.
+
+    Raises:
+        ScoreError: There is no value, or one is not finite.
+    """
+    checked = _checked(values)
+    return float(np.std(checked, ddof=1)) if len(checked) > 1 else float("nan")
+
+
 def superiority(a: Values, b: Values) -> Superiority:
     """How often a training of A beats one of B: the Mann-Whitney statistic as a share, with a 95 % score interval.
 
