@@ -27,7 +27,7 @@ from cristae.data.image import Image
 from cristae.workflows.comparison import blocks_of
 from cristae.workflows.evaluate import evaluate_paths
 from cristae.workflows.scoring.counting import MOST_THREADS
-from cristae.workflows.scoring.settings import Options
+from cristae.workflows.scoring.settings import ScoreOptions
 
 _TILE = 200
 
@@ -106,9 +106,9 @@ def _tiled(name: str, tile: np.ndarray, side: int, per_side: int) -> Image:
 
 def _score(kind: str, truth: Path, prediction: Path) -> None:
     if kind == "maps":
-        evaluate_paths(truth, prediction, binarize=0.5, options=Options(groups=("overlap", "ranking")))
+        evaluate_paths(truth, prediction, binarize=0.5, options=ScoreOptions(groups=("overlap", "ranking")))
     else:
-        evaluate_paths(truth, prediction, instances=True, options=Options(groups=("partition",)))
+        evaluate_paths(truth, prediction, instances=True, options=ScoreOptions(groups=("partition",)))
 
 
 def _crop(path: Path) -> Path:
