@@ -25,7 +25,7 @@ from cristae.data.box import Box, Triple
 from cristae.data.classes import Classes
 from cristae.data.formats import open_image, write_image
 from cristae.data.image import image_of_array
-from cristae.inference.blocks import input_box, plan_blocks
+from cristae.inference.blocks import output_box, plan_blocks
 from cristae.inference.locality import Locality, measure_locality
 from cristae.inference.plan import BlockPlan
 from cristae.preprocess.normalize import Normalizer
@@ -103,7 +103,7 @@ def forward_seconds(run: Run, plan: BlockPlan, shape: Triple) -> float:
     device = torch.device(run.recipe.device)
     network = run.build_network().to(device)
     inputs = [
-        torch.rand((block.core.shape[0], *input_box(block.core, shape, locality).shape[1:]), device=device)
+        torch.rand((block.core.shape[0], *output_box(block.core, shape, locality).shape[1:]), device=device)
         for block in plan_blocks(Box.of_shape(shape), plan.block)
     ]
     with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
@@ -128,7 +128,7 @@ def halo_share(run: Run, block: Triple, shape: Triple) -> float:
         if max(shape) < 10**6
         else [Box((0, 10 * block[1], 10 * block[2]), (1, 11 * block[1], 11 * block[2]))]
     )
-    seen = sum(input_box(core, shape, locality).size for core in cores)
+    seen = sum(output_box(core, shape, locality).size for core in cores)
     return 1 - sum(core.size for core in cores) / seen
 
 
