@@ -41,7 +41,7 @@ data:
   volumes: [{{name: cell, image: image.tif, labels: {{kind: ids, path: labels.tif}}}}]
 model: {{name: {name}}}
 loss: {{name: cross_entropy_dice}}
-predict: {{device: {device}}}
+device: {device}
 """
 
 
@@ -169,7 +169,7 @@ def make_run(folder: Path, name: str, device: str) -> Run:
     network = recipe.model.build(1, 1)
     save_weights(run, network)
     model = TrainedModel(1, Classes(names=("background", "mito")), Normalizer(0.0, 255.0), SIZE_NM, (256, 256))
-    locality = measure_locality(network, ndim=2, stride=recipe.model.total_stride)
+    locality = measure_locality(network, recipe.network)
     write_summary(run, model, {"status": "complete", "locality": locality.to_dict()})
     return run
 

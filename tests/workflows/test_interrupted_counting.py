@@ -1,6 +1,6 @@
 """Counting that is stopped in the middle of a piece: what is kept holds whole pieces only."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,14 @@ class Adding:
     """Adds up its pieces in place, two halves each."""
 
     title = "Adding"
+    preparations = 0
     pieces: Sequence[Any] = (1, 10, 100, 1000)
 
     def __init__(self, stop_at: int | None = None) -> None:
         self.total = np.zeros(1)
         self.stop_at = stop_at
 
-    def prepare(self) -> None:
+    def prepare(self, advance: Callable[[], None]) -> None:
         """Nothing."""
 
     def measure(self, piece: int) -> float:
