@@ -23,8 +23,8 @@ import numpy as np
 from cristae.compiled import compiled
 from cristae.errors import ScoreError
 
-MOST_VOXELS = 1 << 30
-"""Largest mask that is thinned: it takes up to 13 GB of memory."""
+MOST_VOXELS = 1 << 27
+"""Largest mask that is thinned: it takes up to 1.6 GB of memory."""
 STAYS, CHOSEN = 1, 2
 """Foreground while a side has its turn."""
 

@@ -25,41 +25,12 @@ def holm(p: Sequence[float | None]) -> tuple[float | None, ...]:
         >>> holm([0.25, None, 0.125, 0.5])
         (0.5, None, 0.375, 0.5)
     """
-    known = _known(p)
+    known = np.array([value for value in p if value is not None], np.float64)
+    if not ((known >= 0) & (known <= 1)).all():
+        raise ScoreError("a p-value must lie between 0 and 1; give None where there is none")
     order = np.argsort(known, kind="stable")
     raised = np.maximum.accumulate(known[order] * np.arange(len(known), 0, -1))
     corrected = np.empty_like(known)
     corrected[order] = np.minimum(raised, 1.0)
-    return _back(p, corrected)
-
-
-def benjamini_hochberg(p: Sequence[float | None]) -> tuple[float | None, ...]:
-    """Corrected so that the expected share of false findings among all findings stays below the level.
-
-    Args:
-        p: P-values; None where a comparison has none, which then does not count.
-
-    Raises:
-        ScoreError: A value lies outside 0 to 1.
-
-    References:
-        Benjamini and Hochberg (1995), https://doi.org/10.1111/j.2517-6161.1995.tb02031.x
-    """
-    known = _known(p)
-    if not len(known):
-        return _back(p, known)
-    from scipy.stats import false_discovery_control
-
-    return _back(p, np.asarray(false_discovery_control(known)))
-
-
-def _known(p: Sequence[float | None]) -> np.ndarray:
-    known = np.array([value for value in p if value is not None], np.float64)
-    if not ((known >= 0) & (known <= 1)).all():
-        raise ScoreError("a p-value must lie between 0 and 1; give None where there is none")
-    return known
-
-
-def _back(p: Sequence[float | None], corrected: np.ndarray) -> tuple[float | None, ...]:
     rest = iter(corrected.tolist())
     return tuple(None if value is None else next(rest) for value in p)

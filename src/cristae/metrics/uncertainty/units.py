@@ -119,15 +119,6 @@ def correlation_length(values: np.ndarray) -> float:
     return max(1.0, float(2 * np.minimum.accumulate(pairs[:end]).sum() - 1)) if end else 1.0
 
 
-def advise_slab_nm(values: np.ndarray, spacing_nm: float) -> float:
-    """A slab thickness at which neighbouring slabs are nearly independent: four correlation lengths, in nm.
-
-    Where correlation falls off exponentially, neighbouring slabs then correlate by less than 0.1. NaN where the
-    length is not known.
-    """
-    return 4 * correlation_length(values) * spacing_nm
-
-
 def _autocorrelation(series: np.ndarray, ok: np.ndarray, lag: int) -> float:
     both = np.count_nonzero(ok[lag:] & ok[:-lag])
     return float((series[lag:] * series[:-lag]).sum() / both) if both else 0.0
