@@ -63,8 +63,11 @@ def test_equal_to_sorting_pairs(truth, seed):
 
 @pytest.mark.parametrize("valid", [False, True])
 @pytest.mark.parametrize("most", [3, 2**20, 2**62])
-def test_large_maps_by_several_threads(most, valid, monkeypatch):
-    monkeypatch.setattr(pairs, "_PIECE", 1 << 13)
+@pytest.mark.parametrize("threads", [1, 2, 3, 4])
+def test_large_maps_by_several_threads(threads, most, valid, monkeypatch):
+    """With many pairs the tables of threads grow while they are put together."""
+    monkeypatch.setattr(pairs, "_PIECE", 1 << 10)
+    monkeypatch.setattr(pairs, "get_num_threads", lambda: threads)
     rng = np.random.default_rng(5)
     truth, prediction = rng.integers(0, most, (2, 6, 60, 400))
     truth = truth.repeat(2, axis=2)[:, :, :400]

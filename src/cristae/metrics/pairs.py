@@ -40,9 +40,10 @@ def count_pairs(truth: np.ndarray, prediction: np.ndarray, valid: np.ndarray | N
     side = max(1, min(_SIDE, math.isqrt(truth.size // threads) // 2))  # filling tables must not outlast the counting
     tables = in_parallel(lambda share: _count(share, truth, prediction, valid, side), shares)
     dense = sum((dense for dense, _, _ in tables), np.zeros(side * side, np.int64))
-    table, used = max(((table, used) for _, table, used in tables), key=lambda found: found[1])
-    for _, other, _ in tables:
-        if other is not table:
+    fullest = max(range(threads), key=lambda number: tables[number][2])
+    _, table, used = tables[fullest]
+    for number, (_, other, _) in enumerate(tables):
+        if number != fullest:
             table, used = _merge(other, table, used)
     low, high = np.flatnonzero(dense), table[table[:, 2] > 0]
     return (
