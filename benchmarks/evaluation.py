@@ -24,10 +24,10 @@ from benchmarks.machine import peak_bytes, write_result
 from cristae.data.box import Box
 from cristae.data.formats import open_image, write_image
 from cristae.data.image import Image
-from cristae.workflows.comparison import blocks_of
+from cristae.evaluation.comparison import blocks_of
+from cristae.evaluation.scoring.counting import MOST_THREADS
+from cristae.evaluation.scoring.settings import ScoreOptions
 from cristae.workflows.evaluate import evaluate_paths
-from cristae.workflows.scoring.counting import MOST_THREADS
-from cristae.workflows.scoring.settings import ScoreOptions
 
 _TILE = 200
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cristae.data.synthetic import SyntheticConfig as SyntheticConfig
     from cristae.data.synthetic import synthetic_volume as synthetic_volume
     from cristae.data.volume import Volume as Volume
+    from cristae.evaluation.scoring.settings import ScoreOptions as ScoreOptions
     from cristae.inference.prediction import Prediction as Prediction
     from cristae.inference.prediction import open_prediction as open_prediction
     from cristae.metrics.score import Score as Score
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
     from cristae.workflows.models import list_models as list_models
     from cristae.workflows.predict import predict as predict
     from cristae.workflows.report import report as write_report  # noqa: F401
-    from cristae.workflows.scoring.settings import ScoreOptions as ScoreOptions
     from cristae.workflows.train import train as train
 
     __version__: str
@@ -64,7 +64,7 @@ _HOME = {
     "Recipe": "recipe.recipe",
     "Run": "recipe.run",
     "Score": "metrics.score",
-    "ScoreOptions": "workflows.scoring.settings",
+    "ScoreOptions": "evaluation.scoring.settings",
     "SyntheticConfig": "data.synthetic",
     "Volume": "data.volume",
     "agree": "workflows.agree",

@@ -271,7 +271,7 @@ def test_a_slab_without_a_voxel_size_is_told_before_anything_is_counted(
     spoilt: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted: list[object] = []
-    monkeypatch.setattr("cristae.workflows.scoring.score.count_all", lambda *given: counted.append(given))
+    monkeypatch.setattr("cristae.evaluation.scoring.score.count_all", lambda *given: counted.append(given))
 
     result = CliRunner().invoke(app, [*MAPS, "--unit", "slab:500nm"])
 

@@ -15,11 +15,11 @@ from cristae.cli.main import app
 from cristae.data.classes import Classes
 from cristae.data.description import DataConfig, Labels
 from cristae.data.values import table_of_values
+from cristae.evaluation.scoring.settings import GROUPS, ScoreOptions
 from cristae.recipe.document import read_document
 from cristae.recipe.load import parse_recipe
 from cristae.recipe.recipe import Recipe
 from cristae.workflows.evaluate import evaluate_paths
-from cristae.workflows.scoring.settings import GROUPS, ScoreOptions
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "recipes").glob("*.md")])

@@ -17,12 +17,12 @@ from cristae.data.classes import Classes
 from cristae.data.image import image_of_array
 from cristae.data.volume import Volume
 from cristae.errors import LabelError, MissingFileError, OutputExistsError, RunError, ScoreError
+from cristae.evaluation.scoring.settings import ScoreOptions
 from cristae.metrics.confusion import Confusion
 from cristae.metrics.overlap import dice
 from cristae.metrics.score import read_scores
 from cristae.recipe.load import parse_recipe
 from cristae.workflows.evaluate import evaluate, evaluate_folders, evaluate_paths
-from cristae.workflows.scoring.settings import ScoreOptions
 
 BINARY = Classes(names=("background", "mito"))
 THREE = Classes(names=("background", "cell", "granule"))

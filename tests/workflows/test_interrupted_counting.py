@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cristae.evaluation.scoring.counting import count_all
+from cristae.evaluation.scoring.ledger import Arrays, Ledger
 from cristae.metrics.score import Score
 from cristae.progress import Progress
-from cristae.workflows.scoring.counting import count_all
-from cristae.workflows.scoring.ledger import Arrays, Ledger
 
 
 class Adding:
@@ -48,7 +48,7 @@ class Adding:
 
 
 def test_half_a_piece_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cristae.workflows.scoring.ledger.SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr("cristae.evaluation.scoring.ledger.SAVE_EVERY_S", 0.0)
     with pytest.raises(KeyboardInterrupt):
         count_all({"adding": Adding(stop_at=100)}, Ledger.at(tmp_path / "kept.npz", "key"), Progress())
 

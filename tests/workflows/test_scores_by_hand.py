@@ -17,6 +17,10 @@ from cristae.data.classes import Classes
 from cristae.data.image import image_of_array
 from cristae.data.volume import Volume
 from cristae.errors import VoxelSizeError
+from cristae.evaluation.comparison import compare
+from cristae.evaluation.scoring.object_rows import apart
+from cristae.evaluation.scoring.score import Judged, score
+from cristae.evaluation.scoring.settings import ScoreOptions, Scoring
 from cristae.metrics.detection import Detection, detection
 from cristae.metrics.instances import InstanceCounts, panoptic_quality
 from cristae.metrics.overlaps import Overlaps
@@ -28,11 +32,7 @@ from cristae.metrics.uncertainty.bootstrap import interval
 from cristae.metrics.uncertainty.statistic import best_mean
 from cristae.metrics.v_scores import THRESHOLDS
 from cristae.progress import Progress
-from cristae.workflows.comparison import compare
 from cristae.workflows.evaluate import evaluate, evaluate_paths
-from cristae.workflows.scoring.object_rows import apart
-from cristae.workflows.scoring.score import Judged, score
-from cristae.workflows.scoring.settings import ScoreOptions, Scoring
 
 SHAPE = (4, 40, 44)
 SIZE = (40.0, 5.0, 8.0)

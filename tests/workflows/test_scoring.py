@@ -20,6 +20,9 @@ from cristae.data.classes import Classes
 from cristae.data.image import image_of_array
 from cristae.data.volume import Volume
 from cristae.errors import MissingFileError, ScoreError, VoxelSizeError
+from cristae.evaluation.scoring import counting, ledger
+from cristae.evaluation.scoring.settings import GROUPS, ScoreOptions, parse_groups, parse_merge
+from cristae.evaluation.unit_tables import measure_slices, read_rows
 from cristae.metrics.overlaps import Overlaps
 from cristae.metrics.partition import v_info, v_rand, variation_of_information
 from cristae.metrics.score import read_scores
@@ -28,9 +31,6 @@ from cristae.metrics.uncertainty.units import parse_unit
 from cristae.workflows import comparison
 from cristae.workflows.evaluate import evaluate, evaluate_paths
 from cristae.workflows.report import report
-from cristae.workflows.scoring import counting, ledger
-from cristae.workflows.scoring.settings import GROUPS, ScoreOptions, parse_groups, parse_merge
-from cristae.workflows.unit_tables import measure_slices, read_rows
 
 BINARY = Classes(names=("background", "mito"))
 SEVEN = Classes(names=("background", "cell", "mito", "granule"))
@@ -154,7 +154,7 @@ def test_objects_in_3d_are_those_of_the_whole_volume(monkeypatch):
     truth, scores = pair()
     prediction = (scores > 127).astype(np.uint8)
     table = Overlaps.of(ndimage.label(truth)[0], ndimage.label(prediction)[0])
-    monkeypatch.setattr("cristae.workflows.scoring.objects._PIECE_VOXELS", 2000)
+    monkeypatch.setattr("cristae.evaluation.scoring.objects._PIECE_VOXELS", 2000)
     images = [image_of_array(truth), image_of_array(prediction)]
     chunked = [type(image)(**(vars(image) | {"chunks": (3, 20, 10)})) for image in images]
     rows = found(evaluate(chunked[1], chunked[0], classes=BINARY))
@@ -172,7 +172,7 @@ def test_blocks_of_any_size_give_the_scores_of_the_whole(chunks, seed):
     for size, pieces in (((5, 20, 23), 1 << 24), (chunks, 200)):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(comparison, "_BLOCK_VOXELS", pieces)
-            patch.setattr("cristae.workflows.scoring.objects._PIECE_VOXELS", pieces)
+            patch.setattr("cristae.evaluation.scoring.objects._PIECE_VOXELS", pieces)
             prediction, labels, mask = (
                 type(image)(**(vars(image) | {"chunks": size}))
                 for image in map(image_of_array, ((scores > 127).view(np.uint8), truth, valid.view(np.uint8)))
@@ -443,7 +443,7 @@ def test_a_killed_evaluation_of_a_large_pair_goes_on(tmp_path):
     program = (
         "import sys, time\n"
         "from cristae.workflows import comparison\n"
-        "from cristae.workflows.scoring import ledger\n"
+        "from cristae.evaluation.scoring import ledger\n"
         "ledger.SAVE_EVERY_S = 0.0\n"
         "comparison._BLOCK_VOXELS = 30_000\n"
         "read = comparison.Comparison.read\n"

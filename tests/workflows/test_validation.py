@@ -12,6 +12,7 @@ from cristae.data.classes import Classes
 from cristae.data.image import image_of_array
 from cristae.data.splits import Part
 from cristae.data.volume import Volume
+from cristae.evaluation.validation import Validation, better_application
 from cristae.inference.config import PredictConfig
 from cristae.inference.locality import Locality
 from cristae.inference.predictor import Member, Predictor
@@ -20,7 +21,6 @@ from cristae.metrics.tally import Tally
 from cristae.preprocess.normalize import Normalizer
 from cristae.progress import Progress
 from cristae.training.feed import Share
-from cristae.workflows.validation import Validation, better_application
 
 CLASSES, NORMALIZER = Classes(names=("background", "a")), Normalizer(0.0, 255.0)
 WINDOWS = Windows("tiles", (4, 8, 8), 3)
@@ -122,7 +122,7 @@ def test_what_leaves_no_choice_is_not_compared(monkeypatch):
 def test_an_exact_pass_that_costs_too_much_is_not_tried(monkeypatch):
     monkeypatch.setattr(Validation, "mean_iou", lambda *_: pytest.fail("not worth it"))
     given = validation(shape=(40, 200, 200), reach=(40, 200, 200))
-    monkeypatch.setattr("cristae.workflows.validation._EXACT_BYTES", 170 * 2**20)
+    monkeypatch.setattr("cristae.evaluation.validation._EXACT_BYTES", 170 * 2**20)
     chosen, told = better_application(AUTO, Blur(), given, Progress())
     assert chosen is given
     assert told["better"] == "tiles"

@@ -45,10 +45,10 @@ def agree(
 ) -> None:
     """Compare annotators and algorithms with each other. All are read block by block."""
     from cristae.cli.progress import console_progress
+    from cristae.evaluation.scoring.settings import parse_merge
     from cristae.metrics.score import scores_json
     from cristae.recipe.load import load_recipe
     from cristae.workflows.agree import agree as compare
-    from cristae.workflows.scoring.settings import parse_merge
 
     agreement = compare(
         _named(participants),

@@ -69,10 +69,10 @@ def evaluate(
 ) -> None:
     """Compare predictions with the truth and print all scores. Both are read block by block."""
     from cristae.cli.progress import console_progress
+    from cristae.evaluation.scoring.settings import ScoreOptions, parse_groups, parse_merge
     from cristae.metrics.score import scores_json
     from cristae.recipe.load import load_recipe
     from cristae.workflows.evaluate import evaluate_folders, evaluate_paths
-    from cristae.workflows.scoring.settings import ScoreOptions, parse_groups, parse_merge
 
     if (prediction is None) == (predictions is None):
         raise typer.BadParameter("give either --prediction or --predictions")

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from typing import TypeVar
+
+from cristae.readahead import read_ahead
 
 Item = TypeVar("Item")
 Read = TypeVar("Read")
@@ -35,33 +38,16 @@ def run_pipeline(
         write: Called by writer threads.
         ahead: How many items may be read but not yet computed, and computed but not yet written.
     """
-    waiting = iter(items)
-    reads: deque[Future[Read]] = deque()
     writes: deque[Future[None]] = deque()
-    with ThreadPoolExecutor(ahead, "reader") as readers, ThreadPoolExecutor(ahead, "writer") as writers:
-        try:
-            for item in waiting:
-                reads.append(readers.submit(read, item))
-                if len(reads) > ahead:
-                    _step(reads, writes, compute, write, writers, ahead)
-            while reads:
-                _step(reads, writes, compute, write, writers, ahead)
-            while writes:
+    with (
+        ThreadPoolExecutor(ahead, "writer") as writers,
+        closing(read_ahead(read, items, threads=ahead, ahead=ahead, name="reader")) as found,
+    ):
+        for one in found:
+            result = compute(one)
+            while len(writes) >= ahead:
                 writes.popleft().result()
-        finally:
-            for future in reads:
-                future.cancel()
-
-
-def _step(
-    reads: deque[Future[Read]],
-    writes: deque[Future[None]],
-    compute: Callable[[Read], Result],
-    write: Callable[[Result], None],
-    writers: ThreadPoolExecutor,
-    ahead: int,
-) -> None:
-    result = compute(reads.popleft().result())
-    while len(writes) >= ahead:
-        writes.popleft().result()
-    writes.append(writers.submit(write, result))
+            writes.append(writers.submit(write, result))
+            del one, result  # a block must not outlive its step: memory is planned without it
+        while writes:
+            writes.popleft().result()

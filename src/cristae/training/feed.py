@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 import torch
 
 from cristae.augment import Batch
+from cristae.readahead import read_ahead
 from cristae.sampling import Patch, Plan
 from cristae.training.framing import Framing
 from cristae.training.staging import StagedPart
@@ -74,23 +75,14 @@ class PatchFeed:
 
     def __iter__(self) -> Iterator[tuple[int, Batch]]:
         """Batches with their number in the epoch."""
-        ahead: deque[tuple[int, list[Future[Patch]]]] = deque()
-        with ThreadPoolExecutor(self._threads, thread_name_prefix="patches") as pool:
-            try:
-                for number in range(len(self)):
-                    ahead.append((number, [pool.submit(self.read, self.epoch, i) for i in self.indices(number)]))
-                    if len(ahead) > 2:
-                        yield _collect(*ahead.popleft())
-                while ahead:
-                    yield _collect(*ahead.popleft())
-            finally:
-                for _, futures in ahead:
-                    for future in futures:
-                        future.cancel()
-
-
-def _collect(number: int, futures: Sequence[Future[Patch]]) -> tuple[int, Batch]:
-    return number, collate([future.result() for future in futures])
+        per_batch = len(self.indices(0))
+        wanted = [(self.epoch, index) for number in range(len(self)) for index in self.indices(number)]
+        patches = read_ahead(
+            lambda place: self.read(*place), wanted, threads=self._threads, ahead=3 * per_batch, name="patches"
+        )
+        with closing(patches):
+            for number in range(len(self)):
+                yield number, collate(list(islice(patches, per_batch)))
 
 
 def collate(patches: Sequence[Patch]) -> Batch:

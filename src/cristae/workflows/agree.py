@@ -15,20 +15,20 @@ from cristae.data.files import require_new_file, write_together
 from cristae.data.formats import open_image
 from cristae.data.image import Image, VoxelSize
 from cristae.errors import ScoreError, VoxelSizeError
-from cristae.metrics.agreement import Agreement, Cell, check_participants
-from cristae.metrics.agreement_scores import confusions_csv
-from cristae.metrics.merging import merge_classes, merge_images
-from cristae.metrics.score import score_paths, scores_csv, scores_json
-from cristae.progress import Progress
-from cristae.workflows.cells import near
-from cristae.workflows.comparison import agreed_voxel_size, blocks_of
-from cristae.workflows.masks import mask_of
-from cristae.workflows.participants import (
+from cristae.evaluation.cells import near
+from cristae.evaluation.comparison import agreed_voxel_size, blocks_of
+from cristae.evaluation.masks import mask_of
+from cristae.evaluation.participants import (
     Participant,
     Source,
     lay_together,
     open_participants,
 )
+from cristae.metrics.agreement import Agreement, Cell, check_participants
+from cristae.metrics.agreement_scores import confusions_csv
+from cristae.metrics.merging import merge_classes, merge_images
+from cristae.metrics.score import score_paths, scores_csv, scores_json
+from cristae.progress import Progress
 
 if TYPE_CHECKING:
     from cristae.recipe.recipe import Recipe

@@ -36,10 +36,10 @@ from cristae.data.classes import Classes
 from cristae.data.files import require_new, storage_errors, write_json, write_together
 from cristae.data.image import Image, VoxelSize
 from cristae.errors import ScoreError
+from cristae.evaluation.class_maps import OpenedMap, open_map
 from cristae.inference.prediction import Prediction
 from cristae.progress import Progress
 from cristae.report.analysis_page import analysis_page
-from cristae.workflows.class_maps import OpenedMap, open_map
 
 if TYPE_CHECKING:
     from cristae.recipe.recipe import Recipe

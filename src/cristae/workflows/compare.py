@@ -14,6 +14,18 @@ from typing import Literal, get_args
 
 from cristae.data.files import require_new_file, write_together
 from cristae.errors import ScoreError
+from cristae.evaluation.unit_tables import (
+    Measured,
+    Row,
+    Trial,
+    UnitTable,
+    aligned,
+    correlated_slices,
+    measure_slices,
+    measure_tidy,
+    read_rows,
+    read_trials,
+)
 from cristae.metrics.score import score_paths
 from cristae.metrics.uncertainty.bootstrap import interval
 from cristae.metrics.uncertainty.corrections import holm
@@ -29,18 +41,6 @@ from cristae.metrics.uncertainty.instances import (
 from cristae.metrics.uncertainty.paired import Difference, compare_paired
 from cristae.metrics.uncertainty.units import NEIGHBOURS_WARNING, parse_unit
 from cristae.progress import Progress
-from cristae.workflows.unit_tables import (
-    Measured,
-    Row,
-    Trial,
-    UnitTable,
-    aligned,
-    correlated_slices,
-    measure_slices,
-    measure_tidy,
-    read_rows,
-    read_trials,
-)
 
 METRIC, UNIT = "F1", "slice"
 """What tables of slices are compared by, where nothing else is said."""

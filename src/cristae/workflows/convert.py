@@ -8,8 +8,8 @@ from pathlib import Path
 from cristae.data.formats import open_image, write_image
 from cristae.data.image import Image, VoxelSize, same_voxel_size, voxel_size_text
 from cristae.errors import VoxelSizeError
+from cristae.evaluation.predicted import require_finished
 from cristae.progress import Progress
-from cristae.workflows.predicted import require_finished
 
 
 def convert(

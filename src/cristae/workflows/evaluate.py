@@ -13,14 +13,14 @@ from cristae.data.formats.paths import is_zarr
 from cristae.data.image import Image
 from cristae.data.volume import Volume
 from cristae.errors import MissingFileError, ScoreError
+from cristae.evaluation.comparison import compare
+from cristae.evaluation.reference import Source, as_volume, judge_by, judged, of_prediction
+from cristae.evaluation.scoring.score import require_new_scores, score
+from cristae.evaluation.scoring.settings import ScoreOptions
+from cristae.evaluation.truth import name_of
 from cristae.inference.prediction import Prediction, is_prediction, open_prediction
 from cristae.metrics.score import Score
 from cristae.progress import Progress
-from cristae.workflows.comparison import compare
-from cristae.workflows.reference import Source, as_volume, judge_by, judged, of_prediction
-from cristae.workflows.scoring.score import require_new_scores, score
-from cristae.workflows.scoring.settings import ScoreOptions
-from cristae.workflows.truth import name_of
 
 if TYPE_CHECKING:
     from cristae.recipe.recipe import Recipe

@@ -15,6 +15,7 @@ from cristae.classical.config import RandomForestConfig
 from cristae.data.classes import Classes
 from cristae.data.splits import Part, labelled_boxes
 from cristae.errors import CristaeError
+from cristae.evaluation.validation import Validation
 from cristae.progress import Progress
 from cristae.recipe.provenance import write_provenance
 from cristae.recipe.recipe import Recipe
@@ -23,7 +24,6 @@ from cristae.workflows.cost import peak_memory_bytes
 from cristae.workflows.judge import PAGE, judge_run
 from cristae.workflows.regions import Regions, class_counts, fit_normalizers, region_facts
 from cristae.workflows.report import report
-from cristae.workflows.validation import Validation
 
 _FOR_NETWORKS = ("sampling", "targets", "augment", "loss", "training")
 """Sections of a recipe that say how a network learns."""

@@ -19,8 +19,8 @@ from cristae.data.formats.ome_zarr import count_channels, list_labels, open_ome_
 from cristae.data.formats.paths import HDF5_SUFFIXES, find_source, is_zarr
 from cristae.data.image import Image, VoxelSize
 from cristae.data.survey import Survey, survey
+from cristae.evaluation.predicted import UNFINISHED, is_finished, prediction_around
 from cristae.progress import Progress
-from cristae.workflows.predicted import UNFINISHED, is_finished, prediction_around
 
 _NAMED = 5
 """So many slices are told by the names of their files."""

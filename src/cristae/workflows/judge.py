@@ -9,12 +9,12 @@ import numpy as np
 from torch import nn
 
 from cristae.data.box import Box
+from cristae.evaluation.validation import Judged, Validation
 from cristae.metrics.score import write_scores
 from cristae.metrics.tally import Tally, scores_of
 from cristae.progress import Progress
 from cristae.recipe.run import Run
 from cristae.report.preview import write_preview
-from cristae.workflows.validation import Judged, Validation
 
 PAGE = "report.html"
 _MAX_PREVIEWS = 12

@@ -14,6 +14,7 @@ from torch import nn
 
 from cristae.data.box import Box
 from cristae.errors import NetworkError, RecipeError
+from cristae.evaluation.validation import Validation, better_application, plan_validation
 from cristae.inference.application import choose_application
 from cristae.inference.locality import Locality, measure_locality
 from cristae.losses import with_heads
@@ -34,7 +35,6 @@ from cristae.training.staging import StagedPart, stage
 from cristae.workflows.cost import peak_memory_bytes
 from cristae.workflows.judge import judge_run
 from cristae.workflows.regions import Regions, fit_normalizers, region_facts, require_classes
-from cristae.workflows.validation import Validation, better_application, plan_validation
 
 CACHE = "cache"
 
@@ -69,7 +69,9 @@ class NetworkTraining:
         require_classes(staged, classes)
         normalizers, shared = fit_normalizers(recipe.normalize, self.regions)
         model = TrainedModel(1, classes, shared, self.regions.voxel_size_nm, size)
-        validation = plan_validation(recipe, self.regions, normalizers, self.locality, size, self.device)
+        validation = plan_validation(
+            recipe, self.regions.validate, classes, normalizers, self.locality, size, self.device
+        )
         loss = with_heads(recipe.loss.build(classes), recipe.network.head_weights, recipe.loss.head_weights)
         penalty = recipe.loss.penalty
         lesson = Lesson(loss, penalty, recipe.augment, normalizers, recipe.training, recipe.seed, self.device)

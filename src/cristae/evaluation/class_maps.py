@@ -14,10 +14,10 @@ from cristae.data.image import Image, VoxelSize, check_voxel_size, same_voxel_si
 from cristae.data.open import open_volume, resolve_data
 from cristae.data.volume import Volume
 from cristae.errors import ScoreError, VoxelSizeError
+from cristae.evaluation.predicted import require_finished
+from cristae.evaluation.truth import name_of, open_truth, predicted_labels
 from cristae.inference.prediction import Prediction, is_prediction, open_prediction
 from cristae.progress import Progress
-from cristae.workflows.predicted import require_finished
-from cristae.workflows.truth import name_of, open_truth, predicted_labels
 
 if TYPE_CHECKING:
     from cristae.recipe.recipe import Recipe

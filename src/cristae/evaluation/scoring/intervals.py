@@ -8,6 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cristae.errors import ScoreError
+from cristae.evaluation.comparison import Comparison
+from cristae.evaluation.scoring.counting import Counting
+from cristae.evaluation.scoring.settings import Scoring
+from cristae.evaluation.scoring.slices import SliceCounting
+from cristae.evaluation.scoring.voxels import VoxelCounting
 from cristae.metrics.confusion import Confusion
 from cristae.metrics.overlap import iou
 from cristae.metrics.ratio import ratio
@@ -18,11 +23,6 @@ from cristae.metrics.uncertainty.bootstrap import interval
 from cristae.metrics.uncertainty.statistic import Statistic, best_mean, mean, mean_rows
 from cristae.metrics.uncertainty.units import Unit, group_rows, parse_unit, slab_of
 from cristae.metrics.v_scores import MAP_METRICS, NAMES, THRESHOLDS, VTable
-from cristae.workflows.comparison import Comparison
-from cristae.workflows.scoring.counting import Counting
-from cristae.workflows.scoring.settings import Scoring
-from cristae.workflows.scoring.slices import SliceCounting
-from cristae.workflows.scoring.voxels import VoxelCounting
 
 _OF_ALL = ("mIoU", "overall_accuracy")
 UnitOf = Callable[[int, int], int]

@@ -9,13 +9,9 @@ import numpy as np
 
 from cristae.data.box import Box
 from cristae.errors import ScoreError
-from cristae.metrics.components import Components, Connectivity, find_components
-from cristae.metrics.detection import detection
-from cristae.metrics.overlaps import Overlaps
-from cristae.metrics.score import Score
-from cristae.workflows.comparison import Comparison, blocks_of
-from cristae.workflows.scoring.ledger import Arrays
-from cristae.workflows.scoring.object_rows import (
+from cristae.evaluation.comparison import Comparison, blocks_of
+from cristae.evaluation.scoring.ledger import Arrays
+from cristae.evaluation.scoring.object_rows import (
     apart,
     arrays_of,
     detection_rows,
@@ -24,8 +20,12 @@ from cristae.workflows.scoring.object_rows import (
     partition_rows,
     pushed,
 )
-from cristae.workflows.scoring.settings import Scoring
-from cristae.workflows.scoring.voxels import masks_of
+from cristae.evaluation.scoring.settings import Scoring
+from cristae.evaluation.scoring.voxels import masks_of
+from cristae.metrics.components import Components, Connectivity, find_components
+from cristae.metrics.detection import detection
+from cristae.metrics.overlaps import Overlaps
+from cristae.metrics.score import Score
 
 IN_3D = "_3d"
 """What the name of a score of whole objects in a volume ends in."""

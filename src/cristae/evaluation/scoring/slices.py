@@ -9,6 +9,11 @@ from functools import cached_property
 import numpy as np
 
 from cristae.data.box import Box
+from cristae.evaluation.comparison import Comparison, Voxels, slabs_of
+from cristae.evaluation.scoring.ledger import Arrays
+from cristae.evaluation.scoring.object_rows import apart, arrays_of, detection_rows, instance_rows, overlaps_of, pushed
+from cristae.evaluation.scoring.settings import Scoring
+from cristae.evaluation.scoring.voxels import masks_of
 from cristae.metrics.components import label_components
 from cristae.metrics.detection import detection
 from cristae.metrics.overlaps import Overlaps
@@ -16,11 +21,6 @@ from cristae.metrics.score import Score
 from cristae.metrics.skeleton import SkeletonCounts, cl_dice, skeleton_counts
 from cristae.metrics.v_scores import MAP_METRICS, NAMES, SliceV, Truth, VTable
 from cristae.metrics.v_slice import plan_thresholds
-from cristae.workflows.comparison import Comparison, Voxels, slabs_of
-from cristae.workflows.scoring.ledger import Arrays
-from cristae.workflows.scoring.object_rows import apart, arrays_of, detection_rows, instance_rows, overlaps_of, pushed
-from cristae.workflows.scoring.settings import Scoring
-from cristae.workflows.scoring.voxels import masks_of
 
 SLICE_SCORES = (
     *("V_rand", "V_info", "V_rand_fixed", "V_info_fixed", "V_rand_raw", "V_info_raw", "VI", "adapted_rand_error"),

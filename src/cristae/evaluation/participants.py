@@ -17,12 +17,12 @@ from cristae.data.image import Image, VoxelSize
 from cristae.data.open import open_volume, resolve_data
 from cristae.data.volume import Volume
 from cristae.errors import LabelError, ScoreError
+from cristae.evaluation.comparison import blocks_of
+from cristae.evaluation.predicted import require_finished
+from cristae.evaluation.truth import name_of, open_truth, predicted_labels
 from cristae.inference.prediction import Prediction, is_prediction, open_prediction
 from cristae.metrics.binary import BINARY_CLASSES, binarize, check_threshold, score_map
 from cristae.progress import Progress
-from cristae.workflows.comparison import blocks_of
-from cristae.workflows.predicted import require_finished
-from cristae.workflows.truth import name_of, open_truth, predicted_labels
 
 if TYPE_CHECKING:
     from cristae.recipe.recipe import Recipe

@@ -31,7 +31,6 @@ from cristae.progress import Progress
 from cristae.recipe.recipe import Recipe
 from cristae.training.counts import count_on_device
 from cristae.training.feed import Share
-from cristae.workflows.regions import Regions
 
 _EXACT_2D, _WINDOWED_2D = (1, 1024, 1024), (1, 4096, 4096)
 _EXACT_DEPTH, _WINDOWED_SIDE = 16, 512
@@ -162,7 +161,8 @@ class Validation:
 
 def plan_validation(
     recipe: Recipe,
-    regions: Regions,
+    parts: Sequence[Part],
+    classes: Classes,
     normalizers: Mapping[str, Normalizer],
     locality: Locality,
     size: Sequence[int],
@@ -172,7 +172,8 @@ def plan_validation(
 
     Args:
         recipe: What to learn.
-        regions: Where to validate.
+        parts: Where to validate, on the working grid.
+        classes: What their labels mean.
         normalizers: By volume name.
         locality: Of the network.
         size: Of the training patches, (y, x) or (z, y, x).
@@ -186,8 +187,8 @@ def plan_validation(
     if settings.windows == "auto" and locality.ndim == 3:
         application = model.blend  # the halo of an exact 3D pass can cost many times as much
     return Validation(
-        regions.validate,
-        regions.classes,
+        parts,
+        classes,
         normalizers,
         locality,
         settings.threshold,

@@ -16,15 +16,15 @@ from cristae.data.image import Image
 from cristae.data.open import open_volume
 from cristae.data.volume import Volume
 from cristae.errors import LabelError, ScoreError
+from cristae.evaluation.comparison import Comparison, blocks_of, compare, covered_part
+from cristae.evaluation.predicted import require_finished
+from cristae.evaluation.scoring.score import Judged
+from cristae.evaluation.scoring.settings import ScoreOptions, Scoring, thresholds_of
+from cristae.evaluation.truth import name_of, open_truth, predicted_labels, prediction_files, require_labels
 from cristae.inference.prediction import Prediction, is_prediction, open_prediction
 from cristae.metrics.binary import BINARY_CLASSES, check_threshold, score_map
 from cristae.metrics.merging import merge_classes, merge_images
 from cristae.progress import Progress
-from cristae.workflows.comparison import Comparison, blocks_of, compare, covered_part
-from cristae.workflows.predicted import require_finished
-from cristae.workflows.scoring.score import Judged
-from cristae.workflows.scoring.settings import ScoreOptions, Scoring, thresholds_of
-from cristae.workflows.truth import name_of, open_truth, predicted_labels, prediction_files, require_labels
 
 if TYPE_CHECKING:
     from cristae.recipe.recipe import Recipe

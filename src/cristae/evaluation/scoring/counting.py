@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
+from cristae.evaluation.scoring.ledger import Arrays, Ledger
 from cristae.metrics.score import Score
 from cristae.progress import Progress, Task
-from cristae.workflows.scoring.ledger import Arrays, Ledger
+from cristae.readahead import read_ahead
 
 MOST_THREADS = 4
 """Pieces in work at once; memory grows with them."""
@@ -73,7 +72,8 @@ def count_all(countings: Mapping[str, Counting], ledger: Ledger, progress: Progr
 def _count(name: str, counting: Counting, done: int, ledger: Ledger, task: Task) -> None:
     whole = True  # False while a piece is added: counts that hold half of it, or it and not its number, are not kept
     try:
-        for counted in _in_order(counting.measure, counting.pieces[done:]):
+        threads = min(MOST_THREADS, os.cpu_count() or 1, len(counting.pieces) - done)
+        for counted in read_ahead(counting.measure, counting.pieces[done:], threads=threads, ahead=threads):
             whole = False
             counting.add(counted)
             done += 1
@@ -87,20 +87,3 @@ def _count(name: str, counting: Counting, done: int, ledger: Ledger, task: Task)
             ledger.put(name, done, counting.arrays())
             if done < len(counting.pieces):
                 ledger.save()
-
-
-def _in_order(measure: Callable[[Any], Any], pieces: Sequence[Any]) -> Iterator[Any]:
-    """Results in the order of the pieces, a bounded number of them ahead."""
-    threads = min(MOST_THREADS, os.cpu_count() or 1, len(pieces))
-    with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[Future[Any]] = deque()
-        try:
-            for piece in pieces:
-                waiting.append(pool.submit(measure, piece))
-                if len(waiting) > threads:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()

@@ -8,21 +8,21 @@ from pathlib import Path
 
 from cristae.data.files import require_new_file, write_together
 from cristae.errors import LabelError, ScoreError, VolumeError
+from cristae.evaluation.comparison import Comparison
+from cristae.evaluation.scoring.counting import Counting, count_all
+from cristae.evaluation.scoring.intervals import check_slabs, with_intervals
+from cristae.evaluation.scoring.ledger import Ledger, key_of
+from cristae.evaluation.scoring.objects import IdCounting, ObjectCounting
+from cristae.evaluation.scoring.settings import Scoring
+from cristae.evaluation.scoring.slice_table import COLUMNS as SLICE_COLUMNS
+from cristae.evaluation.scoring.slice_table import slice_rows
+from cristae.evaluation.scoring.slices import SliceCounting
+from cristae.evaluation.scoring.surfaces import SurfaceCounting
+from cristae.evaluation.scoring.voxels import VoxelCounting
 from cristae.metrics.score import Score, csv_of, score_paths, scores_csv, scores_json
 from cristae.metrics.tally import ALL
 from cristae.metrics.uncertainty.units import NEIGHBOURS_WARNING
 from cristae.progress import Progress
-from cristae.workflows.comparison import Comparison
-from cristae.workflows.scoring.counting import Counting, count_all
-from cristae.workflows.scoring.intervals import check_slabs, with_intervals
-from cristae.workflows.scoring.ledger import Ledger, key_of
-from cristae.workflows.scoring.objects import IdCounting, ObjectCounting
-from cristae.workflows.scoring.settings import Scoring
-from cristae.workflows.scoring.slice_table import COLUMNS as SLICE_COLUMNS
-from cristae.workflows.scoring.slice_table import slice_rows
-from cristae.workflows.scoring.slices import SliceCounting
-from cristae.workflows.scoring.surfaces import SurfaceCounting
-from cristae.workflows.scoring.voxels import VoxelCounting
 
 Source = str | Path
 CURVE_COLUMNS = ("run", "volume", "class", "metric", "threshold", "value", "n", "rule")

@@ -9,6 +9,10 @@ import numpy as np
 
 from cristae.data.box import Box
 from cristae.data.image import VoxelSize
+from cristae.evaluation.comparison import Comparison, blocks_of
+from cristae.evaluation.scoring.ledger import Arrays
+from cristae.evaluation.scoring.settings import Scoring
+from cristae.evaluation.scoring.voxels import masks_of
 from cristae.metrics.score import Score
 from cristae.metrics.surface import (
     Distances,
@@ -20,10 +24,6 @@ from cristae.metrics.surface import (
     surface_dice,
     surface_distances_of_blocks,
 )
-from cristae.workflows.comparison import Comparison, blocks_of
-from cristae.workflows.scoring.ledger import Arrays
-from cristae.workflows.scoring.settings import Scoring
-from cristae.workflows.scoring.voxels import masks_of
 
 _SIDES = ("truth_to_prediction", "prediction_to_truth")
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from cristae.evaluation.scoring.counting import Counting
+from cristae.evaluation.scoring.settings import Scoring
+from cristae.evaluation.scoring.slices import SLICE_SCORES, SliceCounting
+from cristae.evaluation.scoring.voxels import VoxelCounting
+from cristae.evaluation.unit_tables import SPACING
 from cristae.metrics.table import METRICS
 from cristae.metrics.tally import class_tables
-from cristae.workflows.scoring.counting import Counting
-from cristae.workflows.scoring.settings import Scoring
-from cristae.workflows.scoring.slices import SLICE_SCORES, SliceCounting
-from cristae.workflows.scoring.voxels import VoxelCounting
-from cristae.workflows.unit_tables import SPACING
 
 COLUMNS = (
     *("run", "volume", "slice", SPACING, "class", "TP", "FP", "FN", "TN"),

@@ -11,9 +11,9 @@ from cristae.data.box import Box, Triple
 from cristae.data.image import Image, VoxelSize, check_voxel_size, same_voxel_size, voxel_size_text
 from cristae.data.volume import Volume
 from cristae.errors import LabelError, ScoreError, VoxelSizeError
+from cristae.evaluation.masks import mask_of
 from cristae.inference.prediction import Prediction
 from cristae.metrics.binary import binarize
-from cristae.workflows.masks import mask_of
 
 _BLOCK_VOXELS = 1 << 24
 """Roughly what is read of each image at once."""

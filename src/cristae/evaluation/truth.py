@@ -18,9 +18,9 @@ from cristae.data.open import open_data, open_volume, resolve_data
 from cristae.data.values import UNLABELLED_CODE, Context, table_of_values, whole_numbers
 from cristae.data.volume import Volume
 from cristae.errors import MissingFileError, ScoreError
+from cristae.evaluation.comparison import blocks_of
 from cristae.inference.prediction import is_prediction, label_names, open_prediction
 from cristae.progress import Progress
-from cristae.workflows.comparison import blocks_of
 
 if TYPE_CHECKING:
     from cristae.recipe.recipe import Recipe

@@ -10,6 +10,9 @@ import numpy as np
 from cristae.data.box import Box
 from cristae.data.classes import Classes
 from cristae.errors import ScoreError
+from cristae.evaluation.comparison import Comparison, Voxels, blocks_of
+from cristae.evaluation.scoring.ledger import Arrays
+from cristae.evaluation.scoring.settings import Scoring
 from cristae.metrics.calibration import (
     RELIABILITY_BINS,
     expected_calibration_error,
@@ -32,9 +35,6 @@ from cristae.metrics.thresholds import (
     curve_scores,
     threshold_scores,
 )
-from cristae.workflows.comparison import Comparison, Voxels, blocks_of
-from cristae.workflows.scoring.ledger import Arrays
-from cristae.workflows.scoring.settings import Scoring
 
 _Slices = dict[int, tuple[Confusion, ...]]
 _FOLLOWED = (F1, JACCARD, BINARY_MIOU)
