@@ -89,7 +89,7 @@ def last(value: float) -> np.ndarray:
 MAPS = ("evaluate", "--truth", "grey.tif", "--prediction", "map.tif", "--binarize", "0.5")
 SPOILT = ("evaluate", "--truth", "grey.tif", "--prediction", "x.tif", "--binarize", "0.5", "--out", "s.csv")
 IDS = ("evaluate", "--truth", "labels.tif", "--prediction", "near.tif")
-OBJECTS = (*IDS, "--instances")
+OBJECTS = (*IDS, "--objects")
 COMPARE = ("compare", "t.csv")
 AGREE = ("agree", "anna=labels.tif", "bert=near.tif", "--recipe", "r.yaml")
 ANALYZE = ("analyze", "labels.tif", "--recipe", "r.yaml")

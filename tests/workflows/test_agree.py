@@ -15,11 +15,11 @@ from cristae.data.classes import Classes
 from cristae.data.image import image_of_array
 from cristae.data.volume import Volume
 from cristae.errors import LabelError, MissingFileError, OutputExistsError, RunError, ScoreError, VoxelSizeError
+from cristae.evaluation import blocks
 from cristae.evaluation.agreement import AgreementOptions
 from cristae.metrics.score import read_scores
 from cristae.progress import Progress
 from cristae.recipe.load import parse_recipe
-from cristae.workflows import comparison
 from cristae.workflows.agree import agree
 
 THREE = Classes(names=("background", "cell", "granule"))
@@ -77,20 +77,21 @@ def test_three_participants_give_three_pairs_each_as_scikit_learn_counts_them():
 def test_blocks_add_up_to_the_whole(monkeypatch, voxels):
     arrays = labels_of(3, seed=4)
     arrays[1][:, 4:18] = 0
-    options = {"mask": image_of_array(labels_of(2, 1, seed=9)[0]), "cell_from": "b", "margin_nm": 50.0}
-    whole = agree(images(arrays), classes=THREE, **options)
+    near = AgreementOptions(cell_from="b", margin_nm=50.0)
+    mask = image_of_array(labels_of(2, 1, seed=9)[0])
+    whole = agree(images(arrays), classes=THREE, mask=mask, options=near)
     cut = []
 
     def small_blocks(*stacks):
-        cut.extend(comparison.blocks_of(*stacks, voxels=voxels))
+        cut.extend(blocks.blocks_of(*stacks, voxels=voxels))
         return cut
 
-    monkeypatch.setattr("cristae.workflows.agree.blocks_of", small_blocks)
+    monkeypatch.setattr("cristae.evaluation.agreement.blocks_of", small_blocks)
     chunked = {name: replace(image, chunks=(1, 8, 8)) for name, image in images(arrays).items()}
-    parts = agree(chunked, classes=THREE, **options)
+    parts = agree(chunked, classes=THREE, mask=mask, options=near)
     assert len(cut) > 4
     assert repr(parts.scores()) == repr(whole.scores())
-    assert 0 < whole.pairs[0].amounts[0].counted < np.count_nonzero(options["mask"].read())
+    assert 0 < whole.pairs[0].amounts[0].counted < np.count_nonzero(mask.read())
 
 
 def test_every_voxel_of_every_participant_is_read_once(monkeypatch):
@@ -103,7 +104,7 @@ def test_every_voxel_of_every_participant_is_read_once(monkeypatch):
 
         return replace(image, reader=read, chunks=(1, 8, 8))
 
-    monkeypatch.setattr("cristae.workflows.agree.blocks_of", lambda *stacks: comparison.blocks_of(*stacks, voxels=500))
+    monkeypatch.setattr("cristae.evaluation.agreement.blocks_of", lambda *stacks: blocks.blocks_of(*stacks, voxels=500))
     sources = {name: watched(i, image) for i, (name, image) in enumerate(images(labels_of(3)).items())}
     agree(sources, classes=THREE)
     assert (reads == 1).all()
@@ -255,7 +256,7 @@ def test_ids_need_a_meaning_and_only_one(tmp_path):
         tifffile.imwrite(tmp_path / f"{name}.tif", array)
     paths = {"a": tmp_path / "a.tif", "b": tmp_path / "b.tif"}
     np.testing.assert_array_equal(counts(agree(paths, classes=THREE)), confusion_matrix(a.ravel(), b.ravel()))
-    with pytest.raises(ScoreError, match="a, b: what their values mean is not known"):
+    with pytest.raises(ScoreError, match="a, b: it is not known what their values mean"):
         agree(paths)
     with pytest.raises(MissingFileError):
         agree({**paths, "c": tmp_path / "missing.tif"})
@@ -263,7 +264,7 @@ def test_ids_need_a_meaning_and_only_one(tmp_path):
         agree(paths, classes=THREE, options=AgreementOptions(binarize=0.5))
     other = write_prediction(tmp_path / "p.zarr", a[None] % 2, BINARY)
     three = write_prediction(tmp_path / "q.zarr", a[None], THREE)
-    with pytest.raises(ScoreError, match=r"'p' .* was made for the classes background, mito"):
+    with pytest.raises(ScoreError, match=r"'p': .* was made for the classes background, mito"):
         agree({"q": three, "p": other})
     running = write_prediction(tmp_path / "r.zarr", a[None], THREE, status="running")
     with pytest.raises(RunError, match="not finished"):

@@ -201,8 +201,8 @@ def test_what_is_refused(predicted, tmp_path):
     before = sorted(tmp_path.iterdir())
     cases = [
         (VoxelSizeError, "--voxel-size-nm", [nameless], {}),
-        (VoxelSizeError, "says that voxels are", [predicted], {"voxel_size_nm": (1.0, 1.0, 1.0)}),
-        (ScoreError, "what its values mean", [tmp_path / "labels.tif"], {"voxel_size_nm": SIZE}),
+        (VoxelSizeError, "voxel sizes differ", [predicted, AnalysisConfig(voxel_size_nm=(1.0, 1.0, 1.0))], {}),
+        (ScoreError, "what the values mean", [tmp_path / "labels.tif", AnalysisConfig(voxel_size_nm=SIZE)], {}),
         (ScoreError, r"shape \(3, 40, 44\)", [predicted], {"cell": tmp_path / "small.tif"}),
         (ScoreError, "is empty", [predicted], {"cell": tmp_path / "empty.tif"}),
         (ScoreError, "is empty", [predicted], {"cell_from": tmp_path / "empty.tif"}),

@@ -101,7 +101,7 @@ def test_slices_of_a_stack_are_warned_of(tmp_path):
     heard = Heard()
     compare([path], progress=heard)
     assert "taken as independent" in heard.messages[0]
-    assert "goes together over about" in heard.messages[1]
+    assert "is correlated over about" in heard.messages[1]
     quiet = Heard()
     compare([path], progress=quiet, options=CompareOptions(unit="slab:500nm", slice_spacing_nm=50))
     assert quiet.messages == []
@@ -191,7 +191,7 @@ def _cell(column, text):
 def test_refusals_of_slices(tmp_path, edit, options, message):
     path, _ = slice_table(tmp_path / "x.slices.csv", edit=edit)
     with pytest.raises(ScoreError, match=message):
-        compare([path], **options)
+        compare([path], options=CompareOptions(**options))
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_refusals_of_tidy_tables(tmp_path, text, options, message):
     path = tmp_path / "t.csv"
     path.write_text(text)
     with pytest.raises(ScoreError, match=message):
-        compare([path], **options)
+        compare([path], options=CompareOptions(**options))
 
 
 def test_refusals_of_files(tmp_path):

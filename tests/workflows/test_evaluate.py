@@ -134,7 +134,11 @@ def test_a_prediction_is_no_part_of_a_larger_volume_than_it_was_made_for(tmp_pat
     for name in ("image.tif", "truth.tif"):
         save(tmp_path / name, truth)
     for path in (whole, part):
-        for options in ({}, {"binarize": 0.5}, {"recipe": recipe_at(tmp_path, VALUES.replace("255: mito", "1: mito"))}):
+        for options in (
+            {},
+            {"options": ScoreOptions(binarize=0.5)},
+            {"recipe": recipe_at(tmp_path, VALUES.replace("255: mito", "1: mito"))},
+        ):
             with pytest.raises(ScoreError, match=rf"{re.escape(str(truth_shape))}.*\(6, 33, 41\)"):
                 evaluate(path, tmp_path / "truth.tif", **options)
 
@@ -281,7 +285,7 @@ def test_what_values_mean_must_be_said(tmp_path):
     path = write_prediction(tmp_path / "p.zarr", prediction[None], BINARY)
     with pytest.raises(LabelError, match=r"255(.|\n)*--binarize"):
         evaluate(path, tmp_path / "grey.tif")
-    with pytest.raises(ScoreError, match="give --instances alone"):
+    with pytest.raises(ScoreError, match="give --objects alone"):
         evaluate(path, tmp_path / "grey.tif", recipe=recipe_at(tmp_path, VALUES), options=ScoreOptions(objects=True))
     with pytest.raises(MissingFileError):
         evaluate(tmp_path / "none.zarr", tmp_path / "grey.tif")
@@ -296,7 +300,7 @@ def test_predictions_that_do_not_fit_are_refused(tmp_path):
     other = write_prediction(tmp_path / "other.zarr", prediction[None], THREE)
     with pytest.raises(ScoreError, match=r"granule.*mito"):
         evaluate(other, tmp_path / "truth.tif", classes=BINARY)
-    with pytest.raises(ScoreError, match="judges one class"):
+    with pytest.raises(ScoreError, match="a threshold is for one class"):
         evaluate(other, tmp_path / "truth.tif", options=ScoreOptions(binarize=0.5))
 
 
@@ -304,7 +308,7 @@ def test_a_prediction_as_truth_is_refused_with_the_paths_of_its_labels(tmp_path)
     truth, prediction = maps(2)
     reference = write_prediction(tmp_path / "t.zarr", truth[None], BINARY)
     path = write_prediction(tmp_path / "p.zarr", prediction[None], BINARY)
-    for options in ({}, {"binarize": 0.5}, {"recipe": recipe_at(tmp_path, VALUES)}):
+    for options in ({}, {"options": ScoreOptions(binarize=0.5)}, {"recipe": recipe_at(tmp_path, VALUES)}):
         with pytest.raises(ScoreError, match=r"t\.zarr: is a prediction.*t\.zarr:/labels/segmentation"):
             evaluate(path, reference, **options)
     with pytest.raises(ScoreError, match="is a prediction"):

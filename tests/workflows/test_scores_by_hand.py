@@ -18,10 +18,12 @@ from cristae.data.classes import Classes
 from cristae.data.image import image_of_array
 from cristae.data.volume import Volume
 from cristae.errors import VoxelSizeError
-from cristae.evaluation.comparison import compare
+from cristae.evaluation.comparison import align
+from cristae.evaluation.scoring.evaluation import Evaluation
 from cristae.evaluation.scoring.object_rows import apart
-from cristae.evaluation.scoring.score import Judged, score
+from cristae.evaluation.scoring.score import score
 from cristae.evaluation.scoring.settings import ScoreOptions, Scoring
+from cristae.evaluation.segmentation import Segmentation
 from cristae.metrics.detection import Detection, detection
 from cristae.metrics.instances import InstanceCounts, panoptic_quality
 from cristae.metrics.overlaps import Overlaps
@@ -265,15 +267,16 @@ def test_intervals_of_the_best_threshold_search_it_anew():
     for name, seed in (("a", 3), ("b", 4)):
         truth, scores = speckled(seed)
         labels, found = image_of_array(truth.astype(np.uint8)), image_of_array(scores)
-        volume = Volume(name, labels, (labels,), image_of_array(inside.astype(np.uint8)))
-        comparisons.append(compare(volume, (), maps=(found,), threshold=0.5))
+        valid = image_of_array(inside.astype(np.uint8))
+        reference = Segmentation(name, labels.path, BINARY, (labels,), valid=valid)
+        comparisons.append(align(reference, Segmentation(name, found.path, BINARY, (), (found,), threshold=0.5)))
         parts += [
             [v_of(truth[z], cut(scores[z], t), inside[z], thin=True)[0] for t in THRESHOLDS]
             for z in range(len(truth))
             if inside[z].any()
         ]
     scoring = Scoring("", BINARY, 0.5, ScoreOptions(unit="slice"))
-    rows = score([Judged(scoring, tuple(comparisons))], None, Progress())
+    rows = score([Evaluation(scoring, tuple(comparisons))], None, Progress())
     found = {row.metric: row for row in rows if (row.volume, row.class_name) == ("all", "mito")}
     expected = interval(np.concatenate([parts, np.ones_like(parts)], axis=1), best_mean)
     assert (found["V_rand"].low, found["V_rand"].high) == pytest.approx((expected.low, expected.high), abs=1e-12)

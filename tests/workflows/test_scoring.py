@@ -22,14 +22,14 @@ from cristae.data.image import image_of_array
 from cristae.data.volume import Volume
 from cristae.errors import MissingFileError, ScoreError, VoxelSizeError
 from cristae.evaluation.scoring import counting, ledger
-from cristae.evaluation.scoring.settings import GROUPS, ScoreOptions, parse_groups, parse_merge
+from cristae.evaluation.scoring.settings import FAMILIES, ScoreOptions, parse_families, parse_merge
 from cristae.evaluation.unit_tables import measure_slices, read_rows
 from cristae.metrics.overlaps import Overlaps
 from cristae.metrics.partition import v_info, v_rand, variation_of_information
 from cristae.metrics.score import read_scores
 from cristae.metrics.surface import SurfaceDistances, average_distance, surface_dice, surface_distances_of_blocks
 from cristae.metrics.uncertainty.units import parse_unit
-from cristae.workflows import comparison
+from cristae.evaluation import blocks
 from cristae.workflows.evaluate import evaluate
 from cristae.workflows.report import report
 
@@ -88,10 +88,10 @@ def test_every_family_has_its_rows_and_only_those_asked_for(files):
         "surfaces": {"HD95", "ASD", "NSD"},
         "centrelines": {"clDice"},
     }
-    assert set(names) == set(GROUPS)
+    assert set(names) == set(FAMILIES)
     every = {s.metric for s in evaluate(*reversed(files), options=replace(sized, binarize=0.5))}
     for group, some in names.items():
-        only = ScoreOptions(voxel_size_nm=(40.0, 5.0, 5.0), groups=parse_groups(group))
+        only = ScoreOptions(voxel_size_nm=(40.0, 5.0, 5.0), scores=parse_families(group))
         own = {s.metric for s in evaluate(*reversed(files), options=replace(only, binarize=0.5))}
         assert some <= own <= every
         assert not own & set().union(*(other for name, other in names.items() if name != group))
@@ -172,7 +172,7 @@ def test_blocks_of_any_size_give_the_scores_of_the_whole(chunks, seed):
     results = []
     for size, pieces in (((5, 20, 23), 1 << 24), (chunks, 200)):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(comparison, "_BLOCK_VOXELS", pieces)
+            patch.setattr(blocks, "BLOCK_VOXELS", pieces)
             patch.setattr("cristae.evaluation.scoring.objects._PIECE_VOXELS", pieces)
             prediction, labels, mask = (
                 type(image)(**(vars(image) | {"chunks": size}))
@@ -337,9 +337,9 @@ def test_object_ids_of_any_size(tmp_path):
     assert rows["objects", "V_rand_raw_split"].value < 1
     assert rows["objects", "VI_merge"].value == pytest.approx(0, abs=1e-9)
     assert rows["objects", "components_TP"].value == ids.max()
-    for wrong in ({"binarize": 0.5}, {"options": ScoreOptions(merge={"a": ("b",)})}):
-        with pytest.raises(ScoreError, match="give --instances alone"):
-            evaluate(np_other, np_truth, **wrong, options=ScoreOptions(objects=True))
+    for wrong in ({"binarize": 0.5}, {"merge": {"a": ("b",)}}):
+        with pytest.raises(ScoreError, match="give --objects alone"):
+            evaluate(np_other, np_truth, options=ScoreOptions(objects=True, **wrong))
 
 
 def test_voxel_sizes_that_differ_are_refused():
@@ -375,11 +375,11 @@ def test_empty_maps(fill, expected):
 
 
 def test_names_of_families_and_merges_are_checked():
-    assert parse_groups(None) == GROUPS
-    assert parse_groups("partition, overlap") == ("overlap", "partition")
+    assert parse_families(None) == FAMILIES
+    assert parse_families("partition, overlap") == ("overlap", "partition")
     for wrong in ("overlaps", "", ","):
         with pytest.raises(ScoreError, match="overlap, ranking"):
-            parse_groups(wrong)
+            parse_families(wrong)
     assert parse_merge(["a=b+c", "d = e"]) == {"a": ("b", "c"), "d": ("e",)}
     for wrong in (["a"], ["=b"], ["a=b+"], ["a=b", "a=c"]):
         with pytest.raises(ScoreError, match="NAME=A"):
@@ -392,10 +392,9 @@ class _Killed(BaseException):
 
 @pytest.mark.parametrize("after", [1, 5, 9])
 def test_an_interrupted_evaluation_goes_on(files, tmp_path, monkeypatch, after):
-    monkeypatch.setattr(comparison, "_BLOCK_VOXELS", 6000)
+    monkeypatch.setattr(blocks, "BLOCK_VOXELS", 6000)
     monkeypatch.setattr(ledger, "SAVE_EVERY_S", 0.0)
-    options = ScoreOptions(voxel_size_nm=(40.0, 5.0, 5.0), unit="slice")
-    arguments = {"binarize": 0.5, "options": options}
+    arguments = {"options": ScoreOptions(binarize=0.5, voxel_size_nm=(40.0, 5.0, 5.0), unit="slice")}
     whole = evaluate(*reversed(files), **arguments, out=tmp_path / "whole.csv")
     steps = []
     task_count = counting._count
@@ -449,10 +448,10 @@ def test_a_killed_evaluation_of_a_large_pair_goes_on(tmp_path):
             save(tmp_path / name / f"{z:03d}.tif", plane)
     program = (
         "import sys, time\n"
-        "from cristae.workflows import comparison\n"
+        "from cristae.evaluation import blocks, comparison\n"
         "from cristae.evaluation.scoring import ledger\n"
         "ledger.SAVE_EVERY_S = 0.0\n"
-        "comparison._BLOCK_VOXELS = 30_000\n"
+        "blocks.BLOCK_VOXELS = 30_000\n"
         "read = comparison.Comparison.read\n"
         "slow = float(sys.argv.pop(1))\n"
         "comparison.Comparison.read = lambda self, box: (time.sleep(slow), read(self, box))[1]\n"

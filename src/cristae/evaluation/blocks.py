@@ -9,12 +9,12 @@ BLOCK_VOXELS = 1 << 24
 """Roughly what is read of each image at once."""
 
 
-def blocks_of(*images: Image, voxels: int = BLOCK_VOXELS) -> list[Box]:
+def blocks_of(*images: Image, voxels: int | None = None) -> list[Box]:
     """Cut images of one shape into boxes of whole chunks, of about 16 million voxels each or as many as asked for."""
     size = [max(image.chunks[axis] for image in images) for axis in range(3)]
     shape = images[0].shape
     for axis in (2, 1, 0):
-        while size[axis] < shape[axis] and 2 * size[0] * size[1] * size[2] <= voxels:
+        while size[axis] < shape[axis] and 2 * size[0] * size[1] * size[2] <= (voxels or BLOCK_VOXELS):
             size[axis] *= 2
         size[axis] = min(size[axis], shape[axis])
     return list(Box.of_shape(shape).blocks(size))
