@@ -16,7 +16,7 @@ from cristae.cli.main import app
 from cristae.data.classes import Classes
 from cristae.data.description import DataConfig, Labels
 from cristae.data.values import table_of_values
-from cristae.evaluation.scoring.settings import GROUPS, ScoreOptions
+from cristae.evaluation.scoring.settings import FAMILIES, ScoreOptions
 from cristae.recipe.document import read_document
 from cristae.recipe.load import parse_recipe
 from cristae.recipe.recipe import Recipe
@@ -90,7 +90,7 @@ def test_the_page_of_scores_names_every_score(tmp_path: Path) -> None:
             name = name[: name.rindex("_3d")] if name.endswith("_3d") else name.rpartition("_")[0]
             name = name.removesuffix("_slice")
         assert name in text or name.replace("components_", "_") in text, score.metric
-    for group in GROUPS:
+    for group in FAMILIES:
         assert f"`{group}`" in text
 
 

@@ -21,6 +21,7 @@ from cristae.data.classes import Classes
 from cristae.data.image import image_of_array
 from cristae.data.volume import Volume
 from cristae.errors import MissingFileError, ScoreError, VoxelSizeError
+from cristae.evaluation import blocks
 from cristae.evaluation.scoring import counting, ledger
 from cristae.evaluation.scoring.settings import FAMILIES, ScoreOptions, parse_families, parse_merge
 from cristae.evaluation.unit_tables import measure_slices, read_rows
@@ -29,7 +30,6 @@ from cristae.metrics.partition import v_info, v_rand, variation_of_information
 from cristae.metrics.score import read_scores
 from cristae.metrics.surface import SurfaceDistances, average_distance, surface_dice, surface_distances_of_blocks
 from cristae.metrics.uncertainty.units import parse_unit
-from cristae.evaluation import blocks
 from cristae.workflows.evaluate import evaluate
 from cristae.workflows.report import report
 
@@ -472,7 +472,7 @@ def test_a_killed_evaluation_of_a_large_pair_goes_on(tmp_path):
     process.wait()
     assert not (tmp_path / "cut.csv").exists()
     again = subprocess.run(command("cut.csv", 0), cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert "goes on where an earlier evaluation" in again.stderr
+    assert "resumes an earlier evaluation" in again.stderr
     assert json.loads(again.stdout) == json.loads(whole.stdout)
     assert (tmp_path / "cut.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
     assert len(read_scores(tmp_path / "cut.csv")) == len(json.loads(again.stdout))

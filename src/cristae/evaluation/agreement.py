@@ -11,11 +11,10 @@ import numpy as np
 from cristae.data.box import Box
 from cristae.data.classes import Classes
 from cristae.data.formats import open_image
-from cristae.data.image import Image, VoxelSize, check_voxel_size
+from cristae.data.image import Image, VoxelSize, agreed_voxel_size, check_voxel_size
 from cristae.errors import ScoreError, VoxelSizeError
 from cristae.evaluation.blocks import blocks_of
 from cristae.evaluation.cells import near
-from cristae.evaluation.comparison import agreed_voxel_size
 from cristae.evaluation.masks import mask_of
 from cristae.evaluation.segmentation import (
     GIVE_A_MEANING,

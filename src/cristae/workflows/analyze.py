@@ -31,9 +31,8 @@ from cristae.analysis.tables import (
 from cristae.data.classes import Classes
 from cristae.data.files import require_new, storage_errors, write_json, write_together
 from cristae.data.formats import open_image
-from cristae.data.image import Image, VoxelSize
+from cristae.data.image import Image, VoxelSize, agreed_voxel_size
 from cristae.errors import ScoreError, VoxelSizeError
-from cristae.evaluation.comparison import agreed_voxel_size
 from cristae.evaluation.segmentation import Meaning, Segmentation, SegmentationSource, open_segmentation
 from cristae.progress import Progress
 from cristae.report.analysis_page import analysis_page

@@ -80,7 +80,7 @@ def score(evaluations: Sequence[Evaluation], out: str | Path | None, progress: P
     files = None if out is None else Outputs.at(out)
     ledger = Ledger.at(files.progress if files else None, _key(evaluations) if files else "")
     if ledger.done:
-        progress.say(f"{ledger.path}: goes on where an earlier evaluation of the same files stopped")
+        progress.say(f"{ledger.path}: resumes an earlier evaluation of the same files")
     if unsized := [c.volume for one in evaluations for c in one.comparisons if _lacks_size(one, c)]:
         progress.say(
             f"{', '.join(dict.fromkeys(unsized))}: no surface distances, because no file says the voxel size; give it "
