@@ -15,10 +15,10 @@ from cristae.data.classes import Classes
 from cristae.data.image import image_of_array
 from cristae.data.volume import Volume
 from cristae.errors import LabelError, MissingFileError, OutputExistsError, RunError, ScoreError, VoxelSizeError
+from cristae.evaluation import comparison
 from cristae.metrics.score import read_scores
 from cristae.progress import Progress
 from cristae.recipe.load import parse_recipe
-from cristae.workflows import comparison
 from cristae.workflows.agree import agree
 
 THREE = Classes(names=("background", "cell", "granule"))

@@ -20,15 +20,15 @@ from cristae.data.classes import Classes
 from cristae.data.image import image_of_array
 from cristae.data.volume import Volume
 from cristae.errors import MissingFileError, ScoreError, VoxelSizeError
+from cristae.evaluation import comparison
 from cristae.evaluation.scoring import counting, ledger
 from cristae.evaluation.scoring.settings import GROUPS, ScoreOptions, parse_groups, parse_merge
 from cristae.evaluation.unit_tables import measure_slices, read_rows
 from cristae.metrics.overlaps import Overlaps
 from cristae.metrics.partition import v_info, v_rand, variation_of_information
 from cristae.metrics.score import read_scores
-from cristae.metrics.surface import SurfaceDistances, average_distance, surface_dice, surface_distances_of_blocks
+from cristae.metrics.surface import SurfaceDistances, average_distance, surface_dice, surface_distances
 from cristae.metrics.uncertainty.units import parse_unit
-from cristae.workflows import comparison
 from cristae.workflows.evaluate import evaluate, evaluate_paths
 from cristae.workflows.report import report
 
@@ -103,7 +103,7 @@ def test_unrelated_slices_are_not_scored_in_3d(files):
     assert not [metric for _, metric in rows if metric.endswith("_3d")]
     truth, scores = pair()
     parts = [
-        surface_distances_of_blocks(*_readers(t, s > 127), [_plane(t)], size, closed=False)
+        surface_distances(*_readers(t, s > 127), [_plane(t)], size, closed=False)
         for t, s in zip(truth, scores, strict=True)
     ]
     pooled = SurfaceDistances.total(parts)
@@ -442,7 +442,7 @@ def test_a_killed_evaluation_of_a_large_pair_goes_on(tmp_path):
             save(tmp_path / name / f"{z:03d}.tif", plane)
     program = (
         "import sys, time\n"
-        "from cristae.workflows import comparison\n"
+        "from cristae.evaluation import comparison\n"
         "from cristae.evaluation.scoring import ledger\n"
         "ledger.SAVE_EVERY_S = 0.0\n"
         "comparison._BLOCK_VOXELS = 30_000\n"
