@@ -13,13 +13,14 @@ import numpy as np
 from numba import get_num_threads
 
 from cristae.compiled import compiled
+from cristae.data.box import Triple
 from cristae.errors import ScoreError
 from cristae.metrics.parallel import in_parallel
 
 _SLAB = 1 << 18
 """Voxels below which a slab is not worth a thread."""
 
-Neighbours = tuple[tuple[int, int, int], ...]
+Neighbours = tuple[Triple, ...]
 """Rows that touch a row and come before it: steps along z and y, and how far (0 or 1) runs may miss along x."""
 
 
@@ -27,7 +28,7 @@ Neighbours = tuple[tuple[int, int, int], ...]
 class Runs:
     """The components of a mask (Z, Y, X) as runs."""
 
-    shape: tuple[int, int, int]
+    shape: Triple
     starts: np.ndarray
     """(N,) int32, first x of each run."""
     stops: np.ndarray

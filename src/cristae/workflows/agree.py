@@ -24,8 +24,8 @@ from cristae.evaluation.participants import (
     lay_together,
     open_participants,
 )
-from cristae.metrics.agreement import Agreement, Cell, check_participants
-from cristae.metrics.agreement_scores import confusions_csv
+from cristae.metrics.agreement import Agreement, check_participants, confusions_csv
+from cristae.metrics.agreement_counts import Cell
 from cristae.metrics.merging import merge_classes, merge_images
 from cristae.metrics.score import score_paths, scores_csv, scores_json
 from cristae.progress import Progress
