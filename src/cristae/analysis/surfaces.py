@@ -9,11 +9,11 @@ import numpy as np
 
 from cristae.analysis.cells import CellMap
 from cristae.analysis.class_map import ClassMap
+from cristae.analysis.measurement import Grid
 from cristae.analysis.mesh import Mesh, mesh_of_blocks
 from cristae.analysis.mesh_simplify import simplify
 from cristae.analysis.mesh_smooth import smooth
 from cristae.analysis.render import Body, Rendering, render
-from cristae.analysis.survey import Grid
 from cristae.data.box import Box, Triple
 from cristae.data.image import VoxelSize
 

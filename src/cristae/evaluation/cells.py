@@ -44,6 +44,7 @@ def near(mask: Image, distance_nm: float, voxel_size_nm: VoxelSize) -> Image:
         around = box.grow(reach).intersect(whole)
         inside = mask.reader(around) != 0
         distances = squared_distances_within(inside, box.relative_to(around.start), distance_nm, voxel_size_nm)
-        return np.isfinite(distances).astype(np.uint8)
+        found: np.ndarray = np.isfinite(distances).astype(np.uint8)
+        return found
 
     return replace(mask, format="region", dtype=np.dtype(np.uint8), reader=read, palette=None)

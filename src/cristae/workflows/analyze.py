@@ -17,12 +17,12 @@ from cristae.analysis.cells import CellMap, cells_near, cells_of_classes, cells_
 from cristae.analysis.census import Census, numbers_in, take_census
 from cristae.analysis.class_map import ClassMap, block_shape, cut
 from cristae.analysis.config import AnalysisConfig
+from cristae.analysis.measurement import ClassMeasurement, Grid, MeasuredMap, measure_class
 from cristae.analysis.mesh_files import write_mesh
 from cristae.analysis.object_map import chunk_of
 from cristae.analysis.render import Rendering
 from cristae.analysis.sizes import cell_sizes
 from cristae.analysis.surfaces import CELLS, class_meshes, draw
-from cristae.analysis.survey import ClassSurvey, Grid, survey_class
 from cristae.analysis.tables import (
     CLASS_COLUMNS,
     OBJECT_COLUMNS,
@@ -160,21 +160,14 @@ def analyze(
         with progress.task("Counting voxels", len(grid.blocks), unit="blocks") as task:
             census = take_census(opened.map, cells, grid.blocks, expected=expected, advance=task.advance)
         _check_cells(census, given)
-        surveys = [
-            survey_class(
-                name,
-                opened.map,
-                cells,
-                census,
-                grid,
-                folder / OBJECTS / "labels",
-                settings,
-                keep_map=keep_objects,
-                progress=progress,
+        measured = MeasuredMap(opened.map, cells, census, grid)
+        measurements = [
+            measure_class(
+                name, measured, folder / OBJECTS / "labels", settings, keep_map=keep_objects, progress=progress
             )
             for name in opened.map.classes.foreground
         ]
-        result = _result(opened, cells, census, surveys, settings, None if out is None else Path(out))
+        result = _result(opened, cells, census, measurements, settings, None if out is None else Path(out))
         _tell(result, opened, cell is None and cell_from is None, progress)
         if out is not None:
             if keep_objects:
@@ -225,12 +218,12 @@ def _result(
     opened: OpenedMap,
     cells: CellMap,
     census: Census,
-    surveys: Sequence[ClassSurvey],
+    measurements: Sequence[ClassMeasurement],
     settings: AnalysisConfig,
     path: Path | None,
 ) -> Analysis:
     sizes = cell_sizes(opened.map, census)
-    names = opened.map.classes.foreground
+    found = list(zip(opened.map.classes.foreground, measurements, strict=True))
     depth = settings.split_depth_nm or max(opened.map.voxel_size_nm)
     about = {
         "kind": "analysis",
@@ -246,13 +239,11 @@ def _result(
             "membrane": settings.membrane or "surface of the object's own cell, the edge of the volume left out",
         },
         "cells": [asdict(one) for one in sizes],
-        "cut": {name: one.cut for name, one in zip(names, surveys, strict=True) if name in settings.split},
-        "too_large_to_cut": {
-            name: list(one.too_large_to_cut) for name, one in zip(names, surveys, strict=True) if one.too_large_to_cut
-        },
+        "cut": {name: one.cut for name, one in found if name in settings.split},
+        "too_large_to_cut": {name: list(one.too_large_to_cut) for name, one in found if one.too_large_to_cut},
     }
-    rows = sorted((row for one in surveys for row in one.classes), key=lambda row: row.cell)
-    return Analysis(sizes, tuple(rows), tuple(row for one in surveys for row in one.objects), about, path)
+    rows = sorted((row for one in measurements for row in one.classes), key=lambda row: row.cell)
+    return Analysis(sizes, tuple(rows), tuple(row for one in measurements for row in one.objects), about, path)
 
 
 def _tell(result: Analysis, opened: OpenedMap, whole: bool, progress: Progress) -> None:
