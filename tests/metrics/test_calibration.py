@@ -1,4 +1,4 @@
-"""Calibration: by hand, against torchmetrics, scikit-learn and plain numpy, and within bounds on floats."""
+"""Calibration: by hand, against torchmetrics and plain numpy, and within bounds on floats."""
 
 import numpy as np
 import pytest
@@ -6,12 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from sklearn.metrics import brier_score_loss
 from torchmetrics.functional.classification import binary_calibration_error
 
 from cristae.errors import ScoreError
 from cristae.metrics.calibration import (
-    brier_score,
     calibration_sums,
     expected_calibration_error,
     expected_calibration_error_of,
@@ -44,8 +42,6 @@ def test_worked_example():
     gaps = 0.4 * 0.05 + 0.3 * (0.8 - 2 / 3)
     assert expected_calibration_error(found).value == pytest.approx(gaps, abs=1e-7)
     assert maximum_calibration_error(found).value == pytest.approx(0.8 - 2 / 3, abs=1e-7)
-    brier = (0.64 + 3 * 0.04 + 2 * 0.04 + 0.64) / 10
-    assert brier_score(found).value == pytest.approx(brier, abs=1e-7)
 
 
 def test_bins_contain_their_upper_end():
@@ -71,7 +67,6 @@ def test_bytes_equal_the_definition(case, n_bins):
     for bounded, expected in (
         (expected_calibration_error(found, n_bins), (gaps * voxels).sum() / voxels.sum()),
         (maximum_calibration_error(found, n_bins), gaps.max()),
-        (brier_score(found), brier_score_loss(truth, exact, pos_label=1)),
     ):
         assert bounded.exact
         assert bounded.value == pytest.approx(expected, abs=1e-7)
@@ -89,7 +84,6 @@ def test_floats_keep_within_their_bounds(seed, n_bins):
     for bounded, expected in (
         (expected_calibration_error(found, n_bins), (gaps * voxels).sum() / 300),
         (maximum_calibration_error(found, n_bins), gaps.max()),
-        (brier_score(found), brier_score_loss(truth, scores)),
     ):
         assert bounded.low - 1e-15 <= expected <= bounded.high + 1e-15
         assert bounded.low <= bounded.value <= bounded.high
@@ -123,7 +117,7 @@ def test_sums_add_up_and_can_be_taken_many_at_once():
 
 def test_no_voxel_is_undefined():
     nothing = Histogram.of(np.zeros(0, np.uint8), np.zeros(0, np.uint8))
-    for bounded in (expected_calibration_error(nothing), maximum_calibration_error(nothing), brier_score(nothing)):
+    for bounded in (expected_calibration_error(nothing), maximum_calibration_error(nothing)):
         assert np.isnan([bounded.value, bounded.low, bounded.high]).all()
     assert np.isnan(reliability(nothing).mean_score).all()
 

@@ -15,8 +15,6 @@ from cristae.metrics.ranking import (
     average_precision_of,
     bounded_auc_roc,
     bounded_average_precision,
-    precision_recall_curve,
-    roc_curve,
 )
 
 TRUTH = [1, 1, 1, 1, 0, 0, 0, 0, 0, 0]
@@ -40,10 +38,6 @@ def test_worked_example():
     found = Histogram.of(TRUTH, SCORES)
     assert auc_roc(found) == pytest.approx(21 / 24, abs=1e-15)
     assert average_precision(found) == pytest.approx((1 + 1 + 3 / 4 + 4 / 6) / 4, abs=1e-15)
-    curve = precision_recall_curve(found)
-    assert np.trapezoid(curve.precision, curve.recall) == pytest.approx(0.835417, abs=1e-6)
-    roc = roc_curve(found)
-    assert np.trapezoid(roc.sensitivity, roc.false_positive_rate) == pytest.approx(21 / 24, abs=1e-15)
 
 
 def test_ties_count_one_half_and_enter_together():
@@ -63,7 +57,6 @@ def test_one_class_missing_is_undefined(truth):
     assert bounded_auc_roc(found).exact
     assert np.isnan(average_precision(found)) == (sum(truth) == 0)
     assert np.isnan(bounded_average_precision(found).low) == (sum(truth) == 0)
-    assert np.isnan(roc_curve(found).sensitivity).all() == (sum(truth) == 0)
 
 
 @settings(deadline=None)
@@ -77,24 +70,6 @@ def test_bytes_equal_scikit_learn(case):
     for bounded in (bounded_auc_roc(found), bounded_average_precision(found)):
         assert bounded.low == pytest.approx(bounded.value, abs=1e-14)
         assert bounded.high == pytest.approx(bounded.value, abs=1e-14)
-
-
-@settings(deadline=None)
-@given(both(bytes_of_few_values))
-def test_curves_equal_scikit_learn(case):
-    truth, scores = case
-    found = Histogram.of(truth, scores)
-    wrong, sensitivity, _ = sk.roc_curve(truth, scores, drop_intermediate=False)
-    roc = roc_curve(found)
-    np.testing.assert_allclose(roc.false_positive_rate, wrong, atol=1e-12)
-    np.testing.assert_allclose(roc.sensitivity, sensitivity, atol=1e-12)
-    precision, recall, _ = sk.precision_recall_curve(truth, scores)
-    curve = precision_recall_curve(found)
-    np.testing.assert_allclose(curve.precision[::-1], precision, atol=1e-12)
-    np.testing.assert_allclose(curve.recall[::-1], recall, atol=1e-12)
-    for threshold, rate in zip(curve.thresholds[:-1], curve.recall[:-1], strict=True):
-        counts = found.confusion(threshold)
-        assert counts.tp[1] / truth.sum() == rate
 
 
 close = st.integers(0, 40).map(lambda k: k / 40 / 60_000)  # forty scores in one bin

@@ -28,7 +28,7 @@ from cristae.evaluation.unit_tables import measure_slices, read_rows
 from cristae.metrics.overlaps import Overlaps
 from cristae.metrics.partition import v_info, v_rand, variation_of_information
 from cristae.metrics.score import read_scores
-from cristae.metrics.surface import SurfaceDistances, average_distance, surface_dice, surface_distances_of_blocks
+from cristae.metrics.surface import SurfaceDistances, average_distance, surface_dice, surface_distances
 from cristae.metrics.uncertainty.units import parse_unit
 from cristae.workflows.evaluate import evaluate
 from cristae.workflows.report import report
@@ -104,7 +104,7 @@ def test_unrelated_slices_are_not_scored_in_3d(files):
     assert not [metric for _, metric in rows if metric.endswith("_3d")]
     truth, scores = pair()
     parts = [
-        surface_distances_of_blocks(*_readers(t, s > 127), [_plane(t)], size, closed=False)
+        surface_distances(*_readers(t, s > 127), [_plane(t)], size, closed=False)
         for t, s in zip(truth, scores, strict=True)
     ]
     pooled = SurfaceDistances.total(parts)

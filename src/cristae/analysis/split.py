@@ -12,7 +12,7 @@ from scipy.ndimage import distance_transform_edt, label
 
 from cristae.analysis.measure import Sums
 from cristae.analysis.objects import Objects
-from cristae.data.box import Box
+from cristae.data.box import Box, Triple
 from cristae.data.image import VoxelSize
 
 LARGEST_BOX = 1 << 24
@@ -137,6 +137,6 @@ def _pieces_of(objects: Objects, number: int, box: Box, voxel_size_nm: VoxelSize
     return pieces if pieces.max() > 1 else None
 
 
-def _triple(values: np.ndarray) -> tuple[int, int, int]:
+def _triple(values: np.ndarray) -> Triple:
     z, y, x = (int(value) for value in values)
     return z, y, x

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cristae.data.box import Box
+from cristae.data.box import Box, Triple
 from cristae.data.classes import Classes
 from cristae.data.description import IdLabels, InstanceLabels, Labels, MappedLabels, Mask, MaskLabels
 from cristae.data.image import Image, Reader, VoxelSize
@@ -206,7 +206,7 @@ def _read_instances(
 
 @dataclass(frozen=True)
 class _BoundaryReader:
-    reach: tuple[int, int, int]
+    reach: Triple
     mark: Callable[[np.ndarray, np.ndarray, Box], np.ndarray]
 
 
@@ -311,7 +311,7 @@ def _validity(slices: tuple[int, ...] | None, voxels: Reader | None) -> Reader:
     return read
 
 
-def _lazy(image: Image, reader: Reader, dtype: np.dtype, chunks: tuple[int, int, int]) -> Image:
+def _lazy(image: Image, reader: Reader, dtype: np.dtype, chunks: Triple) -> Image:
     return replace(
         image, format="labels", dtype=dtype, reader=reader, colors=1, palette=None, chunks=chunks, details={}
     )

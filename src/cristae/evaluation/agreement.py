@@ -24,7 +24,8 @@ from cristae.evaluation.segmentation import (
     open_segmentation,
 )
 from cristae.inference.prediction import Prediction, is_prediction, open_prediction
-from cristae.metrics.agreement import Agreement, Cell, check_participants
+from cristae.metrics.agreement import Agreement, check_participants
+from cristae.metrics.agreement_counts import Cell
 from cristae.progress import Progress
 
 _DEEP_VOXELS = 1 << 24

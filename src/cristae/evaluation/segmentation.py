@@ -63,7 +63,7 @@ class Meaning:
         if self.threshold is not None:
             check_threshold(self.threshold)
         if self.classes is not None and (self.recipe is not None or self.threshold is not None):
-            raise ScoreError("classes, a recipe and a threshold say different things about the values; give one of them")
+            raise ScoreError("classes, a recipe and a threshold give values different meanings; give one of them")
 
     @property
     def known_classes(self) -> Classes | None:

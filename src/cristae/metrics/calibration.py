@@ -9,7 +9,6 @@ and the limits that follow come with the value.
 References:
     Naeini, Cooper, Hauskrecht (2015), https://doi.org/10.1609/aaai.v29i1.9602
     Guo, Pleiss, Sun, Weinberger (2017), https://arxiv.org/abs/1706.04599
-    Brier (1950), https://doi.org/10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2
 """
 
 from __future__ import annotations
@@ -85,23 +84,6 @@ def maximum_calibration_error(histogram: Histogram, n_bins: int = RELIABILITY_BI
     _, low, high = _gap_limits(histogram, n_bins)
     gaps = np.abs(foreground - scores)[used] / voxels[used]
     return Bounded(float(gaps.max()), float(low[used].max()), float(high[used].max()))
-
-
-def brier_score(histogram: Histogram) -> Bounded:
-    """Mean square of score minus truth (0 or 1); NaN without voxels.
-
-    Example:
-        >>> round(brier_score(Histogram.of([1, 0], [1.0, 0.5])).value, 4)
-        0.125
-    """
-    counts, bins = histogram.counts, histogram.bins
-
-    def mean(of_background: np.ndarray, of_foreground: np.ndarray) -> float:
-        squares = counts[0] * of_background**2 + counts[1] * (1 - of_foreground) ** 2
-        return float(ratio(squares.sum(), counts.sum()))
-
-    middle = (bins.low + bins.high) / 2
-    return Bounded(mean(middle, middle), mean(bins.low, bins.high), mean(bins.high, bins.low))
 
 
 def calibration_sums(histogram: Histogram, n_bins: int = RELIABILITY_BINS) -> np.ndarray:

@@ -16,8 +16,6 @@ Suen, 1984) shortens slanting lines two pixels wide to about half.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from cristae.compiled import compiled
@@ -69,7 +67,11 @@ def centre_line(mask: np.ndarray) -> np.ndarray:
     """
     if mask.ndim not in (2, 3):
         raise ScoreError(f"a mask to thin is (Z, Y, X) or (Y, X), got shape {mask.shape}")
-    require_room(mask.shape)
+    if mask.size > MOST_VOXELS:
+        raise ScoreError(
+            f"an object in a box of {' x '.join(map(str, mask.shape))} voxels is too large for a skeleton, which is "
+            f"that of a whole object: at most {MOST_VOXELS} voxels. Score slice by slice, or inside a smaller box"
+        )
     padded = np.pad(mask[None] if mask.ndim == 2 else mask, 1).astype(np.uint8)
     strides = np.array([padded.shape[1] * padded.shape[2], padded.shape[2], 1])
     sides = _SIDES[np.repeat(np.array(padded.shape) > 3, 2)]
@@ -77,19 +79,6 @@ def centre_line(mask: np.ndarray) -> np.ndarray:
     _thin(padded.reshape(-1), left, _AROUND @ strides, sides @ strides, _JOINED_26, _JOINED_6, _POSITION)
     line: np.ndarray = padded[1:-1, 1:-1, 1:-1].reshape(mask.shape) != 0
     return line
-
-
-def require_room(shape: tuple[int, ...]) -> None:
-    """Refuse a box that is larger than `MOST_VOXELS`.
-
-    Raises:
-        ScoreError: It is.
-    """
-    if math.prod(shape) > MOST_VOXELS:
-        raise ScoreError(
-            f"an object in a box of {' x '.join(map(str, shape))} voxels is too large for a skeleton, which is that of "
-            f"a whole object: at most {MOST_VOXELS} voxels. Score slice by slice, or inside a smaller box"
-        )
 
 
 @compiled

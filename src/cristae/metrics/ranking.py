@@ -1,4 +1,4 @@
-"""How well a score map orders the voxels, whatever the threshold: AUC-ROC, average precision and their curves.
+"""How well a score map orders the voxels, whatever the threshold: AUC-ROC and average precision.
 
 All are pooled over the voxels of a histogram and use every bin as a step. On 8-bit maps that is every distinct score,
 so the values are exact. On floats the order inside a bin is lost; `bounded_auc_roc` and `bounded_average_precision`
@@ -6,8 +6,6 @@ say between which limits the value of the unbinned scores lies.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -93,52 +91,6 @@ def bounded_average_precision(histogram: Histogram) -> Bounded:
     worst = foreground - wrong * np.log1p(foreground / (found_before + 0.5 + wrong))
     low, high = (float(np.where(merges, limit, tied).sum() / found[-1]) for limit in (worst, best))
     return Bounded(value, low, high)
-
-
-@dataclass(frozen=True, eq=False)
-class RocCurve:
-    """Points from (0, 0), nothing foreground, to (1, 1), everything foreground; bins without a voxel make none."""
-
-    thresholds: np.ndarray
-    """(P,) falling; foreground is what scores strictly above. Everything is foreground at minus infinity only."""
-    false_positive_rate: np.ndarray
-    """(P,) 1 - specificity; NaN without background."""
-    sensitivity: np.ndarray
-    """(P,) NaN without foreground."""
-
-
-@dataclass(frozen=True, eq=False)
-class PrecisionRecallCurve:
-    """Points from recall 0, where the precision is taken as 1, to recall 1; bins without a voxel make none."""
-
-    thresholds: np.ndarray
-    """(P,) falling; foreground is what scores strictly above. Everything is foreground at minus infinity only."""
-    recall: np.ndarray
-    """(P,) NaN without foreground."""
-    precision: np.ndarray
-    """(P,)"""
-
-
-def roc_curve(histogram: Histogram) -> RocCurve:
-    """All points of the curve whose area is `auc_roc`."""
-    thresholds, found, wrong = _steps(histogram)
-    return RocCurve(thresholds, ratio(wrong, wrong[-1]), ratio(found, found[-1]))
-
-
-def precision_recall_curve(histogram: Histogram) -> PrecisionRecallCurve:
-    """All points of the curve that `average_precision` sums up."""
-    thresholds, found, wrong = _steps(histogram)
-    precision = np.divide(found, found + wrong, out=np.ones_like(found), where=found + wrong > 0)
-    return PrecisionRecallCurve(thresholds, ratio(found, found[-1]), precision)
-
-
-def _steps(histogram: Histogram) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Thresholds, and the true and the false foreground voxels above each, from none to all."""
-    used = np.flatnonzero(histogram.counts.any(axis=0))
-    wrong, found = np.cumsum(histogram.counts[:, used[::-1]].astype(np.float64), axis=1)
-    below = np.concatenate([[-np.inf], histogram.bins.high])
-    thresholds = np.concatenate([[1.0], below[used[::-1]]])
-    return thresholds, np.concatenate([[0.0], found]), np.concatenate([[0.0], wrong])
 
 
 def _merges(histogram: Histogram) -> np.ndarray:
