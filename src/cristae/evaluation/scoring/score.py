@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cristae.data.files import require_new_file, write_together
-from cristae.errors import LabelError, ScoreError, VolumeError
+from cristae.errors import ScoreError, VolumeError
 from cristae.evaluation.comparison import Comparison
 from cristae.evaluation.scoring.counting import Counting, count_all
 from cristae.evaluation.scoring.evaluation import Evaluation
@@ -120,10 +120,7 @@ def _count(one: Evaluation, prefix: str, ledger: Ledger, progress: Progress) -> 
         for place, group in enumerate(countings)
         for counting in group
     }
-    try:
-        count_all(named, ledger, progress)
-    except LabelError as error:
-        raise LabelError(f"{error}\n  {one.hint}") if one.hint else error from error
+    count_all(named, ledger, progress)
     tallies = [counting.tally for counting in named.values() if isinstance(counting, VoxelCounting)]
     if tallies and not any(table.total for tally in tallies for table in tally.pooled):
         raise ScoreError(f"no voxel of {one.names} counts: check the mask, and whether the compared slices have labels")
