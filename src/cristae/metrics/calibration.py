@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cristae.errors import ScoreError
-from cristae.metrics.histogram import Bounded, Histogram
+from cristae.metrics.histogram import Bounded, ProbabilityHistogram
 from cristae.metrics.ratio import ratio
 
 RELIABILITY_BINS = 15
@@ -39,14 +39,14 @@ class Reliability:
     """(M,) share of true foreground; NaN in empty bins."""
 
 
-def reliability(histogram: Histogram, n_bins: int = RELIABILITY_BINS) -> Reliability:
+def reliability(histogram: ProbabilityHistogram, n_bins: int = RELIABILITY_BINS) -> Reliability:
     """Claimed and observed share of foreground in `n_bins` equal bins.
 
     Raises:
         ScoreError: The histogram is of floats and its bins reach over a border of these.
 
     Example:
-        >>> reliability(Histogram.of([1, 0, 1, 1], [0.25, 0.25, 0.75, 1.0]), 2).observed
+        >>> reliability(ProbabilityHistogram.of([1, 0, 1, 1], [0.25, 0.25, 0.75, 1.0]), 2).observed
         array([0.5, 1. ])
     """
     voxels, foreground, scores = calibration_sums(histogram, n_bins)
@@ -55,14 +55,14 @@ def reliability(histogram: Histogram, n_bins: int = RELIABILITY_BINS) -> Reliabi
     )
 
 
-def expected_calibration_error(histogram: Histogram, n_bins: int = RELIABILITY_BINS) -> Bounded:
+def expected_calibration_error(histogram: ProbabilityHistogram, n_bins: int = RELIABILITY_BINS) -> Bounded:
     """Distance of mean score and observed share, averaged over the voxels; NaN without voxels.
 
     Raises:
         ScoreError: The histogram is of floats and its bins reach over a border of these.
 
     Example:
-        >>> expected_calibration_error(Histogram.of([1, 0, 0, 0], [True, True, False, False])).value
+        >>> expected_calibration_error(ProbabilityHistogram.of([1, 0, 0, 0], [True, True, False, False])).value
         0.25
     """
     value = float(expected_calibration_error_of(calibration_sums(histogram, n_bins)))
@@ -71,7 +71,7 @@ def expected_calibration_error(histogram: Histogram, n_bins: int = RELIABILITY_B
     return Bounded(value, float(ratio((voxels * low).sum(), total)), float(ratio((voxels * high).sum(), total)))
 
 
-def maximum_calibration_error(histogram: Histogram, n_bins: int = RELIABILITY_BINS) -> Bounded:
+def maximum_calibration_error(histogram: ProbabilityHistogram, n_bins: int = RELIABILITY_BINS) -> Bounded:
     """Largest distance of mean score and observed share among the bins with voxels; NaN without voxels.
 
     Raises:
@@ -86,7 +86,7 @@ def maximum_calibration_error(histogram: Histogram, n_bins: int = RELIABILITY_BI
     return Bounded(float(gaps.max()), float(low[used].max()), float(high[used].max()))
 
 
-def calibration_sums(histogram: Histogram, n_bins: int = RELIABILITY_BINS) -> np.ndarray:
+def calibration_sums(histogram: ProbabilityHistogram, n_bins: int = RELIABILITY_BINS) -> np.ndarray:
     """(3, M) float64: voxels, true foreground, and sum of scores in each of `n_bins` equal bins.
 
     They add up over blocks, slices and volumes; `expected_calibration_error_of` turns sums into the error.
@@ -104,7 +104,7 @@ def expected_calibration_error_of(sums: np.ndarray) -> np.ndarray:
     return ratio(np.abs(foreground - scores).sum(-1), voxels.sum(-1))
 
 
-def _sums(histogram: Histogram, scores: np.ndarray, n_bins: int) -> np.ndarray:
+def _sums(histogram: ProbabilityHistogram, scores: np.ndarray, n_bins: int) -> np.ndarray:
     """(3, M) voxels, foreground and sum of scores, where each bin of the histogram stands for one of `scores`."""
     if n_bins < 1:
         raise ScoreError(f"calibration needs at least one bin, got {n_bins}")
@@ -120,7 +120,7 @@ def _sums(histogram: Histogram, scores: np.ndarray, n_bins: int) -> np.ndarray:
     return np.stack([np.bincount(place, weight, minlength=n_bins) for weight in weights])
 
 
-def _gap_limits(histogram: Histogram, n_bins: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _gap_limits(histogram: ProbabilityHistogram, n_bins: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(M,) voxels, and the smallest and largest distance of mean score and observed share; 0 in empty bins."""
     voxels, foreground, least = _sums(histogram, histogram.bins.low, n_bins)
     _, _, most = _sums(histogram, histogram.bins.high, n_bins)

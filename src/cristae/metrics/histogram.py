@@ -115,7 +115,7 @@ def _further(thresholds: tuple[float, ...]) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
-class Histogram:
+class ProbabilityHistogram:
     """Voxels by true class and score. They add with `+`, so the blocks of a volume add up to the volume."""
 
     counts: np.ndarray
@@ -127,14 +127,14 @@ class Histogram:
             raise ScoreError(f"a histogram has shape (2, {self.bins.high.size}) here, got {self.counts.shape}")
 
     @classmethod
-    def empty(cls, bins: Bins) -> Histogram:
+    def empty(cls, bins: Bins) -> ProbabilityHistogram:
         """No voxels yet."""
         return cls(np.zeros((2, bins.high.size), np.int64), bins)
 
     @classmethod
     def of(
         cls, truth: ArrayLike, scores: ArrayLike, valid: ArrayLike | None = None, *, thresholds: Sequence[float] = ()
-    ) -> Histogram:
+    ) -> ProbabilityHistogram:
         """Count the voxels of a true mask and a score map.
 
         Args:
@@ -149,7 +149,7 @@ class Histogram:
                 or outside 0 to 1 (0 to 255).
 
         Example:
-            >>> found = Histogram.of([1, 1, 0, 0], np.array([255, 128, 128, 0], np.uint8))
+            >>> found = ProbabilityHistogram.of([1, 1, 0, 0], np.array([255, 128, 128, 0], np.uint8))
             >>> found.confusion(0.5).counts
             array([[1, 1],
                    [0, 2]])
@@ -165,7 +165,7 @@ class Histogram:
         return cls(_count_bytes(rows, _bytes(score, keep)), EIGHT_BIT)
 
     @classmethod
-    def total(cls, parts: Iterable[Histogram]) -> Histogram:
+    def total(cls, parts: Iterable[ProbabilityHistogram]) -> ProbabilityHistogram:
         """The sum of one or more.
 
         Raises:
@@ -176,10 +176,10 @@ class Histogram:
             raise ScoreError("there is no histogram to add up")
         return reduce(add, found)
 
-    def __add__(self, other: Histogram) -> Histogram:
+    def __add__(self, other: ProbabilityHistogram) -> ProbabilityHistogram:
         if not self.bins.same_as(other.bins):
             raise ScoreError("counts of 8-bit scores, of floats, or of floats with other thresholds do not add up")
-        return Histogram(self.counts + other.counts, self.bins)
+        return ProbabilityHistogram(self.counts + other.counts, self.bins)
 
     @property
     def voxels(self) -> int:

@@ -14,7 +14,7 @@ from pydantic import Field, FiniteFloat, model_validator
 
 from cristae.config import Config, facts_from
 from cristae.errors import RunError, VolumeError
-from cristae.preprocess.histogram import Histogram
+from cristae.preprocess.histogram import IntensityHistogram
 
 Array = TypeVar("Array")
 """A numpy array or a torch tensor."""
@@ -130,7 +130,7 @@ def _floats(grey: Any) -> Any:
     return grey.astype(np.float32 if exact else np.float64)
 
 
-def fit(config: NormalizeConfig, histogram: Histogram) -> Normalizer:
+def fit(config: NormalizeConfig, histogram: IntensityHistogram) -> Normalizer:
     """Find the mapping for the data of a histogram.
 
     Args:
@@ -158,7 +158,7 @@ def fit(config: NormalizeConfig, histogram: Histogram) -> Normalizer:
     return Normalizer(low, high, config.invert, config.clip, histogram.kind, ignored, quantiles)
 
 
-def padding_values(histogram: Histogram) -> tuple[float, ...]:
+def padding_values(histogram: IntensityHistogram) -> tuple[float, ...]:
     """The extreme grey values that are so common that they must be borders, not tissue; none when in doubt."""
     counts = histogram.counts
     found = []
@@ -210,7 +210,7 @@ class IntensityShift:
         return f"grey values of {name} are far from the training data: {'; '.join(facts)}. Expect poor results; {cure}"
 
 
-def distance(training: Normalizer, other: Histogram) -> IntensityShift:
+def distance(training: Normalizer, other: IntensityHistogram) -> IntensityShift:
     """Measure how far a volume's grey values are from the data a normaliser was fitted on.
 
     Args:
