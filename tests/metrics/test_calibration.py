@@ -36,7 +36,7 @@ def test_worked_example():
     diagram = reliability(found, 15)
     used = diagram.voxels > 0
     assert diagram.voxels[used].tolist() == [4, 3, 3]
-    np.testing.assert_allclose(diagram.mean_score[used], [0.2, 0.8, 1], atol=1e-7)
+    np.testing.assert_allclose(diagram.mean_probability[used], [0.2, 0.8, 1], atol=1e-7)
     np.testing.assert_allclose(diagram.observed[used], [0.25, 2 / 3, 1], atol=1e-12)
     assert np.isnan(diagram.observed[~used]).all()
     gaps = 0.4 * 0.05 + 0.3 * (0.8 - 2 / 3)
@@ -119,7 +119,7 @@ def test_no_voxel_is_undefined():
     nothing = ProbabilityHistogram.of(np.zeros(0, np.uint8), np.zeros(0, np.uint8))
     for bounded in (expected_calibration_error(nothing), maximum_calibration_error(nothing)):
         assert np.isnan([bounded.value, bounded.low, bounded.high]).all()
-    assert np.isnan(reliability(nothing).mean_score).all()
+    assert np.isnan(reliability(nothing).mean_probability).all()
 
 
 def test_bins_that_do_not_fit_are_refused():

@@ -22,7 +22,7 @@ from cristae.data.statistics import ImageStatistics, image_statistics
 from cristae.progress import Progress
 
 _NAMED = 5
-"""So many slices are told by the names of their files."""
+"""Up to this many slices are listed by the names of their files."""
 
 
 @dataclass(frozen=True)

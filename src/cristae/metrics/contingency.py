@@ -32,7 +32,7 @@ class Contingency:
         Args:
             truth: Ids from 0, of any integer type and shape.
             prediction: Ids of the same shape.
-            valid: Same shape, 0 where a voxel does not count; whatever the two hold there is ignored.
+            valid: Same shape, 0 where a voxel does not count; what the two hold there is ignored.
 
         Raises:
             ScoreError: Shapes differ, the arrays do not hold integers, or an id is negative or above 2^63 - 1.

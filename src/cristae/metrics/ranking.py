@@ -1,8 +1,8 @@
-"""How well a score map orders the voxels, whatever the threshold: AUC-ROC and average precision.
+"""How well a probability map orders the voxels, at any threshold: AUC-ROC and average precision.
 
-All are pooled over the voxels of a histogram and use every bin as a step. On 8-bit maps that is every distinct score,
-so the values are exact. On floats the order inside a bin is lost; `bounded_auc_roc` and `bounded_average_precision`
-say between which limits the value of the unbinned scores lies.
+All are pooled over the voxels of a histogram and use every bin as a step. On 8-bit maps that is every distinct
+probability, so the values are exact. On floats the order inside a bin is lost; `bounded_auc_roc` and
+`bounded_average_precision` state between which limits the value of the unbinned probabilities lies.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from cristae.metrics.ratio import ratio
 
 
 def auc_roc(histogram: ProbabilityHistogram) -> float:
-    """Chance that a random foreground voxel scores higher than a random background voxel, ties counting one half.
+    """Chance that a random foreground voxel is ranked above a random background voxel, ties counting one half.
 
     Equal to the trapezoid area under the ROC curve. NaN where one of the two classes has no voxel.
 
@@ -29,9 +29,9 @@ def auc_roc(histogram: ProbabilityHistogram) -> float:
 
 
 def average_precision(histogram: ProbabilityHistogram) -> float:
-    """Sum over the falling scores of the recall gained at a score times the precision there; nothing is interpolated.
+    """Sum over falling thresholds of the recall gained at each times the precision there; nothing is interpolated.
 
-    Voxels of equal score enter together. NaN where the truth has no foreground.
+    Voxels of equal probability enter together. NaN where the truth has no foreground.
 
     Example:
         >>> round(average_precision(ProbabilityHistogram.of([1, 1, 0, 0], [0.9, 0.5, 0.5, 0.1])), 6)
@@ -60,7 +60,7 @@ def bounded_auc_roc(histogram: ProbabilityHistogram) -> Bounded:
     """AUC-ROC with the limits that the lost order inside bins leaves.
 
     Pairs of a foreground and a background voxel of one bin count one half. In truth each counts 0, 1/2 or 1, so the
-    error is at most half the share of such pairs. Bins that hold a single score lose nothing.
+    error is at most half the share of such pairs. Bins that hold a single probability lose nothing.
     """
     background, foreground = histogram.counts.astype(np.float64)
     pairs = background.sum() * foreground.sum()
@@ -94,12 +94,12 @@ def bounded_average_precision(histogram: ProbabilityHistogram) -> Bounded:
 
 
 def _merges(histogram: ProbabilityHistogram) -> np.ndarray:
-    """(B,) where a bin holds different scores."""
+    """(B,) where a bin holds different probabilities."""
     merged: np.ndarray = histogram.bins.low < histogram.bins.high
     return merged
 
 
 def _found_and_called(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(..., B) by falling score: true foreground so far, and all voxels so far."""
+    """(..., B) by falling probability: true foreground so far, and all voxels so far."""
     found = np.cumsum(counts[..., 1, ::-1].astype(np.float64), axis=-1)
     return found, found + np.cumsum(counts[..., 0, ::-1].astype(np.float64), axis=-1)

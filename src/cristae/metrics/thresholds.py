@@ -1,7 +1,7 @@
-"""One score along the thresholds, and the threshold: fixed, best on the judged data, or chosen on other data.
+"""One score along the thresholds, and the threshold: fixed, best on the evaluated data, or chosen on other data.
 
 Everything is read from histograms, so that no voxel is looked at again. A threshold that is best on the data it is
-judged on makes the score look better than it will be on new data; the honest form chooses it on validation data.
+evaluated on makes the score look better than it will be on new data; the honest form chooses it on validation data.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def threshold_scores(
 
     Args:
         histogram: Of the evaluated data.
-        measure: What to judge, and to choose the best threshold by.
+        measure: What to score, and to choose the best threshold by.
         subject: Whose scores these are.
         fixed: The threshold of the first row; None for no such row.
         validated: `best_threshold` of data that the evaluated ones share nothing with; None for no third row.

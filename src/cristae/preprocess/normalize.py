@@ -1,7 +1,7 @@
-"""Intensity normalisation: the same grey means the same number to the network, whatever the detector stored.
+"""Intensity normalisation: the same grey means the same number to the network, whichever type the detector stored.
 
 A histogram is collected block by block, two percentiles of it are mapped to 0 and 1, and the mapping is kept with the
-run. A volume whose greys lie far from the training data's is told apart by `distance`.
+run. A volume whose greys lie far from the training data's is recognised by `distance`.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Normalizer:
     ignored: tuple[FiniteFloat, ...] = ()
     """Grey values that were taken for padding."""
     quantiles: tuple[FiniteFloat, ...] = ()
-    """Grey values of the fitted data at `SHARES`, from which `distance` tells how far another volume is."""
+    """Grey values of the fitted data at `SHARES`, from which `distance` measures how far another volume is."""
 
     def apply(self, grey: Array) -> Array:
         """Map grey values of any type to float32.
@@ -123,7 +123,7 @@ class Normalizer:
 
 
 def _floats(grey: Any) -> Any:
-    """Float32, or float64 for numpy types whose values float32 cannot tell apart. Tensors always float32."""
+    """Float32, or float64 for numpy types whose values float32 cannot distinguish. Tensors always float32."""
     if not isinstance(grey, np.ndarray):
         return grey.float()
     exact = grey.dtype.itemsize <= 2 or grey.dtype == np.float32

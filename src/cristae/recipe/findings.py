@@ -1,4 +1,4 @@
-"""What a look at an image and its labels tells about the recipe they need."""
+"""What an image and its labels say about the recipe that they need."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def examine(
         image: File, folder or glob.
         labels: The same for the labels; None when there are none yet.
         label_slices: For a label stack with fewer slices than the image: where its slices belong.
-        folder: Where the recipe will stand; paths are told from there.
+        folder: Where the recipe will be; paths are relative to it.
         progress: Where to show how far it is.
 
     Raises:
@@ -216,8 +216,8 @@ def _name_of(image: str) -> str:
     """A short name from the path; the folder's where the file or slice folder is just called 'images' or so."""
     path = Path(image.split(":/")[0]).absolute()
     parts = [stem_of(part) for part in reversed(path.parts[1:]) if not any(mark in part for mark in "*?[")]
-    telling = [part for part in parts if part.lower() not in _NAMELESS]
-    return _safe((telling or parts or ["volume"])[0])
+    named = [part for part in parts if part.lower() not in _NAMELESS]
+    return _safe((named or parts or ["volume"])[0])
 
 
 def _safe(name: str) -> str:

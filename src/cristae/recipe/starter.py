@@ -17,7 +17,7 @@ def starter_text(found: Findings) -> str:
     """The text of a starter recipe.
 
     Args:
-        found: What a look at the data told.
+        found: What the data hold.
 
     Returns:
         YAML that is a valid recipe, apart from the labels' path where there are no labels yet.

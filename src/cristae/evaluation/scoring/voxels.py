@@ -187,7 +187,7 @@ def _reliability_rows(run: str, volume: str, name: str, histogram: ProbabilityHi
     """For each bin of the score its mean score, as threshold, and the share of foreground in it."""
     found = reliability(histogram)
     rule = f"positive={name}; pooled; share of foreground where the score is about the threshold; n=voxels"
-    for mean, observed, voxels in zip(found.mean_score, found.observed, found.voxels, strict=True):
+    for mean, observed, voxels in zip(found.mean_probability, found.observed, found.voxels, strict=True):
         at = None if np.isnan(mean) else float(mean)
         yield Score(run, volume, name, "reliability", float(observed), int(voxels), rule, threshold=at)
 
