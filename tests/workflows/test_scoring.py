@@ -25,7 +25,7 @@ from cristae.evaluation import blocks
 from cristae.evaluation.scoring import counting, ledger
 from cristae.evaluation.scoring.settings import FAMILIES, ScoreOptions, parse_families, parse_merge
 from cristae.evaluation.unit_tables import measure_slices, read_rows
-from cristae.metrics.overlaps import Overlaps
+from cristae.metrics.contingency import Contingency
 from cristae.metrics.partition import v_info, v_rand, variation_of_information
 from cristae.metrics.score import read_scores
 from cristae.metrics.surface import SurfaceDistances, average_distance, surface_dice, surface_distances
@@ -154,7 +154,7 @@ def test_rows_say_what_is_positive_and_what_they_count(files):
 def test_objects_in_3d_are_those_of_the_whole_volume(monkeypatch):
     truth, scores = pair()
     prediction = (scores > 127).astype(np.uint8)
-    table = Overlaps.of(ndimage.label(truth)[0], ndimage.label(prediction)[0])
+    table = Contingency.of(ndimage.label(truth)[0], ndimage.label(prediction)[0])
     monkeypatch.setattr("cristae.evaluation.scoring.objects._PIECE_VOXELS", 2000)
     images = [image_of_array(truth), image_of_array(prediction)]
     chunked = [type(image)(**(vars(image) | {"chunks": (3, 20, 10)})) for image in images]
@@ -331,7 +331,7 @@ def test_object_ids_of_any_size(tmp_path):
     np_truth, np_other = tmp_path / "t.tif", tmp_path / "p.tif"
     tifffile.imwrite(np_truth, ids), tifffile.imwrite(np_other, other)
     rows = found(evaluate(np_other, np_truth, options=ScoreOptions(objects=True)))
-    table = Overlaps.of(ids, other)
+    table = Contingency.of(ids, other)
     assert rows["objects", "V_rand_raw"].value == v_rand(table).value
     assert rows["objects", "V_rand_raw_merge"].value == pytest.approx(1)
     assert rows["objects", "V_rand_raw_split"].value < 1

@@ -82,7 +82,7 @@ def cut_mask(
         mask: bool (Z, Y, X).
         voxel_size_nm: (z, y, x).
         depth_nm: The smallest difference.
-        open_sides: bool (3, 2): sides of the box where the volume ends, beyond which the object may go on.
+        open_sides: bool (3, 2): sides of the box where the volume ends, beyond which the object may continue.
 
     Returns:
         int32 (Z, Y, X) pieces, numbered from 1 by their first voxel, 0 outside.

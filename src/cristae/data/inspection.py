@@ -18,11 +18,11 @@ from cristae.data.formats.hdf5 import list_hdf5
 from cristae.data.formats.ome_zarr import count_channels, list_labels, open_ome_zarr
 from cristae.data.formats.paths import HDF5_SUFFIXES, find_source, is_zarr
 from cristae.data.image import Image, VoxelSize
-from cristae.data.survey import Survey, survey
+from cristae.data.statistics import ImageStatistics, image_statistics
 from cristae.progress import Progress
 
 _NAMED = 5
-"""So many slices are told by the names of their files."""
+"""Up to this many slices are listed by the names of their files."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def describe_image(
     Raises:
         FormatError: A part of the file is damaged.
     """
-    result = survey(image, progress=progress)
+    result = image_statistics(image, progress=progress)
     values = _values(image, result)
     return Inspection(
         path=name,
@@ -165,7 +165,7 @@ def describe_image(
     )
 
 
-def _values(image: Image, result: Survey) -> tuple[LabelValue, ...]:
+def _values(image: Image, result: ImageStatistics) -> tuple[LabelValue, ...]:
     total = int(np.prod(image.shape, dtype=object))
     listed = []
     for value, count in result.values or ():
@@ -179,7 +179,7 @@ def _values(image: Image, result: Survey) -> tuple[LabelValue, ...]:
     return tuple(listed)
 
 
-def _problems(image: Image, result: Survey, values: tuple[LabelValue, ...]) -> Iterator[str]:
+def _problems(image: Image, result: ImageStatistics, values: tuple[LabelValue, ...]) -> Iterator[str]:
     if image.voxel_size_nm is None:
         why = image.details.get("voxel size")
         yield f"the voxel size is unknown{f' ({why})' if why else ''}; give it in the recipe or with --voxel-size-nm"
@@ -195,7 +195,7 @@ def _problems(image: Image, result: Survey, values: tuple[LabelValue, ...]) -> I
     yield from _gaps(image.slice_names or ())
 
 
-def _constant(image: Image, result: Survey) -> Iterator[str]:
+def _constant(image: Image, result: ImageStatistics) -> Iterator[str]:
     if image.colors > 1 or not result.constant_slices:
         return
     if len(result.constant_slices) == image.shape[0] and result.minimum == result.maximum:

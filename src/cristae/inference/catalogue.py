@@ -233,7 +233,8 @@ def _measured_on_shapes(config: NetworkConfig) -> Iterator[None]:
     """Report why a network cannot be measured.
 
     Raises:
-        NetworkError: It is larger than can be counted, or, of one's own, needs values where there are only shapes.
+        NetworkError: It is larger than can be counted, or, coming from outside the package, needs values where there
+            are only shapes.
     """
     from cristae.models.external import ExternalConfig
     from cristae.models.proof import described

@@ -225,7 +225,7 @@ def _dice_of_slices(counts: np.ndarray) -> np.ndarray:
 
 
 def _differences(pair: Pair, agreement: Agreement) -> Iterator[Score]:
-    """Of each class but the background, and of the subset taken together."""
+    """Of each class but the background, and of the merged subset."""
     first, second = (_by_name(amounts, agreement) for amounts in pair.amounts)
     rule = f"{pair.second} minus {pair.first}; {_SHARE_OF[agreement.cell]}; n=voxels that count for both"
     for name in first:

@@ -5,12 +5,12 @@ https://doi.org/10.1006/cgip.1994.1042): first all voxels of a side are chosen t
 raster order, each only if it still may. A voxel may go if it is
 
 - simple: without it there are as many pieces (26 neighbours), loops and hollows (6 neighbours) as with it, which its
-  26 neighbours tell (Bertrand and Malandain, 1994, https://doi.org/10.1016/0167-8655(94)90046-9); and
+  26 neighbours determine (Bertrand and Malandain, 1994, https://doi.org/10.1016/0167-8655(94)90046-9); and
 - not the end of a line. One that had a single neighbour before its side's turn always stays. One that has become
   an end during the turn goes if the neighbour that is left was not chosen too: bumps go, lines do not melt away.
 
 The last rule is our own. Without it an object may melt away in a single turn: scikit-image (Lee) leaves nothing of a
-straight tube of 4 x 4 voxels, whatever its length, and of many compact objects. In planes, its other method (Zhang and
+straight tube of 4 x 4 voxels, of any length, and of many compact objects. In planes, its other method (Zhang and
 Suen, 1984) shortens slanting lines two pixels wide to about half.
 """
 
@@ -139,7 +139,7 @@ def _may_go(
     joined_6: np.ndarray,
     position: np.ndarray,
 ) -> bool:
-    """Whether a voxel is simple and, as said on top, not the end of a line."""
+    """Whether a voxel is simple and, as stated above, not the end of a line."""
     inside = np.int64(0)
     for i in range(26):
         if voxels[place + around[i]]:

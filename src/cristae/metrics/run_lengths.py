@@ -25,7 +25,7 @@ Neighbours = tuple[Triple, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class Runs:
+class RunLengths:
     """The components of a mask (Z, Y, X) as runs."""
 
     shape: Triple
@@ -55,7 +55,7 @@ class Runs:
         return labels
 
 
-def find_runs(mask: np.ndarray, neighbours: Neighbours) -> Runs:
+def find_runs(mask: np.ndarray, neighbours: Neighbours) -> RunLengths:
     """Runs and components of a contiguous mask.
 
     Args:
@@ -79,7 +79,7 @@ def find_runs(mask: np.ndarray, neighbours: Neighbours) -> Runs:
     reach = y + 1  # rows that touch rows of the slab before
     for begin, end in cuts[1:]:
         _join(rows, ends, parents, y, near, 0, begin, min(end, begin + reach))
-    return Runs((z, y, x), starts, stops, rows, parents, _number(parents))
+    return RunLengths((z, y, x), starts, stops, rows, parents, _number(parents))
 
 
 def _cuts(rows: int, voxels: int) -> list[tuple[int, int]]:

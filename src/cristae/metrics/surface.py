@@ -44,7 +44,7 @@ from cristae.metrics.masks import Reader, filled_box, read_mask
 ROUNDING = 1e-9
 """Share by which a distance may exceed the tolerance, so that 3 voxels of 5.9 nm are within 17.7 nm."""
 UNTIDY = 1 << 20
-"""Values that are put aside before equal ones are taken together."""
+"""Values that are put aside before equal ones are merged."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +58,7 @@ class Distances:
 
     @classmethod
     def of(cls, nm: np.ndarray, voxels: np.ndarray | None = None) -> Distances:
-        """Take equal ones of some distances in nm together; each stands for one voxel, or for `voxels`."""
+        """Merge equal distances in nm; each stands for one voxel, or for `voxels`."""
         order = np.argsort(nm, kind="stable")
         nm, counts = nm[order], np.ones(len(nm), np.int64) if voxels is None else voxels[order]
         first = np.flatnonzero(np.concatenate([[True], nm[1:] != nm[:-1]])[: len(nm)])

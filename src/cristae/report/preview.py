@@ -107,7 +107,7 @@ def read_previews(folder: Path) -> tuple[Classes | None, tuple[Preview, ...]]:
         entries = json.loads((folder / "index.json").read_text(encoding="utf-8"))
         return classes, tuple(_read_entry(folder, entry) for entry in entries)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{folder}: the preview slices are damaged ({error}); remove this folder to go on") from error
+        raise RunError(f"{folder}: the preview slices are damaged ({error}); remove this folder to continue") from error
 
 
 def stretch_contrast(image: np.ndarray) -> np.ndarray:
