@@ -214,10 +214,10 @@ def _of_recipe(name: str, source: str | Path, recipe: Recipe, progress: Progress
 
 def _labels_of(prediction: Prediction, name: str, classes: Classes) -> tuple[Image, ...]:
     found = prediction.classes
-    if (found.names, found.exclusive) != (classes.names, classes.exclusive):
+    if found.scheme != classes.scheme:
         raise ScoreError(
-            f"'{name}' ({prediction.path}) was made for the classes {', '.join(found.names)}, the others have "
-            f"{', '.join(classes.names)}; compare labels of the same classes"
+            f"'{name}' ({prediction.path}) was made for the classes {found.listed}, the others have "
+            f"{classes.listed}; compare labels of the same classes"
         )
     return prediction.labels
 

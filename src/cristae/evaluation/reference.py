@@ -102,10 +102,10 @@ def of_prediction(
         ScoreError: The prediction was made for other classes.
     """
     found = prediction.classes
-    if (found.names, found.exclusive) != (classes.names, classes.exclusive):
+    if found.scheme != classes.scheme:
         raise ScoreError(
-            f"{prediction.path}: was made for the classes {', '.join(found.names)}, but the truth has "
-            f"{', '.join(classes.names)}; compare it with truth of the same classes"
+            f"{prediction.path}: was made for the classes {found.listed}, but the truth has "
+            f"{classes.listed}; compare it with truth of the same classes"
         )
     return compare(
         truth,
@@ -285,7 +285,7 @@ def _merge(comparison: Comparison, classes: Classes, merged: Classes, lookup: np
     exclusive = classes.exclusive
     maps = comparison.maps
     if len(maps) == len(classes.foreground) and len(maps) > 1:
-        places = lookup[1:] - 1 if exclusive else lookup
+        places = lookup[len(classes.names) - len(maps) :] - (1 if merged.background_name else 0)
         maps = tuple(_sum(maps, places == new) for new in range(len(merged.foreground))) if exclusive else ()
     return replace(
         comparison,

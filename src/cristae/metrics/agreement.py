@@ -55,7 +55,7 @@ class Amounts:
     voxels: np.ndarray
     """(K,) int64 of each class, in the order of `Classes.names`."""
     labelled: int
-    """Voxels of any class but the background."""
+    """Voxels of any class but the background; all that count where there is none."""
     counted: int
     """All voxels that count."""
 
@@ -75,7 +75,7 @@ class Amounts:
         size = len(classes.names) if classes.exclusive else 2
         tables = [_counts_of_ids(one, size) for one in kept]
         if classes.exclusive:
-            return cls(tables[0], int(tables[0][1:].sum()), kept[0].size)
+            return cls(tables[0], int(tables[0][list(classes.foreground_ids)].sum()), kept[0].size)
         some = np.logical_or.reduce([one != 0 for one in kept])
         return cls(np.array([table[1] for table in tables]), int(np.count_nonzero(some)), some.size)
 

@@ -46,7 +46,7 @@ def agreement_scores(agreement: Agreement) -> tuple[Score, ...]:
 def subsets(classes: Classes, over: Sequence[str] = ()) -> dict[str, tuple[str, ...]]:
     """The classes that a mean IoU is taken over, by what stands in the `class` column."""
     found = {ALL: classes.names}
-    if classes.exclusive and len(classes.foreground) > 1:
+    if classes.background_name is not None and len(classes.foreground) > 1:
         found[FOREGROUND] = classes.foreground
     if over:
         found["+".join(over)] = tuple(over)
@@ -149,6 +149,6 @@ def _by_name(amounts: Amounts, agreement: Agreement) -> dict[str, float]:
     classes, over = agreement.classes, agreement.over
     by_class = dict(zip(classes.names, amounts.fractions(agreement.cell).tolist(), strict=True))
     found = {name: by_class[name] for name in classes.foreground}
-    if classes.exclusive and len(over) > 1 and classes.names[0] not in over:
+    if classes.exclusive and len(over) > 1 and classes.background_name not in over:
         found["+".join(over)] = sum(by_class[name] for name in over)
     return found

@@ -96,6 +96,10 @@ def agree(
     known, opened = open_participants(
         participants, classes=classes, recipe=recipe, threshold=binarize, progress=progress
     )
+    if cell_from is not None and not known.background:
+        raise ScoreError(
+            f"the classes {known.listed} do not say where the cell of '{cell_from}' ends; give the region as --mask"
+        )
     said = {f"'{one.name}'": one.voxel_size_nm for one in opened}
     size = agreed_voxel_size(said, voxel_size_nm, flat=opened[0].shape[0] == 1)
     common, boxes = lay_together(opened)
@@ -118,8 +122,11 @@ def agree(
 
 
 def _usual_cell(classes: Classes) -> Cell:
-    """With several classes those but the background make up the cell; one class alone has no cell around it."""
-    return "labelled" if classes.exclusive and len(classes.foreground) > 1 else "counted"
+    """With several classes those but the background make up the cell; one class alone has no cell around it.
+
+    Without a background every voxel that counts belongs to the cell.
+    """
+    return "labelled" if classes.background_name is not None and len(classes.foreground) > 1 else "counted"
 
 
 def _check_cell(cell_from: str | None, margin_nm: float | None, names: Sequence[str]) -> None:
