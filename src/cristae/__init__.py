@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from cristae.data.synthetic import SyntheticConfig as SyntheticConfig
     from cristae.data.synthetic import synthetic_volume as synthetic_volume
     from cristae.data.volume import Volume as Volume
+    from cristae.evaluation.agreement import AgreementOptions as AgreementOptions
+    from cristae.evaluation.differences import CompareOptions as CompareOptions
+    from cristae.evaluation.scoring.evaluation import predictions_in as predictions_in
     from cristae.evaluation.scoring.settings import ScoreOptions as ScoreOptions
     from cristae.inference.prediction import Prediction as Prediction
     from cristae.inference.prediction import open_prediction as open_prediction
@@ -55,9 +58,11 @@ if TYPE_CHECKING:
     __version__: str
 
 _HOME = {
+    "AgreementOptions": "evaluation.agreement",
     "AnalysisConfig": "analysis.config",
     "Box": "data.box",
     "Classes": "data.classes",
+    "CompareOptions": "evaluation.differences",
     "Image": "data.image",
     "Prediction": "inference.prediction",
     "Progress": "progress",
@@ -89,6 +94,7 @@ _HOME = {
     "open_volume": "data.open",
     "parse_recipe": "recipe.load",
     "predict": "workflows.predict",
+    "predictions_in": "evaluation.scoring.evaluation",
     "recipe_schema": "recipe.text",
     "recipe_to_yaml": "recipe.text",
     "synthetic_volume": "data.synthetic",

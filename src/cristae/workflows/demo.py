@@ -78,7 +78,7 @@ def demo(out: str | Path = "cristae-demo", *, progress: Progress = Progress()) -
     prediction = predict([run], open_volume(out / "new.zarr"), out=out / "prediction.zarr", progress=progress)
     progress.say("4/4  Scoring it against its labels")
     truth = open_volume(out / "new.zarr", labels=out / "new-labels.tif", classes=PLATELET_CLASSES)
-    scores = evaluate(prediction, truth, run=run.id, progress=progress)
+    scores = evaluate({run.id: prediction}, truth, classes=PLATELET_CLASSES, progress=progress)
     return Demo(out, run, prediction, scores)
 
 

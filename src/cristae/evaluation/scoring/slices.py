@@ -9,7 +9,8 @@ from functools import cached_property
 import numpy as np
 
 from cristae.data.box import Box
-from cristae.evaluation.comparison import Comparison, Voxels, slabs_of
+from cristae.evaluation.blocks import slabs_of
+from cristae.evaluation.comparison import Comparison, Voxels
 from cristae.evaluation.scoring.ledger import Arrays
 from cristae.evaluation.scoring.object_rows import apart, arrays_of, detection_rows, instance_rows, overlaps_of, pushed
 from cristae.evaluation.scoring.settings import Scoring

@@ -10,7 +10,8 @@ import numpy as np
 from cristae.data.box import Box
 from cristae.data.classes import Classes
 from cristae.errors import ScoreError
-from cristae.evaluation.comparison import Comparison, Voxels, blocks_of
+from cristae.evaluation.blocks import blocks_of
+from cristae.evaluation.comparison import Comparison, Voxels
 from cristae.evaluation.scoring.ledger import Arrays
 from cristae.evaluation.scoring.settings import Scoring
 from cristae.metrics.calibration import (
