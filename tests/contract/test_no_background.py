@@ -19,6 +19,7 @@ from cristae.data.image import image_of_array
 from cristae.data.splits import Part
 from cristae.data.volume import Volume
 from cristae.errors import RecipeError, RunError, ScoreError
+from cristae.evaluation.agreement import AgreementOptions
 from cristae.evaluation.scoring.voxels import masks_of
 from cristae.inference.fuse import plan_fusion
 from cristae.inference.labels import labels_of
@@ -202,8 +203,8 @@ def test_all_voxels_count_for_agreement():
         row.class_name: row.value for row in found.scores() if row.run == "a" and row.metric == "volume_fraction"
     }
     assert fractions == {"inside": 0.5, "membrane": 0.25, "glia": 0.25}
-    with pytest.raises(ScoreError, match="do not say where the cell of 'a' ends"):
-        agree(images, classes=FULL, cell_from="a", margin_nm=10.0)
+    with pytest.raises(ScoreError, match="do not show where the cell of 'a' ends"):
+        agree(images, classes=FULL, options=AgreementOptions(cell_from="a", margin_nm=10.0))
 
 
 def test_the_first_class_is_opaque_in_label_images():

@@ -56,8 +56,8 @@ class Classes(Config):
             raise ValueError("more than 250 classes")
         if unknown := set(self.colors) - set(self.names):
             raise ValueError(f"colours given for unknown classes {sorted(unknown)}")
-        if unknown := [name for name in self.borders or () if name not in self.foreground]:
-            raise ValueError(f"borders: '{unknown[0]}' is not one of the classes {', '.join(self.foreground)}")
+        if strays := [name for name in self.borders or () if name not in self.foreground]:
+            raise ValueError(f"borders: '{strays[0]}' is not one of the classes {', '.join(self.foreground)}")
         if len(set(self.borders or ())) != len(self.borders or ()):
             raise ValueError("borders: a class is named twice")
         return self
