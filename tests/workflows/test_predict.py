@@ -40,6 +40,7 @@ from cristae.workflows.predict import predict
 
 ORGANELLES = Classes(names=("background", "mito", "granule"), colors={"granule": "#00ff88"})
 OVERLAPPING = Classes(names=("membrane", "mito"), exclusive=False)
+FULL = Classes(names=("inside", "membrane"), background=False)
 
 
 class Listening(Progress):
@@ -66,7 +67,7 @@ def assert_same(one: Path, other: Path) -> None:
         np.testing.assert_array_equal(voxels, second[name], err_msg=name)
 
 
-@pytest.mark.parametrize("classes", [MITO, ORGANELLES, OVERLAPPING])
+@pytest.mark.parametrize("classes", [MITO, ORGANELLES, OVERLAPPING, FULL])
 def test_labels_and_probabilities_are_those_of_one_pass(tmp_path, classes):
     run, grey = make_run(tmp_path / "run", classes=classes), textured()
     found = predict([run], cell(grey), out=tmp_path / "out.zarr", probabilities=True)
@@ -130,6 +131,14 @@ def test_outside_the_mask_is_background(tmp_path):
     np.testing.assert_array_equal(found.probabilities[0].read(), whole.probabilities[0].read() * (inside > 0))
     assert found.attributes["blocks"] == 36
     assert found.attributes["blocks_masked_out"] == 28  # two slices of 9, and all but 2 x 2 of the other two
+
+
+def test_a_mask_is_refused_where_no_id_says_that_a_voxel_was_left_out(tmp_path):
+    run, grey = make_run(tmp_path / "run", classes=FULL), textured()
+    write_image(image_of_array(grey, voxel_size_nm=(40.0, 10.0, 10.0)), tmp_path / "mask.tif")
+    with pytest.raises(RunError, match="inside, membrane; no background have no id"):
+        predict([run], cell(grey), out=tmp_path / "out.zarr", mask=tmp_path / "mask.tif")
+    assert not (tmp_path / "out.zarr").exists()
 
 
 def test_runs_are_fused(tmp_path):

@@ -67,13 +67,21 @@ def evaluate(
     complement: Annotated[
         bool, typer.Option("--complement", help="Also score the background as the positive class.")
     ] = False,
+    border: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--border",
+            metavar="NAME",
+            help="This class separates objects: score the regions between. May be repeated; `none` for no class.",
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="scores.csv", help="Write the scores here.")] = None,
     as_json: Json = False,
 ) -> None:
     """Compare predictions with the truth and print all scores. Both are read block by block."""
     from cristae.cli.progress import console_progress
     from cristae.evaluation.scoring.evaluation import predictions_in
-    from cristae.evaluation.scoring.settings import ScoreOptions, parse_families, parse_merge
+    from cristae.evaluation.scoring.settings import ScoreOptions, parse_borders, parse_families, parse_merge
     from cristae.metrics.score import scores_json
     from cristae.recipe.load import load_recipe
     from cristae.workflows.evaluate import evaluate as score
@@ -98,6 +106,7 @@ def evaluate(
             voxel_size_nm=voxel_size_nm,
             slices_apart=slices_apart,
             complement=complement,
+            borders=parse_borders(border or ()),
         ),
         progress=console_progress(),
     )

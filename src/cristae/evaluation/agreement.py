@@ -169,6 +169,11 @@ def open_panel(
     common, boxes = common_part(dict(zip(names, opened, strict=True)))
     inside = [] if mask is None else [_mask_on(common, mask, opened[0])]
     reach = 0
+    if options.cell_from is not None and opened[0].classes.empty_id is None:
+        raise ScoreError(
+            f"the classes {opened[0].classes.listed} do not show where the cell of '{options.cell_from}' ends; give "
+            "the region as a mask (--mask)"
+        )
     if options.cell_from is not None and options.margin_nm is not None:
         place = names.index(options.cell_from)
         inside.append(_region(options.cell_from, opened[place], options.margin_nm, size).crop(boxes[place]))
@@ -221,8 +226,11 @@ def _opened(participants: Mapping[str, SegmentationSource], meaning: Meaning, pr
 
 
 def _usual_cell(classes: Classes) -> Cell:
-    """With several classes those but the background make up the cell; one class alone has no cell around it."""
-    return "labelled" if classes.exclusive and len(classes.foreground) > 1 else "counted"
+    """With several classes those but the background make up the cell; one class alone has no cell around it.
+
+    Without a background all voxels that count belong to the cell.
+    """
+    return "labelled" if classes.background_name is not None and len(classes.foreground) > 1 else "counted"
 
 
 def _mask_on(common: Box, mask: Image | str | Path, first: Segmentation) -> Image:

@@ -165,16 +165,17 @@ class Segmentation:
         merged, lookup = merge_classes(self.classes, groups)
         exclusive, maps = self.classes.exclusive, self.probabilities
         if len(maps) == len(self.classes.foreground) and len(maps) > 1:
-            places = lookup[1:] - 1
+            places = lookup[-len(maps) :] - (0 if merged.background_name is None else 1)
             maps = tuple(_sum(maps, places == new) for new in range(len(merged.foreground))) if exclusive else ()
         labels = merge_images(self.labels, lookup, exclusive=exclusive) if self.labels else ()
         return replace(self, classes=merged, labels=labels, probabilities=maps)
 
     def foreground(self) -> Image:
         """A mask, 1 where a voxel counts and has any class but the background."""
+        lowest = self.classes.foreground_ids[0]
 
         def read(box: Box) -> np.ndarray:
-            some: np.ndarray = np.logical_or.reduce([labels != 0 for labels in self.read(box)])
+            some: np.ndarray = np.logical_or.reduce([labels >= lowest for labels in self.read(box)])
             return (some if self.valid is None else some & (self.valid.read(box) != 0)).view(np.uint8)
 
         return replace(self.images[0], format="mask", dtype=np.dtype(np.uint8), reader=read, palette=None)
@@ -310,9 +311,9 @@ def _of_prediction(prediction: Prediction, meaning: Meaning) -> Segmentation:
     )
     if meaning.threshold is not None:
         return _at_threshold(one, known or found, meaning.threshold)
-    if known is not None and (found.names, found.exclusive) != (known.names, known.exclusive):
+    if known is not None and found.scheme != known.scheme:
         raise ScoreError(
-            f"{prediction.path}: was made for the classes {', '.join(found.names)}, not {', '.join(known.names)}; "
+            f"{prediction.path}: was made for the classes {found.listed}, not {known.listed}; "
             "compare segmentations into the same classes"
         )
     return one

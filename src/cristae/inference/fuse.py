@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cristae.data.classes import Classes
+from cristae.data.classes import Classes, joined_borders
 from cristae.errors import RunError
 
 
@@ -30,7 +30,7 @@ class Fusion:
 
     @property
     def softmax(self) -> bool:
-        """Whether the channels are background and classes that add up to 1."""
+        """Whether the channels are exclusive classes that add up to 1."""
         return not self.merged and self.classes.softmax
 
     @property
@@ -48,18 +48,18 @@ def plan_fusion(members: Sequence[Classes]) -> Fusion:
     Raises:
         RunError: Different classes, and not every run is binary.
     """
-    groups: dict[tuple[bool, tuple[str, ...]], list[int]] = {}
+    groups: dict[object, list[int]] = {}
     for place, classes in enumerate(members):
-        groups.setdefault((classes.exclusive, classes.names), []).append(place)
+        groups.setdefault(classes.scheme, []).append(place)
     joined = tuple(tuple(group) for group in groups.values())
     if len(joined) == 1:
         return Fusion(members[0], joined)
     firsts = [members[group[0]] for group in joined]
     for place, classes in enumerate(firsts):
-        if not (classes.exclusive and classes.n_logits == 1):
+        if not (classes.background_name is not None and classes.n_logits == 1):
             one, other = firsts[0], firsts[place or 1]
             raise RunError(
-                f"the runs have different classes: {_names(one)} and {_names(other)}. Runs of the same classes "
+                f"the runs have different classes: ({one.listed}) and ({other.listed}). Runs of the same classes "
                 "are averaged and binary runs of different structures are merged; these are neither. "
                 "Predict with them one by one."
             )
@@ -68,13 +68,9 @@ def plan_fusion(members: Sequence[Classes]) -> Fusion:
 
 def _merge(binary: Sequence[Classes]) -> Classes:
     background = binary[0].names[0]
-    structures = [classes.names[1] for classes in binary]
+    structures = [name for classes in binary for name in classes.foreground]
     doubled = sorted({name for name in structures if structures.count(name) > 1 or name == background})
     if doubled:
         raise RunError(f"the runs name {', '.join(doubled)} for different things; classes of merged runs must differ")
     colors = {name: color for classes in binary for name, color in classes.colors.items() if name in structures}
-    return Classes(names=(background, *structures), colors=colors)
-
-
-def _names(classes: Classes) -> str:
-    return f"({', '.join(classes.names)}{'' if classes.exclusive else '; overlapping'})"
+    return Classes(names=(background, *structures), colors=colors, borders=joined_borders(binary))

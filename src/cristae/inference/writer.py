@@ -232,8 +232,9 @@ def _create_preview(path: Path, layout: Layout, about: Mapping[str, Any]) -> Non
 
 def _label_images(classes: Classes) -> Iterator[tuple[str, tuple[LabelClass, ...]]]:
     if classes.exclusive:
-        listed = tuple((classes.id_of(name), name, classes.color_of(name)) for name in classes.names)
-        yield label_names(classes)[0], listed
+        alpha = dict.fromkeys(classes.foreground, "ff")  # id 0 is opaque where it is no background
+        colors = {name: classes.color_of(name) + alpha.get(name, "") for name in classes.names}
+        yield label_names(classes)[0], tuple((classes.id_of(name), name, colors[name]) for name in classes.names)
         return
     for name in classes.names:
         yield name, ((0, "background", BACKGROUND_COLOR), (1, name, classes.color_of(name)))

@@ -26,7 +26,8 @@ class CrossEntropyDice(LossConfig):
     dice_weight: NonNegativeFloat = 1.0
     """Factor of the Dice loss; 0 leaves it out."""
     dice_classes: Literal["foreground", "all"] = "foreground"
-    """Whether the background is one of the classes that the Dice loss averages; overlapping classes have none."""
+    """Whether the background is one of the classes that the Dice loss averages; overlapping classes have none, nor
+    have classes with `background: false`, which are all averaged."""
 
     @model_validator(mode="after")
     def _check(self) -> CrossEntropyDice:
@@ -45,6 +46,7 @@ class _CrossEntropyDice(nn.Module):
         self.config = config
         self.softmax = classes.softmax
         self.with_background = config.dice_classes == "all" and classes.exclusive
+        self.first = 0 if self.with_background else classes.foreground_ids[0]
 
     def forward(self, logits: Tensor, target: Tensor, valid: Tensor, weight: Tensor | None) -> Tensor:
         voxels = align(logits, target, valid, weight)
@@ -60,8 +62,7 @@ class _CrossEntropyDice(nn.Module):
     def _regions(self, voxels: Voxels) -> tuple[Tensor, Tensor]:
         """Probabilities and masks (B, K', *S) of the classes that the Dice loss averages."""
         if self.softmax:
-            first = 0 if self.with_background else 1
-            return voxels.logits.softmax(dim=1)[:, first:], voxels.target[:, first:]
+            return voxels.logits.softmax(dim=1)[:, self.first :], voxels.target[:, self.first :]
         probability, masks = voxels.logits.sigmoid(), voxels.target
         if self.with_background:
             return torch.cat([1 - probability, probability], dim=1), torch.cat([~masks, masks], dim=1)

@@ -65,6 +65,8 @@ class StagedPart:
     fully_valid: bool
     masks: bool
     """Whether the target has a channel for each class."""
+    background: bool
+    """Whether id 0 means that there is no structure."""
     sha256: str
     """Hash of the grey values and labels on disk."""
 
@@ -82,6 +84,7 @@ class StagedPart:
             class_counts=np.array(facts["class_counts"], np.int64),
             fully_valid=facts["fully_valid"],
             masks=facts["masks"],
+            background=facts.get("background", True),
             sha256=facts["sha256"],
         )
 
@@ -102,7 +105,13 @@ class StagedPart:
     def sample_part(self) -> SamplePart:
         """What a sampler needs to know."""
         return SamplePart(
-            self.shape, self.class_counts, self.class_voxels, self._has_foreground, self._has_valid, self.fully_valid
+            self.shape,
+            self.class_counts,
+            self.class_voxels,
+            self._has_foreground,
+            self._has_valid,
+            self.fully_valid,
+            first_foreground=int(self.background),
         )
 
     def _has_valid(self, box: Box) -> bool:
@@ -110,7 +119,7 @@ class StagedPart:
 
     def _has_foreground(self, box: Box) -> bool:
         target = self._targets(box)
-        return bool(np.any((target > 0) & (target != INVALID)))
+        return bool(np.any((target >= int(self.background)) & (target != INVALID)))
 
     def _targets(self, box: Box) -> np.ndarray:
         """(K, Z, Y, X) of a box inside the part, counted from its corner."""
@@ -255,6 +264,7 @@ def _stage_one(volume: Volume, box: Box, stored: Box, classes: Classes, flat: bo
             "class_counts": index.counts.tolist(),
             "fully_valid": index.n_invalid == 0,
             "masks": not classes.exclusive,
+            "background": classes.background,
             "sha256": content.hexdigest(),
         },
     )

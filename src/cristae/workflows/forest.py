@@ -119,4 +119,4 @@ def _look(part: Part, classes: Classes) -> _Look:
         counts += class_counts(part, block, exclusive=classes.exclusive)
         for image in images:
             content.update(np.ascontiguousarray(image.read(block)).tobytes())
-    return _Look(counts[: len(classes.foreground) + 1], content.hexdigest())
+    return _Look(counts[: classes.ids[-1] + 1], content.hexdigest())

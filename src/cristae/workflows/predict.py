@@ -20,7 +20,7 @@ from cristae.data.formats import open_image
 from cristae.data.image import Image, VoxelSize
 from cristae.data.open import open_volume
 from cristae.data.volume import Volume
-from cristae.errors import FormatError, OutputExistsError, VolumeError
+from cristae.errors import FormatError, OutputExistsError, RunError, VolumeError
 from cristae.inference.config import DeviceName, PredictConfig
 from cristae.inference.device import choose_device
 from cristae.inference.fuse import Fusion, plan_fusion
@@ -63,7 +63,8 @@ def predict(
         out: The new OME-Zarr group, or one that this very call began earlier.
         voxel_size_nm: The volume's (z, y, x), where its files do not say it.
         box: Predict only this part, `Z0:Z1,Y0:Y1,X0:X1` in voxels; the result is that part of the whole prediction.
-        mask: An image of the volume's shape; voxels that are 0 in it become background.
+        mask: An image of the volume's shape; voxels that are 0 in it become background. Only for classes that have
+            one.
         probabilities: Keep 8-bit probabilities too.
         max_ram: Ceiling for the process, such as '8GiB'; None takes half of the free memory.
         max_vram: Ceiling on the GPU, likewise.
@@ -97,6 +98,8 @@ def predict(
         masked,
         probabilities,
     )
+    if mask is not None:
+        _require_empty_id(case)
     origin = case.origin()
     if begun is not None:
         _require_same(out, begun, origin)
@@ -252,6 +255,16 @@ def _region(box: str | Box | None, image: Image) -> Box:
     if region.size == 0 or not whole.contains(region):
         raise VolumeError(f"{image.path}: box {region} is empty or reaches outside the volume of {whole}")
     return region
+
+
+def _require_empty_id(case: _Case) -> None:
+    """Refuse a mask where no class id says that a voxel was left out."""
+    classes = plan_fusion([member.classes for member in case.members]).classes
+    if classes.empty_id is None:
+        raise RunError(
+            f"a mask leaves voxels without a class, but the classes {classes.listed} have no id for these; predict "
+            "without a mask, and give it to `cristae evaluate` or `cristae analyze` instead"
+        )
 
 
 def _open_mask(path: Path, image: Image) -> Image:

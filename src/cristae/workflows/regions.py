@@ -86,7 +86,9 @@ def require_classes(staged: Sequence[StagedPart], classes: Classes) -> None:
         LabelError: A class has no voxel in the training regions, or no voxel there counts at all.
     """
     counts = np.sum([part.class_counts for part in staged], axis=0)
-    missing = [name for name, count in zip(classes.foreground, counts[1:], strict=True) if count == 0]
+    missing = [
+        name for name, class_id in zip(classes.foreground, classes.foreground_ids, strict=True) if not counts[class_id]
+    ]
     if missing or counts.sum() == 0:
         raise LabelError(
             f"no voxel of {', '.join(missing) or 'any class'} in the training regions: a network cannot learn it; "
@@ -101,19 +103,19 @@ def require_judgement(regions: Regions, progress: Progress) -> None:
         LabelError: No voxel there counts.
     """
     counts = np.zeros(256, np.int64)
-    foreground = len(regions.classes.foreground)
+    ids = list(regions.classes.foreground_ids)
     for part in regions.validate:
         for box in labelled_boxes(part):
             for block in box.blocks(_LOOK):
                 counts += class_counts(part, block, exclusive=regions.classes.exclusive)
-                if np.count_nonzero(counts[1 : foreground + 1]) == foreground:
+                if counts[ids].all():
                     return
     if not counts.sum():
         raise LabelError(
             "no voxel of the validation regions counts: they are masked out or unlabelled, so no epoch could be called "
             "the best; choose other regions under data.validate"
         )
-    missing = [name for name, count in zip(regions.classes.foreground, counts[1:], strict=False) if not count]
+    missing = [name for name, count in zip(regions.classes.foreground, counts[ids], strict=True) if not count]
     progress.warn(
         f"the validation regions hold no {', '.join(missing)}: nothing there can show how well the network finds it"
     )

@@ -14,6 +14,7 @@ from cristae.data.image import Image
 from cristae.errors import MissingFileError, ScoreError
 from cristae.evaluation.comparison import Comparison, align
 from cristae.evaluation.label_files import name_of
+from cristae.evaluation.scoring.borders import check_thresholds, scored_classes
 from cristae.evaluation.scoring.settings import ScoreOptions, Scoring, thresholds_of
 from cristae.evaluation.segmentation import (
     Meaning,
@@ -112,7 +113,7 @@ def _evaluation(
     box, size = options.box, options.voxel_size_nm
     merged = [(truth.merge(options.merge), prediction.merge(options.merge)) for truth, prediction in pairs]
     comparisons = tuple(align(*pair, box=box, mask=mask, voxel_size_nm=size) for pair in merged)
-    classes = comparisons[0].truth.classes
+    classes = scored_classes(comparisons[0].truth.classes, options)
     if options.binarize is not None and len(classes.foreground) != 1:
         raise ScoreError(
             f"{pairs[0][1].path}: a probability map at a threshold is of one class, but the recipe has "
@@ -122,6 +123,7 @@ def _evaluation(
     if options.thresholds_from is not None:
         chosen = thresholds_of(options.thresholds_from, run)
         _check_chosen(options.thresholds_from, {name for name, _ in chosen}, run, comparisons, classes)
+        check_thresholds(options.thresholds_from, classes)
     return Evaluation(Scoring(run, classes, options.binarize, options, chosen), comparisons)
 
 
@@ -154,6 +156,7 @@ def _check_objects(meaning: Meaning, options: ScoreOptions) -> None:
         "chosen thresholds (--thresholds-from)": options.thresholds_from is not None,
         "surface tolerance (--tolerance-nm)": options.tolerance_nm is not None,
         "background to be scored (--complement)": options.complement,
+        "borders (--border)": options.borders is not None,
     }
     if unused := [name for name, is_given in given.items() if is_given]:
         raise ScoreError(f"scores of object ids have no {unused[0]}; leave it out, or --objects")

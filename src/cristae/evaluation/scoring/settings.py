@@ -56,6 +56,9 @@ class ScoreOptions:
     """Slices are unrelated images: nothing is scored in 3D, and surfaces are those of slices."""
     complement: bool = False
     """Also take the background as a positive class, as some published tables do."""
+    borders: tuple[str, ...] | None = None
+    """Classes that separate objects, after merging: partition, detection and instance scores are of the regions
+    between. None takes what the classes state; empty takes every class for objects itself."""
 
     def __post_init__(self) -> None:
         if not self.scores or set(self.scores) - set(FAMILIES):
@@ -90,6 +93,10 @@ class Scoring:
     def chosen(self, class_name: str, metric: str) -> float | None:
         """The threshold at which this metric of this class was best on validation data, where there are such."""
         return self.thresholds.get((class_name, metric))
+
+    def is_border(self, class_name: str) -> bool:
+        """Whether the objects of a class are the regions that it separates."""
+        return class_name in (self.classes.borders or ())
 
     def wants(self, *families: Family) -> bool:
         """Whether one of these families is asked for."""
@@ -160,3 +167,14 @@ def parse_merge(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
             raise ScoreError(f"'{name.strip()}' is given twice; name all its classes at once, NAME=A+B+C")
         groups[name.strip()] = parts
     return groups
+
+
+def parse_borders(names: Sequence[str]) -> tuple[str, ...] | None:
+    """The classes of `--border NAME`, given any number of times; `none` alone means that no class is one.
+
+    Raises:
+        ScoreError: `none` stands beside a name, or a name is given twice.
+    """
+    if len(set(names)) != len(names) or ("none" in names and len(names) > 1):
+        raise ScoreError(f"--border {' --border '.join(names)}: name each border once, or `none` alone")
+    return None if not names else tuple(name for name in names if name != "none")
