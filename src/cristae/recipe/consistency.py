@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from cristae.data.description import DataConfig
 from cristae.errors import NetworkError, RecipeError
 from cristae.inference.config import PredictConfig
-from cristae.losses import require_head_weights
+from cristae.losses import require_auxiliary_weights
 from cristae.models.form import NetworkConfig
 from cristae.recipe.recipe import Recipe
 from cristae.sampling import Sampling
@@ -51,7 +51,7 @@ def _problems(recipe: Recipe) -> list[str]:
         *_about_batches(recipe.training, network),
         *_about_slices(recipe.data, network),
         *_about_classes(recipe.data, network),
-        *_about_heads(recipe, network),
+        *_about_loss(recipe, network),
     ]
 
 
@@ -130,11 +130,17 @@ def _about_classes(data: DataConfig, network: NetworkConfig) -> list[str]:
     return []
 
 
-def _about_heads(recipe: Recipe, network: NetworkConfig) -> list[str]:
+def _about_loss(recipe: Recipe, network: NetworkConfig) -> list[str]:
+    """Whether it has a weight for each output, and suits the classes where these are known already."""
     try:
-        require_head_weights(network.head_weights, recipe.loss.head_weights)
+        require_auxiliary_weights(network.auxiliary_weights, recipe.loss.auxiliary_weights)
     except RecipeError as error:
         return [str(error)]
+    try:
+        if recipe.data.classes is not None:
+            recipe.loss.build(recipe.data.classes)
+    except RecipeError as error:
+        return [f"loss.{error}" if str(error).startswith("terms.") else f"loss: {error}"]
     return []
 
 

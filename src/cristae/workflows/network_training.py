@@ -17,7 +17,7 @@ from cristae.errors import NetworkError, RecipeError
 from cristae.evaluation.validation import Validation, better_application, plan_validation
 from cristae.inference.application import choose_application
 from cristae.inference.locality import Locality, measure_locality
-from cristae.losses import with_heads
+from cristae.losses import with_auxiliary_outputs
 from cristae.metrics.confusion import Confusion
 from cristae.metrics.table import metric_named
 from cristae.metrics.tally import class_values, mean_iou_of
@@ -72,7 +72,9 @@ class NetworkTraining:
         validation = plan_validation(
             recipe, self.regions.validate, classes, normalizers, self.locality, size, self.device
         )
-        loss = with_heads(recipe.loss.build(classes), recipe.network.head_weights, recipe.loss.head_weights)
+        loss = with_auxiliary_outputs(
+            recipe.loss.build(classes), recipe.network.auxiliary_weights, recipe.loss.auxiliary_weights
+        )
         penalty = recipe.loss.penalty
         lesson = Lesson(loss, penalty, recipe.augment, normalizers, recipe.training, recipe.seed, self.device)
         began_with = {} if self.start is None else {"start_from": self.start}
