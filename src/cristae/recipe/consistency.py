@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cristae.augment import required_margin
 from cristae.data.description import DataConfig
 from cristae.errors import NetworkError, RecipeError
 from cristae.inference.config import PredictConfig
@@ -83,7 +84,10 @@ def _about_augmentations(recipe: Recipe, size: Sequence[int], network: NetworkCo
         try:
             augmentation.check(size)
             if len(size) == network.ndim:
-                augmentation.check(network.input_size(size))
+                seen = network.input_size(size)
+                margin = required_margin(recipe.augment, seen)
+                for patch in (size, seen):
+                    augmentation.check([side + 2 * around for side, around in zip(patch, margin, strict=True)])
         except RecipeError as error:
             problems.append(f"augment.{number}: {error}")
     return problems
