@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from cristae.metrics.agreement_counts import subsets
 
 from cristae.analysis.cells import cells_near, cells_of_classes
 from cristae.analysis.class_map import ClassMap
@@ -27,6 +26,7 @@ from cristae.inference.labels import labels_of
 from cristae.inference.writer import _label_images
 from cristae.losses import CrossEntropyDice
 from cristae.metrics.agreement import Amounts
+from cristae.metrics.agreement_counts import subsets
 from cristae.metrics.merging import merge_classes
 from cristae.metrics.tally import Tally, scores_of
 from cristae.progress import Progress

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from cristae.metrics.contingency import Contingency
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prediction_files import write_prediction
@@ -19,6 +18,7 @@ from cristae.data.open import open_data
 from cristae.errors import CristaeError, ScoreError
 from cristae.evaluation.scoring.settings import ScoreOptions, parse_borders
 from cristae.metrics.components import label_components
+from cristae.metrics.contingency import Contingency
 from cristae.metrics.detection import detection
 from cristae.recipe.load import load_recipe, parse_recipe
 from cristae.workflows.evaluate import evaluate
