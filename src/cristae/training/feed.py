@@ -14,8 +14,8 @@ import torch
 from cristae.augment import Batch
 from cristae.readahead import read_ahead
 from cristae.sampling import Patch, Plan
+from cristae.training.cache import CachedPart
 from cristae.training.framing import Framing
-from cristae.training.staging import StagedPart
 
 Weights = Callable[[np.ndarray, np.ndarray], np.ndarray | None]
 """(target, valid) of a patch to the weight of its voxels, or None for 1."""
@@ -40,7 +40,7 @@ class PatchFeed:
     def __init__(
         self,
         plan: Plan,
-        parts: Sequence[StagedPart],
+        parts: Sequence[CachedPart],
         framing: Framing,
         weights: Weights,
         *,
