@@ -50,11 +50,12 @@ def run_processes(module: str, arguments: Sequence[str], count: int, progress: P
         KeyboardInterrupt: Ctrl-C; all were ended.
     """
     port = _free_port()
-    processes = [_start(module, arguments, rank, port) for rank in range(count)]
+    processes: list[subprocess.Popen[str]] = []
     messages: queue.Queue[tuple[int, Message | None]] = queue.Queue()
-    for rank, process in enumerate(processes):
-        threading.Thread(target=_forward, args=(rank, process, messages), daemon=True).start()
     try:
+        for rank in range(count):
+            processes.append(_start(module, arguments, rank, port))
+            threading.Thread(target=_forward, args=(rank, processes[rank], messages), daemon=True).start()
         return _wait(processes, messages, progress)
     finally:
         _end(processes)
