@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from cristae.recipe.text import diff_recipes as diff_recipes
     from cristae.recipe.text import recipe_schema as recipe_schema
     from cristae.recipe.text import recipe_to_yaml as recipe_to_yaml
+    from cristae.training.cache_folder import clear_cache as clear_cache
+    from cristae.training.cache_folder import list_cache as list_cache
     from cristae.workflows.agree import agree as agree
     from cristae.workflows.analyze import analyze as analyze
     from cristae.workflows.compare import compare as compare
@@ -77,6 +79,7 @@ _HOME = {
     "agree": "workflows.agree",
     "analyze": "workflows.analyze",
     "check_recipe": "workflows.recipes",
+    "clear_cache": "training.cache_folder",
     "compare": "workflows.compare",
     "convert": "workflows.convert",
     "create_model": "models",
@@ -87,6 +90,7 @@ _HOME = {
     "fetch_dataset": "workflows.datasets",
     "image_of_array": "data.image",
     "inspect": "workflows.inspect",
+    "list_cache": "training.cache_folder",
     "list_datasets": "workflows.datasets",
     "list_models": "workflows.models",
     "load_recipe": "recipe.load",
