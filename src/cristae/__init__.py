@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cristae.data.synthetic import synthetic_volume as synthetic_volume
     from cristae.data.volume import Volume as Volume
     from cristae.evaluation.scoring.settings import ScoreOptions as ScoreOptions
+    from cristae.inference.config import PredictOptions as PredictOptions
     from cristae.inference.prediction import Prediction as Prediction
     from cristae.inference.prediction import open_prediction as open_prediction
     from cristae.metrics.score import Score as Score
@@ -59,6 +60,7 @@ _HOME = {
     "Box": "data.box",
     "Classes": "data.classes",
     "Image": "data.image",
+    "PredictOptions": "inference.config",
     "Prediction": "inference.prediction",
     "Progress": "progress",
     "Recipe": "recipe.recipe",

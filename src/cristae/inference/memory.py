@@ -19,7 +19,7 @@ from cristae.inference.shadow import shadow_of
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 DEFAULT_SHARE = 0.5
-"""Share of the free memory that is taken when no ceiling is stated."""
+"""WindowPart of the free memory that is taken when no ceiling is stated."""
 READER_CACHE = 256 * 2**20
 """Bytes that the readers of image formats may keep."""
 
