@@ -30,7 +30,7 @@ from cristae.errors import (
 )
 from cristae.inference import job
 from cristae.inference.config import PredictOptions
-from cristae.inference.journal import JOURNAL, Journal
+from cristae.inference.journal import PATTERN, Journal
 from cristae.inference.prediction import open_prediction
 from cristae.inference.writer import PredictionWriter
 from cristae.preprocess.histogram import histogram_of
@@ -336,14 +336,14 @@ def test_a_torn_journal_and_lost_voxels_are_made_good(tmp_path, monkeypatch):
         stop_after(patch, 9)
         with pytest.raises(Killed):
             predict([run], cell(), out=out)
-    journal = (out / JOURNAL).read_bytes()
-    (out / JOURNAL).write_bytes(journal[:-25])
+    (journal,) = out.glob(PATTERN)
+    journal.write_bytes(journal.read_bytes()[:-25])
     (out / "labels/segmentation/0/c/0/1/1").unlink()
     progress = Listening()
     predict([run], cell(), out=out, progress=progress)
     assert any("damaged" in line for line in progress.warned)
     assert_same(tmp_path / "whole.zarr", out)
-    assert not (out / JOURNAL).exists()
+    assert not list(out.glob(PATTERN))
 
 
 def test_anything_changed_refuses_to_mix(tmp_path, monkeypatch):
@@ -386,13 +386,13 @@ def test_a_finished_prediction_is_given_back(tmp_path, monkeypatch):
         patch.setattr(Journal, "remove", lambda *_: (_ for _ in ()).throw(Killed))
         with pytest.raises(Killed):
             predict([run], cell(grey), out=out)
-    assert (out / JOURNAL).exists()
+    assert list(out.glob(PATTERN))
     before, progress = decoded(out), Listening()
     monkeypatch.setattr(PredictionWriter, "write", lambda *_: pytest.fail("nothing is left to write"))
     again = predict([run], cell(grey), out=out, progress=progress)
     assert again.path == out
     assert any("finished already" in line for line in progress.said)
-    assert not (out / JOURNAL).exists()
+    assert not list(out.glob(PATTERN))
     changed = grey.copy()
     changed[2, 40, 50] += 1
     with pytest.raises(OutputExistsError, match="finished prediction of an image with other grey values"):
@@ -451,11 +451,17 @@ def start(run: Path, image: Path, out: Path) -> subprocess.Popen:
     return subprocess.Popen([sys.executable, "-c", SCRIPT, str(run), str(image), str(out)])
 
 
+def count_lines(out: Path) -> int:
+    try:
+        return sum(file.read_bytes().count(b"\n") for file in out.glob(PATTERN))
+    except FileNotFoundError:  # finished in between
+        return 0
+
+
 def kill_when(process: subprocess.Popen, out: Path, lines: int) -> bool:
     """Kill -9 once the journal has that many lines; False when the process finished before."""
-    journal = out / JOURNAL
     while process.poll() is None:
-        if out.exists() and (lines == 0 or (journal.exists() and journal.read_bytes().count(b"\n") >= lines)):
+        if out.exists() and count_lines(out) >= lines:
             process.send_signal(signal.SIGKILL)
             process.wait()
             return True

@@ -34,7 +34,7 @@ from cristae.data.image import VoxelSize
 from cristae.errors import FormatError, MissingFileError, RunError
 from cristae.inference.blocks import Block, plan_blocks
 from cristae.inference.ensemble import Ensemble
-from cristae.inference.journal import JOURNAL, Entry, Journal, digest
+from cristae.inference.journal import Entry, Journal, digest
 from cristae.inference.manifest import manifest_of, require_same
 from cristae.inference.plan import BlockPlan
 from cristae.inference.prediction import KIND, label_names, read_state
@@ -106,7 +106,7 @@ class PredictionWriter:
     def __init__(self, path: Path, layout: Layout) -> None:
         self.path = path
         self.layout = layout
-        self.journal = Journal(path / JOURNAL)
+        self.journal = Journal(path)
         self._names = label_names(layout.ensemble.classes)
         self._labels = [open_writer(path / "labels" / name) for name in self._names]
         self._root: ZarrWriter = open_writer(path)
