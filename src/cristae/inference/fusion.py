@@ -17,14 +17,33 @@ from cristae.errors import RunError
 if TYPE_CHECKING:
     from torch import Tensor
 
-Found = Iterable[tuple[int, "Tensor"]]
-"""Members that predict the same classes: the place of each in the ensemble, and its probabilities, float32
-(K, Z, Y, X), which may be overwritten."""
-Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Weight = Annotated[float, Field(ge=1e-6, le=1e6)]
 
 
 class Rule(Config):
-    """What all rules share."""
+    """A weighted mean of one term for each member; rules differ in the terms and the weights."""
+
+    def fuse(self, found: Iterable[tuple[int, Tensor]], *, softmax: bool, threshold: float) -> Tensor:
+        """Combine members that predict the same classes.
+
+        Args:
+            found: For each member its place in the ensemble and its probabilities, float32 (K, Z, Y, X), which are
+                overwritten. At least one.
+            softmax: Whether the channels are background and classes that add up to 1.
+            threshold: Of the recipe; only votes depend on it.
+
+        Returns:
+            float32 (K, Z, Y, X).
+        """
+        total: Tensor | None = None
+        weights: float = 0
+        for place, probabilities in found:
+            term = self._term(place, probabilities, softmax, threshold)
+            total = term if total is None else total.add_(term)
+            weights += self._weight(place)
+            del term, probabilities  # the next member is computed when this one's memory is free again
+        assert total is not None, "an ensemble has members"
+        return total if weights == 1 else total.div_(weights)
 
     def check(self, n_members: int) -> None:
         """Raise RunError when the rule does not suit an ensemble of this size."""
@@ -37,36 +56,29 @@ class Rule(Config):
         """Memory for each voxel of a block beyond the sum and the probabilities of one member."""
         return 0
 
+    def _term(self, place: int, probabilities: Tensor, softmax: bool, threshold: float) -> Tensor:
+        """What a member adds to the sum, in place of its probabilities."""
+        return probabilities
+
+    def _weight(self, place: int) -> float:
+        return 1
+
 
 class Average(Rule):
     """Mean of the members' probabilities."""
 
     name: Literal["average"] = "average"
 
-    def fuse(self, found: Found, *, softmax: bool, threshold: float) -> Tensor:
-        """Probabilities (K, Z, Y, X) of the ensemble.
-
-        Args:
-            found: At least one member's probabilities, taken one by one.
-            softmax: Whether the channels are background and classes that add up to 1.
-            threshold: Of the recipe; only votes depend on it.
-        """
-        return _mean(probabilities for _, probabilities in found)
-
 
 class Majority(Rule):
     """Fraction of the members that vote for a class; the class with most votes wins.
 
     A member votes by its own labels: for its most probable class with softmax (of equals the lower id), else for each
-    class whose probability is strictly above the recipe's threshold. Ties go to the background in sigmoid classes,
-    which need more than half of the votes, and to the lower id in softmax classes.
+    class whose probability is strictly above the recipe's threshold. Sigmoid classes need more than half of the votes,
+    so that a tie is background; with softmax a tie goes to the lower id.
     """
 
     name: Literal["majority"] = "majority"
-
-    def fuse(self, found: Found, *, softmax: bool, threshold: float) -> Tensor:
-        """Fractions of votes (K, Z, Y, X); arguments as in `Average.fuse`."""
-        return _mean(_vote(probabilities, softmax, threshold) for _, probabilities in found)
 
     def label_threshold(self, threshold: float) -> float:
         """More than half of the votes."""
@@ -75,6 +87,12 @@ class Majority(Rule):
     def bytes_per_vox(self, *, softmax: bool) -> int:
         """The int64 index of the most probable class."""
         return 8 if softmax else 0
+
+    def _term(self, place: int, probabilities: Tensor, softmax: bool, threshold: float) -> Tensor:
+        if not softmax:
+            return probabilities.gt_(threshold)
+        best = probabilities.argmax(0, keepdim=True)
+        return probabilities.zero_().scatter_(0, best, 1.0)
 
 
 class Weighted(Rule):
@@ -93,43 +111,12 @@ class Weighted(Rule):
                 "another rule"
             )
 
-    def fuse(self, found: Found, *, softmax: bool, threshold: float) -> Tensor:
-        """Weighted mean (K, Z, Y, X); arguments as in `Average.fuse`."""
-        used: list[float] = []
+    def _term(self, place: int, probabilities: Tensor, softmax: bool, threshold: float) -> Tensor:
+        return probabilities.mul_(self.weights[place])
 
-        def weighted() -> Iterable[Tensor]:
-            for place, probabilities in found:
-                used.append(self.weights[place])
-                yield probabilities.mul_(used[-1])
-
-        total, _ = _sum(weighted())
-        return total.div_(sum(used))
+    def _weight(self, place: int) -> float:
+        return self.weights[place]
 
 
 Fusion = Annotated[Average | Majority | Weighted, Field(discriminator="name")]
 """Any of the rules."""
-
-
-def _vote(probabilities: Tensor, softmax: bool, threshold: float) -> Tensor:
-    """1 for the classes that a member votes for and 0 for the others, in place."""
-    if not softmax:
-        return probabilities.gt_(threshold)
-    best = probabilities.argmax(0, keepdim=True)
-    return probabilities.zero_().scatter_(0, best, 1.0)
-
-
-def _mean(terms: Iterable[Tensor]) -> Tensor:
-    total, count = _sum(terms)
-    return total if count == 1 else total.div_(count)
-
-
-def _sum(terms: Iterable[Tensor]) -> tuple[Tensor, int]:
-    """The sum, which overwrites the first term, and the number of terms."""
-    total: Tensor | None = None
-    count = 0
-    for term in terms:
-        total = term if total is None else total.add_(term)
-        count += 1
-        del term  # the next member's probabilities come while this one's memory is free again
-    assert total is not None, "an ensemble has members"
-    return total, count

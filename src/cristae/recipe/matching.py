@@ -39,7 +39,7 @@ def common_settings(runs: Sequence[Run]) -> PredictConfig:
     each axis.
 
     Raises:
-        RunError: There are no runs, or what decides the fused result differs.
+        RunError: There are no runs, what decides the fused result differs, or the rule does not suit their number.
     """
     if not runs:
         raise RunError("no run was given; name at least one run folder with --run")
@@ -53,6 +53,7 @@ def common_settings(runs: Sequence[Run]) -> PredictConfig:
                 + ", ".join(f"predict.{name}" for name in differing)
                 + "; make these the same in both run folders' recipe.yaml"
             )
+    first.fusion.check(len(runs))
     limits = [run.recipe.predict.block_vox for run in runs]
     known = [limit for limit in limits if limit is not None]
     smallest = tuple(min(sides) for sides in zip(*known, strict=True)) if known else None
