@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cristae.evaluation.differences import CompareOptions as CompareOptions
     from cristae.evaluation.scoring.evaluation import predictions_in as predictions_in
     from cristae.evaluation.scoring.settings import ScoreOptions as ScoreOptions
+    from cristae.inference.config import PredictOptions as PredictOptions
     from cristae.inference.prediction import Prediction as Prediction
     from cristae.inference.prediction import open_prediction as open_prediction
     from cristae.metrics.score import Score as Score
@@ -68,6 +69,7 @@ _HOME = {
     "Classes": "data.classes",
     "CompareOptions": "evaluation.differences",
     "Image": "data.image",
+    "PredictOptions": "inference.config",
     "Prediction": "inference.prediction",
     "Progress": "progress",
     "Recipe": "recipe.recipe",

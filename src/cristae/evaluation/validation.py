@@ -17,11 +17,11 @@ from cristae.data.volume import Volume
 from cristae.errors import RunError
 from cristae.inference.application import choose_application, windows_of
 from cristae.inference.config import PredictConfig
-from cristae.inference.fuse import plan_fusion
+from cristae.inference.ensemble import plan_ensemble
 from cristae.inference.labels import labels_of
 from cristae.inference.locality import Locality
 from cristae.inference.memory import Budget
-from cristae.inference.plan import SMALLEST_SIDES, Task, plan_memory
+from cristae.inference.plan import SMALLEST_SIDES, Workload, plan_memory
 from cristae.inference.predictor import Member, Predictor
 from cristae.inference.windows import Windows
 from cristae.metrics.confusion import Confusion
@@ -142,7 +142,7 @@ class Validation:
         predictor = Predictor([member], device=self.device, pass_vox=_PASS_VOX)
         with predictor.predicting():
             for block in box.blocks(self._block(member, volume, box)):
-                yield block, labels_of(predictor.probabilities(volume.image, block), predictor.fusion, self.threshold)
+                yield block, labels_of(predictor.probabilities(volume.image, block), predictor.ensemble, self.threshold)
 
     def _member(self, network: nn.Module, volume: Volume) -> Member:
         return Member(network, self.locality, self.normalizers[volume.name], self.classes, self.slices, self.windows)
@@ -190,10 +190,10 @@ class Validation:
         shape, member, total = part.volume.image.shape, self._member(network, part.volume), 0
         for block in box.blocks(self._block(member, part.volume, box)):
             if self.windows is None:
-                total += member.seen_for(member.output_box(block, shape)).size
+                total += member.input_box_for(member.output_box(block, shape)).size
             else:
-                one = member.seen_for(Box.of_shape(self.windows.size)).size
-                total += one * sum(1 for _ in self.windows.shares(block, shape))
+                one = member.input_box_for(Box.of_shape(self.windows.size)).size
+                total += one * sum(1 for _ in self.windows.parts(block, shape))
         return total / box.size
 
 
@@ -304,9 +304,9 @@ def _annotation(part: Part, box: Box) -> tuple[np.ndarray, np.ndarray | None]:
 
 def _exact_block(member: Member, image_shape: Triple, region: Triple) -> Triple:
     """Blocks of an exact 3D pass, from a memory that is the same everywhere; the smallest where it does not suffice."""
-    fusion = plan_fusion([member.classes])
-    task = Task((member,), fusion, image_shape, (1.0, 1.0, 1.0), 1, halves=False, keep_probabilities=False)
+    ensemble = plan_ensemble([member.classes])
+    workload = Workload((member,), ensemble, image_shape, (1.0, 1.0, 1.0), 1, halves=False, keep_probabilities=False)
     try:
-        return plan_memory(task, region, Budget(_EXACT_BYTES, None)).block
+        return plan_memory(workload, region, Budget(_EXACT_BYTES, None)).block
     except RunError:
         return SMALLEST_SIDES[3]
