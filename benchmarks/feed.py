@@ -25,7 +25,6 @@ from cristae.losses import CrossEntropyDice
 from cristae.models import SegETConfig
 from cristae.progress import Progress
 from cristae.sampling import RandomPatches
-from cristae.targets import NoWeighting
 from cristae.training.feed import PatchFeed
 from cristae.training.framing import Framing
 from cristae.training.staging import stage
@@ -64,7 +63,7 @@ def make_feed(folder: Path, *, per_epoch: int, batch_size: int, threads: int) ->
     part = Part(volume, Box.of_shape(volume.image.shape))
     staged = stage([part], PLATELET_CLASSES, folder, Framing(), size=(1, 256, 256), progress=Progress())
     plan = RandomPatches(size=(256, 256), per_epoch=per_epoch).plan([one.sample_part() for one in staged], seed=0)
-    return PatchFeed(plan, staged, Framing(), NoWeighting().weights, batch_size=batch_size, threads=threads)
+    return PatchFeed(plan, staged, Framing(), batch_size=batch_size, threads=threads)
 
 
 def patches_per_second(feed: PatchFeed) -> float:

@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from cristae.workflows.models import describe_model as describe_model
     from cristae.workflows.models import list_models as list_models
     from cristae.workflows.predict import predict as predict
+    from cristae.workflows.recipes import check_recipe as check_recipe
+    from cristae.workflows.recipes import new_recipe as new_recipe
     from cristae.workflows.report import report as write_report  # noqa: F401
     from cristae.workflows.train import train as train
 
@@ -74,6 +76,7 @@ _HOME = {
     "Volume": "data.volume",
     "agree": "workflows.agree",
     "analyze": "workflows.analyze",
+    "check_recipe": "workflows.recipes",
     "compare": "workflows.compare",
     "convert": "workflows.convert",
     "create_model": "models",
@@ -87,6 +90,7 @@ _HOME = {
     "list_datasets": "workflows.datasets",
     "list_models": "workflows.models",
     "load_recipe": "recipe.load",
+    "new_recipe": "workflows.recipes",
     "open_image": "data.formats",
     "open_images": "data.formats",
     "open_prediction": "inference.prediction",

@@ -26,7 +26,7 @@ from cristae.inference.labels import labels_of
 from cristae.inference.writer import _label_images
 from cristae.losses import CrossEntropyDice
 from cristae.metrics.agreement import Amounts
-from cristae.metrics.agreement_scores import subsets
+from cristae.metrics.agreement_counts import subsets
 from cristae.metrics.merging import merge_classes
 from cristae.metrics.tally import Tally, scores_of
 from cristae.progress import Progress

@@ -16,7 +16,7 @@ from cristae.cli.main import app
 from cristae.data.classes import Classes
 from cristae.data.description import DataConfig, Labels
 from cristae.data.values import table_of_values
-from cristae.evaluation.scoring.settings import GROUPS, ScoreOptions
+from cristae.evaluation.scoring.settings import FAMILIES, ScoreOptions
 from cristae.recipe.document import read_document
 from cristae.recipe.load import parse_recipe
 from cristae.recipe.recipe import Recipe
@@ -90,7 +90,7 @@ def test_the_page_of_scores_names_every_score(tmp_path: Path) -> None:
             name = name[: name.rindex("_3d")] if name.endswith("_3d") else name.rpartition("_")[0]
             name = name.removesuffix("_slice")
         assert name in text or name.replace("components_", "_") in text, score.metric
-    for group in GROUPS:
+    for group in FAMILIES:
         assert f"`{group}`" in text
 
 
@@ -179,9 +179,9 @@ def test_the_tutorial_on_sparse_labels_runs(tmp_path: Path, monkeypatch: pytest.
 def test_yaml_on_the_pages_is_valid(page: Path) -> None:
     for block in blocks(page, "yaml"):
         value = read_document(block, page.name).value
-        assert set(value) <= {"labels", "data", "model"}
-        if "model" in value:
-            TypeAdapter(Recipe.model_fields["model"].annotation).validate_python(value["model"])
+        assert set(value) <= {"labels", "data", "model", "loss"}
+        for part in {"model", "loss"} & set(value):
+            TypeAdapter(Recipe.model_fields[part].annotation).validate_python(value[part])
         if "labels" in value:
             labels = TypeAdapter(Labels).validate_python(value["labels"])
             if labels.kind == "values":

@@ -21,8 +21,8 @@ from cristae.data.open import open_data
 from cristae.errors import CristaeError, ScoreError
 from cristae.evaluation.scoring.settings import ScoreOptions, parse_borders
 from cristae.metrics.components import label_components
+from cristae.metrics.contingency import Contingency
 from cristae.metrics.detection import detection
-from cristae.metrics.overlaps import Overlaps
 from cristae.recipe.load import load_recipe, parse_recipe
 from cristae.workflows.evaluate import evaluate
 
@@ -167,7 +167,7 @@ def test_detection_is_of_the_regions_where_one_minus_p_is_above_the_threshold(th
     options = ScoreOptions(binarize=threshold, scores=("detection",), borders=("foreground",))
     rows = {row.metric: row.value for row in evaluate(image(found), image(truth), options=options)}
     inside = [(255 - one[0]) / 255 > threshold for one in (truth, found)]
-    expected = detection(Overlaps.of(*(label_components(one.astype(np.uint8), 4)[0] for one in inside)))
+    expected = detection(Contingency.of(*(label_components(one.astype(np.uint8), 4)[0] for one in inside)))
     assert [rows[f"components_{kind}"] for kind in ("TP", "FN", "UD")] == [expected.tp, expected.fn, expected.ud]
 
 
@@ -181,7 +181,7 @@ def test_only_the_border_of_several_classes_is_inverted():
     rows = {(row.class_name, row.metric): row.value for row in scores}
     for name, true, predicted, kind in (("membrane", truth != 1, found != 1, 4), ("mito", truth == 2, found == 2, 8)):
         pair = (label_components(one[0].astype(np.uint8), kind)[0] for one in (true, predicted))
-        assert rows[name, "components_TP"] == detection(Overlaps.of(*pair)).tp
+        assert rows[name, "components_TP"] == detection(Contingency.of(*pair)).tp
     alone = evaluate(
         image((found != 1).astype(np.uint8)), image((truth != 1).astype(np.uint8)),
         classes=Classes(names=("border", "cell")), options=ScoreOptions(scores=("partition",)),

@@ -24,9 +24,9 @@ from cristae.evaluation.scoring.object_rows import apart
 from cristae.evaluation.scoring.score import score
 from cristae.evaluation.scoring.settings import ScoreOptions, Scoring
 from cristae.evaluation.segmentation import Segmentation
+from cristae.metrics.contingency import Contingency
 from cristae.metrics.detection import Detection, detection
 from cristae.metrics.instances import InstanceCounts, panoptic_quality
-from cristae.metrics.overlaps import Overlaps
 from cristae.metrics.partition import v_info, v_rand, variation_of_information
 from cristae.metrics.score import Score, write_scores
 from cristae.metrics.skeleton import SkeletonCounts, cl_dice, skeleton_counts
@@ -89,7 +89,7 @@ def cut(scores, threshold):
 def v_of(truth, predicted, inside, *, thin):
     """V_rand and V_info of one slice."""
     segments = thin_borders(predicted) if thin else label(predicted, connectivity=1)
-    overlaps = Overlaps.of(label(truth & inside, connectivity=1), segments, inside)
+    overlaps = Contingency.of(label(truth & inside, connectivity=1), segments, inside)
     return v_rand(overlaps).value, v_info(overlaps).value
 
 
@@ -151,7 +151,7 @@ def test_objects_of_slices_and_of_the_volume(case):
     for whole, answer, counts in zip(truth, predicted, inside, strict=True):
         true, found = whole & counts, answer & counts
         pieces = label(true, connectivity=2)
-        detected += detection(Overlaps.of(pieces, found.astype(np.uint8), counts))
+        detected += detection(Contingency.of(pieces, found.astype(np.uint8), counts))
         lines += skeleton_counts(true, found, counts)
         more, number = matched(pieces, label(found, connectivity=2), counts)
         ious, objects = ious + more, objects + number
@@ -166,7 +166,7 @@ def test_objects_of_slices_and_of_the_volume(case):
     truth, predicted = truth & inside, predicted & inside
     ious, objects = matched(label(truth, connectivity=3), label(predicted, connectivity=3), inside)
     assert rows["PQ_3d"].value == pytest.approx(2 * sum(iou for iou in ious if iou > 0.5) / objects)
-    overlaps = Overlaps.of(label(truth, connectivity=1), label(predicted, connectivity=1), inside)
+    overlaps = Contingency.of(label(truth, connectivity=1), label(predicted, connectivity=1), inside)
     assert rows["V_rand_raw_3d"].value == pytest.approx(v_rand(overlaps).value)
     assert rows["V_info_raw_3d"].value == pytest.approx(v_info(overlaps).value)
     assert rows["VI_fg_3d"].value == pytest.approx(variation_of_information(overlaps, foreground=True).value)
@@ -285,7 +285,7 @@ def test_intervals_of_the_best_threshold_search_it_anew():
 
 
 def test_objects_of_several_volumes_are_never_taken_together():
-    tables = [Overlaps.of([1, 1, 2, 0], [1, 1, 0, 2]), Overlaps.of([1, 2, 2, 2], [1, 1, 1, 1])]
+    tables = [Contingency.of([1, 1, 2, 0], [1, 1, 0, 2]), Contingency.of([1, 2, 2, 2], [1, 1, 1, 1])]
     found, expected = InstanceCounts.of(apart(tables)), InstanceCounts.of(tables[0]) + InstanceCounts.of(tables[1])
     assert (found.n_truth, found.n_prediction) == (expected.n_truth, expected.n_prediction) == (4, 3)
     np.testing.assert_array_equal(found.tp, expected.tp)
@@ -332,7 +332,7 @@ def test_object_ids_where_the_mask_counts(tmp_path):
         row.metric: row.value
         for row in evaluate(*reversed(paths[:2]), mask=paths[2], options=ScoreOptions(objects=True))
     }
-    overlaps = Overlaps.of(ids, found, inside)
+    overlaps = Contingency.of(ids, found, inside)
     assert rows["V_rand_raw"] == v_rand(overlaps).value
     assert rows["components_TP"] == detection(overlaps).tp
     assert rows["PQ"] == panoptic_quality(InstanceCounts.of(overlaps))[0]

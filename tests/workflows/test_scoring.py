@@ -21,15 +21,15 @@ from cristae.data.classes import Classes
 from cristae.data.image import image_of_array
 from cristae.data.volume import Volume
 from cristae.errors import MissingFileError, ScoreError, VoxelSizeError
+from cristae.evaluation import blocks
 from cristae.evaluation.scoring import counting, ledger
 from cristae.evaluation.scoring.settings import FAMILIES, ScoreOptions, parse_families, parse_merge
 from cristae.evaluation.unit_tables import measure_slices, read_rows
-from cristae.metrics.overlaps import Overlaps
+from cristae.metrics.contingency import Contingency
 from cristae.metrics.partition import v_info, v_rand, variation_of_information
 from cristae.metrics.score import read_scores
-from cristae.metrics.surface import SurfaceDistances, average_distance, surface_dice, surface_distances_of_blocks
+from cristae.metrics.surface import SurfaceDistances, average_distance, surface_dice, surface_distances
 from cristae.metrics.uncertainty.units import parse_unit
-from cristae.evaluation import blocks
 from cristae.workflows.evaluate import evaluate
 from cristae.workflows.report import report
 
@@ -104,7 +104,7 @@ def test_unrelated_slices_are_not_scored_in_3d(files):
     assert not [metric for _, metric in rows if metric.endswith("_3d")]
     truth, scores = pair()
     parts = [
-        surface_distances_of_blocks(*_readers(t, s > 127), [_plane(t)], size, closed=False)
+        surface_distances(*_readers(t, s > 127), [_plane(t)], size, closed=False)
         for t, s in zip(truth, scores, strict=True)
     ]
     pooled = SurfaceDistances.total(parts)
@@ -154,7 +154,7 @@ def test_rows_say_what_is_positive_and_what_they_count(files):
 def test_objects_in_3d_are_those_of_the_whole_volume(monkeypatch):
     truth, scores = pair()
     prediction = (scores > 127).astype(np.uint8)
-    table = Overlaps.of(ndimage.label(truth)[0], ndimage.label(prediction)[0])
+    table = Contingency.of(ndimage.label(truth)[0], ndimage.label(prediction)[0])
     monkeypatch.setattr("cristae.evaluation.scoring.objects._PIECE_VOXELS", 2000)
     images = [image_of_array(truth), image_of_array(prediction)]
     chunked = [type(image)(**(vars(image) | {"chunks": (3, 20, 10)})) for image in images]
@@ -331,7 +331,7 @@ def test_object_ids_of_any_size(tmp_path):
     np_truth, np_other = tmp_path / "t.tif", tmp_path / "p.tif"
     tifffile.imwrite(np_truth, ids), tifffile.imwrite(np_other, other)
     rows = found(evaluate(np_other, np_truth, options=ScoreOptions(objects=True)))
-    table = Overlaps.of(ids, other)
+    table = Contingency.of(ids, other)
     assert rows["objects", "V_rand_raw"].value == v_rand(table).value
     assert rows["objects", "V_rand_raw_merge"].value == pytest.approx(1)
     assert rows["objects", "V_rand_raw_split"].value < 1
@@ -472,7 +472,7 @@ def test_a_killed_evaluation_of_a_large_pair_goes_on(tmp_path):
     process.wait()
     assert not (tmp_path / "cut.csv").exists()
     again = subprocess.run(command("cut.csv", 0), cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert "goes on where an earlier evaluation" in again.stderr
+    assert "resumes an earlier evaluation" in again.stderr
     assert json.loads(again.stdout) == json.loads(whole.stdout)
     assert (tmp_path / "cut.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
     assert len(read_scores(tmp_path / "cut.csv")) == len(json.loads(again.stdout))

@@ -116,7 +116,7 @@ device: cpu
 
 
 def two_headed(tmp_path: Path, name: str, weights: str) -> list[float]:
-    changes = ("model={name: hybrid_2d3d, base: 2}", "sampling.size=[5, 24, 24]", f"loss.head_weights={weights}")
+    changes = ("model={name: hybrid_2d3d, base: 2}", "sampling.size=[5, 24, 24]", f"loss.auxiliary_weights={weights}")
     (tmp_path / name).mkdir()
     recipe = write_stack(tmp_path / name, "several", *changes, "training.epochs=1", "augment=[]")
     return [float(row["train_loss"]) for row in read_metrics(train(recipe, out=tmp_path / name / "run"))]

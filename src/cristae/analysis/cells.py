@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import ceil
 
 import numpy as np
 
 from cristae.analysis.class_map import ClassMap
 from cristae.data.box import Box
-from cristae.data.image import Image
+from cristae.data.image import Image, VoxelSize
 from cristae.errors import ScoreError
+from cristae.metrics.margin import margin_vox, squared_distances_within
 
 _WIDEST = 1 << 26
-"""Voxels in which distances to known cells are computed at once, up to 60 bytes each."""
+"""Voxels in which distances to known cells are computed at once, up to 25 bytes each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,29 +74,26 @@ def cells_near(neighbour: Image, classes: ClassMap, margin_nm: float) -> CellMap
     whole = Box.of_shape(classes.shape)
 
     def read(box: Box) -> np.ndarray:
-        wide = box.grow([ceil(margin_nm / edge) for edge in size]).intersect(whole)
+        wide = box.grow(margin_vox(margin_nm, size)).intersect(whole)
         if wide.size > _WIDEST:
             raise ScoreError(
                 f"a margin of {margin_nm:g} nm reaches over {wide.size} voxels round one block, more than the "
                 f"{_WIDEST} that are held in memory; take a smaller margin (--margin-nm), or a map of coarser voxels"
             )
-        near = _within(_numbers(neighbour, wide), margin_nm, size)[box.relative_to(wide.start).slices]
+        near = _nearest(_numbers(neighbour, wide), box.relative_to(wide.start), margin_nm, size)
         return np.where(classes.read_foreground(box), near, np.uint32(0))
 
     what = "voxels that are not background" if classes.classes.background else "voxels that count"
     return CellMap(read, f"{what}, within {margin_nm:g} nm of {neighbour.path.name}")
 
 
-def _within(cells: np.ndarray, margin_nm: float, size: tuple[float, float, float]) -> np.ndarray:
-    """The nearest cell of each voxel, 0 farther than the margin from all of them."""
-    from scipy.ndimage import distance_transform_edt
-
-    nearest = np.zeros(cells.shape, np.uint32)
-    best = np.full(cells.shape, np.inf)
+def _nearest(cells: np.ndarray, box: Box, margin_nm: float, voxel_size_nm: VoxelSize) -> np.ndarray:
+    """The nearest cell of each voxel of a box, 0 farther than the margin from all of them."""
+    nearest = np.zeros(box.shape, np.uint32)
+    best = np.full(box.shape, np.inf)
     for number in np.unique(cells[cells != 0]):
-        distance = distance_transform_edt(cells != number, sampling=size)
-        # Distances are roots of sums: equal ones may come out a hair apart.
-        closer = (distance <= margin_nm * (1 + 1e-12)) & (distance < best * (1 - 1e-12))
+        distance = squared_distances_within(cells == number, box, margin_nm, voxel_size_nm)
+        closer = distance < best * (1 - 1e-12)  # equal distances may come out a hair apart
         nearest[closer] = number
         best[closer] = distance[closer]
     return nearest

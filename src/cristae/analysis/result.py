@@ -12,8 +12,8 @@ from cristae.analysis.cells import CellMap
 from cristae.analysis.census import Census
 from cristae.analysis.class_map import ClassMap
 from cristae.analysis.config import AnalysisConfig
+from cristae.analysis.measurement import ClassMeasurement
 from cristae.analysis.sizes import cell_sizes
-from cristae.analysis.survey import ClassSurvey
 from cristae.analysis.tables import CellSize, ClassSize, ObjectSize, null_if_nan
 from cristae.errors import ScoreError
 
@@ -75,7 +75,7 @@ def collect(
     measured: ClassMap,
     cells: CellMap,
     census: Census,
-    surveys: Sequence[ClassSurvey],
+    measurements: Sequence[ClassMeasurement],
     settings: AnalysisConfig,
     path: Path | None,
 ) -> Analysis:
@@ -86,12 +86,12 @@ def collect(
         measured: What was measured.
         cells: The cells and the rule they were found by.
         census: Voxels of classes and cells.
-        surveys: One for each foreground class, in their order.
+        measurements: One for each foreground class, in their order.
         settings: How it was measured.
         path: The folder that the tables go to.
     """
     sizes = cell_sizes(measured, census)
-    names = measured.classes.foreground
+    by_class = list(zip(measured.classes.foreground, measurements, strict=True))
     depth = settings.split_depth_nm or max(measured.voxel_size_nm)
     about = {
         "kind": "analysis",
@@ -108,10 +108,8 @@ def collect(
             "membrane": settings.membrane or "surface of the object's own cell, the edge of the volume left out",
         },
         "cells": [asdict(one) for one in sizes],
-        "cut": {name: one.cut for name, one in zip(names, surveys, strict=True) if name in settings.split},
-        "too_large_to_cut": {
-            name: list(one.too_large_to_cut) for name, one in zip(names, surveys, strict=True) if one.too_large_to_cut
-        },
+        "cut": {name: one.cut for name, one in by_class if name in settings.split},
+        "too_large_to_cut": {name: list(one.too_large_to_cut) for name, one in by_class if one.too_large_to_cut},
     }
-    rows = sorted((row for one in surveys for row in one.classes), key=lambda row: row.cell)
-    return Analysis(sizes, tuple(rows), tuple(row for one in surveys for row in one.objects), about, path)
+    rows = sorted((row for one in measurements for row in one.classes), key=lambda row: row.cell)
+    return Analysis(sizes, tuple(rows), tuple(row for one in measurements for row in one.objects), about, path)

@@ -72,7 +72,7 @@ def agree(
 def agreement_text(agreement: Agreement) -> str:
     """An agreement for a terminal: matrices of mean IoU, then the scores of each pair and each participant."""
     from cristae.cli.scores import all_scores_text
-    from cristae.metrics.agreement_scores import mean_iou_of_pair, subsets
+    from cristae.metrics.agreement_counts import mean_iou_of_pair, subsets
 
     lines: list[str] = []
     for title, names in subsets(agreement.classes, agreement.over).items():

@@ -30,6 +30,7 @@ def compare(
     instances: Annotated[
         bool, typer.Option("--instances", help="Units are training runs, differing in seeds.")
     ] = False,
+    seed: Annotated[int, typer.Option("--seed", help="Of the resampling; the same seed gives the same findings.")] = 0,
     out: Annotated[Path | None, typer.Option("--out", metavar="compare.csv", help="Write the findings here.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -44,7 +45,7 @@ def compare(
     findings = compare_runs(
         tables,
         out=out,
-        options=CompareOptions(metric, class_name, unit, slice_spacing_nm, design),
+        options=CompareOptions(metric, class_name, unit, slice_spacing_nm, design, seed),
         progress=console_progress(),
     )
     print(findings_json(findings) if as_json else findings_text(findings), end="")

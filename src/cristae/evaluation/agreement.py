@@ -11,21 +11,20 @@ import numpy as np
 from cristae.data.box import Box
 from cristae.data.classes import Classes
 from cristae.data.formats import open_image
-from cristae.data.image import Image, VoxelSize, check_voxel_size
+from cristae.data.image import Image, VoxelSize, agreed_voxel_size, check_voxel_size
 from cristae.errors import ScoreError, VoxelSizeError
 from cristae.evaluation.blocks import blocks_of
 from cristae.evaluation.cells import near
-from cristae.evaluation.comparison import agreed_voxel_size
 from cristae.evaluation.masks import mask_of
 from cristae.evaluation.segmentation import (
-    GIVE_A_MEANING,
     Meaning,
     Segmentation,
     SegmentationSource,
+    meaning_for,
     open_segmentation,
 )
-from cristae.inference.prediction import Prediction, is_prediction, open_prediction
-from cristae.metrics.agreement import Agreement, Cell, check_participants
+from cristae.metrics.agreement import Agreement, check_participants
+from cristae.metrics.agreement_counts import Cell
 from cristae.progress import Progress
 
 _DEEP_VOXELS = 1 << 24
@@ -210,26 +209,14 @@ def common_part(segmentations: Mapping[str, Segmentation]) -> tuple[Box, tuple[B
 
 
 def _opened(participants: Mapping[str, SegmentationSource], meaning: Meaning, progress: Progress) -> list[Segmentation]:
-    sources = {
-        name: open_prediction(source) if isinstance(source, str | Path) and is_prediction(Path(source)) else source
-        for name, source in participants.items()
-    }
-    known = meaning.known_classes
-    if known is None:
-        made = [source.classes for source in sources.values() if isinstance(source, Prediction)]
-        if not made:
-            for source in sources.values():
-                if isinstance(source, str | Path):
-                    open_image(source)  # a file that is missing or damaged is reported first
-            raise ScoreError(f"{', '.join(sources)}: it is not known what their values mean; {GIVE_A_MEANING}")
-        known = made[0]
-        meaning = Meaning(classes=known)
+    meaning = meaning_for(list(participants.values()), meaning)
     found = []
-    for name, source in sources.items():
+    for name, source in participants.items():
         try:
             one = open_segmentation(source, meaning, progress=progress)
         except ScoreError as error:
             raise ScoreError(f"'{name}': {error}") from error
+        known = one.classes
         if one.labels and len(one.labels) != (1 if known.exclusive else len(known.names)):
             raise ScoreError(
                 f"'{name}' has {len(one.labels)} label images, which do not fit the classes {', '.join(known.names)}"

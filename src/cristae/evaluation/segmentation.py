@@ -63,7 +63,7 @@ class Meaning:
         if self.threshold is not None:
             check_threshold(self.threshold)
         if self.classes is not None and (self.recipe is not None or self.threshold is not None):
-            raise ScoreError("classes, a recipe and a threshold say different things about the values; give one")
+            raise ScoreError("classes, a recipe and a threshold give values different meanings; give one of them")
 
     @property
     def known_classes(self) -> Classes | None:
@@ -181,6 +181,34 @@ class Segmentation:
         return replace(self.images[0], format="mask", dtype=np.dtype(np.uint8), reader=read, palette=None)
 
 
+def meaning_for(sources: Sequence[SegmentationSource], meaning: Meaning) -> Meaning:
+    """The meaning that was given; where nothing was, the classes of the first prediction among the sources.
+
+    Raises:
+        ScoreError: There is none either.
+        CristaeError: A file is missing or damaged.
+    """
+    if meaning.known_classes is not None:
+        return meaning
+    for source in sources:
+        if isinstance(source, str | Path) and is_prediction(Path(source)):
+            source = open_prediction(source)
+        if isinstance(source, Prediction):
+            return Meaning(classes=source.classes)
+    for source in sources:
+        if isinstance(source, str | Path):
+            open_image(source)  # a file that is missing or damaged is reported first
+    names = [str(source if isinstance(source, str | Path) else run_name(source)) for source in sources]
+    raise ScoreError(f"{', '.join(names)}: it is not known what the values mean; {GIVE_A_MEANING}")
+
+
+def run_name(source: SegmentationSource) -> str:
+    """A short name of a source: that of a volume, or of the file."""
+    if isinstance(source, Volume):
+        return source.name
+    return name_of(Path(source) if isinstance(source, str | Path) else source.path)
+
+
 def open_segmentation(
     source: SegmentationSource,
     meaning: Meaning,
@@ -230,18 +258,18 @@ def open_segmentations(
         source = open_prediction(source)
     if isinstance(source, Prediction):
         return (_of_prediction(source, meaning),)
-    classes = meaning.known_classes
+    classes = meaning_for([source], meaning).known_classes
+    assert classes is not None, "meaning_for gives classes"
     if isinstance(source, Volume):
-        return (_of_volume(source, source.image.path, _given(classes, source.image.path)),)
+        return (_of_volume(source, source.image.path, classes),)
     if isinstance(source, Image):
-        return (_of_image(source, meaning, _given(classes, source.path), shape),)
+        return (_of_image(source, meaning, classes, shape),)
     if meaning.recipe is not None and meaning.threshold is None:
         files = open_label_files(source, meaning.recipe)
         return tuple(_of_label_files(files, role, shape, progress))
     require_finished(source)
-    if meaning.threshold is not None or meaning.objects or classes is None:
-        image = open_image(source)  # a file that is missing or damaged is reported first
-        return (_of_image(image, meaning, _given(classes, source), shape),)
+    if meaning.threshold is not None or meaning.objects:
+        return (_of_image(open_image(source), meaning, classes, shape),)
     volume = open_volume(source, labels=str(source), classes=classes, name=name_of(Path(source)))
     return (_of_volume(volume, Path(source), classes),)
 
@@ -332,12 +360,6 @@ def _of_label_files(files: LabelFiles, role: Role, shape: Triple | None, progres
     if shape is not None:
         check_shape(found[0].volume, shape, found[0])
     return [replace(found[0], labels=files.labels_or_ids(progress), valid=None)]
-
-
-def _given(classes: Classes | None, source: str | Path) -> Classes:
-    if classes is None:
-        raise ScoreError(f"{source}: it is not known what the values mean; {GIVE_A_MEANING}")
-    return classes
 
 
 def _labels_wanted(path: Path, role: Role) -> str:

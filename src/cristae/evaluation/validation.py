@@ -30,7 +30,7 @@ from cristae.preprocess.normalize import Normalizer
 from cristae.progress import Progress
 from cristae.recipe.recipe import Recipe
 from cristae.training.counts import count_on_device
-from cristae.training.feed import Share
+from cristae.training.feed import Worker
 
 _EXACT_2D, _WINDOWED_2D = (1, 1024, 1024), (1, 4096, 4096)
 _EXACT_DEPTH, _WINDOWED_SIDE = 16, 512
@@ -76,15 +76,15 @@ class Validation:
     windows: Windows | None = None
     """How the network is applied; None is exactly."""
 
-    def counts(self, network: nn.Module, share: Share = Share()) -> tuple[Confusion, ...]:
-        """Counts over this process's share of the slabs, made where the labels are; every annotated voxel counts once.
+    def counts(self, network: nn.Module, worker: Worker = Worker()) -> tuple[Confusion, ...]:
+        """Counts over this process's part of the slabs, made where the labels are; every annotated voxel counts once.
 
         Returns:
             One (K, K) table, or a 2 x 2 table for each overlapping class.
         """
         size = len(self.classes.names) if self.classes.exclusive else 2
         total = pool((), self.classes)
-        for part, box in self._shared(share):
+        for part, box in self._shared(worker):
             truth, valid = _annotation(part, box)
             for block, labels in self._labels(network, part.volume, box):
                 here = block.relative_to(box.start).slices
@@ -94,19 +94,19 @@ class Validation:
                 total = tuple(a + b for a, b in zip(total, fresh, strict=True))
         return total
 
-    def judged(self, network: nn.Module, share: Share = Share()) -> Iterator[Judged]:
-        """The annotated slabs of this process's share, one after the other, with what the network says of them."""
-        for part, box in self._shared(share):
+    def judged(self, network: nn.Module, worker: Worker = Worker()) -> Iterator[Judged]:
+        """The annotated slabs of this process's part, one after the other, with what the network says of them."""
+        for part, box in self._shared(worker):
             truth, valid = _annotation(part, box)
             prediction = np.empty(truth.shape, np.uint8)
             for block, labels in self._labels(network, part.volume, box):
                 prediction[(slice(None), *block.relative_to(box.start).slices)] = labels.cpu().numpy()
             yield Judged(part, box, truth, valid, prediction)
 
-    def _shared(self, share: Share) -> Iterator[tuple[Part, Box]]:
-        """The slabs of this process's share."""
+    def _shared(self, worker: Worker) -> Iterator[tuple[Part, Box]]:
+        """The slabs of this process's part."""
         for number, slab in enumerate(self.slabs()):
-            if number % share.world == share.rank:
+            if number % worker.world_size == worker.rank:
                 yield slab
 
     def _labels(self, network: nn.Module, volume: Volume, box: Box) -> Iterator[tuple[Box, Tensor]]:

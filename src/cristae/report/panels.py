@@ -22,7 +22,7 @@ MAX_PIXELS = 1024
 OPACITY = 55
 """Of the class colours over the grey picture, in percent, when the page opens."""
 MISSED, FALSE, CONFUSED, UNKNOWN = "#0072b2", "#d55e00", "#cc79a7", "#b8bec4"
-"""Told apart by people with any colour vision (after Okabe and Ito)."""
+"""Distinguishable with any colour vision (after Okabe and Ito)."""
 
 
 @dataclass(frozen=True)

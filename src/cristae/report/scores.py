@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from cristae.data.image import VoxelSize
 from cristae.metrics.score import Score
 from cristae.metrics.table import COMPARED, describe_metric
 from cristae.metrics.tally import ALL, SLICE_MEAN
@@ -213,7 +214,7 @@ def share_table(
     voxels: Mapping[str, int],
     total: int,
     colors: Mapping[str, str],
-    voxel_size_nm: tuple[float, float, float] | None,
+    voxel_size_nm: VoxelSize | None,
     notes: Sequence[str],
 ) -> Markup:
     """How much of a volume each class takes.

@@ -24,9 +24,9 @@ from cristae.allocator import keep_large_buffers
 from cristae.data.files import write_bytes
 from cristae.errors import RunError, TrainingError
 from cristae.progress import Progress, Task
-from cristae.training.feed import PatchFeed, Share
+from cristae.training.feed import PatchFeed, Worker
 from cristae.training.layout import put_channels_last
-from cristae.training.module import Lesson, TrainingModule
+from cristae.training.module import StepConfig, TrainingModule
 from cristae.training.schedule import LearningRate
 
 LAST = "last.ckpt"
@@ -35,8 +35,8 @@ LAST = "last.ckpt"
 class Witness(Protocol):
     """What the caller does with a network while it learns."""
 
-    def validate(self, network: nn.Module, share: Share) -> np.ndarray:
-        """Counts (T, K, K) of truth and prediction over this process's share of the validation data: one table for
+    def validate(self, network: nn.Module, worker: Worker) -> np.ndarray:
+        """Counts (T, K, K) of truth and prediction over this process's part of the validation data: one table for
         exclusive classes, one 2 x 2 table for each overlapping class."""
 
     def judge(self, counts: np.ndarray) -> dict[str, float]:
@@ -96,7 +96,7 @@ class _EndOfEpoch(Callback):
         if trainer.world_size > 1:  # every process judges the network that the first one saves
             for buffer in module.network.buffers():
                 torch.distributed.broadcast(buffer, 0)
-        counts = self.witness.validate(module.network, Share(trainer.global_rank, trainer.world_size))
+        counts = self.witness.validate(module.network, Worker(trainer.global_rank, trainer.world_size))
         if trainer.world_size > 1:
             total = torch.from_numpy(counts).to(module.device)
             torch.distributed.all_reduce(total)
@@ -149,7 +149,7 @@ class _Show(Callback):
 
 
 def fit(
-    network: nn.Module, lesson: Lesson, feed: PatchFeed, *, witness: Witness, folder: Path, progress: Progress
+    network: nn.Module, step: StepConfig, feed: PatchFeed, *, witness: Witness, folder: Path, progress: Progress
 ) -> tuple[int, float, float]:
     """Train `network` in place, from the start or from `last.ckpt` in `folder`.
 
@@ -160,17 +160,17 @@ def fit(
         TrainingError: The loss is not finite.
         KeyboardInterrupt: Ctrl-C; the last finished epoch is on disk.
     """
-    config = lesson.config
+    config = step.config
     rate = LearningRate(config.schedule, config.learning_rate, len(feed) * config.epochs)
     put_channels_last(network)
-    module = TrainingModule(network, lesson, feed, rate)
+    module = TrainingModule(network, step, feed, rate)
     end = _EndOfEpoch(witness, config.early_stop_patience)
     last = ModelCheckpoint(
         folder, filename=LAST.removesuffix(".ckpt"), save_on_train_epoch_end=True, enable_version_counter=False
     )
     with _quiet():
-        trainer = _trainer(lesson, [end, _Show(progress, end), last], folder)
-        if lesson.device.type == "cpu":
+        trainer = _trainer(step, [end, _Show(progress, end), last], folder)
+        if step.device.type == "cpu":
             keep_large_buffers()
         start = folder / LAST
         try:
@@ -187,8 +187,8 @@ def fit(
     return end.best_epoch, end.best, end.seconds
 
 
-def _trainer(lesson: Lesson, callbacks: list[Callback], folder: Path) -> Trainer:
-    config, device = lesson.config, lesson.device.type
+def _trainer(step: StepConfig, callbacks: list[Callback], folder: Path) -> Trainer:
+    config, device = step.config, step.device.type
     return Trainer(
         max_epochs=config.epochs,
         accelerator={"cuda": "gpu"}.get(device, device),

@@ -12,7 +12,7 @@ import hashlib
 import json
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -128,6 +128,11 @@ class StagedPart:
     def _stored(self, box: Box) -> np.ndarray:
         """Image and targets (1 + K, Z, Y, X) of a box of the volume that is on disk."""
         return read_block(self._stack, (slice(None), *box.relative_to(self.stored.start).slices), self.folder)
+
+    def label_blocks(self) -> Iterator[np.ndarray]:
+        """uint8 labels (K, Z, Y, X) in blocks that cover the part once, INVALID where a voxel does not count."""
+        for block in Box.of_shape(self.shape).blocks(_SLAB[False]):
+            yield self._targets(block).astype(np.uint8)
 
     def read(self, box: Box, framing: Framing) -> Patch:
         """Cut out a patch; what reaches outside the part does not count, and beyond the volume its image is mirrored.

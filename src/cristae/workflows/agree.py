@@ -11,8 +11,7 @@ from cristae.data.files import require_new_file, write_together
 from cristae.data.image import Image
 from cristae.evaluation.agreement import AgreementOptions, open_panel
 from cristae.evaluation.segmentation import Meaning, SegmentationSource
-from cristae.metrics.agreement import Agreement
-from cristae.metrics.agreement_scores import confusions_csv
+from cristae.metrics.agreement import Agreement, confusions_csv
 from cristae.metrics.score import score_paths, scores_csv, scores_json
 from cristae.progress import Progress
 

@@ -16,12 +16,12 @@ from cristae.analysis.cells import CellMap, cells_near, cells_of_classes, cells_
 from cristae.analysis.census import Census, numbers_in, take_census
 from cristae.analysis.class_map import ClassMap, block_shape, cut
 from cristae.analysis.config import AnalysisConfig
+from cristae.analysis.measurement import Grid, MeasuredMap, measure_class
 from cristae.analysis.mesh_files import write_mesh
 from cristae.analysis.object_map import chunk_of
 from cristae.analysis.render import Rendering
 from cristae.analysis.result import Analysis, collect
 from cristae.analysis.surfaces import CELLS, class_meshes, draw
-from cristae.analysis.survey import Grid, survey_class
 from cristae.analysis.tables import (
     CLASS_COLUMNS,
     OBJECT_COLUMNS,
@@ -31,9 +31,8 @@ from cristae.analysis.tables import (
 from cristae.data.classes import Classes
 from cristae.data.files import require_new, storage_errors, write_json, write_together
 from cristae.data.formats import open_image
-from cristae.data.image import Image, VoxelSize
+from cristae.data.image import Image, VoxelSize, agreed_voxel_size
 from cristae.errors import ScoreError, VoxelSizeError
-from cristae.evaluation.comparison import agreed_voxel_size
 from cristae.evaluation.segmentation import Meaning, Segmentation, SegmentationSource, open_segmentation
 from cristae.progress import Progress
 from cristae.report.analysis_page import analysis_page
@@ -102,21 +101,15 @@ def analyze(
         with progress.task("Counting voxels", len(grid.blocks), unit="blocks") as task:
             census = take_census(measured, cells, grid.blocks, expected=expected, advance=task.advance)
         _check_cells(census, given)
-        surveys = [
-            survey_class(
-                name,
-                measured,
-                cells,
-                census,
-                grid,
-                folder / OBJECTS / "labels",
-                options,
-                keep_map=options.keep_objects,
-                progress=progress,
+        place, keep = folder / OBJECTS / "labels", options.keep_objects
+        measurements = [
+            measure_class(
+                name, MeasuredMap(measured, cells, census, grid), place, options, keep_map=keep, progress=progress
             )
             for name in measured.classes.foreground
         ]
-        result = collect(opened.path, measured, cells, census, surveys, options, None if out is None else Path(out))
+        path = None if out is None else Path(out)
+        result = collect(opened.path, measured, cells, census, measurements, options, path)
         _warn(result, opened, cell is None and cell_from is None, progress)
         if out is not None:
             if options.keep_objects:

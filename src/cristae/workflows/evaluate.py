@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from cristae.data.classes import Classes
 from cristae.data.image import Image
-from cristae.evaluation.scoring.evaluation import open_evaluations, run_name
+from cristae.errors import LabelError
+from cristae.evaluation.scoring.evaluation import open_evaluations
 from cristae.evaluation.scoring.score import require_new_scores, score
 from cristae.evaluation.scoring.settings import ScoreOptions
-from cristae.evaluation.segmentation import Meaning, SegmentationSource
+from cristae.evaluation.segmentation import GIVE_A_MEANING, Meaning, SegmentationSource, run_name
 from cristae.metrics.score import Score
 from cristae.progress import Progress
 
@@ -68,5 +69,10 @@ def evaluate(
     require_new_scores(out)
     predictions = prediction if isinstance(prediction, Mapping) else {run_name(prediction): prediction}
     meaning = Meaning(classes, recipe, options.binarize, options.objects)
-    evaluations = open_evaluations(predictions, truth, meaning, mask=mask, options=options, progress=progress)
-    return score(evaluations, out, progress)
+    try:
+        evaluations = open_evaluations(predictions, truth, meaning, mask=mask, options=options, progress=progress)
+        return score(evaluations, out, progress)
+    except LabelError as error:
+        if meaning.known_classes is not None:
+            raise
+        raise LabelError(f"{error}\n  Or {GIVE_A_MEANING}.") from error

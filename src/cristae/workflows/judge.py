@@ -14,7 +14,7 @@ from cristae.metrics.score import write_scores
 from cristae.metrics.tally import Tally, scores_of
 from cristae.progress import Progress
 from cristae.recipe.run import Run
-from cristae.report.preview import write_preview
+from cristae.report.preview import PredictedSlice, write_preview
 
 PAGE = "report.html"
 _MAX_PREVIEWS = 12
@@ -48,14 +48,13 @@ def _keep_picture(slab: Judged, validation: Validation, folder: Path) -> None:
     """The first slice of a slab."""
     volume, box, exclusive = slab.part.volume, slab.box, validation.classes.exclusive
     first = Box(box.start, (box.start[0] + 1, box.stop[1], box.stop[2]))
-    write_preview(
-        folder,
+    kept = PredictedSlice(
         volume=volume.name,
         z=box.start[0],
         image=volume.image.read(first)[0],
         truth=slab.truth[0, 0] if exclusive else slab.truth[:, 0],
         valid=None if slab.valid is None else slab.valid[0],
         prediction=slab.prediction[0, 0] if exclusive else slab.prediction[:, 0],
-        classes=validation.classes,
         voxel_size_nm=volume.voxel_size_nm,
     )
+    write_preview(folder, kept, validation.classes)

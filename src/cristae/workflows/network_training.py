@@ -6,18 +6,20 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from cristae.augment import required_margin
 from cristae.data.box import Box
 from cristae.errors import NetworkError, RecipeError
 from cristae.evaluation.validation import Validation, better_application, plan_validation
 from cristae.inference.application import choose_application
 from cristae.inference.locality import Locality, measure_locality
-from cristae.losses import with_heads
+from cristae.losses import with_auxiliary_outputs
 from cristae.metrics.confusion import Confusion
 from cristae.metrics.table import metric_named
 from cristae.metrics.tally import class_values, mean_iou_of
@@ -27,10 +29,10 @@ from cristae.recipe.provenance import write_provenance
 from cristae.recipe.recipe import Recipe
 from cristae.recipe.run import Run, TrainedModel, append_metrics, load_weights, save_weights, write_summary
 from cristae.sampling import as_triple
-from cristae.training.feed import PatchFeed, Share
+from cristae.training.feed import PatchFeed, Worker
 from cristae.training.fit import fit
 from cristae.training.framing import Framing
-from cristae.training.module import Lesson
+from cristae.training.module import StepConfig
 from cristae.training.staging import StagedPart, stage
 from cristae.workflows.cost import peak_memory_bytes
 from cristae.workflows.judge import judge_run
@@ -65,21 +67,29 @@ class NetworkTraining:
         assert recipe.sampling.size
         size, framing = recipe.sampling.size, Framing.of(recipe.network)
         cache = run.path / CACHE
-        staged = stage(self.regions.train, classes, cache, framing, size=as_triple(size), progress=self.progress)
+        margin = required_margin(recipe.augment, recipe.network.input_size(size))
+        seen = framing.grown(margin)
+        staged = stage(self.regions.train, classes, cache, seen, size=as_triple(size), progress=self.progress)
         require_classes(staged, classes)
         normalizers, shared = fit_normalizers(recipe.normalize, self.regions)
         model = TrainedModel(1, classes, shared, self.regions.voxel_size_nm, size)
         validation = plan_validation(
             recipe, self.regions.validate, classes, normalizers, self.locality, size, self.device
         )
-        loss = with_heads(recipe.loss.build(classes), recipe.network.head_weights, recipe.loss.head_weights)
+        loss = with_auxiliary_outputs(
+            recipe.loss.build(classes), recipe.network.auxiliary_weights, recipe.loss.auxiliary_weights
+        )
         penalty = recipe.loss.penalty
-        lesson = Lesson(loss, penalty, recipe.augment, normalizers, recipe.training, recipe.seed, self.device)
+        statistics = recipe.targets.prepare(staged)
+        targets = partial(recipe.targets, statistics=statistics)
+        step = StepConfig(
+            loss, penalty, recipe.augment, targets, normalizers, recipe.training, recipe.seed, self.device
+        )
         began_with = {} if self.start is None else {"start_from": self.start}
         witness = _Witness(run, model, validation, began_with)
-        feed = _feed(recipe, staged, framing)
+        feed = _feed(recipe, staged, framing, margin)
         best_epoch, best, seconds = fit(
-            self.network, lesson, feed, witness=witness, folder=run.path, progress=self.progress
+            self.network, step, feed, witness=witness, folder=run.path, progress=self.progress
         )
         if is_follower():
             return
@@ -97,6 +107,7 @@ class NetworkTraining:
                 region_facts(part.volume, _box_of(part), part.class_counts, classes, self.regions.voxel_size_nm)
                 for part in staged
             ],
+            **({"target_statistics": dict(statistics)} if statistics else {}),
             **began_with,
         }
         load_weights(self.network, run.weights_path)
@@ -113,9 +124,9 @@ class _Witness:
     def __init__(self, run: Run, model: TrainedModel, validation: Validation, facts: dict[str, Any]) -> None:
         self._run, self._model, self._validation, self._facts = run, model, validation, facts
 
-    def validate(self, network: nn.Module, share: Share) -> np.ndarray:
-        """Counts (T, K, K) of this process's share of the validation regions."""
-        return np.stack([table.counts for table in self._validation.counts(network, share)])
+    def validate(self, network: nn.Module, worker: Worker) -> np.ndarray:
+        """Counts (T, K, K) of this process's part of the validation regions."""
+        return np.stack([table.counts for table in self._validation.counts(network, worker)])
 
     def judge(self, counts: np.ndarray) -> dict[str, float]:
         """Mean IoU and the IoU of each class."""
@@ -159,7 +170,7 @@ def _box_of(part: StagedPart) -> Box:
     return Box.of_shape(part.shape).shift(part.origin)
 
 
-def _feed(recipe: Recipe, staged: Sequence[StagedPart], framing: Framing) -> PatchFeed:
+def _feed(recipe: Recipe, staged: Sequence[StagedPart], framing: Framing, margin: Sequence[int]) -> PatchFeed:
     plan = recipe.sampling.plan([part.sample_part() for part in staged], recipe.seed)
     config = recipe.training
     if len(plan) < config.batch_size:
@@ -171,7 +182,7 @@ def _feed(recipe: Recipe, staged: Sequence[StagedPart], framing: Framing) -> Pat
         plan,
         staged,
         framing,
-        recipe.targets.weights,
         batch_size=config.batch_size,
+        margin=margin,
         threads=config.reader_threads,
     )

@@ -12,7 +12,7 @@ from cristae.data.classes import Classes
 from cristae.data.image import Image, VoxelSize, same_voxel_size, voxel_size_text
 from cristae.data.open import Dataset, Part, labelled_boxes
 from cristae.errors import LabelError, VoxelSizeError
-from cristae.preprocess.histogram import Histogram, histogram_of
+from cristae.preprocess.histogram import IntensityHistogram, histogram_of
 from cristae.preprocess.normalize import NormalizeConfig, Normalizer, fit
 from cristae.progress import Progress
 from cristae.recipe.recipe import Recipe
@@ -142,7 +142,7 @@ def fit_normalizers(config: NormalizeConfig, regions: Regions) -> tuple[dict[str
         own = {name: fit(config, histogram_of(image)) for name, image in regions.images.items()}
         return own, own[regions.train[0].volume.name]
     limit = _MAX_HISTOGRAM_VOXELS // len(regions.train)
-    total: Histogram | None = None
+    total: IntensityHistogram | None = None
     for part in regions.train:
         histogram = histogram_of(part.volume.image, part.box, max_voxels=limit)
         total = histogram if total is None else total + histogram

@@ -18,7 +18,7 @@ from cristae.progress import Progress
 from cristae.recipe.complete import completed
 from cristae.recipe.consistency import check_consistency, require_regions
 from cristae.recipe.folder import CHECKPOINT, read_summary
-from cristae.recipe.load import load_recipe
+from cristae.recipe.load import load_run_recipe
 from cristae.recipe.recipe import Recipe
 from cristae.recipe.run import Run, create_run, is_complete, read_metrics
 from cristae.workflows.forest import train_forest_run
@@ -67,7 +67,7 @@ def train(
     network, locality = build_network(recipe, regions)
     start = _start(network, recipe, place, progress)
     fresh = not place.exists()
-    before = load_recipe(place / "recipe.yaml") if resume and (place / "recipe.yaml").is_file() else None
+    before = load_run_recipe(place / "recipe.yaml") if resume and (place / "recipe.yaml").is_file() else None
     run = create_run(place, recipe, resume=resume or follower)
     if is_complete(run, recipe.training.epochs):
         progress.say(f"{run.path}: training had finished already")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
@@ -11,21 +11,19 @@ from cristae.data.classes import Classes
 from cristae.data.formats import open_image
 from cristae.data.formats.paths import is_zarr
 from cristae.data.image import Image
-from cristae.data.volume import Volume
-from cristae.errors import LabelError, MissingFileError, ScoreError
+from cristae.errors import MissingFileError, ScoreError
 from cristae.evaluation.comparison import Comparison, align
 from cristae.evaluation.label_files import name_of
 from cristae.evaluation.scoring.borders import check_thresholds, scored_classes
 from cristae.evaluation.scoring.settings import ScoreOptions, Scoring, thresholds_of
 from cristae.evaluation.segmentation import (
-    GIVE_A_MEANING,
     Meaning,
     Segmentation,
     SegmentationSource,
+    meaning_for,
     open_segmentation,
     open_segmentations,
 )
-from cristae.inference.prediction import Prediction, is_prediction, open_prediction
 from cristae.progress import Progress
 
 OF_OBJECTS = ("partition", "detection", "instances")
@@ -39,8 +37,6 @@ class Evaluation:
     scoring: Scoring
     comparisons: tuple[Comparison, ...]
     """One for each volume."""
-    hint: str = ""
-    """What to add to a message about label values that are not mapped."""
 
     @property
     def names(self) -> str:
@@ -78,14 +74,13 @@ def open_evaluations(
     truths = open_segmentations(truth, meaning.of_truth, role="truth", progress=progress) if given else ()
     found = []
     for run, source in predictions.items():
-        own = meaning if given else _meaning_of(source, truth)
-        opened = truths or _truth_like(truth, own, progress)
+        own = meaning_for([source], meaning)
+        opened = truths or open_segmentations(truth, own, role="truth", progress=progress)
         pairs = [
             (one, open_segmentation(part, own, role="prediction", shape=one.shape, progress=progress))
             for one, part in zip(opened, _one_for_each(opened, source), strict=True)
         ]
-        evaluation = _evaluation(run, pairs, options, inside)
-        found.append(evaluation if given else replace(evaluation, hint=f"Or {GIVE_A_MEANING}."))
+        found.append(_evaluation(run, pairs, options, inside))
     return found
 
 
@@ -112,13 +107,6 @@ def predictions_in(folder: Path, truth: SegmentationSource) -> dict[str, Path]:
     return methods
 
 
-def run_name(source: SegmentationSource) -> str:
-    """What stands in the `run` column where no name is given."""
-    if isinstance(source, Volume):
-        return source.name
-    return name_of(Path(source) if isinstance(source, str | Path) else source.path)
-
-
 def _evaluation(
     run: str, pairs: Sequence[tuple[Segmentation, Segmentation]], options: ScoreOptions, mask: Image | None
 ) -> Evaluation:
@@ -137,26 +125,6 @@ def _evaluation(
         _check_chosen(options.thresholds_from, {name for name, _ in chosen}, run, comparisons, classes)
         check_thresholds(options.thresholds_from, classes)
     return Evaluation(Scoring(run, classes, options.binarize, options, chosen), comparisons)
-
-
-def _meaning_of(source: SegmentationSource, truth: SegmentationSource) -> Meaning:
-    """The classes of a prediction, where nothing else says what values mean."""
-    if isinstance(source, str | Path) and is_prediction(Path(source)):
-        source = open_prediction(source)
-    if isinstance(source, Prediction):
-        return Meaning(classes=source.classes)
-    for path in (source, truth):
-        if isinstance(path, str | Path):
-            open_image(path)  # a file that is missing or damaged is reported first
-    name = source if isinstance(source, str | Path) else run_name(source)
-    raise ScoreError(f"{name} and {truth}: it is not known what their values mean; {GIVE_A_MEANING}")
-
-
-def _truth_like(truth: SegmentationSource, meaning: Meaning, progress: Progress) -> tuple[Segmentation, ...]:
-    try:
-        return open_segmentations(truth, meaning, role="truth", progress=progress)
-    except LabelError as error:
-        raise LabelError(f"{error}\n  Or {GIVE_A_MEANING}.") from error
 
 
 def _one_for_each(truths: Sequence[Segmentation], source: SegmentationSource) -> Sequence[SegmentationSource]:

@@ -23,8 +23,8 @@ from cristae.evaluation.scoring.object_rows import (
 )
 from cristae.evaluation.scoring.settings import Family, Scoring
 from cristae.metrics.components import Components, Connectivity, find_components
+from cristae.metrics.contingency import Contingency
 from cristae.metrics.detection import detection
-from cristae.metrics.overlaps import Overlaps
 from cristae.metrics.score import Score
 
 IN_3D = "_3d"
@@ -44,7 +44,7 @@ class ObjectCounting:
     def __init__(self, comparison: Comparison, scoring: Scoring) -> None:
         self.comparison, self.scoring = comparison, scoring
         self.pieces: Sequence[Box] = blocks_of(*comparison.images, voxels=_PIECE_VOXELS)
-        self.found: dict[_Key, list[Overlaps]] = {
+        self.found: dict[_Key, list[Contingency]] = {
             (number, kind): []
             for number, name in enumerate(scoring.classes.foreground)
             for kind in dict.fromkeys(_kinds(name, scoring).values())
@@ -64,15 +64,15 @@ class ObjectCounting:
                 find_components(self._objects(number, truth=False), self.pieces, kind, advance=advance),
             )
 
-    def measure(self, piece: Box) -> dict[_Key, Overlaps]:
+    def measure(self, piece: Box) -> dict[_Key, Contingency]:
         """Count one block."""
         valid = self.comparison.read_valid(piece)
         return {
-            key: Overlaps.of(truth.read(piece), prediction.read(piece), valid)
+            key: Contingency.of(truth.read(piece), prediction.read(piece), valid)
             for key, (truth, prediction) in self._components.items()
         }
 
-    def add(self, counted: dict[_Key, Overlaps]) -> None:
+    def add(self, counted: dict[_Key, Contingency]) -> None:
         """Add the counts of a block."""
         for key, overlaps in counted.items():
             self.found[key] = pushed(self.found[key], overlaps)
@@ -82,7 +82,7 @@ class ObjectCounting:
         return {
             f"{number}-{kind}-{name}": array
             for (number, kind), parts in self.found.items()
-            for name, array in arrays_of(Overlaps.total(parts)).items()
+            for name, array in arrays_of(Contingency.total(parts)).items()
         }
 
     def restore(self, arrays: Arrays) -> None:
@@ -98,7 +98,7 @@ class ObjectCounting:
         scoring = parts[0].scoring
         for number, name in enumerate(scoring.classes.foreground):
             for family, kind in _kinds(name, scoring).items():
-                tables = [Overlaps.total(part.found[number, kind]) for part in parts]
+                tables = [Contingency.total(part.found[number, kind]) for part in parts]
                 what = subject_of(name, kind, " over the volume", parts[0].comparison, scoring)
                 subject = Score(scoring.run, volume, name, "", float("nan"), 0, what, threshold=scoring.threshold)
                 if family == "partition":
@@ -133,12 +133,12 @@ class IdCounting:
     def __init__(self, comparison: Comparison, scoring: Scoring) -> None:
         self.comparison, self.scoring = comparison, scoring
         self.pieces: Sequence[Box] = blocks_of(*comparison.images)
-        self.found: list[Overlaps] = []
+        self.found: list[Contingency] = []
 
     def prepare(self, advance: Callable[[], None]) -> None:
         """Nothing."""
 
-    def measure(self, piece: Box) -> Overlaps:
+    def measure(self, piece: Box) -> Contingency:
         """Count one block.
 
         Raises:
@@ -146,17 +146,17 @@ class IdCounting:
         """
         voxels = self.comparison.read(piece)
         try:
-            return Overlaps.of(voxels.truth[0], voxels.prediction[0], voxels.valid)
+            return Contingency.of(voxels.truth[0], voxels.prediction[0], voxels.valid)
         except ScoreError as error:
             raise ScoreError(f"{self.comparison.where(piece.start[0])}, voxels {piece}: {error}") from error
 
-    def add(self, counted: Overlaps) -> None:
+    def add(self, counted: Contingency) -> None:
         """Add the counts of a block."""
         self.found = pushed(self.found, counted)
 
     def arrays(self) -> Arrays:
         """Everything counted so far."""
-        return arrays_of(Overlaps.total(self.found))
+        return arrays_of(Contingency.total(self.found))
 
     def restore(self, arrays: Arrays) -> None:
         """Go on from what `arrays` gave."""
@@ -166,7 +166,7 @@ class IdCounting:
     def rows(volume: str, parts: Sequence[IdCounting]) -> Iterator[Score]:
         """All scores of objects."""
         scoring = parts[0].scoring
-        tables = [Overlaps.total(part.found) for part in parts]
+        tables = [Contingency.total(part.found) for part in parts]
         if not any(table.voxels.size for table in tables):
             raise ScoreError(f"no voxel of '{volume}' counts: check the mask")
         what = "objects by their ids over the volume"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cristae.data.files import require_new_file, write_together
-from cristae.errors import LabelError, ScoreError, VolumeError
+from cristae.errors import ScoreError, VolumeError
 from cristae.evaluation.comparison import Comparison
 from cristae.evaluation.scoring.counting import Counting, count_all
 from cristae.evaluation.scoring.evaluation import Evaluation
@@ -80,7 +80,7 @@ def score(evaluations: Sequence[Evaluation], out: str | Path | None, progress: P
     files = None if out is None else Outputs.at(out)
     ledger = Ledger.at(files.progress if files else None, _key(evaluations) if files else "")
     if ledger.done:
-        progress.say(f"{ledger.path}: goes on where an earlier evaluation of the same files stopped")
+        progress.say(f"{ledger.path}: resumes an earlier evaluation of the same files")
     if unsized := [c.volume for one in evaluations for c in one.comparisons if _lacks_size(one, c)]:
         progress.say(
             f"{', '.join(dict.fromkeys(unsized))}: no surface distances, because no file says the voxel size; give it "
@@ -120,10 +120,7 @@ def _count(one: Evaluation, prefix: str, ledger: Ledger, progress: Progress) -> 
         for place, group in enumerate(countings)
         for counting in group
     }
-    try:
-        count_all(named, ledger, progress)
-    except LabelError as error:
-        raise LabelError(f"{error}\n  {one.hint}") if one.hint else error from error
+    count_all(named, ledger, progress)
     tallies = [counting.tally for counting in named.values() if isinstance(counting, VoxelCounting)]
     if tallies and not any(table.total for tally in tallies for table in tally.pooled):
         raise ScoreError(f"no voxel of {one.names} counts: check the mask, and whether the compared slices have labels")

@@ -18,8 +18,8 @@ from cristae.evaluation.scoring.settings import Scoring
 from cristae.evaluation.scoring.voxels import masks_of
 from cristae.metrics.binary import inverted
 from cristae.metrics.components import Connectivity, label_components
+from cristae.metrics.contingency import Contingency
 from cristae.metrics.detection import detection
-from cristae.metrics.overlaps import Overlaps
 from cristae.metrics.score import Score
 from cristae.metrics.skeleton import SkeletonCounts, cl_dice, skeleton_counts
 from cristae.metrics.v_scores import MAP_METRICS, NAMES, SliceV, Truth, VTable
@@ -39,7 +39,7 @@ class Plane:
     """What was counted of one class in one slice; None where it was not asked for."""
 
     v: SliceV | None
-    objects: Overlaps | None
+    objects: Contingency | None
     """Components with 8 neighbours (4 between borders), numbered apart from those of other slices."""
     skeleton: SkeletonCounts | None
 
@@ -76,7 +76,7 @@ class SliceCounting:
         graded = bool(comparison.maps) and len(names) == 1
         """Thresholds are gone through only where there is a map of the one class."""
         self.tables = {name: _table(comparison, scoring, name, graded=graded) for name in names}
-        self.objects: dict[str, list[Overlaps]] = {name: [] for name in names}
+        self.objects: dict[str, list[Contingency]] = {name: [] for name in names}
         self.skeletons: dict[str, dict[int, SkeletonCounts]] = {name: {} for name in names}
 
     def prepare(self, advance: Callable[[], None]) -> None:
@@ -108,7 +108,7 @@ class SliceCounting:
             lines = [(z, *astuple(counts)) for z, counts in self.skeletons[name].items()]
             found[f"{number}-lines"] = np.array(lines, np.int64).reshape(-1, 5)
             found |= {f"{number}-v-{key}": array for key, array in self.tables[name].arrays().items()}
-            found |= {f"{number}-o-{k}": array for k, array in arrays_of(Overlaps.total(self.objects[name])).items()}
+            found |= {f"{number}-o-{k}": array for k, array in arrays_of(Contingency.total(self.objects[name])).items()}
         return found
 
     def restore(self, arrays: Arrays) -> None:
@@ -130,7 +130,7 @@ class SliceCounting:
                     named: t for named in NAMES if (t := scoring.chosen(name, named)) is not None
                 }
                 yield from table.score_rows(scoring.run, volume, name, validated=chosen, border=scoring.is_border(name))
-            objects = apart([Overlaps.total(part.objects[name]) for part in parts])
+            objects = apart([Contingency.total(part.objects[name]) for part in parts])
             what = subject_of(name, _neighbours(name, scoring), ", slice by slice", parts[0].comparison, scoring)
             if scoring.wants("detection"):
                 yield from detection_rows([detection(objects)], replace(subject, rule=what))
@@ -182,30 +182,30 @@ class SliceCounting:
             return table.measure(pair.truth, pair.prediction != 0, valid, z=z)
         return table.measure(pair.truth if pair.true_scores is None else pair.true_scores, pair.scores, valid, z=z)
 
-    def _objects(self, name: str, pair: _Pair, valid: np.ndarray | None, z: int) -> Overlaps | None:
+    def _objects(self, name: str, pair: _Pair, valid: np.ndarray | None, z: int) -> Contingency | None:
         if not self.scoring.wants("detection", "instances"):
             return None
         truth, prediction = pair.truth, pair.prediction
         if valid is not None:
             truth, prediction = truth * valid, prediction * valid
         kind = _neighbours(name, self.scoring)
-        found = Overlaps.of(label_components(truth, kind)[0], label_components(prediction, kind)[0], valid)
+        found = Contingency.of(label_components(truth, kind)[0], label_components(prediction, kind)[0], valid)
         first = z << _SLICE_BITS
-        return Overlaps(
+        return Contingency(
             np.where(found.truth > 0, found.truth + first, 0),
             np.where(found.prediction > 0, found.prediction + first, 0),
             found.voxels,
         )
 
-    def _objects_of(self, z: int, name: str) -> Overlaps:
+    def _objects_of(self, z: int, name: str) -> Contingency:
         every = self._joined[name]
         here = np.maximum(every.truth, every.prediction) >> _SLICE_BITS == z
-        return Overlaps(every.truth[here], every.prediction[here], every.voxels[here])
+        return Contingency(every.truth[here], every.prediction[here], every.voxels[here])
 
     @cached_property
-    def _joined(self) -> dict[str, Overlaps]:
+    def _joined(self) -> dict[str, Contingency]:
         """The objects of all slices; asked for when everything is counted."""
-        return {name: Overlaps.total(parts) for name, parts in self.objects.items()}
+        return {name: Contingency.total(parts) for name, parts in self.objects.items()}
 
     @cached_property
     def _v_values(self) -> dict[tuple[int, str], dict[str, float]]:

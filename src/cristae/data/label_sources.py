@@ -17,7 +17,7 @@ _ZARR_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 
 
 @dataclass(frozen=True, eq=False)
-class Run:
+class Segment:
     """Consecutive slices that one file holds."""
 
     file: Image
@@ -28,7 +28,7 @@ class Run:
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class LabelSource:
     """Annotation of an image, slice by slice; some slices may have none."""
 
     shape: Triple
@@ -47,7 +47,7 @@ class Source:
         files = [file for file, _ in self.places.values()][:1]
         return files[0].chunks if files else (1, *self.shape[1:])
 
-    def runs(self, box: Box) -> Iterator[Run]:
+    def segments(self, box: Box) -> Iterator[Segment]:
         """The pieces of files that cover the labelled slices of `box`, in order of z."""
         stop = box.stop[0]
         z = box.start[0]
@@ -60,7 +60,7 @@ class Source:
             while z + length < stop and self.places.get(z + length) == (file, first + length):
                 length += 1
             inside = Box((first, *box.start[1:]), (first + length, *box.stop[1:]))
-            yield Run(file=file, box=inside, z=z)
+            yield Segment(file=file, box=inside, z=z)
             z += length
 
 
@@ -71,7 +71,7 @@ def is_slice_files(path: Path) -> bool:
     return not path.exists() and any(mark in str(path) for mark in "*?[")
 
 
-def open_source(path: Path, image: Image, *, match: Match, slices: Sequence[int] | None, where: str) -> Source:
+def open_source(path: Path, image: Image, *, match: Match, slices: Sequence[int] | None, where: str) -> LabelSource:
     """Lay a stack, or a folder of slice files, along the slices of an image.
 
     Args:
@@ -102,10 +102,10 @@ def open_source(path: Path, image: Image, *, match: Match, slices: Sequence[int]
         pairs = pairs or _listed(slices or (), stack.shape[0], image, path, where)
         places = {z: (stack, place) for z, place in pairs.items()}
     _check_sizes(places, image, where)
-    return Source(shape=image.shape, places=places)
+    return LabelSource(shape=image.shape, places=places)
 
 
-def open_flat_sources(path: Path, images: Sequence[Image], *, match: Match, where: str) -> tuple[Source, ...]:
+def open_flat_sources(path: Path, images: Sequence[Image], *, match: Match, where: str) -> tuple[LabelSource, ...]:
     """Find the annotation of each of several unrelated 2D images; an image without a file gets an empty source."""
     files = open_images(path) if is_slice_files(path) else (open_image(path),)
     for file in files:
@@ -116,7 +116,7 @@ def open_flat_sources(path: Path, images: Sequence[Image], *, match: Match, wher
     for place, image in enumerate(images):
         places = {0: (files[pairs[place]], 0)} if place in pairs else {}
         _check_sizes(places, image, where)
-        sources.append(Source(shape=image.shape, places=places))
+        sources.append(LabelSource(shape=image.shape, places=places))
     return tuple(sources)
 
 

@@ -19,7 +19,7 @@ _BINS = 65536
 
 
 @dataclass(frozen=True)
-class Survey:
+class ImageStatistics:
     """Statistics over all finite values of an image."""
 
     minimum: float
@@ -38,7 +38,7 @@ class Survey:
     """Signed bytes that would be much smoother if they were read as unsigned ones."""
 
 
-class _Tally:
+class _Counts:
     """Counts that grow block by block."""
 
     def __init__(self, image: Image) -> None:
@@ -73,13 +73,13 @@ class _Tally:
             self.values = None
 
 
-def survey(image: Image, *, progress: Progress = Progress()) -> Survey:
+def image_statistics(image: Image, *, progress: Progress = Progress()) -> ImageStatistics:
     """Go through all voxels: once for integers up to 16 bits, twice for floats, up to five times for wide integers.
 
     Raises:
         FormatError: A part of the file is damaged.
     """
-    tally = _Tally(image)
+    tally = _Counts(image)
     narrow = image.dtype.kind in "iu" and image.dtype.itemsize <= 2
     first = int(np.iinfo(image.dtype).min) if narrow else 0
     histogram = np.zeros(_BINS, np.int64)
@@ -100,7 +100,7 @@ def survey(image: Image, *, progress: Progress = Progress()) -> Survey:
     return _conclude(tally, tuple((p, float(value)) for p, value in zip(PERCENTS, found, strict=True)))
 
 
-def _select(image: Image, tally: _Tally, progress: Progress) -> list[float]:
+def _select(image: Image, tally: _Counts, progress: Progress) -> list[float]:
     """Values at the ranks of `PERCENTS`: each pass counts inside the bin that the pass before found."""
     whole = image.dtype.kind in "iu"
     low, high = (int(tally.low), int(tally.high)) if whole else (float(tally.low), float(tally.high))
@@ -127,10 +127,10 @@ def _select(image: Image, tally: _Tally, progress: Progress) -> list[float]:
         width = -(-int(width) // _BINS)
 
 
-def _conclude(tally: _Tally, percentiles: tuple[tuple[float, float], ...]) -> Survey:
+def _conclude(tally: _Counts, percentiles: tuple[tuple[float, float], ...]) -> ImageStatistics:
     same = np.flatnonzero((tally.slice_low == tally.slice_high) & np.isfinite(tally.slice_low))
     values = tally.values
-    return Survey(
+    return ImageStatistics(
         minimum=float(tally.low) if np.isfinite(float(tally.low)) else np.nan,
         maximum=float(tally.high) if np.isfinite(float(tally.high)) else np.nan,
         percentiles=percentiles,

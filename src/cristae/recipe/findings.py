@@ -1,4 +1,4 @@
-"""What a look at an image and its labels tells about the recipe they need."""
+"""What an image and its labels say about the recipe that they need."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from cristae.data.box import Box, Triple
 from cristae.data.description import Match
 from cristae.data.formats import open_image, open_images
 from cristae.data.image import Image, VoxelSize
+from cristae.data.label_sources import LabelSource, is_slice_files, open_flat_sources, open_source
 from cristae.data.pairing import stem_of
-from cristae.data.sources import Source, is_slice_files, open_flat_sources, open_source
 from cristae.errors import LabelError
 from cristae.progress import Progress
 
@@ -27,7 +27,7 @@ _NAMELESS = ("image", "images", "img", "raw", "slices", "data", "stack", "volume
 
 
 @dataclass(frozen=True)
-class LabelSurvey:
+class LabelFindings:
     """The annotation as it was found."""
 
     path: str
@@ -46,7 +46,7 @@ class LabelSurvey:
 
 
 @dataclass(frozen=True)
-class Survey:
+class Findings:
     """Everything a starter recipe needs to know."""
 
     name: str
@@ -56,26 +56,26 @@ class Survey:
     """(z, y, x); for unrelated images their number and the smallest sides."""
     dtype: str
     voxel_size_nm: VoxelSize | None
-    labels: LabelSurvey | None = None
+    labels: LabelFindings | None = None
     image_names: tuple[str, ...] = field(default=())
     """Stems of unrelated images, in order."""
 
 
-def survey(
+def examine(
     image: str,
     labels: str | None,
     *,
     label_slices: Sequence[int] | None = None,
     folder: Path,
     progress: Progress = Progress(),
-) -> Survey:
+) -> Findings:
     """Look at an image and its labels.
 
     Args:
         image: File, folder or glob.
         labels: The same for the labels; None when there are none yet.
         label_slices: For a label stack with fewer slices than the image: where its slices belong.
-        folder: Where the recipe will stand; paths are told from there.
+        folder: Where the recipe will be; paths are relative to it.
         progress: Where to show how far it is.
 
     Raises:
@@ -88,8 +88,8 @@ def survey(
     shape = (len(images), min(s[1] for s in sides), min(s[2] for s in sides)) if flat else first.shape
     found = None
     if labels is not None:
-        found = _survey_labels(labels, images, label_slices, folder, progress)
-    return Survey(
+        found = _examine_labels(labels, images, label_slices, folder, progress)
+    return Findings(
         name=_name_of(image),
         image=relative(image, folder),
         kind="images" if flat else "volume",
@@ -118,9 +118,9 @@ def _images_of(image: str) -> tuple[Image, ...]:
     return (open_image(image),)
 
 
-def _survey_labels(
+def _examine_labels(
     labels: str, images: tuple[Image, ...], slices: Sequence[int] | None, folder: Path, progress: Progress
-) -> LabelSurvey:
+) -> LabelFindings:
     match, sources = _paired(labels, images, slices)
     places = [(number, *source.places[z]) for number, z, source in _slots(sources)]
     looked_at = places
@@ -136,7 +136,7 @@ def _survey_labels(
             task.advance()
     total = sum(counts.values())
     commonest = "0" if "0" in counts else counts.most_common(1)[0][0]
-    return LabelSurvey(
+    return LabelFindings(
         path=relative(labels, folder),
         match=match,
         slices=tuple(slices) if slices is not None else None,
@@ -148,7 +148,9 @@ def _survey_labels(
     )
 
 
-def _paired(labels: str, images: tuple[Image, ...], slices: Sequence[int] | None) -> tuple[Match, tuple[Source, ...]]:
+def _paired(
+    labels: str, images: tuple[Image, ...], slices: Sequence[int] | None
+) -> tuple[Match, tuple[LabelSource, ...]]:
     """The first rule by which label files find their images."""
     problem: LabelError | None = None
     for match in _MATCHES:
@@ -162,7 +164,7 @@ def _paired(labels: str, images: tuple[Image, ...], slices: Sequence[int] | None
     raise LabelError(message) from problem
 
 
-def _slots(sources: tuple[Source, ...]) -> list[tuple[int, int, Source]]:
+def _slots(sources: tuple[LabelSource, ...]) -> list[tuple[int, int, LabelSource]]:
     """(number of the slice or image, slice in the source, source) of everything labelled."""
     if len(sources) == 1:
         return [(z, z, sources[0]) for z in sorted(sources[0].places)]
@@ -214,8 +216,8 @@ def _name_of(image: str) -> str:
     """A short name from the path; the folder's where the file or slice folder is just called 'images' or so."""
     path = Path(image.split(":/")[0]).absolute()
     parts = [stem_of(part) for part in reversed(path.parts[1:]) if not any(mark in part for mark in "*?[")]
-    telling = [part for part in parts if part.lower() not in _NAMELESS]
-    return _safe((telling or parts or ["volume"])[0])
+    named = [part for part in parts if part.lower() not in _NAMELESS]
+    return _safe((named or parts or ["volume"])[0])
 
 
 def _safe(name: str) -> str:

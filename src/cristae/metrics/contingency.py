@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Overlaps:
+class Contingency:
     """A sparse table of two label maps. Tables add with `+`, so the blocks of a volume add up to the volume."""
 
     truth: np.ndarray
@@ -26,19 +26,19 @@ class Overlaps:
     """(N,) int64, how many voxels carry both ids; above 0."""
 
     @classmethod
-    def of(cls, truth: ArrayLike, prediction: ArrayLike, valid: ArrayLike | None = None) -> Overlaps:
+    def of(cls, truth: ArrayLike, prediction: ArrayLike, valid: ArrayLike | None = None) -> Contingency:
         """Count the voxels of each pair of ids that occurs.
 
         Args:
             truth: Ids from 0, of any integer type and shape.
             prediction: Ids of the same shape.
-            valid: Same shape, 0 where a voxel does not count; whatever the two hold there is ignored.
+            valid: Same shape, 0 where a voxel does not count; what the two hold there is ignored.
 
         Raises:
             ScoreError: Shapes differ, the arrays do not hold integers, or an id is negative or above 2^63 - 1.
 
         Example:
-            >>> found = Overlaps.of([0, 1, 1, 1], [0, 0, 5, 5])
+            >>> found = Contingency.of([0, 1, 1, 1], [0, 0, 5, 5])
             >>> found.truth, found.prediction, found.voxels
             (array([0, 1, 1]), array([0, 0, 5]), array([1, 1, 2]))
         """
@@ -52,12 +52,12 @@ class Overlaps:
         return cls(*_sorted(*count_pairs(true, predicted, keep)))
 
     @classmethod
-    def empty(cls) -> Overlaps:
+    def empty(cls) -> Contingency:
         """No voxels yet."""
         return cls(*(np.zeros(0, np.int64) for _ in range(3)))
 
     @classmethod
-    def total(cls, parts: Iterable[Overlaps]) -> Overlaps:
+    def total(cls, parts: Iterable[Contingency]) -> Contingency:
         """The sum of many tables, quicker than adding one after the other."""
         parts = list(parts)
         if not parts:
@@ -68,8 +68,8 @@ class Overlaps:
         first = np.flatnonzero(_changes(truth) | _changes(prediction))
         return cls(truth[first], prediction[first], _sums(voxels, first))
 
-    def __add__(self, other: Overlaps) -> Overlaps:
-        return Overlaps.total((self, other))
+    def __add__(self, other: Contingency) -> Contingency:
+        return Contingency.total((self, other))
 
     def truth_sizes(self) -> tuple[np.ndarray, np.ndarray]:
         """Rising ids of the true segments, without 0, and how many voxels each has: two (N,) int64 arrays."""

@@ -13,21 +13,22 @@ import numpy as np
 from numba import get_num_threads
 
 from cristae.compiled import compiled
+from cristae.data.box import Triple
 from cristae.errors import ScoreError
 from cristae.metrics.parallel import in_parallel
 
 _SLAB = 1 << 18
 """Voxels below which a slab is not worth a thread."""
 
-Neighbours = tuple[tuple[int, int, int], ...]
+Neighbours = tuple[Triple, ...]
 """Rows that touch a row and come before it: steps along z and y, and how far (0 or 1) runs may miss along x."""
 
 
 @dataclass(frozen=True, eq=False)
-class Runs:
+class RunLengths:
     """The components of a mask (Z, Y, X) as runs."""
 
-    shape: tuple[int, int, int]
+    shape: Triple
     starts: np.ndarray
     """(N,) int32, first x of each run."""
     stops: np.ndarray
@@ -54,7 +55,7 @@ class Runs:
         return labels
 
 
-def find_runs(mask: np.ndarray, neighbours: Neighbours) -> Runs:
+def find_runs(mask: np.ndarray, neighbours: Neighbours) -> RunLengths:
     """Runs and components of a contiguous mask.
 
     Args:
@@ -72,13 +73,13 @@ def find_runs(mask: np.ndarray, neighbours: Neighbours) -> Runs:
     if rows[-1] >= 2**31:
         raise ScoreError(f"a mask of shape {mask.shape} has too many pieces to label at once; label it in blocks")
     starts, stops, parents = (np.empty(rows[-1], np.int32) for _ in range(3))
-    near = np.array(neighbours, np.int64).reshape(-1, 3)
+    ends, near = (starts, stops), np.array(neighbours, np.int64).reshape(-1, 3)
     in_parallel(lambda slab: _fill(lines, rows, starts, stops, parents, *slab), cuts)
-    in_parallel(lambda slab: _join(rows, starts, stops, parents, y, near, slab[0], slab[0], slab[1]), cuts)
+    in_parallel(lambda slab: _join(rows, ends, parents, y, near, slab[0], *slab), cuts)
     reach = y + 1  # rows that touch rows of the slab before
     for begin, end in cuts[1:]:
-        _join(rows, starts, stops, parents, y, near, 0, begin, min(end, begin + reach))
-    return Runs((z, y, x), starts, stops, rows, parents, _number(parents))
+        _join(rows, ends, parents, y, near, 0, begin, min(end, begin + reach))
+    return RunLengths((z, y, x), starts, stops, rows, parents, _number(parents))
 
 
 def _cuts(rows: int, voxels: int) -> list[tuple[int, int]]:
@@ -125,8 +126,7 @@ def _fill(
 @compiled
 def _join(
     rows: np.ndarray,
-    starts: np.ndarray,
-    stops: np.ndarray,
+    ends: tuple[np.ndarray, np.ndarray],
     parents: np.ndarray,
     height: int,
     near: np.ndarray,
@@ -135,6 +135,7 @@ def _join(
     end: int,
 ) -> None:
     """Join the runs of rows from `begin` to `end` with those they touch in earlier rows from `lowest` on."""
+    starts, stops = ends
     one = np.uint64(1)
     for row in range(begin, end):
         y = row % height

@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 from cristae.data.box import Box
 from cristae.errors import ScoreError
 from cristae.metrics import pairs
-from cristae.metrics.overlaps import Overlaps
+from cristae.metrics.contingency import Contingency
 
 INTEGERS = [np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32, np.uint64, np.int64, np.bool_, ">i4", ">u8"]
 
@@ -35,7 +35,7 @@ def assert_same(first, second):
 
 
 def test_by_hand():
-    found = Overlaps.of([1, 1, 1, 1, 2, 2, 2, 2, 2, 0, 0, 0], [1, 1, 0, 0, 1, 2, 2, 3, 3, 3, 0, 4])
+    found = Contingency.of([1, 1, 1, 1, 2, 2, 2, 2, 2, 0, 0, 0], [1, 1, 0, 0, 1, 2, 2, 3, 3, 3, 0, 4])
     assert_table(found, [0, 0, 0, 1, 1, 2, 2, 2], [0, 3, 4, 0, 1, 1, 2, 3], [1, 1, 1, 2, 2, 1, 2, 2])
     assert [column.tolist() for column in found.truth_sizes()] == [[1, 2], [4, 5]]
     assert [column.tolist() for column in found.prediction_sizes()] == [[1, 2, 3, 4], [3, 2, 3, 1]]
@@ -47,7 +47,7 @@ def test_every_integer_type_counts_alike(kind, other):
     rng = np.random.default_rng(3)
     truth = rng.integers(0, 2 if kind is np.bool_ else 100, (5, 6, 7)).astype(kind)
     prediction = rng.integers(0, 100, truth.shape).astype(other)
-    assert_table(Overlaps.of(truth, prediction), *by_unique(truth, prediction))
+    assert_table(Contingency.of(truth, prediction), *by_unique(truth, prediction))
 
 
 ids = hnp.arrays(np.int64, hnp.array_shapes(max_dims=3, max_side=12), elements=st.integers(0, 4))
@@ -57,8 +57,8 @@ ids = hnp.arrays(np.int64, hnp.array_shapes(max_dims=3, max_side=12), elements=s
 def test_equal_to_sorting_pairs(truth, seed):
     rng = np.random.default_rng(seed)
     prediction, valid = rng.integers(0, 3, truth.shape) * 2**61, rng.integers(0, 3, truth.shape).astype(np.uint8)
-    assert_table(Overlaps.of(truth, prediction), *by_unique(truth, prediction))
-    assert_table(Overlaps.of(truth, prediction, valid), *by_unique(truth, prediction, valid))
+    assert_table(Contingency.of(truth, prediction), *by_unique(truth, prediction))
+    assert_table(Contingency.of(truth, prediction, valid), *by_unique(truth, prediction, valid))
 
 
 @pytest.mark.parametrize("valid", [False, True])
@@ -72,16 +72,16 @@ def test_large_maps_by_several_threads(threads, most, valid, monkeypatch):
     truth, prediction = rng.integers(0, most, (2, 6, 60, 400))
     truth = truth.repeat(2, axis=2)[:, :, :400]
     keep = rng.integers(0, 2, truth.shape).astype(bool) if valid else None
-    assert_table(Overlaps.of(truth, prediction, keep), *by_unique(truth, prediction, keep))
+    assert_table(Contingency.of(truth, prediction, keep), *by_unique(truth, prediction, keep))
 
 
 def test_any_order_in_memory_counts_alike():
     rng = np.random.default_rng(7)
     truth, prediction = rng.integers(0, 40, (2, 40, 50, 90))
-    expected = Overlaps.of(truth, prediction)
-    assert_same(Overlaps.of(truth.T, prediction.T), expected)
-    assert_same(Overlaps.of(truth[::-1, :, ::-1], prediction[::-1, :, ::-1]), expected)
-    assert_same(Overlaps.of(np.asfortranarray(truth), prediction), expected)
+    expected = Contingency.of(truth, prediction)
+    assert_same(Contingency.of(truth.T, prediction.T), expected)
+    assert_same(Contingency.of(truth[::-1, :, ::-1], prediction[::-1, :, ::-1]), expected)
+    assert_same(Contingency.of(np.asfortranarray(truth), prediction), expected)
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=3), st.integers(1, 30))
@@ -103,12 +103,12 @@ def test_blocks_add_up_to_the_whole(truth, block, seed):
     rng = np.random.default_rng(seed)
     prediction, valid = rng.integers(0, 4, truth.shape), rng.integers(0, 2, truth.shape)
     parts = [
-        Overlaps.of(truth[box.slices], prediction[box.slices], valid[box.slices])
+        Contingency.of(truth[box.slices], prediction[box.slices], valid[box.slices])
         for box in Box.of_shape(truth.shape).blocks(block)
     ]
-    whole = Overlaps.of(truth, prediction, valid)
-    assert_same(Overlaps.total(parts), whole)
-    assert_same(sum(parts, Overlaps.empty()), whole)
+    whole = Contingency.of(truth, prediction, valid)
+    assert_same(Contingency.total(parts), whole)
+    assert_same(sum(parts, Contingency.empty()), whole)
     inside = np.where(valid != 0, truth, 0)
     found, voxels = np.unique(inside[inside > 0], return_counts=True)
     np.testing.assert_array_equal(whole.truth_sizes(), (found, voxels))
@@ -116,17 +116,17 @@ def test_blocks_add_up_to_the_whole(truth, block, seed):
 
 def test_the_largest_ids():
     most = 2**63 - 1
-    found = Overlaps.of(np.array([most, 0, most], np.uint64), np.array([most, most, most], np.int64))
+    found = Contingency.of(np.array([most, 0, most], np.uint64), np.array([most, most, most], np.int64))
     assert_table(found, [0, most], [most, most], [1, 2])
-    assert_same(found + Overlaps.empty(), found)
+    assert_same(found + Contingency.empty(), found)
 
 
 def test_nothing_counted():
-    for found in (Overlaps.empty(), Overlaps.total([])):
+    for found in (Contingency.empty(), Contingency.total([])):
         assert_table(found, [], [], [])
         assert [column.tolist() for column in (*found.truth_sizes(), *found.prediction_sizes())] == [[]] * 4
-    assert_table(Overlaps.of(np.zeros((0, 4), int), np.zeros((0, 4), int)), [], [], [])
-    assert_table(Overlaps.of([1, 2], [3, 4], [0, 0]), [], [], [])
+    assert_table(Contingency.of(np.zeros((0, 4), int), np.zeros((0, 4), int)), [], [], [])
+    assert_table(Contingency.of([1, 2], [3, 4], [0, 0]), [], [], [])
 
 
 @pytest.mark.parametrize(
@@ -141,10 +141,10 @@ def test_nothing_counted():
 )
 def test_what_cannot_be_counted(truth, prediction, message):
     with pytest.raises(ScoreError, match=message):
-        Overlaps.of(truth, prediction)
+        Contingency.of(truth, prediction)
 
 
 def test_whatever_stands_where_nothing_counts_is_ignored():
-    assert_table(Overlaps.of([-1, 2, -5], [7, 3, 2], [0, 255, 0]), [2], [3], [1])
+    assert_table(Contingency.of([-1, 2, -5], [7, 3, 2], [0, 255, 0]), [2], [3], [1])
     with pytest.raises(ScoreError, match=r"truth has shape .2,., valid mask has shape .3,."):
-        Overlaps.of([1, 2], [1, 2], [1, 1, 1])
+        Contingency.of([1, 2], [1, 2], [1, 1, 1])

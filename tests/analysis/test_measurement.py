@@ -17,7 +17,7 @@ from cristae.analysis.cells import cells_of_classes, cells_of_mask
 from cristae.analysis.census import take_census
 from cristae.analysis.config import AnalysisConfig
 from cristae.analysis.crofton import areas_nm2
-from cristae.analysis.survey import survey_class
+from cristae.analysis.measurement import MeasuredMap, measure_class
 from cristae.data.classes import Classes
 from cristae.data.formats import open_image
 from cristae.data.image import image_of_array
@@ -26,11 +26,12 @@ SHAPE = (10, 40, 36)
 AROUND = {6: 1, 18: 2, 26: 3}
 
 
-def survey(folder, classes, config=None, *, cells=None, edges=(10, 64, 64), name="mito", keep=False):
+def measure(folder, classes, config=None, *, cells=None, edges=(10, 64, 64), name="mito", keep=False):
     cells = cells or cells_of_classes(classes)
     blocks = grid(classes.shape, edges)
     census = take_census(classes, cells, blocks.blocks, expected=(1,))
-    return survey_class(name, classes, cells, census, blocks, folder, config or AnalysisConfig(), keep_map=keep)
+    measured = MeasuredMap(classes, cells, census, blocks)
+    return measure_class(name, measured, folder, config or AnalysisConfig(), keep_map=keep)
 
 
 def structure(connectivity):
@@ -48,7 +49,7 @@ def same(first, second):
 @pytest.mark.parametrize("connectivity", [6, 18, 26])
 def test_sizes_against_the_whole_volume(tmp_path, connectivity):
     labels = random_cell(SHAPE)
-    found = survey(tmp_path, class_map(labels), AnalysisConfig(connectivity=connectivity), edges=(5, 16, 20))
+    found = measure(tmp_path, class_map(labels), AnalysisConfig(connectivity=connectivity), edges=(5, 16, 20))
     ids, count = ndimage.label(labels == 2, structure(connectivity))
     assert count > 10
     assert [one.object for one in found.objects] == list(range(1, count + 1))
@@ -87,7 +88,7 @@ def brute_distances(labels, membrane):
 
 def test_distances_to_the_surface_of_the_cell(tmp_path):
     labels = random_cell(SHAPE)
-    found = survey(tmp_path, class_map(labels), edges=(5, 16, 16))
+    found = measure(tmp_path, class_map(labels), edges=(5, 16, 16))
     expected = list(brute_distances(labels == 2, labels > 0))
     assert [one.distance_to_membrane_nm for one in found.objects] == pytest.approx([a for a, _ in expected])
     assert [one.centroid_to_membrane_nm for one in found.objects] == pytest.approx([b for _, b in expected])
@@ -96,19 +97,19 @@ def test_distances_to_the_surface_of_the_cell(tmp_path):
 
 def test_distances_to_a_class(tmp_path):
     labels = random_cell(SHAPE)
-    found = survey(tmp_path, class_map(labels), AnalysisConfig(membrane="granule"), edges=(5, 16, 16))
+    found = measure(tmp_path, class_map(labels), AnalysisConfig(membrane="granule"), edges=(5, 16, 16))
     expected = list(brute_distances(labels == 2, labels == 3))
     assert [one.distance_to_membrane_nm for one in found.objects] == pytest.approx([a for a, _ in expected])
     assert [one.centroid_to_membrane_nm for one in found.objects] == pytest.approx([b for _, b in expected])
-    own = survey(tmp_path / "own", class_map(labels), AnalysisConfig(membrane="granule"), name="granule")
+    own = measure(tmp_path / "own", class_map(labels), AnalysisConfig(membrane="granule"), name="granule")
     assert all(np.isnan(one.distance_to_membrane_nm) for one in own.objects)
 
 
 def test_without_a_membrane_there_is_no_distance(tmp_path):
     labels = np.where(random_cell(SHAPE) == 2, 2, 0).astype(np.uint8)
-    found = survey(tmp_path, class_map(labels), AnalysisConfig(membrane="granule"))
+    found = measure(tmp_path, class_map(labels), AnalysisConfig(membrane="granule"))
     assert all(np.isnan(one.distance_to_membrane_nm) for one in found.objects)
-    full = survey(tmp_path / "full", class_map(np.full(SHAPE, 2, np.uint8)))
+    full = measure(tmp_path / "full", class_map(np.full(SHAPE, 2, np.uint8)))
     assert [one.voxels for one in full.objects] == [np.prod(SHAPE)]
     assert np.isnan(full.objects[0].distance_to_membrane_nm)
 
@@ -117,7 +118,7 @@ def test_objects_and_membrane_that_overlap_have_distance_0(tmp_path):
     masks = np.zeros((2, *SHAPE), np.uint8)
     masks[0, :, :20], masks[1, 4:6, 5:9, 5:9], masks[1, 4:6, 30:33, 5:9] = 1, 1, 1
     classes = class_map(masks, Classes(names=("membrane", "mito"), exclusive=False))
-    found = survey(tmp_path, classes, AnalysisConfig(membrane="membrane"), edges=(5, 16, 16))
+    found = measure(tmp_path, classes, AnalysisConfig(membrane="membrane"), edges=(5, 16, 16))
     assert [one.distance_to_membrane_nm for one in found.objects] == [0.0, 110.0]
     assert [one.centroid_to_membrane_nm for one in found.objects] == pytest.approx(
         [np.hypot(np.hypot(125, 20), 6.25), np.hypot(np.hypot(120, 20), 6.25)]
@@ -132,8 +133,8 @@ def test_blocks_make_no_difference(tmp_path_factory, edges, seed):
     numbers = np.where(np.arange(SHAPE[2]) < 17, 1, 2) * np.ones(SHAPE, np.uint8)
     cells = cells_of_mask(image_of_array(numbers.astype(np.uint8)), classes)
     config = AnalysisConfig(split=("mito",), split_depth_nm=10, min_um3=2e-5)
-    whole = survey(tmp_path_factory.mktemp("whole"), classes, config, cells=cells)
-    parts = survey(tmp_path_factory.mktemp("parts"), classes, config, cells=cells, edges=edges)
+    whole = measure(tmp_path_factory.mktemp("whole"), classes, config, cells=cells)
+    parts = measure(tmp_path_factory.mktemp("parts"), classes, config, cells=cells, edges=edges)
     assert whole.cut > 0
     assert (whole.cut, whole.too_large_to_cut) == (parts.cut, parts.too_large_to_cut)
     same(whole.objects, parts.objects)
@@ -146,7 +147,7 @@ def test_objects_of_touching_cells_stay_apart(tmp_path):
     numbers = np.where(np.arange(SHAPE[2]) < 17, 5, 2) * np.ones(SHAPE, np.uint8)
     classes = class_map(labels)
     cells = cells_of_mask(image_of_array(numbers.astype(np.uint8)), classes)
-    found = survey(tmp_path, classes, cells=cells)
+    found = measure(tmp_path, classes, cells=cells)
     assert [(one.cell, one.object, one.voxels) for one in found.objects] == [(2, 1, 3 * 27 * 16), (5, 2, 3 * 27 * 14)]
     assert [(row.cell, row.objects, row.voxels) for row in found.classes if row.voxels] == [
         (2, 1, 3 * 27 * 16),
@@ -158,7 +159,7 @@ def test_small_objects_are_not_listed_but_their_voxels_count(tmp_path):
     labels = np.zeros(SHAPE, np.uint8)
     labels[2:4, 2:12, 2:12], labels[6, 20, 20], labels[8, 30:32, 30:32] = 2, 2, 2
     voxel = 40 * 10 * 12.5e-9
-    found = survey(tmp_path, class_map(labels), AnalysisConfig(min_um3=4 * voxel), keep=True, edges=(10, 40, 36))
+    found = measure(tmp_path, class_map(labels), AnalysisConfig(min_um3=4 * voxel), keep=True, edges=(10, 40, 36))
     assert [(one.object, one.voxels) for one in found.objects] == [(1, 200), (3, 4)]
     assert (found.classes[0].objects, found.classes[0].voxels) == (2, 205)
     kept = open_image(f"{tmp_path}/mito").read()
@@ -169,13 +170,13 @@ def test_small_objects_are_not_listed_but_their_voxels_count(tmp_path):
 def test_a_single_slice_has_no_border_in_z(tmp_path):
     labels = np.zeros((1, 30, 30), np.uint8)
     labels[0, 5:9, 5:9], labels[0, 28:, 3] = 2, 2
-    found = survey(tmp_path, class_map(labels), edges=(1, 30, 30))
+    found = measure(tmp_path, class_map(labels), edges=(1, 30, 30))
     assert [one.touches_border for one in found.objects] == [False, True]
 
 
 def test_a_class_that_is_nowhere_has_a_row_of_zeros(tmp_path):
     labels = np.where(random_cell(SHAPE) == 2, 1, random_cell(SHAPE)).astype(np.uint8)
-    found = survey(tmp_path, class_map(labels))
+    found = measure(tmp_path, class_map(labels))
     (row,) = found.classes
     assert (row.voxels, row.objects, row.fraction_of_cell, row.surface_um2) == (0, 0, 0.0, 0.0)
     assert np.isnan(row.median_volume_um3)

@@ -34,7 +34,24 @@ class Grid:
 
 
 @dataclass(frozen=True, eq=False)
-class ClassSurvey:
+class MeasuredMap:
+    """A map of classes with its cells: what is measured, whichever the class."""
+
+    classes: ClassMap
+    cells: CellMap
+    census: Census
+    """Voxels by cell and class."""
+    grid: Grid
+    """Quickest with edges that are multiples of an object map's chunks."""
+
+    @property
+    def blocks(self) -> list[Box]:
+        """The blocks in which any cell has voxels."""
+        return sorted({block for own in self.census.blocks for block in own})
+
+
+@dataclass(frozen=True, eq=False)
+class ClassMeasurement:
     """What was found of one class."""
 
     classes: tuple[ClassSize, ...]
@@ -45,36 +62,31 @@ class ClassSurvey:
     """Numbers of objects that were to be cut but left whole."""
 
 
-def survey_class(
+def measure_class(
     name: str,
-    classes: ClassMap,
-    cells: CellMap,
-    census: Census,
-    grid: Grid,
+    measured: MeasuredMap,
     folder: Path,
     config: AnalysisConfig,
     *,
     keep_map: bool = False,
     progress: Progress = Progress(),
-) -> ClassSurvey:
+) -> ClassMeasurement:
     """Find and measure the objects of a class.
 
     Args:
         name: The class.
-        classes: The map.
-        cells: The cells, those of `census`.
-        census: Voxels by cell and class.
-        grid: Blocks; quickest with edges that are multiples of an object map's chunks.
+        measured: The map and its cells.
         folder: Where the map of object numbers is written, under the class's name.
         config: What to measure, and how.
         keep_map: Whether the map is meant to stay: small objects are then removed from it, and it gets its pyramid.
         progress: Where to show how far it is.
     """
-    store = ObjectMap(folder / name, classes, grid.edges, name=name)
+    classes, census = measured.classes, measured.census
+    store = ObjectMap(folder / name, classes, measured.grid.edges, name=name)
     with progress.task(f"Finding {name}", 2 * sum(map(len, census.blocks)), unit="blocks") as task:
-        objects = label_objects(name, classes, cells, census, store, config.connectivity, advance=task.advance)
-    blocks = sorted({block for own in census.blocks for block in own})
-    sums = _measured(objects, blocks, progress)
+        objects = label_objects(name, classes, measured.cells, census, store, config.connectivity, advance=task.advance)
+    blocks = measured.blocks
+    sums = _sums(objects, blocks, progress)
     cut = 0
     too_large: tuple[int, ...] = ()
     if name in config.split:
@@ -83,22 +95,22 @@ def survey_class(
             result = split_objects(objects, sums, classes.voxel_size_nm, depth, advance=task.advance)
         objects, cut, too_large = result.objects, result.cut, result.too_large
         if cut:
-            sums = _measured(objects, blocks, progress)
+            sums = _sums(objects, blocks, progress)
     kept = kept_objects(sums, classes, config.min_um3)
     distances = None
     if name != config.membrane:
         with progress.task(f"Distances of {name}", len(blocks) * _rounds(census, config), unit="blocks") as task:
-            distances = _distances(objects, sums, kept, classes, cells, census, grid, config, task.advance)
+            distances = _distances(objects, sums, kept, measured, config.membrane, task.advance)
     with progress.task(f"Surface of {name}", len(blocks), unit="blocks") as task:
         crossings = class_crossings(objects, census, blocks, advance=task.advance)
     if keep_map:
         store.remove(~kept & (np.arange(len(kept)) > 0), blocks)
         store.finish(progress)
     rows = object_sizes(objects, sums, kept, distances, classes, census)
-    return ClassSurvey(class_sizes(name, crossings, rows, classes, census), rows, cut, too_large)
+    return ClassMeasurement(class_sizes(name, crossings, rows, classes, census), rows, cut, too_large)
 
 
-def _measured(objects: Objects, blocks: list[Box], progress: Progress) -> Sums:
+def _sums(objects: Objects, blocks: list[Box], progress: Progress) -> Sums:
     with progress.task(f"Measuring {objects.name}", len(blocks), unit="blocks") as task:
         return measure_objects(objects, blocks, advance=task.advance)
 
@@ -111,23 +123,20 @@ def _distances(
     objects: Objects,
     sums: Sums,
     kept: np.ndarray,
-    classes: ClassMap,
-    cells: CellMap,
-    census: Census,
-    grid: Grid,
-    config: AnalysisConfig,
+    measured: MeasuredMap,
+    membrane: str | None,
     advance: Callable[[], None],
 ) -> Distances:
     """To the membrane's class, wherever it is; or, cell by cell, to the surface of the object's own cell."""
     middles = centroids(sums)
+    classes, census = measured.classes, measured.census
     shape, size = classes.shape, classes.voxel_size_nm
     total = Distances(np.full(len(kept), np.nan), np.full(len(kept), np.nan))
-    membrane = config.membrane
     if membrane is not None:
-        rounds = [(np.array(kept), list(grid.blocks), lambda box: classes.read_class(membrane, box))]
+        rounds = [(np.array(kept), list(measured.grid.blocks), lambda box: classes.read_class(membrane, box))]
     else:
         rounds = [
-            (kept & (objects.cell_of == place), list(census.blocks[place]), _one_cell(cells, number))
+            (kept & (objects.cell_of == place), list(census.blocks[place]), _one_cell(measured.cells, number))
             for place, number in enumerate(census.cells)
         ]
     for wanted, blocks, read in rounds:
@@ -135,7 +144,7 @@ def _distances(
             here = Membrane(read, blocks, shape, size, solid=membrane is not None)
             found = distances_to(
                 here,
-                sorted({block for own in census.blocks for block in own}) if membrane else blocks,
+                measured.blocks if membrane else blocks,
                 objects.map.read,
                 middles,
                 shape=shape,
