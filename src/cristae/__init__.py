@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cristae.evaluation.differences import CompareOptions as CompareOptions
     from cristae.evaluation.scoring.evaluation import predictions_in as predictions_in
     from cristae.evaluation.scoring.settings import ScoreOptions as ScoreOptions
+    from cristae.inference.config import PredictOptions as PredictOptions
     from cristae.inference.prediction import Prediction as Prediction
     from cristae.inference.prediction import open_prediction as open_prediction
     from cristae.metrics.score import Score as Score
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from cristae.recipe.text import diff_recipes as diff_recipes
     from cristae.recipe.text import recipe_schema as recipe_schema
     from cristae.recipe.text import recipe_to_yaml as recipe_to_yaml
+    from cristae.training.cache_folder import clear_cache as clear_cache
+    from cristae.training.cache_folder import list_cache as list_cache
     from cristae.workflows.agree import agree as agree
     from cristae.workflows.analyze import analyze as analyze
     from cristae.workflows.compare import compare as compare
@@ -66,6 +69,7 @@ _HOME = {
     "Classes": "data.classes",
     "CompareOptions": "evaluation.differences",
     "Image": "data.image",
+    "PredictOptions": "inference.config",
     "Prediction": "inference.prediction",
     "Progress": "progress",
     "Recipe": "recipe.recipe",
@@ -77,6 +81,7 @@ _HOME = {
     "agree": "workflows.agree",
     "analyze": "workflows.analyze",
     "check_recipe": "workflows.recipes",
+    "clear_cache": "training.cache_folder",
     "compare": "workflows.compare",
     "convert": "workflows.convert",
     "create_model": "models",
@@ -87,6 +92,7 @@ _HOME = {
     "fetch_dataset": "workflows.datasets",
     "image_of_array": "data.image",
     "inspect": "workflows.inspect",
+    "list_cache": "training.cache_folder",
     "list_datasets": "workflows.datasets",
     "list_models": "workflows.models",
     "load_recipe": "recipe.load",

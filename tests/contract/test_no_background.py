@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from cristae.inference.fuse import plan_fusion
+from cristae.training.staging import StagedPart, stage
 
 from cristae.analysis.cells import cells_near, cells_of_classes
 from cristae.analysis.class_map import ClassMap
@@ -21,7 +23,6 @@ from cristae.data.volume import Volume
 from cristae.errors import RecipeError, RunError, ScoreError
 from cristae.evaluation.agreement import AgreementOptions
 from cristae.evaluation.scoring.voxels import masks_of
-from cristae.inference.fuse import plan_fusion
 from cristae.inference.labels import labels_of
 from cristae.inference.writer import _label_images
 from cristae.losses import CrossEntropyDice
@@ -36,7 +37,6 @@ from cristae.report.panels import error_ids, foreground_iou, slices_markup
 from cristae.report.preview import read_previews, write_preview
 from cristae.sampling import GridPatches, RandomPatches
 from cristae.training.framing import Framing
-from cristae.training.staging import StagedPart, stage
 from cristae.workflows.agree import agree
 
 FULL = Classes(names=("inside", "membrane", "glia"), background=False)

@@ -1,7 +1,8 @@
-"""Do runs fit a volume, and each other? Voxel sizes, grey values, channels and settings."""
+"""Runs as members of an ensemble: do they fit a volume and each other in voxel size, grey values and settings?"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -16,37 +17,47 @@ from cristae.inference.arrays import ArrayModel
 from cristae.inference.config import Application, PredictConfig
 from cristae.inference.locality import Locality, measure_locality
 from cristae.inference.predictor import Member
+from cristae.inference.request import MemberSpec
 from cristae.models import ExternalConfig, NetworkConfig
 from cristae.preprocess.histogram import histogram_of
 from cristae.preprocess.normalize import Normalizer, distance, fit
 from cristae.progress import Progress
 from cristae.recipe.folder import read_facts
 from cristae.recipe.provenance import PROVENANCE
-from cristae.recipe.run import Run
+from cristae.recipe.run import Run, open_run
 
+_SHARED_SETTINGS = ("threshold", "precision", "fusion")
+"""Settings of the whole ensemble: members cannot have their own."""
 SAMPLE_VOXELS = 4 * 1024 * 1024
-"""Voxels that are looked at to tell whether a volume's grey values are far from the training data's."""
+"""Voxels that are compared with the training data to warn of other grey values."""
 
 
 def common_settings(runs: Sequence[Run]) -> PredictConfig:
-    """The `predict:` section of the runs' recipes.
+    """The `predict:` section that holds for all runs together.
+
+    How each network is applied (`windows`) is its own and may differ. Of limits on the block, the smallest holds along
+    each axis.
 
     Raises:
-        RunError: There are no runs, or their settings differ.
+        RunError: There are no runs, what decides the fused result differs, or the rule does not suit their number.
     """
     if not runs:
         raise RunError("no run was given; name at least one run folder with --run")
     first = runs[0].recipe.predict
     for run in runs[1:]:
         other = run.recipe.predict
-        differing = [name for name in PredictConfig.model_fields if getattr(first, name) != getattr(other, name)]
+        differing = [name for name in _SHARED_SETTINGS if getattr(first, name) != getattr(other, name)]
         if differing:
             raise RunError(
                 f"{run.path}: cannot be fused with {runs[0].path}: their recipes differ in "
                 + ", ".join(f"predict.{name}" for name in differing)
                 + "; make these the same in both run folders' recipe.yaml"
             )
-    return first
+    first.fusion.check(len(runs))
+    limits = [run.recipe.predict.block_vox for run in runs]
+    known = [limit for limit in limits if limit is not None]
+    smallest = tuple(min(sides) for sides in zip(*known, strict=True)) if known else None
+    return first.model_copy(update={"block_vox": smallest})
 
 
 def sized_image(volume: Volume, stated: VoxelSize | None) -> Image:
@@ -76,14 +87,14 @@ def sized_image(volume: Volume, stated: VoxelSize | None) -> Image:
 def working_size(runs: Sequence[Run], image: Image, *, stated: bool, progress: Progress) -> VoxelSize | None:
     """The voxel size to resample the volume to; None when it can be predicted as it is.
 
-    2D networks predict slices as they are, whatever the distance between them, so only y and x count; where they see
-    neighbouring slices too, another distance is told.
+    2D networks predict slices as they are, whatever the distance between them, so only y and x count; where they take
+    neighbouring slices as channels, another distance gives a warning.
 
     Args:
         runs: Their voxel sizes are those that they were trained at.
         image: The volume.
-        stated: Whether the user gave the volume's voxel size in the command and so answers for it.
-        progress: Where to say what happens.
+        stated: Whether the volume's voxel size was given with the command, so that it is taken to fit.
+        progress: Where to report.
 
     Raises:
         RunError: The runs were trained at different voxel sizes.
@@ -108,7 +119,7 @@ def working_size(runs: Sequence[Run], image: Image, *, stated: bool, progress: P
     if neighbours and not same_voxel_size(trained, size, axes=(0,)):
         progress.warn(
             f"{image.path}: its slices are {size[0]:g} nm apart, those of the training {trained[0]:g} nm; the network "
-            "sees neighbouring slices and may find less"
+            "takes neighbouring slices as channels and may find less"
         )
     if same_voxel_size(trained, size, axes=axes):
         return None
@@ -122,8 +133,8 @@ def working_size(runs: Sequence[Run], image: Image, *, stated: bool, progress: P
 def member_of(run: Run, image: Image, name: str, progress: Progress) -> Member:
     """The run's network with all that is needed to apply it to a volume.
 
-    Warns when training is not finished, when the code of a network of one's own has changed since, and when the
-    volume's grey values are far from the training data's.
+    Warns when training is not finished, when the code of an external network has changed since, and when the volume's
+    grey values are far from the training data's.
 
     Raises:
         RunError: The run was made for several channels, or its weights do not fit.
@@ -150,8 +161,41 @@ def member_of(run: Run, image: Image, name: str, progress: Progress) -> Member:
     return Member(network, locality, normalizer, model.classes, slices, windows)
 
 
+def spec_of(run: Run, member: Member) -> MemberSpec:
+    """A member as plain values, from which `open_member` makes it again."""
+    return MemberSpec(
+        path=str(run.path.absolute()),
+        run=run.id,
+        status=run.summary.get("status"),
+        weights_sha256=_weights_digest(run),
+        classes=member.classes,
+        normalizer=member.normalizer,
+        locality=member.locality,
+        slices=member.slices,
+        windows=member.windows,
+    )
+
+
+def open_member(spec: MemberSpec) -> tuple[Run, Member]:
+    """Open a run again, and its network applied as it was planned.
+
+    Raises:
+        RunError: Its weights have changed since, or the folder is no run any more.
+        MissingFileError: The folder is gone.
+    """
+    run = open_run(spec.path)
+    network = run.build_network()
+    if _weights_digest(run) != spec.weights_sha256:
+        raise RunError(f"{run.path}: its weights have changed since the prediction was planned; repeat the command")
+    return run, Member(network, spec.locality, spec.normalizer, spec.classes, spec.slices, spec.windows)
+
+
+def _weights_digest(run: Run) -> str:
+    return hashlib.sha256(run.weights_path.read_bytes()).hexdigest()
+
+
 def _warn_of_other_code(run: Run, progress: Progress) -> None:
-    """Tell when a network of one's own is no longer the code that was trained."""
+    """Warn when the code of an external network is no longer what was trained."""
     config = run.recipe.model
     if not isinstance(config, ExternalConfig) or not (run.path / PROVENANCE).is_file():
         return
@@ -165,7 +209,7 @@ def _warn_of_other_code(run: Run, progress: Progress) -> None:
 
 
 def _application(run: Run, locality: Locality) -> Application:
-    """What the recipe says; if it leaves it open, what the training found to be better."""
+    """As the recipe sets it; for `auto`, what scored better on the validation regions."""
     settings = run.recipe.predict
     better = (run.summary.get("application") or {}).get("better")
     if settings.windows == "auto" and better is not None:

@@ -10,7 +10,7 @@ from cristae.errors import RunError
 
 
 @dataclass(frozen=True)
-class Fusion:
+class Ensemble:
     """How the probabilities of the members become those of the result."""
 
     classes: Classes
@@ -39,7 +39,7 @@ class Fusion:
         return self.classes.names if self.softmax else self.classes.foreground
 
 
-def plan_fusion(members: Sequence[Classes]) -> Fusion:
+def plan_ensemble(members: Sequence[Classes]) -> Ensemble:
     """Decide how runs of these classes are joined.
 
     Runs of the same classes are averaged. Binary runs of different structures become one class map whose ids follow
@@ -53,7 +53,7 @@ def plan_fusion(members: Sequence[Classes]) -> Fusion:
         groups.setdefault(classes.scheme, []).append(place)
     joined = tuple(tuple(group) for group in groups.values())
     if len(joined) == 1:
-        return Fusion(members[0], joined)
+        return Ensemble(members[0], joined)
     firsts = [members[group[0]] for group in joined]
     for place, classes in enumerate(firsts):
         if not (classes.background_name is not None and classes.n_logits == 1):
@@ -63,7 +63,7 @@ def plan_fusion(members: Sequence[Classes]) -> Fusion:
                 "are averaged and binary runs of different structures are merged; these are neither. "
                 "Predict with them one by one."
             )
-    return Fusion(_merge(firsts), joined)
+    return Ensemble(_merge(firsts), joined)
 
 
 def _merge(binary: Sequence[Classes]) -> Classes:

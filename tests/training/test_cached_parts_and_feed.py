@@ -1,4 +1,4 @@
-"""Staged parts give back exactly the voxels they were made from, and batches do not depend on threads or processes."""
+"""Cached parts give back exactly the voxels they were made from, and batches do not depend on threads or processes."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cristae.data.box import Box
+from cristae.data.box import Box, Triple
 from cristae.data.classes import Classes
 from cristae.data.image import image_of_array
 from cristae.data.splits import Part
@@ -16,13 +16,23 @@ from cristae.models.hybrid_2d3d import Hybrid2D3DConfig
 from cristae.models.unet_valid import UNetValidConfig
 from cristae.progress import Progress
 from cristae.sampling import GridPatches, RandomPatches
+from cristae.training.cache import CachedPart, cache_parts
+from cristae.training.cache_folder import open_cache
+from cristae.training.class_index import INVALID
 from cristae.training.feed import PatchFeed, Worker
 from cristae.training.framing import Framing
-from cristae.training.staging import INVALID, StagedPart, on_working_grid, stage
+from cristae.training.regions import on_working_grid
 
 BINARY = Classes(names=("background", "thing"))
 FLAT = Framing()
 PATCH = (1, 16, 16)
+
+
+def cached(
+    parts: list[Part], classes: Classes, framing: Framing, *, size: Triple, progress: Progress
+) -> tuple[CachedPart, ...]:
+    with open_cache() as cache:
+        return cache_parts(parts, classes, cache, framing, size=size, progress=progress)
 
 
 def volume_of(
@@ -50,7 +60,7 @@ def volume_of(
 def test_patches_hold_the_volumes_voxels(tmp_path: Path, dtype: str) -> None:
     volume, image, labels, valid = volume_of((4, 60, 50), dtype=dtype)
     box = Box((1, 5, 3), (4, 55, 50))
-    (part,) = stage([Part(volume, box)], BINARY, tmp_path, FLAT, size=PATCH, progress=Progress())
+    (part,) = cached([Part(volume, box)], BINARY, FLAT, size=PATCH, progress=Progress())
     patch = part.read(Box((1, 10, 10), (2, 30, 40)), FLAT)
     where = (2, slice(15, 35), slice(13, 43))
     np.testing.assert_array_equal(patch.image[0], image[where])
@@ -70,7 +80,7 @@ def _mask(shape: tuple[int, ...], box: Box) -> np.ndarray:
 
 def test_remembered_places_are_of_their_class(tmp_path: Path) -> None:
     volume, _, labels, valid = volume_of((3, 40, 40))
-    (part,) = stage([Part(volume, Box.of_shape((3, 40, 40)))], BINARY, tmp_path, FLAT, size=PATCH, progress=Progress())
+    (part,) = cached([Part(volume, Box.of_shape((3, 40, 40)))], BINARY, FLAT, size=PATCH, progress=Progress())
     for k, places in enumerate(part.class_voxels):
         at = tuple(places.T)
         assert (labels[0][at] == k).all()
@@ -78,18 +88,18 @@ def test_remembered_places_are_of_their_class(tmp_path: Path) -> None:
         assert len(np.unique(places, axis=0)) == part.class_counts[k]
 
 
-def test_flat_staging_takes_labelled_slices_only(tmp_path: Path) -> None:
+def test_flat_patches_need_labelled_slices_only(tmp_path: Path) -> None:
     volume, *_ = volume_of((12, 20, 20), labelled=(2, 3, 9))
     whole = Part(volume, Box.of_shape((12, 20, 20)))
-    flat = stage([whole], BINARY, tmp_path / "flat", FLAT, size=PATCH, progress=Progress())
+    flat = cached([whole], BINARY, FLAT, size=PATCH, progress=Progress())
     assert [(p.origin[0], p.shape[0]) for p in flat] == [(2, 2), (9, 1)]
-    (thick,) = stage([whole], BINARY, tmp_path / "thick", Framing(flat=False), size=PATCH, progress=Progress())
+    (thick,) = cached([whole], BINARY, Framing(flat=False), size=PATCH, progress=Progress())
     assert thick.shape == (12, 20, 20)
 
 
 def test_padding_is_mirrored_image_that_does_not_count(tmp_path: Path) -> None:
     volume, image, _, _ = volume_of((1, 10, 10))
-    (part,) = stage([Part(volume, Box.of_shape((1, 10, 10)))], BINARY, tmp_path, FLAT, size=PATCH, progress=Progress())
+    (part,) = cached([Part(volume, Box.of_shape((1, 10, 10)))], BINARY, FLAT, size=PATCH, progress=Progress())
     patch = part.read(Box((0, -3, -3), (1, 13, 13)), FLAT)
     np.testing.assert_array_equal(patch.image[0], np.pad(image[0], 3, mode="reflect"))
     assert not patch.valid[:3].any()
@@ -99,22 +109,12 @@ def test_padding_is_mirrored_image_that_does_not_count(tmp_path: Path) -> None:
 def test_overlapping_masks_keep_a_channel_each(tmp_path: Path) -> None:
     classes = Classes(names=("a", "b", "c"), exclusive=False)
     volume, _, labels, valid = volume_of((2, 16, 16), n_labels=3)
-    (part,) = stage([Part(volume, Box.of_shape((2, 16, 16)))], classes, tmp_path, FLAT, size=PATCH, progress=Progress())
+    (part,) = cached([Part(volume, Box.of_shape((2, 16, 16)))], classes, FLAT, size=PATCH, progress=Progress())
     patch = part.read(Box((0, 0, 0), (1, 16, 16)), FLAT)
     np.testing.assert_array_equal(patch.target, labels[:, 0] * valid[0])
     ok = valid == 1
     expected = [int((ok & ~labels.any(axis=0)).sum()), *(int((ok & (one == 1)).sum()) for one in labels)]
     assert part.class_counts.tolist() == expected
-
-
-def test_a_staging_that_was_cut_short_is_done_again(tmp_path: Path) -> None:
-    volume, *_ = volume_of((2, 16, 16))
-    parts = [Part(volume, Box.of_shape((2, 16, 16)))]
-    (first,) = stage(parts, BINARY, tmp_path, FLAT, size=PATCH, progress=Progress())
-    (tmp_path / "0000" / "part.json").unlink()
-    (again,) = stage(parts, BINARY, tmp_path, FLAT, size=PATCH, progress=Progress())
-    assert again.sha256 == first.sha256
-    assert StagedPart.open(tmp_path / "0000").shape == (2, 16, 16)
 
 
 def test_working_grid_halves_a_region() -> None:
@@ -128,7 +128,7 @@ def test_working_grid_halves_a_region() -> None:
 def feed_of(folder: Path, *, threads: int = 1, batch_size: int = 4) -> PatchFeed:
     volume, image, *_ = volume_of((4, 40, 40))
     volume = replace(volume, weight=image_of_array(1 + image.astype(np.float32)))
-    parts = stage([Part(volume, Box.of_shape((4, 40, 40)))], BINARY, folder, FLAT, size=PATCH, progress=Progress())
+    parts = cached([Part(volume, Box.of_shape((4, 40, 40)))], BINARY, FLAT, size=PATCH, progress=Progress())
     plan = RandomPatches(size=(16, 16), per_epoch=18).plan([p.sample_part() for p in parts], seed=3)
     return PatchFeed(plan, parts, FLAT, batch_size=batch_size, threads=threads)
 
@@ -171,7 +171,7 @@ def test_grid_copies_find_every_positive_window(tmp_path: Path) -> None:
     labels[0, 31, 31] = 1
     image = np.full((1, 32, 32), 7, np.uint8)
     volume = Volume("v", image_of_array(image), labels=(image_of_array(labels),))
-    parts = stage([Part(volume, Box.of_shape((1, 32, 32)))], BINARY, tmp_path, FLAT, size=PATCH, progress=Progress())
+    parts = cached([Part(volume, Box.of_shape((1, 32, 32)))], BINARY, FLAT, size=PATCH, progress=Progress())
     plan = GridPatches(size=(16, 16), stride=(16, 16), positive_copies=4).plan([p.sample_part() for p in parts], 0)
     assert len(plan) == 7
     feed = PatchFeed(plan, parts, FLAT, batch_size=7)
@@ -206,7 +206,7 @@ def test_the_image_around_a_patch_is_that_of_the_volume(
 ) -> None:
     shape = (9, 30, 30)
     volume, image = numbered(shape)
-    (part,) = stage([Part(volume, box)], BINARY, tmp_path, framing, size=target, progress=Progress())
+    (part,) = cached([Part(volume, box)], BINARY, framing, size=target, progress=Progress())
     plan = RandomPatches(size=target[1:] if framing.flat else target, per_epoch=60).plan([part.sample_part()], seed=0)
     wide = np.pad(image, 50, mode="reflect")
     inside = np.zeros(wide.shape, bool)
@@ -225,12 +225,10 @@ def test_the_image_around_a_patch_is_that_of_the_volume(
         np.testing.assert_array_equal(patch.target, np.where(valid, ids, 0))
 
 
-def test_neighbours_of_a_labelled_slice_are_staged_and_do_not_count(tmp_path: Path) -> None:
+def test_neighbours_of_a_labelled_slice_are_cached_and_do_not_count(tmp_path: Path) -> None:
     volume, image, _, valid = volume_of((12, 20, 20), labelled=(0, 4, 5, 11))
     framing = Framing(flat=True, context=(2, 0, 0))
-    parts = stage(
-        [Part(volume, Box.of_shape((12, 20, 20)))], BINARY, tmp_path, framing, size=PATCH, progress=Progress()
-    )
+    parts = cached([Part(volume, Box.of_shape((12, 20, 20)))], BINARY, framing, size=PATCH, progress=Progress())
     assert [(p.origin[0], p.shape[0], p.stored.start[0], p.stored.stop[0]) for p in parts] == [
         (0, 1, 0, 3),
         (4, 2, 2, 8),
@@ -249,7 +247,7 @@ def test_a_volumes_own_weights_stay_with_the_target(tmp_path: Path) -> None:
     volume, image = numbered((6, 20, 20))
     volume = replace(volume, weight=image_of_array(image.astype(np.float32)))
     box, framing = Box((1, 2, 2), (5, 18, 18)), Framing(flat=False, context=(2, 3, 3))
-    (part,) = stage([Part(volume, box)], BINARY, tmp_path, framing, size=(4, 8, 8), progress=Progress())
+    (part,) = cached([Part(volume, box)], BINARY, framing, size=(4, 8, 8), progress=Progress())
     patch = part.read(Box((0, -2, 10), (4, 6, 18)), framing)
     assert patch.weight is not None
     np.testing.assert_array_equal(patch.weight[:, 2:, :6], image[1:5, 2:8, 12:18])

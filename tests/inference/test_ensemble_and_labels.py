@@ -5,7 +5,7 @@ import torch
 
 from cristae.data.classes import Classes
 from cristae.errors import RunError
-from cristae.inference.fuse import plan_fusion
+from cristae.inference.ensemble import plan_ensemble
 from cristae.inference.labels import bytes_of, labels_of
 
 STRUCTURES = ("synapse", "microtubules", "centriole", "granules", "golgi")
@@ -20,53 +20,53 @@ def voxels(*columns):
     return torch.tensor(columns, dtype=torch.float32).T[:, None, None]
 
 
-def ids(probabilities, fusion, threshold=0.5):
-    return labels_of(probabilities, fusion, threshold)[:, 0, 0].tolist()
+def ids(probabilities, ensemble, threshold=0.5):
+    return labels_of(probabilities, ensemble, threshold)[:, 0, 0].tolist()
 
 
 def test_merging_binary_structures():
-    fusion = plan_fusion([binary(name) for name in STRUCTURES])
-    assert fusion.classes.names == ("background", *STRUCTURES)
-    assert fusion.channel_names == STRUCTURES
+    ensemble = plan_ensemble([binary(name) for name in STRUCTURES])
+    assert ensemble.classes.names == ("background", *STRUCTURES)
+    assert ensemble.channel_names == STRUCTURES
     scores = voxels(
         (0.2, 0.6, 0.55, 0.1, 0.3),  # the published example: the second is highest
         (0.5, 0.4, 0.5, 0.1, 0.0),  # nothing above one half
         (0.1, 0.9, 0.3, 0.9, 0.2),  # a tie goes to the lower id
         (0.0, 0.0, 0.0, 0.0, 0.51),
     )
-    assert ids(scores, fusion) == [[2, 0, 2, 5]]
-    assert ids(scores, fusion, 0.7) == [[0, 0, 2, 0]]
+    assert ids(scores, ensemble) == [[2, 0, 2, 5]]
+    assert ids(scores, ensemble, 0.7) == [[0, 0, 2, 0]]
 
 
 def test_one_sigmoid_is_strict():
-    fusion = plan_fusion([binary("mito")])
-    assert ids(voxels((0.49,), (0.5,), (0.5001,), (1.0,)), fusion) == [[0, 0, 1, 1]]
+    ensemble = plan_ensemble([binary("mito")])
+    assert ids(voxels((0.49,), (0.5,), (0.5001,), (1.0,)), ensemble) == [[0, 0, 1, 1]]
 
 
 def test_softmax_takes_the_most_probable_and_the_lower_id():
-    fusion = plan_fusion([Classes(names=("background", "a", "b"))])
-    assert fusion.channel_names == ("background", "a", "b")
-    assert ids(voxels((0.2, 0.3, 0.5), (0.4, 0.4, 0.2), (0.34, 0.33, 0.33), (0.1, 0.45, 0.45)), fusion) == [
+    ensemble = plan_ensemble([Classes(names=("background", "a", "b"))])
+    assert ensemble.channel_names == ("background", "a", "b")
+    assert ids(voxels((0.2, 0.3, 0.5), (0.4, 0.4, 0.2), (0.34, 0.33, 0.33), (0.1, 0.45, 0.45)), ensemble) == [
         [2, 0, 0, 1]
     ]
 
 
 def test_overlapping_classes_have_one_mask_each():
-    fusion = plan_fusion([Classes(names=("membrane", "mito"), exclusive=False)] * 2)
-    assert fusion.groups == ((0, 1),)
-    assert ids(voxels((0.6, 0.7), (0.5, 0.2), (0.1, 0.9)), fusion) == [[1, 0, 0], [1, 0, 1]]
+    ensemble = plan_ensemble([Classes(names=("membrane", "mito"), exclusive=False)] * 2)
+    assert ensemble.groups == ((0, 1),)
+    assert ids(voxels((0.6, 0.7), (0.5, 0.2), (0.1, 0.9)), ensemble) == [[1, 0, 0], [1, 0, 1]]
 
 
 def test_members_of_a_structure_are_grouped():
-    fusion = plan_fusion([binary("a"), binary("b"), binary("a")])
-    assert fusion.groups == ((0, 2), (1,))
-    assert fusion.channels == 2
+    ensemble = plan_ensemble([binary("a"), binary("b"), binary("a")])
+    assert ensemble.groups == ((0, 2), (1,))
+    assert ensemble.channels == 2
 
 
 def test_colours_are_kept():
-    fusion = plan_fusion([binary("a", colors={"a": "#112233"}), binary("b", colors={"background": "#ffffff"})])
-    assert fusion.classes.color_of("a") == "#112233"
-    assert fusion.classes.color_of("background") == "#000000"
+    ensemble = plan_ensemble([binary("a", colors={"a": "#112233"}), binary("b", colors={"background": "#ffffff"})])
+    assert ensemble.classes.color_of("a") == "#112233"
+    assert ensemble.classes.color_of("background") == "#000000"
 
 
 @pytest.mark.parametrize(
@@ -81,10 +81,10 @@ def test_colours_are_kept():
 )
 def test_what_cannot_be_joined(members, word):
     if word is None:
-        assert plan_fusion(members).classes.names == ("background", "a", "b")
+        assert plan_ensemble(members).classes.names == ("background", "a", "b")
         return
     with pytest.raises(RunError, match=word):
-        plan_fusion(members)
+        plan_ensemble(members)
 
 
 @pytest.mark.parametrize("turned", [False, True])
@@ -93,7 +93,7 @@ def test_the_message_names_two_runs_that_differ(turned):
     members = [one, three] if turned else [three, three, one]
     told = r"\(background, c\) and \(background, a, b\)" if turned else r"\(background, a, b\) and \(background, c\)"
     with pytest.raises(RunError, match=told):
-        plan_fusion(members)
+        plan_ensemble(members)
 
 
 def test_probabilities_as_bytes():
