@@ -61,15 +61,16 @@ def test_the_commands_of_comparing_with_a_truth_run(tmp_path: Path, monkeypatch:
         cristae.write_image(score, Path(f"{name}.tif"))
     page = ROOT / "docs" / "how-to" / "compare-with-truth.md"
     lines = [line for block in blocks(page, "sh") for line in block.splitlines()]
-    assert len(lines) == 5
+    assert len(lines) == 6
     as_map = "--prediction cell-map.tif --binarize 0.5"
-    said = [run_line(line.replace("--prediction cell.zarr", as_map)) for line in lines]
-    for name in ("scores", "val", "test", "sure"):
+    lines = [line.replace("--prediction cell.zarr", as_map).replace("membrane", "foreground") for line in lines]
+    said = [run_line(line) for line in lines]
+    for name in ("scores", "cells", "val", "test", "sure"):
         for end in ("csv", "json", "slices.csv", "curves.csv"):
             assert Path(f"{name}.{end}").is_file()
-    assert "F1_validated" in said[2]
-    assert "[0." in said[3]
-    assert "F1" in said[4]
+    assert "F1_validated" in said[3]
+    assert "[0." in said[4]
+    assert "F1" in said[5]
 
 
 def test_the_page_of_scores_names_every_score(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Scores of the regions that a border separates: by hand, against the inverted maps, and where it is not stated."""
 
 import csv
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prediction_files import write_prediction
+from typer.testing import CliRunner
 
+from cristae.cli.main import app
 from cristae.data.box import Box
 from cristae.data.classes import Classes
 from cristae.data.image import image_of_array
@@ -327,3 +330,21 @@ def test_isbi2012_is_scored_by_the_cells_between_membranes(tmp_path):
         tmp_path / "membrane.tif", tmp_path / "truth.tif", recipe=recipe, options=replace(options, borders=())
     )
     assert {row.metric: row.value for row in own}["V_rand"] != best["V_rand"]
+
+
+def test_the_command_asks_and_takes_the_answer(tmp_path):
+    tifffile.imwrite(tmp_path / "truth.tif", crossed())
+    (tmp_path / "r.yaml").write_text(
+        "name: r\ndata:\n  classes: {names: [background, membrane]}\n"
+        "  volumes: [{name: v, image: truth.tif, labels: {kind: ids, path: truth.tif}}]\nmodel: {name: unet_bn}\n"
+    )
+    path = str(tmp_path / "truth.tif")
+    command = ["evaluate", "--truth", path, "--prediction", path, "--recipe", str(tmp_path / "r.yaml"), "--json"]
+    runner = CliRunner()
+    asked = runner.invoke(app, command)
+    assert (asked.exit_code, "give --border membrane" in asked.stderr) == (2, True)
+    for name, cells in (("membrane", 4), ("none", 1)):
+        found = runner.invoke(app, [*command, "--border", name])
+        assert found.exit_code == 0, found.output
+        values = {row["metric"]: row["value"] for row in json.loads(found.stdout)}
+        assert values["components_TP"] == cells

@@ -96,7 +96,7 @@ class Classes(Config):
 
     @property
     def listed(self) -> str:
-        """The names for messages, with what else tells two schemes apart."""
+        """The names for messages, with what else two schemes of the same names can differ in."""
         kind = "" if self.exclusive else "; overlapping"
         return f"{', '.join(self.names)}{kind if self.background else '; no background'}"
 

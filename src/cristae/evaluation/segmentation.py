@@ -25,7 +25,7 @@ from cristae.evaluation.blocks import blocks_of
 from cristae.evaluation.label_files import LabelFiles, name_of, open_label_files
 from cristae.evaluation.predicted import require_finished
 from cristae.inference.prediction import Prediction, is_prediction, label_names, open_prediction
-from cristae.metrics.binary import BINARY_CLASSES, binarize, check_threshold, score_map
+from cristae.metrics.binary import BINARY_CLASSES, binarize, check_threshold, probability_map
 from cristae.metrics.merging import merge_classes, merge_images
 from cristae.progress import Progress
 
@@ -347,7 +347,7 @@ def _of_image(image: Image, meaning: Meaning, classes: Classes, shape: Triple | 
         return Segmentation(name, image.path, classes, (image,), voxel_size_nm=image.voxel_size_nm)
     if shape is not None:
         check_shape(name, shape, image)
-    maps, size = (score_map(image, blocks=blocks_of),), image.voxel_size_nm
+    maps, size = (probability_map(image, blocks=blocks_of),), image.voxel_size_nm
     return Segmentation(name, image.path, classes, (), maps, meaning.threshold, voxel_size_nm=size)
 
 

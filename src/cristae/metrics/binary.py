@@ -16,10 +16,10 @@ BINARY_CLASSES = Classes(names=("background", "foreground"))
 """What a binarised map can hold."""
 
 
-def score_map(image: Image, *, blocks: Callable[[Image], list[Box]]) -> Image:
+def probability_map(image: Image, *, blocks: Callable[[Image], list[Box]]) -> Image:
     """A probability map, read lazily: uint8 where 255 stands for 1, or floats from 0 to 1.
 
-    Integers are scores from 0 to 255. A stack of integers whose largest value is at most 1 holds 0 and 1; its 1
+    Integers are probabilities times 255. A stack of integers whose largest value is at most 1 holds 0 and 1; its 1
     becomes 255.
 
     Args:
@@ -31,8 +31,8 @@ def score_map(image: Image, *, blocks: Callable[[Image], list[Box]]) -> Image:
     """
     if image.palette is not None:
         raise ScoreError(
-            f"{image.path}: is a palette image, whose values are numbers of colours and no scores; save it as grey, or "
-            "give a recipe that maps its values to classes (--recipe)"
+            f"{image.path}: is a palette image, whose values are palette indices, no probabilities; save it as grey, "
+            "or give a recipe that maps its values to classes (--recipe)"
         )
     if image.dtype.kind == "f":
         return image.map(lambda voxels: _checked(_grey(voxels, image), image), image.dtype)
@@ -49,9 +49,9 @@ def score_map(image: Image, *, blocks: Callable[[Image], list[Box]]) -> Image:
     return image.map(lambda voxels: np.where(_grey(voxels, image), 255, 0).astype(np.uint8), np.dtype(np.uint8))
 
 
-def inverted(scores: np.ndarray) -> np.ndarray:
-    """1 - p of a probability map as `score_map` reads it, in its own type: 255 - v of uint8."""
-    return 255 - scores if scores.dtype == np.uint8 else 1 - scores
+def inverted(probabilities: np.ndarray) -> np.ndarray:
+    """1 - p of a probability map as `probability_map` reads it, in its own type: 255 - v of uint8."""
+    return 255 - probabilities if probabilities.dtype == np.uint8 else 1 - probabilities
 
 
 def check_threshold(threshold: float) -> None:
@@ -64,22 +64,23 @@ def check_threshold(threshold: float) -> None:
         raise ScoreError(f"a threshold lies between 0 and 1, got {threshold:g}")
 
 
-def binarize(scores: np.ndarray, threshold: float) -> np.ndarray:
-    """uint8, 1 where a score is strictly greater than `threshold`.
+def binarize(probabilities: np.ndarray, threshold: float) -> np.ndarray:
+    """uint8, 1 where a probability is strictly greater than `threshold`.
 
-    8-bit scores are divided by 255 in 32-bit and compared in 64-bit floats, so that 51 counts at a threshold of 0.2.
+    8-bit probabilities are divided by 255 in 32-bit and compared in 64-bit floats, so that 51 counts at a threshold of
+    0.2.
 
     Args:
-        scores: What an image of `score_map` gives.
+        probabilities: What an image of `probability_map` gives.
         threshold: From 0 to 1.
     """
-    if scores.dtype.kind == "f":
-        return (scores.astype(np.float64) > threshold).view(np.uint8)
+    if probabilities.dtype.kind == "f":
+        return (probabilities.astype(np.float64) > threshold).view(np.uint8)
     values = (np.arange(256, dtype=np.float32) / np.float32(255)).astype(np.float64)
     first = int(np.searchsorted(values, threshold, side="right"))
     if first > 255:
-        return np.zeros(scores.shape, np.uint8)
-    found: np.ndarray = (scores >= np.uint8(first)).view(np.uint8)
+        return np.zeros(probabilities.shape, np.uint8)
+    found: np.ndarray = (probabilities >= np.uint8(first)).view(np.uint8)
     return found
 
 
@@ -100,5 +101,5 @@ def _grey(voxels: np.ndarray, image: Image) -> np.ndarray:
 
 def _checked(voxels: np.ndarray, image: Image) -> np.ndarray:
     if not ((voxels >= 0) & (voxels <= 1)).all():
-        raise ScoreError(f"{image.path}: holds NaN or values outside 0 to 1; a map of floats has scores from 0 to 1")
+        raise ScoreError(f"{image.path}: holds NaN or values outside 0 to 1; a probability map of floats has 0 to 1")
     return voxels

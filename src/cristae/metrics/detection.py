@@ -42,7 +42,7 @@ class Detection:
 
 
 def detection(overlaps: Contingency) -> Detection:
-    """Score each true component by the share of its voxels that the prediction covers.
+    """Score each true component by the fraction of its voxels that the prediction covers.
 
     Args:
         overlaps: True ids are components (for the published counts those of 8 neighbours, slice by slice); every

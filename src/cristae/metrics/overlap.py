@@ -55,7 +55,7 @@ def npv(counts: Confusion, *, empty: Empty = "nan") -> np.ndarray:
 
 
 def accuracy(counts: Confusion, *, empty: Empty = "nan") -> np.ndarray:
-    """Share of all voxels that are right when only this class is told from the rest: (TP + TN) / all."""
+    """Fraction of all voxels that are right, this class against the rest: (TP + TN) / all."""
     return ratio(counts.tp + counts.tn, counts.tp + counts.tn + counts.fp + counts.fn, empty)
 
 

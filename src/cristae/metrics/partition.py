@@ -1,6 +1,6 @@
-"""Partition scores: how well the pieces of a prediction are those of the truth, whatever their numbers.
+"""Partition scores: how well the pieces of a prediction are those of the truth, regardless of their ids.
 
-The scores look at the voxels with a true segment; n is their number. t_i is the share of them in true segment i,
+The scores look at the voxels with a true segment; n is their number. t_i is the fraction of them in true segment i,
 s_j that in predicted segment j, p_ij that in both. Each of the z voxels that the prediction leaves without a segment
 (id 0: background or a border) is a segment of its own, of probability 1/n. With
 
@@ -114,7 +114,7 @@ def partition_sums(overlaps: Contingency, *, foreground: bool = True) -> np.ndar
     entropy_of_prediction = _entropy(predicted) + alone * math.log(n)
     joint = _entropy(shared) + alone * math.log(n)
     information = entropy_of_prediction + entropy_of_truth - joint
-    squares = [float(np.square(shares).sum()) for shares in (shared, predicted, true)]
+    squares = [float(np.square(fractions).sum()) for fractions in (shared, predicted, true)]
     entropies = [information, entropy_of_prediction, entropy_of_truth]
     entropies = [0.0 if value < _NO_ENTROPY else value for value in entropies]
     return np.array([n, squares[0] + alone / n, squares[1] + alone / n, squares[2], *entropies])
@@ -196,9 +196,9 @@ def _grouped(ids: np.ndarray, voxels: np.ndarray) -> np.ndarray:
     return np.bincount(group, weights=voxels)
 
 
-def _entropy(shares: np.ndarray) -> float:
-    """Entropy in nats of shares above 0."""
-    return -float((shares * np.log(shares)).sum())
+def _entropy(fractions: np.ndarray) -> float:
+    """Entropy in nats of fractions above 0."""
+    return -float((fractions * np.log(fractions)).sum())
 
 
 def _pairs(voxels: np.ndarray) -> float:

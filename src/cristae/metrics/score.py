@@ -38,7 +38,8 @@ class Score:
     """Positive class, pooled or averaged, what `n` counts."""
     unit: str = "ratio"
     threshold: float | None = None
-    """The prediction is foreground where the score is strictly greater; None for label maps."""
+    """The prediction is foreground where its probability is strictly greater (1 - p for objects between borders, as
+    `rule` says then); None for label maps."""
     low: float | None = None
     """Lower end of the confidence interval, where there is one."""
     high: float | None = None

@@ -107,7 +107,7 @@ def mean_iou_of(tables: tuple[Confusion, ...], classes: Classes) -> Mean:
 
 
 def volume_fractions(table: Confusion, entry: int) -> dict[str, float]:
-    """Share of the voxels that count in the prediction, in the truth, and by how much the prediction has more.
+    """Fraction of the voxels that count in the prediction, in the truth, and by how much the prediction has more.
 
     Inside the mask of a cell this is the organelle volume fraction of Guay et al. (2021),
     https://doi.org/10.1038/s41598-021-81590-0; NaN where no voxel counts.

@@ -50,7 +50,7 @@ class Subject:
 def threshold_curve(
     histogram: ProbabilityHistogram, measure: Measure, thresholds: Sequence[float] = TENTHS
 ) -> np.ndarray:
-    """(T,) the measure where foreground is what scores strictly above each threshold; NaN where undefined.
+    """(T,) the measure where foreground is what lies strictly above each threshold; NaN where undefined.
 
     Raises:
         ScoreError: A threshold lies outside 0 to 1, or inside a bin of floats.

@@ -1,8 +1,8 @@
-"""V_rand and V_info of maps of scores: slice by slice, with borders thinned, at the best of eleven thresholds.
+"""V_rand and V_info of probability maps: slice by slice, with borders thinned, at the best of eleven thresholds.
 
 Every slice is scored at every threshold, scores are averaged over slices, and the best threshold is taken, for V_rand
-and V_info on their own (Arganda-Carreras et al., 2015, https://doi.org/10.3389/fnana.2015.00142). The threshold is
-chosen on the judged data itself, which makes the score optimistic; the score at a fixed threshold and at one that was
+and V_info on their own (Arganda-Carreras et al., 2015, https://doi.org/10.3389/fnana.2015.00142). The threshold
+is chosen on the evaluated data itself, which makes the score optimistic; the scores at a fixed threshold and at one
 chosen on validation data stand beside it.
 """
 
@@ -43,7 +43,7 @@ class SliceMean:
 
 @dataclass(eq=False)
 class VTable:
-    """The slices of one volume, or of several taken together; grows slice by slice."""
+    """The slices of one volume, or of several pooled; grows slice by slice."""
 
     thresholds: tuple[float, ...] = THRESHOLDS
     """At which slices are scored, rising."""
@@ -200,10 +200,10 @@ class VTable:
             if self.graded:
                 yield from rows.at(named, self.fixed, "thin", f"{named}_fixed", f"fixed threshold {self.fixed:g}")
             if self.graded and validated and named in validated:
-                said = "threshold chosen on validation data"
-                yield from rows.at(named, validated[named], "thin", f"{named}_validated", said)
-            said = f"fixed threshold {self.fixed:g}" if self.graded else ""
-            yield from rows.at(named, self.fixed, "raw", f"{named}_raw", said)
+                how = "threshold chosen on validation data"
+                yield from rows.at(named, validated[named], "thin", f"{named}_validated", how)
+            how = f"fixed threshold {self.fixed:g}" if self.graded else ""
+            yield from rows.at(named, self.fixed, "raw", f"{named}_raw", how)
         yield from rows.maps()
 
     def curve_rows(self, run: str, volume: str, class_name: str, *, border: bool = False) -> Iterator[Score]:
@@ -217,7 +217,7 @@ class VTable:
 
 @dataclass(frozen=True)
 class _Rows:
-    """Rows of one table, with rules that say everything."""
+    """Rows of one table, with complete rules."""
 
     table: VTable
     run: str
@@ -228,32 +228,32 @@ class _Rows:
 
     def best(self, named: Named, rules: Rules) -> Iterator[Score]:
         """Thinned, at the best threshold, with parts."""
-        said = (
+        how = (
             f"best of {len(THRESHOLDS)} thresholds, chosen for {named} on these very data (optimistic)"
             if self.table.graded
             else ""
         )
         if rules == "fiji":
-            said = "; ".join(filter(None, (said, "slices where it is undefined count as 0, as in Fiji")))
+            how = "; ".join(filter(None, (how, "slices where it is undefined count as 0, as in Fiji")))
         metric = named if rules == "project" else f"{named}_fiji"
-        yield from self._rows(metric, self.table.best(named, rules), "thin", said)
+        yield from self._rows(metric, self.table.best(named, rules), "thin", how)
 
-    def at(self, named: Named, threshold: float, form: Form, metric: str, said: str) -> Iterator[Score]:
+    def at(self, named: Named, threshold: float, form: Form, metric: str, how: str) -> Iterator[Score]:
         """At one threshold, with parts."""
-        yield from self._rows(metric, self.table.at(threshold, named, form), form, said)
+        yield from self._rows(metric, self.table.at(threshold, named, form), form, how)
 
     def maps(self) -> Iterator[Score]:
         """What is known of the components as they are, at the fixed threshold."""
         table = self.table
-        said = f"fixed threshold {table.fixed:g}" if table.graded else ""
+        how = f"fixed threshold {table.fixed:g}" if table.graded else ""
         for metric in MAP_METRICS:
             values, defined = table.map_units(metric).T
             n = int(defined.sum())
             value = float(values.sum()) / n if n else math.nan
             unit = "ratio" if metric == "adapted_rand_error" else "bits"
-            yield self._score(metric, value, n, self.rule("raw", said, 0), unit, table.fixed)
+            yield self._score(metric, value, n, self.rule("raw", how, 0), unit, table.fixed)
 
-    def rule(self, form: Form, said: str, few: int) -> str:
+    def rule(self, form: Form, how: str, few: int) -> str:
         """What the number means."""
         truth = "true segments are the labelled objects" if self.table.truth_is == "instances" else ""
         borders = "thin: predicted borders thinned" if form == "thin" else "raw: predicted components as they are"
@@ -262,12 +262,12 @@ class _Rows:
         if self.border:
             cut = "; thresholds act on 1 - p" if self.table.graded else ""
             subject = f"border={self.class_name}; objects are the components of all other voxels{cut}"
-        pieces = (subject, borders, "2D, 4 neighbours", truth, said, count)
+        pieces = (subject, borders, "2D, 4 neighbours", truth, how, count)
         return "; ".join(filter(None, (*pieces, "mean over slices; n=slices")))
 
-    def _rows(self, metric: str, mean: SliceMean, form: Form, said: str) -> Iterator[Score]:
+    def _rows(self, metric: str, mean: SliceMean, form: Form, how: str) -> Iterator[Score]:
         few = 0 if math.isnan(mean.threshold) else self.table.few_objects(mean.threshold)
-        rule = self.rule(form, said, few)
+        rule = self.rule(form, how, few)
         for suffix, value in (("", mean.parts.value), ("_split", mean.parts.split), ("_merge", mean.parts.merge)):
             yield self._score(metric + suffix, value, mean.n, rule, "ratio", mean.threshold)
 

@@ -65,21 +65,21 @@ def slice_v(
 ) -> SliceV:
     """Score one slice at every threshold; segments are components with 4 neighbours.
 
-    A voxel is foreground where its score is strictly greater than the threshold. Integers are divided by 255 in 32-bit
-    and compared in 64-bit floats. Thresholds that cut the slice alike are computed once.
+    A voxel is foreground where its probability is strictly greater than the threshold. Integers are divided by 255 in
+    32-bit and compared in 64-bit floats. Thresholds that cut the slice alike are computed once.
 
     Args:
         truth: (Y, X), as `truth_is` says.
-        prediction: (Y, X) scores: integers 0 to 255, booleans, or floats 0 to 1.
+        prediction: (Y, X) probabilities: integers 0 to 255, booleans, or floats 0 to 1.
         valid: (Y, X), 0 where the truth does not count; the prediction is thinned as a whole.
         z: Which slice it is.
         truth_is: What `truth` holds; integers of a grey map are divided by 255.
         thresholds: Rising, from 0 to 1.
         fixed: One of them.
-        highest: The integer in `prediction` that is a score of 1: 255, or 1 where the whole stack holds 0 and 1.
+        highest: The integer in `prediction` that is a probability of 1: 255, or 1 where the whole stack holds 0 and 1.
 
     Raises:
-        ScoreError: Shapes differ, or scores, ids or thresholds are out of range.
+        ScoreError: Shapes differ, or probabilities, ids or thresholds are out of range.
     """
     _check(truth, prediction, valid, thresholds, fixed)
     # x first from here on, which is the order in which borders are thinned
@@ -107,18 +107,18 @@ def slice_v(
     return SliceV(z, int(np.count_nonzero(keep)), thin, raw, maps)
 
 
-def _levels(scores: np.ndarray, thresholds: Sequence[float], highest: int, what: str) -> np.ndarray:
-    """(X, Y) uint8, how many thresholds each score of (Y, X) exceeds: it is foreground at the first so many."""
-    columns = np.ascontiguousarray(scores.T)
+def _levels(probabilities: np.ndarray, thresholds: Sequence[float], highest: int, what: str) -> np.ndarray:
+    """(X, Y) uint8, how many thresholds each probability of (Y, X) exceeds: it is foreground at the first so many."""
+    columns = np.ascontiguousarray(probabilities.T)
     if columns.dtype.kind not in "buif":
-        raise ScoreError(f"the {what} must hold scores, got {scores.dtype}")
+        raise ScoreError(f"the {what} must hold probabilities, got {probabilities.dtype}")
     if columns.dtype == bool:
         columns, highest = columns.view(np.uint8), 1
     top = 1 if columns.dtype.kind == "f" else highest
     if columns.size and not (columns.min() >= 0 and columns.max() <= top):  # a NaN fails both
         raise ScoreError(
-            f"the {what} holds {columns.min()} to {columns.max()}; scores are integers from 0 to {highest} or floats "
-            "from 0 to 1"
+            f"the {what} holds {columns.min()} to {columns.max()}; probabilities are integers from 0 to {highest} or "
+            "floats from 0 to 1"
         )
     edges = np.asarray(thresholds, np.float64)
     if columns.dtype.kind == "f":

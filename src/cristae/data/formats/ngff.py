@@ -17,7 +17,7 @@ from cristae.data.image import VoxelSize
 from cristae.errors import FormatError
 
 LabelClass = tuple[int, str, str]
-"""Id, name and display colour '#rrggbb' of a class in a label image."""
+"""Id, name and display colour of a class in a label image: '#rrggbb', where id 0 is transparent, or '#rrggbbaa'."""
 
 _SAMPLES = ("red", "green", "blue", "alpha")
 

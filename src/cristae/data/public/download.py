@@ -67,20 +67,20 @@ class _Resuming:
     def __init__(self, part: Path, task: Task) -> None:
         self.part = part
         self.task = task
-        self.told = 0
+        self.reported = 0
 
     def __call__(self, url: str, output_file: str, pooch: Any) -> None:
         import requests
 
         failures = 0
         while failures < _ATTEMPTS:
-            before = self.told
+            before = self.reported
             try:
                 self._continue(url)
                 break
             except (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError):
                 # A slow line may break as often as it likes while something new arrives in between.
-                failures = 1 if self.told > before else failures + 1
+                failures = 1 if self.reported > before else failures + 1
                 if failures == _ATTEMPTS:
                     raise
                 time.sleep(0.2 * 2**failures)
@@ -100,21 +100,21 @@ class _Resuming:
                 return self._continue(url)
             answer.raise_for_status()
             continues = answer.status_code == requests.codes.partial_content
-            self._tell(there if continues else 0)
+            self._report(there if continues else 0)
             with self.part.open("ab" if continues else "wb") as file:
                 for piece in answer.iter_content(_PIECE):
                     file.write(piece)
-                    self._tell(file.tell())
+                    self._report(file.tell())
             expected = answer.headers.get("Content-Length")
         came = self.part.stat().st_size - (there if continues else 0)
         if expected is not None and came != int(expected):
             raise requests.ConnectionError(f"the connection broke after {came} of {expected} bytes")
         return None
 
-    def _tell(self, there: int) -> None:
-        if there > self.told:
-            self.task.advance(there - self.told, note=self.part.name[1:].removesuffix(".part"))
-            self.told = there
+    def _report(self, there: int) -> None:
+        if there > self.reported:
+            self.task.advance(there - self.reported, note=self.part.name[1:].removesuffix(".part"))
+            self.reported = there
 
 
 def _cause(error: Exception) -> str:

@@ -54,7 +54,7 @@ def scored_classes(classes: Classes, options: ScoreOptions) -> Classes:
 
 
 def check_thresholds(path: Path, classes: Classes) -> None:
-    """Refuse thresholds of V scores that were searched for with another answer to what the objects are.
+    """Refuse thresholds of V scores that were searched for with other objects.
 
     Raises:
         ScoreError: There, a class was a border and is none now, or the other way round.
@@ -92,18 +92,20 @@ def object_reader(comparison: Comparison, scoring: Scoring, number: int, *, trut
     return read
 
 
-def regions_between(border: np.ndarray, scores: np.ndarray | None = None, threshold: float | None = None) -> np.ndarray:
+def regions_between(
+    border: np.ndarray, probabilities: np.ndarray | None = None, threshold: float | None = None
+) -> np.ndarray:
     """What a border leaves, uint8 0 and 1: all other voxels or, of a binarised map, where 1 - p is above the threshold.
 
     Args:
         border: Mask of the border.
-        scores: Its probability map, of the same shape.
+        probabilities: Its probability map, of the same shape.
         threshold: At which maps are binarised; None where masks are labels.
     """
-    if scores is None or threshold is None:
+    if probabilities is None or threshold is None:
         left: np.ndarray = (border == 0).view(np.uint8)
         return left
-    return binarize(inverted(scores), threshold)
+    return binarize(inverted(probabilities), threshold)
 
 
 def subject_of(name: str, components: int, where: str, comparison: Comparison, scoring: Scoring) -> str:

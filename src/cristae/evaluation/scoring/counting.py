@@ -40,18 +40,18 @@ class Counting(Protocol):
         """Everything counted so far, as plain arrays."""
 
     def restore(self, arrays: Arrays) -> None:
-        """Go on from what `arrays` gave."""
+        """Continue from what `arrays` gave."""
 
     @staticmethod
     def rows(volume: str, parts: Sequence[Any]) -> Iterator[Score]:
-        """The scores of one volume, or of several taken together under one name; `parts` are of this class."""
+        """The scores of one volume, or of several pooled under one name; `parts` are of this class."""
 
 
 def count_all(countings: Mapping[str, Counting], ledger: Ledger, progress: Progress) -> None:
-    """Count whatever is not in the ledger yet.
+    """Count what is not in the ledger yet.
 
     Args:
-        countings: By a name that tells them apart in the ledger.
+        countings: By a name, unique in the ledger.
         ledger: Holds what an earlier, killed evaluation had counted.
         progress: Where to show how far it is.
 

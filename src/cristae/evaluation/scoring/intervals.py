@@ -57,7 +57,7 @@ def with_intervals(
         scoring: `options.unit` is `volume`, `slice` or `slab:500nm`; None leaves all rows as they are.
 
     Raises:
-        ScoreError: The unit is unknown, or slabs need a voxel size that nobody says.
+        ScoreError: The unit is unknown, or slabs need a voxel size that is not known.
     """
     if scoring.options.unit is None:
         yield from rows
@@ -82,7 +82,7 @@ def check_slabs(unit: str | None, comparisons: Sequence[Comparison]) -> None:
     """Find out before anything is counted whether volumes can be cut into the units that are asked for.
 
     Raises:
-        ScoreError: The unit is unknown, or slabs need a voxel size that nobody says, or are thinner than a slice.
+        ScoreError: The unit is unknown, or slabs need a voxel size that is not known, or are thinner than a slice.
     """
     if unit is not None:
         unit_of = _unit_of(parse_unit(unit), comparisons)

@@ -1,4 +1,4 @@
-"""What an evaluation has counted so far, kept beside its output, so that one that was killed goes on."""
+"""What an evaluation has counted so far, kept beside its output, so that one that was killed can resume."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from cristae.metrics.partition import adapted_rand_error, v_info, v_rand, variat
 from cristae.metrics.score import Score
 
 _UNTIDY = 64
-"""Tables put aside before equal pairs are taken together."""
+"""Tables put aside before equal pairs are added up."""
 
 
 def partition_rows(tables: Sequence[Contingency], subject: Score, suffix: str = "") -> Iterator[Score]:
@@ -93,7 +93,7 @@ def apart(tables: Sequence[Contingency]) -> Contingency:
 
 
 def pushed(parts: list[Contingency], fresh: Contingency) -> list[Contingency]:
-    """The tables with one more; equal pairs are taken together now and then."""
+    """The tables with one more; equal pairs are added up now and then."""
     parts = [*parts, fresh]
     return [Contingency.total(parts)] if len(parts) > _UNTIDY else parts
 

@@ -86,7 +86,7 @@ class ObjectCounting:
         }
 
     def restore(self, arrays: Arrays) -> None:
-        """Go on from what `arrays` gave."""
+        """Continue from what `arrays` gave."""
         for number, kind in self.found:
             start = f"{number}-{kind}-"
             own = {name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)}
@@ -159,7 +159,7 @@ class IdCounting:
         return arrays_of(Contingency.total(self.found))
 
     def restore(self, arrays: Arrays) -> None:
-        """Go on from what `arrays` gave."""
+        """Continue from what `arrays` gave."""
         self.found = [overlaps_of(arrays)]
 
     @staticmethod

@@ -50,16 +50,16 @@ class _Pair:
 
     truth: np.ndarray
     prediction: np.ndarray
-    true_scores: np.ndarray | None
-    scores: np.ndarray | None
+    true_map: np.ndarray | None
+    probabilities: np.ndarray | None
 
     def between(self, threshold: float | None) -> _Pair:
         """The same of the regions that a border leaves."""
         return _Pair(
-            regions_between(self.truth, self.true_scores, threshold),
-            regions_between(self.prediction, self.scores, threshold),
-            None if self.true_scores is None else inverted(self.true_scores),
-            None if self.scores is None else inverted(self.scores),
+            regions_between(self.truth, self.true_map, threshold),
+            regions_between(self.prediction, self.probabilities, threshold),
+            None if self.true_map is None else inverted(self.true_map),
+            None if self.probabilities is None else inverted(self.probabilities),
         )
 
 
@@ -112,7 +112,7 @@ class SliceCounting:
         return found
 
     def restore(self, arrays: Arrays) -> None:
-        """Go on from what `arrays` gave."""
+        """Continue from what `arrays` gave."""
         for number, name in enumerate(self.tables):
             self.tables[name] = VTable.from_arrays(_under(arrays, f"{number}-v-"))
             self.objects[name] = [overlaps_of(_under(arrays, f"{number}-o-"))]
@@ -167,9 +167,9 @@ class SliceCounting:
         predictions = masks_of([labels[place] for labels in voxels.prediction], self.scoring.classes)
         for number, (name, truth, prediction) in enumerate(zip(self.tables, truths, predictions, strict=True)):
             true_map = None if voxels.truth_map is None else voxels.truth_map[place]
-            scores = voxels.maps[number][place] if voxels.maps else None
+            probabilities = voxels.maps[number][place] if voxels.maps else None
             lines = skeleton_counts(truth, prediction, valid) if self.scoring.wants("centrelines") else None
-            pair = _Pair(truth, prediction, true_map, scores)
+            pair = _Pair(truth, prediction, true_map, probabilities)
             if self.scoring.is_border(name):
                 pair = pair.between(self.scoring.threshold)
             yield name, z, Plane(self._v(name, pair, valid, z), self._objects(name, pair, valid, z), lines)
@@ -178,9 +178,9 @@ class SliceCounting:
         if not self.scoring.wants("partition"):
             return None
         table = self.tables[name]
-        if not table.graded or pair.scores is None:
+        if not table.graded or pair.probabilities is None:
             return table.measure(pair.truth, pair.prediction != 0, valid, z=z)
-        return table.measure(pair.truth if pair.true_scores is None else pair.true_scores, pair.scores, valid, z=z)
+        return table.measure(pair.truth if pair.true_map is None else pair.true_map, pair.probabilities, valid, z=z)
 
     def _objects(self, name: str, pair: _Pair, valid: np.ndarray | None, z: int) -> Contingency | None:
         if not self.scoring.wants("detection", "instances"):

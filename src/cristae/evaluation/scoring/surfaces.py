@@ -76,7 +76,7 @@ class SurfaceCounting:
         }
 
     def restore(self, arrays: Arrays) -> None:
-        """Go on from what `arrays` gave."""
+        """Continue from what `arrays` gave."""
         self.found = [
             SurfaceDistances(
                 *(Distances(arrays[f"{number}-{side}-nm"], arrays[f"{number}-{side}-voxels"]) for side in _SIDES)

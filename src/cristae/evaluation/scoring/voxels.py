@@ -1,4 +1,4 @@
-"""Scores of single voxels: overlap by class, and maps of scores without or at any threshold."""
+"""Scores of single voxels: overlap by class, and probability maps without or at any threshold."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _FINE = tuple(k / 100 for k in range(101))
 
 
 class VoxelCounting:
-    """Confusions of every slice, and a histogram of every map of scores."""
+    """Confusions of every slice, and a histogram of every probability map."""
 
     title = "Comparing"
     preparations = 0
@@ -59,7 +59,7 @@ class VoxelCounting:
         self.comparison, self.scoring = comparison, scoring
         self.tally = Tally(comparison.volume, scoring.classes)
         self.histograms: tuple[ProbabilityHistogram, ...] = ()
-        """One for each foreground class with a map of scores."""
+        """One for each foreground class with a probability map."""
         self.pieces: Sequence[Box] = blocks_of(*comparison.images)
 
     def prepare(self, advance: Callable[[], None]) -> None:
@@ -99,7 +99,7 @@ class VoxelCounting:
         return found
 
     def restore(self, arrays: Arrays) -> None:
-        """Go on from what `arrays` gave."""
+        """Continue from what `arrays` gave."""
         for z, tables in zip(arrays["z"], arrays["tables"], strict=True):
             self.tally.slices[int(z)] = tuple(Confusion(counts) for counts in tables)
         numbers = sorted(int(name.split("-")[0]) for name in arrays if name.endswith("-counts"))
@@ -130,7 +130,7 @@ class VoxelCounting:
 
     @staticmethod
     def rows(volume: str, parts: Sequence[VoxelCounting]) -> Iterator[Score]:
-        """Overlap, then what the maps of scores say."""
+        """Overlap, then scores of probability maps."""
         scoring = parts[0].scoring
         tallies = [part.tally for part in parts]
         if scoring.wants("overlap"):
@@ -185,7 +185,7 @@ def _map_rows(subject: Subject, histogram: ProbabilityHistogram, scoring: Scorin
 
 
 def _reliability_rows(run: str, volume: str, name: str, histogram: ProbabilityHistogram) -> Iterator[Score]:
-    """For each bin of the score its mean score, as threshold, and the share of foreground in it."""
+    """For each bin of the probability its mean, as threshold, and the fraction of foreground in it."""
     found = reliability(histogram)
     rule = f"positive={name}; pooled; share of foreground where the score is about the threshold; n=voxels"
     for mean, observed, voxels in zip(found.mean_probability, found.observed, found.voxels, strict=True):
