@@ -25,7 +25,6 @@ from cristae.losses import CrossEntropyDice
 from cristae.models import SegETConfig
 from cristae.progress import Progress
 from cristae.sampling import RandomPatches
-from cristae.targets import NoWeighting
 from cristae.training.cache import cache_parts
 from cristae.training.cache_folder import open_cache
 from cristae.training.feed import PatchFeed
@@ -67,7 +66,7 @@ def make_feed(*, per_epoch: int, batch_size: int, threads: int) -> PatchFeed:
     with open_cache() as cache:
         cached = cache_parts([part], PLATELET_CLASSES, cache, Framing(), size=(1, 256, 256), progress=Progress())
     plan = RandomPatches(size=(256, 256), per_epoch=per_epoch).plan([one.sample_part() for one in cached], seed=0)
-    return PatchFeed(plan, cached, Framing(), NoWeighting().weights, batch_size=batch_size, threads=threads)
+    return PatchFeed(plan, cached, Framing(), batch_size=batch_size, threads=threads)
 
 
 def patches_per_second(feed: PatchFeed) -> float:

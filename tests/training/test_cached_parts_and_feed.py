@@ -16,11 +16,10 @@ from cristae.models.hybrid_2d3d import Hybrid2D3DConfig
 from cristae.models.unet_valid import UNetValidConfig
 from cristae.progress import Progress
 from cristae.sampling import GridPatches, RandomPatches
-from cristae.targets import NoWeighting, SampleForegroundWeighting
 from cristae.training.cache import CachedPart, cache_parts
 from cristae.training.cache_folder import open_cache
 from cristae.training.class_index import INVALID
-from cristae.training.feed import PatchFeed, Share
+from cristae.training.feed import PatchFeed, Worker
 from cristae.training.framing import Framing
 from cristae.training.regions import on_working_grid
 
@@ -127,11 +126,11 @@ def test_working_grid_halves_a_region() -> None:
 
 
 def feed_of(folder: Path, *, threads: int = 1, batch_size: int = 4) -> PatchFeed:
-    volume, *_ = volume_of((4, 40, 40))
+    volume, image, *_ = volume_of((4, 40, 40))
+    volume = replace(volume, weight=image_of_array(1 + image.astype(np.float32)))
     parts = cached([Part(volume, Box.of_shape((4, 40, 40)))], BINARY, FLAT, size=PATCH, progress=Progress())
     plan = RandomPatches(size=(16, 16), per_epoch=18).plan([p.sample_part() for p in parts], seed=3)
-    weighting = SampleForegroundWeighting(cap=10)
-    return PatchFeed(plan, parts, FLAT, weighting.weights, batch_size=batch_size, threads=threads)
+    return PatchFeed(plan, parts, FLAT, batch_size=batch_size, threads=threads)
 
 
 def test_batches_do_not_depend_on_threads(tmp_path: Path) -> None:
@@ -152,7 +151,7 @@ def test_processes_share_each_global_batch(tmp_path: Path) -> None:
     whole = [batch.boxes for _, batch in feed]
     shares = []
     for rank in range(2):
-        feed.share = Share(rank, 2)
+        feed.worker = Worker(rank, 2)
         shares.append([batch.boxes for _, batch in feed])
     for both, even, odd in zip(whole, *shares, strict=True):
         assert both == (even[0], odd[0], even[1], odd[1])
@@ -175,7 +174,7 @@ def test_grid_copies_find_every_positive_window(tmp_path: Path) -> None:
     parts = cached([Part(volume, Box.of_shape((1, 32, 32)))], BINARY, FLAT, size=PATCH, progress=Progress())
     plan = GridPatches(size=(16, 16), stride=(16, 16), positive_copies=4).plan([p.sample_part() for p in parts], 0)
     assert len(plan) == 7
-    feed = PatchFeed(plan, parts, FLAT, NoWeighting().weights, batch_size=7)
+    feed = PatchFeed(plan, parts, FLAT, batch_size=7)
     ((_, batch),) = list(feed)
     assert int((batch.target > 0).sum()) == 4
     assert batch.weight is None

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +22,14 @@ from cristae.models import create_model
 from cristae.preprocess.normalize import Normalizer
 from cristae.progress import Progress, Task
 from cristae.sampling import RandomPatches
+from cristae.targets import NoWeighting
 from cristae.training.cache import cache_parts
 from cristae.training.cache_folder import open_cache
 from cristae.training.config import Cosine, KerasDecay, TrainingConfig
-from cristae.training.feed import PatchFeed, Share
+from cristae.training.feed import PatchFeed, Worker
 from cristae.training.fit import fit
 from cristae.training.framing import Framing
-from cristae.training.module import Lesson
+from cristae.training.module import StepConfig
 
 BINARY = Classes(names=("background", "thing"))
 
@@ -45,7 +47,7 @@ class Notes:
         self.kept: list[int] = []
         self.epoch = 0
 
-    def validate(self, network: nn.Module, share: Share) -> np.ndarray:
+    def validate(self, network: nn.Module, worker: Worker) -> np.ndarray:
         return np.zeros((1, 2, 2), np.int64)
 
     def score(self, counts: np.ndarray) -> dict[str, float]:
@@ -72,14 +74,15 @@ def train_once(
     with open_cache() as cache:
         parts = cache_parts(whole, BINARY, cache, Framing(), size=(1, 16, 16), progress=Progress())
     plan = RandomPatches(size=(16, 16), per_epoch=12).plan([p.sample_part() for p in parts], seed=1)
-    feed = PatchFeed(plan, parts, Framing(), lambda target, valid: None, batch_size=4)
+    feed = PatchFeed(plan, parts, Framing(), batch_size=4)
     normalizers = {"v": Normalizer(low, 150)}
     augment = (Flip(), Rotate90(), Noise())
     loss = CrossEntropyDice(l2=1e-4)
-    lesson = Lesson(loss.build(BINARY), loss.penalty, augment, normalizers, config, 1, torch.device("cpu"))
+    targets = partial(NoWeighting(), statistics={})
+    step = StepConfig(loss.build(BINARY), loss.penalty, augment, targets, normalizers, config, 1, torch.device("cpu"))
     torch.manual_seed(1)
     network = create_model("unet_bn", in_channels=1, out_channels=1, widths=(4, 8))
-    fit(network, lesson, feed, callback=notes, folder=folder, progress=progress or Progress())
+    fit(network, step, feed, callback=notes, folder=folder, progress=progress or Progress())
     return network
 
 

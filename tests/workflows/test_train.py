@@ -62,6 +62,29 @@ def test_the_same_recipe_gives_the_same_bytes(tmp_path: Path) -> None:
     assert one.weights_path.read_bytes() == two.weights_path.read_bytes()
 
 
+def test_a_named_loss_and_its_written_out_sum_train_to_the_same_bytes(tmp_path: Path) -> None:
+    path = write_discs(tmp_path, epochs=2)
+    targets = "targets={name: sample_bf, cap: 10}"
+    written = "loss={name: sum, l2: 1e-4, terms: [{name: binary_cross_entropy}, {name: jaccard_distance}]}"
+    named = train(load_recipe(path, [targets, "loss={name: seget}"]), out=tmp_path / "named")
+    summed = train(load_recipe(path, [targets, written]), out=tmp_path / "summed")
+    assert named.weights_path.read_bytes() == summed.weights_path.read_bytes()
+    other = train(load_recipe(path, [targets, written.replace("1e-4", "1e-3")]), out=tmp_path / "other")
+    assert named.weights_path.read_bytes() != other.weights_path.read_bytes()
+
+
+def test_a_run_of_an_earlier_version_opens_and_continues(tmp_path: Path) -> None:
+    path = write_discs(tmp_path, epochs=1)
+    run = train(load_recipe(path), out=tmp_path / "run")
+    text = (run.path / "recipe.yaml").read_text()
+    assert "auxiliary_weights: null" in text
+    (run.path / "recipe.yaml").write_text(text.replace("auxiliary_weights", "head_weights"))
+    assert open_run(run.path).recipe.loss == run.recipe.loss
+    longer = train(load_recipe(path, ["training.epochs=2"]), out=run.path, resume=True)
+    assert len(read_metrics(longer)) == 2
+    assert "auxiliary_weights: null" in (run.path / "recipe.yaml").read_text()
+
+
 def test_sparse_labels_train_and_score_only_where_they_are(tmp_path: Path) -> None:
     recipe = load_recipe(write_discs(tmp_path, epochs=1, labelled=(1, 4, 9)))
     run = train(recipe, out=tmp_path / "run")

@@ -20,7 +20,7 @@ from cristae.inference.windows import Windows
 from cristae.metrics.tally import Tally
 from cristae.preprocess.normalize import Normalizer
 from cristae.progress import Progress
-from cristae.training.feed import Share
+from cristae.training.feed import Worker
 
 CLASSES, NORMALIZER = Classes(names=("background", "a")), Normalizer(0.0, 255.0)
 WINDOWS = Windows("tiles", (4, 8, 8), 3)
@@ -61,7 +61,7 @@ def test_every_annotated_voxel_is_counted_once_and_rightly(windows):
     assert given.mean_iou(Blur()) == 1.0
     (counted,) = given.counts(Blur())
     assert counted.total == given.parts[0].box.size
-    halves = [given.counts(Blur(), Share(rank, 2))[0] for rank in range(2)]
+    halves = [given.counts(Blur(), Worker(rank, 2))[0] for rank in range(2)]
     np.testing.assert_array_equal((halves[0] + halves[1]).counts, counted.counts)
     assert all(half.total for half in halves)
     other = validation(labels=truth, windows=WINDOWS if windows is None else None)

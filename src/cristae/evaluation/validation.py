@@ -17,11 +17,11 @@ from cristae.data.volume import Volume
 from cristae.errors import RunError
 from cristae.inference.application import choose_application, windows_of
 from cristae.inference.config import PredictConfig
-from cristae.inference.fuse import plan_fusion
+from cristae.inference.ensemble import plan_ensemble
 from cristae.inference.labels import labels_of
 from cristae.inference.locality import Locality
 from cristae.inference.memory import Budget
-from cristae.inference.plan import SMALLEST_SIDES, Task, plan_memory
+from cristae.inference.plan import SMALLEST_SIDES, Workload, plan_memory
 from cristae.inference.predictor import Member, Predictor
 from cristae.inference.windows import Windows
 from cristae.metrics.confusion import Confusion
@@ -31,7 +31,7 @@ from cristae.preprocess.normalize import Normalizer
 from cristae.progress import Progress
 from cristae.recipe.recipe import Recipe
 from cristae.training.counts import count_on_device
-from cristae.training.feed import Share
+from cristae.training.feed import Worker
 
 _EXACT_2D, _WINDOWED_2D = (1, 1024, 1024), (1, 4096, 4096)
 _EXACT_DEPTH, _WINDOWED_SIDE = 16, 512
@@ -103,7 +103,7 @@ class Validation:
     windows: Windows | None = None
     """How the network is applied; None is exactly."""
 
-    def counts(self, network: nn.Module, share: Share = Share()) -> tuple[Confusion, ...]:
+    def counts(self, network: nn.Module, worker: Worker = Worker()) -> tuple[Confusion, ...]:
         """Counts over this process's part of the slabs, made where the labels are; every annotated voxel counts once.
 
         Returns:
@@ -111,7 +111,7 @@ class Validation:
         """
         size = len(self.classes.names) if self.classes.exclusive else 2
         total = pool((), self.classes)
-        for part, box in self._shared(share):
+        for part, box in self._shared(worker):
             truth, valid = _annotation(part, box)
             for block, labels in self._labels(network, part.volume, box):
                 here = block.relative_to(box.start).slices
@@ -121,19 +121,19 @@ class Validation:
                 total = tuple(a + b for a, b in zip(total, fresh, strict=True))
         return total
 
-    def predicted(self, network: nn.Module, share: Share = Share()) -> Iterator[PredictedSlab]:
+    def predicted(self, network: nn.Module, worker: Worker = Worker()) -> Iterator[PredictedSlab]:
         """The annotated slabs of this process's part, one after the other, with their prediction."""
-        for part, box in self._shared(share):
+        for part, box in self._shared(worker):
             truth, valid = _annotation(part, box)
             prediction = np.empty(truth.shape, np.uint8)
             for block, labels in self._labels(network, part.volume, box):
                 prediction[(slice(None), *block.relative_to(box.start).slices)] = labels.cpu().numpy()
             yield PredictedSlab(part, box, truth, valid, prediction)
 
-    def _shared(self, share: Share) -> Iterator[tuple[Part, Box]]:
+    def _shared(self, worker: Worker) -> Iterator[tuple[Part, Box]]:
         """The slabs of this process's part."""
         for number, slab in enumerate(self.slabs()):
-            if number % share.world == share.rank:
+            if number % worker.world_size == worker.rank:
                 yield slab
 
     def _labels(self, network: nn.Module, volume: Volume, box: Box) -> Iterator[tuple[Box, Tensor]]:
@@ -142,7 +142,7 @@ class Validation:
         predictor = Predictor([member], device=self.device, pass_vox=_PASS_VOX)
         with predictor.predicting():
             for block in box.blocks(self._block(member, volume, box)):
-                yield block, labels_of(predictor.probabilities(volume.image, block), predictor.fusion, self.threshold)
+                yield block, labels_of(predictor.probabilities(volume.image, block), predictor.ensemble, self.threshold)
 
     def _member(self, network: nn.Module, volume: Volume) -> Member:
         return Member(network, self.locality, self.normalizers[volume.name], self.classes, self.slices, self.windows)
@@ -169,9 +169,9 @@ class Validation:
                 for slab in box.blocks((self._depth, *box.shape[1:])):
                     yield part, slab
 
-    def count_tables(self, network: nn.Module, share: Share = Share()) -> np.ndarray:
+    def count_tables(self, network: nn.Module, worker: Worker = Worker()) -> np.ndarray:
         """`counts` as one array (T, K, K) that adds up over processes."""
-        return np.stack([table.counts for table in self.counts(network, share)])
+        return np.stack([table.counts for table in self.counts(network, worker)])
 
     def scores(self, tables: np.ndarray) -> dict[str, float]:
         """`val_miou`, and `val_iou_CLASS` of each class, from what `count_tables` gives."""
@@ -190,10 +190,10 @@ class Validation:
         shape, member, total = part.volume.image.shape, self._member(network, part.volume), 0
         for block in box.blocks(self._block(member, part.volume, box)):
             if self.windows is None:
-                total += member.seen_for(member.output_box(block, shape)).size
+                total += member.input_box_for(member.output_box(block, shape)).size
             else:
-                one = member.seen_for(Box.of_shape(self.windows.size)).size
-                total += one * sum(1 for _ in self.windows.shares(block, shape))
+                one = member.input_box_for(Box.of_shape(self.windows.size)).size
+                total += one * sum(1 for _ in self.windows.parts(block, shape))
         return total / box.size
 
 
@@ -304,9 +304,9 @@ def _annotation(part: Part, box: Box) -> tuple[np.ndarray, np.ndarray | None]:
 
 def _exact_block(member: Member, image_shape: Triple, region: Triple) -> Triple:
     """Blocks of an exact 3D pass, from a memory that is the same everywhere; the smallest where it does not suffice."""
-    fusion = plan_fusion([member.classes])
-    task = Task((member,), fusion, image_shape, (1.0, 1.0, 1.0), 1, halves=False, keep_probabilities=False)
+    ensemble = plan_ensemble([member.classes])
+    workload = Workload((member,), ensemble, image_shape, (1.0, 1.0, 1.0), 1, halves=False, keep_probabilities=False)
     try:
-        return plan_memory(task, region, Budget(_EXACT_BYTES, None)).block
+        return plan_memory(workload, region, Budget(_EXACT_BYTES, None)).block
     except RunError:
         return SMALLEST_SIDES[3]

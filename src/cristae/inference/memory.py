@@ -17,7 +17,7 @@ from cristae.inference.shadow import shadow_of
 from cristae.words import parse_size
 
 DEFAULT_SHARE = 0.5
-"""Share of the free memory that is taken when no ceiling is stated."""
+"""WindowPart of the free memory that is taken when no ceiling is stated."""
 READER_CACHE = 256 * 2**20
 """Bytes that the readers of image formats may keep."""
 

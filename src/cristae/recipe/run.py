@@ -40,7 +40,7 @@ from cristae.recipe.folder import (
     read_summary,
     require_run,
 )
-from cristae.recipe.load import load_recipe
+from cristae.recipe.load import load_run_recipe
 from cristae.recipe.recipe import Recipe
 from cristae.recipe.text import diff_recipes, plain, recipe_to_yaml
 
@@ -253,7 +253,7 @@ def open_unfinished_run(path: str | Path) -> Run:
     """
     path = Path(path)
     require_run(path)
-    recipe = load_recipe(path / RECIPE)
+    recipe = load_run_recipe(path / RECIPE)
     return Run(path, recipe, run_id(recipe))
 
 
@@ -374,7 +374,7 @@ def write_summary(run: Run, model: TrainedModel, facts: Mapping[str, Any]) -> No
 
 
 def _require_same(path: Path, recipe: Recipe) -> None:
-    there = load_recipe(path / RECIPE)
+    there = load_run_recipe(path / RECIPE)
     changed = [one for one in diff_recipes(there, recipe) if one.path not in _MAY_CHANGE]
     if changed:
         lines = "\n".join(f"  {one}" for one in changed[:8])

@@ -63,6 +63,8 @@ class CachedPart:
     fully_valid: bool
     masks: bool
     """Whether the target has a channel for each class."""
+    background: bool
+    """Whether id 0 means that there is no structure."""
     sha256: str
     """Hash of the grey values and labels on disk."""
 
@@ -89,7 +91,13 @@ class CachedPart:
     def sample_part(self) -> SamplePart:
         """What a sampler needs to know."""
         return SamplePart(
-            self.shape, self.class_counts, self.class_voxels, self._has_foreground, self._has_valid, self.fully_valid
+            self.shape,
+            self.class_counts,
+            self.class_voxels,
+            self._has_foreground,
+            self._has_valid,
+            self.fully_valid,
+            first_foreground=int(self.background),
         )
 
     def _has_valid(self, box: Box) -> bool:
@@ -97,7 +105,7 @@ class CachedPart:
 
     def _has_foreground(self, box: Box) -> bool:
         target = self._targets(box)
-        return bool(np.any((target > 0) & (target != INVALID)))
+        return bool(np.any((target >= int(self.background)) & (target != INVALID)))
 
     def _targets(self, box: Box) -> np.ndarray:
         """(K, Z, Y, X) of a box inside the part, counted from its corner."""
@@ -112,6 +120,11 @@ class CachedPart:
         if not (self.folder / FACTS).exists():  # a missing chunk reads as zeros
             raise RunError(f"{self.folder}: the cached training data was removed while in use; resume with --resume")
         return voxels
+
+    def label_blocks(self) -> Iterator[np.ndarray]:
+        """uint8 labels (K, Z, Y, X) in blocks that cover the part once, INVALID where a voxel does not count."""
+        for block in Box.of_shape(self.shape).blocks(_SLAB[False]):
+            yield self._targets(block).astype(np.uint8)
 
     def read(self, box: Box, framing: Framing) -> Patch:
         """Cut out a patch; what reaches outside the part does not count, and beyond the volume its image is mirrored.
@@ -274,6 +287,7 @@ class _Layout:
             class_counts=np.array(facts["class_counts"], np.int64),
             fully_valid=facts["fully_valid"],
             masks=not self.classes.exclusive,
+            background=self.classes.background,
             sha256=facts["sha256"],
         )
 

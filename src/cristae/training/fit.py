@@ -26,9 +26,9 @@ from cristae.allocator import keep_large_buffers
 from cristae.data.files import write_bytes
 from cristae.errors import RunError, TrainingError
 from cristae.progress import Progress, Task
-from cristae.training.feed import PatchFeed, Share
+from cristae.training.feed import PatchFeed, Worker
 from cristae.training.layout import put_channels_last
-from cristae.training.module import Lesson, TrainingModule
+from cristae.training.module import StepConfig, TrainingModule
 from cristae.training.schedule import LearningRate
 
 LAST = "last.ckpt"
@@ -37,7 +37,7 @@ LAST = "last.ckpt"
 class TrainingCallback(Protocol):
     """What the caller does after each epoch."""
 
-    def validate(self, network: nn.Module, share: Share) -> np.ndarray:
+    def validate(self, network: nn.Module, worker: Worker) -> np.ndarray:
         """Counts (T, K, K) of truth and prediction over this process's part of the validation data: one table for
         exclusive classes, one 2 x 2 table for each overlapping class."""
 
@@ -109,7 +109,7 @@ class _EndOfEpoch(Callback):
         if trainer.world_size > 1:  # every process evaluates the network that the first one saves
             for buffer in module.network.buffers():
                 torch.distributed.broadcast(buffer, 0)
-        counts = self.callback.validate(module.network, Share(trainer.global_rank, trainer.world_size))
+        counts = self.callback.validate(module.network, Worker(trainer.global_rank, trainer.world_size))
         if trainer.world_size > 1:
             total = torch.from_numpy(counts).to(module.device)
             torch.distributed.all_reduce(total)
@@ -163,7 +163,7 @@ class _Show(Callback):
 
 def fit(
     network: nn.Module,
-    lesson: Lesson,
+    step: StepConfig,
     feed: PatchFeed,
     *,
     callback: TrainingCallback,
@@ -178,17 +178,17 @@ def fit(
         TrainingError: The loss is not finite.
         KeyboardInterrupt: Ctrl-C; the last finished epoch is on disk.
     """
-    config = lesson.config
+    config = step.config
     rate = LearningRate(config.schedule, config.learning_rate, len(feed) * config.epochs)
     put_channels_last(network)
-    module = TrainingModule(network, lesson, feed, rate)
+    module = TrainingModule(network, step, feed, rate)
     end = _EndOfEpoch(callback, config.early_stop_patience)
     last = ModelCheckpoint(
         folder, filename=LAST.removesuffix(".ckpt"), save_on_train_epoch_end=True, enable_version_counter=False
     )
     with _quiet():
-        trainer = _trainer(lesson, [end, _Show(progress, end), last], folder)
-        if lesson.device.type == "cpu":
+        trainer = _trainer(step, [end, _Show(progress, end), last], folder)
+        if step.device.type == "cpu":
             keep_large_buffers()
         start = folder / LAST
         try:
@@ -205,8 +205,8 @@ def fit(
     return FitResult(end.best_epoch, end.best, end.seconds)
 
 
-def _trainer(lesson: Lesson, callbacks: list[Callback], folder: Path) -> Trainer:
-    config, device = lesson.config, lesson.device.type
+def _trainer(step: StepConfig, callbacks: list[Callback], folder: Path) -> Trainer:
+    config, device = step.config, step.device.type
     return Trainer(
         max_epochs=config.epochs,
         accelerator={"cuda": "gpu"}.get(device, device),

@@ -14,7 +14,7 @@ from cristae.data.classes import Classes
 from cristae.data.image import Image, VoxelSize, same_voxel_size, voxel_size_text
 from cristae.data.open import Dataset, Part, labelled_boxes
 from cristae.errors import LabelError, VoxelSizeError
-from cristae.preprocess.histogram import Histogram, histogram_of
+from cristae.preprocess.histogram import IntensityHistogram, histogram_of
 from cristae.preprocess.normalize import NormalizeConfig, Normalizer, fit
 from cristae.preprocess.resample import resample_volume
 from cristae.progress import Progress
@@ -46,7 +46,7 @@ class Regions:
             own = {name: fit(config, histogram_of(image)) for name, image in self.images.items()}
             return own, own[self.train[0].volume.name]
         limit = _MAX_HISTOGRAM_VOXELS // len(self.train)
-        total: Histogram | None = None
+        total: IntensityHistogram | None = None
         for part in self.train:
             histogram = histogram_of(part.volume.image, part.box, max_voxels=limit)
             total = histogram if total is None else total + histogram
@@ -139,7 +139,8 @@ def require_classes(counts: Sequence[np.ndarray], classes: Classes) -> None:
         LabelError: A class has no voxel in the training regions, or no voxel there counts at all.
     """
     total = np.sum(counts, axis=0)
-    missing = [name for name, count in zip(classes.foreground, total[1:], strict=True) if count == 0]
+    ids = list(classes.foreground_ids)
+    missing = [name for name, count in zip(classes.foreground, total[ids], strict=True) if count == 0]
     if missing or total.sum() == 0:
         raise LabelError(
             f"no voxel of {', '.join(missing) or 'any class'} in the training regions: a network cannot learn it; "
@@ -154,19 +155,19 @@ def require_validation(regions: Regions, progress: Progress) -> None:
         LabelError: No voxel there counts.
     """
     counts = np.zeros(256, np.int64)
-    foreground = len(regions.classes.foreground)
+    ids = list(regions.classes.foreground_ids)
     for part in regions.validate:
         for box in labelled_boxes(part):
             for block in box.blocks(_BLOCK):
                 counts += _class_counts(part, block, exclusive=regions.classes.exclusive)
-                if np.count_nonzero(counts[1 : foreground + 1]) == foreground:
+                if counts[ids].all():
                     return
     if not counts.sum():
         raise LabelError(
             "no voxel of the validation regions counts: they are masked out or unlabelled, so no epoch could be called "
             "the best; choose other regions under data.validate"
         )
-    missing = [name for name, count in zip(regions.classes.foreground, counts[1:], strict=False) if not count]
+    missing = [name for name, count in zip(regions.classes.foreground, counts[ids], strict=True) if not count]
     progress.warn(
         f"the validation regions hold no {', '.join(missing)}: nothing there can show how well the network finds it"
     )
@@ -227,4 +228,4 @@ def _content_of(part: Part, classes: Classes) -> RegionContent:
         counts += _class_counts(part, block, exclusive=classes.exclusive)
         for image in images:
             content.update(np.ascontiguousarray(image.read(block)).tobytes())
-    return RegionContent(volume.name, part.box, counts[: len(classes.foreground) + 1], content.hexdigest())
+    return RegionContent(volume.name, part.box, counts[: classes.ids[-1] + 1], content.hexdigest())

@@ -16,10 +16,10 @@ from cristae.models.form import NetworkConfig
 from cristae.progress import Progress
 from cristae.recipe.complete import completed
 from cristae.recipe.consistency import check_consistency, require_regions
+from cristae.recipe.findings import examine
 from cristae.recipe.load import load_recipe, parse_recipe
 from cristae.recipe.recipe import Recipe
 from cristae.recipe.starter import set_starter_text, starter_text
-from cristae.recipe.survey import survey
 from cristae.training.regions import prepare_regions, require_validation
 
 _LOOK_VOX = 2048
@@ -58,7 +58,7 @@ def new_recipe(
         task, description = chosen.find_task(None)
         text = set_starter_text(chosen.name, task, description, tuple(chosen.tasks))
     else:
-        found = survey(str(image), labels, label_slices=label_slices, folder=out.absolute().parent, progress=progress)
+        found = examine(str(image), labels, label_slices=label_slices, folder=out.absolute().parent, progress=progress)
         text = starter_text(found)
     parse_recipe(text, str(out))
     write_text(out, text)

@@ -7,21 +7,23 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cristae.allocator import peak_memory_bytes
+from cristae.augment import required_margin
 from cristae.data.fingerprint import Fingerprints
 from cristae.data.open import open_data, resolve_data
 from cristae.errors import RecipeError, RunError
 from cristae.evaluation.validation import Validation, better_application, plan_validation
 from cristae.inference.device import choose_device
 from cristae.inference.locality import Locality
-from cristae.losses import with_heads
+from cristae.losses import with_auxiliary_outputs
 from cristae.models.external import own_errors
 from cristae.progress import Progress
 from cristae.recipe.folder import CHECKPOINT, RECIPE, read_summary
-from cristae.recipe.load import load_recipe
+from cristae.recipe.load import load_run_recipe
 from cristae.recipe.network import build_network, start_from, starting_weights
 from cristae.recipe.provenance import known_inputs, write_provenance
 from cristae.recipe.recipe import Recipe
@@ -39,11 +41,11 @@ from cristae.recipe.run import (
 from cristae.sampling import as_triple
 from cristae.training.cache import CachedPart, cache_parts
 from cristae.training.cache_folder import Cache, open_cache
-from cristae.training.feed import PatchFeed, Share
+from cristae.training.feed import PatchFeed, Worker
 from cristae.training.fit import fit
 from cristae.training.framing import Framing
 from cristae.training.layout import put_channels_last
-from cristae.training.module import Lesson
+from cristae.training.module import StepConfig
 from cristae.training.processes import run_processes
 from cristae.training.regions import Regions, prepare_regions, require_classes
 from cristae.workflows.validate_run import validate_run, write_page
@@ -95,7 +97,7 @@ def train_network_run(recipe: Recipe, data: TrainingData, place: Path, *, resume
     network, locality = build_network(recipe, data.regions.classes.n_logits)
     start = start_network(network, recipe, place, progress)
     fresh = not place.exists()
-    before = load_recipe(place / RECIPE) if resume and (place / RECIPE).is_file() else None
+    before = load_run_recipe(place / RECIPE) if resume and (place / RECIPE).is_file() else None
     run = create_run(place, recipe, resume=resume)
     if is_complete(run, recipe.training.epochs):
         progress.say(f"{run.path}: training had finished already")
@@ -170,6 +172,7 @@ class TrainingSession:
             "device": str(self.device),
             "locality": self.locality.to_dict(),
             "data": [one.facts(classes, loop.model.voxel_size_nm) for one in contents],
+            **({"target_statistics": dict(loop.target_statistics)} if loop.target_statistics else {}),
             **self.start,
         }
         put_channels_last(self.network)  # what `fit` does, also where other processes trained
@@ -188,11 +191,12 @@ class TrainingSession:
         recipe, regions, size = self.recipe, self.data.regions, self.recipe.sampling.size
         assert size
         framing = Framing.of(recipe.network)
+        margin = required_margin(recipe.augment, recipe.network.input_size(size))
         cached = cache_parts(
             regions.train,
             regions.classes,
             cache,
-            framing,
+            framing.grown(margin),
             size=as_triple(size),
             fingerprints=self.data.fingerprints,
             progress=progress,
@@ -203,10 +207,22 @@ class TrainingSession:
         validation = plan_validation(
             recipe, regions.validate, regions.classes, normalizers, self.locality, size, self.device
         )
-        loss = with_heads(recipe.loss.build(regions.classes), recipe.network.head_weights, recipe.loss.head_weights)
-        penalty, config = recipe.loss.penalty, recipe.training
-        step = Lesson(loss, penalty, recipe.augment, normalizers, config, recipe.seed, self.device)
-        return TrainingLoop(self, cached, _feed(recipe, cached, framing), step, model, validation)
+        loss = with_auxiliary_outputs(
+            recipe.loss.build(regions.classes), recipe.network.auxiliary_weights, recipe.loss.auxiliary_weights
+        )
+        statistics = recipe.targets.prepare(cached)
+        step = StepConfig(
+            loss,
+            recipe.loss.penalty,
+            recipe.augment,
+            partial(recipe.targets, statistics=statistics),
+            normalizers,
+            recipe.training,
+            recipe.seed,
+            self.device,
+        )
+        feed = _feed(recipe, cached, framing, margin)
+        return TrainingLoop(self, cached, feed, step, model, validation, statistics)
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,9 +232,11 @@ class TrainingLoop:
     session: TrainingSession
     cached: tuple[CachedPart, ...]
     feed: PatchFeed
-    step: Lesson
+    step: StepConfig
     model: TrainedModel
     validation: Validation
+    target_statistics: Mapping[str, Any]
+    """What the targets were prepared with, for the summary."""
 
     @property
     def inputs(self) -> dict[str, str]:
@@ -231,9 +249,9 @@ class TrainingLoop:
         result = fit(session.network, self.step, self.feed, callback=self, folder=session.run.path, progress=progress)
         return asdict(result) | {"peak_memory_bytes": peak_memory_bytes(session.device)}
 
-    def validate(self, network: nn.Module, share: Share) -> np.ndarray:
+    def validate(self, network: nn.Module, worker: Worker) -> np.ndarray:
         """Counts (T, K, K) of this process's part of the validation regions."""
-        return self.validation.count_tables(network, share)
+        return self.validation.count_tables(network, worker)
 
     def score(self, counts: np.ndarray) -> dict[str, float]:
         """Mean IoU and the IoU of each class."""
@@ -257,7 +275,7 @@ class TrainingLoop:
         append_metrics(self.session.run, row)
 
 
-def _feed(recipe: Recipe, cached: Sequence[CachedPart], framing: Framing) -> PatchFeed:
+def _feed(recipe: Recipe, cached: Sequence[CachedPart], framing: Framing, margin: Sequence[int]) -> PatchFeed:
     plan = recipe.sampling.plan([part.sample_part() for part in cached], recipe.seed)
     config = recipe.training
     if len(plan) < config.batch_size:
@@ -269,8 +287,8 @@ def _feed(recipe: Recipe, cached: Sequence[CachedPart], framing: Framing) -> Pat
         plan,
         cached,
         framing,
-        recipe.targets.weights,
         batch_size=config.batch_size,
+        margin=margin,
         threads=config.reader_threads,
     )
 

@@ -10,7 +10,7 @@ from cristae.metrics.score import write_scores
 from cristae.metrics.tally import scores_of
 from cristae.progress import Progress
 from cristae.recipe.run import Run
-from cristae.report.preview import write_preview
+from cristae.report.preview import PredictedSlice, write_preview
 from cristae.workflows.report import PAGE, report
 
 if TYPE_CHECKING:
@@ -25,17 +25,16 @@ def validate_run(run: Run, network: nn.Module, validation: Validation, progress:
     shutil.rmtree(previews, ignore_errors=True)
 
     def keep(shown: SlicePreview) -> None:
-        write_preview(
-            previews,
+        kept = PredictedSlice(
             volume=shown.volume.name,
             z=shown.z,
             image=shown.image,
             truth=shown.truth,
             valid=shown.valid,
             prediction=shown.prediction,
-            classes=validation.classes,
             voxel_size_nm=shown.volume.voxel_size_nm,
         )
+        write_preview(previews, kept, validation.classes)
 
     tallies = score_slices(network, validation, keep, progress)
     write_scores(run.path / "scores.csv", scores_of(tallies, run=run.id, threshold=validation.threshold))
