@@ -137,7 +137,7 @@ def test_objects_are_learned_from_slices_that_the_first_stage_has_not_seen(monke
 
 
 def test_the_second_stage_rejects_what_looks_alike_voxel_by_voxel() -> None:
-    """Long bars and small squares of one grey: only squares are wanted, and only shape tells them apart."""
+    """Long bars and small squares of one grey: only squares are wanted, and they differ in shape only."""
     rng = np.random.default_rng(0)
 
     def scene() -> tuple[np.ndarray, np.ndarray]:

@@ -67,7 +67,7 @@ def test_the_same_seed_gives_the_same_trees_with_any_threads() -> None:
 
 
 def test_classes_are_as_likely_as_they_are_frequent() -> None:
-    """Features without meaning, and as many samples of each class: only the frequency can be told."""
+    """Features without meaning, and as many samples of each class: only the frequency can be learned."""
     rng = np.random.default_rng(0)
     features, classes = rng.standard_normal((4000, 3)).astype(np.float32), np.arange(4000) % 2
     trees = grow(

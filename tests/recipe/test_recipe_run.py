@@ -16,7 +16,7 @@ from cristae.preprocess.histogram import IntensityHistogram, histogram_of
 from cristae.preprocess.normalize import NormalizeConfig, fit
 from cristae.recipe.anchor import anchored
 from cristae.recipe.load import load_recipe, parse_recipe
-from cristae.recipe.provenance import provenance, write_provenance
+from cristae.recipe.provenance import known_inputs, provenance, write_provenance
 from cristae.recipe.recipe import Recipe
 from cristae.recipe.run import (
     Run,
@@ -26,6 +26,7 @@ from cristae.recipe.run import (
     is_complete,
     load_weights,
     open_run,
+    open_unfinished_run,
     read_metrics,
     save_weights,
     write_summary,
@@ -348,3 +349,31 @@ def test_the_commit_is_that_of_the_package_not_of_the_current_folder(
     here = provenance()["cristae"]["git_commit"]
     monkeypatch.chdir(tmp_path)
     assert provenance()["cristae"]["git_commit"] == here
+
+
+def test_a_run_reads_its_summary_once(recipe: Recipe, tmp_path: Path) -> None:
+    trained(recipe, tmp_path / "run")
+    run = open_run(tmp_path / "run")
+    before = run.model
+    write_summary(run, model_facts(recipe, in_channels=3), {"status": "complete"})
+    assert run.model is before
+    assert open_run(tmp_path / "run").model.in_channels == 3
+
+
+def test_an_unfinished_run_opens_as_such_only(recipe: Recipe, tmp_path: Path) -> None:
+    made = create_run(tmp_path / "run", recipe)
+    with pytest.raises(RunError, match="not complete"):
+        open_run(made.path)
+    run = open_unfinished_run(made.path)
+    assert (run.path, run.id) == (made.path, made.id)
+    with pytest.raises(MissingFileError):
+        open_unfinished_run(tmp_path / "none")
+
+
+def test_inputs_are_those_of_the_summary_then_of_provenance(recipe: Recipe, tmp_path: Path) -> None:
+    run, _ = trained(recipe, tmp_path / "run")
+    assert known_inputs(run.path, default={"a": "0"}) == {"a": "0"}
+    write_provenance(run, device="cpu", inputs={"a": "1"})
+    assert known_inputs(run.path, default={}) == {"a": "1"}
+    write_summary(run, model_facts(recipe), {"status": "training", "inputs": {"a": "2"}})
+    assert known_inputs(run.path, default={}) == {"a": "2"}

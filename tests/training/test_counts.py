@@ -1,4 +1,4 @@
-"""Counts on the device equal those of the metrics, whatever the device."""
+"""Counts on the device equal those of the metrics, on any device."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Channels side by side, whatever the number of axes, with the values as they were."""
+"""Channels side by side, for any number of axes, with the values as they were."""
 
 import torch
 from torch import nn

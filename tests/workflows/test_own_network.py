@@ -94,7 +94,7 @@ def test_what_fails_in_the_first_epoch_leaves_the_place_free(here: Path, monkeyp
     assert train(recipe, out=here / "run").weights_path.is_file()
 
 
-def test_a_stop_before_the_first_epoch_can_be_gone_on_with(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stop_before_the_first_epoch_can_be_resumed(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def stops(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 

@@ -261,7 +261,7 @@ def epochs_done(out: Path) -> int:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-def test_killed_and_interrupted_trainings_end_with_the_same_weights(tmp_path: Path) -> None:
+def test_killed_and_interrupted_training_runs_end_with_the_same_weights(tmp_path: Path) -> None:
     recipe, out = write_discs(tmp_path, epochs=90), tmp_path / "run"
     whole = finish(recipe, tmp_path / "undisturbed")
     assert killed_when(lambda: epochs_done(out) >= 1, recipe, out, signal.SIGKILL) == -signal.SIGKILL
@@ -311,7 +311,7 @@ with Path(sys.argv[3]).open("a") as file:
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="gloo on loopback")
-def test_a_script_that_trains_on_several_devices_runs_once_and_goes_on(tmp_path: Path) -> None:
+def test_a_script_that_trains_on_several_devices_runs_once_and_continues(tmp_path: Path) -> None:
     recipe, out, script = write_discs(tmp_path, epochs=2), tmp_path / "run", tmp_path / "script.py"
     script.write_text(SCRIPT)
     command = [sys.executable, str(script), str(recipe), str(out), str(tmp_path / "log")]

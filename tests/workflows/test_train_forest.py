@@ -122,7 +122,7 @@ def test_a_finished_run_is_left_alone_and_an_unfinished_one_begun_anew(trained: 
     assert (place / "weights.safetensors").read_bytes() == before
 
 
-def test_sections_for_networks_are_told_to_have_no_effect(tmp_path: Path) -> None:
+def test_sections_for_networks_are_reported_to_have_no_effect(tmp_path: Path) -> None:
     recipe, said = load_recipe(write_recipe(tmp_path, extra="augment: [{name: flip}]\ntraining: {epochs: 3}")), Said()
     train(recipe, out=tmp_path / "run", progress=said)
     assert "augment, training: no effect on a random forest" in said.lines

@@ -143,7 +143,7 @@ REFUSED: list[tuple[str, tuple[str, ...], type[CristaeError], str]] = [
 
 
 @pytest.mark.parametrize(("changes", "error", "text"), [row[1:] for row in REFUSED], ids=[row[0] for row in REFUSED])
-def test_what_cannot_work_is_told_before_anything_is_written(
+def test_what_cannot_work_is_reported_before_anything_is_written(
     tmp_path: Path, changes: tuple[str, ...], error: type[CristaeError], text: str
 ) -> None:
     with pytest.raises(error, match=text):

@@ -120,6 +120,27 @@ def test_a_run_resumes_after_the_cache_was_cleared(tmp_path: Path) -> None:
     assert len(list_cache()) == 1
 
 
+class Warned(Progress):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def warn(self, message: str) -> None:
+        self.lines.append(message)
+
+
+def test_a_resumed_run_warns_when_its_data_has_changed(tmp_path: Path) -> None:
+    recipe, warned = write_discs(tmp_path / "data", epochs=1), Warned()
+    trained(recipe, tmp_path / "run")
+    longer = load_recipe(recipe, ["training.epochs=2"])
+    train(longer, out=tmp_path / "run", resume=True, progress=warned)
+    assert warned.lines == []
+    mask = tmp_path / "data" / "labels" / "03.png"
+    Image.fromarray(255 - np.asarray(Image.open(mask))).save(mask)
+    train(load_recipe(recipe, ["training.epochs=3"]), out=tmp_path / "run", resume=True, progress=warned)
+    (line,) = warned.lines
+    assert "the training data has changed since this run began" in line
+
+
 def volume(shape: tuple[int, int, int] = (4, 30, 30)) -> Volume:
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, shape, dtype=np.uint8)

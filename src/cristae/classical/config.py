@@ -15,7 +15,7 @@ LARGEST_NUMBER_OF_CHANNELS = 256
 
 
 class FeaturesConfig(Config):
-    """What the forest sees of a voxel's surroundings: for each filter its scales, `[]` for none.
+    """The features of a voxel: for each filter its scales, `[]` for none.
 
     A scale is the standard deviation of a Gaussian in voxels of the finest axis: with `ndim: 3` and voxels of
     40 x 8 x 8 nm, scale 5 is 40 nm: one voxel in z and five in y and x.
@@ -46,14 +46,14 @@ class FeaturesConfig(Config):
         return self
 
     def n_channels(self, ndim: int) -> int:
-        """Numbers that describe a voxel."""
+        """Number of features of a voxel."""
         single = (self.gaussian, self.laplacian, self.gradient, self.difference)
         eigen = len(self.structure) + len(self.hessian)
         return self.intensity + sum(map(len, single)) + ndim * eigen
 
 
 class ObjectsConfig(Config):
-    """The second stage: what the first one finds, judged object by object from shape and grey values."""
+    """The second stage: objects found by the first one, classified by their shape and grey values."""
 
     threshold: Annotated[float, Field(gt=0, lt=1)] = 0.4
     """Voxels above this probability of the first stage make up objects. Of several exclusive classes, the most
@@ -63,7 +63,7 @@ class ObjectsConfig(Config):
     surround_vox: PositiveInt = 5
     """Width of the rim around an object that its grey values are compared with, in voxels."""
     trees: PositiveInt = 100
-    """Trees of the forest that judges objects."""
+    """Trees of the forest that classifies objects."""
 
 
 class RandomForestConfig(Config):
@@ -77,23 +77,23 @@ class RandomForestConfig(Config):
 
     name: Literal["random_forest"] = "random_forest"
     ndim: Literal[2, 3] = 2
-    """Spatial axes of the filters: 2 looks at each slice by itself, 3 at the volume."""
+    """Spatial axes of the filters: 2 filters each slice by itself, 3 the volume."""
     features: FeaturesConfig = FeaturesConfig()
-    """What it sees of each voxel's surroundings."""
+    """Filter responses that describe each voxel."""
     trees: Annotated[int, Field(ge=1, le=1000)] = 100
-    """Number of trees: more are steadier, and slower in proportion."""
+    """Number of trees: more give less variance, at proportional cost."""
     max_depth: Annotated[int, Field(ge=1, le=64)] = 16
-    """Questions that a tree asks at most."""
+    """Largest depth of a tree."""
     smallest_leaf: PositiveInt = 2
-    """Samples that each answer of a tree rests on, at least."""
+    """Smallest number of training samples in a leaf."""
     max_samples_per_class: PositiveInt = 20_000
-    """Labelled voxels of each class that are learned from at most, drawn from all training regions alike."""
+    """Largest number of training samples of each class, drawn from all training regions alike."""
     balance: Literal["as_labelled", "even"] = "as_labelled"
     """`as_labelled`: a class is as likely as it is frequent among the labelled voxels, right where whole slices are
     labelled. `even`: all classes are equally likely, right for scribbles, which say nothing about frequency."""
     objects: ObjectsConfig | None = None
-    """A second stage that judges whole objects, such as `{}` or `{threshold: 0.3}`. With 3D filters, too, an object is
-    what lies within one slice."""
+    """A second stage that classifies whole objects, such as `{}` or `{threshold: 0.3}`. An object lies within
+    one slice, also with 3D filters."""
 
     @property
     def total_stride(self) -> tuple[int, ...]:

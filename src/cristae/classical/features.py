@@ -1,4 +1,4 @@
-"""What a forest sees of each voxel: filters at several scales, computed block by block exactly as of the whole."""
+"""The features of each voxel: filters at several scales, in blocks exactly equal to the whole image."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Smoothed = Mapping[float, np.ndarray]
 
 @dataclass(frozen=True)
 class FeaturePlan:
-    """The features of a config on a grid: their order, and how far they see."""
+    """The features of a config on a grid: their order and their reach."""
 
     config: FeaturesConfig
     ndim: int

@@ -1,4 +1,4 @@
-"""Filters whose output is smaller than their input by what they see: borders are the caller's business.
+"""Filters without padding: the output is smaller than the input by the kernel, and callers pad borders.
 
 A Gaussian is a product of sampled, normalised kernels cut at `TRUNCATE` standard deviations. Everything else is made
 of the smoothed image by central differences, divided by the distance between voxels, so that one Gaussian serves all
@@ -22,7 +22,7 @@ _RUN = 4096
 
 
 def gaussian_radius(sigma: float) -> int:
-    """Voxels on each side that a Gaussian sees."""
+    """Radius of a Gaussian kernel in voxels."""
     return math.ceil(TRUNCATE * sigma)
 
 

@@ -1,4 +1,4 @@
-"""Learning a forest from the labelled voxels of training regions."""
+"""Train a random forest on the labelled voxels of training regions."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ def train_forest(
     seed: int = 0,
     progress: Progress = Progress(),
 ) -> Forest:
-    """Learn from the labelled voxels of some regions; few are enough.
+    """Train on the labelled voxels of some regions; few are enough.
 
     The same arguments give the same forest with any number of threads.
 
     Args:
-        config: What to look at, and how many trees to grow.
-        parts: Training regions, all of one voxel size. The image around them is seen too.
+        config: Features and size of the forest.
+        parts: Training regions, all of one voxel size. Features also depend on the image around them.
         classes: What the labels mean.
-        normalizers: The mapping of grey values by volume name.
-        seed: Where randomness starts.
+        normalizers: Intensity normalisation by volume name.
+        seed: Seed of the random numbers.
         progress: Where to show how far it is.
 
     Raises:
@@ -66,8 +66,8 @@ def train_forest(
         seen: list[_Objects] = []
         for fold in folds:
             rest = [part for other in folds if other is not fold for part in other]
-            judge = replace(forest, pixels=learner.pixels(rest, complete=False))
-            seen += [_objects_of(part, judge, normalizers[part.volume.name], config.objects) for part in fold]
+            rest_forest = replace(forest, pixels=learner.pixels(rest, complete=False))
+            seen += [_objects_of(part, rest_forest, normalizers[part.volume.name], config.objects) for part in fold]
             task.advance()
     return replace(forest, objects=learner.objects(seen, config.objects))
 
@@ -82,7 +82,7 @@ class _Objects:
 
 @dataclass(frozen=True, eq=False)
 class _Learner:
-    """What all forests of one training share."""
+    """What all forests of one training run share."""
 
     config: RandomForestConfig
     classes: Classes
@@ -155,7 +155,7 @@ class _Learner:
 
 
 def _folds(parts: Sequence[Part]) -> list[list[Part]]:
-    """Labelled slices dealt out, so that each is judged by a forest that has not learned from it."""
+    """Labelled slices in cross-validation folds, so that each is classified by a forest that was not trained on it."""
     slices = [
         Part(part.volume, one)
         for part in parts
@@ -176,17 +176,17 @@ def _halves(part: Part) -> list[Part]:
     return [Part(part.volume, Box((z, a, x), (end, b, right))) for a, b in ((y, middle), (middle, bottom))]
 
 
-def _objects_of(part: Part, judge: Forest, normalizer: Normalizer, config: ObjectsConfig) -> _Objects:
+def _objects_of(part: Part, forest: Forest, normalizer: Normalizer, config: ObjectsConfig) -> _Objects:
     """Objects of the whole slice that a part lies in, of those that are mostly inside the part and labelled."""
-    image, z, depth = part.volume.image, part.box.start[0], judge.plan.reach[0]
+    image, z, depth = part.volume.image, part.box.start[0], forest.plan.reach[0]
     whole = Box((z, 0, 0), (z + 1, *image.shape[1:]))
     around = read_around(image, whole, (depth, 0, 0), normalizer)
     inside = Box((depth, 0, 0), (depth + 1, *image.shape[1:]))
-    grey, first = around[depth], judge.probabilities(around, inside)[:, 0]
+    grey, first = around[depth], forest.probabilities(around, inside)[:, 0]
     truth = np.full((len(part.volume.labels), *whole.shape[1:]), -1, np.int16)
-    truth[(slice(None), *part.box.slices[1:])] = structures(part, part.box, judge.classes)[:, 0]
+    truth[(slice(None), *part.box.slices[1:])] = structures(part, part.box, forest.classes)[:, 0]
     features, classes = [], []
-    for objects, ids in zip(find_objects(first, judge.classes, config), truth, strict=True):
+    for objects, ids in zip(find_objects(first, forest.classes, config), truth, strict=True):
         described = describe_objects(objects, grey, first, config)
         known, kind = _majority(objects, ids)
         features.append(described[known])

@@ -28,7 +28,7 @@ _WHOLE_SLICE = 2**24
 
 
 class _Facts(Config):
-    """What the arrays belong to, stored beside them."""
+    """Metadata stored beside the arrays."""
 
     config: RandomForestConfig
     classes: Classes
@@ -37,7 +37,7 @@ class _Facts(Config):
 
 @dataclass(frozen=True, eq=False)
 class Forest:
-    """A random forest that tells the classes of voxels, or of objects."""
+    """A random forest that classifies voxels or, in a second stage, objects."""
 
     config: RandomForestConfig
     classes: Classes
@@ -50,7 +50,7 @@ class Forest:
 
     @cached_property
     def plan(self) -> FeaturePlan:
-        """The features it looks at."""
+        """The features it uses."""
         return FeaturePlan.on_grid(self.config.features, self.config.ndim, self.voxel_size_nm)
 
     @property
@@ -68,7 +68,7 @@ class Forest:
 
         Args:
             grey: Normalised float32 (Z, Y, X). Its borders are mirrored, so a block needs `reach` voxels more than
-                are wanted wherever the image goes on.
+                are wanted wherever the image continues.
             wanted: A box of `grey`; None for all of it.
         """
         wanted = wanted or Box.of_shape(grey.shape)
@@ -87,7 +87,7 @@ class Forest:
         return found if self.classes.softmax else found[1::2]
 
     def _of_objects(self, grey: np.ndarray, first: np.ndarray) -> np.ndarray:
-        """Each object takes the probabilities of its kind, (K, Y, X); what is no object is background for certain."""
+        """Each object takes the probabilities of its class, (K, Y, X); the rest is background."""
         config = self.config.objects
         assert config is not None
         channels = []
@@ -128,16 +128,16 @@ class Forest:
         plan = FeaturePlan.on_grid(facts.config.features, facts.config.ndim, facts.voxel_size_nm)
         kinds = [len(facts.classes.names)] if facts.classes.exclusive else [2] * len(facts.classes.names)
 
-        def stage(name: str, n_features: int) -> tuple[Trees, ...]:
+        def read_stage(name: str, n_features: int) -> tuple[Trees, ...]:
             return tuple(
                 Trees.from_arrays(arrays, f"{name}.{number}", n_features=n_features, n_classes=kind)
                 for number, kind in enumerate(kinds)
             )
 
         try:
-            pixels = stage("pixels", len(plan.names))
+            pixels = read_stage("pixels", len(plan.names))
             second = facts.config.objects is not None
-            objects = stage("objects", len(object_features(facts.classes))) if second else ()
+            objects = read_stage("objects", len(object_features(facts.classes))) if second else ()
         except RunError as error:
             raise RunError(f"{path}: the forest is damaged: {error}") from None
         return cls(facts.config, facts.classes, facts.voxel_size_nm, pixels, objects)

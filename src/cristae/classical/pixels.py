@@ -52,7 +52,7 @@ def smooth_all(grey: np.ndarray, plan: FeaturePlan, threads: int = 1) -> Smoothe
 def pixel_probabilities(
     grey: np.ndarray, plan: FeaturePlan, forests: Sequence[Trees], *, wanted: Box, threads: int
 ) -> np.ndarray:
-    """What forests say of the voxels of a box.
+    """Probabilities of the voxels of a box.
 
     Args:
         grey: float32 (Z, Y, X); its borders are mirrored.

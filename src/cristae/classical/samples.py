@@ -1,4 +1,4 @@
-"""Which labelled voxels a forest learns from, and what it sees of them."""
+"""Training samples of a forest: labelled voxels and their features."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from cristae.data.splits import Part, labelled_boxes
 from cristae.preprocess.normalize import Normalizer
 
 _BLOCK = {2: (1, 1024, 1024), 3: (16, 256, 256)}
-"""Voxels (z, y, x) that are looked at at once."""
+"""Voxels (z, y, x) that are read at once."""
 _TILE = {2: (1, 128, 128), 3: (8, 64, 64)}
 """Of a block, only tiles that hold samples are filtered."""
 
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Voxels to learn from."""
+    """Voxels to train on."""
 
     features: np.ndarray
     """float32 (N, F)."""

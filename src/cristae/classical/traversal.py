@@ -46,7 +46,7 @@ def walk(
     leaves: np.ndarray,
     shares: np.ndarray,
 ) -> None:
-    """Average the answers of all trees.
+    """Average the predictions of all trees.
 
     Args:
         features: float32 (F, N) of N voxels.

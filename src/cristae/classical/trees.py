@@ -1,4 +1,4 @@
-"""A random forest as plain arrays: learned by scikit-learn, asked by compiled code."""
+"""A random forest as plain arrays: fitted by scikit-learn, evaluated by compiled code."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ class Trees:
     """Decision trees one after the other; a tree's root is its first node and siblings lie side by side."""
 
     feature: np.ndarray
-    """uint8 (M,): the channel that each node asks about."""
+    """uint8 (M,): the feature that each node tests."""
     threshold: np.ndarray
-    """float32 (M,): above it a voxel goes on to the second child, else to the first."""
+    """float32 (M,): threshold: above it a voxel continues to the second child, else to the first."""
     child: np.ndarray
     """int32 (M,): place of the first child, counted from the tree's root, the second one following; or a leaf's own."""
     leaf: np.ndarray
-    """float32 (M, K): shares of the classes among the samples that came to this node."""
+    """float32 (M, K): class probabilities: fractions of the training samples that reached this node."""
     starts: np.ndarray
     """int64 (T + 1,): where each tree begins, and the end of the last."""
 
     @property
     def n_classes(self) -> int:
-        """Classes that it tells apart."""
+        """Number of classes."""
         return int(self.leaf.shape[1])
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
-        """The average answer of the trees, float32 (K, N).
+        """The mean prediction of the trees, float32 (K, N).
 
         Args:
             features: float32 (F, N), finite.
@@ -72,7 +72,7 @@ class Trees:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray], name: str, *, n_features: int, n_classes: int) -> Trees:
-        """What `to_arrays` gave, checked so that asking it stays inside the arrays and comes to an end.
+        """What `to_arrays` gave, checked so that its evaluation stays inside the arrays and ends.
 
         Raises:
             RunError: An array is missing, or does not hold trees over so many features and classes.

@@ -10,9 +10,7 @@ import typer
 
 from cristae.cli.options import Json, print_json
 
-app = typer.Typer(
-    help="Public data sets: list them, fetch them. Cached training data.", no_args_is_help=True, rich_markup_mode=None
-)
+app = typer.Typer(help="Public data sets, and cached training data.", no_args_is_help=True, rich_markup_mode=None)
 
 
 @app.command("list")
@@ -55,7 +53,7 @@ def cache(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show the cached training data that all runs share, the most recently used first."""
+    """Show the cached training data that all runs share."""
     from cristae.training.cache_folder import cache_folder, cache_limit, clear_cache, list_cache
     from cristae.words import memory
 

@@ -26,10 +26,10 @@ def train(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="RUN", help="The run folder; runs/NAME by default.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run that is there.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume the run in the folder.")] = False,
     changes: Set = None,
 ) -> None:
-    """Train the recipe's network and leave a run folder."""
+    """Train the recipe's network and write a run folder."""
     from cristae.cli.progress import console_progress
     from cristae.recipe.load import load_recipe
     from cristae.workflows.train import train as work

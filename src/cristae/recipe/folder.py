@@ -1,4 +1,4 @@
-"""The files of a run folder: their names, what makes a folder a run, and reading them with damage told as such."""
+"""The files of a run folder: their names, what makes a folder a run, and reading them with clear errors for damage."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _is_epoch(row: Mapping[str, str]) -> bool:
         return False
 
 
-_CURE = "take its rows from a backup, or remove it to go on without the earlier epochs' rows"
+_CURE = "take its rows from a backup, or remove it to continue without the earlier epochs' rows"
 
 
 Nanometres = Annotated[float, Field(gt=0, allow_inf_nan=False)]

@@ -7,12 +7,15 @@ import platform
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from cristae.data.files import write_json
+from cristae.errors import RunError
+from cristae.recipe.folder import SUMMARY, read_facts
 from cristae.recipe.run import Run
 
 PROVENANCE = "provenance.json"
@@ -27,7 +30,7 @@ def write_provenance(run: Run, *, device: str, inputs: Mapping[str, str]) -> Non
 
     Args:
         run: Where to.
-        device: What it was computed on, in words, such as 'cpu' or 'cuda: NVIDIA H100'.
+        device: What it was computed on, such as 'cpu' or 'cuda: NVIDIA H100'.
         inputs: For each input file or volume, a hash of its content.
     """
     model = run.recipe.model
@@ -36,6 +39,16 @@ def write_provenance(run: Run, *, device: str, inputs: Mapping[str, str]) -> Non
         run.path / PROVENANCE,
         {**provenance(), "seed": run.recipe.seed, "device": device, "inputs": dict(inputs), **code},
     )
+
+
+def known_inputs(folder: Path, *, default: Mapping[str, str]) -> Mapping[str, str]:
+    """The hashes of the inputs of a run that has trained before, finished or not; `default` where there are none."""
+    for name in (SUMMARY, PROVENANCE):
+        with suppress(RunError):
+            found = read_facts(folder / name).get("inputs")
+            if isinstance(found, dict) and found:
+                return found
+    return default
 
 
 def provenance() -> dict[str, Any]:

@@ -203,7 +203,7 @@ def create_run(path: str | Path, recipe: Recipe, *, resume: bool = False) -> Run
         resume: Continue the run that is there; without one, start it.
 
     Raises:
-        OutputExistsError: The folder holds something else, such as the user's own recipe beside the data, or a run
+        OutputExistsError: The folder holds something else, such as a recipe beside the data, or a run
             that is not to be resumed.
         RunError: The run there was made from another recipe.
     """

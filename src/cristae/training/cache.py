@@ -1,9 +1,9 @@
 """The annotated parts of the training volumes, laid out on disk for quick random reading.
 
 Image and target of a part become the channels of one sharded Zarr array on the working grid: a patch is then a single
-small read, whatever format, compression, label source and voxel size the data came in. The image reaches beyond the
-part as far as patches look; there the target is invalid. Caching streams, counts classes and remembers places of each
-class as it goes. Parts are found again by their content, so that all runs share what they have in common.
+small read, independent of format, compression, label source and voxel size of the files. The image reaches beyond the
+part as far as patches do; there the target is invalid. Caching streams, counts classes and samples places of each class
+as it goes. Parts are found again by their content, so that all runs share what they have in common.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ as alive for a week.
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import socket
@@ -141,6 +142,7 @@ class Cache:
     def __init__(self, folder: Path, session: Path) -> None:
         self.folder = folder
         self._session = session
+        self._room = 0.0  # bytes that may be written before entries are looked at again
 
     def take(self, key: str) -> Path | None:
         """The folder of an entry, which stays until the session ends; None when there is none."""
@@ -154,7 +156,14 @@ class Cache:
 
     def new_entry(self, size_bytes: int) -> Path:
         """An empty folder to write an entry into, after making room for this many bytes."""
-        self.evict(max(0, cache_limit() - size_bytes))
+        if size_bytes > self._room:
+            limit = cache_limit()
+            self.evict(max(0, limit - size_bytes))
+            left = list_cache()
+            # Where only what is in use is left, the limit does not hold, and looking again would find nothing.
+            full = all(entry.in_use for entry in left)
+            self._room = math.inf if full else limit - sum(entry.size_bytes for entry in left)
+        self._room -= size_bytes
         folder = self._session / uuid.uuid4().hex
         with _messages(self.folder):
             folder.mkdir()

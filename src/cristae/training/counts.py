@@ -19,7 +19,7 @@ def count_on_device(truth: Tensor, prediction: Tensor, n_classes: int, valid: Te
         truth: Ids from 0 to `n_classes` - 1, or one mask of an overlapping class; uint8 or bool of any shape.
         prediction: The same of the prediction, of the same shape and device.
         n_classes: K, background included; 2 for masks, at most 256.
-        valid: Same shape, 0 where a voxel does not count; whatever the two hold there is ignored.
+        valid: Same shape, 0 where a voxel does not count; what the two hold there is ignored.
 
     Returns:
         What `Confusion.of` counts.
@@ -40,7 +40,7 @@ def count_on_device(truth: Tensor, prediction: Tensor, n_classes: int, valid: Te
 
 
 def _count_by_torch(truth: Tensor, prediction: Tensor, n_classes: int, valid: Tensor | None) -> Confusion:
-    """One pass on any device, with a further row and column for what is no id."""
+    """One pass on any device, with a further row and column for labels out of range."""
     side, top = n_classes + 1, min(n_classes, 255)
     codes = truth.byte().clamp(max=top).to(torch.uint8 if side * side <= 256 else torch.int32)
     codes *= side
@@ -50,7 +50,7 @@ def _count_by_torch(truth: Tensor, prediction: Tensor, n_classes: int, valid: Te
     counts = torch.bincount(codes.reshape(-1), minlength=side * side).cpu().numpy().reshape(side, side)
     if valid is not None:
         counts[0, 0] -= valid.numel() - int(torch.count_nonzero(valid))
-    for what, strangers in (("truth", counts[n_classes].sum()), ("prediction", counts[:, n_classes].sum())):
-        if strangers:
-            raise ScoreError(f"{what} holds ids other than 0 to {n_classes - 1} in {strangers} voxels")
+    for what, out_of_range in (("truth", counts[n_classes].sum()), ("prediction", counts[:, n_classes].sum())):
+        if out_of_range:
+            raise ScoreError(f"{what} holds ids other than 0 to {n_classes - 1} in {out_of_range} voxels")
     return Confusion(counts[:n_classes, :n_classes].copy())

@@ -126,7 +126,7 @@ def _start(module: str, arguments: Sequence[str], rank: int, port: int) -> subpr
         "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths)),  # modules beside the script that called `train`
     }
     return subprocess.Popen(
-        [sys.executable, "-m", module, *arguments],
+        [sys.executable, "-P", "-m", module, *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -170,14 +170,14 @@ def _wait(
                 continue
             if message is None:
                 running.discard(rank)
-                processes[rank].wait()
-            if message is None and rank not in results:
-                message = {"ended": processes[rank].returncode}
-            if message is not None and message.keys() & {"error", "failure", "ended"}:
+                message = {"ended": processes[rank].wait()}
+                if rank in results:
+                    continue
+            if message.keys() & {"error", "failure", "ended"}:
                 raise _cause([(rank, message), *_further(messages)], processes)
-            if message is not None and "result" in message:
+            if "result" in message:
                 results[rank] = message["result"]
-            elif message is not None:
+            else:
                 shown.show(message)
     finally:
         shown.close()

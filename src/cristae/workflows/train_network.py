@@ -25,7 +25,7 @@ from cristae.progress import Progress
 from cristae.recipe.folder import CHECKPOINT, RECIPE, read_summary
 from cristae.recipe.load import load_run_recipe
 from cristae.recipe.network import build_network, start_from, starting_weights
-from cristae.recipe.provenance import write_provenance
+from cristae.recipe.provenance import known_inputs, write_provenance
 from cristae.recipe.recipe import Recipe
 from cristae.recipe.run import (
     Run,
@@ -154,6 +154,8 @@ class TrainingSession:
         began = time.monotonic()
         recipe, run, classes = self.recipe, self.run, self.data.regions.classes
         loop = self.prepare(cache, progress)
+        if loop.inputs != known_inputs(run.path, default=loop.inputs):
+            progress.warn(f"{run.path}: the training data has changed since this run began")
         if recipe.training.devices > 1:
             found = run_processes(_PROCESS, [str(run.path.absolute())], recipe.training.devices, progress)
         else:
@@ -177,7 +179,7 @@ class TrainingSession:
         load_weights(self.network, run.weights_path)
         validation, application = better_application(recipe.predict, self.network, loop.validation, progress)
         validate_run(run, self.network, validation, progress)
-        write_provenance(run, device=str(self.device), inputs={one.name: one.sha256 for one in contents})
+        write_provenance(run, device=str(self.device), inputs=loop.inputs)
         write_summary(run, loop.model, facts | ({"application": application} if application else {}))
 
     def prepare(self, cache: Cache, progress: Progress) -> TrainingLoop:
@@ -236,6 +238,11 @@ class TrainingLoop:
     target_statistics: Mapping[str, Any]
     """What the targets were prepared with, for the summary."""
 
+    @property
+    def inputs(self) -> dict[str, str]:
+        """Hashes of the training regions, for provenance."""
+        return {part.content.name: part.sha256 for part in self.cached}
+
     def run(self, progress: Progress) -> dict[str, Any]:
         """Train in this process; the best epoch, its score and what it took."""
         session = self.session
@@ -254,7 +261,13 @@ class TrainingLoop:
         """The best weights so far, and what is needed to predict with them before training has ended."""
         session = self.session
         save_weights(session.run, network)
-        facts = {"status": "training", "epoch": epoch, "locality": session.locality.to_dict(), **session.start}
+        facts = {
+            "status": "training",
+            "epoch": epoch,
+            "locality": session.locality.to_dict(),
+            "inputs": self.inputs,
+            **session.start,
+        }
         write_summary(session.run, self.model, facts)
 
     def log_epoch(self, row: dict[str, float]) -> None:
