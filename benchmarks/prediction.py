@@ -1,7 +1,7 @@
 """How much slower than its bare forward passes is a prediction, and does its memory grow with the volume?
 
 For each network: core voxels a second from Zarr to Zarr, over those of forward passes alone on the same padded blocks
-that are in memory already (medians of rounds taken in turn); and the share of the halo in what the network computes.
+that are in memory already (medians of rounds taken in turn); and the halo overhead, as a fraction of the computation.
 Then the peak memory of a process that predicts a volume, and of one that predicts a volume 8 times larger.
 """
 
@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def measure_speed(run: Run, volume: Path, folder: Path, rounds: int) -> dict[str, Any]:
-    """End to end and bare rates in voxels a second, and the halo's share."""
+    """End to end and bare rates in voxels a second, and the halo overhead."""
     plan, image = None, open_image(volume)
     bare, whole = [], []
     for number in range(rounds + 1):
@@ -93,8 +93,8 @@ def measure_speed(run: Run, volume: Path, folder: Path, rounds: int) -> dict[str
         "voxels_per_second": round(voxels / seconds),
         "bare_voxels_per_second": round(voxels / alone),
         "ratio": round(statistics.median(b / w for b, w in zip(bare[1:], whole[1:], strict=True)), 3),
-        "halo_share": round(halo_share(run, plan.block, image.shape), 4),
-        "halo_share_of_inner_block": round(halo_share(run, plan.block, (1, 10**6, 10**6)), 4),
+        "halo_share": round(halo_fraction(run, plan.block, image.shape), 4),
+        "halo_share_of_inner_block": round(halo_fraction(run, plan.block, (1, 10**6, 10**6)), 4),
     }
 
 
@@ -121,16 +121,16 @@ def forward_seconds(run: Run, plan: BlockPlan, shape: Triple) -> float:
     return time.perf_counter() - began
 
 
-def halo_share(run: Run, block: Triple, shape: Triple) -> float:
-    """Share of the voxels that the network sees which are not answered for, over a plan or for an inner block."""
+def halo_fraction(run: Run, block: Triple, shape: Triple) -> float:
+    """Fraction of the output patches that is halo, over a plan or for an inner block."""
     locality = locality_of(run)
     cores = (
         [b.core for b in plan_blocks(Box.of_shape(shape), block)]
         if max(shape) < 10**6
         else [Box((0, 10 * block[1], 10 * block[2]), (1, 11 * block[1], 11 * block[2]))]
     )
-    seen = sum(output_box(core, shape, locality).size for core in cores)
-    return 1 - sum(core.size for core in cores) / seen
+    computed = sum(output_box(core, shape, locality).size for core in cores)
+    return 1 - sum(core.size for core in cores) / computed
 
 
 def measure_memory(folder: Path, threads: int) -> dict[str, Any]:
@@ -140,10 +140,10 @@ def measure_memory(folder: Path, threads: int) -> dict[str, Any]:
     for number, shape in enumerate([(2, 1536, 1536), (4, 3072, 3072)]):
         volume = write_noise(folder / f"memory{number}.zarr", shape)
         command = [sys.executable, "-m", "benchmarks.prediction", "--threads", str(threads)]
-        answer = subprocess.run(
+        child = subprocess.run(
             [*command, "--memory-of", str(run.path), str(volume), ceiling], capture_output=True, text=True, check=True
         )
-        found = json.loads(answer.stdout.splitlines()[-1])
+        found = json.loads(child.stdout.splitlines()[-1])
         peaks.append(found["peak_bytes"])
         plans.append(found["block"])
     return {

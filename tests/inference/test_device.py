@@ -17,7 +17,7 @@ def test_auto_takes_what_is_there() -> None:
 
 
 @pytest.mark.usefixtures("no_accelerator")
-def test_a_missing_device_is_told_with_what_to_do_where_it_was_named() -> None:
+def test_a_missing_device_is_reported_with_what_to_do_where_it_was_named() -> None:
     with pytest.raises(
         RunError, match="'cuda' was asked for, but this machine offers only cpu; set the recipe's device"
     ):

@@ -91,8 +91,8 @@ def test_what_cannot_be_joined(members, word):
 def test_the_message_names_two_runs_that_differ(turned):
     three, one = Classes(names=("background", "a", "b")), binary("c")
     members = [one, three] if turned else [three, three, one]
-    told = r"\(background, c\) and \(background, a, b\)" if turned else r"\(background, a, b\) and \(background, c\)"
-    with pytest.raises(RunError, match=told):
+    message = r"\(background, c\) and \(background, a, b\)" if turned else r"\(background, a, b\) and \(background, c\)"
+    with pytest.raises(RunError, match=message):
         plan_ensemble(members)
 
 

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cristae.inference.influence.seen import NotLocalError
+from cristae.inference.influence.spans import NotLocalError
 from cristae.inference.influence.watch import Watch
 from cristae.inference.shadow import shadow_of
 
@@ -77,7 +77,7 @@ LINEAR = {
 }
 
 
-def seen(network, image):
+def spans_of(network, image):
     """First and last positions for each dimension, by the rules."""
     with shadow_of(network) as shadow:
         given = torch.empty_like(image, device="meta")
@@ -114,7 +114,7 @@ def test_what_positions_depend_on(layer):
     torch.manual_seed(0)
     network = positive(layer).eval()
     image = 1 + torch.rand(1, 4, 12, 10)
-    field = seen(network, image)
+    field = spans_of(network, image)
     assert [one.axis for one in field[2:]] == [0, 1]
     assert intervals(field) == support(network, image)
 
@@ -123,7 +123,7 @@ def test_what_positions_depend_on(layer):
 def test_enlargement_contains_its_taps(factor, mode):
     """Rounding decides whether a position of which the centre lies on a voxel gets a trace of the next one too."""
     network, image = nn.Upsample(scale_factor=factor, mode=mode), torch.rand(1, 1, 12, 9)
-    pairs = zip(intervals(seen(network, image))[0], support(network, image)[0], strict=True)
+    pairs = zip(intervals(spans_of(network, image))[0], support(network, image)[0], strict=True)
     assert all(one[0] <= other[0] <= other[1] <= one[1] for one, other in pairs)
 
 
@@ -134,7 +134,7 @@ def test_max_pooling_reaches_as_far_as_averages_of_the_same_window(pool):
     """Rising and falling images show the last and the first voxel of each window."""
     image = torch.arange(12.0).reshape(1, 1, 12, 1).expand(1, 1, 12, 10).clone()
     last, first = support(pool, image)[0], support(pool, image.flip(2))[0]
-    assert intervals(seen(pool, image))[0] == [(a[0], b[1]) for a, b in zip(first, last, strict=True)]
+    assert intervals(spans_of(pool, image))[0] == [(a[0], b[1]) for a, b in zip(first, last, strict=True)]
 
 
 class Unpooled(nn.Module):
@@ -146,7 +146,7 @@ class Unpooled(nn.Module):
 
 
 def test_unpooling_depends_on_the_values_and_on_the_places():
-    found = intervals(seen(Unpooled(), torch.rand(1, 1, 12, 10)))[0]
+    found = intervals(spans_of(Unpooled(), torch.rand(1, 1, 12, 10)))[0]
     # Cell i of the pooled map holds voxels 2i and 2i + 1, and the blurred one what its neighbours hold too.
     assert found == [(max(0, 2 * (y // 2) - 2), min(11, 2 * (y // 2) + 3)) for y in range(12)]
 
@@ -190,10 +190,10 @@ def _written(image):
 @pytest.mark.parametrize("function", REFUSED.values(), ids=REFUSED)
 def test_what_is_refused(function):
     with pytest.raises((NotLocalError, RuntimeError)):
-        seen(Function(function), torch.rand(1, 4, 12, 12))
+        spans_of(Function(function), torch.rand(1, 4, 12, 12))
 
 
-def test_what_came_about_unseen_is_refused():
+def test_what_has_an_unknown_origin_is_refused():
     """A custom gradient hides what happens inside, and hides nothing from us."""
 
     class Mean(torch.autograd.Function):
@@ -206,4 +206,4 @@ def test_what_came_about_unseen_is_refused():
             return gradient
 
     with pytest.raises(NotLocalError):
-        seen(Function(lambda self, x: x + Mean.apply(x)), torch.rand(1, 4, 12, 12))
+        spans_of(Function(lambda self, x: x + Mean.apply(x)), torch.rand(1, 4, 12, 12))

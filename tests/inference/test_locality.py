@@ -34,9 +34,9 @@ def test_convolutions_by_hand():
 
 
 def test_strides_by_hand():
-    """Max-pool 2 and nearest enlargement: an output sees the two voxels of its cell, so one voxel away at most."""
+    """Max-pool 2 and nearest enlargement: an output depends on the two voxels of its cell, at most one away."""
     assert reach(nn.Sequential(nn.MaxPool2d(2), nn.Upsample(scale_factor=2)), 2) == (0, 1, 1)
-    # A 3 x 3 convolution in between sees one cell more: 2 + 1.
+    # A 3 x 3 convolution in between adds one cell: 2 + 1.
     within = nn.Sequential(nn.AvgPool2d(2), nn.Conv2d(1, 1, 3, padding=1), nn.ConvTranspose2d(1, 1, 2, stride=2))
     assert reach(within, 2) == (0, 3, 3)
     # Stride-2 convolution (reads 2i - 1 to 2i + 1), then bilinear: outputs 2i, 2i + 1 mix cells i - 1, i, i + 1.
@@ -45,7 +45,7 @@ def test_strides_by_hand():
 
 def test_unet_by_formula():
     """Level l works on cells of 2^l voxels. Two 3 x 3 convolutions reach two cells: in encoder and decoder at levels
-    0 to 3, once at the bottom. An output at the edge of its 16-voxel bottom cell sees 15 voxels of it besides."""
+    0 to 3, once at the bottom. An output at the edge of its 16-voxel bottom cell depends on 15 more of its voxels."""
     convolutions = sum(2 * 2 * 2**level for level in range(4)) + 2 * 2**4
     assert reach(UNetBNConfig(widths=(1, 1, 1, 1, 1)).build(1, 1), 16) == (0, convolutions + 15, convolutions + 15)
 

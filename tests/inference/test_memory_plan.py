@@ -16,7 +16,7 @@ from cristae.errors import RunError
 from cristae.inference.ensemble import plan_ensemble
 from cristae.inference.locality import Locality, measure_locality
 from cristae.inference.memory import Budget, find_budget, forward_bytes, measured_bytes, parse_size
-from cristae.inference.plan import LARGEST_CORE, BlockPlan, Workload, _seen, plan_memory
+from cristae.inference.plan import LARGEST_CORE, BlockPlan, Workload, _largest_input, plan_memory
 from cristae.inference.predictor import Member
 from cristae.inference.windows import Windows
 from cristae.models import UNetBNConfig
@@ -109,7 +109,7 @@ def test_classes_and_members_take_memory():
     assert math.prod(more.block) < math.prod(few.block) / 4
 
 
-def test_the_users_own_block():
+def test_the_block_of_the_recipe():
     shape = (10, 500, 400)
     plan = plan_memory(workload(shape), shape, Budget(GIB, None), largest=(3, 100, 1000))
     assert plan.block == (3, 100, 400)
@@ -222,7 +222,7 @@ def test_a_network_that_does_not_run_on_shapes_is_measured_with_values():
     assert not measure_locality(Unknown(), UNetBNConfig()).local
 
 
-def test_what_is_forecast_to_be_seen_is_what_is_seen():
+def test_no_input_is_larger_than_the_forecast():
     """For blocks anywhere, with a margin, strides and windows."""
     for one in (
         member_of(Valid(), Valid.config),
@@ -231,7 +231,7 @@ def test_what_is_forecast_to_be_seen_is_what_is_seen():
         member_of(Valid(), Valid.config, windows=Windows("farthest", (1, 12, 20), 2)),
     ):
         shape, block = (9, 61, 50), (4, 17, 8)
-        forecast = _seen(replace(solid_workload(shape), members=(one,)), one, block)
+        forecast = _largest_input(replace(solid_workload(shape), members=(one,)), one, block)
         for core in Box.of_shape(shape).blocks(block):
-            seen = one.input_box_for(one.output_box(core, shape)).shape
-            assert all(a <= b for a, b in zip(seen, forecast, strict=True)), (seen, forecast)
+            found = one.input_box_for(one.output_box(core, shape)).shape
+            assert all(a <= b for a, b in zip(found, forecast, strict=True)), (found, forecast)

@@ -55,7 +55,7 @@ def test_published_networks_in_blocks_equal_one_pass(make_member, noise, whole, 
         assert (in_blocks(Predictor([one]), image, block) - expected).abs().max() < 1e-4
 
 
-def test_too_small_a_reach_would_be_seen(make_member, noise, whole):
+def test_too_small_a_reach_fails(make_member, noise, whole):
     """The comparison above can fail: with one voxel less of halo on each side the result differs."""
     one, image = make_member(nn.Conv2d(1, 1, 9, padding=4), stride=1), noise(1, 50, 50)
     assert one.locality.reach == (0, 4, 4)

@@ -1,4 +1,4 @@
-"""Where windows lie, which of them answers for a voxel, and that the answer does not depend on blocks."""
+"""Where windows lie, which of them decides a voxel, and that the result does not depend on blocks."""
 
 from itertools import product
 
@@ -126,7 +126,7 @@ SIZE = st.tuples(st.integers(1, 6), st.integers(1, 13), st.integers(1, 13))
     pass_vox=st.sampled_from([1, 300, 10**6]),
 )
 def test_the_identity_returns_its_input(shape, size, rule, ndim, block, pass_vox):
-    """Every voxel is answered for, once in all, whatever the block."""
+    """The weights of every voxel add up to one, whatever the block."""
     size = (1, *size[1:]) if ndim == 2 else size
     locality = Locality(False, "", (0, 0, 0), (1, 1, 1), ndim)
     one = Member(nn.Identity(), locality, UNCHANGED, MITO, 1, Windows(rule, size, ndim))
@@ -136,8 +136,8 @@ def test_the_identity_returns_its_input(shape, size, rule, ndim, block, pass_vox
     assert (whole[0] - expected).abs().max() < 1e-6
     assert (blocks[0] - expected).abs().max() < 1e-6
     for core in list(Box.of_shape(shape).blocks(block))[:3]:
-        seen = Predictor([one]).input_box(core, shape)
-        assert Box.of_shape(shape).contains(seen)
+        found = Predictor([one]).input_box(core, shape)
+        assert Box.of_shape(shape).contains(found)
 
 
 @pytest.mark.parametrize("rule", RULES)

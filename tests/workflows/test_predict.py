@@ -204,7 +204,7 @@ def test_voxel_sizes_that_cannot_be_compared(tmp_path):
     assert any("taken as it is" in line for line in progress.warned)
 
 
-def test_far_grey_values_are_told_and_volume_scope_adapts(tmp_path):
+def test_far_grey_values_are_reported_and_volume_scope_adapts(tmp_path):
     run, grey = make_run(tmp_path / "run"), textured()
     dark = (grey // 8).astype(np.uint8)
     progress = Listening()
@@ -219,7 +219,7 @@ def test_far_grey_values_are_told_and_volume_scope_adapts(tmp_path):
     assert np.abs(found.probabilities[0].read() - 255 * expected).max() < 0.51
 
 
-def test_a_run_whose_training_goes_on_is_told_and_recorded(tmp_path):
+def test_a_run_whose_training_continues_is_reported_and_recorded(tmp_path):
     done, progress = make_run(tmp_path / "done"), Listening()
     found = predict([done], cell(), out=tmp_path / "done.zarr", progress=progress)
     assert not any("training is not finished" in line for line in progress.warned)
@@ -414,7 +414,7 @@ def test_a_finished_prediction_is_given_back(tmp_path, monkeypatch):
         np.testing.assert_array_equal(voxels, before[name])
 
 
-def test_a_full_disk_is_told_and_made_good(tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_and_made_good(tmp_path, monkeypatch):
     run, out = make_run(tmp_path / "run"), tmp_path / "out.zarr"
     real = PredictionWriter.write
 

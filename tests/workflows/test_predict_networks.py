@@ -91,7 +91,7 @@ def test_windows_that_the_recipe_asks_for(tmp_path: Path, rule: str) -> None:
     assert np.abs(whole(run, grey) - whole(exact, grey)).max() > 1e-3, "windows make a difference here"
 
 
-def test_what_cannot_be_exact_is_told_and_writes_nothing(tmp_path: Path) -> None:
+def test_what_cannot_be_exact_is_reported_and_writes_nothing(tmp_path: Path) -> None:
     model, size, _ = KINDS["3D, not local"]
     run = make_run(tmp_path / "run", model=model, patch_size=size, predict="windows: exact")
     with pytest.raises(RunError, match=r"predict\.windows.*instance_norm.*set it to auto, which takes farthest"):
@@ -109,7 +109,7 @@ def test_what_training_found_better_is_the_default(tmp_path: Path, asked: str, b
     assert (windows and windows["rule"]) == used
 
 
-def test_a_damaged_default_is_told(tmp_path: Path) -> None:
+def test_a_damaged_default_is_reported(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", facts={"application": {"better": "nearest"}})
     with pytest.raises(RunError, match=r"application\.better: 'nearest' is unknown"):
         predict([run], cell(), out=tmp_path / "out.zarr")
@@ -127,9 +127,9 @@ def test_a_3d_network_between_voxel_sizes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["2D", "2.5D"])
-def test_another_distance_of_slices_is_told_where_neighbours_are_seen(tmp_path: Path, kind: str) -> None:
+def test_another_distance_of_slices_is_reported_where_neighbours_are_channels(tmp_path: Path, kind: str) -> None:
     run, progress = make_run(tmp_path / "run", model=KINDS[kind][0]), Said()
     volume = cell(textured((3, 40, 40)), voxel_size_nm=(80.0, 10.0, 10.0))
     predict([run], volume, out=tmp_path / "out.zarr", progress=progress)
-    told = [line for line in progress.warnings if "80 nm apart, those of the training 40 nm" in line]
-    assert len(told) == (kind == "2.5D")
+    warnings = [line for line in progress.warnings if "80 nm apart, those of the training 40 nm" in line]
+    assert len(warnings) == (kind == "2.5D")

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -108,6 +109,18 @@ def test_parts_of_any_number_of_workers_add_up(tmp_path, files):
     assert_same(tmp_path / "expected.zarr", tmp_path / "out.zarr")
 
 
+def test_the_page_shows_how(tmp_path, monkeypatch):
+    """The code of the how-to page runs as it stands."""
+    page = Path(__file__).parents[2] / "docs/how-to/predict-large-volumes.md"
+    (code,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    run = make_run(Path("runs/mito"))
+    write_image(cell().image, Path("cell.mrc"))
+    exec(code, {})
+    predict([run], "cell.mrc", out="whole.zarr")
+    assert_same(Path("whole.zarr"), Path("cell.zarr"))
+
+
 def test_a_request_survives_json_and_pickle(tmp_path, files):
     runs, volume, mask = files
     request = plan_prediction(runs, volume, out=tmp_path / "out.zarr", mask=mask, box="1:5,:,3:90").request
@@ -173,6 +186,7 @@ def test_what_an_older_version_began_is_continued(tmp_path, files, monkeypatch):
     group = json.loads((out / "zarr.json").read_text())
     del group["attributes"]["cristae"]["settings"]["fusion"]
     group["attributes"]["cristae"]["runs"][0]["run"] = "run0-0ddba11"
+    group["attributes"]["cristae"]["runs"][0]["locality"]["reason"] = "in other words"
     (out / "zarr.json").write_text(json.dumps(group))
     predict(runs, volume, out=out)
     assert_same(tmp_path / "whole.zarr", out)

@@ -12,7 +12,7 @@ from cristae.models.form import NetworkConfig
 
 
 def choose_application(settings: PredictConfig, config: NetworkConfig, locality: Locality) -> Application:
-    """How to apply a network when nothing was found out by trying.
+    """How to apply a network where validation has not compared the ways.
 
     Raises:
         RunError: It is to be applied exactly and cannot be.
@@ -32,7 +32,7 @@ def windows_of(application: Application, size: Sequence[int], locality: Locality
 
     Args:
         application: What was chosen.
-        size: Of the training patches, (y, x) or (z, y, x): what the network answered for at once.
+        size: Of the training patches, (y, x) or (z, y, x): the output of one forward pass.
         locality: Of the network.
     """
     if application == "exact":

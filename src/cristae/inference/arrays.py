@@ -17,10 +17,10 @@ Probabilities = Callable[[np.ndarray, Box], np.ndarray]
 
 
 class ArrayModel(nn.Module):
-    """Stands for a network in a `Member`, but gives probabilities: nothing is applied to them.
+    """Takes the place of a network in a `Member`, but returns probabilities instead of logits.
 
-    The function gets a block with its reach on every side, cut off where the volume ends; there it does with the
-    border as it likes (mirrors it, say), and so every block agrees with the whole. It runs on the CPU.
+    The function gets a block with a halo of its reach, cut off where the volume ends; there it extends the block itself
+    (by mirroring, say), so that every block agrees with the whole. It runs on the CPU.
 
     Example: `Member(model, model.locality, normalizer, classes)` with
     `model = ArrayModel(forest.probabilities, reach=forest.reach, bytes_per_vox=400)`
@@ -37,7 +37,7 @@ class ArrayModel(nn.Module):
         super().__init__()
         self.probabilities = probabilities
         self.bytes_per_vox = bytes_per_vox
-        self.locality = Locality(True, "its features look at a bounded neighbourhood", reach, (1, 1, 1), 3)
+        self.locality = Locality(True, "its features have a bounded receptive field", reach, (1, 1, 1), 3)
 
     def forward(self, grey: Tensor, wanted: Box) -> Tensor:
         """Probabilities (K, Z, Y, X) of a box of the grey values (Z, Y, X), on their device."""

@@ -1,4 +1,4 @@
-"""Blocks: which voxels are answered for at once, and which the network has to see for that."""
+"""Blocks: which voxels are predicted at once, and the output patch with its halo that this takes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from cristae.inference.locality import Locality
 
 @dataclass(frozen=True)
 class Block:
-    """One piece of work."""
+    """A box of voxels that is predicted and written at once."""
 
     index: int
     """Place in the order of the plan, from 0."""
     core: Box
-    """The voxels of the volume that this block answers for; the cores of a plan are disjoint."""
+    """The voxels of the volume that this block writes; the cores of a plan are disjoint."""
 
 
 def plan_blocks(region: Box, shape: Triple) -> Iterator[Block]:
@@ -27,7 +27,7 @@ def plan_blocks(region: Box, shape: Triple) -> Iterator[Block]:
 
 
 def output_box(core: Box, shape: Triple, locality: Locality) -> Box:
-    """What the network must answer for so that `core` comes out as from one pass over the whole volume.
+    """The output patch of the network that gives `core` as one pass over the whole volume does.
 
     The core grows by what the reach exceeds the margin, then to multiples of the total stride counted from the volume's
     first voxel, so that strided layers sample the same voxels as in one pass, and to a size that the network takes. It
@@ -39,7 +39,7 @@ def output_box(core: Box, shape: Triple, locality: Locality) -> Box:
         locality: Of a local network.
 
     Returns:
-        A box that starts inside the volume and may end behind it. The network sees as much, and its margin around.
+        A box that starts inside the volume and may end behind it. The input is as large, plus the margin around.
     """
     start, stop = [], []
     for axis in range(3):
@@ -53,7 +53,7 @@ def output_box(core: Box, shape: Triple, locality: Locality) -> Box:
 
 
 def borders_of_one_pass(locality: Locality) -> Borders:
-    """What one pass sees beyond the volume: zeros at the far side, or the mirrored volume where there is a margin."""
+    """How one pass extends the volume: zeros at the far side, or the mirrored volume where there is a margin."""
     first: Border = "mirror" if locality.ndim == 2 else _border(locality, 0)
     return first, _border(locality, 1), _border(locality, 2)
 

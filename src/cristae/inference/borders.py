@@ -1,4 +1,4 @@
-"""What networks see beyond the borders of a volume."""
+"""How a volume is extended beyond its borders."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Borders = tuple[Border, Border, Border]
 
 
 def positions(border: Border, start: int, stop: int, length: int) -> np.ndarray:
-    """The voxels of an axis that stand at `start` to `stop - 1`; fewer with zeros, which no voxel stands for.
+    """The voxels of an axis that fill the positions `start` to `stop - 1`; zeros are left out.
 
     Example:
         >>> positions("repeat", -3, 6, 4).tolist()
@@ -36,7 +36,7 @@ def positions(border: Border, start: int, stop: int, length: int) -> np.ndarray:
 
 
 def inner_box(box: Box, shape: Triple, borders: Borders) -> Box:
-    """The voxels inside a volume of this shape that a box, which may reach outside, shows or mirrors."""
+    """The voxels of a volume of this shape that fill a box, which may reach outside."""
     axes = [positions(*each) for each in zip(borders, box.start, box.stop, shape, strict=True)]
     z, y, x = ((int(axis.min()), int(axis.max()) + 1) for axis in axes)
     return Box((z[0], y[0], x[0]), (z[1], y[1], x[1]))

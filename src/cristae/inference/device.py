@@ -12,7 +12,7 @@ def choose_device(name: DeviceName = "auto", *, cure: str = "set the recipe's de
     """The device of that name; `auto` takes CUDA, then Apple's MPS, then the CPU.
 
     Args:
-        name: As a recipe, or a prediction that was begun, gives it.
+        name: As a recipe or an unfinished prediction names it.
         cure: What to do when this machine does not have it, for the message.
 
     Raises:

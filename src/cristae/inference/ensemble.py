@@ -1,4 +1,4 @@
-"""Several runs, one answer: members of the same classes are averaged, binary structures are merged into one map."""
+"""Which classes an ensemble predicts: members of the same classes are fused, binary structures merged into one map."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from cristae.errors import RunError
 
 @dataclass(frozen=True)
 class Ensemble:
-    """How the probabilities of the members become those of the result."""
+    """The classes of a fused prediction, and the members that decide each."""
 
     classes: Classes
     """The classes of the result."""
     groups: tuple[tuple[int, ...], ...]
-    """Members (by place) whose probabilities are averaged; several groups are stacked as channels in this order."""
+    """Members (by place) that are fused; several groups are stacked as channels in this order."""
 
     @property
     def merged(self) -> bool:
-        """Whether binary structures are merged: the highest score wins where it is above the threshold."""
+        """Whether binary structures are merged: the highest probability wins where it is above the threshold."""
         return len(self.groups) > 1
 
     @property
@@ -40,10 +40,10 @@ class Ensemble:
 
 
 def plan_ensemble(members: Sequence[Classes]) -> Ensemble:
-    """Decide how runs of these classes are joined.
+    """Decide which members are fused and which are merged.
 
-    Runs of the same classes are averaged. Binary runs of different structures become one class map whose ids follow
-    the order of the runs (Zhang et al. 2018, arXiv 1811.11729, say that the maps are integrated; the rule is ours).
+    Runs of the same classes are fused. Binary runs of different structures become one class map whose ids follow
+    the order of the runs (Zhang et al. 2018, arXiv 1811.11729, integrate such maps, but state no rule; this is ours).
 
     Raises:
         RunError: Different classes, and not every run is binary.
@@ -60,7 +60,7 @@ def plan_ensemble(members: Sequence[Classes]) -> Ensemble:
             one, other = firsts[0], firsts[place or 1]
             raise RunError(
                 f"the runs have different classes: ({one.listed}) and ({other.listed}). Runs of the same classes "
-                "are averaged and binary runs of different structures are merged; these are neither. "
+                "are fused and binary runs of different structures are merged; these are neither. "
                 "Predict with them one by one."
             )
     return Ensemble(_merge(firsts), joined)

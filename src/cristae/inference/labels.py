@@ -12,7 +12,7 @@ def labels_of(probabilities: Tensor, ensemble: Ensemble, threshold: float) -> Te
     """Decide the class of every voxel.
 
     Softmax classes: the most probable one. One sigmoid: foreground where it is strictly above the threshold. Merged
-    binary structures: the highest score where it is strictly above the threshold, else background. Ties go to the
+    binary structures: the highest probability where it is strictly above the threshold, else background. Ties go to the
     lower id. Overlapping classes: each has its own mask, 1 strictly above the threshold.
 
     Args:

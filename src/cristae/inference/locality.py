@@ -1,4 +1,4 @@
-"""Is a network local, and how far does it see?
+"""Is a network local, and how large is its receptive field?
 
 A local network's output depends on a bounded neighbourhood of its input. Then blocks with a halo of that reach give
 exactly what one pass over the whole image gives. It is found by following, through every function that the network
@@ -18,18 +18,18 @@ from torch import Tensor, nn
 
 from cristae.config import facts_from
 from cristae.data.box import Triple
-from cristae.inference.influence.seen import NotLocalError, Seen
+from cristae.inference.influence.spans import NotLocalError, Span
 from cristae.inference.influence.watch import Watch
 from cristae.inference.shadow import Shadow, shadow_of
 from cristae.models.form import NetworkConfig
 
 _LONGEST_PROBE = 1 << 17
-"""Voxels; a network that sees further is taken for global."""
+"""Voxels; a network with a larger receptive field is taken for global."""
 _FIRST_PROBES = (8, 9, 10)
 """Total strides of the first probe, for each axis; they differ, so that no layer of a fixed size fits them all."""
 _BORDERS = 6
 """A probe is at least this many times as long as the reach and the longest kernel, so that a part of the image that the
-network takes from the middle, say, shows as what it is."""
+network crops from the middle, say, is recognised."""
 _NO_REACH = (0, 0, 0)
 
 
@@ -48,7 +48,7 @@ class Locality:
     ndim: Annotated[int, Field(ge=2, le=3)]
     """Spatial axes of the network: 2 (slices one by one) or 3."""
     margin: tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt] = (0, 0, 0)
-    """Voxels on both sides that the network sees and gives no output for."""
+    """Voxels on both sides by which the input is larger than the output."""
     smallest: tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt] = (0, 0, 0)
     """The smallest output; others are larger by multiples of the stride. 0 is the stride itself."""
 
@@ -73,7 +73,7 @@ class Locality:
 
 
 def measure_locality(network: nn.Module, config: NetworkConfig, *, in_channels: int = 1) -> Locality:
-    """Find out whether a network is local and how far it sees. Nothing is computed: weights do not matter.
+    """Find out whether a network is local, and its receptive field. Nothing is computed: weights do not matter.
 
     Args:
         network: Maps (B, in_channels, *S) to logits (B, K, *T), on any device, 'meta' included. It is not changed.
@@ -95,7 +95,7 @@ def measure_locality(network: nn.Module, config: NetworkConfig, *, in_channels: 
     )
     try:
         if config.fixed_output:
-            raise NotLocalError("it answers for images of one size only")
+            raise NotLocalError("it takes images of one size only")
         with shadow_of(network) as shadow:
             reach = _reach(shadow, geometry, in_channels)
     except NotLocalError as found:
@@ -112,9 +112,9 @@ def _reach(shadow: Shadow, geometry: Locality, in_channels: int) -> list[int]:
     while True:
         rows, longest = _probe(shadow, geometry, sides, in_channels)
         found, again = [], list(sides)
-        for place, (axis, seen) in enumerate(zip(axes, rows, strict=True)):
+        for place, (axis, span) in enumerate(zip(axes, rows, strict=True)):
             stride, margin = strides[place], geometry.margin[axis]
-            reach = _reach_within(seen, margin, slice(sides[place] // 3, -(-sides[place] * 2 // 3)))
+            reach = _reach_within(span, margin, slice(sides[place] // 3, -(-sides[place] * 2 // 3)))
             # A dilated kernel can jump over the border of a short probe: there must be room for the longest jump.
             border = reach + longest[place]
             if sides[place] < _BORDERS * border:
@@ -124,34 +124,34 @@ def _reach(shadow: Shadow, geometry: Locality, in_channels: int) -> list[int]:
                         f"a voxel influences the output more than {sides[place] // _BORDERS} voxels away"
                     )
             else:
-                _require_repeats(seen, stride, margin, slice(border, sides[place] - border))
+                _require_repeats(span, stride, margin, slice(border, sides[place] - border))
             found.append(reach)
         if again == sides:
             return found
         sides = again
 
 
-def _reach_within(seen: Seen, margin: int, part: slice) -> int:
-    low, high = _offsets(seen, part, margin)
+def _reach_within(span: Span, margin: int, part: slice) -> int:
+    low, high = _offsets(span, part, margin)
     return max(0, -int(low.min()), int(high.max()))
 
 
-def _require_repeats(seen: Seen, stride: int, margin: int, part: slice) -> None:
+def _require_repeats(span: Span, stride: int, margin: int, part: slice) -> None:
     """What a voxel depends on must be the same a stride further on, wherever it lies in the image."""
-    for offsets in _offsets(seen, part, margin):
+    for offsets in _offsets(span, part, margin):
         if np.any(offsets[stride:] != offsets[:-stride]):
             raise NotLocalError(f"its output does not move with the image when that moves by {stride}")
 
 
-def _offsets(seen: Seen, part: slice, margin: int) -> tuple[np.ndarray, np.ndarray]:
+def _offsets(span: Span, part: slice, margin: int) -> tuple[np.ndarray, np.ndarray]:
     """First and last voxel that each position depends on, counted from the position's own voxel."""
     own = np.arange(part.start, part.stop) + margin
-    return seen.first[part] - own, seen.last[part] - own
+    return span.first[part] - own, span.last[part] - own
 
 
 def _probe(
     shadow: Shadow, geometry: Locality, sides: Sequence[int], in_channels: int
-) -> tuple[list[Seen], Sequence[int]]:
+) -> tuple[list[Span], Sequence[int]]:
     """Run the network once on shapes.
 
     Returns:
@@ -168,10 +168,10 @@ def _probe(
         raise NotLocalError(f"an input of {tuple(image.shape[2:])} gives an output of {shape}")
     field = watch.field(output) or (None,) * output.ndim
     rows = []
-    for axis, seen in enumerate(field[2:]):
-        if seen is None or seen.axis != axis:
+    for axis, span in enumerate(field[2:]):
+        if span is None or span.axis != axis:
             raise NotLocalError("the axes of its output are not those of the image")
-        rows.append(seen)
+        rows.append(span)
     return rows, watch.longest
 
 
@@ -181,9 +181,9 @@ def _run(shadow: Shadow, watch: Watch, image: Tensor) -> Tensor:
             return shadow(image)
     except NotLocalError:
         raise
-    except Exception as error:  # a network is anyone's code: what cannot run on shapes is predicted in windows
-        told = (str(error).splitlines() or [type(error).__name__])[0]
-        raise NotLocalError(f"it cannot be analysed without values: {told[:160]}") from None
+    except Exception as error:  # code of any author: what cannot run on shapes is predicted in windows
+        message = (str(error).splitlines() or [type(error).__name__])[0]
+        raise NotLocalError(f"it cannot be analysed without values: {message[:160]}") from None
 
 
 def _triple(values: Sequence[int]) -> Triple:

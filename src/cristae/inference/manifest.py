@@ -73,9 +73,16 @@ def require_same(out: Path, begun: Mapping[str, Any], provenance: Provenance) ->
 
 
 def _decisive(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The facts that decide the voxels. The id of a run is a name; its weights are compared instead."""
-    runs = [{key: value for key, value in run.items() if key != "run"} for run in facts["runs"]]
+    """The facts that decide the voxels: not the ids of runs, whose weights are compared, nor texts."""
+    runs = [
+        {key: _without(value, "reason") if key == "locality" else value for key, value in run.items() if key != "run"}
+        for run in facts["runs"]
+    ]
     return {"input": facts["input"], "runs": runs, "settings": _ADDED_SETTINGS | facts["settings"]}
+
+
+def _without(facts: Any, key: str) -> Any:
+    return {name: value for name, value in facts.items() if name != key} if isinstance(facts, Mapping) else facts
 
 
 def _differences(path: str, before: Any, now: Any) -> list[str]:

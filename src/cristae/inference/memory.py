@@ -16,8 +16,8 @@ from torch.utils._pytree import tree_leaves
 from cristae.inference.shadow import shadow_of
 from cristae.words import parse_size
 
-DEFAULT_SHARE = 0.5
-"""WindowPart of the free memory that is taken when no ceiling is stated."""
+DEFAULT_FRACTION = 0.5
+"""Fraction of the free memory that is taken when no ceiling is stated."""
 READER_CACHE = 256 * 2**20
 """Bytes that the readers of image formats may keep."""
 
@@ -31,9 +31,9 @@ class Budget:
     device: int | None
     """On the accelerator; None when the network runs in main memory."""
     used: int = 0
-    """Main memory that the process uses besides, which counts in the ceiling that the user stated."""
+    """Main memory that the process uses otherwise, which counts towards a stated ceiling."""
     stated: bool = False
-    """Whether the user stated a ceiling."""
+    """Whether a ceiling was stated."""
 
 
 def find_budget(device: torch.device, *, max_ram: str | int | None = None, max_vram: str | int | None = None) -> Budget:
@@ -45,7 +45,7 @@ def find_budget(device: torch.device, *, max_ram: str | int | None = None, max_v
         max_vram: Ceiling on the accelerator; None takes most of what is free there. Without one it means nothing.
     """
     used = psutil.Process().memory_info().rss + READER_CACHE
-    free = int(psutil.virtual_memory().available * DEFAULT_SHARE)
+    free = int(psutil.virtual_memory().available * DEFAULT_FRACTION)
     ram = parse_size(max_ram) - used if max_ram is not None else free
     if device.type != "cuda":
         return Budget(ram, None, used, max_ram is not None)
@@ -78,7 +78,7 @@ def measured_bytes(network: nn.Module, shape: Sequence[int]) -> int:
     """The same as `forward_bytes`, of a real pass in float32 on a random image.
 
     Args:
-        network: On the CPU, in evaluation; its code may look at values.
+        network: On the CPU, in evaluation; its code may depend on values.
         shape: Shape of the input, (B, C, *S).
     """
     image = torch.rand(tuple(shape), generator=torch.Generator().manual_seed(0))

@@ -1,4 +1,4 @@
-"""The shape of the blocks: as large as the memory allows, because the halo is computed in vain."""
+"""The shape of the blocks: as large as the memory allows, because their halos are overhead."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PASS_VOX = {"cpu": 1 << 20, "mps": 1 << 20, "cuda": 1 << 22}
 _STEP = 32
 """Sides of small blocks are multiples of it."""
 SMALLEST_SIDES: dict[int, Triple] = {2: (1, 64, 64), 3: (16, 32, 32)}
-"""Blocks are not cut any smaller, by the networks' axes: what is seen in vain would be most of the work."""
+"""Blocks are not cut any smaller, by the networks' axes: the halo would be most of the work."""
 _UNKNOWN_BYTES = 4096
 """Memory of a forward pass for each input voxel when it can be measured in no way."""
 _MEASURED: dict[int, Triple] = {2: (1, 64, 64), 3: (16, 32, 32)}
@@ -42,7 +42,7 @@ _FIXED = 128 * 2**20
 
 @dataclass(frozen=True)
 class BlockPlan:
-    """How a prediction is cut up; frozen with the output, so that a continued job goes on alike."""
+    """How a prediction is cut up; frozen with the output, so that a continued job uses the same blocks."""
 
     block: Triple
     """Voxels (z, y, x) written at once: a shard of the output."""
@@ -103,7 +103,7 @@ def plan_memory(workload: Workload, region: Triple, budget: Budget, *, largest: 
         workload: Networks and image.
         region: Shape (z, y, x) of what is to be predicted.
         budget: Bytes that a block may use.
-        largest: The user's own limit on the block, (z, y, x), taken as it is when it fits.
+        largest: The block (z, y, x) that the recipe sets, which is taken when it fits.
 
     Raises:
         RunError: Not even the smallest block fits; says what would do.
@@ -132,7 +132,7 @@ def plan_memory(workload: Workload, region: Triple, budget: Budget, *, largest: 
 
 
 class _Needs:
-    """Forecasts the memory of blocks; the networks' share is measured once."""
+    """Forecasts the memory of blocks; that of the networks is measured once."""
 
     def __init__(self, workload: Workload) -> None:
         self.workload = workload
@@ -141,19 +141,19 @@ class _Needs:
     def pass_vox(self, block: Triple) -> int:
         """Input voxels of a forward pass: at least one slice of every exact 2D network."""
         exact = [one for one in self.workload.members if one.windows is None and one.locality.ndim == 2]
-        slices = [math.prod(_seen(self.workload, one, block)[1:]) for one in exact]
+        slices = [math.prod(_largest_input(self.workload, one, block)[1:]) for one in exact]
         return max([PASS_VOX[self.workload.device], *slices])
 
     def ram_and_device(self, block: Triple) -> tuple[int, int]:
         """Bytes in main memory for reading and writing, and bytes where the networks run."""
         workload, core = self.workload, math.prod(block)
-        seen = max(math.prod(_seen(workload, member, block)) for member in workload.members)
+        input_vox = max(math.prod(_largest_input(workload, member, block)) for member in workload.members)
         working = math.prod(math.ceil(side * scale) + 2 for side, scale in zip(block, workload.scale, strict=True))
         channels = workload.ensemble.channels
         written = (1 if workload.ensemble.classes.exclusive else channels) + (
             channels if workload.keep_probabilities else 0
         )
-        ram = seen * workload.itemsize * (AHEAD + 2) + core * written * (AHEAD + 2)
+        ram = input_vox * workload.itemsize * (AHEAD + 2) + core * written * (AHEAD + 2)
         if workload.scale != (1.0, 1.0, 1.0):
             ram += 12 * channels * (core + working)
         fused = (2 if len(workload.members) > 1 else 1) * 4 * channels * working + core * (12 + channels)
@@ -163,27 +163,27 @@ class _Needs:
         margin = _MARGIN_KEPT if workload.keeps_buffers else _MARGIN
         pairs = zip(workload.members, self._per_vox, strict=True)
         network = _FIXED + int(margin * max(per_vox * self._at_once(member, block) for member, per_vox in pairs))
-        return ram, 12 * seen + fused + network
+        return ram, 12 * input_vox + fused + network
 
     def _at_once(self, member: Member, block: Triple) -> int:
         """Voxels of a slice or volume that go through the network together."""
-        seen = _seen(self.workload, member, block)
+        z, y, x = _largest_input(self.workload, member, block)
         if member.windows is not None:
             z, y, x = member.input_box_for(Box.of_shape(member.windows.size)).shape
             one = y * x if member.locality.ndim == 2 else z * y * x
             return max(1, self.pass_vox(block) // (z * y * x)) * one
         if member.locality.ndim == 3:
-            return math.prod(seen)
-        return min(seen[0], max(1, self.pass_vox(block) // (seen[1] * seen[2]))) * seen[1] * seen[2]
+            return z * y * x
+        return min(z, max(1, self.pass_vox(block) // (y * x))) * y * x
 
     def cheapest_cut(self, block: Triple) -> int | None:
-        """The axis along which smaller blocks see the least in vain; None when all sides are as small as may be."""
+        """The axis along which smaller blocks have the least halo overhead; None when no side may be smaller."""
         smallest = SMALLEST_SIDES[self.workload.ndim]
         axes = [axis for axis in range(3 - self.workload.ndim, 3) if block[axis] > smallest[axis]]
-        seen = [_seen(self.workload, member, block) for member in self.workload.members]
+        inputs = [_largest_input(self.workload, member, block) for member in self.workload.members]
 
         def length(axis: int) -> float:
-            halo = max(one[axis] - block[axis] * self.workload.scale[axis] for one in seen)
+            halo = max(one[axis] - block[axis] * self.workload.scale[axis] for one in inputs)
             return block[axis] / (smallest[axis] + max(0.0, halo))
 
         return max(axes, key=length, default=None)
@@ -215,8 +215,8 @@ class _Needs:
         )
 
 
-def _seen(workload: Workload, member: Member, block: Triple) -> Triple:
-    """Voxels of the largest box that a member sees for a block, wherever that lies."""
+def _largest_input(workload: Workload, member: Member, block: Triple) -> Triple:
+    """Shape of the largest input of a member for a block, wherever that lies."""
     around = member.input_box_for(Box.of_shape((0, 0, 0)))
     sides = []
     for axis in range(3):
@@ -234,7 +234,7 @@ def _seen(workload: Workload, member: Member, block: Triple) -> Triple:
 
 def _bytes_per_vox(member: Member, *, halves: bool) -> float:
     """Peak bytes of a forward pass for each voxel of a slice or volume: from a pass on shapes alone, or a small real
-    one for code that looks at values."""
+    one for code that depends on values."""
     if isinstance(member.network, ArrayModel):
         return member.network.bytes_per_vox
     where = member.locality

@@ -73,7 +73,7 @@ def open_prediction(path: str | Path) -> Prediction:
     if attributes["status"] != "complete":
         raise RunError(
             f"{path}: the prediction is not finished; repeat the `cristae predict` command that began it, "
-            "it goes on where it stopped"
+            "it continues where it stopped"
         )
     classes = Classes.model_validate(attributes["classes"])
     labels = tuple(open_ome_zarr(path, f"labels/{name}") for name in label_names(classes))
@@ -95,10 +95,10 @@ def open_prediction(path: str | Path) -> Prediction:
 
 
 def read_state(path: Path) -> dict[str, Any] | None:
-    """What a prediction at `path` says about itself, finished or not; None when nothing is there.
+    """The manifest of a prediction at `path`, finished or not; None when nothing is there.
 
     Raises:
-        FormatError: Something else is there, or what it says is damaged.
+        FormatError: Something else is there, or the manifest is damaged.
     """
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return None
@@ -109,7 +109,7 @@ def read_state(path: Path) -> dict[str, Any] | None:
         _Stored.model_validate(attributes)
     except ValidationError as error:
         raise FormatError(
-            f"{path / 'zarr.json'}: what the prediction says about itself is damaged: {problem_of(error, 'cristae')}; "
+            f"{path / 'zarr.json'}: the manifest of the prediction is damaged: {problem_of(error, 'cristae')}; "
             "remove it and predict again"
         ) from None
     return attributes

@@ -1,8 +1,8 @@
 """From an image to the probabilities of any box of it, which do not depend on the box.
 
 A local network gives exactly what one pass over the whole image would: the image, normalised, goes through the network
-at once, padded at the far side with zeros to the next size that the network takes. A network with a margin sees the
-image mirrored there and at its margins instead. Other networks, and those that are asked to, work in windows.
+at once, padded at the far side with zeros to the next size that the network takes. For a network with a margin the
+image is mirrored there and at its margins instead. Other networks, and those that are asked to, work in windows.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from cristae.inference.windows import Windows
 from cristae.preprocess.normalize import Normalizer
 
 DEFAULT_PASS_VOX = 4 * 1024 * 1024
-"""Input voxels of one forward pass when no plan says otherwise."""
+"""Input voxels of one forward pass when there is no plan."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,7 @@ class Member:
     normalizer: Normalizer
     classes: Classes
     slices: int = 1
-    """Slices that a 2D network sees as channels: the slice itself in the middle of its neighbours."""
+    """Slices that a 2D network takes as channels: the slice itself in the middle of its neighbours."""
     windows: Windows | None = None
     """How it is applied in windows; None applies it exactly, which it must be local for."""
 
@@ -51,17 +51,17 @@ class Member:
         assert self.windows is not None or self.locality.local, "a network that is not local needs windows"
 
     def input_box_for(self, output: Box) -> Box:
-        """What the network sees to answer for a box; both may reach outside the volume."""
+        """The input of the network for an output box; both may reach outside the volume."""
         z, y, x = self.locality.margin
         return output.grow((z + self.slices // 2, y, x))
 
     @property
     def borders(self) -> Borders:
-        """What it sees beyond the volume."""
+        """How its input is extended beyond the volume."""
         return borders_of_one_pass(self.locality) if self.windows is None else (self.windows.border,) * 3
 
     def output_box(self, box: Box, shape: Triple) -> Box:
-        """What it must answer for to know the voxels of `box`."""
+        """The output patch, or the hull of the windows, that holds the voxels of `box`."""
         if self.windows is not None:
             return self.windows.hull(box, shape)
         return output_box(box, shape, self.locality)

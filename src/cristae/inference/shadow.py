@@ -27,7 +27,7 @@ class Shadow:
 
 @contextmanager
 def shadow_of(network: nn.Module, dtype: torch.dtype = torch.float32) -> Iterator[Shadow]:
-    """A network's shadow, in evaluation. The network is not copied; its modes are restored.
+    """A network without values, in evaluation. The network is not copied; its modes are restored.
 
     Args:
         network: Any network, on any device, 'meta' included.

@@ -1,8 +1,8 @@
 """Windows: how a network that is not local, or was trained on small pieces, is applied to a whole volume.
 
-The network sees windows of the size that it was trained on. Where they lie is counted from the volume's first voxel and
-depends on nothing else, so that a voxel gets the same answer whichever block it is asked for in. Beyond its borders the
-volume is mirrored; a volume smaller than a window lies in its centre.
+The network is applied to windows of the size that it was trained on. Where they lie is counted from the volume's first
+voxel and depends on nothing else, so that a voxel gets the same probability in whichever block it is predicted. Beyond
+its borders the volume is mirrored; a volume smaller than a window lies in its centre.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class WindowPart:
     """What one window contributes to a box."""
 
     window: Box
-    """The voxels that the network answers for; it may reach outside the volume."""
+    """The output patch of the network; it may reach outside the volume."""
     box: Box
-    """Those that lie in the box and count."""
+    """Its voxels that lie in the box and count."""
     weight: np.ndarray
     """float32 (Z, Y, X) of `part`; over all windows the weights of a voxel add up to 1."""
 
@@ -49,13 +49,13 @@ class Windows:
 
     rule: Blend
     size: Triple
-    """Voxels (z, y, x) that the network answers for at once; z is 1 for 2D networks."""
+    """Voxels (z, y, x) of the output patch of one forward pass; z is 1 for 2D networks."""
     ndim: int
-    """Spatial axes of the network; 2D ones see slices one by one."""
+    """Spatial axes of the network; 2D ones take slices one by one."""
 
     @property
     def border(self) -> Border:
-        """What windows see beyond the volume."""
+        """How the volume is extended for windows that reach outside."""
         return "repeat" if self.rule == "centre_third" else "mirror"
 
     def starts(self, axis: int, length: int) -> list[int]:
@@ -171,7 +171,7 @@ def _averaged(box: Box, axes: list[list[_Row]], size: Triple) -> Iterator[Window
 
 
 def _chosen(box: Box, axes: list[list[_Row]], nearness: Callable[[int, _Row], np.ndarray]) -> Iterator[WindowPart]:
-    """Windows of which one answers for each voxel: that with the farthest border, the earlier one of equals."""
+    """Windows of which one decides each voxel: that with the farthest border, the earlier one of equals."""
     near = [{row.start: nearness(axis, row) for row in rows} for axis, rows in enumerate(axes)]
     owner, best = np.full(box.shape, -1, np.int32), np.zeros(box.shape, np.int32)
     windows = list(_boxes(axes))

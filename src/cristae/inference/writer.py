@@ -286,7 +286,7 @@ def _create_preview(path: Path, layout: Layout, about: Mapping[str, Any]) -> Non
     fine = layout.spec()
     spec = replace(fine, shape=shape, dtype=layout.input_dtype, chunks=shard, shards=shard)
     create_multiscale(path, spec, name=layout.name, attributes=about)
-    # The preview's voxels are `factor` times those of the labels, also when nobody knows how large these are.
+    # The preview's voxels are `factor` times those of the labels, also when their size is not known.
     ome = group_attributes(layout.name, [("0", factor)], fine.voxel_size_nm, fine.origin_nm, channels=None)
     group = json.loads((path / "zarr.json").read_text(encoding="utf-8"))
     group["attributes"]["ome"] = ome

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cristae.inference.influence.seen import Call, Field, Rule, Seen, untouched
+from cristae.inference.influence.spans import Call, Field, Rule, Span, untouched
 
 
 def _joined(call: Call) -> Sequence[Field]:
@@ -18,7 +18,7 @@ def _joined(call: Call) -> Sequence[Field]:
     fields = [call.field(tensor) for tensor in maps]
     dim = options.get("dim", 0) % call.outputs[0].ndim
     stacked = call.name == "stack"
-    total: list[Seen | None] = list(fields[0])
+    total: list[Span | None] = list(fields[0])
     for tensor, field in zip(maps, fields, strict=True):
         for place, (one, other) in enumerate(zip(total, field, strict=True)):
             if place == dim and not stacked:
@@ -42,15 +42,15 @@ def _indexed(call: Call) -> Sequence[Field]:
     place = next((at for at, part in enumerate(parts) if part is Ellipsis), len(parts))
     parts[place : place + 1] = [slice(None)] * (tensor.ndim - taken)
     left = list(call.main)
-    found: list[Seen | None] = []
+    found: list[Span | None] = []
     for part in parts:
         if part is None:
             found.append(None)
             continue
-        seen = left.pop(0)
+        span = left.pop(0)
         if isinstance(part, slice):
-            found.append(None if seen is None else seen.take(np.arange(len(seen))[part]))
-        elif seen is not None or not isinstance(part, int):
+            found.append(None if span is None else span.take(np.arange(len(span))[part]))
+        elif span is not None or not isinstance(part, int):
             raise call.refusal("for something else than slices")
     return [tuple(found)]
 
@@ -58,9 +58,9 @@ def _indexed(call: Call) -> Sequence[Field]:
 def _narrowed(call: Call) -> Sequence[Field]:
     options = call.bind("input", "dim", "start", "length")
     field, dim = list(call.main), options["dim"]
-    seen, start = field[dim], int(options["start"])
-    if seen is not None:
-        field[dim] = seen.take(np.arange(start, start + int(options["length"])))
+    span, start = field[dim], int(options["start"])
+    if span is not None:
+        field[dim] = span.take(np.arange(start, start + int(options["length"])))
     return [tuple(field)]
 
 
@@ -71,9 +71,9 @@ def _parts(call: Call) -> Sequence[Field]:
     found, start = [], 0
     for output in call.outputs:
         length = output.shape[dim]
-        seen = field[dim]
+        span = field[dim]
         part = list(field)
-        part[dim] = None if seen is None else seen.take(np.arange(start, start + length))
+        part[dim] = None if span is None else span.take(np.arange(start, start + length))
         found.append(tuple(part))
         start += length
     return found
@@ -115,7 +115,7 @@ def _reshaped(call: Call) -> Sequence[Field]:
     """Dimensions that are axes of the image must stay as they are, at the end; those before may be joined and split."""
     (tensor, *_), (output,) = call.tensors, call.outputs
     field = call.main
-    first = next((dim for dim, seen in enumerate(field) if seen is not None), len(field))
+    first = next((dim for dim, span in enumerate(field) if span is not None), len(field))
     kept = len(field) - first
     if output.ndim < kept or tensor.shape[first:] != output.shape[output.ndim - kept :]:
         raise call.refusal("across the axes of the image")
@@ -125,8 +125,8 @@ def _reshaped(call: Call) -> Sequence[Field]:
 def _expanded(call: Call) -> Sequence[Field]:
     (output,) = call.outputs
     field = (None,) * (output.ndim - len(call.main)) + call.main
-    for seen, side in zip(field, output.shape, strict=True):
-        if seen is not None and len(seen) != side:
+    for span, side in zip(field, output.shape, strict=True):
+        if span is not None and len(span) != side:
             raise call.refusal("to spread one value over the image")
     return [field]
 

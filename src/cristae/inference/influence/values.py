@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cristae.inference.influence.seen import Call, Field, NotLocalError, Rule, Seen, untouched
+from cristae.inference.influence.spans import Call, Field, NotLocalError, Rule, Span, untouched
 
 OPERATORS = {
     form: plain
@@ -37,7 +37,7 @@ def _pointwise(call: Call) -> Sequence[Field]:
 def _n_ary(call: Call) -> Sequence[Field]:
     if call.name in ("max", "min") and len(call.tensors) == 1:
         return _reduced(call)  # along a dimension: another function of the same name
-    total: list[Seen | None] = [None] * call.outputs[0].ndim
+    total: list[Span | None] = [None] * call.outputs[0].ndim
     for tensor in call.tensors:
         for back in range(1, tensor.ndim + 1):
             total[-back] = _both(call, total[-back], call.field(tensor)[-back])
@@ -48,7 +48,7 @@ def _n_ary(call: Call) -> Sequence[Field]:
     return [tuple(total)]
 
 
-def _both(call: Call, one: Seen | None, other: Seen | None) -> Seen | None:
+def _both(call: Call, one: Span | None, other: Span | None) -> Span | None:
     if one is None or other is None:
         return one or other
     if one.axis != other.axis or len(one) != len(other):
@@ -58,7 +58,7 @@ def _both(call: Call, one: Seen | None, other: Seen | None) -> Seen | None:
 
 def _batch_norm(call: Call) -> Sequence[Field]:
     if call.bind("input", "mean", "var", "weight", "bias", "training").get("training"):
-        raise NotLocalError("its batch normalisation has no running statistics and looks at the whole image")
+        raise NotLocalError("its batch normalisation has no running statistics and depends on the whole image")
     return [call.main]
 
 
@@ -72,7 +72,7 @@ def _reduced(call: Call) -> Sequence[Field]:
     dims = (call.bind("input", "dim") if positional else call.given).get("dim")
     field = untouched(call, dims)
     gone = {dim % len(field) for dim in ([dims] if isinstance(dims, int) else dims or ())}
-    kept = tuple(seen for dim, seen in enumerate(field) if dim not in gone)
+    kept = tuple(span for dim, span in enumerate(field) if dim not in gone)
     return [field if output.ndim == len(field) else kept for output in call.outputs]
 
 

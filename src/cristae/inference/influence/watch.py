@@ -1,6 +1,6 @@
 """Watching a network run, to find which voxels of the image each position of a feature map depends on.
 
-The network runs on shapes alone while every torch function that it calls is looked at. Each feature map carries, for
+The network runs on shapes alone while every torch function that it calls is followed. Each feature map carries, for
 each of its dimensions that is an axis of the image, the first and last voxel that every position depends on. A function
 with a rule hands this on, one without refuses. Layers treat their axes apart, so that the intervals are exact, and they
 hold whatever the weights are: a learnt 0 hides nothing.
@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from cristae.inference.influence import places, shapes, values
-from cristae.inference.influence.seen import Call, Field, NotLocalError, Rule, Seen, tensors_in
+from cristae.inference.influence.spans import Call, Field, NotLocalError, Rule, Span, tensors_in
 
 _RULES: dict[str, Rule] = values.RULES | places.RULES | shapes.RULES
 
@@ -36,14 +36,14 @@ class Watch(TorchFunctionMode):
         self._sides = tuple(image.shape[2:])
         # An id stands for a tensor only while the tensor lives; tensors without values cost nothing.
         self._known: dict[int, tuple[Tensor, Field | None]] = {id(tensor): (tensor, None) for tensor in constants}
-        seen = [Seen.of_image(axis, side) for axis, side in enumerate(image.shape[2:])]
-        self._known[id(image)] = (image, (None, None, *seen))
+        span = [Span.of_image(axis, side) for axis, side in enumerate(image.shape[2:])]
+        self._known[id(image)] = (image, (None, None, *span))
 
     def field(self, tensor: Tensor) -> Field | None:
         """What a tensor depends on; None when it is a constant.
 
         Raises:
-            NotLocalError: Nobody saw it come about.
+            NotLocalError: No call that was followed has made it.
         """
         if id(tensor) not in self._known:
             raise NotLocalError("it uses a tensor of unknown origin, which may come from the whole image")
@@ -66,7 +66,7 @@ class Watch(TorchFunctionMode):
     def _follow(self, raw: str, args: tuple[Any, ...], given: dict[str, Any], outputs: Sequence[Tensor]) -> None:
         name = _plain(raw)
         if name not in _RULES:
-            raise NotLocalError(f"it uses '{name}', which may look at the whole image")
+            raise NotLocalError(f"it uses '{name}', which may depend on the whole image")
         if raw != name and args[0] is outputs[0] and args[0]._is_view() and self._grows(args):
             raise NotLocalError(f"it uses '{name}' in place on a part of a feature map, which is not analysed")
         call = Call(name, args, given, list(outputs), self.field, self._note_kernel)

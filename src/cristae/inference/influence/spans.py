@@ -18,7 +18,7 @@ class NotLocalError(Exception):
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class Span:
     """The first and last voxel of the image, along one of its axes, that each position along a dimension depends on."""
 
     axis: int
@@ -31,27 +31,27 @@ class Seen:
         return len(self.first)
 
     @classmethod
-    def of_image(cls, axis: int, side: int) -> Seen:
+    def of_image(cls, axis: int, side: int) -> Span:
         """Every voxel depends on itself."""
         return cls(axis, np.arange(side), np.arange(side))
 
     @classmethod
-    def nothing(cls, axis: int, side: int) -> Seen:
+    def nothing(cls, axis: int, side: int) -> Span:
         """No position depends on anything."""
         return cls(axis, np.full(side, _NEVER), np.full(side, -_NEVER))
 
-    def take(self, positions: np.ndarray) -> Seen:
+    def take(self, positions: np.ndarray) -> Span:
         """The intervals at some positions; those outside depend on nothing."""
         inside = (positions >= 0) & (positions < len(self))
         at = np.where(inside, positions, 0)
-        return Seen(self.axis, np.where(inside, self.first[at], _NEVER), np.where(inside, self.last[at], -_NEVER))
+        return Span(self.axis, np.where(inside, self.first[at], _NEVER), np.where(inside, self.last[at], -_NEVER))
 
-    def hull(self, other: Seen) -> Seen:
+    def hull(self, other: Span) -> Span:
         """Both together, position by position."""
-        return Seen(self.axis, np.minimum(self.first, other.first), np.maximum(self.last, other.last))
+        return Span(self.axis, np.minimum(self.first, other.first), np.maximum(self.last, other.last))
 
 
-Field = tuple[Seen | None, ...]
+Field = tuple[Span | None, ...]
 """For each dimension of a tensor what its positions depend on; None where it is no axis of the image."""
 
 
@@ -121,5 +121,5 @@ def untouched(call: Call, dims: int | Sequence[int] | None) -> Field:
     field = call.main
     wanted = range(len(field)) if dims is None else [dims] if isinstance(dims, int) else dims
     if any(field[dim] is not None for dim in wanted):
-        raise call.refusal("along an axis of the image, and so looks at the whole of it")
+        raise call.refusal("along an axis of the image, and so depends on the whole of it")
     return field
