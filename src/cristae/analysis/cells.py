@@ -55,7 +55,7 @@ def cells_near(neighbour: Image, classes: ClassMap, margin_nm: float) -> CellMap
     """All voxels that are not background and at most `margin_nm` away from a cell of `neighbour`, or inside it.
 
     Distances are between the middles of voxels. Near several cells, a voxel belongs to the nearest, and of equally
-    near ones to the lowest number. This is how Guay et al. take the share of organelles from maps that do not
+    near ones to the lowest number. This is how Guay et al. take the fraction of organelles from maps that do not
     separate cells: https://doi.org/10.1038/s41598-021-81590-0.
 
     Args:

@@ -30,7 +30,7 @@ class Census:
     """The blocks in which each cell has voxels."""
 
     def fractions(self) -> np.ndarray:
-        """(N, K) share of each cell's voxels that each foreground class has; NaN for a cell without voxels.
+        """(N, K) fraction of each cell's voxels that each foreground class has; NaN for a cell without voxels.
 
         References:
             Guay et al. (2021), https://doi.org/10.1038/s41598-021-81590-0

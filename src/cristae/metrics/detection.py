@@ -33,7 +33,7 @@ class Detection:
 
     @property
     def percent(self) -> tuple[float, float, float]:
-        """Shares of TP, FN and UD in percent; NaN without components."""
+        """Fractions of TP, FN and UD in percent; NaN without components."""
         shares = [100 * count / self.components if self.components else np.nan for count in (self.tp, self.fn, self.ud)]
         return shares[0], shares[1], shares[2]
 
@@ -42,7 +42,7 @@ class Detection:
 
 
 def detection(overlaps: Contingency) -> Detection:
-    """Score each true component by the share of its voxels that the prediction covers.
+    """Score each true component by the fraction of its voxels that the prediction covers.
 
     Args:
         overlaps: True ids are components (for the published counts those of 8 neighbours, slice by slice); every

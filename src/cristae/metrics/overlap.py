@@ -35,32 +35,32 @@ def dice(counts: Confusion, *, empty: Empty = "nan") -> np.ndarray:
 
 
 def precision(counts: Confusion, *, empty: Empty = "nan") -> np.ndarray:
-    """Share of the predicted voxels that are right, also called PPV: TP / (TP + FP)."""
+    """Fraction of the predicted voxels that are right, also called PPV: TP / (TP + FP)."""
     return ratio(counts.tp, counts.tp + counts.fp, empty)
 
 
 def recall(counts: Confusion, *, empty: Empty = "nan") -> np.ndarray:
-    """Share of the true voxels that were found, also called sensitivity: TP / (TP + FN)."""
+    """Fraction of the true voxels that were found, also called sensitivity: TP / (TP + FN)."""
     return ratio(counts.tp, counts.tp + counts.fn, empty)
 
 
 def specificity(counts: Confusion, *, empty: Empty = "nan") -> np.ndarray:
-    """Share of the other voxels that were left alone: TN / (TN + FP)."""
+    """Fraction of the other voxels that were left alone: TN / (TN + FP)."""
     return ratio(counts.tn, counts.tn + counts.fp, empty)
 
 
 def npv(counts: Confusion, *, empty: Empty = "nan") -> np.ndarray:
-    """Share of the voxels left alone that are rightly so: TN / (TN + FN)."""
+    """Fraction of the voxels left alone that are rightly so: TN / (TN + FN)."""
     return ratio(counts.tn, counts.tn + counts.fn, empty)
 
 
 def accuracy(counts: Confusion, *, empty: Empty = "nan") -> np.ndarray:
-    """Share of all voxels that are right when only this class is told from the rest: (TP + TN) / all."""
+    """Fraction of all voxels that are right when only this class is distinguished from the rest: (TP + TN) / all."""
     return ratio(counts.tp + counts.tn, counts.tp + counts.tn + counts.fp + counts.fn, empty)
 
 
 def overall_accuracy(counts: Confusion) -> float:
-    """Share of all voxels whose class is right; NaN without voxels."""
+    """Fraction of all voxels whose class is right; NaN without voxels."""
     return float(ratio(counts.tp.sum(), counts.total))
 
 

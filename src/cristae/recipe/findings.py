@@ -35,7 +35,7 @@ class LabelFindings:
     slices: tuple[int, ...] | None
     """The image slices that the label slices belong to, where the user had to say so."""
     shares: dict[str, float]
-    """Value (or colour '#rrggbb') to its share of the voxels that were looked at."""
+    """Value (or colour '#rrggbb') to its fraction of the voxels that were looked at."""
     meaning: Literal["ids", "values", "instances"]
     labelled: tuple[int, ...]
     """Slices (or images) with labels."""

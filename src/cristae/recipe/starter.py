@@ -189,9 +189,9 @@ def _slices(numbers: list[int]) -> str:
 
 def _method_lines(sides: tuple[int, ...]) -> list[str]:
     side = max(32, min(sides) // 2 // 32 * 32)
-    size = "null  # what the network answers for at once; null takes what suits it"
+    size = "null  # the output patch of the network; null takes what suits it"
     if side < _SMALL_VOX:
-        size = f"[{side}, {side}]  # what the network answers for at once, (y, x) voxels: the images are small"
+        size = f"[{side}, {side}]  # the output patch of the network, (y, x) voxels: the images are small"
     return [
         "sampling:",
         "  name: random",

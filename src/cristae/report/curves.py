@@ -59,7 +59,7 @@ def threshold_curves(
 
 
 def roc_curves(curves: Mapping[str, Points], areas: Mapping[str, float] | None = None) -> Markup:
-    """Sensitivity over the share of background taken for foreground, a line for each run.
+    """Sensitivity over the fraction of background taken for foreground, a line for each run.
 
     Args:
         curves: False and true positive rates by run, from (0, 0) to (1, 1).
@@ -81,7 +81,7 @@ def precision_recall_curves(
     Args:
         curves: Recall, ascending, and precision by run; each precision holds from the recall before it.
         averages: Average precision by run, stated beside its name.
-        foreground: Share of foreground, the precision of chance.
+        foreground: Fraction of foreground, the precision of chance.
     """
     with _figure(5.6, _TALL) as (figure, axes):
         if foreground is not None:
@@ -93,7 +93,7 @@ def precision_recall_curves(
 
 
 def reliability_diagram(bins: Mapping[str, Reliability], errors: Mapping[str, float] | None = None) -> Markup:
-    """The share of foreground found over the share claimed, and below how many voxels there are of each score.
+    """The fraction of foreground found over the fraction claimed, and below how many voxels there are of each score.
 
     Args:
         bins: By run.
@@ -109,7 +109,7 @@ def reliability_diagram(bins: Mapping[str, Reliability], errors: Mapping[str, fl
                 one.mean_probability[used], one.observed[used], "o", label=label, clip_on=False, markersize=4, **style
             )
             below.stairs(np.where(used, one.voxels, np.nan), one.edges, color=style["color"], linewidth=1.4)
-        axes.set(xlim=(0, 1), ylim=(0, 1), ylabel="share of foreground")
+        axes.set(xlim=(0, 1), ylim=(0, 1), ylabel="fraction of foreground")
         axes.tick_params(labelbottom=False)
         below.set(xlim=(0, 1), xlabel="score", ylabel="voxels")
         if any(one.voxels.any() for one in bins.values()):
