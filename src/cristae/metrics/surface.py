@@ -30,7 +30,7 @@ Distances are exact, and equal whichever blocks a volume is read in.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -199,7 +199,6 @@ def surface_distances(
     *,
     read_valid: Reader | None = None,
     closed: bool = True,
-    advance: Callable[[], None] = lambda: None,
 ) -> SurfaceDistances:
     """Distances between the surfaces of two maps that are read block by block.
 
@@ -214,7 +213,6 @@ def surface_distances(
         voxel_size_nm: Edges (z, y, x); z has no influence on a plane.
         read_valid: The same, 0 where a voxel does not count.
         closed: Whether objects have a surface where the volume, or what is valid of it, ends.
-        advance: Called when a block has been read; the search, which follows, is not counted.
 
     Raises:
         ScoreError: Blocks overlap or leave gaps, or what is read has another shape or holds floats.
@@ -239,7 +237,6 @@ def surface_distances(
             known = np.ones(mask.shape, bool) if valid is None else valid
             surface = _surface(mask & known, known, wide, block, flat=whole.shape[0] == 1, closed=closed)
             kept.append(Bricks.of_mask(surface, block, bits))
-        advance()
     truth, prediction = (Bricks.joined(kept, bits) for kept in parts)
     return SurfaceDistances(_directed(truth, prediction, size), _directed(prediction, truth, size))
 
