@@ -1,4 +1,4 @@
-"""Curves of scores: over thresholds, ROC, precision and recall, and how far a score can be taken at its word."""
+"""Curves of scores: over thresholds, ROC, precision and recall, and calibration of probabilities."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def precision_recall_curves(curves: Mapping[str, Points], averages: Mapping[str,
 
 
 def reliability_diagram(bins: Mapping[str, Reliability], errors: Mapping[str, float] | None = None) -> Markup:
-    """The fraction of foreground found over the fraction claimed, and below how many voxels there are of each score.
+    """The fraction of foreground found over the fraction claimed; below, how many voxels have each probability.
 
     Args:
         bins: By run.
@@ -105,7 +105,7 @@ def reliability_diagram(bins: Mapping[str, Reliability], errors: Mapping[str, fl
             below.stairs(np.where(used, one.voxels, np.nan), one.edges, color=style["color"], linewidth=1.4)
         axes.set(xlim=(0, 1), ylim=(0, 1), ylabel="fraction of foreground")
         axes.tick_params(labelbottom=False)
-        below.set(xlim=(0, 1), xlabel="score", ylabel="voxels")
+        below.set(xlim=(0, 1), xlabel="probability", ylabel="voxels")
         if any(one.voxels.any() for one in bins.values()):
             _log_counts(below, np.concatenate([one.voxels[one.voxels > 0] for one in bins.values()]))
         _legend(axes)
