@@ -118,7 +118,7 @@ def _label_lines(labels: LabelFindings | None, classes: dict[str, str]) -> list[
     if labels.meaning == "instances":
         return [
             *head,
-            f"        # {len(labels.fractions)} different values were found, so they are taken for ids of objects.",
+            f"        # {len(labels.fractions)} different values were found, so they are read as ids of objects.",
             "        to: foreground  # or `boundary`, for the borders between them",
             f"        class_name: {classes['1']}",
         ]
@@ -189,9 +189,9 @@ def _slices(numbers: list[int]) -> str:
 
 def _method_lines(sides: tuple[int, ...]) -> list[str]:
     side = max(32, min(sides) // 2 // 32 * 32)
-    size = "null  # the output patch of the network; null takes what suits it"
+    size = "null  # the output patch; null takes what suits the network"
     if side < _SMALL_VOX:
-        size = f"[{side}, {side}]  # the output patch of the network, (y, x) voxels: the images are small"
+        size = f"[{side}, {side}]  # the output patch, (y, x) voxels: the images are small"
     return [
         "sampling:",
         "  name: random",
