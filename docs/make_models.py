@@ -151,8 +151,9 @@ def section(one: ModelDescription) -> str:
     if not facts.local:
         joined = facts.blend.replace("_", " ")
         lines.append(f"Predicted in windows, joined by the rule '{joined}', because {facts.reason}.\n")
-    if facts.heads > 1:
-        lines.append(f"Trained with {facts.heads} outputs; the first is the prediction.\n")
+    if facts.auxiliary_outputs:
+        plural = "s" if facts.auxiliary_outputs > 1 else ""
+        lines.append(f"Trained with {facts.auxiliary_outputs} auxiliary output{plural} (deep supervision).\n")
     if facts.smallest_batch > 1:
         lines.append(f"Training needs at least {facts.smallest_batch} patches in a batch.\n")
     lines.append(f"[![Stages and skip connections of {title}]({drawing(one)})]({drawing(one)})\n")

@@ -7,7 +7,19 @@ import torch
 from torch import Tensor
 
 from cristae.data.classes import Classes
-from cristae.losses import CrossEntropyDice, DenseCellLoss, Loss, LossConfig, SegETLoss
+from cristae.losses import (
+    BinaryCrossEntropy,
+    CrossEntropy,
+    CrossEntropyDice,
+    DenseCellLoss,
+    Dice,
+    JaccardDistance,
+    Loss,
+    LossConfig,
+    SegETLoss,
+    SumLoss,
+    Term,
+)
 
 ONE = Classes(names=("background", "mito"))
 FOUR = Classes(names=("background", "mito", "membrane", "granule"))
@@ -27,6 +39,10 @@ CASES: dict[str, tuple[LossConfig, Classes]] = {
     "dense-four": (DenseCellLoss(), FOUR),
     "dense-four-mean": (DenseCellLoss(reduction="mean"), FOUR),
     "dense-overlapping": (DenseCellLoss(), OVERLAPPING),
+    "sum-one": (SumLoss(terms=(BinaryCrossEntropy(), JaccardDistance(weight=0.5, over="sample"))), ONE),
+    "sum-four": (SumLoss(terms=(CrossEntropy(weight=2), JaccardDistance(voxel_weights=True), Dice())), FOUR),
+    "sum-four-all": (SumLoss(terms=(JaccardDistance(classes="all"), Dice(weight=0.1))), FOUR),
+    "sum-overlapping": (SumLoss(terms=(BinaryCrossEntropy(reduction="sum"), Dice(classes="all"))), OVERLAPPING),
 }
 cases = pytest.mark.parametrize(("config", "classes"), CASES.values(), ids=CASES)
 
@@ -56,6 +72,8 @@ def spread(mask: Tensor, like: Tensor) -> Tensor:
 
 def test_every_loss_is_tested_here():
     assert {type(config) for config, _ in CASES.values()} == set(get_args(get_args(Loss)[0]))
+    terms = {type(term) for config, _ in CASES.values() if isinstance(config, SumLoss) for term in config.terms}
+    assert terms == set(get_args(get_args(Term)[0]))
 
 
 @cases

@@ -128,9 +128,9 @@ def test_gradient_is_the_slope_of_the_logits(case):
 def test_heads_while_training(case):
     network = build(case).train()
     found = heads_of(network(image(case)))
-    assert len(found) == case.heads == len(case.config.head_weights)
+    assert len(found) == case.outputs == len(case.config.auxiliary_weights)
     assert found[0].shape == (2, case.out_channels, *case.config.output_size(case.size))
-    assert all(head.shape[:2] == (2, case.out_channels) for head in found)
+    assert all(one.shape[:2] == (2, case.out_channels) for one in found)
     assert isinstance(network.eval()(image(case)), Tensor)
 
 

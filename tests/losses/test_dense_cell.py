@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from cristae.data.classes import Classes
-from cristae.losses import DenseCellLoss, with_heads
+from cristae.losses import DenseCellLoss, with_auxiliary_outputs
 
 ONE = Classes(names=("background", "cell"))
 THREE = Classes(names=("background", "cell", "mito"))
@@ -19,7 +19,7 @@ def test_uniform_logits_over_the_published_window():
     size = (5, 296, 296)
     logits, target = torch.zeros(1, 7, *size, dtype=torch.float64), torch.zeros(1, *size, dtype=torch.uint8)
     weight = torch.full((1, *size), 1.01, dtype=torch.float64)
-    loss = with_heads(DenseCellLoss().build(SEVEN), (1.0, 0.33))
+    loss = with_auxiliary_outputs(DenseCellLoss().build(SEVEN), (1.0, 0.33))
     value = loss((logits, logits), target, torch.ones_like(target, dtype=torch.bool), weight)
     assert value.item() == pytest.approx(1_145_115.32, abs=5e-3)
 

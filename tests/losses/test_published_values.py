@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from cristae.data.classes import Classes
 from cristae.errors import RecipeError
 from cristae.losses import CrossEntropyDice, SegETLoss, kernel_l2
-from cristae.losses.form import align
-from cristae.losses.overlap import jaccard_distance
-from cristae.losses.pixelwise import binary_cross_entropy
+from cristae.losses.cross_entropy import binary_cross_entropy
+from cristae.losses.jaccard_distance import jaccard_distance
+from cristae.losses.voxels import align
 
 ONE = Classes(names=("background", "mito"))
 THREE = Classes(names=("background", "mito", "membrane"))

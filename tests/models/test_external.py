@@ -48,7 +48,7 @@ class Deep(NetworkConfig):
     smallest_output = property(lambda self: (1, 8, 8))
     fixed_output = property(lambda self: True)
     window = property(lambda self: (1, 8, 8))
-    head_weights = property(lambda self: (1.0, 0.5))
+    auxiliary_weights = property(lambda self: (1.0, 0.5))
 
     def build(self, in_channels, out_channels):
         return nn.Conv3d(in_channels, out_channels, (1, 5, 5))
@@ -103,7 +103,7 @@ def test_everything_is_asked_of_the_target(here):
     config = external("nets_of_mine:Deep")
     assert (config.ndim, config.margin, config.total_stride) == (3, (0, 2, 2), (1, 4, 4))
     assert (config.smallest_output, config.fixed_output, config.window) == ((1, 8, 8), True, (1, 8, 8))
-    assert (config.blend, config.smallest_batch, config.head_weights) == ("farthest", 2, (1.0, 0.5))
+    assert (config.blend, config.smallest_batch, config.auxiliary_weights) == ("farthest", 2, (1.0, 0.5))
     assert (config.reference.authors, config.published_logits) == ("Me", 5)
     assert config.input_size((1, 8, 8)) == (1, 12, 12)
     assert config.good_output((1, 3, 3)) == (1, 8, 8)

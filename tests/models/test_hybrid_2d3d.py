@@ -192,8 +192,8 @@ def test_without_a_pyramid_the_answer_is_the_2d_one_and_keeps_its_factor(randomi
         expected = reference.head(reference.features(image), network.head_2d)
         torch.testing.assert_close(network(image), expected, rtol=1e-10, atol=1e-10)
         assert len(network.train()(image)) == 1
-    assert config.head_weights == (0.33,)
-    assert Hybrid2D3DConfig().head_weights == (1.0, 0.33)
+    assert config.auxiliary_weights == (0.33,)
+    assert Hybrid2D3DConfig().auxiliary_weights == (1.0, 0.33)
 
 
 @pytest.mark.parametrize("feed", ["softmax", "sigmoid"])

@@ -48,19 +48,19 @@ def test_main_logits_of_unetpp_are_those_of_the_deepest_node():
             getattr(network.network, f"final_conv_0_{node}").bias.add_(node)
         after = network(image)
     assert [(b - a).mean().item() for a, b in zip(before, after, strict=True)] == pytest.approx([4, 3, 2, 1], abs=1e-5)
-    assert len(after) == len(config.head_weights)
+    assert len(after) == len(config.auxiliary_weights)
 
 
 def test_coarser_logits_of_segresnet_cover_the_image():
-    network = MonaiSegResNetConfig(base=4, blocks=(1, 1, 1, 1), heads=3).build(1, 1).train()
+    network = MonaiSegResNetConfig(base=4, blocks=(1, 1, 1, 1), outputs=3).build(1, 1).train()
     with torch.no_grad():
-        sizes = [tuple(head.shape[2:]) for head in network(torch.rand(2, 1, 13, 22))]
+        sizes = [tuple(one.shape[2:]) for one in network(torch.rand(2, 1, 13, 22))]
     assert sizes == [(13, 22), (7, 11), (4, 6)]
 
 
 def test_no_more_heads_than_levels():
-    config = MonaiSegResNetConfig(base=4, blocks=(1, 1, 1), heads=4)
-    assert config.head_weights == pytest.approx((2 / 3, 1 / 3))
+    config = MonaiSegResNetConfig(base=4, blocks=(1, 1, 1), outputs=4)
+    assert config.auxiliary_weights == pytest.approx((2 / 3, 1 / 3))
     assert len(config.build(1, 1).train()(torch.rand(2, 1, 8, 8))) == 2
 
 
@@ -83,7 +83,7 @@ def test_without_monai_the_extra_is_named(config, monkeypatch):
     for name in ("monai", "monai.networks", "monai.networks.nets"):
         monkeypatch.setitem(sys.modules, name, None)
     assert config.total_stride
-    assert config.head_weights
+    assert config.auxiliary_weights
     with pytest.raises(NetworkError, match=rf'{config.name} needs MONAI: pip install "cristae\[monai\]"'):
         config.build(1, 1)
 

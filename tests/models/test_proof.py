@@ -50,10 +50,12 @@ def test_good_networks_pass_and_draw_nothing(config):
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_further_heads_pass_in_training_alone():
-    config = own(lambda net, image: (image, image[..., ::2, ::2]) if net.training else image, head_weights=(1, 0.5))
+def test_auxiliary_outputs_pass_in_training_alone():
+    config = own(
+        lambda net, image: (image, image[..., ::2, ::2]) if net.training else image, auxiliary_weights=(1, 0.5)
+    )
     proved(config)
-    refused("gives 2 heads in training, but head_weights has 1 number;", own(config.build(1, 1).function))
+    refused("gives 2 outputs in training, but auxiliary_weights has 1 number;", own(config.build(1, 1).function))
 
 
 def valid(i, o):
@@ -115,8 +117,8 @@ class AsMethod(PlanarConfig):
         (own(window="64"), "window is '64'; write"),
         (own(smallest_output=None), "smallest_output is None; write"),
         (own(ndim=4), "ndim is 4; it must be 2 for slices or 3"),
-        (own(head_weights=1.0), "head_weights is 1.0; write it as a property"),
-        (own(head_weights=()), "head_weights is (); write"),
+        (own(auxiliary_weights=1.0), "auxiliary_weights is 1.0; write it as a property"),
+        (own(auxiliary_weights=()), "auxiliary_weights is (); write"),
         (own(fixed_output=1), "fixed_output is 1; write"),
         (own(blend="mean"), "blend is 'mean'; it must be one of gaussian, "),
         (own(smallest_batch=0), "smallest_batch is 0; it must be a whole number of at least 1"),

@@ -62,7 +62,7 @@ class Published:
     blend: str = "gaussian"
     logits: int = 1
     batch: int = 1
-    heads: tuple[float, ...] = (1.0,)
+    outputs: tuple[float, ...] = (1.0,)
 
 
 GLOROT = {"*": "glorot"}
@@ -152,7 +152,7 @@ PUBLISHED = {
         window=(5, 296, 296),
         norms=set(),
         blend="farthest",
-        heads=(1.0, 0.33),
+        outputs=(1.0, 0.33),
         **DENSE,
     ),
     "hybrid_2d3d_port": Published(
@@ -161,16 +161,16 @@ PUBLISHED = {
         window=(5, 296, 296),
         norms={("InstanceNorm", 1e-5, 0.1)},
         blend="farthest",
-        heads=(1.0, 0.33),
+        outputs=(1.0, 0.33),
         **DENSE,
     ),
     "monai_segresnet": Published(
         MonaiSegResNetConfig(base=8, blocks=(1, 1, 1, 1, 1)),
-        {"ndim": 2, "slices": 1, "base": 32, "blocks": (1, 2, 2, 4, 4), "heads": 4, "norm": "batch"},
+        {"ndim": 2, "slices": 1, "base": 32, "blocks": (1, 2, 2, 4, 4), "outputs": 4, "norm": "batch"},
         window=(256, 256),
         norms=TORCH,
         kernels={"*": ""},  # its own
-        heads=(8 / 15, 4 / 15, 2 / 15, 1 / 15),
+        outputs=(8 / 15, 4 / 15, 2 / 15, 1 / 15),
     ),
     "monai_swin_unetr": Published(
         MonaiSwinUNETRConfig(base=12),
@@ -185,7 +185,7 @@ PUBLISHED = {
         window=(256, 256),
         norms={("InstanceNorm2d", 1e-5, 0.1)},
         kernels={"*": ""},
-        heads=(0.25, 0.25, 0.25, 0.25),
+        outputs=(0.25, 0.25, 0.25, 0.25),
     ),
     "resenc_unet": Published(
         ResEncUNetConfig(base=4, blocks=(1, 2)),
@@ -203,7 +203,7 @@ PUBLISHED = {
         window=(256, 256),
         norms={("InstanceNorm2d", 1e-5, 0.1)},
         kernels={"*": "he_leaky"},
-        heads=(16 / 31, 8 / 31, 4 / 31, 2 / 31, 1 / 31),
+        outputs=(16 / 31, 8 / 31, 4 / 31, 2 / 31, 1 / 31),
     ),
     "resnet_small": Published(
         ResNetSmallConfig(base=4), {"slices": 1, "base": 16}, window=(512, 512), norms=KERAS, kernels=GLOROT
@@ -313,11 +313,11 @@ def test_every_network_is_in_the_table():
 
 
 @every
-def test_windows_batches_and_heads(name):
+def test_windows_batches_and_auxiliary_outputs(name):
     said, config = PUBLISHED[name], NETWORKS[name]()
     assert config.model_dump(exclude={"name"}) == said.defaults
     assert (config.window, config.blend, config.published_logits) == (said.window, said.blend, said.logits)
-    assert (config.smallest_batch, config.head_weights) == (said.batch, pytest.approx(said.heads))
+    assert (config.smallest_batch, config.auxiliary_weights) == (said.batch, pytest.approx(said.outputs))
     first, *_ = config.variants.values()
     assert NETWORKS[name](**first) == config
 

@@ -68,9 +68,9 @@ def test_blocks_of_each_stage_repeat_the_last_number():
 
 
 def test_weights_of_the_heads():
-    assert ResEncUNetConfig().head_weights == pytest.approx([one / 31 for one in (16, 8, 4, 2, 1)])
-    assert sum(ResEncUNetConfig(ndim=3).head_weights) == pytest.approx(1)
-    assert ResEncUNetConfig(window_vox=(8, 8)).head_weights == (1.0,)
+    assert ResEncUNetConfig().auxiliary_weights == pytest.approx([one / 31 for one in (16, 8, 4, 2, 1)])
+    assert sum(ResEncUNetConfig(ndim=3).auxiliary_weights) == pytest.approx(1)
+    assert ResEncUNetConfig(window_vox=(8, 8)).auxiliary_weights == (1.0,)
 
 
 @pytest.mark.parametrize(

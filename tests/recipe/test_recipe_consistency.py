@@ -48,9 +48,11 @@ def test_networks_with_a_margin_name_the_next_good_size(text: str) -> None:
     assert "the next good size is [5, 40, 40]" in problem(*model(text, "hybrid_2d3d", "[5, 36, 36]"))
 
 
-def test_head_weights_are_as_many_as_heads(text: str) -> None:
-    chosen = "loss={name: dense_cell, head_weights: [1.0, 0.5]}"
-    assert "loss.head_weights: [1.0, 0.5] does not fit, because the network has one head" in problem(text, chosen)
+def test_auxiliary_weights_are_as_many_as_outputs(text: str) -> None:
+    chosen = "loss={name: dense_cell, auxiliary_weights: [1.0, 0.5]}"
+    assert "loss.auxiliary_weights: [1.0, 0.5] does not fit, because the network has one output" in problem(
+        text, chosen
+    )
     fits(*model(text, "hybrid_2d3d", "[5, 40, 40]", chosen))
 
 
@@ -81,9 +83,11 @@ def test_turns_need_square_patches_and_square_images(text: str) -> None:
     fits(*model(text, "unet_3d", "[5, 8, 12]", "augment=[{name: flip, axes: [z, y, x]}, {name: noise}]"))
 
 
-def test_each_head_has_a_weight(text: str) -> None:
-    weights = "loss={name: cross_entropy_dice, head_weights: [1, 0.5]}"
-    assert "loss.head_weights: [1.0, 0.5] does not fit, because the network has one head" in problem(text, weights)
+def test_each_output_has_a_weight(text: str) -> None:
+    weights = "loss={name: cross_entropy_dice, auxiliary_weights: [1, 0.5]}"
+    assert "loss.auxiliary_weights: [1.0, 0.5] does not fit, because the network has one output" in problem(
+        text, weights
+    )
     fits(*model(text, "hybrid_2d3d", "[5, 40, 40]", weights))
 
 

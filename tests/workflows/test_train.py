@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from PIL import Image
@@ -59,6 +60,29 @@ def test_the_same_recipe_gives_the_same_bytes(tmp_path: Path) -> None:
     recipe = load_recipe(write_discs(tmp_path, epochs=2))
     one, two = train(recipe, out=tmp_path / "one"), train(recipe, out=tmp_path / "two")
     assert one.weights_path.read_bytes() == two.weights_path.read_bytes()
+
+
+def test_a_named_loss_and_its_written_out_sum_train_to_the_same_bytes(tmp_path: Path) -> None:
+    path = write_discs(tmp_path, epochs=2)
+    targets = "targets={name: sample_bf, cap: 10}"
+    written = "loss={name: sum, l2: 1e-4, terms: [{name: binary_cross_entropy}, {name: jaccard_distance}]}"
+    named = train(load_recipe(path, [targets, "loss={name: seget}"]), out=tmp_path / "named")
+    summed = train(load_recipe(path, [targets, written]), out=tmp_path / "summed")
+    assert named.weights_path.read_bytes() == summed.weights_path.read_bytes()
+    other = train(load_recipe(path, [targets, written.replace("1e-4", "1e-3")]), out=tmp_path / "other")
+    assert named.weights_path.read_bytes() != other.weights_path.read_bytes()
+
+
+def test_a_run_of_an_earlier_version_opens_and_continues(tmp_path: Path) -> None:
+    path = write_discs(tmp_path, epochs=1)
+    run = train(load_recipe(path), out=tmp_path / "run")
+    text = (run.path / "recipe.yaml").read_text()
+    assert "auxiliary_weights: null" in text
+    (run.path / "recipe.yaml").write_text(text.replace("auxiliary_weights", "head_weights"))
+    assert open_run(run.path).recipe.loss == run.recipe.loss
+    longer = train(load_recipe(path, ["training.epochs=2"]), out=run.path, resume=True)
+    assert len(read_metrics(longer)) == 2
+    assert "auxiliary_weights: null" in (run.path / "recipe.yaml").read_text()
 
 
 def test_sparse_labels_train_and_score_only_where_they_are(tmp_path: Path) -> None:
@@ -119,10 +143,8 @@ def test_a_kill_before_the_page_is_made_good(tmp_path: Path) -> None:
     recipe = load_recipe(write_discs(tmp_path, epochs=1))
     run = train(recipe, out=tmp_path / "run")
     (run.path / "report.html").unlink()
-    (run.path / "cache").mkdir()
     train(recipe, out=tmp_path / "run", resume=True)
     assert (run.path / "report.html").exists()
-    assert not (run.path / "cache").exists()
 
 
 def test_each_volume_can_have_its_own_grey_range(tmp_path: Path) -> None:
@@ -271,3 +293,51 @@ def test_two_processes_train_one_network(tmp_path: Path) -> None:
     run = open_run(out)
     assert run.summary["best_val_miou"] > 0.8
     assert len(read_metrics(run)) == 8
+
+
+SCRIPT = """\
+import sys
+from pathlib import Path
+import cristae
+
+with Path(sys.argv[3]).open("a") as file:
+    file.write("began\\n")
+recipe = cristae.load_recipe(sys.argv[1], ["training.devices=2"])
+run = cristae.train(recipe, out=sys.argv[2], resume=True)
+with Path(sys.argv[3]).open("a") as file:
+    file.write(f"trained {run.summary['best_epoch']}\\n")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="gloo on loopback")
+def test_a_script_that_trains_on_several_devices_runs_once_and_goes_on(tmp_path: Path) -> None:
+    recipe, out, script = write_discs(tmp_path, epochs=2), tmp_path / "run", tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    command = [sys.executable, str(script), str(recipe), str(out), str(tmp_path / "log")]
+    subprocess.run(command, check=True, capture_output=True, env=environment())
+    assert (tmp_path / "log").read_text().splitlines() == ["began", f"trained {open_run(out).summary['best_epoch']}"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_a_process_that_is_killed_ends_the_others_and_the_run_resumes(tmp_path: Path) -> None:
+    recipe = write_discs(tmp_path, epochs=12)
+    both = ("--set", "training.devices=2", "--resume")
+    subprocess.run(command(recipe, tmp_path / "whole", *both), check=True, capture_output=True, env=environment())
+    out = tmp_path / "run"
+    with subprocess.Popen(
+        command(recipe, out, *both), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment()
+    ) as process:
+        while not epochs_done(out):
+            time.sleep(0.01)
+        workers = psutil.Process(process.pid).children(recursive=True)
+        second = next(one for one in workers if one.environ().get("LOCAL_RANK") == "1")
+        second.kill()
+        assert "process 2 of 2 was killed by signal 9" in process.communicate(timeout=60)[1]
+    assert process.returncode == 1
+    assert not any(worker.is_running() for worker in workers)
+    assert 0 < epochs_done(out) < 12
+    subprocess.run(command(recipe, out, *both), check=True, capture_output=True, env=environment())
+    weights = [(place / "weights.safetensors").read_bytes() for place in (out, tmp_path / "whole")]
+    assert weights[0] == weights[1]

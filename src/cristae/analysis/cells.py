@@ -28,12 +28,13 @@ class CellMap:
 
 
 def cells_of_classes(classes: ClassMap) -> CellMap:
-    """One cell, number 1: all voxels of any class but the background."""
+    """One cell, number 1: all voxels of any class but the background; every voxel that counts where there is none."""
 
     def read(box: Box) -> np.ndarray:
         return classes.read_foreground(box).astype(np.uint32)
 
-    return CellMap(read, "all voxels that are not background, as one cell")
+    what = "all voxels that are not background" if classes.classes.background else "all voxels that count"
+    return CellMap(read, f"{what}, as one cell")
 
 
 def cells_of_mask(mask: Image, classes: ClassMap) -> CellMap:
@@ -54,6 +55,7 @@ def cells_of_mask(mask: Image, classes: ClassMap) -> CellMap:
 def cells_near(neighbour: Image, classes: ClassMap, margin_nm: float) -> CellMap:
     """All voxels that are not background and at most `margin_nm` away from a cell of `neighbour`, or inside it.
 
+    Where the classes have no background, all voxels that count are taken.
     Distances are between the middles of voxels. Near several cells, a voxel belongs to the nearest, and of equally
     near ones to the lowest number. This is how Guay et al. take the fraction of organelles from maps that do not
     separate cells: https://doi.org/10.1038/s41598-021-81590-0.
@@ -81,7 +83,8 @@ def cells_near(neighbour: Image, classes: ClassMap, margin_nm: float) -> CellMap
         near = _nearest(_numbers(neighbour, wide), box.relative_to(wide.start), margin_nm, size)
         return np.where(classes.read_foreground(box), near, np.uint32(0))
 
-    return CellMap(read, f"voxels that are not background, within {margin_nm:g} nm of {neighbour.path.name}")
+    what = "voxels that are not background" if classes.classes.background else "voxels that count"
+    return CellMap(read, f"{what}, within {margin_nm:g} nm of {neighbour.path.name}")
 
 
 def _nearest(cells: np.ndarray, box: Box, margin_nm: float, voxel_size_nm: VoxelSize) -> np.ndarray:

@@ -8,12 +8,12 @@ from typing import Annotated
 from pydantic import Field
 
 from cristae.augment.batch import Batch
-from cristae.augment.form import AugmentationConfig, Generators
+from cristae.augment.form import AugmentationConfig, Generators, GeometricAugmentation, required_margin
 from cristae.augment.geometry import Flip, Rotate90
 from cristae.augment.intensity import Brightness, Contrast, Gamma, Noise
 
 Augmentation = Annotated[Brightness | Contrast | Flip | Gamma | Noise | Rotate90, Field(discriminator="name")]
-"""Any augmentation, told apart by `name`."""
+"""Any augmentation, discriminated by `name`."""
 
 
 def apply(augmentations: Sequence[AugmentationConfig], batch: Batch, generators: Generators) -> Batch:
@@ -31,6 +31,17 @@ def apply(augmentations: Sequence[AugmentationConfig], batch: Batch, generators:
     return batch
 
 
+def split_by_geometry(
+    augmentations: Sequence[AugmentationConfig],
+) -> tuple[Sequence[AugmentationConfig], Sequence[AugmentationConfig]]:
+    """The augmentations up to the last one that moves voxels, and those after it.
+
+    Between the two a batch loses its margin and gets its targets.
+    """
+    after = max((i + 1 for i, one in enumerate(augmentations) if isinstance(one, GeometricAugmentation)), default=0)
+    return augmentations[:after], augmentations[after:]
+
+
 __all__ = [
     "Augmentation",
     "AugmentationConfig",
@@ -40,7 +51,10 @@ __all__ = [
     "Flip",
     "Gamma",
     "Generators",
+    "GeometricAugmentation",
     "Noise",
     "Rotate90",
     "apply",
+    "required_margin",
+    "split_by_geometry",
 ]

@@ -11,14 +11,14 @@ from pydantic import Field, field_validator
 from torch import Tensor
 
 from cristae.augment.batch import Batch
-from cristae.augment.form import AugmentationConfig, Generators, Probability, chosen, where_chosen
+from cristae.augment.form import Generators, GeometricAugmentation, Probability, chosen, where_chosen
 from cristae.errors import RecipeError
 
 Axis = Literal["z", "y", "x"]
 DIMENSION = {"x": -1, "y": -2, "z": -3}
 
 
-class Flip(AugmentationConfig):
+class Flip(GeometricAugmentation):
     """Mirror along each of the axes, independently."""
 
     name: Literal["flip"] = "flip"
@@ -51,7 +51,7 @@ def _flip_chosen(mask: Tensor, dimension: int, tensor: Tensor) -> Tensor:
     return where_chosen(mask, tensor.flip(dimension), tensor)
 
 
-class Rotate90(AugmentationConfig):
+class Rotate90(GeometricAugmentation):
     """Turn by 90, 180 or 270 degrees in the y-x plane, each as often as the others."""
 
     name: Literal["rotate90"] = "rotate90"

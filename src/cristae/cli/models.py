@@ -121,6 +121,8 @@ def _facts_text(found: ModelDescription) -> str:
     if facts.gflop > facts.conv_gflop:
         per_pass += f", {facts.gflop:,.2f} with matrix products"
     idle = found.trace.idle_parameters
+    auxiliary = f" and {facts.auxiliary_outputs} auxiliary" if facts.auxiliary_outputs else ""
+    outputs = f"1 output{auxiliary}"
     rows = [
         ("published", f"{facts.authors}{f' ({facts.year})' if facts.year else ''}, {facts.url}"),
         ("image", f"{facts.in_channels} x {_sides(facts.image_size)} (channels, {', '.join('zyx'[3 - facts.ndim :])})"),
@@ -132,10 +134,7 @@ def _facts_text(found: ModelDescription) -> str:
         ("receptive field", field),
         ("total stride", _sides(facts.total_stride)),
         ("predicted", f"{_mode(facts)}: {facts.reason}"),
-        (
-            "while training",
-            f"{facts.heads} {'output' if facts.heads == 1 else 'outputs'}, batches of at least {facts.smallest_batch}",
-        ),
+        ("while training", f"{outputs}, batches of at least {facts.smallest_batch}"),
     ]
     if facts.extra:
         rows.append(("needs", f'pip install "cristae[{facts.extra}]"'))

@@ -159,12 +159,14 @@ def _read_masks(
         return tuple(_inside(readers[key]) for key in classes.names), None
 
     def draw(box: Box) -> np.ndarray:
-        drawn = np.zeros(box.shape, np.uint8)
+        drawn = np.full(box.shape, UNLABELLED_CODE if classes.empty_id is None else classes.empty_id, np.uint8)
         for key, read in readers.items():
             drawn[read(box) == 1] = classes.id_of(key)
         return drawn
 
-    return (draw,), None
+    if classes.empty_id is not None:
+        return (draw,), None
+    return _class_readers(draw, classes), lambda box: _as_bytes(draw(box) != UNLABELLED_CODE)
 
 
 def _read_instances(

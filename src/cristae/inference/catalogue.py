@@ -67,8 +67,8 @@ class ModelFacts:
     """The sizes that it takes, in words, such as 'z: any; y, x: 12 + 8n' for 12, 20, 28, ..."""
     blend: str
     """How windows are joined where it is not local."""
-    heads: int
-    """Outputs that it is trained with."""
+    auxiliary_outputs: int
+    """Outputs that it has in training besides the main one (deep supervision)."""
     smallest_batch: int
 
     @property
@@ -222,7 +222,7 @@ def _measure(
         margin=config.margin,
         image_sizes=_image_sizes(config),
         blend=config.blend,
-        heads=len(config.head_weights),
+        auxiliary_outputs=len(config.auxiliary_weights) - 1,
         smallest_batch=config.smallest_batch,
     )
     return ModelDescription(facts, about, config_options(config), found)

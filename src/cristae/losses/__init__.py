@@ -6,23 +6,37 @@ from typing import Annotated
 
 from pydantic import Field
 
+from cristae.losses.auxiliary import require_auxiliary_weights, with_auxiliary_outputs
+from cristae.losses.cross_entropy import BinaryCrossEntropy, CrossEntropy
 from cristae.losses.cross_entropy_dice import CrossEntropyDice
 from cristae.losses.dense_cell import DenseCellLoss
+from cristae.losses.dice import Dice
 from cristae.losses.form import LossConfig
-from cristae.losses.heads import require_head_weights, with_heads
+from cristae.losses.jaccard_distance import JaccardDistance
 from cristae.losses.kernel_l2 import kernel_l2
 from cristae.losses.seget import SegETLoss
+from cristae.losses.sum import SumLoss, Term
+from cristae.losses.term import LossTerm
+from cristae.losses.voxels import Voxels
 
-Loss = Annotated[CrossEntropyDice | DenseCellLoss | SegETLoss, Field(discriminator="name")]
-"""Any loss, told apart by `name`."""
+Loss = Annotated[CrossEntropyDice | DenseCellLoss | SegETLoss | SumLoss, Field(discriminator="name")]
+"""Any loss, discriminated by `name`."""
 
 __all__ = [
+    "BinaryCrossEntropy",
+    "CrossEntropy",
     "CrossEntropyDice",
     "DenseCellLoss",
+    "Dice",
+    "JaccardDistance",
     "Loss",
     "LossConfig",
+    "LossTerm",
     "SegETLoss",
+    "SumLoss",
+    "Term",
+    "Voxels",
     "kernel_l2",
-    "require_head_weights",
-    "with_heads",
+    "require_auxiliary_weights",
+    "with_auxiliary_outputs",
 ]

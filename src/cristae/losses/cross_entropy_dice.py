@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from pydantic import NonNegativeFloat, model_validator
-from torch import Tensor, nn
 
 from cristae.data.classes import Classes
-from cristae.losses.form import LossConfig, Voxels, align
-from cristae.losses.overlap import dice_loss
-from cristae.losses.pixelwise import binary_cross_entropy, cross_entropy
+from cristae.losses.cross_entropy import suitable_cross_entropy
+from cristae.losses.dice import Dice
+from cristae.losses.form import LossConfig
+from cristae.losses.term import AveragedClasses, LossTerm
 
 
 class CrossEntropyDice(LossConfig):
@@ -25,8 +24,9 @@ class CrossEntropyDice(LossConfig):
     """Factor of the cross-entropy, the only term that voxel weights count in; 0 leaves it out."""
     dice_weight: NonNegativeFloat = 1.0
     """Factor of the Dice loss; 0 leaves it out."""
-    dice_classes: Literal["foreground", "all"] = "foreground"
-    """Whether the background is one of the classes that the Dice loss averages; overlapping classes have none."""
+    dice_classes: AveragedClasses = "foreground"
+    """Whether the background is one of the classes that the Dice loss averages; overlapping classes have none, nor
+    have classes with `background: false`, which are all averaged."""
 
     @model_validator(mode="after")
     def _check(self) -> CrossEntropyDice:
@@ -34,35 +34,11 @@ class CrossEntropyDice(LossConfig):
             raise ValueError("cross_entropy_weight and dice_weight are both 0: nothing would be learnt")
         return self
 
-    def build(self, classes: Classes) -> nn.Module:
-        """The module for these classes."""
-        return _CrossEntropyDice(self, classes)
-
-
-class _CrossEntropyDice(nn.Module):
-    def __init__(self, config: CrossEntropyDice, classes: Classes) -> None:
-        super().__init__()
-        self.config = config
-        self.softmax = classes.softmax
-        self.with_background = config.dice_classes == "all" and classes.exclusive
-
-    def forward(self, logits: Tensor, target: Tensor, valid: Tensor, weight: Tensor | None) -> Tensor:
-        voxels = align(logits, target, valid, weight)
-        loss = voxels.logits.new_zeros(())
-        if self.config.cross_entropy_weight:
-            pixelwise = cross_entropy(voxels) if self.softmax else binary_cross_entropy(voxels)
-            loss = loss + self.config.cross_entropy_weight * pixelwise
-        if self.config.dice_weight:
-            probability, masks = self._regions(voxels)
-            loss = loss + self.config.dice_weight * dice_loss(probability, masks, voxels.valid)
-        return loss
-
-    def _regions(self, voxels: Voxels) -> tuple[Tensor, Tensor]:
-        """Probabilities and masks (B, K', *S) of the classes that the Dice loss averages."""
-        if self.softmax:
-            first = 0 if self.with_background else 1
-            return voxels.logits.softmax(dim=1)[:, first:], voxels.target[:, first:]
-        probability, masks = voxels.logits.sigmoid(), voxels.target
-        if self.with_background:
-            return torch.cat([1 - probability, probability], dim=1), torch.cat([~masks, masks], dim=1)
-        return probability, masks
+    def as_terms(self, classes: Classes) -> tuple[LossTerm, ...]:
+        """The terms whose weight is not 0."""
+        terms: list[LossTerm] = []
+        if self.cross_entropy_weight:
+            terms.append(suitable_cross_entropy(classes, weight=self.cross_entropy_weight))
+        if self.dice_weight:
+            terms.append(Dice(classes=self.dice_classes, weight=self.dice_weight))
+        return tuple(terms)

@@ -1,8 +1,8 @@
 """The loss of the 2D-3D networks for dense cells: weighted cross-entropy, and a penalty in three parts.
 
 Guay et al. (2021), https://doi.org/10.1038/s41598-021-81590-0
-The weights of the two heads are those of the network. The paper's squared norms are half the sum of squares here, as
-TensorFlow's are, and biases belong to them.
+The weights of the main and the auxiliary output are those of the network. The paper's squared norms are half the sum
+of squares here, as TensorFlow's are, and biases belong to them.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from pydantic import NonNegativeFloat
 from torch import Tensor, nn
 
 from cristae.data.classes import Classes
-from cristae.losses.form import LossConfig, align
-from cristae.losses.pixelwise import Reduction, binary_cross_entropy, cross_entropy
+from cristae.losses.cross_entropy import Reduction, suitable_cross_entropy
+from cristae.losses.form import LossConfig
+from cristae.losses.term import LossTerm
 
 Parameters = Sequence[nn.Parameter]
 
@@ -34,9 +35,9 @@ class DenseCellLoss(LossConfig):
     lambda_predictors: NonNegativeFloat = 1e-9
     """Factor of half the squared weights and biases of the layers that give logits, where a network has parts."""
 
-    def build(self, classes: Classes) -> nn.Module:
-        """The module for these classes; it is that of one head."""
-        return _DenseCellLoss(self, classes)
+    def as_terms(self, classes: Classes) -> tuple[LossTerm, ...]:
+        """The cross-entropy alone."""
+        return (suitable_cross_entropy(classes, reduction=self.reduction),)
 
     def penalty(self, network: nn.Module) -> Tensor:
         """Half the squared weights of each part, times its factor; `l2` comes on top."""
@@ -60,13 +61,3 @@ class InParts(Protocol):
 def _weights(network: nn.Module) -> list[nn.Parameter]:
     layers = nn.modules.conv._ConvNd, nn.Linear
     return [values for module in network.modules() if isinstance(module, layers) for values in module.parameters()]
-
-
-class _DenseCellLoss(nn.Module):
-    def __init__(self, config: DenseCellLoss, classes: Classes) -> None:
-        super().__init__()
-        self.reduction = config.reduction
-        self.entropy = cross_entropy if classes.softmax else binary_cross_entropy
-
-    def forward(self, logits: Tensor, target: Tensor, valid: Tensor, weight: Tensor | None) -> Tensor:
-        return self.entropy(align(logits, target, valid, weight), reduction=self.reduction)

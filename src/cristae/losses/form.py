@@ -1,9 +1,9 @@
-"""The form of every loss: a config that builds a module, and the voxels that count."""
+"""The form of every loss: a config that builds a module, the weighted sum of its terms."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import torch
 from pydantic import AfterValidator, Field, NonNegativeFloat
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from cristae.config import Config
 from cristae.data.classes import Classes
 from cristae.losses.kernel_l2 import kernel_l2
+from cristae.losses.term import LossTerm, SumOfTerms
 
 
 def _not_all_zero(weights: tuple[float, ...]) -> tuple[float, ...]:
@@ -20,66 +21,43 @@ def _not_all_zero(weights: tuple[float, ...]) -> tuple[float, ...]:
     return weights
 
 
-HeadWeights = Annotated[tuple[NonNegativeFloat, ...], Field(min_length=1), AfterValidator(_not_all_zero)]
+AuxiliaryWeights = Annotated[tuple[NonNegativeFloat, ...], Field(min_length=1), AfterValidator(_not_all_zero)]
 
 
 class LossConfig(Config):
-    """What a recipe says about a loss. The classes come from the data."""
+    """A loss in a recipe: a weighted sum of terms of the logits, plus penalties on the network's weights."""
 
     l2: NonNegativeFloat = 0.0
     """Factor of the sum of squared convolution kernels, which training adds to the loss. Fully connected layers,
     such as those of transformers, are not counted."""
-    head_weights: HeadWeights | None = None
-    """Factor of the loss of each head that the network has while training, main head first; 0 leaves a head out.
-    null takes the network's own."""
+    auxiliary_weights: AuxiliaryWeights | None = None
+    """Factor of the loss of each output that the network has in training: the main output first, then its auxiliary
+    outputs (deep supervision). 0 leaves an output out; null takes the network's own."""
 
     @abstractmethod
+    def as_terms(self, classes: Classes) -> tuple[LossTerm, ...]:
+        """The terms that it is the sum of, in this order, for these classes.
+
+        Raises:
+            RecipeError: The loss is not defined for these classes; names one that is.
+        """
+
     def build(self, classes: Classes) -> nn.Module:
-        """A module that is called as `loss(logits, target, valid, weight)` and gives a scalar.
+        """A module that is called as `loss(logits, target, valid, weight, further)` and returns a scalar.
 
         Its arguments:
             logits: (B, K, *S), K = `classes.n_logits`.
             target: uint8 or long; (B, *S) ids of exclusive classes, (B, K, *S) masks of overlapping ones.
             valid: bool (B, *S); where False, nothing has any influence, whatever stands there.
             weight: float (B, *S) or (B, K, *S), or None for 1; multiplies pixelwise terms.
+            further: Further target channels by name, each float (B, C, *S): distances, boundaries, affinities, as the
+                recipe's `targets` compute them. Optional; terms that need one read it from `Voxels.further`.
+
+        Raises:
+            RecipeError: A term is not defined for these classes; names one that is.
         """
+        return SumOfTerms(self.as_terms(classes), classes)
 
     def penalty(self, network: nn.Module) -> Tensor:
         """A scalar that training adds to the loss for the size of the weights alone; 0 when there is none."""
         return self.l2 * kernel_l2(network) if self.l2 else torch.zeros(())
-
-
-class Voxels(NamedTuple):
-    """Logits and truth in one layout; logits and weight are 0 where nothing is valid, so that they stay finite."""
-
-    logits: Tensor
-    """(B, K, *S) float32, or float64 if the network's were."""
-    target: Tensor
-    """bool (B, K, *S): the masks of the classes that have a logit; anything where nothing is valid."""
-    valid: Tensor
-    """bool (B, 1, *S)."""
-    weight: Tensor | None
-    """(B, 1, *S) or (B, K, *S), in the type of the logits."""
-
-
-def align(logits: Tensor, target: Tensor, valid: Tensor, weight: Tensor | None) -> Voxels:
-    """Bring the arguments of a loss into one layout and blank out what is not valid.
-
-    Blanking comes first, so that even NaN in logits, or ids of no class, do not matter where nothing is valid.
-    """
-    valid = valid.unsqueeze(1)
-    logits = logits if logits.dtype == torch.float64 else logits.float()
-    logits = torch.where(valid, logits, 0.0)
-    if weight is not None:
-        weight = weight if weight.ndim == logits.ndim else weight.unsqueeze(1)
-        weight = torch.where(valid, weight, 0.0).to(logits.dtype)
-    return Voxels(logits, _masks(target, logits.shape[1], logits.ndim), valid, weight)
-
-
-def _masks(target: Tensor, n_logits: int, ndim: int) -> Tensor:
-    if target.ndim == ndim:
-        return target != 0
-    if n_logits == 1:
-        return (target != 0).unsqueeze(1)
-    ids = torch.arange(n_logits, device=target.device).view(1, -1, *[1] * (target.ndim - 1))
-    return target.unsqueeze(1) == ids

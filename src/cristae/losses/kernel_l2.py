@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 def kernel_l2(network: nn.Module) -> Tensor:
-    """Sum of squared convolution kernels, transposed ones and the head included.
+    """Sum of squared convolution kernels, transposed ones and the last layer included.
 
     No biases, no normalisation, no fully connected layers such as those of DeepVess and of transformers.
 

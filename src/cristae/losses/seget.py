@@ -10,13 +10,13 @@ from __future__ import annotations
 from typing import Literal
 
 from pydantic import NonNegativeFloat
-from torch import Tensor, nn
 
 from cristae.data.classes import Classes
 from cristae.errors import RecipeError
-from cristae.losses.form import LossConfig, align
-from cristae.losses.overlap import jaccard_distance
-from cristae.losses.pixelwise import binary_cross_entropy
+from cristae.losses.cross_entropy import BinaryCrossEntropy
+from cristae.losses.form import LossConfig
+from cristae.losses.jaccard_distance import JaccardDistance
+from cristae.losses.term import LossTerm
 
 
 class SegETLoss(LossConfig):
@@ -31,8 +31,8 @@ class SegETLoss(LossConfig):
     weights: Literal["cross_entropy", "both"] = "cross_entropy"
     """Whether voxel weights count in the cross-entropy alone, or in the sums of the Jaccard distance as well."""
 
-    def build(self, classes: Classes) -> nn.Module:
-        """The module for these classes.
+    def as_terms(self, classes: Classes) -> tuple[LossTerm, ...]:
+        """Both terms, with weight 1.
 
         Raises:
             RecipeError: There are several exclusive classes, which need a softmax.
@@ -42,19 +42,4 @@ class SegETLoss(LossConfig):
                 f"loss 'seget' is for one foreground class or for overlapping classes, but these are "
                 f"{len(classes.names)} exclusive ones; use 'cross_entropy_dice', or set classes.exclusive to false"
             )
-        return _SegETLoss(self)
-
-
-class _SegETLoss(nn.Module):
-    def __init__(self, config: SegETLoss) -> None:
-        super().__init__()
-        self.config = config
-
-    def forward(self, logits: Tensor, target: Tensor, valid: Tensor, weight: Tensor | None) -> Tensor:
-        voxels = align(logits, target, valid, weight)
-        counts = voxels.valid.to(voxels.logits.dtype)
-        if self.config.weights == "both" and voxels.weight is not None:
-            counts = voxels.weight
-        per_sample = self.config.jaccard == "sample"
-        jaccard = jaccard_distance(voxels.logits.sigmoid(), voxels.target, counts, per_sample=per_sample)
-        return binary_cross_entropy(voxels) + jaccard
+        return BinaryCrossEntropy(), JaccardDistance(over=self.jaccard, voxel_weights=self.weights == "both")

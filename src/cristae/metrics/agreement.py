@@ -245,6 +245,6 @@ def _by_name(amounts: Amounts, agreement: Agreement) -> dict[str, float]:
     classes, over = agreement.classes, agreement.over
     by_class = dict(zip(classes.names, amounts.fractions(agreement.cell).tolist(), strict=True))
     found = {name: by_class[name] for name in classes.foreground}
-    if classes.exclusive and len(over) > 1 and classes.names[0] not in over:
+    if classes.exclusive and len(over) > 1 and classes.background_name not in over:
         found["+".join(over)] = sum(by_class[name] for name in over)
     return found

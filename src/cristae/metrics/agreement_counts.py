@@ -52,7 +52,7 @@ class Amounts:
     voxels: np.ndarray
     """(K,) int64 of each class, in the order of `Classes.names`."""
     labelled: int
-    """Voxels of any class but the background."""
+    """Voxels of any class but the background; all that count where there is none."""
     counted: int
     """All voxels that count."""
 
@@ -72,7 +72,7 @@ class Amounts:
         size = len(classes.names) if classes.exclusive else 2
         tables = [_counts_of_ids(one, size) for one in kept]
         if classes.exclusive:
-            return cls(tables[0], int(tables[0][1:].sum()), kept[0].size)
+            return cls(tables[0], int(tables[0][list(classes.foreground_ids)].sum()), kept[0].size)
         some = np.logical_or.reduce([one != 0 for one in kept])
         return cls(np.array([table[1] for table in tables]), int(np.count_nonzero(some)), some.size)
 
@@ -130,7 +130,7 @@ def classes_of(tables: Sequence[Confusion], classes: Classes) -> Iterator[tuple[
 def subsets(classes: Classes, over: Sequence[str] = ()) -> dict[str, tuple[str, ...]]:
     """The classes that a mean IoU is taken over, by what stands in the `class` column."""
     found = {ALL: classes.names}
-    if classes.exclusive and len(classes.foreground) > 1:
+    if classes.background_name is not None and len(classes.foreground) > 1:
         found[FOREGROUND] = classes.foreground
     if over:
         found["+".join(over)] = tuple(over)

@@ -49,6 +49,11 @@ def score_map(image: Image, *, blocks: Callable[[Image], list[Box]]) -> Image:
     return image.map(lambda voxels: np.where(_grey(voxels, image), 255, 0).astype(np.uint8), np.dtype(np.uint8))
 
 
+def inverted(scores: np.ndarray) -> np.ndarray:
+    """1 - p of a probability map as `score_map` reads it, in its own type: 255 - v of uint8."""
+    return 255 - scores if scores.dtype == np.uint8 else 1 - scores
+
+
 def check_threshold(threshold: float) -> None:
     """Do nothing for a threshold between 0 and 1.
 

@@ -62,7 +62,7 @@ Network = (
     | UNetValidConfig
     | VGGUNetConfig
 )
-"""Any network, told apart by `name`."""
+"""Any network, discriminated by `name`."""
 
 NETWORKS: dict[str, type[NetworkConfig]] = {config.model_fields["name"].default: config for config in get_args(Network)}
 """Every network's config by name."""

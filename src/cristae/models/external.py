@@ -117,9 +117,9 @@ class ExternalConfig(NetworkConfig):
         return tuple(self.own.window)
 
     @property
-    def head_weights(self) -> tuple[float, ...]:
+    def auxiliary_weights(self) -> tuple[float, ...]:
         """The target's."""
-        return tuple(self.own.head_weights)
+        return tuple(self.own.auxiliary_weights)
 
     def check_classes(self, classes: Classes) -> None:
         """Make sure that the target's logits can stand for such classes."""

@@ -100,8 +100,9 @@ class NetworkConfig(Config):
         return (256, 256) if self.ndim == 2 else (32, 128, 128)
 
     @property
-    def head_weights(self) -> tuple[float, ...]:
-        """Factor of the loss of each head that the network has while training, main head first."""
+    def auxiliary_weights(self) -> tuple[float, ...]:
+        """Factor of the loss of each output that the network has while training: the main output first, then its
+        auxiliary outputs (deep supervision)."""
         return (1.0,)
 
     def check_classes(self, classes: Classes) -> None:
@@ -152,8 +153,8 @@ class NetworkConfig(Config):
     def build(self, in_channels: int, out_channels: int) -> nn.Module:
         """A network with fresh weights: image (B, in_channels, *S) to logits (B, out_channels, *T).
 
-        T is `output_size(S)`. While training it may return a tuple of logits, the main ones first; those of the other
-        heads may be coarser. Weights are drawn from torch's own generator: seed that for repeatable ones.
+        T is `output_size(S)`. While training it may return a tuple of logits, the main ones first; those of
+        auxiliary outputs may be coarser. Weights are drawn from torch's own generator: seed that for repeatable ones.
 
         Raises:
             NetworkError: The network cannot be built for so many channels.

@@ -88,8 +88,8 @@ class Hybrid2D3DConfig(NetworkConfig):
         return (5, 296, 296)
 
     @property
-    def head_weights(self) -> tuple[float, ...]:
-        """The 3D answer, and the 2D one with the paper's factor, which stays where it is alone."""
+    def auxiliary_weights(self) -> tuple[float, ...]:
+        """The 3D output, and the auxiliary 2D one with the paper's factor, which stays where it is alone."""
         return (1.0, 0.33) if self.pyramid else (0.33,)
 
     def check_classes(self, classes: Classes) -> None:
@@ -143,17 +143,17 @@ class Hybrid2D3D(nn.Module):
         initialise(self)
 
     def forward(self, image: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """Logits (B, K, *T) of an image (B, C, *S), while training those of all heads."""
+        """Logits (B, K, *T) of an image (B, C, *S), while training those of all outputs."""
         require_image(image, in_channels=self.in_channels, ndim=3)
         size = torch.Size(self.config.output_size(image.shape[2:]))
         if self.config.padded:
             image = pad_far(image, in_channels=self.in_channels, multiple=STRIDE)
         features = self._features(image)
-        heads = [self._answer(self.head_2d, features)]
+        outputs = [self._logits(self.head_2d, features)]
         if self.pyramid is not None:
-            revised = self.pyramid(torch.cat([features, self._feed(heads[0])], dim=1))
-            heads.insert(0, self._answer(self.head_3d, revised))
-        return tuple(crop_near(logits, size) for logits in heads) if self.training else crop_near(heads[0], size)
+            revised = self.pyramid(torch.cat([features, self._feed(outputs[0])], dim=1))
+            outputs.insert(0, self._logits(self.head_3d, revised))
+        return tuple(crop_near(logits, size) for logits in outputs) if self.training else crop_near(outputs[0], size)
 
     def parameter_parts(self) -> tuple[list[nn.Parameter], list[nn.Parameter], list[nn.Parameter]]:
         """Parameters of the 2D part, of the 3D pyramid and of the layers that give logits."""
@@ -174,7 +174,7 @@ class Hybrid2D3D(nn.Module):
             features = block(torch.cat([crop_centre(skips.pop(), enlarged.shape[2:]), enlarged], dim=1))
         return features
 
-    def _answer(self, head: nn.Module, features: Tensor) -> Tensor:
+    def _logits(self, head: nn.Module, features: Tensor) -> Tensor:
         logits: Tensor = head(features)
         return logits.relu() if self.config.relu_logits else logits
 

@@ -55,12 +55,12 @@ class Hybrid2D3DPortConfig(NetworkConfig):
         return (5, 296, 296)
 
     @property
-    def head_weights(self) -> tuple[float, ...]:
-        """The 3D answer, and the 2D one with the paper's factor."""
+    def auxiliary_weights(self) -> tuple[float, ...]:
+        """The 3D output, and the auxiliary 2D one with the paper's factor."""
         return (1.0, 0.33)
 
     def check_classes(self, classes: Classes) -> None:
-        """The pyramid sees a softmax of the 2D answer, which stands for classes of which exactly one applies.
+        """The pyramid sees a softmax of the 2D output, which stands for classes of which exactly one applies.
 
         Raises:
             NetworkError: There are several overlapping classes.
@@ -101,7 +101,7 @@ class Hybrid2D3DPort(nn.Module):
         initialise(self)
 
     def forward(self, image: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """Logits (B, K, Z, Y, X) of an image (B, C, Z, Y, X), while training those of both heads."""
+        """Logits (B, K, Z, Y, X) of an image (B, C, Z, Y, X), while training those of both outputs."""
         features = self._features(self.stem(pad_far(image, in_channels=self.in_channels, multiple=STRIDE)))
         planar = self.head_2d(features)
         fed = planar.relu()

@@ -54,8 +54,9 @@ class MonaiSegResNetConfig(MonaiConfig):
     """Feature channels of the first level; they double at each further one."""
     blocks: Annotated[tuple[PositiveInt, ...], Field(min_length=2, max_length=8)] = (1, 2, 2, 4, 4)
     """Residual blocks of each level of the encoder, finest first; each further level halves the sides."""
-    heads: Annotated[int, Field(ge=1, le=7)] = 4
-    """Levels of the decoder, finest first, that give logits while training; all of them if there are fewer."""
+    outputs: Annotated[int, Field(ge=1, le=7)] = 4
+    """Levels of the decoder, finest first, that give logits while training: the main output and its auxiliary outputs.
+    All of them if there are fewer."""
     norm: NormName = "batch"
     """Normalisation. With `batch` large volumes are predicted exactly in blocks; `instance` suits batches of one."""
 
@@ -65,10 +66,10 @@ class MonaiSegResNetConfig(MonaiConfig):
         return (1 << (len(self.blocks) - 1),) * self.ndim
 
     @property
-    def head_weights(self) -> tuple[float, ...]:
-        """Halved from each head to the next coarser one; they sum to 1."""
-        heads = min(self.heads, len(self.blocks) - 1)
-        return tuple(2.0**-number / (2 - 2.0 ** (1 - heads)) for number in range(heads))
+    def auxiliary_weights(self) -> tuple[float, ...]:
+        """Halved from each output to the next coarser one; they sum to 1."""
+        outputs = min(self.outputs, len(self.blocks) - 1)
+        return tuple(2.0**-number / (2 - 2.0 ** (1 - outputs)) for number in range(outputs))
 
     def make(self, nets: Any, in_channels: int, out_channels: int) -> nn.Module:
         """The variant with deep supervision."""
@@ -79,7 +80,7 @@ class MonaiSegResNetConfig(MonaiConfig):
             out_channels=out_channels,
             norm=self.norm,
             blocks_down=self.blocks,
-            dsdepth=len(self.head_weights),
+            dsdepth=len(self.auxiliary_weights),
         )
         return network
 
@@ -139,7 +140,7 @@ class MonaiUNetPPConfig(MonaiConfig):
         return (16,) * self.ndim
 
     @property
-    def head_weights(self) -> tuple[float, ...]:
+    def auxiliary_weights(self) -> tuple[float, ...]:
         """All nodes of the finest level count alike, as published."""
         return (0.25, 0.25, 0.25, 0.25)
 
@@ -158,7 +159,7 @@ class MonaiUNetPPConfig(MonaiConfig):
 
 
 class MonaiNetwork(nn.Module):
-    """Map an image (B, C, *S) to logits (B, K, *S), for any size. While training it may give those of several heads."""
+    """Map an image (B, C, *S) to logits (B, K, *S), for any size. It may have auxiliary outputs while training."""
 
     def __init__(self, network: nn.Module, in_channels: int, config: MonaiConfig) -> None:
         super().__init__()
@@ -168,18 +169,18 @@ class MonaiNetwork(nn.Module):
         self.last_is_main = config.last_is_main
 
     def forward(self, image: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """Logits (B, K, *S) of an image (B, C, *S), while training those of all heads, the main ones first."""
+        """Logits (B, K, *S) of an image (B, C, *S), while training those of all outputs, the main ones first."""
         padded = pad_far_to_two(image, in_channels=self.in_channels, multiple=self.total_stride)
         given = self.network(padded)
-        heads = (given,) if isinstance(given, Tensor) else tuple(given)
+        outputs = (given,) if isinstance(given, Tensor) else tuple(given)
         if self.last_is_main:
-            heads = heads[::-1]
-        cropped = tuple(_cropped(head, padded, image) for head in heads)
+            outputs = outputs[::-1]
+        cropped = tuple(_cropped(one, padded, image) for one in outputs)
         return cropped if self.training and len(cropped) > 1 else cropped[0]
 
 
-def _cropped(head: Tensor, padded: Tensor, image: Tensor) -> Tensor:
+def _cropped(logits: Tensor, padded: Tensor, image: Tensor) -> Tensor:
     """What belongs to the image: of coarser logits, every voxel that covers some of it."""
-    steps = [whole // side for whole, side in zip(padded.shape[2:], head.shape[2:], strict=True)]
+    steps = [whole // side for whole, side in zip(padded.shape[2:], logits.shape[2:], strict=True)]
     sides = [-(-side // step) for side, step in zip(image.shape[2:], steps, strict=True)]
-    return crop_near(head, torch.Size(sides))
+    return crop_near(logits, torch.Size(sides))

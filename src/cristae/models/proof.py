@@ -51,11 +51,11 @@ def require_form(config: NetworkConfig, name: str) -> None:
         number = _read(config, what, name)
         if not _is_whole(number, least):
             raise NetworkError(f"{name}: {what} is {_shown(number)}; it must be a whole number of at least {least}")
-    weights = _read(config, "head_weights", name)
+    weights = _read(config, "auxiliary_weights", name)
     if not isinstance(weights, tuple | list) or not weights or not all(_is_number(weight) for weight in weights):
         raise NetworkError(
-            f"{name}: head_weights is {_shown(weights)}; write it as a property that gives a tuple, one number for "
-            "each head"
+            f"{name}: auxiliary_weights is {_shown(weights)}; write it as a property that gives a tuple, one "
+            "number for each output"
         )
     fixed, blend = _read(config, "fixed_output", name), _read(config, "blend", name)
     if not isinstance(fixed, bool):
@@ -85,7 +85,7 @@ def prove(config: NetworkConfig, name: str, *, in_channels: int, out_channels: i
         torch.manual_seed(0)
         network = config.build(in_channels, out_channels)
         proof = _Proof(config, name, network, in_channels, out_channels)
-        with _told(f"{name}: the size of its images cannot be told"):
+        with _explained(f"{name}: the size of its images cannot be computed"):
             size = tuple(config.input_size(config.good_output(side)))
         proof.of_prediction(size)
         if not any(config.margin):
@@ -141,28 +141,28 @@ class _Proof:
         if not isinstance(logits, Tensor):
             raise NetworkError(
                 f"{self.name} gives a {type(logits).__name__} when it predicts; its network must return a tensor of "
-                "logits there (several heads only where `self.training`)"
+                "logits there (auxiliary outputs only where `self.training`)"
             )
         self._require_shape(logits, size, more)
 
     def of_training(self, size: tuple[int, ...]) -> None:
-        """As many heads as have a weight, the main one first."""
+        """As many outputs as have a weight, the main one first."""
         self.network.train()
         output = self._run(size)
-        heads = output if isinstance(output, tuple | list) else (output,)
-        for head in heads:
-            if not isinstance(head, Tensor):
+        outputs = output if isinstance(output, tuple | list) else (output,)
+        for one in outputs:
+            if not isinstance(one, Tensor):
                 raise NetworkError(
-                    f"{self.name} gives a {type(head).__name__} in training; its network must return a tensor of "
+                    f"{self.name} gives a {type(one).__name__} in training; its network must return a tensor of "
                     "logits, or a tuple of them with the main one first"
                 )
-        weights = self.config.head_weights
-        if len(heads) != len(weights):
+        weights = self.config.auxiliary_weights
+        if len(outputs) != len(weights):
             raise NetworkError(
-                f"{self.name} gives {_count(len(heads), 'head')} in training, but head_weights has "
-                f"{_count(len(weights), 'number')}; write one for each head, the main one first"
+                f"{self.name} gives {_count(len(outputs), 'output')} in training, but auxiliary_weights has "
+                f"{_count(len(weights), 'number')}; write one for each output, the main one first"
             )
-        self._require_shape(heads[0], size)
+        self._require_shape(outputs[0], size)
 
     @property
     def batch(self) -> int:
@@ -173,7 +173,7 @@ class _Proof:
         image = torch.randn(self.batch, self.in_channels, *size)
         when = "in training" if self.network.training else "in prediction"
         axes = f"batch, channels, {_axes(self.config)}"
-        with _told(f"{self.name} fails {when} for images of {_times(image.shape)} ({axes})", more):
+        with _explained(f"{self.name} fails {when} for images of {_times(image.shape)} ({axes})", more):
             return self.network(image)
 
     def _require_shape(self, logits: Tensor, size: tuple[int, ...], more: str = "") -> None:
@@ -187,7 +187,7 @@ class _Proof:
                 f"{self.name} gives {_count(logits.shape[1], 'channel')} instead of {self.out_channels}; its last "
                 "layer must have the `out_channels` that `build` is given"
             )
-        with _told(f"{self.name}: output_size({size}) fails"):
+        with _explained(f"{self.name}: output_size({size}) fails"):
             expected = tuple(self.config.output_size(size))
         found = tuple(logits.shape[2:])
         if found != expected:
@@ -198,7 +198,7 @@ class _Proof:
 
 
 @contextmanager
-def _told(what: str, more: str = "") -> Iterator[None]:
+def _explained(what: str, more: str = "") -> Iterator[None]:
     """Tell whatever somebody's code raises as an error of that code."""
     try:
         yield

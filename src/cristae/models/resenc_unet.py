@@ -3,8 +3,8 @@
 Isensee et al. (2024), https://arxiv.org/abs/2404.09556 (nnU-Net ResEnc)
 Planning: Isensee et al. (2021), https://doi.org/10.1038/s41592-020-01008-z
 Residual blocks: He et al. (2019), https://arxiv.org/abs/1812.01187, the shortcut of "ResNet-D"
-Differs: the head with weight 0 in deep supervision, the coarsest, is not built. How the patch itself follows from the
-memory of a GPU is not reproduced: it is given.
+Differs: the auxiliary output with weight 0 in deep supervision, the coarsest, is not built. How the patch itself
+follows from the memory of a GPU is not reproduced: it is given.
 """
 
 from __future__ import annotations
@@ -150,10 +150,10 @@ class ResEncUNetConfig(SpatialConfig):
         return self.window_vox or super().window
 
     @property
-    def head_weights(self) -> tuple[float, ...]:
-        """Halved from each head to the next coarser one; they sum to 1."""
-        heads = max(1, len(self.stages.strides) - 2)
-        return tuple(2.0**-number / (2 - 2.0 ** (1 - heads)) for number in range(heads))
+    def auxiliary_weights(self) -> tuple[float, ...]:
+        """Halved from each output to the next coarser one; they sum to 1."""
+        outputs = max(1, len(self.stages.strides) - 2)
+        return tuple(2.0**-number / (2 - 2.0 ** (1 - outputs)) for number in range(outputs))
 
     def build(self, in_channels: int, out_channels: int) -> ResEncUNet:
         """A network with fresh weights, (B, in_channels, *S) to (B, out_channels, *S)."""
@@ -163,7 +163,7 @@ class ResEncUNetConfig(SpatialConfig):
 class ResEncUNet(nn.Module):
     """Map an image (B, C, *S) to logits (B, K, *S), for any size.
 
-    While training it gives the logits of all heads: the coarser ones at the size of their features.
+    While training it gives the logits of all outputs: the auxiliary ones at the size of their features.
     """
 
     def __init__(self, in_channels: int, out_channels: int, config: ResEncUNetConfig) -> None:
@@ -189,12 +189,12 @@ class ResEncUNet(nn.Module):
             self.decoder.append(
                 nn.Sequential(*conv_norm(2 * width, width, kernels[number]), nn.LeakyReLU(SLOPE, inplace=True))
             )
-        for number in range(len(config.head_weights)):
+        for number in range(len(config.auxiliary_weights)):
             self.heads.append(conv(widths[number], out_channels, 1))
         initialise_residual(self)
 
     def forward(self, image: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """Logits (B, K, *S) of an image (B, C, *S), while training those of all heads."""
+        """Logits (B, K, *S) of an image (B, C, *S), while training those of all outputs."""
         features = self.stem(pad_far_to_two(image, in_channels=self.in_channels, multiple=self.total_stride))
         skips: list[Tensor] = []
         for stage in self.encoder:
@@ -211,7 +211,7 @@ class ResEncUNet(nn.Module):
         return (main, *self._coarser(levels[-2::-1], image.shape[2:]))
 
     def _coarser(self, levels: Sequence[Tensor], size: Sequence[int]) -> list[Tensor]:
-        """Logits of the other heads from features, finest first, cropped to what belongs to an image of `size`."""
+        """Logits of the auxiliary outputs from features, finest first, cropped to an image of `size`."""
         found = []
         for head, features, stride in zip(self.heads[1:], levels, self.strides[1:], strict=False):
             size = [-(-side // step) for side, step in zip(size, stride, strict=True)]

@@ -23,7 +23,7 @@ CONVOLUTIONS = (2, 2, 3, 3, 3)
 
 
 class SegNetConfig(PlanarConfig):
-    """SegNet, a 2D network whose decoder is told the places of the maxima and nothing else (Badrinarayanan 2017)."""
+    """SegNet, a 2D network whose decoder gets the places of the maxima and nothing else (Badrinarayanan 2017)."""
 
     reference: ClassVar[Reference] = Reference(
         "Badrinarayanan, Kendall, Cipolla", 2017, "https://arxiv.org/abs/1511.00561"

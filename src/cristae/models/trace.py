@@ -225,7 +225,7 @@ class _Recorder(TorchFunctionMode):
         return _Row("", kind, 0, channels, (Fraction(1),) * self.ndim, channels, size, sources={-1})
 
     def _idle(self) -> Iterator[Layer]:
-        """A layer for each module with parameters that only training uses, such as further heads."""
+        """A layer for each module with parameters that only training uses, such as auxiliary outputs."""
         for path, module in self.network.named_modules():
             count = sum(self.unused.get(id(value), 0) for value in module.parameters(recurse=False))
             if count:

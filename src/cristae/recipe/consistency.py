@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cristae.augment import required_margin
 from cristae.data.description import DataConfig
 from cristae.errors import NetworkError, RecipeError
 from cristae.inference.config import PredictConfig
-from cristae.losses import require_head_weights
+from cristae.losses import require_auxiliary_weights
 from cristae.models.form import NetworkConfig
 from cristae.recipe.recipe import Recipe
 from cristae.sampling import Sampling
+from cristae.targets import SampleForegroundWeighting
 from cristae.training.config import TrainingConfig
 
 
@@ -51,7 +53,8 @@ def _problems(recipe: Recipe) -> list[str]:
         *_about_batches(recipe.training, network),
         *_about_slices(recipe.data, network),
         *_about_classes(recipe.data, network),
-        *_about_heads(recipe, network),
+        *_about_background(recipe),
+        *_about_loss(recipe, network),
     ]
 
 
@@ -83,7 +86,10 @@ def _about_augmentations(recipe: Recipe, size: Sequence[int], network: NetworkCo
         try:
             augmentation.check(size)
             if len(size) == network.ndim:
-                augmentation.check(network.input_size(size))
+                seen = network.input_size(size)
+                margin = required_margin(recipe.augment, seen)
+                for patch in (size, seen):
+                    augmentation.check([side + 2 * around for side, around in zip(patch, margin, strict=True)])
         except RecipeError as error:
             problems.append(f"augment.{number}: {error}")
     return problems
@@ -130,11 +136,28 @@ def _about_classes(data: DataConfig, network: NetworkConfig) -> list[str]:
     return []
 
 
-def _about_heads(recipe: Recipe, network: NetworkConfig) -> list[str]:
+def _about_background(recipe: Recipe) -> list[str]:
+    """Whether weights that balance foreground and background have both, where the classes are known already."""
+    classes = recipe.data.classes
+    if classes is None or classes.background or not isinstance(recipe.targets, SampleForegroundWeighting):
+        return []
+    return [
+        f"targets: {recipe.targets.name} weighs foreground by the voxels of the background, but data.classes has "
+        "`background: false`; set `name: none`"
+    ]
+
+
+def _about_loss(recipe: Recipe, network: NetworkConfig) -> list[str]:
+    """Whether it has a weight for each output, and suits the classes where these are known already."""
     try:
-        require_head_weights(network.head_weights, recipe.loss.head_weights)
+        require_auxiliary_weights(network.auxiliary_weights, recipe.loss.auxiliary_weights)
     except RecipeError as error:
         return [str(error)]
+    try:
+        if recipe.data.classes is not None:
+            recipe.loss.build(recipe.data.classes)
+    except RecipeError as error:
+        return [f"loss.{error}" if str(error).startswith("terms.") else f"loss: {error}"]
     return []
 
 

@@ -16,6 +16,7 @@ from cristae.problems import explain
 from cristae.recipe.document import MAX_BYTES, Document, read_document
 from cristae.recipe.overrides import override
 from cristae.recipe.recipe import Recipe
+from cristae.recipe.renamed import old_names, with_new_names
 
 Part = TypeVar("Part", bound=Config)
 
@@ -36,13 +37,32 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     return parse_recipe(text, str(path), overrides).read_from(path)
 
 
+def load_run_recipe(path: Path) -> Recipe:
+    """Read the `recipe.yaml` of a run folder, which an earlier version may have written: old field names are accepted.
+
+    Raises:
+        MissingFileError: There is no such file.
+        RecipeError: It is not a valid recipe; one line per problem.
+    """
+    document = with_new_names(read_document(_read_text(path), str(path)))
+    return parse_config(Recipe, document).read_from(path)
+
+
 def parse_recipe(text: str, source: str = "recipe", overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe from YAML text; `source` is what messages call it.
 
     Raises:
         RecipeError: It is not a valid recipe; one line per problem.
     """
-    return parse_config(Recipe, override(read_document(text, source), overrides, Recipe))
+    document = override(read_document(text, source), overrides, Recipe)
+    problems = old_names(document)
+    try:
+        recipe = parse_config(Recipe, with_new_names(document))
+    except RecipeError as error:
+        raise RecipeError("\n".join([*problems, str(error)])) from None
+    if problems:
+        raise RecipeError("\n".join(problems))
+    return recipe
 
 
 def parse_config(model: type[Part], document: Document) -> Part:

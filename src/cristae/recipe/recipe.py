@@ -16,7 +16,7 @@ from cristae.losses import CrossEntropyDice, Loss
 from cristae.models import Network, NetworkConfig
 from cristae.preprocess.normalize import NormalizeConfig
 from cristae.sampling import RandomPatches, Sampling
-from cristae.targets import NoWeighting, Weighting
+from cristae.targets import NoWeighting, Targets
 from cristae.training.config import TrainingConfig
 
 
@@ -35,7 +35,7 @@ class Recipe(Config):
     """How grey values become numbers near 0 to 1."""
     sampling: Sampling = RandomPatches()
     """Where training patches come from."""
-    targets: Weighting = NoWeighting()
+    targets: Targets = NoWeighting()
     """How much each voxel counts in the pixelwise loss terms."""
     augment: tuple[Augmentation, ...] = ()
     """Random changes of each training patch, in order."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cristae.data.classes import Classes
 from cristae.data.description import DataConfig
 from cristae.recipe.findings import Findings, LabelFindings
 from cristae.recipe.text import scalar_to_yaml as _yaml
@@ -31,7 +32,9 @@ def starter_text(found: Findings) -> str:
         "",
         "data:",
         "  classes:",
-        "    # What a voxel can be, the background first. Rename them as you like, here and below.",
+        "    # What a voxel can be, the background first. Rename them as you like, here and below. Where every voxel",
+        "    # belongs to a structure, leave the background out and add `background: false`. A class that separates",
+        "    # objects, such as a membrane, is a border: `borders: [membrane]` scores the objects between.",
         f"    names: [{', '.join(_yaml(name) for name in classes.values())}]",
         "  volumes:",
         f"    - name: {_yaml(found.name)}",
@@ -47,7 +50,8 @@ def starter_text(found: Findings) -> str:
 
 def set_starter_text(name: str, task: str, description: DataConfig, tasks: tuple[str, ...]) -> str:
     """A starter recipe for a public data set; volumes, classes and split are those of the set."""
-    classes = description.classes.names if description.classes is not None else ()
+    found = description.classes
+    names = found.names if found is not None else ()
     lines = [
         f"# A starting point for the public data set {name}, to be read and changed.",
         f"name: {name}-{task}",
@@ -55,11 +59,18 @@ def set_starter_text(name: str, task: str, description: DataConfig, tasks: tuple
         "data:",
         f"  set: {name}  # volumes, classes and an honest split are those of the set; `cristae data list` has more",
         f"  task: {task}  # one of: {', '.join(tasks)}",
-        *(f"  # class {i}: {class_name}" for i, class_name in enumerate(classes)),
+        *(f"  # class {i}: {class_name}{_role(class_name, found)}" for i, class_name in enumerate(names)),
         "",
         *_method_lines((512, 512)),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _role(name: str, classes: Classes | None) -> str:
+    """What is special about a class of a set."""
+    if classes is not None and name in (classes.borders or ()):
+        return ", a border: scores of objects are those of the regions between"
+    return ", the background" if classes is not None and name == classes.background_name else ""
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,8 @@ class Preview:
     """(Y, X) uint8 ids, 255 where not annotated."""
     prediction: np.ndarray
     """(Y, X) uint8 ids."""
+    background: bool = True
+    """Whether id 0 means that there is no structure."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +107,7 @@ def read_previews(folder: Path) -> tuple[Classes | None, tuple[Preview, ...]]:
     try:
         classes = Classes.model_validate_json((folder / "classes.json").read_text(encoding="utf-8"))
         entries = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-        return classes, tuple(_read_entry(folder, entry) for entry in entries)
+        return classes, tuple(_read_entry(folder, entry, classes) for entry in entries)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{folder}: the preview slices are damaged ({error}); remove this folder to continue") from error
 
@@ -140,7 +142,7 @@ def _add_to_index(path: Path, volume: str, z: int, entries: list[dict[str, Any]]
     write_json(path, sorted(kept + entries, key=lambda entry: (entry["volume"], entry["z"])))
 
 
-def _read_entry(folder: Path, entry: dict[str, Any]) -> Preview:
+def _read_entry(folder: Path, entry: dict[str, Any], classes: Classes) -> Preview:
     pictures = {kind: _read_picture(folder / Path(name).name) for kind, name in entry["files"].items()}
     values = {name: float("nan") if value is None else float(value) for name, value in entry["iou"].items()}
     size = entry["voxel_size_nm"]
@@ -153,6 +155,7 @@ def _read_entry(folder: Path, entry: dict[str, Any]) -> Preview:
         image=pictures["image"],
         truth=pictures["truth"],
         prediction=pictures["prediction"],
+        background=classes.background,
     )
 
 

@@ -98,7 +98,8 @@ def headline_fact(scores: Sequence[Score], note: str = "") -> list[Fact]:
     if score is None:
         return []
     title = f"IoU of {score.class_name}" if score.metric == "Jaccard" else "Mean IoU"
-    kinds = "" if score.metric == "Jaccard" else f"{score.n} classes, background left out"
+    left_out = "" if score.rule.startswith("mean over all classes;") else ", background left out"
+    kinds = "" if score.metric == "Jaccard" else f"{score.n} classes{left_out}"
     return [Fact(title, format_value(score.value), ", ".join(part for part in (note, kinds) if part))]
 
 

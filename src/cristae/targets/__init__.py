@@ -1,4 +1,4 @@
-"""Targets: from the labels of a patch to how much each of its voxels counts."""
+"""Targets: from the labels of a patch to what the loss compares with, and how much each voxel counts."""
 
 from __future__ import annotations
 
@@ -6,9 +6,18 @@ from typing import Annotated
 
 from pydantic import Field
 
+from cristae.targets.form import LabelledPart, Statistics, TargetConfig, TargetMaps
 from cristae.targets.weighting import NoWeighting, SampleForegroundWeighting
 
-Weighting = Annotated[NoWeighting | SampleForegroundWeighting, Field(discriminator="name")]
-"""Any weighting, told apart by `name`."""
+Targets = Annotated[NoWeighting | SampleForegroundWeighting, Field(discriminator="name")]
+"""Any targets, discriminated by `name`."""
 
-__all__ = ["NoWeighting", "SampleForegroundWeighting", "Weighting"]
+__all__ = [
+    "LabelledPart",
+    "NoWeighting",
+    "SampleForegroundWeighting",
+    "Statistics",
+    "TargetConfig",
+    "TargetMaps",
+    "Targets",
+]

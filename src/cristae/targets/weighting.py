@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-import numpy as np
+import torch
 from pydantic import Field
+from torch import Tensor
 
-from cristae.config import Config
+from cristae.targets.form import Statistics, TargetConfig, TargetMaps
 
 
-class NoWeighting(Config):
+class NoWeighting(TargetConfig):
     """Every voxel counts the same."""
 
     name: Literal["none"] = "none"
 
-    def weights(self, target: np.ndarray, valid: np.ndarray) -> np.ndarray | None:
-        """None, which stands for 1 everywhere."""
-        return None
+    def __call__(self, target: Tensor, valid: Tensor, statistics: Statistics) -> TargetMaps:
+        """The labels as they are, without weights."""
+        return TargetMaps(target)
 
 
-class SampleForegroundWeighting(Config):
+class SampleForegroundWeighting(TargetConfig):
     """Foreground voxels weigh as much as the patch's background has voxels for each of them.
 
     Zhang et al. (2018), https://arxiv.org/abs/1811.11729, adaptive sample-wise weighting.
@@ -30,25 +31,20 @@ class SampleForegroundWeighting(Config):
     cap: Annotated[float, Field(gt=0)] | None = None
     """Largest weight of a foreground voxel; null for none. The paper: 2000 for microtubules, 1000 for Golgi."""
 
-    def weights(self, target: np.ndarray, valid: np.ndarray) -> np.ndarray | None:
-        """min(B / F, cap) on foreground, 1 elsewhere, counted over the patch's valid voxels; all 1 when F is 0.
+    def __call__(self, target: Tensor, valid: Tensor, statistics: Statistics) -> TargetMaps:
+        """Weights min(B / F, cap) on foreground, 1 elsewhere, counted over the patch's valid voxels; 1 when F is 0.
 
-        There is no lower bound: a patch with more foreground than background has weights below 1.
-
-        Args:
-            target: (*S) ids, where any but 0 is foreground, or (K, *S) masks, where each class has its own B and F.
-            valid: bool (*S).
-
-        Returns:
-            float32 of the shape of `target`.
+        There is no lower bound: a patch with more foreground than background has weights below 1. Of ids, any but 0
+        is foreground; of masks, each class has its own B and F.
         """
-        masks = (target if target.ndim > valid.ndim else target[None]) != 0
-        weights = np.ones(masks.shape, np.float32)
-        n_valid = np.count_nonzero(valid)
-        for mask, weight in zip(masks, weights, strict=True):
-            foreground = mask & valid
-            n_foreground = np.count_nonzero(foreground)
-            if n_foreground:
-                ratio = (n_valid - n_foreground) / n_foreground
-                weight[foreground] = ratio if self.cap is None else min(ratio, self.cap)
-        return weights.reshape(target.shape)
+        masks = (target if target.ndim > valid.ndim else target.unsqueeze(1)) != 0
+        foreground = masks & valid.unsqueeze(1)
+        n_foreground = foreground.flatten(2).sum(2)
+        n_background = valid.flatten(1).sum(1, keepdim=True) - n_foreground
+        # In float64, so that counts of any size are divided exactly and only the quotient is rounded.
+        exact = torch.float32 if target.device.type == "mps" else torch.float64
+        ratio = n_background.to(exact) / n_foreground.to(exact)
+        if self.cap is not None:
+            ratio = ratio.clamp(max=self.cap)
+        of_sample = ratio.float().view(*ratio.shape, *[1] * (valid.ndim - 1))
+        return TargetMaps(target, weight=torch.where(foreground, of_sample, 1.0).view(target.shape))

@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
 import torch
 
 from cristae.augment import Batch
+from cristae.augment.batch import margin_zyx
 from cristae.readahead import read_ahead
 from cristae.sampling import Patch, Plan
+from cristae.training.cache import CachedPart
 from cristae.training.framing import Framing
-from cristae.training.staging import StagedPart
-
-Weights = Callable[[np.ndarray, np.ndarray], np.ndarray | None]
-"""(target, valid) of a patch to the weight of its voxels, or None for 1."""
 
 
 @dataclass(frozen=True)
-class Share:
-    """Which part of each global batch this process takes."""
+class Worker:
+    """One of the processes that train together."""
 
     rank: int = 0
-    world: int = 1
+    world_size: int = 1
 
 
 class PatchFeed:
     """Iterate over one epoch of batches. Set `epoch` first; a last batch that would be too short is left out, which
-    hits other patches in every epoch.
+    affects other patches in every epoch.
 
     The global batch b holds the patches b * batch_size and following; process r of w takes every w-th of them. So the
     batches do not depend on the number of processes or threads.
@@ -40,38 +38,43 @@ class PatchFeed:
     def __init__(
         self,
         plan: Plan,
-        parts: Sequence[StagedPart],
+        parts: Sequence[CachedPart],
         framing: Framing,
-        weights: Weights,
         *,
         batch_size: int,
+        margin: Sequence[int] = (),
         threads: int = 0,
     ) -> None:
+        """
+        Args:
+            plan: Where the output patches of an epoch lie.
+            parts: What they are read from.
+            framing: How much image the network sees around an output patch.
+            batch_size: Patches of a global batch.
+            margin: Voxels on both sides of each spatial axis that augmentation needs around image and target.
+            threads: How many read ahead; 0 chooses by the number of cores.
+        """
         self.epoch = 0
-        self.share = Share()
+        self.worker = Worker()
         self._plan = plan
         self._parts = tuple(parts)
-        self._weights = weights
         self._batch_size = batch_size
         self._framing = framing
+        self._margin = tuple(margin)
         self._threads = threads or max(1, min(8, (os.cpu_count() or 2) // 2))
 
     def __len__(self) -> int:
         return len(self._plan) // self._batch_size
 
     def read(self, epoch: int, index: int) -> Patch:
-        """Patch `index` of `epoch`, with its weights."""
+        """Patch `index` of `epoch`, with its margin and its volume's own weights."""
         place = self._plan.place(epoch, index)
-        patch = self._parts[place.part].read(place.box, self._framing)
-        weight = self._weights(patch.target, patch.valid)
-        if weight is None:
-            return patch
-        return replace(patch, weight=weight if patch.weight is None else weight * patch.weight)
+        return self._parts[place.part].read(place.box.grow(margin_zyx(self._margin)), self._framing)
 
     def indices(self, batch: int) -> range:
         """Which patches of the epoch this process has in global batch `batch`."""
         first = batch * self._batch_size
-        return range(first + self.share.rank, first + self._batch_size, self.share.world)
+        return range(first + self.worker.rank, first + self._batch_size, self.worker.world_size)
 
     def __iter__(self) -> Iterator[tuple[int, Batch]]:
         """Batches with their number in the epoch."""
@@ -82,11 +85,11 @@ class PatchFeed:
         )
         with closing(patches):
             for number in range(len(self)):
-                yield number, collate(list(islice(patches, per_batch)))
+                yield number, collate(list(islice(patches, per_batch)), self._margin)
 
 
-def collate(patches: Sequence[Patch]) -> Batch:
-    """Stack patches; the image keeps its raw type until it is on the device."""
+def collate(patches: Sequence[Patch], margin: tuple[int, ...] = ()) -> Batch:
+    """Stack patches, which all have this margin; the image keeps its raw type until it is on the device."""
     weights = [patch.weight for patch in patches]
     weight = None
     if any(w is not None for w in weights):
@@ -99,4 +102,5 @@ def collate(patches: Sequence[Patch]) -> Batch:
         weight=weight,
         boxes=tuple(patch.box for patch in patches),
         volumes=tuple(patch.volume for patch in patches),
+        margin=margin,
     )

@@ -1,9 +1,11 @@
-"""How much of a volume a network looks at to answer for one patch."""
+"""How much of a volume a network sees around an output patch."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+from cristae.augment.batch import margin_zyx
 from cristae.data.box import Triple
 from cristae.models.form import NetworkConfig
 
@@ -16,6 +18,11 @@ class Framing:
     """Whether the network is 2D: a patch is one slice, and the slices of its image are channels."""
     context: Triple = (0, 0, 0)
     """Voxels (z, y, x) of image on both sides of the target, beyond it."""
+
+    def grown(self, margin: Sequence[int]) -> Framing:
+        """The same with `margin` voxels more on both sides of each spatial axis, as augmentation needs them."""
+        z, y, x = (a + b for a, b in zip(self.context, margin_zyx(margin), strict=True))
+        return replace(self, context=(z, y, x))
 
     @classmethod
     def of(cls, network: NetworkConfig) -> Framing:

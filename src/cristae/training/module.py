@@ -12,12 +12,13 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from cristae.augment import Augmentation, Batch, apply
+from cristae.augment import Augmentation, Batch
 from cristae.errors import TrainingError
 from cristae.preprocess.normalize import Normalizer
 from cristae.training.config import TrainingConfig
-from cristae.training.feed import PatchFeed, Share
+from cristae.training.feed import PatchFeed, Worker
 from cristae.training.layout import channels_last
+from cristae.training.preparation import ComputeTargets, prepare_batch
 from cristae.training.schedule import LearningRate
 
 _CHECK_EVERY = 20
@@ -28,20 +29,23 @@ def _young_momentum(update: int) -> float:
     """Running statistics of a young network average over the latest tenth of its updates.
 
     Keras' momentum of 0.01 alone would take some 300 updates to forget the initial mean 0 and variance 1, and a short
-    training would be judged with statistics that belong to no network.
+    training would be validated with statistics that belong to no network.
     """
     return 10 / (10 + update)
 
 
 @dataclass(frozen=True, eq=False)
-class Lesson:
+class StepConfig:
     """Everything that makes a training step besides the network and the patches."""
 
     loss: nn.Module
-    """Called with the network's logits, or all its heads' as a tuple."""
+    """Called as `loss(logits, target, valid, weight, further)`, the logits being those of the network or, where it has
+    auxiliary outputs, a tuple of all of them."""
     penalty: Callable[[nn.Module], Tensor]
     """What the size of the weights alone adds to the loss."""
     augment: Sequence[Augmentation]
+    targets: ComputeTargets
+    """The recipe's targets, with their statistics."""
     normalizers: Mapping[str, Normalizer]
     """By volume name."""
     config: TrainingConfig
@@ -50,13 +54,13 @@ class Lesson:
 
 
 class TrainingModule(LightningModule):
-    """One update: normalise and augment on the device, forward, loss, penalty."""
+    """One update: normalise, augment and compute targets on the device, forward, loss, penalty."""
 
-    def __init__(self, network: nn.Module, lesson: Lesson, feed: PatchFeed, rate: LearningRate) -> None:
+    def __init__(self, network: nn.Module, step: StepConfig, feed: PatchFeed, rate: LearningRate) -> None:
         super().__init__()
         self.network = network
-        self.loss = lesson.loss
-        self.lesson = lesson
+        self.loss = step.loss
+        self.step = step
         self.feed = feed
         self.rate = rate
         self.loss_sum = torch.zeros(())
@@ -64,7 +68,7 @@ class TrainingModule(LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam with Keras' epsilon, or AdamW."""
-        config = self.lesson.config
+        config = self.step.config
         if config.optimizer == "adamw":
             return torch.optim.AdamW(
                 self.network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
@@ -72,7 +76,7 @@ class TrainingModule(LightningModule):
         return torch.optim.Adam(self.network.parameters(), lr=config.learning_rate, eps=1e-7)
 
     def on_fit_start(self) -> None:
-        self.feed.share = Share(self.trainer.global_rank, self.trainer.world_size)
+        self.feed.worker = Worker(self.trainer.global_rank, self.trainer.world_size)
         norms = [module for module in self.network.modules() if isinstance(module, _BatchNorm)]
         self._averages = [(norm, norm.momentum) for norm in norms if norm.momentum]
 
@@ -81,14 +85,15 @@ class TrainingModule(LightningModule):
         self.loss_sum = torch.zeros((), device=self.device)
 
     def on_after_batch_transfer(self, batch: tuple[int, Batch], dataloader_idx: int) -> tuple[int, Batch]:
-        """Raw patches on the device become normalised and augmented ones, each from a generator of its own."""
+        """Raw patches on the device become normalised and augmented ones with targets, each from its own generator."""
         number, raw = batch
         normal = replace(raw, image=self._normalised(raw))
-        keys = [[self.lesson.seed, self.current_epoch, i, 1] for i in self.feed.indices(number)]
-        return number, apply(self.lesson.augment, normal, [np.random.default_rng(key) for key in keys])
+        keys = [[self.step.seed, self.current_epoch, i, 1] for i in self.feed.indices(number)]
+        generators = [np.random.default_rng(key) for key in keys]
+        return number, prepare_batch(normal, self.step.augment, self.step.targets, generators)
 
     def _normalised(self, batch: Batch) -> Tensor:
-        used = [self.lesson.normalizers[name] for name in batch.volumes]
+        used = [self.step.normalizers[name] for name in batch.volumes]
         if all(normalizer is used[0] for normalizer in used):
             return used[0].apply(batch.image)
         return torch.stack([one.apply(image) for one, image in zip(used, batch.image, strict=True)])
@@ -96,13 +101,14 @@ class TrainingModule(LightningModule):
     def training_step(self, batch: tuple[int, Batch], batch_idx: int) -> Tensor:
         number, data = batch
         # Dropout draws from here, so a continued run draws what an undisturbed one does.
-        torch.manual_seed(hash((self.lesson.seed, self.current_epoch, number, self.global_rank)) % 2**63)
+        torch.manual_seed(hash((self.step.seed, self.current_epoch, number, self.global_rank)) % 2**63)
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = self.rate.at(self.global_step)
         for norm, momentum in self._averages:
             norm.momentum = max(momentum, _young_momentum(self.global_step))
-        loss: Tensor = self.loss(self.network(channels_last(data.image)), data.target, data.valid, data.weight)
-        loss = loss + self.lesson.penalty(self.network)
+        logits = self.network(channels_last(data.image))
+        loss: Tensor = self.loss(logits, data.target, data.valid, data.weight, data.further)
+        loss = loss + self.step.penalty(self.network)
         if self.device.type == "cpu" or batch_idx % _CHECK_EVERY == 0:
             self._require_finite(loss, data)
         self.loss_sum += loss.detach()

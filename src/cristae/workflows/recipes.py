@@ -20,7 +20,7 @@ from cristae.recipe.findings import examine
 from cristae.recipe.load import load_recipe, parse_recipe
 from cristae.recipe.recipe import Recipe
 from cristae.recipe.starter import set_starter_text, starter_text
-from cristae.workflows.regions import prepare_regions, require_judgement
+from cristae.training.regions import prepare_regions, require_validation
 
 _LOOK_VOX = 2048
 
@@ -88,8 +88,8 @@ def check_recipe(path: str | Path, overrides: Sequence[str] = (), *, progress: P
     dataset = open_data(recipe.data, recipe.folder)
     for warning in dataset.warnings:
         progress.warn(warning)
-    regions = prepare_regions(complete, dataset)
-    require_judgement(regions, progress)
+    regions = prepare_regions(dataset, complete.data.voxel_size_nm, flat=complete.model.ndim == 2)
+    require_validation(regions, progress)
     choose_device(complete.device)
     if isinstance(complete.model, NetworkConfig):
         prove_own(complete.model, in_channels=complete.model.in_slices, out_channels=regions.classes.n_logits)

@@ -24,7 +24,7 @@ class Small:
     """Input sizes to try, the first one for everything that needs only one. Empty takes sizes around the stride."""
     dropout: bool = False
     """Whether two passes while training differ."""
-    heads: int = 1
+    outputs: int = 1
     """Logits that it gives while training."""
     unreached: frozenset[str] = frozenset()
     """Parameters that no gradient reaches, by design of the paper."""

@@ -6,14 +6,14 @@ from network_cases import Count, Small
 RELEASED = Hybrid2D3DConfig.variants["released"]
 
 SMALL = {
-    "hybrid_2d3d": Small(Hybrid2D3DConfig(base=4), sizes=((3, 20, 12), (5, 12, 28), (1, 12, 12)), heads=2),
-    "hybrid_2d3d-released": Small(Hybrid2D3DConfig(base=4, **RELEASED), sizes=((3, 20, 12), (1, 12, 12)), heads=2),
+    "hybrid_2d3d": Small(Hybrid2D3DConfig(base=4), sizes=((3, 20, 12), (5, 12, 28), (1, 12, 12)), outputs=2),
+    "hybrid_2d3d-released": Small(Hybrid2D3DConfig(base=4, **RELEASED), sizes=((3, 20, 12), (1, 12, 12)), outputs=2),
     "hybrid_2d3d-no-pyramid": Small(Hybrid2D3DConfig(base=4, pyramid=False), sizes=((3, 20, 12),)),
     "hybrid_2d3d-padded": Small(
-        Hybrid2D3DConfig(base=4, padded=True, convs_3x3x3=False, symmetric_ups=True, feed="sigmoid"), heads=2
+        Hybrid2D3DConfig(base=4, padded=True, convs_3x3x3=False, symmetric_ups=True, feed="sigmoid"), outputs=2
     ),
-    "hybrid_2d3d_port": Small(Hybrid2D3DPortConfig(base=4), heads=2),
-    "hybrid_2d3d_port-not-shared": Small(Hybrid2D3DPortConfig(base=4, shared=False), heads=2),
+    "hybrid_2d3d_port": Small(Hybrid2D3DPortConfig(base=4), outputs=2),
+    "hybrid_2d3d_port-not-shared": Small(Hybrid2D3DPortConfig(base=4, shared=False), outputs=2),
     "unet_valid": Small(UNetValidConfig(base=2)),
     "unet_valid-shallow": Small(UNetValidConfig(base=4, depth=3)),
     "unet_3d-thin": Small(UNet3DConfig(base=4), sizes=((3, 12, 8), (1, 8, 16))),

@@ -5,10 +5,12 @@ from network_cases import Count, Small
 
 SMALL = {
     "monai_segresnet": Small(
-        MonaiSegResNetConfig(base=4, blocks=(1, 1, 2)), heads=2, overfit=MonaiSegResNetConfig(base=8, blocks=(1, 1, 2))
+        MonaiSegResNetConfig(base=4, blocks=(1, 1, 2)),
+        outputs=2,
+        overfit=MonaiSegResNetConfig(base=8, blocks=(1, 1, 2)),
     ),
     "monai_segresnet-3d": Small(
-        MonaiSegResNetConfig(ndim=3, base=4, blocks=(1, 1, 2), heads=1, norm="instance"), heads=1
+        MonaiSegResNetConfig(ndim=3, base=4, blocks=(1, 1, 2), outputs=1, norm="instance"), outputs=1
     ),
     "monai_swin_unetr": Small(
         MonaiSwinUNETRConfig(base=12, depths=(2, 1, 1, 1), attention_window=4, drop_path=0.5), dropout=True
@@ -17,11 +19,11 @@ SMALL = {
         MonaiSwinUNETRConfig(ndim=3, base=12, depths=(2, 1, 1, 1), attention_window=4),
         sizes=((32, 32, 64), (5, 31, 33)),
     ),
-    "monai_unetpp": Small(MonaiUNetPPConfig(base=4), heads=4, overfit=MonaiUNetPPConfig(base=8)),
+    "monai_unetpp": Small(MonaiUNetPPConfig(base=4), outputs=4, overfit=MonaiUNetPPConfig(base=8)),
     "monai_unetpp-3d": Small(
         MonaiUNetPPConfig(ndim=3, base=4, norm="batch", dropout=0.2),
         sizes=((16, 32, 16), (3, 17, 30)),
-        heads=4,
+        outputs=4,
         dropout=True,
     ),
 }

@@ -1,4 +1,4 @@
-"""The residual-encoder U-Net of nnU-Net (Isensee et al. 2024). Counts are those of its published code less one head."""
+"""The residual-encoder U-Net of nnU-Net (Isensee et al. 2024). Counts: its published code less one output."""
 
 from cristae.models import ResEncUNetConfig
 from network_cases import Count, Small
@@ -17,19 +17,19 @@ PROSTATE = ResEncUNetConfig(ndim=3, window_vox=(20, 320, 256), anisotropy=3.6 / 
 SMALL = {
     "resenc_unet": Small(
         ResEncUNetConfig(base=4, window_vox=(32, 32), blocks=BLOCKS),
-        heads=2,
+        outputs=2,
         unreached=BEHIND_ZERO,
         overfit=ResEncUNetConfig(base=8, window_vox=(64, 64), blocks=BLOCKS),
     ),
     "resenc_unet-3d": Small(
         ResEncUNetConfig(ndim=3, base=2, window_vox=(8, 32, 32), anisotropy=4, blocks=BLOCKS, most=8),
-        heads=2,
+        outputs=2,
         unreached=BEHIND_ZERO,
     ),
     "resenc_unet-shallow": Small(
         ResEncUNetConfig(base=2, slices=3, blocks=(1,), strides=((1, 1), (4, 2)), kernels=((3, 5), (3, 3))),
         in_channels=3,
-        heads=1,
+        outputs=1,
         unreached=frozenset(name for name in BEHIND_ZERO if name.startswith(("encoder.0.0", "encoder.1.0"))),
     ),
 }

@@ -9,7 +9,8 @@ import numpy as np
 
 from cristae.data.box import Box
 from cristae.data.image import VoxelSize
-from cristae.evaluation.comparison import Comparison, blocks_of
+from cristae.evaluation.blocks import blocks_of
+from cristae.evaluation.comparison import Comparison
 from cristae.evaluation.scoring.ledger import Arrays
 from cristae.evaluation.scoring.settings import Scoring
 from cristae.evaluation.scoring.voxels import masks_of

@@ -10,7 +10,8 @@ import numpy as np
 from cristae.data.box import Box
 from cristae.data.classes import Classes
 from cristae.errors import ScoreError
-from cristae.evaluation.comparison import Comparison, Voxels, blocks_of
+from cristae.evaluation.blocks import blocks_of
+from cristae.evaluation.comparison import Comparison, Voxels
 from cristae.evaluation.scoring.ledger import Arrays
 from cristae.evaluation.scoring.settings import Scoring
 from cristae.metrics.calibration import (
@@ -155,10 +156,10 @@ def masks_of(labels: Sequence[np.ndarray], classes: Classes) -> Iterator[np.ndar
     """Where each foreground class is: uint8 0 and 1 of the shape of the labels."""
     if not classes.exclusive:
         yield from labels
-    elif len(classes.names) == 2:
+    elif len(classes.foreground) == 1:
         yield labels[0]
     else:
-        yield from ((labels[0] == number).view(np.uint8) for number in range(1, len(classes.names)))
+        yield from ((labels[0] == number).view(np.uint8) for number in classes.foreground_ids)
 
 
 def _pooled(parts: Sequence[VoxelCounting]) -> Iterator[tuple[str, ProbabilityHistogram]]:
