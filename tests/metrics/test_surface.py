@@ -347,4 +347,6 @@ def test_scores_equal_those_of_monai(seed, flat, size):
             monai.compute_surface_dice(y_pred, y, [10.001], **options),
         ]
     ours = [hausdorff(found), hausdorff_95(found), average_distance(found), surface_dice(found, 10.001)]
-    np.testing.assert_allclose(ours, [float(one) for one in expected], rtol=1e-5)
+    rank = found.n * 2.0**-23 * hausdorff(found)  # its percentile interpolates between ranks in 32 bits
+    np.testing.assert_allclose(ours[1], float(expected.pop(1)), rtol=1e-5, atol=rank)
+    np.testing.assert_allclose([ours[0], *ours[2:]], [float(one) for one in expected], rtol=1e-5)
