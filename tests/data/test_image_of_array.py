@@ -1,4 +1,4 @@
-"""Images in memory: arrays that are no stack of sections are told at once."""
+"""Images in memory: arrays that are no stack of sections are reported at once."""
 
 import numpy as np
 import pytest

@@ -4,7 +4,8 @@ import pytest
 from cristae.data.box import Box
 from cristae.data.description import Region, VolumeConfig
 from cristae.data.image import image_of_array
-from cristae.data.splits import Part, check_apart, labelled_boxes, parts_of, runs_of, touching_parts
+from cristae.data.slice_ranges import ranges_text, slice_ranges
+from cristae.data.splits import Part, check_apart, labelled_boxes, parts_of, touching_parts
 from cristae.data.volume import Volume
 from cristae.errors import VolumeError
 
@@ -133,6 +134,9 @@ def test_the_same_place_in_two_volumes_is_no_overlap() -> None:
     check_apart({"train": [part((0, 0, 0), (10, 8, 9))], "test": [part((0, 0, 0), (10, 8, 9), name="w")]})
 
 
-def test_runs() -> None:
-    assert runs_of([5, 3, 4, 9, 9]) == ((3, 6), (9, 10))
-    assert runs_of([]) == ()
+def test_ranges_of_slices() -> None:
+    assert slice_ranges([5, 3, 4, 9, 9]) == ((3, 6), (9, 10))
+    assert slice_ranges([]) == ()
+    assert ranges_text([5, 3, 4, 9]) == "3-5, 9"
+    assert ranges_text([]) == "none"
+    assert ranges_text(range(0, 24, 2)) == "0, 2, 4, 6, 8, 10, 12, 14, 16, 18 and 2 more ranges"

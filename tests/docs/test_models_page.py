@@ -71,11 +71,11 @@ def test_the_page_has_a_section_and_a_drawing_of_every_network() -> None:
 
 def test_the_page_says_how_a_recipe_names_each_variant() -> None:
     text = (DOCS / "models.md").read_text(encoding="utf-8")
-    told = dict(re.findall(r"^\*\*(\S+)\*\*: `(model: .*)`\.$", text, flags=re.MULTILINE))
-    assert set(told) == {row.id for row in list_models() if row.variant}
+    shown = dict(re.findall(r"^\*\*(\S+)\*\*: `(model: .*)`\.$", text, flags=re.MULTILINE))
+    assert set(shown) == {row.id for row in list_models() if row.variant}
     for row in list_models():
         if row.variant:
-            model = read_document(told[row.id], "page").value["model"]
+            model = read_document(shown[row.id], "page").value["model"]
             name = model.pop("name")
             assert network_config(name, model) == network_config(row.name, row.options)
 

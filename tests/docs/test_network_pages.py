@@ -61,10 +61,10 @@ def test_adding_a_network(stacks: Path) -> None:
 def test_a_3d_network_is_added_in_the_same_way(stacks: Path) -> None:
     _, _, module = blocks(ROOT / "docs" / "how-to" / "add-a-network.md", "python")
     Path("thick_net.py").write_text(module)
-    told = run_line("cristae models show external --set target=thick_net:ThickConfig --size 3 13 9")
-    assert "3x13x9" in told
-    assert "total stride        1x2x2" in told
-    assert "exact in blocks" in told
+    shown = run_line("cristae models show external --set target=thick_net:ThickConfig --size 3 13 9")
+    assert "3x13x9" in shown
+    assert "total stride        1x2x2" in shown
+    assert "exact in blocks" in shown
     model = "model: {name: external, target: 'thick_net:ThickConfig', options: {width: 2}}"
     write_text(Path("mito.yaml"), with_model(Path("mito.yaml").read_text(), model))
     run_line("cristae recipe check mito.yaml --set 'sampling.size=[4, 32, 32]'")
@@ -80,9 +80,9 @@ def test_starting_from_weights(stacks: Path) -> None:
     run_line("cristae train mito.yaml --out runs/mito")
     (line,) = blocks(page, "sh")
     run_line(line)
-    told = json.loads(Path("runs/er/summary.json").read_text())["start_from"]
-    assert told["matched"]
-    assert told["missing"]
+    shown = json.loads(Path("runs/er/summary.json").read_text())["start_from"]
+    assert shown["matched"]
+    assert shown["missing"]
 
     network = cristae.create_model("unet_bn", in_channels=1, out_channels=1)
     torch.save({f"model.{name}": tensor for name, tensor in network.state_dict().items()}, "published.pt")

@@ -231,7 +231,7 @@ def test_ids_of_any_integer_type_are_counted(dtype):
     assert (amounts.voxels.tolist(), amounts.labelled, amounts.counted) == ([2, 2], 2, 4)
 
 
-def test_what_is_no_class_id_is_told_with_whose_it_is():
+def test_labels_out_of_range_are_reported_with_whose_they_are():
     with pytest.raises(ScoreError, match="'b' holds 7, but there are 3 classes"):
         agreement_of(THREE, {"a": row([0, 1]), "b": row([0, 7])})
     with pytest.raises(ScoreError, match="'b' must hold class ids"):

@@ -83,12 +83,6 @@ def test_a_ratio_without_denominator_is_undefined(truth, prediction, expected):
     np.testing.assert_allclose([function(counts)[1] for function in ALL_SEVEN], expected)
 
 
-def test_callers_may_ask_for_a_number_instead():
-    counts = Confusion.of([0, 0], [0, 0], 2)
-    assert dice(counts, empty=0)[1] == 0
-    assert dice(counts, empty=1)[1] == 1
-
-
 def test_the_mean_leaves_out_undefined_values_and_says_how_many_are_left():
     counts = [Confusion(np.array([[0, fp], [fn, tp]])) for tp, fp, fn in ((8, 2, 2), (1, 1, 3), (0, 0, 0))]
     mean = mean_defined([dice(part)[1] for part in counts])

@@ -200,7 +200,7 @@ def test_any_block_grid_gives_the_same_distances(shape):
     whole = distances_of(truth, prediction, (40.1, 5.3, 5.9), valid)
     assert whole.n > 300
     for _ in range(4):
-        seen, steps, blocks = [], [], random_blocks(shape, rng)
+        seen, blocks = [], random_blocks(shape, rng)
 
         def read(box, seen=seen):
             seen.append(box)
@@ -212,10 +212,9 @@ def test_any_block_grid_gives_the_same_distances(shape):
             blocks,
             (40.1, 5.3, 5.9),
             read_valid=lambda box: valid[box.slices],
-            advance=lambda steps=steps: steps.append(1),
         )
         assert same(found, whole)
-        assert len(steps) == len(seen) == len(blocks)
+        assert len(seen) == len(blocks)
         for box, block in zip(seen, blocks, strict=True):
             assert box == block.grow((1, 1, 1)).intersect(Box.of_shape(shape))
 
@@ -348,4 +347,6 @@ def test_scores_equal_those_of_monai(seed, flat, size):
             monai.compute_surface_dice(y_pred, y, [10.001], **options),
         ]
     ours = [hausdorff(found), hausdorff_95(found), average_distance(found), surface_dice(found, 10.001)]
-    np.testing.assert_allclose(ours, [float(one) for one in expected], rtol=1e-5)
+    rank = found.n * 2.0**-23 * hausdorff(found)  # its percentile interpolates between ranks in 32 bits
+    np.testing.assert_allclose(ours[1], float(expected.pop(1)), rtol=1e-5, atol=rank)
+    np.testing.assert_allclose([ours[0], *ours[2:]], [float(one) for one in expected], rtol=1e-5)

@@ -66,9 +66,9 @@ def test_no_defined_value_gives_no_threshold():
 
 
 def test_a_threshold_chosen_elsewhere_stands_beside_the_fixed_and_the_best_one():
-    judged = ProbabilityHistogram.of([1, 1, 1, 0, 0], [0.9, 0.75, 0.25, 0.35, 0.1])
+    evaluated = ProbabilityHistogram.of([1, 1, 1, 0, 0], [0.9, 0.75, 0.25, 0.35, 0.1])
     chosen = best_threshold(ProbabilityHistogram.of([1, 1, 0, 0], [0.9, 0.85, 0.75, 0.1]), F1)
-    fixed, best, validated = threshold_scores(judged, F1, SUBJECT, validated=chosen)
+    fixed, best, validated = threshold_scores(evaluated, F1, SUBJECT, validated=chosen)
     assert [score.metric for score in (fixed, best, validated)] == ["F1", "F1_best", "F1_validated"]
     assert [score.threshold for score in (fixed, best, validated)] == [0.5, 0.1, 0.8]
     assert [score.value for score in (fixed, best, validated)] == pytest.approx([0.8, 6 / 7, 0.5])
@@ -78,9 +78,9 @@ def test_a_threshold_chosen_elsewhere_stands_beside_the_fixed_and_the_best_one()
     assert {(score.run, score.volume, score.class_name, score.n) for score in (fixed, best, validated)} == {
         ("run", "cell", "mito", 5)
     }
-    assert threshold_scores(judged, F1, SUBJECT) == (fixed, best)
-    assert threshold_scores(judged, F1, SUBJECT, fixed=None) == (best,)
-    assert threshold_scores(judged, F1, SUBJECT, fixed=0.3)[0].value == pytest.approx(2 / 3)
+    assert threshold_scores(evaluated, F1, SUBJECT) == (fixed, best)
+    assert threshold_scores(evaluated, F1, SUBJECT, fixed=None) == (best,)
+    assert threshold_scores(evaluated, F1, SUBJECT, fixed=0.3)[0].value == pytest.approx(2 / 3)
 
 
 def test_a_curve_has_a_row_for_each_threshold():

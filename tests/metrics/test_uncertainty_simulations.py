@@ -39,7 +39,7 @@ def test_intervals_cover_in_the_large(name, n):
 
 @pytest.mark.slow
 def test_a_rare_deciding_unit_is_not_covered():
-    """A limit told in the documentation: with 20 units, the lost slices are often not among them."""
+    """A limit stated in the documentation: with 20 units, the lost slices are often not among them."""
     (population,) = HARD.values()
     few, many = (coverage(population, n, 1000, resamples=999) for n in (20, 200))
     assert few < 0.7 < many

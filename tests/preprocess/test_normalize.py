@@ -186,7 +186,7 @@ def test_shift_worked_by_hand():
         (255 - tissue(mean=80, skew=2.0), "dark and bright seem to be exchanged.*invert"),
     ],
 )
-def test_foreign_intensities_are_told(other, words):
+def test_foreign_intensities_are_reported(other, words):
     base = tissue(mean=80, skew=2.0) if "exchanged" in words else tissue()
     message = distance(fit(NormalizeConfig(), IntensityHistogram.of(base)), IntensityHistogram.of(other)).message(
         "'cell'"

@@ -31,7 +31,7 @@ def test_counts_are_coloured_by_their_share_of_the_row():
 
 
 def test_shares_of_an_empty_row_are_undefined():
-    found = cells(matrix_markup(COUNTS, NAMES, kind="shares"))
+    found = cells(matrix_markup(COUNTS, NAMES, kind="fractions"))
     assert [cell["text"] for cell in found] == ["75.0 %", "25.0 %", "0.0 %", "25.0 %", "75.0 %", "0.0 %", *["–"] * 3]
 
 

@@ -118,7 +118,7 @@ def files_in(folder: Path) -> dict[str, bytes]:
 
 
 class Counter(Progress):
-    """Adds up what it is told."""
+    """Adds up what it is given."""
 
     def __init__(self) -> None:
         self.total = self.done = 0

@@ -1,4 +1,4 @@
-"""What `inspect` tells about files."""
+"""What `inspect` reports about files."""
 
 import json
 from pathlib import Path
@@ -32,8 +32,8 @@ def test_a_sound_volume(tmp_path: Path) -> None:
     assert found.problems == ()
     assert (found.shape, found.voxel_size_nm, found.dtype) == ((4, 30, 40), (40.0, 4.6, 4.6), "uint8")
     assert found.percentiles["50"] == np.percentile(GREY, 50, method="inverted_cdf")
-    told = json.loads(json.dumps(found.to_dict(), allow_nan=False))
-    assert told["voxel_size_nm"] == [40.0, 4.6, 4.6]
+    plain = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert plain["voxel_size_nm"] == [40.0, 4.6, 4.6]
 
 
 def test_problems_are_named_with_cures(tmp_path: Path) -> None:

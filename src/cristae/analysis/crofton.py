@@ -24,7 +24,7 @@ DIRECTIONS = tuple((z, y, x) for z, y, x in product((-1, 0, 1), repeat=3) if (z,
 
 
 def direction_weights(voxel_size_nm: Sequence[float]) -> np.ndarray:
-    """(13,) shares of the sphere that the directions, both ways, stand for; they add up to 1.
+    """(13,) fractions of the sphere that the directions, both ways, stand for; they add up to 1.
 
     Args:
         voxel_size_nm: (z, y, x).

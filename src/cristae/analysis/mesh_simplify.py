@@ -12,7 +12,7 @@ from cristae.analysis.mesh import Mesh, area_of
 _FACES_PER_CELL = 3.0
 """A surface of area A passes through about 1.5 A / s² cells of side s and has two faces for each vertex."""
 _FLAT = 1e-3
-"""Directions in which faces vary less than this share of the most are left as they are (the paper's limit)."""
+"""Directions in which faces vary less than this fraction of the most are left as they are (the paper's limit)."""
 
 
 def simplify(mesh: Mesh, max_faces: int) -> Mesh:

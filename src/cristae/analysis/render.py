@@ -21,7 +21,7 @@ _MARGIN = 0.04
 _KEY = np.array([-0.45, -0.62, -0.64])
 """Towards the light: left, above, in front."""
 _FOG = 0.4
-"""Share of the background's white in the farthest surface."""
+"""Fraction of the background's white in the farthest surface."""
 _HOLLOW = 0.5
 """How much a hollow darkens."""
 _LINE = 0.55

@@ -63,7 +63,7 @@ class ClassSize:
     voxels: int
     volume_um3: float
     fraction_of_cell: float
-    """Share of the cell's voxels; NaN for a cell without any."""
+    """Fraction of the cell's voxels; NaN for a cell without any."""
     objects: int
     """How many are listed, without those that are too small."""
     median_volume_um3: float

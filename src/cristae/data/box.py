@@ -23,6 +23,12 @@ class Box:
         return cls((0, 0, 0), (int(shape[0]), int(shape[1]), int(shape[2])))
 
     @classmethod
+    def around(cls, boxes: Sequence[Box]) -> Box:
+        """The smallest box that holds one or more others."""
+        z, y, x = ((min(b.start[axis] for b in boxes), max(b.stop[axis] for b in boxes)) for axis in range(3))
+        return cls((z[0], y[0], x[0]), (z[1], y[1], x[1]))
+
+    @classmethod
     def parse(cls, text: str, shape: Sequence[int]) -> Box:
         """Read `Z0:Z1,Y0:Y1,X0:X1`; an empty side means the volume's own.
 

@@ -16,7 +16,7 @@ VoxelSize = tuple[float, float, float]
 """Edge lengths of a voxel in nm, (z, y, x)."""
 
 SIZE_TOLERANCE = 0.01
-"""Share by which two voxel sizes may differ and still be the same; microscopes and file headers are no better."""
+"""Fraction by which two voxel sizes may differ and still be the same; microscopes and file headers are no better."""
 
 SHORTEST_EDGE_NM, LONGEST_EDGE_NM = 1e-6, 1e9
 """Edges of voxels beyond these are slips of the unit, and squares and cubes of them are not exact."""

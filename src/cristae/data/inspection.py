@@ -18,6 +18,7 @@ from cristae.data.formats.hdf5 import list_hdf5
 from cristae.data.formats.ome_zarr import count_channels, list_labels, open_ome_zarr
 from cristae.data.formats.paths import HDF5_SUFFIXES, find_source, is_zarr
 from cristae.data.image import Image, VoxelSize
+from cristae.data.slice_ranges import ranges_text
 from cristae.data.statistics import ImageStatistics, image_statistics
 from cristae.progress import Progress
 
@@ -217,7 +218,7 @@ def _which(slices: list[int], image: Image) -> str:
     """Their file names when there are few, their numbers otherwise."""
     if image.slice_names is not None and len(slices) <= _NAMED:
         return ", ".join(image.slice_names[z] for z in slices)
-    return f"number{'' if len(slices) == 1 else 's'} {_ranges(slices)}, counted from 0"
+    return f"number{'' if len(slices) == 1 else 's'} {ranges_text(slices)}, counted from 0"
 
 
 def _gaps(names: tuple[str, ...]) -> Iterator[str]:
@@ -230,14 +231,3 @@ def _gaps(names: tuple[str, ...]) -> Iterator[str]:
     if jumps and len(jumps) < len(names) / 2:
         shown = ", ".join(f"{a} to {b}" for a, b in jumps[:5])
         yield f"slice numbers jump from {shown}; slices may be missing"
-
-
-def _ranges(indices: list[int]) -> str:
-    runs: list[list[int]] = []
-    for z in indices:
-        if runs and z == runs[-1][1] + 1:
-            runs[-1][1] = z
-        else:
-            runs.append([z, z])
-    shown = [f"{a}" if a == b else f"{a}-{b}" for a, b in runs[:10]]
-    return ", ".join(shown) + (f" and {len(runs) - 10} more runs" if len(runs) > 10 else "")

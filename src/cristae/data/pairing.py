@@ -9,6 +9,8 @@ from collections.abc import Callable, Hashable, Sequence
 from cristae.data.description import Match
 from cristae.errors import LabelError
 
+_SHOWN = 5
+"""Names that a message lists."""
 _SUFFIX = re.compile(r"\.(png|tiff?|jpe?g|bmp|mrc|h5|hdf5|zarr)$", re.IGNORECASE)
 
 
@@ -88,9 +90,9 @@ def _other(match: Match) -> str:
     return "number` or `match: order" if match == "name" else "name` or `match: order"
 
 
-def _some(names: Sequence[str], limit: int = 5) -> str:
-    shown = ", ".join(f"'{_base(name)}'" for name in names[:limit])
-    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(f"'{_base(name)}'" for name in names[:_SHOWN])
+    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
 
 
 def _base(name: str) -> str:

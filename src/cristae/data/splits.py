@@ -14,8 +14,12 @@ from cristae.data.box import Box
 from cristae.data.description import Region, VolumeConfig
 from cristae.data.formats.paths import find_source
 from cristae.data.pairing import stem_of
+from cristae.data.slice_ranges import ranges_text, slice_ranges
 from cristae.data.volume import Volume
 from cristae.errors import MissingFileError, VolumeError
+
+_SHOWN = 12
+"""Names that a message lists."""
 
 Opened = Mapping[str, tuple[VolumeConfig, tuple[Volume, ...]]]
 """By the name of a volume in the recipe: its description and what it opened to (several for `kind: images`)."""
@@ -53,14 +57,14 @@ def parts_of(regions: Sequence[Region], opened: Opened, *, split: str) -> tuple[
 
 
 def labelled_boxes(part: Part) -> tuple[Box, ...]:
-    """The part cut to contiguous runs of labelled slices; empty when nothing in it is labelled."""
+    """The part cut to ranges of consecutive labelled slices; empty when nothing in it is labelled."""
     volume, box = part.volume, part.box
     if not volume.labels:
         return ()
     if volume.labelled_slices is None:
         return (box,)
     inside = [z for z in volume.labelled_slices if box.start[0] <= z < box.stop[0]]
-    return tuple(_slab(box, start, stop) for start, stop in runs_of(inside))
+    return tuple(_slab(box, start, stop) for start, stop in slice_ranges(inside))
 
 
 def check_apart(splits: Mapping[str, Sequence[Part]]) -> None:
@@ -91,17 +95,6 @@ def touching_parts(splits: Mapping[str, Sequence[Part]]) -> tuple[str, ...]:
                 "leave a gap, since neighbouring slices are alike"
             )
     return tuple(found)
-
-
-def runs_of(slices: Iterable[int]) -> tuple[tuple[int, int], ...]:
-    """Contiguous runs (start, stop) of slice numbers."""
-    runs: list[tuple[int, int]] = []
-    for z in sorted(set(slices)):
-        if runs and runs[-1][1] == z:
-            runs[-1] = (runs[-1][0], z + 1)
-        else:
-            runs.append((z, z + 1))
-    return tuple(runs)
 
 
 def _images(region: Region, volumes: Sequence[Volume], where: str) -> list[Part]:
@@ -136,7 +129,7 @@ def _boxes(region: Region, volume: Volume, where: str) -> list[Part]:
         raise VolumeError(
             f"{where}: `slices: {_shown(region.slices)}` {what}, but '{volume.name}' has slices 0 to {shape[0] - 1}."
         )
-    return [Part(volume, _slab(whole, start, stop)) for start, stop in runs_of(chosen)]
+    return [Part(volume, _slab(whole, start, stop)) for start, stop in slice_ranges(chosen)]
 
 
 def _slice_numbers(slices: str | tuple[int, ...], depth: int) -> list[int]:
@@ -152,8 +145,7 @@ def _check_labelled(parts: Sequence[Part], where: str) -> None:
     volume = parts[0].volume
     if not volume.labels:
         raise VolumeError(f"{where}: '{volume.name}' has no labels; add `labels:` to it, or take it out of the split.")
-    labelled = runs_of(volume.labelled_slices or ())
-    shown = ", ".join(str(a) if b == a + 1 else f"{a}-{b - 1}" for a, b in labelled[:10]) or "none"
+    shown = ranges_text(volume.labelled_slices or ())
     raise VolumeError(
         f"{where}: nothing in this part of '{volume.name}' is labelled; its labelled slices are {shown} (from 0)."
     )
@@ -205,7 +197,7 @@ def _shown(slices: str | tuple[int, ...]) -> str:
     return slices if isinstance(slices, str) else str(list(slices))
 
 
-def _quoted(names: Iterable[str], limit: int = 12) -> str:
+def _quoted(names: Iterable[str]) -> str:
     every = [f"'{name}'" for name in names]
-    rest = f" and {len(every) - limit} more" if len(every) > limit else ""
-    return ", ".join(every[:limit]) + rest
+    rest = f" and {len(every) - _SHOWN} more" if len(every) > _SHOWN else ""
+    return ", ".join(every[:_SHOWN]) + rest

@@ -25,7 +25,7 @@ class ImageStatistics:
     minimum: float
     maximum: float
     percentiles: tuple[tuple[float, float], ...]
-    """Percent and the smallest value that this share of the voxels does not exceed. Exact for integers; for floats
+    """Percent and the smallest value that this fraction of the voxels does not exceed. Exact for integers; for floats
     within 1/65,536 of their range."""
     values: tuple[tuple[int, int], ...] | None
     """Distinct values with their voxel counts, when all are integers and at most 64. For colour images the values

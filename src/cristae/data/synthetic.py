@@ -55,9 +55,9 @@ class SyntheticConfig(Config):
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Which piece of tissue."""
     noise: float = Field(default=0.07, ge=0, le=1)
-    """Strength of the detector noise, as a share of the range from black to white."""
+    """Strength of the detector noise, as a fraction of the range from black to white."""
     drift: float = Field(default=0.04, ge=0, le=0.5)
-    """How much brightness and contrast differ between sections, as a share of the range."""
+    """How much brightness and contrast differ between sections, as a fraction of the range."""
     blur: float = Field(default=1.0, ge=0, le=1)
     """Blur of the electron beam, from 0 (none) to 1 (about one voxel); it differs a little between sections."""
 

@@ -31,7 +31,7 @@ MOUTH_NM = 100.0
 REACH_NM = 300.0
 """Nothing of a cell lies further than this outside the box that its ellipsoid fits in."""
 ORGANELLE_WOBBLE = 0.22
-"""Membranes of organelles lie within this share of the radius from their round shape."""
+"""Membranes of organelles lie within this fraction of the radius from their round shape."""
 
 
 @dataclass(frozen=True, eq=False)

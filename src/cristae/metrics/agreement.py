@@ -24,7 +24,7 @@ from cristae.metrics.agreement_counts import (
     cohen_kappa,
     confusion_tables,
     mean_iou_of_pair,
-    shares,
+    row_fractions,
     subsets,
 )
 from cristae.metrics.confusion import Confusion
@@ -50,7 +50,7 @@ class Agreement:
     names: tuple[str, ...]
     """The participants; at least two."""
     cell: Cell = "labelled"
-    """What volume fractions are a share of."""
+    """What volume fractions refer to."""
     over: tuple[str, ...] = ()
     """Classes that a mean IoU of their own is taken over."""
     alone: dict[str, Amounts] = field(init=False)
@@ -170,11 +170,11 @@ def _both(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | N
 
 
 def confusion_rows(agreement: Agreement) -> list[dict[str, Any]]:
-    """Every entry of every table of confusions, with its share of the voxels that the first gives that class."""
+    """Every entry of every table of confusions, with its fraction of the voxels that the first gives that class."""
     rows = []
     for pair in agreement.pairs:
         for names, counts in confusion_tables(pair, agreement.classes):
-            parts = shares(counts)
+            parts = row_fractions(counts)
             for row, column in np.ndindex(counts.shape):
                 entry = (names[row], names[column], int(counts[row, column]), float(parts[row, column]))
                 rows.append(dict(zip(CONFUSION_COLUMNS, (pair.first, pair.second, *entry), strict=True)))

@@ -17,15 +17,15 @@ from cristae.metrics.tally import ALL
 
 FOREGROUND = "foreground"
 Cell = Literal["mask", "labelled", "counted"]
-"""What a volume fraction is a share of: the voxels of a cell mask, those that a participant labels with any class but
-the background, or all that count."""
+"""What volume fractions refer to: the voxels of a cell mask, those that a participant labels with any class but the
+background, or all that count."""
 
 
 def cohen_kappa(counts: Confusion) -> float:
     """Agreement of two participants beyond what their class sizes alone would bring: (p_o - p_e) / (1 - p_e).
 
-    p_o is the share of voxels with equal classes, p_e that share if both had spread their classes at random. 1 is full
-    agreement, 0 that of chance. Computed in whole numbers of any size.
+    p_o is the fraction of voxels with equal classes, p_e that expected if both had spread their classes at random. 1 is
+    full agreement, 0 that of chance. Computed in whole numbers of any size.
 
     Returns:
         -1 to 1; NaN where chance alone agrees on every voxel, as when both hold one and the same class, or there is no
@@ -80,11 +80,11 @@ class Amounts:
         return Amounts(self.voxels + other.voxels, self.labelled + other.labelled, self.counted + other.counted)
 
     def size_of_cell(self, cell: Cell) -> int:
-        """What the fractions are a share of."""
+        """The voxels that the fractions refer to."""
         return self.labelled if cell == "labelled" else self.counted
 
     def fractions(self, cell: Cell) -> np.ndarray:
-        """(K,) share of the cell that each class takes; NaN where the cell is empty.
+        """(K,) fraction of the cell that each class takes; NaN where the cell is empty.
 
         References:
             Guay et al. (2021), https://doi.org/10.1038/s41598-021-81590-0
@@ -143,7 +143,7 @@ def mean_iou_of_pair(pair: Pair, classes: Classes, names: Sequence[str]) -> Mean
     return mean_defined([values[name] for name in names])
 
 
-def shares(table: np.ndarray) -> np.ndarray:
+def row_fractions(table: np.ndarray) -> np.ndarray:
     """A table of counts with each row divided by its sum; NaN in rows without voxels."""
     return ratio(table, table.sum(axis=1, keepdims=True))
 

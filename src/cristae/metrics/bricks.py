@@ -27,7 +27,7 @@ AT_ONCE = 4096
 PAIRS_AT_ONCE = 1 << 20
 """Pairs of a brick and a candidate that are looked at together, unless one brick alone has more."""
 SLACK = 1 + 1e-9
-"""Bounds of a search are wider by this share, far more than they may be rounded off by."""
+"""Bounds of a search are wider by this fraction, far more than they may be rounded off by."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -37,11 +37,11 @@ class Reliability:
     mean_probability: np.ndarray
     """(M,) NaN in empty bins."""
     observed: np.ndarray
-    """(M,) share of true foreground; NaN in empty bins."""
+    """(M,) fraction of true foreground; NaN in empty bins."""
 
 
 def reliability(histogram: ProbabilityHistogram, n_bins: int = RELIABILITY_BINS) -> Reliability:
-    """Claimed and observed share of foreground in `n_bins` equal bins.
+    """Claimed and observed fraction of foreground in `n_bins` equal bins.
 
     Raises:
         ScoreError: The histogram is of floats and its bins reach over a border of these.
@@ -57,7 +57,7 @@ def reliability(histogram: ProbabilityHistogram, n_bins: int = RELIABILITY_BINS)
 
 
 def expected_calibration_error(histogram: ProbabilityHistogram, n_bins: int = RELIABILITY_BINS) -> Bounded:
-    """Distance of mean probability and observed share, averaged over the voxels; NaN without voxels.
+    """Distance of mean probability and observed fraction, averaged over the voxels; NaN without voxels.
 
     Raises:
         ScoreError: The histogram is of floats and its bins reach over a border of these.
@@ -73,7 +73,7 @@ def expected_calibration_error(histogram: ProbabilityHistogram, n_bins: int = RE
 
 
 def maximum_calibration_error(histogram: ProbabilityHistogram, n_bins: int = RELIABILITY_BINS) -> Bounded:
-    """Largest distance of mean probability and observed share among the bins with voxels; NaN without voxels.
+    """Largest distance of mean probability and observed fraction among the bins with voxels; NaN without voxels.
 
     Raises:
         ScoreError: The histogram is of floats and its bins reach over a border of these.
@@ -122,7 +122,7 @@ def _sums(histogram: ProbabilityHistogram, probabilities: np.ndarray, n_bins: in
 
 
 def _gap_limits(histogram: ProbabilityHistogram, n_bins: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(M,) voxels, and the smallest and largest distance of mean probability and observed share; 0 in empty bins."""
+    """(M,) voxels, and the smallest and largest distance of mean probability and observed fraction; 0 in empty bins."""
     voxels, foreground, least = _sums(histogram, histogram.bins.low, n_bins)
     _, _, most = _sums(histogram, histogram.bins.high, n_bins)
     nearest = np.maximum(np.maximum(foreground - most, least - foreground), 0)

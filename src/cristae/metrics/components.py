@@ -113,14 +113,14 @@ def find_components(
     """
     places = _grid(blocks)
     at = {place: block for block, place in places.items()}
-    origin, extent = _bounds(blocks)
+    whole = Box.around(blocks) if blocks else Box.of_shape((0, 0, 0))
     offset, offsets, firsts, contacts = 0, {}, [], []
     kept: dict[Triple, _Borders] = {}
     waiting = {place: sum(near in at for near in _around(place)) for place in at}
     for block in blocks:
         runs = _runs(_mask_of(read, block), connectivity)
         place, borders = places[block], _Borders.of(block, runs.paint(), offset)
-        firsts.append(_globally(runs.first_voxels(), block, origin, extent))
+        firsts.append(_globally(runs.first_voxels(), block, whole))
         for near in _around(place):
             if near in kept:
                 contacts += list(_contacts(borders, kept[near], connectivity))
@@ -228,11 +228,11 @@ def _mask_of(read: Callable[[Box], np.ndarray], block: Box) -> np.ndarray:
     return mask
 
 
-def _globally(first: np.ndarray, block: Box, origin: Triple, extent: Triple) -> np.ndarray:
+def _globally(first: np.ndarray, block: Box, whole: Box) -> np.ndarray:
     """Places of voxels of a block in the raster order of the whole region."""
     z, y, x = np.unravel_index(first, block.shape)
-    a, b, c = (s - o for s, o in zip(block.start, origin, strict=True))
-    places: np.ndarray = ((z + a) * extent[1] + (y + b)) * extent[2] + (x + c)
+    a, b, c = (s - o for s, o in zip(block.start, whole.start, strict=True))
+    places: np.ndarray = ((z + a) * whole.shape[1] + (y + b)) * whole.shape[2] + (x + c)
     return places
 
 
@@ -256,13 +256,3 @@ def _grid(blocks: Sequence[Box]) -> dict[Box, Triple]:
 def _around(place: Triple) -> list[Triple]:
     z, y, x = place
     return [(z + a, y + b, x + c) for a, b, c in product(_STEPS, repeat=3) if (a, b, c) != (0, 0, 0)]
-
-
-def _bounds(blocks: Sequence[Box]) -> tuple[Triple, Triple]:
-    """Start and extent of the box around all blocks."""
-    if not blocks:
-        return (0, 0, 0), (0, 0, 0)
-    start = tuple(min(block.start[axis] for block in blocks) for axis in range(3))
-    stop = tuple(max(block.stop[axis] for block in blocks) for axis in range(3))
-    around = Box(start, stop)  # type: ignore[arg-type]
-    return around.start, around.shape

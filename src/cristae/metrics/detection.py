@@ -33,7 +33,7 @@ class Detection:
 
     @property
     def percent(self) -> tuple[float, float, float]:
-        """Shares of TP, FN and UD in percent; NaN without components."""
+        """Fractions of TP, FN and UD in percent; NaN without components."""
         shares = [100 * count / self.components if self.components else np.nan for count in (self.tp, self.fn, self.ud)]
         return shares[0], shares[1], shares[2]
 

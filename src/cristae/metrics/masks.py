@@ -46,9 +46,7 @@ def filled_box(blocks: Sequence[Box]) -> Box:
     """
     if not blocks:
         raise ScoreError("there is no block to look at")
-    start = tuple(min(block.start[axis] for block in blocks) for axis in range(3))
-    stop = tuple(max(block.stop[axis] for block in blocks) for axis in range(3))
-    box = Box(start, stop)  # type: ignore[arg-type]
+    box = Box.around(blocks)
     if len(set(blocks)) != len(blocks) or sum(block.size for block in blocks) != box.size:
         raise ScoreError(
             f"blocks must be disjoint and together fill a box, as objects reach over several; these do not fill {box}"

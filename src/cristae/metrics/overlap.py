@@ -1,7 +1,7 @@
 """Overlap scores: ratios of voxel counts, for each class against all others.
 
 Every function gives (K,) values from 0 to 1, one for each class of the counts. A ratio whose denominator is 0 is
-undefined: NaN, unless the caller asks for another number with `empty`. Taking the background as the positive class is
+undefined: NaN. Taking the background as the positive class is
 reading entry 0 instead of entry 1; precision and NPV, recall and specificity then change places.
 """
 
@@ -13,15 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from cristae.metrics.confusion import Confusion
-from cristae.metrics.ratio import Empty, ratio
+from cristae.metrics.ratio import ratio
 
 
-def iou(counts: Confusion, *, empty: Empty = "nan") -> np.ndarray:
+def iou(counts: Confusion) -> np.ndarray:
     """Intersection over union, also called the Jaccard index: TP / (TP + FP + FN)."""
-    return ratio(counts.tp, counts.tp + counts.fp + counts.fn, empty)
+    return ratio(counts.tp, counts.tp + counts.fp + counts.fn)
 
 
-def dice(counts: Confusion, *, empty: Empty = "nan") -> np.ndarray:
+def dice(counts: Confusion) -> np.ndarray:
     """Dice coefficient, also called F1: 2 TP / (2 TP + FP + FN).
 
     References:
@@ -31,36 +31,36 @@ def dice(counts: Confusion, *, empty: Empty = "nan") -> np.ndarray:
         >>> dice(Confusion.of([0, 1, 1], [0, 1, 0], n_classes=2))
         array([0.66666667, 0.66666667])
     """
-    return ratio(2 * counts.tp, 2 * counts.tp + counts.fp + counts.fn, empty)
+    return ratio(2 * counts.tp, 2 * counts.tp + counts.fp + counts.fn)
 
 
-def precision(counts: Confusion, *, empty: Empty = "nan") -> np.ndarray:
-    """Share of the predicted voxels that are right, also called PPV: TP / (TP + FP)."""
-    return ratio(counts.tp, counts.tp + counts.fp, empty)
+def precision(counts: Confusion) -> np.ndarray:
+    """Fraction of the predicted voxels that are right, also called PPV: TP / (TP + FP)."""
+    return ratio(counts.tp, counts.tp + counts.fp)
 
 
-def recall(counts: Confusion, *, empty: Empty = "nan") -> np.ndarray:
-    """Share of the true voxels that were found, also called sensitivity: TP / (TP + FN)."""
-    return ratio(counts.tp, counts.tp + counts.fn, empty)
+def recall(counts: Confusion) -> np.ndarray:
+    """Fraction of the true voxels that were found, also called sensitivity: TP / (TP + FN)."""
+    return ratio(counts.tp, counts.tp + counts.fn)
 
 
-def specificity(counts: Confusion, *, empty: Empty = "nan") -> np.ndarray:
-    """Share of the other voxels that were left alone: TN / (TN + FP)."""
-    return ratio(counts.tn, counts.tn + counts.fp, empty)
+def specificity(counts: Confusion) -> np.ndarray:
+    """Fraction of the other voxels that were left alone: TN / (TN + FP)."""
+    return ratio(counts.tn, counts.tn + counts.fp)
 
 
-def npv(counts: Confusion, *, empty: Empty = "nan") -> np.ndarray:
-    """Share of the voxels left alone that are rightly so: TN / (TN + FN)."""
-    return ratio(counts.tn, counts.tn + counts.fn, empty)
+def npv(counts: Confusion) -> np.ndarray:
+    """Fraction of the voxels left alone that are rightly so: TN / (TN + FN)."""
+    return ratio(counts.tn, counts.tn + counts.fn)
 
 
-def accuracy(counts: Confusion, *, empty: Empty = "nan") -> np.ndarray:
-    """Fraction of all voxels that are right, this class against the rest: (TP + TN) / all."""
-    return ratio(counts.tp + counts.tn, counts.tp + counts.tn + counts.fp + counts.fn, empty)
+def accuracy(counts: Confusion) -> np.ndarray:
+    """Fraction of all voxels that are right when only this class is distinguished from the rest: (TP + TN) / all."""
+    return ratio(counts.tp + counts.tn, counts.tp + counts.tn + counts.fp + counts.fn)
 
 
 def overall_accuracy(counts: Confusion) -> float:
-    """Share of all voxels whose class is right; NaN without voxels."""
+    """Fraction of all voxels whose class is right; NaN without voxels."""
     return float(ratio(counts.tp.sum(), counts.total))
 
 

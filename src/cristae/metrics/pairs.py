@@ -36,9 +36,9 @@ def count_pairs(truth: np.ndarray, prediction: np.ndarray, valid: np.ndarray | N
     """
     pieces = list(_pieces(truth.shape))
     threads = min(get_num_threads(), 1 + len(pieces) // 8)
-    shares = [pieces[first::threads] for first in range(threads)]
+    parts = [pieces[first::threads] for first in range(threads)]
     side = max(1, min(_SIDE, math.isqrt(truth.size // threads) // 2))  # filling tables must not outlast the counting
-    tables = in_parallel(lambda share: _count(share, truth, prediction, valid, side), shares)
+    tables = in_parallel(lambda part: _count(part, truth, prediction, valid, side), parts)
     dense = sum((dense for dense, _, _ in tables), np.zeros(side * side, np.int64))
     fullest = max(range(threads), key=lambda number: tables[number][2])
     _, table, used = tables[fullest]

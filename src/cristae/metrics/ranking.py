@@ -60,7 +60,7 @@ def bounded_auc_roc(histogram: ProbabilityHistogram) -> Bounded:
     """AUC-ROC with the limits that the lost order inside bins leaves.
 
     Pairs of a foreground and a background voxel of one bin count one half. In truth each counts 0, 1/2 or 1, so the
-    error is at most half the share of such pairs. Bins that hold a single probability lose nothing.
+    error is at most half the fraction of such pairs. Bins that hold a single probability lose nothing.
     """
     background, foreground = histogram.counts.astype(np.float64)
     pairs = background.sum() * foreground.sum()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,17 +10,13 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 
-Empty = Literal["nan", 0, 1]
-"""What an undefined ratio becomes: NaN, or a number on the caller's responsibility."""
-
-
-def ratio(numerator: ArrayLike, denominator: ArrayLike, empty: Empty = "nan") -> np.ndarray:
-    """Numerator over denominator, broadcast, as float64; `empty` where the denominator is 0.
+def ratio(numerator: ArrayLike, denominator: ArrayLike) -> np.ndarray:
+    """Numerator over denominator, broadcast, as float64; NaN where the denominator is 0.
 
     Example:
         >>> ratio([1, 0], [4, 0])
         array([0.25,  nan])
     """
-    ratios = np.full(np.broadcast_shapes(np.shape(numerator), np.shape(denominator)), float(empty))
+    ratios = np.full(np.broadcast_shapes(np.shape(numerator), np.shape(denominator)), np.nan)
     np.divide(numerator, denominator, out=ratios, where=np.asarray(denominator) != 0)
     return ratios

@@ -50,12 +50,12 @@ class SkeletonCounts:
 
 
 def topology_precision(counts: SkeletonCounts) -> float:
-    """Share of the predicted skeleton inside the truth; NaN without one."""
+    """Fraction of the predicted skeleton inside the truth; NaN without one."""
     return counts.prediction_inside / counts.prediction if counts.prediction else float("nan")
 
 
 def topology_sensitivity(counts: SkeletonCounts) -> float:
-    """Share of the true skeleton inside the prediction; NaN without one."""
+    """Fraction of the true skeleton inside the prediction; NaN without one."""
     return counts.truth_inside / counts.truth if counts.truth else float("nan")
 
 

@@ -15,10 +15,10 @@ differ, most on small or strongly anisotropic objects.
 **Scores.** HD is the largest of all distances. HD95 is the larger of the two lists' 95th percentiles, interpolated
 linearly between ranks, as in MONAI; MedPy instead takes one percentile of both lists together. ASD is the mean
 over both lists together, as MONAI's symmetric average; the mean of the two lists' means is another number where
-surfaces differ in size. NSD, the surface Dice, is the share of the voxels of both lists within a tolerance (Nikolov et
-al., 2021, https://doi.org/10.2196/26151, with voxels instead of areas); the boundary F1 is the harmonic mean of the two
-lists' shares (Csurka et al., 2013, https://doi.org/10.5244/C.27.32). Which of them to use when: Reinke et al. (2024),
-https://doi.org/10.1038/s41592-023-02150-0.
+surfaces differ in size. NSD, the surface Dice, is the fraction of the voxels of both lists within a tolerance (Nikolov
+et al., 2021, https://doi.org/10.2196/26151, with voxels instead of areas); the boundary F1 is the harmonic mean of the
+two lists' fractions (Csurka et al., 2013, https://doi.org/10.5244/C.27.32). Which of them to use when: Reinke et al.
+(2024), https://doi.org/10.1038/s41592-023-02150-0.
 
 **Nothing on one side.** Without a surface in either map every score is NaN. A surface without any counterpart has no
 distance: it counts as infinitely far, so HD, HD95 and ASD are NaN, NSD and boundary F1 are 0. In a sum over slices or
@@ -30,7 +30,7 @@ Distances are exact, and equal whichever blocks a volume is read in.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,7 +42,7 @@ from cristae.metrics.bricks import Bricks, brick_bits, nearest_squares
 from cristae.metrics.masks import Reader, filled_box, read_mask
 
 ROUNDING = 1e-9
-"""Share by which a distance may exceed the tolerance, so that 3 voxels of 5.9 nm are within 17.7 nm."""
+"""Fraction by which a distance may exceed the tolerance, so that 3 voxels of 5.9 nm are within 17.7 nm."""
 UNTIDY = 1 << 20
 """Values that are put aside before equal ones are merged."""
 
@@ -98,8 +98,8 @@ class Distances:
         """Voxels no farther than the tolerance."""
         return int(self.voxels[self.nm <= tolerance_nm * (1 + ROUNDING)].sum())
 
-    def percentile(self, share: float) -> float:
-        """Value in nm below which a share of the voxels lies, interpolated linearly between ranks; NaN for none.
+    def percentile(self, fraction: float) -> float:
+        """Value in nm below which a fraction of the voxels lies, interpolated linearly between ranks; NaN for none.
 
         Example:
             >>> Distances.of(np.array([0.0, 0.0, 10.0, 30.0])).percentile(0.75)
@@ -107,7 +107,7 @@ class Distances:
         """
         if self.n == 0:
             return float("nan")
-        rank = share * (self.n - 1)
+        rank = fraction * (self.n - 1)
         ends = np.cumsum(self.voxels)
         low, high = self.nm[np.searchsorted(ends, [math.floor(rank), math.ceil(rank)], side="right")]
         return float(low if low == high else low + (rank - math.floor(rank)) * (high - low))
@@ -169,7 +169,7 @@ def average_distance(distances: SurfaceDistances) -> float:
 
 
 def surface_dice(distances: SurfaceDistances, tolerance_nm: float) -> float:
-    """Share of the surface voxels of both maps within the tolerance of the other's surface; NaN without any.
+    """Fraction of the surface voxels of both maps within the tolerance of the other's surface; NaN without any.
 
     Raises:
         ScoreError: The tolerance is negative or not finite.
@@ -179,7 +179,7 @@ def surface_dice(distances: SurfaceDistances, tolerance_nm: float) -> float:
 
 
 def boundary_f1(distances: SurfaceDistances, tolerance_nm: float) -> float:
-    """Harmonic mean of the shares of the true and of the predicted surface within the tolerance; NaN without any.
+    """Harmonic mean of the fractions of the true and of the predicted surface within the tolerance; NaN without any.
 
     Raises:
         ScoreError: The tolerance is negative or not finite.
@@ -199,7 +199,6 @@ def surface_distances(
     *,
     read_valid: Reader | None = None,
     closed: bool = True,
-    advance: Callable[[], None] = lambda: None,
 ) -> SurfaceDistances:
     """Distances between the surfaces of two maps that are read block by block.
 
@@ -214,7 +213,6 @@ def surface_distances(
         voxel_size_nm: Edges (z, y, x); z has no influence on a plane.
         read_valid: The same, 0 where a voxel does not count.
         closed: Whether objects have a surface where the volume, or what is valid of it, ends.
-        advance: Called when a block has been read; the search, which follows, is not counted.
 
     Raises:
         ScoreError: Blocks overlap or leave gaps, or what is read has another shape or holds floats.
@@ -239,7 +237,6 @@ def surface_distances(
             known = np.ones(mask.shape, bool) if valid is None else valid
             surface = _surface(mask & known, known, wide, block, flat=whole.shape[0] == 1, closed=closed)
             kept.append(Bricks.of_mask(surface, block, bits))
-        advance()
     truth, prediction = (Bricks.joined(kept, bits) for kept in parts)
     return SurfaceDistances(_directed(truth, prediction, size), _directed(prediction, truth, size))
 

@@ -104,7 +104,7 @@ class IntensityHistogram:
         return float(self.values[np.searchsorted(reached, needed - 1e-9 * reached[-1])])
 
     def share_outside(self, low: float, high: float) -> float:
-        """Share of voxels below `low` or above `high`."""
+        """Fraction of voxels below `low` or above `high`."""
         outside = (self.values < low) | (self.values > high)
         return float(self.counts[outside].sum() / max(1, self.size))
 

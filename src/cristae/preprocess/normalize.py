@@ -20,7 +20,7 @@ Array = TypeVar("Array")
 """A numpy array or a torch tensor."""
 
 SHARES = (0.0, 0.005, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.995, 1.0)
-"""Shares of voxels at which a normaliser remembers the grey values of the data it was fitted on."""
+"""Fractions of voxels at which a normaliser remembers the grey values of the data it was fitted on."""
 
 _KINDS = ("unknown", "float", *(f"{sign}int{bits}" for sign in ("u", "") for bits in (8, 16, 32, 64)))
 _PADDING_SHARE = 0.02
@@ -179,7 +179,7 @@ class IntensityShift:
     range_ratio: float
     """Width of the volume's percentile range over the training data's."""
     outside: float
-    """Share of voxels below or above all but 1 % of the training data."""
+    """Fraction of voxels below or above all but 1 % of the training data."""
     kind: tuple[str, str]
     """What training data and volume are stored as."""
     inverted: bool

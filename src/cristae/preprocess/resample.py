@@ -21,10 +21,10 @@ from cristae.errors import VoxelSizeError
 
 Method = Literal["linear", "nearest"]
 _SNAP = 1e-3
-"""Where other axes are resampled, an axis whose sizes are nearer than this share of each other is copied."""
+"""Where other axes are resampled, an axis whose sizes are nearer than this fraction of each other is copied."""
 _MAX_SOURCE_VOXELS = 1 << 24
 _EDGE = 1e-6
-"""Share of a voxel within which two edges count as one."""
+"""Fraction of a voxel within which two edges count as one."""
 
 
 @dataclass(frozen=True)

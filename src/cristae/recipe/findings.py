@@ -34,8 +34,8 @@ class LabelFindings:
     match: Match
     slices: tuple[int, ...] | None
     """The image slices that the label slices belong to, where the user had to say so."""
-    shares: dict[str, float]
-    """Value (or colour '#rrggbb') to its share of the voxels that were looked at."""
+    fractions: dict[str, float]
+    """Value (or colour '#rrggbb') to its fraction of the voxels that were looked at."""
     meaning: Literal["ids", "values", "instances"]
     labelled: tuple[int, ...]
     """Slices (or images) with labels."""
@@ -140,7 +140,7 @@ def _examine_labels(
         path=relative(labels, folder),
         match=match,
         slices=tuple(slices) if slices is not None else None,
-        shares={value: counts[value] / total for value in sorted(counts, key=_order)},
+        fractions={value: counts[value] / total for value in sorted(counts, key=_order)},
         meaning=_meaning(counts),
         labelled=tuple(number for number, _, _ in places),
         with_foreground=tuple(number for number, found in by_slice.items() if set(found) - {commonest}),

@@ -104,8 +104,8 @@ def _class_names(labels: LabelFindings | None) -> dict[str, str]:
     """Label value to class name; the background first."""
     if labels is None or labels.meaning == "instances":
         return {"0": "background", "1": "object"}
-    values = list(labels.shares)
-    background = "0" if "0" in values else max(values, key=lambda value: labels.shares[value])
+    values = list(labels.fractions)
+    background = "0" if "0" in values else max(values, key=lambda value: labels.fractions[value])
     others = [value for value in values if value != background]
     names = {background: "background"}
     for value in others:
@@ -129,22 +129,22 @@ def _label_lines(labels: LabelFindings | None, classes: dict[str, str]) -> list[
     if labels.meaning == "instances":
         return [
             *head,
-            f"        # {len(labels.shares)} different values were found, so they are taken for ids of objects.",
+            f"        # {len(labels.fractions)} different values were found, so they are read as ids of objects.",
             "        to: foreground  # or `boundary`, for the borders between them",
             f"        class_name: {classes['1']}",
         ]
     if labels.meaning == "ids":
-        return [*head, *(f"        # {_share(labels, value)}: {name}" for value, name in classes.items())]
+        return [*head, *(f"        # {_fraction(labels, value)}: {name}" for value, name in classes.items())]
     return [
         *head,
         "        values:  # what each value means; `unlabelled` means that the voxel does not count",
-        *(f"          {_yaml(value)}: {_yaml(name)}  # {_share(labels, value)}" for value, name in classes.items()),
+        *(f"          {_yaml(value)}: {_yaml(name)}  # {_fraction(labels, value)}" for value, name in classes.items()),
     ]
 
 
-def _share(labels: LabelFindings, value: str) -> str:
+def _fraction(labels: LabelFindings, value: str) -> str:
     seen = "the labelled voxels" if labels.complete else "the voxels looked at"
-    return f"value {value}, {labels.shares[value]:.2%} of {seen}"
+    return f"value {value}, {labels.fractions[value]:.2%} of {seen}"
 
 
 def _split_lines(found: Findings) -> list[str]:
@@ -200,9 +200,9 @@ def _slices(numbers: list[int]) -> str:
 
 def _method_lines(sides: tuple[int, ...]) -> list[str]:
     side = max(32, min(sides) // 2 // 32 * 32)
-    size = "null  # what the network answers for at once; null takes what suits it"
+    size = "null  # the output patch; null takes what suits the network"
     if side < _SMALL_VOX:
-        size = f"[{side}, {side}]  # what the network answers for at once, (y, x) voxels: the images are small"
+        size = f"[{side}, {side}]  # the output patch, (y, x) voxels: the images are small"
     return [
         "sampling:",
         "  name: random",

@@ -115,7 +115,7 @@ def _confusions(agreement: Agreement) -> Markup:
             matrix_markup(
                 counts,
                 names,
-                kind="shares",
+                kind="fractions",
                 row_title=pair.first,
                 column_title=pair.second,
                 colors=_colors(agreement),

@@ -1,4 +1,4 @@
-"""The page of an analysis: shares of the cell, sizes, distances, and what it looks like, from its tables alone."""
+"""The page of an analysis: fractions of the cell, sizes, distances, and what it looks like, from its tables alone."""
 
 from __future__ import annotations
 
@@ -108,11 +108,11 @@ def _views(views: Sequence[Rendering], colors: Mapping[str, str]) -> Markup:
 def _classes(classes_table: Rows, objects_table: Rows, colors: Mapping[str, str]) -> Markup:
     cells = list(dict.fromkeys(str(row["cell"]) for row in classes_table))
     rows = [_class_row(name, classes_table, objects_table, color, len(cells)) for name, color in colors.items()]
-    share = "Share of the cell" if len(cells) == 1 else "Share of the cell, mean ± SD"
+    share = "Fraction of the cell" if len(cells) == 1 else "Fraction of the cell, mean ± SD"
     columns = [share, "Volume (µm³)", "Voxels", "Objects", "Median (µm³)", "Mean (µm³)", "Surface (µm²)"]
     notes = ["Median and mean are of the volumes of all objects. A dash means undefined: there is nothing to measure."]
     if len(cells) > 1:
-        notes.insert(0, f"Shares are means over {len(cells)} cells; volumes, voxels, objects and surfaces are sums.")
+        notes.insert(0, f"Fractions are means over {len(cells)} cells; volumes, voxels, objects and surfaces are sums.")
     parts = [render("scores.html.j2", first="Class", columns=columns, rows=rows, notes=notes)]
     if len(cells) > 1:
         parts.append(fold(f"Each cell ({len(cells)})", _by_cell(classes_table, cells, list(colors))))
@@ -147,7 +147,7 @@ def _by_cell(classes_table: Rows, cells: Sequence[str], names: Sequence[str]) ->
     for cell in cells[:MAX_CELLS]:
         shares = [found.get((cell, name), math.nan) for name in names]
         rows.append(Row(f"cell {cell}", tuple(_share(value) for value in shares)))
-    notes = ["Share of the cell that each class takes."]
+    notes = ["Fraction of the cell that each class takes."]
     if len(cells) > MAX_CELLS:
         notes.append(f"The first {MAX_CELLS} of {len(cells)} cells; the file has them all.")
     return render("scores.html.j2", first="Cell", columns=names, rows=rows, notes=notes)

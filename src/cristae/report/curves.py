@@ -1,11 +1,11 @@
-"""Curves of scores: over thresholds, ROC, precision and recall, and how far a score can be taken at its word."""
+"""Curves of scores: over thresholds, ROC, precision and recall, and calibration of probabilities."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from markupsafe import Markup
@@ -28,15 +28,14 @@ _TALL = 3.6
 """Height of a square figure in inches."""
 
 
-def threshold_curves(
-    curves: Mapping[str, Points], *, metric: str, better: Literal["higher", "lower"] = "higher"
-) -> Markup:
+def threshold_curves(curves: Mapping[str, Points], *, metric: str) -> Markup:
     """A metric over the threshold, a line for each run, its best threshold marked and stated.
+
+    Higher is better; of equal values the lowest threshold is marked.
 
     Args:
         curves: Thresholds, ascending, and values by run; undefined values are gaps.
         metric: What is drawn, as the axis says it.
-        better: Which end is best; of equal values the lowest threshold is marked.
     """
     with _figure(7.5, _TALL) as (figure, axes):
         for (name, points), style in zip(curves.items(), _styles(), strict=False):
@@ -46,7 +45,7 @@ def threshold_curves(
             if not len(defined):
                 axes.plot([], [], **style, label=f"{name}: undefined")
                 continue
-            best = defined[np.argmax(y[defined] if better == "higher" else -y[defined])]
+            best = defined[np.argmax(y[defined])]
             axes.plot(
                 [x[best]], [y[best]], "o", color=style["color"], markersize=6, markeredgecolor="#fff", clip_on=False
             )
@@ -59,7 +58,7 @@ def threshold_curves(
 
 
 def roc_curves(curves: Mapping[str, Points], areas: Mapping[str, float] | None = None) -> Markup:
-    """Sensitivity over the share of background taken for foreground, a line for each run.
+    """Sensitivity over the fraction of background taken for foreground, a line for each run.
 
     Args:
         curves: False and true positive rates by run, from (0, 0) to (1, 1).
@@ -73,19 +72,14 @@ def roc_curves(curves: Mapping[str, Points], areas: Mapping[str, float] | None =
         return figure_markup(figure, label="ROC curves")
 
 
-def precision_recall_curves(
-    curves: Mapping[str, Points], averages: Mapping[str, float] | None = None, *, foreground: float | None = None
-) -> Markup:
+def precision_recall_curves(curves: Mapping[str, Points], averages: Mapping[str, float] | None = None) -> Markup:
     """Precision over recall in steps, as average precision adds them up, a line for each run.
 
     Args:
         curves: Recall, ascending, and precision by run; each precision holds from the recall before it.
         averages: Average precision by run, stated beside its name.
-        foreground: Share of foreground, the precision of chance.
     """
     with _figure(5.6, _TALL) as (figure, axes):
-        if foreground is not None:
-            axes.axhline(foreground, **_CHANCE)
         _lines(axes, curves, averages, "AP", drawstyle="steps-pre")
         _unit_square(axes, "recall (sensitivity)", "precision (PPV)")
         _legend(axes)
@@ -93,7 +87,7 @@ def precision_recall_curves(
 
 
 def reliability_diagram(bins: Mapping[str, Reliability], errors: Mapping[str, float] | None = None) -> Markup:
-    """The share of foreground found over the share claimed, and below how many voxels there are of each score.
+    """The fraction of foreground found over the fraction claimed; below, how many voxels have each probability.
 
     Args:
         bins: By run.
@@ -109,9 +103,9 @@ def reliability_diagram(bins: Mapping[str, Reliability], errors: Mapping[str, fl
                 one.mean_probability[used], one.observed[used], "o", label=label, clip_on=False, markersize=4, **style
             )
             below.stairs(np.where(used, one.voxels, np.nan), one.edges, color=style["color"], linewidth=1.4)
-        axes.set(xlim=(0, 1), ylim=(0, 1), ylabel="share of foreground")
+        axes.set(xlim=(0, 1), ylim=(0, 1), ylabel="fraction of foreground")
         axes.tick_params(labelbottom=False)
-        below.set(xlim=(0, 1), xlabel="score", ylabel="voxels")
+        below.set(xlim=(0, 1), xlabel="probability", ylabel="voxels")
         if any(one.voxels.any() for one in bins.values()):
             _log_counts(below, np.concatenate([one.voxels[one.voxels > 0] for one in bins.values()]))
         _legend(axes)

@@ -39,7 +39,7 @@ def matrix_markup(
     rows: Sequence[str],
     columns: Sequence[str] | None = None,
     *,
-    kind: Literal["counts", "shares", "scores"],
+    kind: Literal["counts", "fractions", "scores"],
     row_title: str = "",
     column_title: str = "",
     caption: str = "",
@@ -48,18 +48,18 @@ def matrix_markup(
     """A matrix with its names, as a table that can be copied.
 
     Args:
-        values: (R, C). For counts and shares how many, not negative; a cell is coloured by its share of its row.
+        values: (R, C). For counts and fractions how many, not negative; a cell is coloured by its fraction of its row.
         rows: R names.
         columns: C names; the rows' when None.
-        kind: Write counts, their shares of the row in percent, or the values as they are (scores, 0 white and 1 of full
-            colour).
+        kind: Write counts, their fractions of the row in percent, or the values as they are (scores, 0 white and 1 of
+            full colour).
         row_title: What rows are, such as 'Truth'.
         column_title: What columns are, such as 'Prediction'.
         caption: A line above.
         colors: '#rrggbb' by name, shown as swatches beside the names.
 
     Example:
-        >>> "75.0 %" in matrix_markup(np.array([[3, 1], [0, 2]]), ["no", "yes"], kind="shares")
+        >>> "75.0 %" in matrix_markup(np.array([[3, 1], [0, 2]]), ["no", "yes"], kind="fractions")
         True
     """
     columns = rows if columns is None else columns
@@ -141,6 +141,6 @@ def _square(kind: str, value: float, share: float, place: str, same: bool) -> _S
         hint = f"{place.strip(' ,')}: {'undefined' if math.isnan(value) else f'{value:.6g}'}"
     else:
         percent = "–" if math.isnan(share) else f"{100 * share:.1f} %"
-        text = percent if kind == "shares" else short_count(value)
+        text = percent if kind == "fractions" else short_count(value)
         hint = f"{place.strip(' ,')}: {value:,.0f} ({percent} of the row)"
     return _Square(text, color, ink_on(color), hint, same)

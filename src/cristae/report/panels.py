@@ -19,6 +19,8 @@ from cristae.report.preview import INVALID, Preview
 
 MAX_PIXELS = 1024
 """Longer sides are made smaller for the page."""
+MOST_SLICES = 6
+"""Slices that a page shows."""
 OPACITY = 55
 """Of the class colours over the grey picture, in percent, when the page opens."""
 MISSED, FALSE, CONFUSED, UNKNOWN = "#0072b2", "#d55e00", "#cc79a7", "#b8bec4"
@@ -122,8 +124,8 @@ def overlay_markup(slices: Sequence[LabelledSlice], classes: Classes, voxel_size
     return render("slices.html.j2", views=views, legends=legends, opacity=OPACITY)
 
 
-def choose_slices(previews: Sequence[Preview], limit: int = 6) -> tuple[tuple[str, Preview], ...]:
-    """Worst, median and best slice by mean foreground IoU, then others evenly between, at most `limit`.
+def choose_slices(previews: Sequence[Preview]) -> tuple[tuple[str, Preview], ...]:
+    """Worst, median and best slice by mean foreground IoU, then others evenly between, at most `MOST_SLICES`.
 
     Slices without any foreground in either map have no IoU; they are shown only when nothing else is.
     """
@@ -131,13 +133,13 @@ def choose_slices(previews: Sequence[Preview], limit: int = 6) -> tuple[tuple[st
     defined = [entry for entry in rated if not math.isnan(entry[0])]
     ranked = [previews[entry[3]] for entry in (defined or rated)]
     if not defined:
-        return tuple(("", preview) for preview in ranked[:limit])
+        return tuple(("", preview) for preview in ranked[:MOST_SLICES])
     last = len(ranked) - 1
     named = {0: "worst", last // 2: "median", last: "best"} if last > 0 else {0: "only slice"}
     if last == 1:
         named = {0: "worst", 1: "best"}
-    spread = [round(i * last / max(1, limit - 1)) for i in range(limit)]
-    chosen = list(dict.fromkeys([*named, *spread]))[:limit]
+    spread = [round(i * last / (MOST_SLICES - 1)) for i in range(MOST_SLICES)]
+    chosen = list(dict.fromkeys([*named, *spread]))[:MOST_SLICES]
     return tuple((named.get(i, ""), ranked[i]) for i in sorted(chosen))
 
 

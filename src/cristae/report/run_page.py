@@ -172,7 +172,7 @@ def _measured_row(row: Mapping[str, Any]) -> dict[str, str]:
         "Box (z, y, x)": str(row.get("box", "")),
         "Voxels": shape(row["shape"]) if row.get("shape") else "",
         "Voxel size": voxel_size_text(row.get("voxel_size_nm")),
-        "Class shares": ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares.items()),
+        "Class fractions": ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares.items()),
     }
 
 

@@ -232,5 +232,5 @@ def share_table(
         if voxel_size_nm is not None:
             cells.append(Cell(f"{count * math.prod(voxel_size_nm) / 1e9:.4g}"))
         rows.append(Row(name, tuple(cells), colors.get(name, "")))
-    columns = ["Share", "Voxels", *(["Volume (µm³)"] if voxel_size_nm else [])]
+    columns = ["Fraction", "Voxels", *(["Volume (µm³)"] if voxel_size_nm else [])]
     return render("scores.html.j2", first="Class", columns=columns, rows=rows, notes=notes)

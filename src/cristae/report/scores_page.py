@@ -29,7 +29,7 @@ class CurvePoint:
     class_name: str
     metric: str
     threshold: float
-    """Of a reliability diagram: the mean score."""
+    """Of a reliability diagram: the mean probability."""
     value: float
     n: int
 
@@ -92,7 +92,8 @@ def _rankings(points: Sequence[CurvePoint], scores: Sequence[Score]) -> Markup:
         )
         drawn += [roc_curves(roc, areas), precision_recall_curves(steps, averages)]
     note = Markup(
-        '<p class="note">Drawn through the thresholds 0, 0.01, ..., 1; AUC and AP use every score as a threshold.</p>'
+        '<p class="note">Drawn through the thresholds 0, 0.01, ..., 1; AUC and AP use every probability as a '
+        "threshold.</p>"
     )
     return Markup("").join([*drawn, note])
 

@@ -120,9 +120,9 @@ def test_flipped_bits_never_escape_as_another_error(tmp_path: Path, name: str) -
 def test_files_that_are_not_what_their_name_says(tmp_path: Path, suffix: str, content: bytes) -> None:
     path = tmp_path / f"a{suffix}"
     path.write_bytes(content)
-    with pytest.raises(FormatError, match="a\\" + suffix) as told:
+    with pytest.raises(FormatError, match="a\\" + suffix) as raised:
         open_image(path)
-    assert ("0 bytes" in str(told.value)) == (content == b"")
+    assert ("0 bytes" in str(raised.value)) == (content == b"")
 
 
 @pytest.mark.parametrize(

@@ -385,7 +385,7 @@ def edit(path: Path, name: str, **changes: Any) -> None:
         ),
     ],
 )
-def test_damage_is_told(tmp_path: Path, damage: Any, words: str) -> None:
+def test_damage_is_reported(tmp_path: Path, damage: Any, words: str) -> None:
     fill(tmp_path / "a.zarr")
     damage(tmp_path / "a.zarr")
     with pytest.raises(FormatError, match=words):

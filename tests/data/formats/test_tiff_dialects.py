@@ -41,7 +41,7 @@ def test_imagej_units(tmp_path: Path, unit: str | None, pixel: float, spacing: f
     assert image.voxel_size_nm == (None if expected is None else pytest.approx(expected, rel=1e-6))
 
 
-def test_incomplete_size_is_told_but_not_taken(tmp_path: Path) -> None:
+def test_incomplete_size_is_reported_but_not_taken(tmp_path: Path) -> None:
     write_imagej(tmp_path / "ij.tif", "nm", spacing=None)
     assert "4.6 nm" in open_image(tmp_path / "ij.tif").details["voxel size"]
 

@@ -39,13 +39,13 @@ class Needed:
     """How `n` was found, or why there is none."""
 
 
-def quantiles(values: Values, shares: Sequence[float] = QUANTILES) -> tuple[float, ...]:
-    """Scores below which these shares of the training runs lie (linear interpolation).
+def quantiles(values: Values, levels: Sequence[float] = QUANTILES) -> tuple[float, ...]:
+    """Scores below which these fractions (`levels`) of the training runs lie (linear interpolation).
 
     Raises:
         ScoreError: There is no value, or one is not finite.
     """
-    return tuple(np.quantile(_checked(values), shares).tolist())
+    return tuple(np.quantile(_checked(values), levels).tolist())
 
 
 def deviation(values: Values) -> float:
@@ -59,7 +59,7 @@ def deviation(values: Values) -> float:
 
 
 def superiority(a: Values, b: Values) -> Superiority:
-    """How often a training of A beats one of B: the Mann-Whitney statistic as a share, with a 95 % score interval.
+    """How often a run of A beats one of B: the Mann-Whitney statistic as a fraction, with a 95 % score interval.
 
     Raises:
         ScoreError: A value is missing or not finite.
@@ -118,7 +118,7 @@ def instances_needed(
     Args:
         a: Scores of the training runs of A.
         b: Scores of the training runs of B.
-        power: Wanted share of repeats in which the test finds the difference.
+        power: Wanted fraction of repeats in which the test finds the difference.
         alpha: Two-sided level of the test.
         seed: Of the drawing.
         draws: Repeats for each number tried.
@@ -172,7 +172,7 @@ def _smallest_by_resampling(
 
 
 def _power(a: np.ndarray, b: np.ndarray, n: int, alpha: float, seed: int, draws: int) -> float:
-    """Share of drawn sets of n and n in which Welch's test rejects; sets without any spread do not count as found."""
+    """Fraction of drawn sets of n and n in which Welch's test rejects; sets without any spread count as not found."""
     from scipy import stats
 
     rng = np.random.default_rng([seed, n])

@@ -39,9 +39,10 @@ def compare_paired(
 ) -> Difference:
     """Compare two methods on the same independent units.
 
-    If the methods are alike, the labels of the two may be swapped in any unit: p is the share of swaps whose difference
-    is at least as large as the one found. Up to 20 units all swaps are tried; beyond, `draws` random ones, and
-    p = (b + 1) / (draws + 1) with b of them as large (Phipson and Smyth 2010, https://doi.org/10.2202/1544-6115.1585).
+    If the methods are alike, the labels of the two may be swapped in any unit: p is the fraction of swaps whose
+    difference is at least as large as the one found. Up to 20 units all swaps are tried; beyond, `draws` random ones,
+    and p = (b + 1) / (draws + 1) with b of them as large (Phipson and Smyth 2010,
+    https://doi.org/10.2202/1544-6115.1585).
 
     Args:
         first: (n, k) rows of the first method.
