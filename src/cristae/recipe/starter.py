@@ -17,7 +17,7 @@ def starter_text(found: Survey) -> str:
     """The text of a starter recipe.
 
     Args:
-        found: What a look at the data told.
+        found: What was found in the data.
 
     Returns:
         YAML that is a valid recipe, apart from the labels' path where there are no labels yet.
@@ -118,7 +118,7 @@ def _label_lines(labels: LabelSurvey | None, classes: dict[str, str]) -> list[st
     if labels.meaning == "instances":
         return [
             *head,
-            f"        # {len(labels.shares)} different values were found, so they are taken for ids of objects.",
+            f"        # {len(labels.shares)} different values were found, so they are read as ids of objects.",
             "        to: foreground  # or `boundary`, for the borders between them",
             f"        class_name: {classes['1']}",
         ]
@@ -189,9 +189,9 @@ def _slices(numbers: list[int]) -> str:
 
 def _method_lines(sides: tuple[int, ...]) -> list[str]:
     side = max(32, min(sides) // 2 // 32 * 32)
-    size = "null  # what the network answers for at once; null takes what suits it"
+    size = "null  # the output patch; null takes what suits the network"
     if side < _SMALL_VOX:
-        size = f"[{side}, {side}]  # what the network answers for at once, (y, x) voxels: the images are small"
+        size = f"[{side}, {side}]  # the output patch, (y, x) voxels: the images are small"
     return [
         "sampling:",
         "  name: random",

@@ -1,7 +1,7 @@
 """The catalogue of networks: what each one is, and what it costs.
 
 The list is read from a file, because measuring every network takes most of a minute; a test measures them again. What
-is said about a single network is always measured. Neither needs torch before something is measured, so the list is
+is reported about a single network is always measured. Neither needs torch before something is measured, so the list is
 quick.
 """
 
@@ -104,7 +104,7 @@ class ModelDescription:
 
     facts: ModelFacts
     about: str
-    """What is said about it beyond the summary, in paragraphs; empty for most."""
+    """Its description beyond the summary, in paragraphs; empty for most."""
     options: tuple[ModelOption, ...]
     trace: Trace
 
@@ -249,7 +249,7 @@ def _measure(
             network = config.build(channels, logits).eval()
         found = trace(config, channels, logits, image_size)
     locality = measure_locality(network, config, in_channels=channels)
-    summary, about = _said_about(config)
+    summary, about = _description_of(config)
     facts = ModelFacts(
         name=config.model_dump()["name"],
         variant=variant,
@@ -283,7 +283,7 @@ def _measure(
 
 @contextmanager
 def _seen_on_shapes(config: NetworkConfig) -> Iterator[None]:
-    """Tell why a network cannot be measured.
+    """Report why a network cannot be measured.
 
     Raises:
         NetworkError: It is larger than can be counted, or, of one's own, needs values where there are only shapes.
@@ -308,7 +308,7 @@ def _seen_on_shapes(config: NetworkConfig) -> Iterator[None]:
         ) from error
 
 
-def _said_about(config: NetworkConfig) -> tuple[str, str]:
+def _description_of(config: NetworkConfig) -> tuple[str, str]:
     """The first line of what its class says, and the paragraphs after it, each in one line."""
     summary, *paragraphs = (inspect.getdoc(type(config)) or "").split("\n\n")
     return " ".join(summary.split()), "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
