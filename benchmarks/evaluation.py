@@ -24,10 +24,10 @@ from benchmarks.machine import peak_bytes, write_result
 from cristae.data.box import Box
 from cristae.data.formats import open_image, write_image
 from cristae.data.image import Image
-from cristae.evaluation.comparison import blocks_of
+from cristae.evaluation.blocks import blocks_of
 from cristae.evaluation.scoring.counting import MOST_THREADS
 from cristae.evaluation.scoring.settings import ScoreOptions
-from cristae.workflows.evaluate import evaluate_paths
+from cristae.workflows.evaluate import evaluate
 
 _TILE = 200
 
@@ -106,9 +106,9 @@ def _tiled(name: str, tile: np.ndarray, side: int, per_side: int) -> Image:
 
 def _score(kind: str, truth: Path, prediction: Path) -> None:
     if kind == "maps":
-        evaluate_paths(truth, prediction, binarize=0.5, options=ScoreOptions(groups=("overlap", "ranking")))
+        evaluate(prediction, truth, options=ScoreOptions(binarize=0.5, scores=("overlap", "ranking")))
     else:
-        evaluate_paths(truth, prediction, instances=True, options=ScoreOptions(groups=("partition",)))
+        evaluate(prediction, truth, options=ScoreOptions(objects=True, scores=("partition",)))
 
 
 def _crop(path: Path) -> Path:

@@ -1,17 +1,17 @@
 """Is the patch feed fast enough that training never waits for it?
 
-Two figures: patches of 256 x 256 a second from the staged, cached Zarr; and the time of a SegET training step with
+Two figures: patches of 256 x 256 a second from the cached Zarr; and the time of a SegET training step with
 batches from the feed over the time with a batch that is in memory already (medians of steps taken in turn).
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import tempfile
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 
@@ -25,9 +25,10 @@ from cristae.losses import CrossEntropyDice
 from cristae.models import SegETConfig
 from cristae.progress import Progress
 from cristae.sampling import RandomPatches
+from cristae.training.cache import cache_parts
+from cristae.training.cache_folder import open_cache
 from cristae.training.feed import PatchFeed
 from cristae.training.framing import Framing
-from cristae.training.staging import stage
 
 
 def main() -> None:
@@ -38,10 +39,11 @@ def main() -> None:
     asked = options.parse_args()
     torch.set_num_threads(asked.threads)
     with tempfile.TemporaryDirectory() as folder:
-        feed = make_feed(Path(folder), per_epoch=4000, batch_size=50, threads=asked.threads)
+        os.environ["CRISTAE_CACHE"] = folder
+        feed = make_feed(per_epoch=4000, batch_size=50, threads=asked.threads)
         rate = patches_per_second(feed)
         print(f"patches of 256 x 256: {rate:.0f} a second with {asked.threads} threads")
-        feed = make_feed(Path(folder), per_epoch=(asked.steps + 4) * 8, batch_size=8, threads=asked.threads)
+        feed = make_feed(per_epoch=(asked.steps + 4) * 8, batch_size=8, threads=asked.threads)
         from_feed, from_memory = step_seconds(feed, asked.steps)
     ratio = from_feed / from_memory
     print(f"SegET step: {from_feed:.3f} s from the feed, {from_memory:.3f} s from memory, ratio {ratio:.3f}")
@@ -57,13 +59,14 @@ def main() -> None:
     )
 
 
-def make_feed(folder: Path, *, per_epoch: int, batch_size: int, threads: int) -> PatchFeed:
+def make_feed(*, per_epoch: int, batch_size: int, threads: int) -> PatchFeed:
     """A feed from a synthetic volume of 16 slices of 1024 x 1024."""
     volume = synthetic_volume(SyntheticConfig(shape=(16, 1024, 1024), seed=1))
     part = Part(volume, Box.of_shape(volume.image.shape))
-    staged = stage([part], PLATELET_CLASSES, folder, Framing(), size=(1, 256, 256), progress=Progress())
-    plan = RandomPatches(size=(256, 256), per_epoch=per_epoch).plan([one.sample_part() for one in staged], seed=0)
-    return PatchFeed(plan, staged, Framing(), batch_size=batch_size, threads=threads)
+    with open_cache() as cache:
+        cached = cache_parts([part], PLATELET_CLASSES, cache, Framing(), size=(1, 256, 256), progress=Progress())
+    plan = RandomPatches(size=(256, 256), per_epoch=per_epoch).plan([one.sample_part() for one in cached], seed=0)
+    return PatchFeed(plan, cached, Framing(), batch_size=batch_size, threads=threads)
 
 
 def patches_per_second(feed: PatchFeed) -> float:

@@ -25,8 +25,8 @@ from scipy import ndimage
 
 from benchmarks.machine import write_result
 from cristae.metrics.components import Connectivity, label_components
+from cristae.metrics.contingency import Contingency
 from cristae.metrics.instances import InstanceCounts
-from cristae.metrics.overlaps import Overlaps
 
 CORES = ("1", "4")
 CONNECTIVITIES: tuple[tuple[Connectivity, int], ...] = ((6, 1), (26, 3))
@@ -83,12 +83,12 @@ def measure(side: int, rounds: int) -> dict[str, Any]:
     scattered = rng.integers(0, 1000, (2, *truth.shape), np.int32)
     for name, pair in (("blobs", (truth, prediction)), ("noise", scattered)):
         figures[f"contingency_{name}"] = compare(
-            partial(Overlaps.of, *pair),
+            partial(Contingency.of, *pair),
             partial(count_codes, *pair),
             lambda a, b: np.array_equal(a.voxels, b),
             rounds,
         )
-    overlaps = Overlaps.of(truth, prediction)
+    overlaps = Contingency.of(truth, prediction)
     began = time.perf_counter()
     counts = InstanceCounts.of(overlaps)
     figures["instances"] = {
@@ -104,7 +104,7 @@ def first_calls() -> dict[str, float]:
     """Seconds of the first calls, on small maps, in a process; a first run on a machine compiles here."""
     small = np.ones((2, 3, 4), np.int32)
     labelled, _ = timed(lambda: label_components(small, 6))
-    counted, _ = timed(lambda: (Overlaps.of(small, small), Overlaps.of(small.astype(np.int64), small)))
+    counted, _ = timed(lambda: (Contingency.of(small, small), Contingency.of(small.astype(np.int64), small)))
     return {"components": round(labelled, 2), "contingency": round(counted, 2)}
 
 

@@ -32,8 +32,9 @@ from torch import Tensor, nn
 from benchmarks.machine import RESULTS, facts, peak_bytes, write_result
 from cristae.allocator import keep_large_buffers
 from cristae.errors import NetworkError
+from cristae.inference.catalogue import ModelFacts
 from cristae.models import network_config
-from cristae.workflows.models import ModelFacts, list_models
+from cristae.workflows.models import list_models
 
 MODES = ("eager", "channels_last", "bf16", "compiled")
 VOXELS_ON_GPU = 2**21

@@ -26,6 +26,7 @@ from cristae.data.classes import Classes
 from cristae.data.formats import open_image, write_image
 from cristae.data.image import image_of_array
 from cristae.inference.blocks import output_box, plan_blocks
+from cristae.inference.config import PredictOptions
 from cristae.inference.locality import Locality, measure_locality
 from cristae.inference.plan import BlockPlan
 from cristae.preprocess.normalize import Normalizer
@@ -155,7 +156,7 @@ def measure_memory(folder: Path, threads: int) -> dict[str, Any]:
 
 def predict_and_weigh(run: Path, volume: Path, ceiling: str) -> dict[str, Any]:
     """Predict in this process and say how much memory it took at most."""
-    found = predict([run], volume, out=volume.with_suffix(".out.zarr"), max_ram=ceiling)
+    found = predict([run], volume, out=volume.with_suffix(".out.zarr"), options=PredictOptions(max_ram=ceiling))
     return {"peak_bytes": peak_bytes(), "block": found.attributes["plan"]["block"]}
 
 

@@ -25,7 +25,6 @@ from cristae.metrics.surface import (
     hausdorff_95,
     surface_dice,
     surface_distances,
-    surface_distances_of_blocks,
 )
 
 SHAPE = (64, 512, 512)
@@ -40,7 +39,7 @@ def main() -> None:
     options.add_argument("--tiles", type=int, nargs=3, default=(1, 4, 4))
     asked = options.parse_args()
     truth, prediction = blobs()
-    surface_distances(truth[:2, :32, :32], prediction[:2, :32, :32], SIZE)  # compiles
+    in_memory(truth[:2, :32, :32], prediction[:2, :32, :32])  # compiles
     began = time.perf_counter()
     large = tiled(truth, prediction, tuple(asked.tiles))
     figures = {"blocks_seconds": round(time.perf_counter() - began, 2), "blocks_surface_voxels": large.n}
@@ -48,11 +47,11 @@ def main() -> None:
     tiled(truth, prediction, tuple(asked.tiles))
     figures["blocks_peak_mib"] = round(tracemalloc.get_traced_memory()[1] / 2**20)
     tracemalloc.stop()
-    ours, seconds = timed(lambda: scores(surface_distances(truth, prediction, SIZE)), asked.rounds)
+    ours, seconds = timed(lambda: scores(in_memory(truth, prediction)), asked.rounds)
     theirs, their_seconds = timed(lambda: monai_scores(truth, prediction), asked.rounds)
     np.testing.assert_allclose(ours, theirs, rtol=1e-5)
     figures |= {"seconds": round(seconds, 2), "monai_seconds": round(their_seconds, 2)}
-    figures["surface_voxels"] = surface_distances(truth, prediction, SIZE).n
+    figures["surface_voxels"] = in_memory(truth, prediction).n
     print("\n".join(f"{name}: {value}" for name, value in figures.items()))
     write_result("surfaces", {"shape": SHAPE, "tiles": list(asked.tiles), **figures})
 
@@ -89,6 +88,12 @@ def monai_scores(truth: np.ndarray, prediction: np.ndarray) -> list[float]:
     return [float(one) for one in found]
 
 
+def in_memory(truth: np.ndarray, prediction: np.ndarray) -> SurfaceDistances:
+    """The distances in two arrays."""
+    blocks = list(Box.of_shape(truth.shape).blocks(SHAPE))
+    return surface_distances(lambda box: truth[box.slices], lambda box: prediction[box.slices], blocks, SIZE)
+
+
 def tiled(truth: np.ndarray, prediction: np.ndarray, tiles: tuple[int, ...]) -> SurfaceDistances:
     """The distances in a volume of `tiles` (z, y, x) repeats of the maps, which are not held in memory."""
 
@@ -101,7 +106,7 @@ def tiled(truth: np.ndarray, prediction: np.ndarray, tiles: tuple[int, ...]) -> 
 
     whole = Box.of_shape([n * edge for n, edge in zip(tiles, SHAPE, strict=True)])
     blocks = list(whole.blocks((64, 256, 256)))
-    return surface_distances_of_blocks(reader(truth), reader(prediction), blocks, SIZE)
+    return surface_distances(reader(truth), reader(prediction), blocks, SIZE)
 
 
 def timed(function: Callable[[], list[float]], rounds: int) -> tuple[list[float], float]:

@@ -24,7 +24,7 @@ from skimage.metrics import contingency_table
 from skimage.segmentation import watershed
 
 from benchmarks.machine import write_result
-from cristae.metrics.overlaps import Overlaps
+from cristae.metrics.contingency import Contingency
 from cristae.metrics.partition import partition_sums
 from cristae.metrics.v_scores import THRESHOLDS, VTable
 
@@ -107,7 +107,7 @@ def score_theirs(slices: Slices) -> tuple[np.ndarray, np.ndarray]:
 def sums_of(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
     """The sums of V_rand and V_info from a contingency table of scikit-image."""
     table = contingency_table(truth, prediction, normalize=False).tocoo()
-    return partition_sums(Overlaps(table.row, table.col, table.data.astype(np.int64)))
+    return partition_sums(Contingency(table.row, table.col, table.data.astype(np.int64)))
 
 
 def seconds(work: Callable[[], Any]) -> float:

@@ -1,4 +1,4 @@
-"""Measures every network and writes the page about them: `python docs/make_models.py`.
+"""Measures every network and writes the pages about them: `python docs/make_models.py`.
 
 It writes the list behind `cristae models list`, the page about networks, and a diagram of each.
 """
@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
+from cristae.inference.catalogue import CATALOGUE, ModelDescription, ModelFacts, measure_catalogue
 from cristae.report.network_diagram import diagram_svg
-from cristae.workflows.models import CATALOGUE, ModelDescription, ModelFacts, measure_catalogue
 
 DOCS = Path(__file__).parent
 INTRODUCTION = """\

@@ -1,6 +1,18 @@
 """What holds for all tests."""
 
+from collections.abc import Iterator
+
+import pytest
 from hypothesis import settings
 
 settings.register_profile("cristae", deadline=None)  # the first call of a compiled loop may have to compile it
 settings.load_profile("cristae")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Training data is cached in a folder that goes with the tests, not in the person's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CRISTAE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.delenv("CRISTAE_CACHE_LIMIT", raising=False)
+        yield

@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     from cristae.data.synthetic import SyntheticConfig as SyntheticConfig
     from cristae.data.synthetic import synthetic_volume as synthetic_volume
     from cristae.data.volume import Volume as Volume
+    from cristae.evaluation.agreement import AgreementOptions as AgreementOptions
+    from cristae.evaluation.differences import CompareOptions as CompareOptions
+    from cristae.evaluation.scoring.evaluation import predictions_in as predictions_in
     from cristae.evaluation.scoring.settings import ScoreOptions as ScoreOptions
+    from cristae.inference.config import PredictOptions as PredictOptions
     from cristae.inference.prediction import Prediction as Prediction
     from cristae.inference.prediction import open_prediction as open_prediction
     from cristae.metrics.score import Score as Score
@@ -37,6 +41,8 @@ if TYPE_CHECKING:
     from cristae.recipe.text import diff_recipes as diff_recipes
     from cristae.recipe.text import recipe_schema as recipe_schema
     from cristae.recipe.text import recipe_to_yaml as recipe_to_yaml
+    from cristae.training.cache_folder import clear_cache as clear_cache
+    from cristae.training.cache_folder import list_cache as list_cache
     from cristae.workflows.agree import agree as agree
     from cristae.workflows.analyze import analyze as analyze
     from cristae.workflows.compare import compare as compare
@@ -49,16 +55,21 @@ if TYPE_CHECKING:
     from cristae.workflows.models import describe_model as describe_model
     from cristae.workflows.models import list_models as list_models
     from cristae.workflows.predict import predict as predict
+    from cristae.workflows.recipes import check_recipe as check_recipe
+    from cristae.workflows.recipes import new_recipe as new_recipe
     from cristae.workflows.report import report as write_report  # noqa: F401
     from cristae.workflows.train import train as train
 
     __version__: str
 
 _HOME = {
+    "AgreementOptions": "evaluation.agreement",
     "AnalysisConfig": "analysis.config",
     "Box": "data.box",
     "Classes": "data.classes",
+    "CompareOptions": "evaluation.differences",
     "Image": "data.image",
+    "PredictOptions": "inference.config",
     "Prediction": "inference.prediction",
     "Progress": "progress",
     "Recipe": "recipe.recipe",
@@ -69,6 +80,8 @@ _HOME = {
     "Volume": "data.volume",
     "agree": "workflows.agree",
     "analyze": "workflows.analyze",
+    "check_recipe": "workflows.recipes",
+    "clear_cache": "training.cache_folder",
     "compare": "workflows.compare",
     "convert": "workflows.convert",
     "create_model": "models",
@@ -79,9 +92,11 @@ _HOME = {
     "fetch_dataset": "workflows.datasets",
     "image_of_array": "data.image",
     "inspect": "workflows.inspect",
+    "list_cache": "training.cache_folder",
     "list_datasets": "workflows.datasets",
     "list_models": "workflows.models",
     "load_recipe": "recipe.load",
+    "new_recipe": "workflows.recipes",
     "open_image": "data.formats",
     "open_images": "data.formats",
     "open_prediction": "inference.prediction",
@@ -89,6 +104,7 @@ _HOME = {
     "open_volume": "data.open",
     "parse_recipe": "recipe.load",
     "predict": "workflows.predict",
+    "predictions_in": "evaluation.scoring.evaluation",
     "recipe_schema": "recipe.text",
     "recipe_to_yaml": "recipe.text",
     "synthetic_volume": "data.synthetic",

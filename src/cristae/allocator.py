@@ -1,9 +1,16 @@
-"""What becomes of large buffers on Linux CPUs: kept by the process, which is fast, or handed back, which is small."""
+"""Memory of the process: whether large buffers are kept, which is fast, or handed back, which is small; its peak."""
 
 from __future__ import annotations
 
 import ctypes
 import platform
+import sys
+from typing import TYPE_CHECKING
+
+import psutil
+
+if TYPE_CHECKING:
+    import torch
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
 
@@ -34,3 +41,21 @@ def return_large_buffers() -> None:
     libc.mallopt(_MMAP_MAX, 1 << 16)
     libc.mallopt(_MMAP_THRESHOLD, 1 << 20)
     libc.mallopt(_TRIM_THRESHOLD, 1 << 20)
+
+
+def peak_memory_bytes(device: torch.device) -> dict[str, int]:
+    """The most memory that this process has held so far: 'ram', and 'gpu' on a CUDA device."""
+    info = psutil.Process().memory_info()
+    peak = {"ram": int(getattr(info, "peak_wset", 0)) or _peak_rss()}
+    if device.type == "cuda":
+        import torch
+
+        peak["gpu"] = int(torch.cuda.max_memory_allocated(device))
+    return peak
+
+
+def _peak_rss() -> int:
+    import resource  # not there on Windows, which has peak_wset
+
+    rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(rss if sys.platform == "darwin" else rss * 1024)

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
+from cristae.errors import RunError
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
+
 
 def duration(seconds: float) -> str:
     """Seconds such as '8 s', '3 min 20 s' or '2 h 05 min'."""
@@ -20,3 +26,17 @@ def memory(size: float) -> str:
             return f"{size:.0f} {unit}"
         size /= 1024
     return f"{size:.1f} GiB"
+
+
+def parse_size(text: str | int) -> int:
+    """Bytes of a size such as '8GiB', '500MB', '2G' or a plain number.
+
+    Raises:
+        RunError: It is not a size.
+    """
+    if isinstance(text, int):
+        return text
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?\s*", text.upper())
+    if found is None or found[2] not in _UNITS or float(found[1]) == 0:
+        raise RunError(f"'{text}' is not a memory size; write it as 8GiB, 500MB or a number of bytes")
+    return int(float(found[1]) * _UNITS[found[2]])

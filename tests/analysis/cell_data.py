@@ -3,7 +3,7 @@
 import numpy as np
 
 from cristae.analysis.class_map import ClassMap
-from cristae.analysis.survey import Grid
+from cristae.analysis.measurement import Grid
 from cristae.data.box import Box
 from cristae.data.classes import Classes
 from cristae.data.image import image_of_array

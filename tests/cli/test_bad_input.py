@@ -738,7 +738,7 @@ SCORES = [
         ("--recipe", "--bin"),
     ),
     Row("a threshold of 1.5", nothing, (*EVALUATE, "--binarize", "1.5"), ("between 0 and 1", "1.5")),
-    Row("object ids and a threshold", nothing, (*EVALUATE, "--binarize", "0.5", "--instances"), ("--instances alone",)),
+    Row("object ids and a threshold", nothing, (*EVALUATE, "--binarize", "0.5", "--objects"), ("--objects alone",)),
     Row(
         "NaN to binarize",
         tiff("t.tif", value=np.nan, dtype="float32"),

@@ -89,7 +89,7 @@ def last(value: float) -> np.ndarray:
 MAPS = ("evaluate", "--truth", "grey.tif", "--prediction", "map.tif", "--binarize", "0.5")
 SPOILT = ("evaluate", "--truth", "grey.tif", "--prediction", "x.tif", "--binarize", "0.5", "--out", "s.csv")
 IDS = ("evaluate", "--truth", "labels.tif", "--prediction", "near.tif")
-OBJECTS = (*IDS, "--instances")
+OBJECTS = (*IDS, "--objects")
 COMPARE = ("compare", "t.csv")
 AGREE = ("agree", "anna=labels.tif", "bert=near.tif", "--recipe", "r.yaml")
 ANALYZE = ("analyze", "labels.tif", "--recipe", "r.yaml")
@@ -295,7 +295,7 @@ def test_masks_of_whole_numbers_are_taken_whatever_their_type(mask: np.ndarray, 
 @pytest.mark.parametrize("groups", [(), ("overlaps",)])
 def test_families_that_there_are_not_are_told(groups: tuple[str, ...]) -> None:
     with pytest.raises(ScoreError, match="there are overlap, ranking"):
-        ScoreOptions(groups=groups)  # type: ignore[arg-type]
+        ScoreOptions(scores=groups)  # type: ignore[arg-type]
 
 
 def test_scores_that_a_spreadsheet_saved_are_read(spoilt: Path) -> None:

@@ -135,8 +135,8 @@ def test_other_failures_have_their_own_exit_codes(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["train", "r.yaml"], "the same command with --resume goes on where it stopped"),
-        (["predict", "a.tif", "--run", "r", "--out", "b.zarr"], "the same command goes on where it stopped"),
+        (["train", "r.yaml"], "the same command with --resume resumes it"),
+        (["predict", "a.tif", "--run", "r", "--out", "b.zarr"], "the same command resumes it"),
         (["convert", "a.tif", "b.zarr"], "the same command starts over"),
         (["recipe", "show", "r.yaml"], "the same command starts over"),
     ],

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,11 @@ from cristae.cli.main import app
 from cristae.data.classes import Classes
 from cristae.data.description import DataConfig, Labels
 from cristae.data.values import table_of_values
-from cristae.evaluation.scoring.settings import GROUPS, ScoreOptions
+from cristae.evaluation.scoring.settings import FAMILIES, ScoreOptions
 from cristae.recipe.document import read_document
 from cristae.recipe.load import parse_recipe
 from cristae.recipe.recipe import Recipe
-from cristae.workflows.evaluate import evaluate_paths
+from cristae.workflows.evaluate import evaluate
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "recipes").glob("*.md")])
@@ -81,7 +82,7 @@ def test_the_page_of_scores_names_every_score(tmp_path: Path) -> None:
     for name, image in (("t", truth), ("p", grey)):
         cristae.write_image(image, tmp_path / f"{name}.tif")
     options = ScoreOptions(voxel_size_nm=(40, 5, 5))
-    scores = evaluate_paths(tmp_path / "t.tif", tmp_path / "p.tif", binarize=0.5, options=options)
+    scores = evaluate(tmp_path / "p.tif", tmp_path / "t.tif", options=replace(options, binarize=0.5))
     suffixes = ("_slice_mean", "_split", "_merge", "_fixed", "_raw", "_fiji", "_3d", "_percent")
     for score in scores:
         name = score.metric
@@ -89,7 +90,7 @@ def test_the_page_of_scores_names_every_score(tmp_path: Path) -> None:
             name = name[: name.rindex("_3d")] if name.endswith("_3d") else name.rpartition("_")[0]
             name = name.removesuffix("_slice")
         assert name in text or name.replace("components_", "_") in text, score.metric
-    for group in GROUPS:
+    for group in FAMILIES:
         assert f"`{group}`" in text
 
 

@@ -8,9 +8,10 @@ from types import ModuleType
 import pytest
 import torch
 
+from cristae.inference.catalogue import CATALOGUE, ModelDescription, catalogue_rows, measure_catalogue
 from cristae.models import network_config, parameter_count
 from cristae.recipe.document import read_document
-from cristae.workflows.models import CATALOGUE, ModelDescription, catalogue_rows, list_models, measure_catalogue
+from cristae.workflows.models import list_models
 
 DOCS = Path(__file__).parents[2] / "docs"
 AGAIN = "run `python docs/make_models.py` and look at what changes"

@@ -13,10 +13,10 @@ from torch import nn
 from cristae.data.box import Box
 from cristae.data.classes import Classes
 from cristae.errors import RunError
-from cristae.inference.fuse import plan_fusion
+from cristae.inference.ensemble import plan_ensemble
 from cristae.inference.locality import Locality, measure_locality
 from cristae.inference.memory import Budget, find_budget, forward_bytes, measured_bytes, parse_size
-from cristae.inference.plan import LARGEST_CORE, BlockPlan, Task, _seen, plan_memory
+from cristae.inference.plan import LARGEST_CORE, BlockPlan, Workload, _seen, plan_memory
 from cristae.inference.predictor import Member
 from cristae.inference.windows import Windows
 from cristae.models import UNetBNConfig
@@ -26,12 +26,12 @@ BINARY = Classes(names=("background", "a"))
 GIB = 2**30
 
 
-def task(shape, *, network=None, reach=20, stride=16, classes=BINARY, members=1, **more):
+def workload(shape, *, network=None, reach=20, stride=16, classes=BINARY, members=1, **more):
     network = network or nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, classes.n_logits, 1))
     locality = Locality(True, "", (0, reach, reach), (1, stride, stride), 2)
     everyone = (Member(network, locality, Normalizer(0, 1), classes),) * members
     options = {"scale": (1.0, 1.0, 1.0), "itemsize": 1, "halves": False, "keep_probabilities": False} | more
-    return Task(everyone, plan_fusion([one.classes for one in everyone]), shape, **options)
+    return Workload(everyone, plan_ensemble([one.classes for one in everyone]), shape, **options)
 
 
 def test_forward_bytes_by_hand():
@@ -65,23 +65,23 @@ def test_what_is_not_a_size(text):
 
 
 def test_whole_slices_when_there_is_room():
-    plan = plan_memory(task((100, 2048, 2048)), (100, 2048, 2048), Budget(8 * GIB, None))
+    plan = plan_memory(workload((100, 2048, 2048)), (100, 2048, 2048), Budget(8 * GIB, None))
     assert plan.block == (1, 2048, 2048)
-    assert plan_memory(task((100, 256, 256)), (100, 256, 256), Budget(8 * GIB, None)).block == (64, 256, 256)
+    assert plan_memory(workload((100, 256, 256)), (100, 256, 256), Budget(8 * GIB, None)).block == (64, 256, 256)
 
 
 def test_slices_that_are_decoded_together_are_predicted_together():
     shape = (100, 1024, 2048)
-    assert plan_memory(task(shape, chunk_depth=16), shape, Budget(8 * GIB, None)).block == (8, 1024, 2048)
-    assert plan_memory(task(shape, chunk_depth=4), shape, Budget(8 * GIB, None)).block == (4, 1024, 2048)
-    assert plan_memory(task(shape), shape, Budget(8 * GIB, None)).block == (2, 1024, 2048)
+    assert plan_memory(workload(shape, chunk_depth=16), shape, Budget(8 * GIB, None)).block == (8, 1024, 2048)
+    assert plan_memory(workload(shape, chunk_depth=4), shape, Budget(8 * GIB, None)).block == (4, 1024, 2048)
+    assert plan_memory(workload(shape), shape, Budget(8 * GIB, None)).block == (2, 1024, 2048)
 
 
 def test_the_plan_does_not_depend_on_how_large_the_volume_is():
     network = UNetBNConfig().build(1, 1)
     budget = Budget(GIB // 2, None)
     shapes = [(16, 4096, 4096), (128, 4096, 4096), (32, 8192, 8192), (1000, 65536, 65536)]
-    plans = [plan_memory(task(shape, network=network, reach=107), shape, budget) for shape in shapes]
+    plans = [plan_memory(workload(shape, network=network, reach=107), shape, budget) for shape in shapes]
     areas = [math.prod(plan.block) for plan in plans]
     assert max(areas) < 1.1 * min(areas)
     assert max(areas) < 1500**2
@@ -91,30 +91,30 @@ def test_too_little_memory_says_how_much_would_do():
     network = UNetBNConfig().build(1, 1)
     shape = (4, 3000, 3000)
     with pytest.raises(RunError, match=r"give at least --max-ram (\d+)MiB") as caught:
-        plan_memory(task(shape, network=network, reach=107), shape, Budget(10 * 2**20, None, used=300 * 2**20))
+        plan_memory(workload(shape, network=network, reach=107), shape, Budget(10 * 2**20, None, used=300 * 2**20))
     needed = int(str(caught.value).split("--max-ram ")[1].split("MiB")[0])
     plan = plan_memory(
-        task(shape, network=network, reach=107), shape, Budget((needed - 300) * 2**20, None, used=300 * 2**20)
+        workload(shape, network=network, reach=107), shape, Budget((needed - 300) * 2**20, None, used=300 * 2**20)
     )
     assert max(plan.block[1:]) <= 64
     with pytest.raises(RunError, match="--max-vram"):
-        plan_memory(task(shape, network=network), shape, Budget(GIB, 2**20))
+        plan_memory(workload(shape, network=network), shape, Budget(GIB, 2**20))
 
 
 def test_classes_and_members_take_memory():
     shape = (4, 4000, 4000)
     many = Classes(names=tuple(f"c{i}" for i in range(200)))
-    few = plan_memory(task(shape), shape, Budget(GIB, None))
-    more = plan_memory(task(shape, classes=many, members=3), shape, Budget(GIB, None))
+    few = plan_memory(workload(shape), shape, Budget(GIB, None))
+    more = plan_memory(workload(shape, classes=many, members=3), shape, Budget(GIB, None))
     assert math.prod(more.block) < math.prod(few.block) / 4
 
 
 def test_the_users_own_block():
     shape = (10, 500, 400)
-    plan = plan_memory(task(shape), shape, Budget(GIB, None), largest=(3, 100, 1000))
+    plan = plan_memory(workload(shape), shape, Budget(GIB, None), largest=(3, 100, 1000))
     assert plan.block == (3, 100, 400)
     with pytest.raises(RunError, match="3 x 100 x 400"):
-        plan_memory(task(shape), shape, Budget(2**20, None), largest=(3, 100, 1000))
+        plan_memory(workload(shape), shape, Budget(2**20, None), largest=(3, 100, 1000))
 
 
 def test_ceilings_count_the_whole_process():
@@ -132,19 +132,19 @@ def test_ceilings_count_the_whole_process():
 )
 def test_plans_are_usable(shape, ram, scale):
     working = tuple(math.ceil(side * factor) for side, factor in zip(shape, scale, strict=True))
-    plan = plan_memory(task(working, scale=scale), shape, Budget(ram, None))
+    plan = plan_memory(workload(working, scale=scale), shape, Budget(ram, None))
     assert all(block % chunk == 0 for block, chunk in zip(plan.block, plan.chunk, strict=True))
     assert math.prod(plan.block) <= 4352 * 4096
     assert BlockPlan.from_dict(plan.to_dict()) == plan
 
 
-def solid_task(shape, *, network=None, windows=None, local=True, reach=(6, 30, 30), **more):
+def solid_workload(shape, *, network=None, windows=None, local=True, reach=(6, 30, 30), **more):
     """A 3D network."""
     network = network or nn.Sequential(nn.Conv3d(1, 16, 3, padding=1), nn.ReLU(), nn.Conv3d(16, 1, 1))
     locality = Locality(local, "", reach, (1, 8, 8), 3)
     member = Member(network, locality, Normalizer(0, 1), BINARY, 1, windows)
     options = {"scale": (1.0, 1.0, 1.0), "itemsize": 1, "halves": False, "keep_probabilities": False} | more
-    return Task((member,), plan_fusion([BINARY]), shape, **options)
+    return Workload((member,), plan_ensemble([BINARY]), shape, **options)
 
 
 @settings(max_examples=40, deadline=None)
@@ -156,17 +156,17 @@ def solid_task(shape, *, network=None, windows=None, local=True, reach=(6, 30, 3
 )
 def test_3d_plans_are_usable(shape, ram, scale, windows):
     working = tuple(math.ceil(side * factor) for side, factor in zip(shape, scale, strict=True))
-    plan = plan_memory(solid_task(working, windows=windows, scale=scale), shape, Budget(ram, None))
+    plan = plan_memory(solid_workload(working, windows=windows, scale=scale), shape, Budget(ram, None))
     assert all(block % chunk == 0 for block, chunk in zip(plan.block, plan.chunk, strict=True))
     assert math.prod(plan.block) <= LARGEST_CORE * 1.3
 
 
 def test_more_memory_gives_larger_3d_blocks_whatever_the_volume():
     shape = (1000, 8000, 8000)
-    areas = [math.prod(plan_memory(solid_task(shape), shape, Budget(n * GIB, None)).block) for n in (1, 2, 8)]
+    areas = [math.prod(plan_memory(solid_workload(shape), shape, Budget(n * GIB, None)).block) for n in (1, 2, 8)]
     assert areas[0] < areas[1] < areas[2]
     other = (300, 30000, 2000)
-    assert math.prod(plan_memory(solid_task(other), other, Budget(2 * GIB, None)).block) == pytest.approx(
+    assert math.prod(plan_memory(solid_workload(other), other, Budget(2 * GIB, None)).block) == pytest.approx(
         areas[1], rel=0.3
     )
 
@@ -174,7 +174,7 @@ def test_more_memory_gives_larger_3d_blocks_whatever_the_volume():
 def test_axes_with_a_short_reach_are_cut_first():
     """Half as many slices with a halo of 2 are cheaper than slices of half the size with a halo of 60."""
     shape = (256, 256, 256)
-    block = plan_memory(solid_task(shape, reach=(1, 60, 60)), shape, Budget(2 * GIB, None)).block
+    block = plan_memory(solid_workload(shape, reach=(1, 60, 60)), shape, Budget(2 * GIB, None)).block
     assert block[0] < block[1]
 
 
@@ -183,14 +183,14 @@ def test_windows_bound_the_memory_of_a_network_that_sees_far():
     shape = (64, 2000, 2000)
     windows = Windows("gaussian", (16, 64, 64), 3)
     budget = Budget(int(0.7 * GIB), None)
-    wide = plan_memory(solid_task(shape, windows=windows, local=False), shape, budget)
-    narrow = plan_memory(solid_task(shape), shape, budget)
+    wide = plan_memory(solid_workload(shape, windows=windows, local=False), shape, budget)
+    narrow = plan_memory(solid_workload(shape), shape, budget)
     assert math.prod(wide.block) > 3 * math.prod(narrow.block)
 
 
 def test_exact_3d_blocks_that_do_not_fit_point_to_windows():
     with pytest.raises(RunError, match=r"--max-ram \d+MiB.*windows take less: set predict\.windows"):
-        plan_memory(solid_task((64, 600, 600)), (64, 600, 600), Budget(129 * 2**20, None))
+        plan_memory(solid_workload((64, 600, 600)), (64, 600, 600), Budget(129 * 2**20, None))
 
 
 class Unknown(nn.Module):
@@ -216,7 +216,7 @@ def test_a_network_that_does_not_run_on_shapes_is_measured_with_values():
     shape = (1, 4096, 4096)
     budget = Budget(2 * GIB, None)
     known, looking, broken = (
-        plan_memory(task(shape, network=one), shape, budget) for one in (None, Unknown(), Broken())
+        plan_memory(workload(shape, network=one), shape, budget) for one in (None, Unknown(), Broken())
     )
     assert math.prod(broken.block) < math.prod(known.block) <= math.prod(looking.block)
     assert not measure_locality(Unknown(), UNetBNConfig()).local
@@ -231,7 +231,7 @@ def test_what_is_forecast_to_be_seen_is_what_is_seen():
         member_of(Valid(), Valid.config, windows=Windows("farthest", (1, 12, 20), 2)),
     ):
         shape, block = (9, 61, 50), (4, 17, 8)
-        forecast = _seen(replace(solid_task(shape), members=(one,)), one, block)
+        forecast = _seen(replace(solid_workload(shape), members=(one,)), one, block)
         for core in Box.of_shape(shape).blocks(block):
-            seen = one.seen_for(one.output_box(core, shape)).shape
+            seen = one.input_box_for(one.output_box(core, shape)).shape
             assert all(a <= b for a, b in zip(seen, forecast, strict=True)), (seen, forecast)

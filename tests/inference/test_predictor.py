@@ -19,7 +19,7 @@ from cristae.preprocess.normalize import Normalizer
 
 def in_blocks(predictor, image, shape):
     """All probabilities, put together from blocks."""
-    result = torch.full((predictor.fusion.channels, *image.shape), torch.nan)
+    result = torch.full((predictor.ensemble.channels, *image.shape), torch.nan)
     with predictor.predicting():
         for block in plan_blocks(Box.of_shape(image.shape), shape):
             part = result[(slice(None), *block.core.slices)]
@@ -117,7 +117,7 @@ def test_structures_are_stacked_in_the_order_of_the_runs(pyramidal, noise, whole
     names = ["synapse", "golgi", "synapse"]
     members = [pyramidal(Classes(names=("background", name)), seed=i) for i, name in enumerate(names)]
     predictor = Predictor(members)
-    assert predictor.fusion.channel_names == ("synapse", "golgi")
+    assert predictor.ensemble.channel_names == ("synapse", "golgi")
     found = in_blocks(predictor, image, (1, 16, 16))
     each = [whole(one, image)[0] for one in members]
     assert (found[0] - (each[0] + each[2]) / 2).abs().max() < 1e-5

@@ -22,7 +22,7 @@ RULES = ["gaussian", "centre_third", "farthest", "tiles"]
 
 def whole_and_blocks(members, image, block, **options):
     predictor = Predictor(members, **options)
-    result = torch.full((predictor.fusion.channels, *image.shape), torch.nan)
+    result = torch.full((predictor.ensemble.channels, *image.shape), torch.nan)
     with predictor.predicting():
         for core in Box.of_shape(image.shape).blocks(block):
             result[(slice(None), *core.slices)] = predictor.probabilities(image, core)
@@ -89,16 +89,16 @@ def test_farthest_by_a_distance_transform(shape, size):
         (z, y, x): n for n, (z, y, x) in enumerate((z, y, x) for z in starts[0] for y in starts[1] for x in starts[2])
     }
     found = np.full(shape, -1)
-    for share in windows.shares(Box.of_shape(shape), shape):
-        found[share.part.slices][share.weight == 1] = corners[share.window.start]
+    for part in windows.parts(Box.of_shape(shape), shape):
+        found[part.box.slices][part.weight == 1] = corners[part.window.start]
     np.testing.assert_array_equal(found, owner)
 
 
 def test_slices_of_2d_windows_do_not_shorten_distances():
     """With a step of 4 along z, windows wider than 8 would all be 4 from the border."""
-    shares = list(Windows("farthest", (1, 30, 30), 2).shares(Box((0, 0, 0), (1, 40, 30)), (1, 40, 30)))
-    assert [share.window.start[1] for share in shares] == [0, 10]
-    rows = [share.part.start[1] + np.flatnonzero(share.weight[0, :, 15]) for share in shares]
+    parts = list(Windows("farthest", (1, 30, 30), 2).parts(Box((0, 0, 0), (1, 40, 30)), (1, 40, 30)))
+    assert [part.window.start[1] for part in parts] == [0, 10]
+    rows = [part.box.start[1] + np.flatnonzero(part.weight[0, :, 15]) for part in parts]
     assert rows[0].tolist() == list(range(20))  # row 19 is 11 from both borders: the earlier one
     assert rows[1].tolist() == list(range(20, 40))
 
@@ -108,9 +108,9 @@ def test_gaussian_by_hand():
     windows = Windows("gaussian", (1, 1, 4), 2)
     raw = np.maximum(np.exp(-((np.array([-1.5, -0.5, 0.5, 1.5]) / 0.5) ** 2) / 2), 1e-3)
     assert windows.starts(2, 8) == [0, 2, 4]
-    shares = list(windows.shares(Box.of_shape((1, 1, 8)), (1, 1, 8)))
+    parts = list(windows.parts(Box.of_shape((1, 1, 8)), (1, 1, 8)))
     expected = [1, 1, raw[2] / (raw[2] + raw[0]), raw[3] / (raw[3] + raw[1])]
-    np.testing.assert_allclose(shares[0].weight[0, 0], expected, rtol=1e-6)
+    np.testing.assert_allclose(parts[0].weight[0, 0], expected, rtol=1e-6)
 
 
 SIZE = st.tuples(st.integers(1, 6), st.integers(1, 13), st.integers(1, 13))

@@ -10,8 +10,8 @@ from sklearn.metrics import cohen_kappa_score, confusion_matrix
 
 from cristae.data.classes import Classes
 from cristae.errors import ScoreError
-from cristae.metrics.agreement import Agreement, Amounts, cohen_kappa
-from cristae.metrics.agreement_scores import agreement_scores, confusion_rows
+from cristae.metrics.agreement import Agreement, confusion_rows
+from cristae.metrics.agreement_counts import Amounts, cohen_kappa
 from cristae.metrics.confusion import Confusion
 
 THREE = Classes(names=("background", "cell", "granule"))
@@ -43,7 +43,7 @@ def find(scores, metric, class_name, run="a vs b"):
 
 def test_mean_iou_of_three_classes_by_hand():
     agreement = agreement_of(THREE, {"a": row([0, 0, 1, 1, 2, 2]), "b": row([0, 1, 1, 1, 2, 0])})
-    scores = agreement_scores(agreement)
+    scores = agreement.scores()
     jaccards = [find(scores, "Jaccard", name).value for name in THREE.names]
     assert jaccards == pytest.approx([1 / 3, 2 / 3, 1 / 2])
     assert (find(scores, "mIoU", "all").value, find(scores, "mIoU", "all").n) == (pytest.approx(0.5), 3)
@@ -53,7 +53,7 @@ def test_mean_iou_of_three_classes_by_hand():
 def test_means_over_chosen_classes_say_how_many_were_defined():
     a, b = row([0, 0, 0, 0, 1, 1, 1, 2, 2, 3]), row([0, 0, 0, 1, 1, 1, 2, 2, 3, 3])
     five = Classes(names=(*FOUR.names, "golgi"))
-    scores = agreement_scores(agreement_of(five, {"a": a, "b": b}, over=("mito", "core", "golgi")))
+    scores = agreement_of(five, {"a": a, "b": b}, over=("mito", "core", "golgi")).scores()
     organelles = find(scores, "mIoU", "mito+core+golgi")
     assert (organelles.value, organelles.n) == (pytest.approx(0.416667, abs=1e-6), 2)
     assert organelles.rule == "mean over mito, core, golgi; pooled; n=classes"
@@ -66,7 +66,7 @@ def test_slice_mean_and_pooled_f1_of_the_worked_example():
     for z, (tp, fp, fn) in enumerate([(8, 2, 2), (1, 1, 3), (0, 0, 0)]):
         a[z].flat[: tp + fn] = 1
         b[z].flat[fn : fn + tp + fp] = 1
-    scores = agreement_scores(agreement_of(BINARY, {"a": a, "b": b}))
+    scores = agreement_of(BINARY, {"a": a, "b": b}).scores()
     assert find(scores, "F1", "mito").value == pytest.approx(0.692308, abs=1e-6)
     mean = find(scores, "F1_slice_mean", "mito")
     assert (mean.value, mean.n) == (pytest.approx(0.566667, abs=1e-6), 2)
@@ -78,7 +78,7 @@ def test_volume_fractions_inside_a_mask_and_their_difference():
     for cell in ("mask", "labelled"):
         agreement = Agreement("v", FOUR, ("a", "b"), cell=cell, over=("mito", "core"))
         agreement.count(0, [[a[0]], [b[0]]], [None, None], mask[0])
-        scores = agreement_scores(agreement)
+        scores = agreement.scores()
         first = [find(scores, "volume_fraction", name, run="a").value for name in ("mito", "core", "mito+core")]
         assert first == pytest.approx([0.3, 0.1, 0.4])
         assert find(scores, "volume_fraction", "mito", run="b").value == pytest.approx(0.2)
@@ -89,12 +89,12 @@ def test_volume_fractions_inside_a_mask_and_their_difference():
 
 def test_fractions_of_the_cell_and_of_all_voxels_differ_by_the_background():
     labels = {"a": row([0, 0, 1, 2]), "b": row([0, 1, 1, 1])}
-    cell = agreement_scores(agreement_of(THREE, labels))
-    everything = agreement_scores(agreement_of(THREE, labels, cell="counted"))
+    cell = agreement_of(THREE, labels).scores()
+    everything = agreement_of(THREE, labels, cell="counted").scores()
     assert find(cell, "volume_fraction", "granule", run="a").value == 0.5
     assert find(cell, "volume_fraction", "granule", run="a").n == 2
     assert find(everything, "volume_fraction", "granule", run="a").value == 0.25
-    nothing = agreement_scores(agreement_of(THREE, {"a": row([0, 0]), "b": row([1, 2])}))
+    nothing = agreement_of(THREE, {"a": row([0, 0]), "b": row([1, 2])}).scores()
     assert math.isnan(find(nothing, "volume_fraction", "granule", run="a").value)
 
 
@@ -118,7 +118,7 @@ def test_counts_and_kappa_are_those_of_scikit_learn(seed, n_classes, size):
     agreement = agreement_of(classes, {"a": row(a), "b": row(b)})
     expected = confusion_matrix(a, b, labels=range(n_classes))
     np.testing.assert_array_equal(agreement.pair("a", "b").tables[0].counts, expected)
-    scores = agreement_scores(agreement)
+    scores = agreement.scores()
     assert find(scores, "kappa", "all").value == pytest.approx(cohen_kappa_score(a, b), abs=1e-12)
     normalised = confusion_matrix(a, b, labels=range(n_classes), normalize="true")
     rows = confusion_rows(agreement)
@@ -130,8 +130,8 @@ def test_counts_and_kappa_are_those_of_scikit_learn(seed, n_classes, size):
 def test_symmetric_scores_are_the_same_for_both_orders_and_the_others_turn_round():
     rng = np.random.default_rng(3)
     a, b = rng.integers(0, 4, (2, 3, 8, 9)).astype(np.uint8)
-    there = agreement_scores(agreement_of(FOUR, {"a": a, "b": b}))
-    back = agreement_scores(agreement_of(FOUR, {"b": b, "a": a}))
+    there = agreement_of(FOUR, {"a": a, "b": b}).scores()
+    back = agreement_of(FOUR, {"b": b, "a": a}).scores()
     turned = {(s.metric, s.class_name): s.value for s in back if s.run == "b vs a"}
     own = [s for s in there if s.run == "a vs b"]
     assert len(own) == len(turned) > 15
@@ -177,7 +177,7 @@ def test_blocks_in_any_order_add_up_to_the_whole(seed, exclusive, height, width)
         z, y, x = places[index]
         part = np.s_[z, y : y + height, x : x + width]
         parts.count(z, [[m[part] for m in one] for one in labels], [None if v is None else v[part] for v in valid])
-    assert repr(agreement_scores(parts)) == repr(agreement_scores(whole))
+    assert repr(parts.scores()) == repr(whole.scores())
     assert repr(confusion_rows(parts)) == repr(confusion_rows(whole))
 
 
@@ -185,7 +185,7 @@ def test_overlapping_classes_have_tables_of_their_own():
     a = np.array([[[[1, 1, 0, 0]]], [[[1, 0, 0, 0]]]], np.uint8)
     b = np.array([[[[1, 0, 0, 0]]], [[[1, 1, 0, 0]]]], np.uint8)
     agreement = agreement_of(MASKS, {"a": a, "b": b}, over=("mito",), cell="counted")
-    scores = agreement_scores(agreement)
+    scores = agreement.scores()
     assert find(scores, "Jaccard", "membrane").value == 0.5
     assert find(scores, "F1_slice_mean", "mito").value == pytest.approx(2 / 3)
     assert (find(scores, "mIoU", "all").value, find(scores, "mIoU", "mito").value) == (0.5, 0.5)
@@ -204,7 +204,7 @@ def test_overlapping_classes_have_tables_of_their_own():
 def test_a_single_overlapping_class_is_not_taken_for_two():
     one = Classes(names=("mito",), exclusive=False)
     agreement = agreement_of(one, {"a": row([1, 1, 0, 0])[None], "b": row([1, 0, 0, 0])[None]}, cell="counted")
-    scores = agreement_scores(agreement)
+    scores = agreement.scores()
     assert [s.value for s in scores if s.metric == "F1_slice_mean"] == [pytest.approx(2 / 3)]
 
 

@@ -1,4 +1,4 @@
-"""Calibration: by hand, against torchmetrics, scikit-learn and plain numpy, and within bounds on floats."""
+"""Calibration: by hand, against torchmetrics and plain numpy, and within bounds on floats."""
 
 import numpy as np
 import pytest
@@ -6,19 +6,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from sklearn.metrics import brier_score_loss
 from torchmetrics.functional.classification import binary_calibration_error
 
 from cristae.errors import ScoreError
 from cristae.metrics.calibration import (
-    brier_score,
     calibration_sums,
     expected_calibration_error,
     expected_calibration_error_of,
     maximum_calibration_error,
     reliability,
 )
-from cristae.metrics.histogram import Histogram
+from cristae.metrics.histogram import ProbabilityHistogram
 
 TRUTH = np.array([1, 0, 0, 0, 1, 1, 0, 1, 1, 1])
 BYTES = np.array([51, 51, 51, 51, 204, 204, 204, 255, 255, 255], np.uint8)
@@ -34,22 +32,20 @@ def by_numpy(truth, scores, n_bins):
 
 
 def test_worked_example():
-    found = Histogram.of(TRUTH, BYTES)
+    found = ProbabilityHistogram.of(TRUTH, BYTES)
     diagram = reliability(found, 15)
     used = diagram.voxels > 0
     assert diagram.voxels[used].tolist() == [4, 3, 3]
-    np.testing.assert_allclose(diagram.mean_score[used], [0.2, 0.8, 1], atol=1e-7)
+    np.testing.assert_allclose(diagram.mean_probability[used], [0.2, 0.8, 1], atol=1e-7)
     np.testing.assert_allclose(diagram.observed[used], [0.25, 2 / 3, 1], atol=1e-12)
     assert np.isnan(diagram.observed[~used]).all()
     gaps = 0.4 * 0.05 + 0.3 * (0.8 - 2 / 3)
     assert expected_calibration_error(found).value == pytest.approx(gaps, abs=1e-7)
     assert maximum_calibration_error(found).value == pytest.approx(0.8 - 2 / 3, abs=1e-7)
-    brier = (0.64 + 3 * 0.04 + 2 * 0.04 + 0.64) / 10
-    assert brier_score(found).value == pytest.approx(brier, abs=1e-7)
 
 
 def test_bins_contain_their_upper_end():
-    diagram = reliability(Histogram.of([0] * 6, [0.0, 0.25, 0.5, np.nextafter(0.5, 1), 0.75, 1.0]), 4)
+    diagram = reliability(ProbabilityHistogram.of([0] * 6, [0.0, 0.25, 0.5, np.nextafter(0.5, 1), 0.75, 1.0]), 4)
     assert diagram.voxels.tolist() == [2, 1, 2, 1]
     assert diagram.edges.tolist() == [0, 0.25, 0.5, 0.75, 1]
 
@@ -65,13 +61,12 @@ cases = st.integers(1, 60).flatmap(
 @given(cases, st.sampled_from([1, 2, 7, 10, 15]))
 def test_bytes_equal_the_definition(case, n_bins):
     truth, scores = case
-    found = Histogram.of(truth, scores)
+    found = ProbabilityHistogram.of(truth, scores)
     exact = (scores.astype(np.float32) / np.float32(255)).astype(np.float64)
     gaps, voxels = by_numpy(truth, exact, n_bins)
     for bounded, expected in (
         (expected_calibration_error(found, n_bins), (gaps * voxels).sum() / voxels.sum()),
         (maximum_calibration_error(found, n_bins), gaps.max()),
-        (brier_score(found), brier_score_loss(truth, exact, pos_label=1)),
     ):
         assert bounded.exact
         assert bounded.value == pytest.approx(expected, abs=1e-7)
@@ -84,12 +79,11 @@ def test_floats_keep_within_their_bounds(seed, n_bins):
     rng = np.random.default_rng(seed)
     scores = rng.random(300) ** rng.integers(1, 9)
     truth = (rng.random(300) < scores).astype(np.uint8)
-    found = Histogram.of(truth, scores)
+    found = ProbabilityHistogram.of(truth, scores)
     gaps, voxels = by_numpy(truth, scores, n_bins)
     for bounded, expected in (
         (expected_calibration_error(found, n_bins), (gaps * voxels).sum() / 300),
         (maximum_calibration_error(found, n_bins), gaps.max()),
-        (brier_score(found), brier_score_loss(truth, scores)),
     ):
         assert bounded.low - 1e-15 <= expected <= bounded.high + 1e-15
         assert bounded.low <= bounded.value <= bounded.high
@@ -103,7 +97,7 @@ def test_floats_equal_torchmetrics(seed):
     scores = rng.random(500, dtype=np.float32)
     scores = scores[np.abs(scores * 15 - np.round(scores * 15)) > 1e-5]  # its bins contain their lower ends, in 32 bits
     truth = rng.integers(0, 2, scores.size)
-    found = Histogram.of(truth, scores)
+    found = ProbabilityHistogram.of(truth, scores)
     tensors = torch.from_numpy(scores), torch.from_numpy(truth)
     for norm, ours in (("l1", expected_calibration_error), ("max", maximum_calibration_error)):
         theirs = float(binary_calibration_error(*tensors, n_bins=15, norm=norm))
@@ -113,27 +107,27 @@ def test_floats_equal_torchmetrics(seed):
 def test_sums_add_up_and_can_be_taken_many_at_once():
     rng = np.random.default_rng(3)
     truth, scores = rng.integers(0, 2, (6, 50)), rng.integers(0, 256, (6, 50))
-    sums = np.stack([calibration_sums(Histogram.of(t, s)) for t, s in zip(truth, scores, strict=True)])
-    each = [expected_calibration_error(Histogram.of(t, s)).value for t, s in zip(truth, scores, strict=True)]
+    sums = np.stack([calibration_sums(ProbabilityHistogram.of(t, s)) for t, s in zip(truth, scores, strict=True)])
+    each = [expected_calibration_error(ProbabilityHistogram.of(t, s)).value for t, s in zip(truth, scores, strict=True)]
     np.testing.assert_allclose(expected_calibration_error_of(sums), each, atol=1e-12)
-    whole = expected_calibration_error(Histogram.of(truth, scores)).value
+    whole = expected_calibration_error(ProbabilityHistogram.of(truth, scores)).value
     assert expected_calibration_error_of(sums.sum(0)) == pytest.approx(whole, abs=1e-12)
     assert whole != pytest.approx(float(np.mean(each)))
 
 
 def test_no_voxel_is_undefined():
-    nothing = Histogram.of(np.zeros(0, np.uint8), np.zeros(0, np.uint8))
-    for bounded in (expected_calibration_error(nothing), maximum_calibration_error(nothing), brier_score(nothing)):
+    nothing = ProbabilityHistogram.of(np.zeros(0, np.uint8), np.zeros(0, np.uint8))
+    for bounded in (expected_calibration_error(nothing), maximum_calibration_error(nothing)):
         assert np.isnan([bounded.value, bounded.low, bounded.high]).all()
-    assert np.isnan(reliability(nothing).mean_score).all()
+    assert np.isnan(reliability(nothing).mean_probability).all()
 
 
 def test_bins_that_do_not_fit_are_refused():
-    found = Histogram.of(TRUTH, BYTES / 255)
+    found = ProbabilityHistogram.of(TRUTH, BYTES / 255)
     with pytest.raises(ScoreError, match="name k / 7"):
         reliability(found, 7)
     sevenths = [k / 7 for k in range(8)]
-    named = reliability(Histogram.of(TRUTH, BYTES / 255, thresholds=sevenths), 7)
+    named = reliability(ProbabilityHistogram.of(TRUTH, BYTES / 255, thresholds=sevenths), 7)
     assert named.voxels.tolist() == [0, 4, 0, 0, 0, 3, 3]
     with pytest.raises(ScoreError, match="at least one bin"):
         reliability(found, 0)

@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from cristae.data.box import Box
 from cristae.errors import ScoreError
-from cristae.metrics import runs
+from cristae.metrics import run_lengths
 from cristae.metrics.components import find_components, label_components
 
 ALL = (4, 8, 6, 18, 26)
@@ -48,13 +48,13 @@ volumes = st.tuples(*[st.integers(1, 9)] * 3)
 @given(volumes, st.sampled_from(ALL), st.floats(0.05, 0.95), st.integers(0, 2**31), st.sampled_from([1, 40, 2**18]))
 def test_volumes_as_scipy(shape, connectivity, share, seed, slab):
     mask = np.random.default_rng(seed).random(shape) < share
-    kept, runs._SLAB = runs._SLAB, slab  # small slabs, so that several threads join their borders
+    kept, run_lengths._SLAB = run_lengths._SLAB, slab  # small slabs, so that several threads join their borders
     try:
         assert_as_scipy(mask, connectivity)
         if connectivity in (4, 8):
             assert_as_scipy(mask[0], connectivity)
     finally:
-        runs._SLAB = kept
+        run_lengths._SLAB = kept
 
 
 @settings(deadline=None, max_examples=60)

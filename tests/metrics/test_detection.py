@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cristae.metrics.components import label_components
+from cristae.metrics.contingency import Contingency
 from cristae.metrics.detection import Detection, detection
-from cristae.metrics.overlaps import Overlaps
 
 TRUTH = """
 111110001111
@@ -32,8 +32,8 @@ def mask_of(text):
 @pytest.mark.parametrize(("connectivity", "expected"), [(8, Detection(2, 0, 2)), (4, Detection(2, 1, 2))])
 def test_both_limits_belong_to_under_detected(connectivity, expected):
     truth, _ = label_components(mask_of(TRUTH), connectivity)
-    assert detection(Overlaps.of(truth, mask_of(PREDICTION))) == expected
-    assert detection(Overlaps.of(truth, label_components(mask_of(PREDICTION), 4)[0])) == expected
+    assert detection(Contingency.of(truth, mask_of(PREDICTION))) == expected
+    assert detection(Contingency.of(truth, label_components(mask_of(PREDICTION), 4)[0])) == expected
 
 
 @given(st.lists(st.tuples(st.integers(1, 60), st.floats(0, 1)), max_size=8), st.integers(1, 3))
@@ -45,7 +45,7 @@ def test_as_defined(parts, n_prediction):
         truth += [3 * number + 1] * size
         prediction += [1 + k % n_prediction for k in range(hit)] + [0] * (size - hit)
         counts["tp" if hit * 100 > 80 * size else "fn" if hit * 100 < 10 * size else "ud"] += 1
-    assert detection(Overlaps.of(truth, prediction)) == Detection(**counts)
+    assert detection(Contingency.of(truth, prediction)) == Detection(**counts)
 
 
 @pytest.mark.parametrize(
@@ -69,5 +69,5 @@ def test_percentages_of_the_published_table(counts, percent):
 
 def test_slices_add_up_and_nothing_is_undefined():
     assert Detection(1, 2, 3) + Detection(10, 20, 30) == Detection(11, 22, 33)
-    assert detection(Overlaps.empty()) == detection(Overlaps.of([0, 0], [0, 4])) == Detection(0, 0, 0)
+    assert detection(Contingency.empty()) == detection(Contingency.of([0, 0], [0, 4])) == Detection(0, 0, 0)
     assert np.isnan(Detection(0, 0, 0).percent).all()

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cristae.errors import ScoreError
+from cristae.metrics.contingency import Contingency
 from cristae.metrics.instances import (
     THRESHOLDS,
     InstanceCounts,
@@ -17,7 +18,6 @@ from cristae.metrics.instances import (
     recognition_quality,
     segmentation_quality,
 )
-from cristae.metrics.overlaps import Overlaps
 
 
 def ious_of(truth, prediction):
@@ -55,10 +55,10 @@ def test_equal_to_trying_every_matching(drawn, threshold):
     prediction = np.where(rng.random(size) < share, np.minimum(truth, other), noise) * 1000
     iou = ious_of(truth, prediction)
     n, total = best_matching(iou, threshold)
-    counts = InstanceCounts.of(Overlaps.of(truth, prediction), (threshold,))
+    counts = InstanceCounts.of(Contingency.of(truth, prediction), (threshold,))
     assert (counts.tp[0], counts.n_truth, counts.n_prediction) == (n, *iou.shape)
     assert counts.iou[0] == pytest.approx(total, abs=1e-12)
-    found = match_instances(Overlaps.of(truth, prediction), threshold)
+    found = match_instances(Contingency.of(truth, prediction), threshold)
     assert len(set(found.truth)) == len(set(found.prediction)) == n
     for t, p, value in zip(found.truth, found.prediction, found.iou, strict=True):
         assert value == ((truth == t) & (prediction == p)).sum() / ((truth == t) | (prediction == p)).sum() > threshold
@@ -75,7 +75,7 @@ def test_equal_to_trying_every_matching(drawn, threshold):
 def test_by_hand():
     truth = [1] * 10 + [2] * 4 + [3] * 5 + [0] * 3
     prediction = [7] * 9 + [0] + [8] * 2 + [9] * 2 + [5] * 4 + [0] + [5, 6, 6]
-    counts = InstanceCounts.of(Overlaps.of(truth, prediction))  # IoU 9/10, 2/4, 2/4 and 4/6
+    counts = InstanceCounts.of(Contingency.of(truth, prediction))  # IoU 9/10, 2/4, 2/4 and 4/6
     assert counts.thresholds == (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95)
     assert (counts.tp.tolist(), counts.n_truth, counts.n_prediction) == ([2, 2, 2, 2, 1, 1, 1, 1, 0, 0], 3, 5)
     np.testing.assert_allclose(instance_ap(counts), [2 / 6] * 4 + [1 / 7] * 4 + [0] * 2)
@@ -87,7 +87,7 @@ def test_by_hand():
 
 def test_an_iou_equal_to_the_threshold_is_no_match():
     for step in range(10, 20):
-        found = Overlaps.of([1] * 20, [1] * step + [0] * (20 - step))
+        found = Contingency.of([1] * 20, [1] * step + [0] * (20 - step))
         assert InstanceCounts.of(found).tp.tolist() == [1] * (step - 10) + [0] * (20 - step)
 
 
@@ -95,7 +95,7 @@ def test_below_one_half_more_pairs_come_first():
     # 1 shares 4/10 with 7 and 3/11 with 8; 2 shares 3/11 with 7 alone: the greedy pair (1, 7) would leave 2 alone
     truth = [1] * 7 + [2] * 7
     prediction = [7] * 4 + [8] * 3 + [7] * 3 + [0] * 4
-    found = match_instances(Overlaps.of(truth, prediction), 0.1)
+    found = match_instances(Contingency.of(truth, prediction), 0.1)
     assert (found.truth.tolist(), found.prediction.tolist()) == ([1, 2], [8, 7])
 
 
@@ -107,7 +107,7 @@ def test_against_monai():
     prediction = np.where(rng.random(truth.shape) < 0.3, np.roll(truth, 3, 0), np.roll(truth, 1, 1))
     prediction = np.unique(prediction, return_inverse=True)[1].reshape(truth.shape)
     pair = (torch.from_numpy(prediction).int(), torch.from_numpy(truth).int())
-    counts = InstanceCounts.of(Overlaps.of(truth, prediction), (0.5,))
+    counts = InstanceCounts.of(Contingency.of(truth, prediction), (0.5,))
     assert 0 < counts.tp[0] < 63
     for name, function in (("rq", recognition_quality), ("sq", segmentation_quality), ("pq", panoptic_quality)):
         expected = metrics.compute_panoptic_quality(*pair, metric_name=name)
@@ -115,7 +115,7 @@ def test_against_monai():
 
 
 def test_slices_add_up():
-    one, two = Overlaps.of([1, 1, 2], [1, 1, 0]), Overlaps.of([1, 1, 0], [1, 2, 3])
+    one, two = Contingency.of([1, 1, 2], [1, 1, 0]), Contingency.of([1, 1, 0], [1, 2, 3])
     counts = InstanceCounts.of(one) + InstanceCounts.of(two)
     assert (counts.tp[0], counts.n_truth, counts.n_prediction) == (1, 3, 4)
     with pytest.raises(ScoreError, match="do not add up"):
@@ -123,10 +123,10 @@ def test_slices_add_up():
 
 
 def test_empty_maps():
-    nothing = InstanceCounts.of(Overlaps.of([0, 0], [0, 0]))
+    nothing = InstanceCounts.of(Contingency.of([0, 0], [0, 0]))
     for function in (instance_ap, recognition_quality, segmentation_quality, panoptic_quality):
         assert np.isnan(function(nothing)).all()
-    for missed in (InstanceCounts.of(Overlaps.of([1], [0])), InstanceCounts.of(Overlaps.of([0], [1]))):
+    for missed in (InstanceCounts.of(Contingency.of([1], [0])), InstanceCounts.of(Contingency.of([0], [1]))):
         for function in (instance_ap, recognition_quality, panoptic_quality):
             assert (function(missed) == 0).all()
         assert np.isnan(segmentation_quality(missed)).all()
@@ -135,11 +135,11 @@ def test_empty_maps():
 @pytest.mark.parametrize("threshold", [-0.1, 1.0, float("nan")])
 def test_thresholds_out_of_range(threshold):
     with pytest.raises(ScoreError, match="from 0 to below 1"):
-        match_instances(Overlaps.empty(), threshold)
+        match_instances(Contingency.empty(), threshold)
 
 
 def test_below_one_half_a_segment_still_has_one_partner():
     """A predicted segment whose IoU is 5/11 with one true segment and 5/11 with another."""
-    found = Overlaps(np.array([0, 1, 2]), np.array([7, 7, 7]), np.array([1, 5, 5]))
+    found = Contingency(np.array([0, 1, 2]), np.array([7, 7, 7]), np.array([1, 5, 5]))
     assert len(match_instances(found, 0.45).iou) == 1
     assert len(match_instances(found, 0.46).iou) == 0

@@ -1,4 +1,4 @@
-"""The examples in the docstrings of what is read from score maps."""
+"""The examples in the docstrings of what is read from probability maps."""
 
 import doctest
 

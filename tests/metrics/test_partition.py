@@ -13,7 +13,7 @@ from skimage.metrics import variation_of_information as skimage_information
 
 from cristae.errors import ScoreError
 from cristae.metrics import partition
-from cristae.metrics.overlaps import Overlaps
+from cristae.metrics.contingency import Contingency
 from cristae.metrics.partition import (
     adapted_rand_error,
     partition_sums,
@@ -39,7 +39,7 @@ def close(found, expected, atol=5e-7):
 
 
 def test_worked_example():
-    found = Overlaps.of(TRUTH, PREDICTION)
+    found = Contingency.of(TRUTH, PREDICTION)
     sums = (9, 15 / 81, 19 / 81, 41 / 81, 0.4747902, 1.5229551, 0.6869616)
     close(partition_sums(found), sums)
     close(parts(v_rand(found)), (0.5, 0.3658537, 0.7894737))
@@ -61,17 +61,17 @@ def test_worked_example():
     ids=["equal", "one segment", "empty"],
 )
 def test_other_predictions(prediction, rand, info, error, bits):
-    found = Overlaps.of(TRUTH, prediction)
+    found = Contingency.of(TRUTH, prediction)
     close(parts(v_rand(found)), rand)
     close(parts(v_info(found)), info)
     close(adapted_rand_error(found).error, error)
-    ordinary = Overlaps.of(TRUTH, prediction + 1)
+    ordinary = Contingency.of(TRUTH, prediction + 1)
     voi = variation_of_information(ordinary, foreground=True)
     close((voi.split, voi.merge), bits)
 
 
 def test_alpha_weighs_the_parts():
-    found = Overlaps.of(TRUTH, PREDICTION)
+    found = Contingency.of(TRUTH, PREDICTION)
     for score in (v_rand, v_info):
         value, split, merge = parts(score(found))
         assert score(found, alpha=0).value == pytest.approx(split, abs=1e-12)
@@ -86,7 +86,7 @@ def test_alpha_weighs_the_parts():
 @given(LABELS)
 def test_agrees_with_scikit_image(labels):
     truth, prediction = labels
-    found = Overlaps.of(truth, prediction)
+    found = Contingency.of(truth, prediction)
     voi = variation_of_information(found)
     close((voi.split, voi.merge), skimage_information(truth, prediction), atol=1e-9)
     fresh = prediction.copy()  # a label of its own for each voxel without one
@@ -94,7 +94,7 @@ def test_agrees_with_scikit_image(labels):
     if (truth > 0).any():
         voi = variation_of_information(found, foreground=True)
         close((voi.split, voi.merge), skimage_information(truth, fresh, ignore_labels=(0,)), atol=1e-9)
-        rand = rand_parts(partition_sums(found)), rand_parts(partition_sums(Overlaps.of(truth, fresh)))
+        rand = rand_parts(partition_sums(found)), rand_parts(partition_sums(Contingency.of(truth, fresh)))
         close(*rand, atol=1e-12)
     rand = adapted_rand_error(found)
     if not (math.isnan(rand.error) or math.isnan(rand.precision) or math.isnan(rand.recall)):
@@ -106,10 +106,10 @@ def test_agrees_with_scikit_image(labels):
 @given(LABELS, st.integers(0, 30))
 def test_blocks_add_up_and_names_of_segments_do_not_matter(labels, cut):
     truth, prediction = labels
-    whole = Overlaps.of(truth, prediction)
-    blocks = Overlaps.of(truth[:cut], prediction[:cut]) + Overlaps.of(truth[cut:], prediction[cut:])
+    whole = Contingency.of(truth, prediction)
+    blocks = Contingency.of(truth[:cut], prediction[:cut]) + Contingency.of(truth[cut:], prediction[cut:])
     close(partition_sums(blocks), partition_sums(whole), atol=1e-12)
-    renamed = Overlaps.of(np.array([0, 7, 3, 2**62, 5])[truth], np.array([0, 2**63 - 1, 2, 1, 9])[prediction])
+    renamed = Contingency.of(np.array([0, 7, 3, 2**62, 5])[truth], np.array([0, 2**63 - 1, 2, 1, 9])[prediction])
     close(partition_sums(renamed), partition_sums(whole), atol=1e-12)
     close(parts(variation_of_information(renamed)), parts(variation_of_information(whole)), atol=1e-12)
 
@@ -118,7 +118,7 @@ def test_blocks_add_up_and_names_of_segments_do_not_matter(labels, cut):
 @given(LABELS)
 def test_scores_lie_between_0_and_1_and_parts_swap_with_the_maps(labels):
     truth, prediction = labels[0] + 1, labels[1] + 1  # without background the maps have equal parts to play
-    found, swapped = Overlaps.of(truth, prediction), Overlaps.of(prediction, truth)
+    found, swapped = Contingency.of(truth, prediction), Contingency.of(prediction, truth)
     for score in (v_rand, v_info):
         value, split, merge = parts(score(found, rules="fiji"))
         assert -1e-12 <= min(value, split, merge) <= max(value, split, merge) <= 1 + 1e-12
@@ -129,13 +129,13 @@ def test_scores_lie_between_0_and_1_and_parts_swap_with_the_maps(labels):
 
 @pytest.mark.parametrize(("rules", "value"), [("project", math.nan), ("fiji", 0)])
 def test_without_true_objects(rules, value):
-    for found in (Overlaps.of([0, 0], [1, 0]), Overlaps.empty()):
+    for found in (Contingency.of([0, 0], [1, 0]), Contingency.empty()):
         for score in (v_rand, v_info):
             close(parts(score(found, rules=rules)), (value, value, value))
-    rand = adapted_rand_error(Overlaps.of([0, 0], [1, 1]))
+    rand = adapted_rand_error(Contingency.of([0, 0], [1, 1]))
     assert all(map(math.isnan, (rand.error, rand.precision, rand.recall)))
-    assert all(map(math.isnan, parts(variation_of_information(Overlaps.of([0], [1]), foreground=True))))
-    assert all(map(math.isnan, parts(variation_of_information(Overlaps.empty()))))
+    assert all(map(math.isnan, parts(variation_of_information(Contingency.of([0], [1]), foreground=True))))
+    assert all(map(math.isnan, parts(variation_of_information(Contingency.empty()))))
 
 
 @pytest.mark.parametrize(
@@ -151,24 +151,24 @@ def test_without_true_objects(rules, value):
     ],
 )
 def test_information_where_nothing_can_be_told(truth, prediction, rules, expected):
-    assert parts(v_info(Overlaps.of(truth, prediction), rules=rules)) == pytest.approx(expected, abs=0, nan_ok=True)
+    assert parts(v_info(Contingency.of(truth, prediction), rules=rules)) == pytest.approx(expected, abs=0, nan_ok=True)
 
 
 def test_rounding_is_no_information():
     truth, prediction = np.divmod(np.arange(6), 3)  # shares of 1/6, 1/2 and 1/3: the entropies differ by 2e-16
-    unrelated = Overlaps(truth + 1, prediction + 1, np.full(6, 3))
+    unrelated = Contingency(truth + 1, prediction + 1, np.full(6, 3))
     assert parts(v_info(unrelated)) == (0, 0, 0)
     sizes = np.full(37, 1001)
-    one = Overlaps(np.zeros(37, int) + 1, np.arange(37) + 1, sizes)  # shares of 1/37 do not add up to 1 exactly
+    one = Contingency(np.zeros(37, int) + 1, np.arange(37) + 1, sizes)  # shares of 1/37 do not add up to 1 exactly
     assert partition_sums(one)[6] == 0
     assert partition_sums(one)[4] == 0
-    same = Overlaps(np.arange(37) + 1, np.arange(37) + 1, sizes)
+    same = Contingency(np.arange(37) + 1, np.arange(37) + 1, sizes)
     assert parts(variation_of_information(same)) == (0, 0, 0)
     assert parts(v_info(same)) == pytest.approx((1, 1, 1), abs=1e-12)
 
 
 def test_volumes_beyond_32_bits():
-    huge = Overlaps(np.array([1, 2]), np.array([1, 1]), np.array([2**40, 2**40]))
+    huge = Contingency(np.array([1, 2]), np.array([1, 1]), np.array([2**40, 2**40]))
     assert v_rand(huge).value == pytest.approx(2 / 3, abs=1e-12)
     assert adapted_rand_error(huge).error == pytest.approx(1 / 3, abs=1e-9)
 

@@ -9,8 +9,7 @@ import pytest
 from PIL import Image
 from sklearn import metrics as sk
 
-from cristae.metrics.calibration import brier_score
-from cristae.metrics.histogram import Histogram
+from cristae.metrics.histogram import ProbabilityHistogram
 from cristae.metrics.ranking import auc_roc, average_precision
 from cristae.metrics.thresholds import BINARY_MIOU, F1, threshold_curve
 
@@ -42,18 +41,17 @@ def slices_of(folder):
 @pytest.mark.parametrize("method", EXPECTED)
 def test_published_maps(method):
     truth, scores = slices_of("Groundtruth") >= 128, slices_of(method)
-    found = Histogram.total(Histogram.of(t, s) for t, s in zip(truth, scores, strict=True))
+    found = ProbabilityHistogram.total(ProbabilityHistogram.of(t, s) for t, s in zip(truth, scores, strict=True))
     ours = [auc_roc(found), average_precision(found), *(threshold_curve(found, m, [0.5])[0] for m in (BINARY_MIOU, F1))]
     np.testing.assert_allclose(ours, EXPECTED[method], rtol=0, atol=6e-6)
 
 
 def test_the_maps_equal_scikit_learn():
     truth, scores = slices_of("Groundtruth") >= 128, slices_of("CDeep3M")
-    found = Histogram.of(truth, scores)
+    found = ProbabilityHistogram.of(truth, scores)
     flat = truth.ravel(), scores.ravel()
     assert auc_roc(found) == pytest.approx(sk.roc_auc_score(*flat), abs=1e-9)
     assert average_precision(found) == pytest.approx(sk.average_precision_score(*flat), abs=1e-9)
-    assert brier_score(found).value == pytest.approx(sk.brier_score_loss(flat[0], flat[1] / 255), abs=1e-7)
     curve = threshold_curve(found, BINARY_MIOU)
     calls = [(scores / np.float32(255)).astype(np.float64) > k / 10 for k in range(11)]
     each = [sk.jaccard_score(flat[0], call.ravel(), average="macro") for call in calls]

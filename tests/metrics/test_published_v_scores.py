@@ -11,7 +11,7 @@ from scipy.ndimage import label
 from skimage.metrics import adapted_rand_error, variation_of_information
 from skimage.segmentation import watershed
 
-from cristae.metrics.overlaps import Overlaps
+from cristae.metrics.contingency import Contingency
 from cristae.metrics.partition import v_info, v_rand
 from cristae.metrics.thinning import thin_borders
 from cristae.metrics.v_scores import MAP_METRICS, THRESHOLDS, VTable
@@ -120,7 +120,7 @@ def test_a_library_watershed_is_good_to_three_digits():
         segments, objects = label(truth >= 128)[0], label(scores >= 128)[0]
         flooded = watershed(scores < 128, objects, connectivity=1, watershed_line=True)
         for labels, into in ((thin_borders(scores >= 128), ours), (flooded, theirs)):
-            found = Overlaps.of(segments, labels)
+            found = Contingency.of(segments, labels)
             into.append((v_rand(found).value, v_info(found).value))
     np.testing.assert_allclose(np.mean(ours, axis=0), np.mean(theirs, axis=0), rtol=0, atol=5e-4)
     np.testing.assert_allclose(np.mean(ours, axis=0), FIXED["CDeep3M"][:2], rtol=0, atol=6e-6)

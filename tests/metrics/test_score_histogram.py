@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 from cristae.data.box import Box
 from cristae.errors import ScoreError
 from cristae.metrics.confusion import Confusion
-from cristae.metrics.histogram import EIGHT_BIT, FINENESS, Bins, Histogram, fine_bins
+from cristae.metrics.histogram import EIGHT_BIT, FINENESS, Bins, ProbabilityHistogram, fine_bins
 
 TRUTH = [1, 1, 1, 1, 0, 0, 0, 0, 0, 0]
 SCORES = [0.9, 0.8, 0.6, 0.4, 0.7, 0.5, 0.3, 0.2, 0.1, 0]
@@ -17,15 +17,15 @@ REPEATED = (0.0, 0.1, 0.2, 0.30000000000000004, 0.4, 0.5, 0.6, 0.7, 0.7999999999
 
 
 def test_a_score_equal_to_the_threshold_is_background():
-    found = Histogram.of(TRUTH, SCORES)
+    found = ProbabilityHistogram.of(TRUTH, SCORES)
     assert found.confusion(0.5).counts.tolist() == [[5, 1], [1, 3]]
     assert found.voxels == 10
-    assert Histogram.of(TRUTH, np.float32(SCORES)).confusion(0.5).counts.tolist() == [[5, 1], [1, 3]]
+    assert ProbabilityHistogram.of(TRUTH, np.float32(SCORES)).confusion(0.5).counts.tolist() == [[5, 1], [1, 3]]
 
 
 def test_bytes_are_cut_where_a_division_in_32_bits_cuts_them():
     every = np.arange(256, dtype=np.uint8)
-    found = Histogram.of(np.ones(256, np.uint8), every)
+    found = ProbabilityHistogram.of(np.ones(256, np.uint8), every)
     foreground = [int(found.confusion(t).tp[1]) for t in (*REPEATED, 0.9999999999999999)]
     assert [256 - n for n in foreground] == [1, 26, 51, 77, 102, 128, 153, 179, 204, 230, 255]
     assert found.confusion(1.0).tp[1] == 0
@@ -33,13 +33,13 @@ def test_bytes_are_cut_where_a_division_in_32_bits_cuts_them():
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int64])
 def test_integers_up_to_255_are_bytes(dtype):
-    found = Histogram.of([0, 1, 1], np.array([0, 128, 255], dtype))
+    found = ProbabilityHistogram.of([0, 1, 1], np.array([0, 128, 255], dtype))
     assert found.bins is EIGHT_BIT
     assert np.argwhere(found.counts).tolist() == [[0, 0], [1, 128], [1, 255]]
 
 
 def test_booleans_are_scores_of_0_and_1():
-    found = Histogram.of([True, False, False], [True, True, False])
+    found = ProbabilityHistogram.of([True, False, False], [True, True, False])
     assert found.confusion(0.9999).counts.tolist() == [[1, 1], [0, 1]]
     assert np.argwhere(found.counts).tolist() == [[0, 0], [0, 255], [1, 255]]
 
@@ -53,7 +53,7 @@ def test_floats_are_cut_exactly_at_named_thresholds_and_at_tenths(scores, thresh
     near = [float(np.nextafter(t, direction)) for t in thresholds for direction in (0, 1)]
     scores = np.concatenate([scores, thresholds, near])  # the hard places
     truth = data.draw(hnp.arrays(np.bool_, scores.shape))
-    found = Histogram.of(truth, scores, thresholds=thresholds)
+    found = ProbabilityHistogram.of(truth, scores, thresholds=thresholds)
     for threshold in (*thresholds, *(k / 10 for k in range(11)), 0.9999999999999999):
         np.testing.assert_array_equal(
             found.confusion(threshold).counts, Confusion.of(truth, scores > threshold, 2).counts
@@ -65,7 +65,7 @@ def test_every_grid_threshold_cuts_floats_exactly(dtype):
     edges = np.arange(0, FINENESS + 1, 7) / FINENESS
     scores = np.concatenate([np.nextafter(edges, 0), edges, np.nextafter(edges, 1)]).astype(dtype)
     rising = np.sort(scores.astype(np.float64))
-    found = Histogram.of(np.ones(scores.size, bool), scores)
+    found = ProbabilityHistogram.of(np.ones(scores.size, bool), scores)
     for threshold in edges[::50]:
         assert found.confusion(threshold).tp[1] == rising.size - np.searchsorted(rising, threshold, side="right")
     assert found.counts.sum() == scores.size
@@ -91,33 +91,35 @@ def test_blocks_add_up_to_the_whole(scores, seed, block, as_floats):
     truth, valid = rng.integers(0, 2, (2, *scores.shape))
     given_scores = scores / np.float32(255) if as_floats else scores
     boxes = [box.slices for box in Box.of_shape(scores.shape).blocks(block)]
-    whole = Histogram.of(truth, given_scores, valid)
-    parts = Histogram.total(Histogram.of(truth[box], given_scores[box], valid[box]) for box in boxes)
+    whole = ProbabilityHistogram.of(truth, given_scores, valid)
+    parts = ProbabilityHistogram.total(
+        ProbabilityHistogram.of(truth[box], given_scores[box], valid[box]) for box in boxes
+    )
     np.testing.assert_array_equal(parts.counts, whole.counts)
     kept = valid == 1
-    np.testing.assert_array_equal(whole.counts, Histogram.of(truth[kept], given_scores[kept]).counts)
-    assert (whole + Histogram.empty(whole.bins)).voxels == kept.sum()
+    np.testing.assert_array_equal(whole.counts, ProbabilityHistogram.of(truth[kept], given_scores[kept]).counts)
+    assert (whole + ProbabilityHistogram.empty(whole.bins)).voxels == kept.sum()
 
 
 def test_large_arrays_are_counted_like_small_ones():
     rng = np.random.default_rng(0)
     truth, scores = rng.integers(0, 2, (3, 311, 457)), rng.random((3, 311, 457))
-    found = Histogram.of(truth, scores.astype(np.float32))
+    found = ProbabilityHistogram.of(truth, scores.astype(np.float32))
     by_numpy = [np.histogram(scores.astype(np.float32)[truth == k], np.linspace(0, 1, 11))[0] for k in (0, 1)]
     cut = [int(found.bins.above(k / 10)) for k in range(1, 10)]
     sums = np.add.reduceat(found.counts, [0, *cut], axis=1)
     np.testing.assert_array_equal(sums, by_numpy)
     grey = (scores * 255.999).astype(np.uint8)
     expected = [np.bincount(grey[truth == k], minlength=256) for k in (0, 1)]
-    np.testing.assert_array_equal(Histogram.of(truth, grey).counts, expected)
+    np.testing.assert_array_equal(ProbabilityHistogram.of(truth, grey).counts, expected)
 
 
 def test_what_lies_under_an_invalid_voxel_does_not_matter():
     valid = [1, 1, 0, 0]
-    plain = Histogram.of([0, 1, 0, 0], [0.2, 0.7, 0, 0], valid)
-    odd = Histogram.of([0, 1, 7, 255], [0.2, 0.7, np.nan, 9.0], valid)
+    plain = ProbabilityHistogram.of([0, 1, 0, 0], [0.2, 0.7, 0, 0], valid)
+    odd = ProbabilityHistogram.of([0, 1, 7, 255], [0.2, 0.7, np.nan, 9.0], valid)
     np.testing.assert_array_equal(plain.counts, odd.counts)
-    wide = Histogram.of([0, 1, 7, 255], np.array([3, 4, 70000, -1]), valid)
+    wide = ProbabilityHistogram.of([0, 1, 7, 255], np.array([3, 4, 70000, -1]), valid)
     assert wide.voxels == 2
 
 
@@ -137,29 +139,29 @@ def test_what_lies_under_an_invalid_voxel_does_not_matter():
 )
 def test_things_that_are_not_scores_are_refused(truth, scores, message):
     with pytest.raises(ScoreError, match=message):
-        Histogram.of(truth, scores)
+        ProbabilityHistogram.of(truth, scores)
 
 
 def test_thresholds_inside_a_bin_or_out_of_range_are_refused():
-    found = Histogram.of(TRUTH, SCORES)
+    found = ProbabilityHistogram.of(TRUTH, SCORES)
     with pytest.raises(ScoreError, match="name it under `thresholds`"):
         found.confusion(1 / 7)
-    assert Histogram.of(TRUTH, SCORES, thresholds=[1 / 7]).confusion(1 / 7).tp[1] == 4
+    assert ProbabilityHistogram.of(TRUTH, SCORES, thresholds=[1 / 7]).confusion(1 / 7).tp[1] == 4
     for wrong in (-0.1, 1.1, np.nan):
         with pytest.raises(ScoreError, match="between 0 and 1"):
             found.confusion(wrong)
         with pytest.raises(ScoreError, match="between 0 and 1"):
-            Histogram.of(TRUTH, SCORES, thresholds=[wrong])
+            ProbabilityHistogram.of(TRUTH, SCORES, thresholds=[wrong])
 
 
 def test_unlike_histograms_do_not_add():
-    grey, fine = Histogram.of([0], [3]), Histogram.of([0], [0.3])
-    for other in (fine, Histogram.of([0], [0.3], thresholds=[1 / 7])):
+    grey, fine = ProbabilityHistogram.of([0], [3]), ProbabilityHistogram.of([0], [0.3])
+    for other in (fine, ProbabilityHistogram.of([0], [0.3], thresholds=[1 / 7])):
         with pytest.raises(ScoreError, match="do not add up"):
             grey + other
     with pytest.raises(ScoreError, match="do not add up"):
-        fine + Histogram.of([0], [0.3], thresholds=[1 / 7])
+        fine + ProbabilityHistogram.of([0], [0.3], thresholds=[1 / 7])
     with pytest.raises(ScoreError, match="no histogram"):
-        Histogram.total([])
+        ProbabilityHistogram.total([])
     with pytest.raises(ScoreError, match=r"shape \(2, 1\)"):
-        Histogram(np.zeros((2, 256), np.int64), Bins(np.ones(1), np.ones(1)))
+        ProbabilityHistogram(np.zeros((2, 256), np.int64), Bins(np.ones(1), np.ones(1)))

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from skimage.measure import euler_number
 
-from cristae.data.box import Box
 from cristae.errors import ScoreError
 from cristae.metrics import centre_line as thinning
 from cristae.metrics.centre_line import centre_line
@@ -15,7 +14,6 @@ from cristae.metrics.skeleton import (
     SkeletonCounts,
     cl_dice,
     skeleton_counts,
-    skeleton_counts_of_blocks,
     topology_precision,
     topology_sensitivity,
 )
@@ -183,48 +181,6 @@ def test_exchanging_the_maps_exchanges_precision_and_sensitivity(three):
     assert counts == skeleton_counts(truth & valid, prediction & valid)
     if truth.any():
         assert cl_dice(skeleton_counts(truth, truth)) == 1
-
-
-@pytest.mark.parametrize("shape", [(20, 33, 35), (1, 90, 80), (24, 30, 1)])
-@pytest.mark.parametrize("grid", [(7, 12, 9), (24, 5, 35), (2, 90, 3)])
-def test_any_block_grid_gives_the_same_counts(shape, grid):
-    rng = np.random.default_rng(sum(shape))
-    smooth = [ndimage.gaussian_filter(rng.standard_normal(shape), 1.5) for _ in range(2)]
-    truth, prediction = smooth[0] > 0.1, smooth[0] + 0.4 * smooth[1] > 0.1
-    valid = rng.random(shape) > 0.01
-    steps, offset = [], (3, 4, 5)
-    blocks = [block.shift(offset) for block in Box.of_shape(shape).blocks(grid)]
-    found = skeleton_counts_of_blocks(
-        lambda box: truth[box.relative_to(offset).slices],
-        lambda box: prediction[box.relative_to(offset).slices].astype(np.uint8),
-        [blocks[i] for i in rng.permutation(len(blocks))],
-        read_valid=lambda box: valid[box.relative_to(offset).slices],
-        advance=lambda: steps.append(1),
-    )
-    assert found == skeleton_counts(truth, prediction, valid)
-    assert 40 < found.truth > found.truth_inside > 20
-    assert len(steps) == 4 * len(blocks)
-
-
-def test_an_object_of_several_blocks_that_is_too_large_is_refused_before_it_is_read(monkeypatch):
-    monkeypatch.setattr(thinning, "MOST_VOXELS", 300)
-    mask, sizes = np.zeros((4, 20, 20), bool), []
-    mask[1, 3, :] = True
-    mask[1, :, 3] = True
-
-    def read(box):
-        sizes.append(box.size)
-        return mask[box.slices]
-
-    with pytest.raises(ScoreError, match="1 x 20 x 20 voxels is too large"):
-        skeleton_counts_of_blocks(read, read, list(Box.of_shape(mask.shape).blocks((2, 10, 10))))
-    assert max(sizes) == 200
-
-
-def test_blocks_with_gaps_are_refused():
-    blocks = [Box((0, 0, 0), (2, 2, 2)), Box((0, 0, 4), (2, 2, 6))]
-    with pytest.raises(ScoreError, match="fill a box"):
-        skeleton_counts_of_blocks(lambda box: np.ones(box.shape), lambda box: np.ones(box.shape), blocks)
 
 
 def test_slices_add_up():

@@ -23,7 +23,6 @@ from cristae.metrics.surface import (
     hausdorff_95,
     surface_dice,
     surface_distances,
-    surface_distances_of_blocks,
 )
 
 SIZE = (40.0, 5.0, 4.0)
@@ -57,6 +56,14 @@ def every(distances):
     return np.repeat(distances.nm, distances.voxels)
 
 
+def distances_of(truth, prediction, voxel_size_nm, valid=None):
+    """Those of arrays in memory, (Z, Y, X) or (Y, X), in one block."""
+    stacks = [one if one is None or one.ndim == 3 else one[None] for one in (truth, prediction, valid)]
+    readers = [one if one is None else (lambda box, one=one: one[box.slices]) for one in stacks]
+    blocks = [Box.of_shape(stacks[0].shape)]
+    return surface_distances(*readers[:2], blocks, voxel_size_nm, read_valid=readers[2])
+
+
 def same(one, other):
     return all(
         np.array_equal(a.nm, b.nm) and np.array_equal(a.voxels, b.voxels)
@@ -70,7 +77,7 @@ def same(one, other):
 def test_two_voxels_in_an_anisotropic_volume():
     truth, prediction = np.zeros((2, 2, 4, 5), bool)
     truth[0, 0, 0] = prediction[1, 2, 3] = True
-    found = surface_distances(truth, prediction, SIZE)
+    found = distances_of(truth, prediction, SIZE)
     expected = math.sqrt(40**2 + (2 * 5) ** 2 + (3 * 4) ** 2)
     assert [score(found) for score in SCORES] == pytest.approx([expected] * 3 + [0, 0])
     assert surface_dice(found, 43) == boundary_f1(found, 43) == 1
@@ -79,7 +86,7 @@ def test_two_voxels_in_an_anisotropic_volume():
 def test_a_bar_that_is_too_long():
     truth, prediction = np.zeros((2, 1, 12), bool)
     truth[0, 2:4] = prediction[0, 2:9] = True
-    found = surface_distances(truth, prediction, (40.0, 5.0, 10.0))
+    found = distances_of(truth, prediction, (40.0, 5.0, 10.0))
     np.testing.assert_array_equal(every(found.truth_to_prediction), [0, 0])
     np.testing.assert_array_equal(every(found.prediction_to_truth), [0, 0, 10, 20, 30, 40, 50])
     assert hausdorff(found) == 50
@@ -92,7 +99,7 @@ def test_a_bar_that_is_too_long():
 def test_nested_cubes_have_hollow_surfaces():
     truth, prediction = np.zeros((2, 9, 9, 9), bool)
     truth[1:8, 1:8, 1:8] = prediction[2:7, 2:7, 2:7] = True
-    found = surface_distances(truth, prediction, (1.0, 1.0, 1.0))
+    found = distances_of(truth, prediction, (1.0, 1.0, 1.0))
     assert found.truth_to_prediction.n == 7**3 - 5**3
     assert found.prediction_to_truth.n == 5**3 - 3**3
     assert set(found.prediction_to_truth.nm) == {1.0}
@@ -103,9 +110,9 @@ def test_nested_cubes_have_hollow_surfaces():
 
 def test_the_border_of_the_volume_is_background_and_a_plane_has_no_z():
     full = np.ones((4, 5, 6), bool)
-    assert surface_distances(full, full, SIZE).truth_to_prediction.n == 4 * 5 * 6 - 2 * 3 * 4
-    assert surface_distances(full[:1], full[:1], SIZE).truth_to_prediction.n == 5 * 6 - 3 * 4
-    assert same(surface_distances(full[0], full[0], SIZE), surface_distances(full[:1], full[:1], SIZE))
+    assert distances_of(full, full, SIZE).truth_to_prediction.n == 4 * 5 * 6 - 2 * 3 * 4
+    assert distances_of(full[:1], full[:1], SIZE).truth_to_prediction.n == 5 * 6 - 3 * 4
+    assert same(distances_of(full[0], full[0], SIZE), distances_of(full[:1], full[:1], SIZE))
 
 
 def test_a_voxel_that_is_not_valid_is_background_in_both():
@@ -113,18 +120,18 @@ def test_a_voxel_that_is_not_valid_is_background_in_both():
     truth[0, 2:6], prediction[0, 2:10] = True, True
     valid = np.ones((1, 12), np.uint8)
     valid[0, 6:] = 0
-    assert hausdorff(surface_distances(truth, prediction, SIZE)) == 16
-    assert hausdorff(surface_distances(truth, prediction, SIZE, valid)) == 0
+    assert hausdorff(distances_of(truth, prediction, SIZE)) == 16
+    assert hausdorff(distances_of(truth, prediction, SIZE, valid)) == 0
     hole = np.ones((5, 5), bool)
     valid = np.ones((5, 5), bool)
     valid[2, 2] = False
-    assert surface_distances(hole, hole, SIZE, valid).truth_to_prediction.n == 16 + 4
+    assert distances_of(hole, hole, SIZE, valid).truth_to_prediction.n == 16 + 4
 
 
 def test_whole_voxels_are_within_their_distance_in_decimals():
     truth, prediction = np.zeros((2, 1, 9), bool)
     truth[0, 0] = prediction[0, 3] = True
-    found = surface_distances(truth, prediction, (1.0, 1.0, 5.9))
+    found = distances_of(truth, prediction, (1.0, 1.0, 5.9))
     assert 3 * 5.9 > 17.7  # in binary
     assert surface_dice(found, 17.7) == 1
     assert surface_dice(found, 17.69) == 0
@@ -137,16 +144,16 @@ def test_whole_voxels_are_within_their_distance_in_decimals():
 def test_a_shift_by_whole_voxels_moves_the_outermost_ones_so_far(axis, steps):
     truth = np.zeros((6, 12, 12), bool)
     truth[1:4, 2:6, 2:6] = True
-    found = surface_distances(truth, np.roll(truth, steps, axis), SIZE)
+    found = distances_of(truth, np.roll(truth, steps, axis), SIZE)
     assert hausdorff(found) == steps * SIZE[axis]
 
 
 @given(masks, sizes)
 def test_exchanging_the_maps_exchanges_the_directions(three, size):
     truth, prediction, valid = three
-    found, back = surface_distances(truth, prediction, size, valid), surface_distances(prediction, truth, size, valid)
+    found, back = distances_of(truth, prediction, size, valid), distances_of(prediction, truth, size, valid)
     assert same(found, SurfaceDistances(back.prediction_to_truth, back.truth_to_prediction))
-    itself = surface_distances(truth, truth, size)
+    itself = distances_of(truth, truth, size)
     assert [score(itself) for score in SCORES] == (
         [0, 0, 0, 1, 1] if truth.any() else pytest.approx([NAN] * 5, nan_ok=True)
     )
@@ -155,7 +162,7 @@ def test_exchanging_the_maps_exchanges_the_directions(three, size):
 @given(masks, sizes)
 def test_distances_equal_those_of_all_pairs(three, size):
     truth, prediction, valid = three
-    found = surface_distances(truth, prediction, size, valid)
+    found = distances_of(truth, prediction, size, valid)
     one, other = (np.argwhere(edge(mask & valid)) * size for mask in (truth, prediction))
     if len(one) == 0 or len(other) == 0:
         assert found.unmatched == found.n == len(one) + len(other)
@@ -190,7 +197,7 @@ def test_any_block_grid_gives_the_same_distances(shape):
     truth, prediction = blobs(shape, seed=sum(shape))
     rng = np.random.default_rng(1)
     valid = rng.random(shape) > 0.02
-    whole = surface_distances(truth, prediction, (40.1, 5.3, 5.9), valid)
+    whole = distances_of(truth, prediction, (40.1, 5.3, 5.9), valid)
     assert whole.n > 300
     for _ in range(4):
         seen, steps, blocks = [], [], random_blocks(shape, rng)
@@ -199,7 +206,7 @@ def test_any_block_grid_gives_the_same_distances(shape):
             seen.append(box)
             return truth[box.slices]
 
-        found = surface_distances_of_blocks(
+        found = surface_distances(
             read,
             lambda box: prediction[box.slices].astype(np.uint8),
             blocks,
@@ -216,8 +223,8 @@ def test_any_block_grid_gives_the_same_distances(shape):
 def test_blocks_may_lie_anywhere_in_a_larger_volume():
     truth, prediction = blobs((12, 30, 30), seed=4)
     box = Box((3, 5, 7), (9, 25, 30))
-    cut = surface_distances(truth[box.slices], prediction[box.slices], SIZE)
-    found = surface_distances_of_blocks(
+    cut = distances_of(truth[box.slices], prediction[box.slices], SIZE)
+    found = surface_distances(
         lambda b: truth[b.slices], lambda b: prediction[b.slices], list(box.blocks((4, 7, 9))), SIZE
     )
     assert same(found, cut)
@@ -227,16 +234,16 @@ def test_blocks_may_lie_anywhere_in_a_larger_volume():
 def test_how_points_are_grouped_changes_nothing(monkeypatch, bits, at_once, pairs):
     truth, prediction = blobs((9, 33, 35), seed=2)
     prediction[:, :, 12:] = False  # so that some distances are long
-    expected = surface_distances(truth, prediction, (40.1, 5.3, 5.9))
+    expected = distances_of(truth, prediction, (40.1, 5.3, 5.9))
     monkeypatch.setattr(bricks, "BRICK_BITS", bits)
     monkeypatch.setattr(bricks, "AT_ONCE", at_once)
     monkeypatch.setattr(bricks, "PAIRS_AT_ONCE", pairs)
-    assert same(surface_distances(truth, prediction, (40.1, 5.3, 5.9)), expected)
+    assert same(distances_of(truth, prediction, (40.1, 5.3, 5.9)), expected)
 
 
 def test_slices_add_up():
     truth, prediction = blobs((5, 40, 40), seed=3)
-    slices = [surface_distances(t, p, SIZE) for t, p in zip(truth, prediction, strict=True)]
+    slices = [distances_of(t, p, SIZE) for t, p in zip(truth, prediction, strict=True)]
     total = SurfaceDistances.total(slices)
     assert same(total, slices[0] + slices[1] + slices[2] + slices[3] + slices[4])
     assert total.n == sum(one.n for one in slices)
@@ -261,13 +268,13 @@ NAN = float("nan")
     ],
 )
 def test_without_a_counterpart_there_is_no_distance(truth, prediction, expected):
-    found = surface_distances(truth, prediction, SIZE)
+    found = distances_of(truth, prediction, SIZE)
     np.testing.assert_array_equal([score(found) for score in SCORES], expected)
     assert found.unmatched == (found.n if truth.any() != prediction.any() else 0)
 
 
 def test_a_missed_slice_makes_the_sum_undefined_until_it_is_left_out():
-    found = surface_distances(DOT, DOT, SIZE) + surface_distances(DOT, EMPTY, SIZE)
+    found = distances_of(DOT, DOT, SIZE) + distances_of(DOT, EMPTY, SIZE)
     assert (found.n, found.unmatched) == (3, 1)
     assert np.isnan([hausdorff(found), hausdorff_95(found), average_distance(found)]).all()
     assert surface_dice(found, 1000) == pytest.approx(2 / 3)
@@ -284,20 +291,20 @@ def test_a_missed_slice_makes_the_sum_undefined_until_it_is_left_out():
         ({"voxel_size_nm": None}, VoxelSizeError, "voxel size is unknown"),
         ({"voxel_size_nm": (40.0, 0.0, 4.0)}, VoxelSizeError, "greater than 0"),
         ({"voxel_size_nm": (40.0, NAN, 4.0)}, VoxelSizeError, "greater than 0"),
-        ({"prediction": DOT[:2]}, ScoreError, "must be equal"),
-        ({"valid": DOT[0]}, ScoreError, "must be equal"),
+        ({"prediction": DOT[:2]}, ScoreError, "prediction of box"),
+        ({"valid": DOT[0]}, ScoreError, "valid mask of box"),
         ({"truth": DOT.astype(np.float32)}, ScoreError, "float32"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(change, error, says):
     arguments = {"truth": DOT, "prediction": DOT, "voxel_size_nm": SIZE, **change}
     with pytest.raises(error, match=says):
-        surface_distances(**arguments)
+        distances_of(**arguments)
 
 
 @pytest.mark.parametrize("tolerance", [-1.0, NAN, math.inf])
 def test_a_tolerance_is_a_length(tolerance):
-    found = surface_distances(DOT, DOT, SIZE)
+    found = distances_of(DOT, DOT, SIZE)
     with pytest.raises(ScoreError, match="not negative"):
         surface_dice(found, tolerance)
     with pytest.raises(ScoreError, match="not negative"):
@@ -307,12 +314,12 @@ def test_a_tolerance_is_a_length(tolerance):
 @pytest.mark.parametrize("blocks", [[], [Box((0, 0, 0), (3, 4, 2)), Box((0, 0, 3), (3, 4, 5))]])
 def test_blocks_fill_a_box(blocks):
     with pytest.raises(ScoreError, match="block"):
-        surface_distances_of_blocks(lambda b: DOT[b.slices], lambda b: DOT[b.slices], blocks, SIZE)
+        surface_distances(lambda b: DOT[b.slices], lambda b: DOT[b.slices], blocks, SIZE)
 
 
 def test_a_reader_that_gives_another_shape_is_refused():
     with pytest.raises(ScoreError, match="prediction of box"):
-        surface_distances_of_blocks(
+        surface_distances(
             lambda b: DOT[b.slices], lambda b: DOT, [Box((0, 0, 0), (2, 4, 5)), Box((2, 0, 0), (3, 4, 5))], SIZE
         )
 
@@ -328,7 +335,7 @@ def test_scores_equal_those_of_monai(seed, flat, size):
     import torch
 
     truth, prediction = blobs((1, 24, 26) if flat else (8, 17, 16), seed)
-    found = surface_distances(truth, prediction, size)
+    found = distances_of(truth, prediction, size)
     cut, spacing = (0, size[1:]) if flat else (slice(None), size)
     y, y_pred = (torch.from_numpy(mask[cut].astype(np.float32))[None, None] for mask in (truth, prediction))
     options = {"include_background": True, "spacing": list(spacing)}

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import f1_score, jaccard_score
 
 from cristae.errors import ScoreError
-from cristae.metrics.histogram import Histogram
+from cristae.metrics.histogram import ProbabilityHistogram
 from cristae.metrics.thresholds import (
     BINARY_MIOU,
     F1,
@@ -26,7 +26,7 @@ SUBJECT = Subject("run", "cell", "mito")
 
 
 def test_worked_example():
-    found = Histogram.of(TRUTH, SCORES)
+    found = ProbabilityHistogram.of(TRUTH, SCORES)
     assert threshold_curve(found, F1, [0.5]) == pytest.approx(0.75)
     assert threshold_curve(found, JACCARD, [0.5]) == pytest.approx(0.6)
     assert threshold_curve(found, BINARY_MIOU, [0.5]) == pytest.approx(0.657143, abs=1e-6)
@@ -36,7 +36,7 @@ def test_thresholds_are_tenths_and_nothing_is_foreground_at_one():
     assert TENTHS == (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
     bright = np.array([255, 255, 0, 0], np.uint8)
     for scores in (bright, bright == 255, (bright / 255).astype(np.float32)):
-        curve = threshold_curve(Histogram.of([1, 1, 0, 0], scores), BINARY_MIOU)
+        curve = threshold_curve(ProbabilityHistogram.of([1, 1, 0, 0], scores), BINARY_MIOU)
         assert curve.tolist() == [1.0] * 10 + [0.25]
 
 
@@ -48,7 +48,7 @@ def test_curves_equal_scikit_learn(seed, dtype):
     truth[:2] = 0, 1
     scores = grey.astype(np.uint8) if dtype == np.uint8 else (rng.integers(0, 11, 40) / 10).astype(dtype)
     values = (scores / np.float32(255) if dtype == np.uint8 else scores).astype(np.float64)
-    found = Histogram.of(truth, scores)
+    found = ProbabilityHistogram.of(truth, scores)
     calls = [values > k / 10 for k in range(11)]
     f1 = [f1_score(truth, call, zero_division=0) for call in calls]
     miou = [jaccard_score(truth, call, average="macro", zero_division=0) for call in calls]
@@ -58,7 +58,7 @@ def test_curves_equal_scikit_learn(seed, dtype):
 
 
 def test_no_defined_value_gives_no_threshold():
-    nothing = Histogram.of([0, 0], np.zeros(2, np.uint8))
+    nothing = ProbabilityHistogram.of([0, 0], np.zeros(2, np.uint8))
     assert np.isnan(best_threshold(nothing, F1))
     best = threshold_scores(nothing, F1, SUBJECT)[1]
     assert np.isnan(best.value)
@@ -66,8 +66,8 @@ def test_no_defined_value_gives_no_threshold():
 
 
 def test_a_threshold_chosen_elsewhere_stands_beside_the_fixed_and_the_best_one():
-    judged = Histogram.of([1, 1, 1, 0, 0], [0.9, 0.75, 0.25, 0.35, 0.1])
-    chosen = best_threshold(Histogram.of([1, 1, 0, 0], [0.9, 0.85, 0.75, 0.1]), F1)
+    judged = ProbabilityHistogram.of([1, 1, 1, 0, 0], [0.9, 0.75, 0.25, 0.35, 0.1])
+    chosen = best_threshold(ProbabilityHistogram.of([1, 1, 0, 0], [0.9, 0.85, 0.75, 0.1]), F1)
     fixed, best, validated = threshold_scores(judged, F1, SUBJECT, validated=chosen)
     assert [score.metric for score in (fixed, best, validated)] == ["F1", "F1_best", "F1_validated"]
     assert [score.threshold for score in (fixed, best, validated)] == [0.5, 0.1, 0.8]
@@ -84,9 +84,9 @@ def test_a_threshold_chosen_elsewhere_stands_beside_the_fixed_and_the_best_one()
 
 
 def test_a_curve_has_a_row_for_each_threshold():
-    rows = curve_scores(Histogram.of(TRUTH, SCORES), BINARY_MIOU, SUBJECT)
+    rows = curve_scores(ProbabilityHistogram.of(TRUTH, SCORES), BINARY_MIOU, SUBJECT)
     assert [row.threshold for row in rows] == list(TENTHS)
     assert rows[5].value == pytest.approx(0.657143, abs=1e-6)
     assert rows[5].rule == "mean of mito and its complement; pooled; one threshold of a curve; n=voxels"
     with pytest.raises(ScoreError, match="between 0 and 1"):
-        curve_scores(Histogram.of(TRUTH, SCORES), F1, SUBJECT, [2])
+        curve_scores(ProbabilityHistogram.of(TRUTH, SCORES), F1, SUBJECT, [2])

@@ -165,7 +165,7 @@ def test_equal_methods_have_p_1():
 
 
 def test_methods_need_the_same_units():
-    with pytest.raises(ScoreError, match="judged on the same"):
+    with pytest.raises(ScoreError, match="scored on the same"):
         compare_paired(slices(8), slices(7), F1)
 
 
@@ -223,7 +223,7 @@ def test_instances_are_compared():
         superiority([], b)
 
 
-def test_trainings_needed():
+def test_training_runs_needed():
     grid = stats.norm.ppf((np.arange(200) + 0.5) / 200)
     few = instances_needed(0.6 + 0.02 * grid, 0.58 + 0.02 * grid)
     assert not few.extrapolated

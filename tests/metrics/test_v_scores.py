@@ -11,7 +11,7 @@ from scipy.ndimage import binary_dilation, label
 
 from cristae.errors import ScoreError
 from cristae.metrics import v_slice
-from cristae.metrics.overlaps import Overlaps
+from cristae.metrics.contingency import Contingency
 from cristae.metrics.partition import adapted_rand_error, partition_sums, v_info, v_rand, variation_of_information
 from cristae.metrics.thinning import thin_borders
 from cristae.metrics.v_scores import COLUMNS, MAP_METRICS, THRESHOLDS, VTable, slice_v
@@ -164,8 +164,8 @@ def test_agrees_with_the_plain_way(planes, truth_is, masked):
         mask = scores.astype(np.float32) / np.float32(255) > t
         foreground = keep & ((as_scores > t) if truth_is == "grey" else grey != 0)
         segments = ids if truth_is == "instances" else label(foreground)[0]
-        raw = Overlaps.of(segments, label(mask)[0], keep)
-        thin = Overlaps.of(segments, thin_borders(mask), keep)
+        raw = Contingency.of(segments, label(mask)[0], keep)
+        thin = Contingency.of(segments, thin_borders(mask), keep)
         objects = len(set(segments[keep].tolist()) - {0})
         for found, expected, n in ((record.raw, raw, label(mask)[1]), (record.thin, thin, max(label(mask)[1], 1))):
             np.testing.assert_allclose(found[place, :7], partition_sums(expected), rtol=0, atol=1e-12)
@@ -193,7 +193,7 @@ def test_many_segments_and_windings():
     truth = rng.integers(0, 3000, scores.shape)
     record = slice_v(truth, scores, truth_is="instances", thresholds=(0.5,))
     for form, labels in (("raw", label(scores > 0.5)[0]), ("thin", thin_borders(scores > 0.5))):
-        sums = partition_sums(Overlaps.of(truth, labels))
+        sums = partition_sums(Contingency.of(truth, labels))
         np.testing.assert_allclose(getattr(record, form)[0, :7], sums, rtol=0, atol=1e-10)
 
 
@@ -355,6 +355,6 @@ def test_single_scores_agree_with_the_table():
     rng = np.random.default_rng(2)
     truth, scores = rng.integers(0, 4, (20, 20)), rng.random((20, 20))
     table = table_of([(truth, scores)], "instances")
-    found = Overlaps.of(truth, thin_borders(scores > 0.5))
+    found = Contingency.of(truth, thin_borders(scores > 0.5))
     for named, function in (("V_rand", v_rand), ("V_info", v_info)):
         assert table.at(0.5, named).parts.value == pytest.approx(function(found).value, abs=1e-12)

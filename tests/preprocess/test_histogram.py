@@ -9,12 +9,12 @@ from hypothesis.extra.numpy import arrays
 from cristae.data.box import Box
 from cristae.data.image import image_of_array
 from cristae.errors import VolumeError
-from cristae.preprocess.histogram import MAX_BINS, Histogram, histogram_of
+from cristae.preprocess.histogram import MAX_BINS, IntensityHistogram, histogram_of
 
 PERCENTS = (0, 0.5, 1, 5, 25, 50, 75, 95, 99, 99.5, 100)
 
 
-def same(first: Histogram, second: Histogram) -> bool:
+def same(first: IntensityHistogram, second: IntensityHistogram) -> bool:
     return (
         np.array_equal(first.keys, second.keys)
         and np.array_equal(first.counts, second.counts)
@@ -27,7 +27,7 @@ def test_percentiles_equal_numpy_where_every_value_has_its_bin(dtype):
     rng = np.random.default_rng(1)
     values = (rng.normal(60, 25, (7, 40, 41)) * (1 if "8" in dtype else 100)).clip(-120, 30000)
     values = np.abs(values).clip(0, 120).astype(dtype) if "8" in dtype else values.astype(dtype)
-    histogram = Histogram.of(values)
+    histogram = IntensityHistogram.of(values)
     assert histogram.shift == 0
     for percent in PERCENTS:
         expected = np.percentile(values.astype(np.float64), percent, method="inverted_cdf")
@@ -37,7 +37,7 @@ def test_percentiles_equal_numpy_where_every_value_has_its_bin(dtype):
 @pytest.mark.parametrize("offset", [0, 1e4, -3e5])
 def test_percentiles_of_floats_are_within_a_ten_thousandth(offset):
     values = np.random.default_rng(2).normal(offset, 3, (20, 100, 100)).astype(np.float32)
-    histogram = sum((Histogram.of(part) for part in values), Histogram.empty(values.dtype))
+    histogram = sum((IntensityHistogram.of(part) for part in values), IntensityHistogram.empty(values.dtype))
     assert len(histogram.keys) <= MAX_BINS
     for percent in PERCENTS:
         expected = np.percentile(values, percent, method="inverted_cdf")
@@ -56,36 +56,38 @@ def test_percentiles_of_floats_are_within_a_ten_thousandth(offset):
     st.integers(0, 60),
 )
 def test_parts_add_up_to_the_whole(values, cut):
-    assert same(Histogram.of(values[:cut]) + Histogram.of(values[cut:]), Histogram.of(values))
+    assert same(
+        IntensityHistogram.of(values[:cut]) + IntensityHistogram.of(values[cut:]), IntensityHistogram.of(values)
+    )
 
 
 def test_order_does_not_matter_when_bins_are_merged():
     parts = np.random.default_rng(3).normal(0, 1, (5, 60_000)).astype(np.float32)
-    forward = sum((Histogram.of(part) for part in parts), Histogram.empty(parts.dtype))
-    backward = sum((Histogram.of(part) for part in parts[::-1]), Histogram.empty(parts.dtype))
+    forward = sum((IntensityHistogram.of(part) for part in parts), IntensityHistogram.empty(parts.dtype))
+    backward = sum((IntensityHistogram.of(part) for part in parts[::-1]), IntensityHistogram.empty(parts.dtype))
     assert forward.shift > 0
     assert same(forward, backward)
-    assert same(forward, Histogram.of(parts))
+    assert same(forward, IntensityHistogram.of(parts))
 
 
 def test_values_without_some():
-    histogram = Histogram.of(np.array([0, 0, 0, 5, 6, 255], np.uint8)).without((0, 255, 3.5))
+    histogram = IntensityHistogram.of(np.array([0, 0, 0, 5, 6, 255], np.uint8)).without((0, 255, 3.5))
     assert (histogram.size, histogram.low, histogram.high) == (2, 5, 6)
-    assert Histogram.of(np.array([0.0, -0.0, 1.5], np.float32)).without((0.0,)).size == 1
+    assert IntensityHistogram.of(np.array([0.0, -0.0, 1.5], np.float32)).without((0.0,)).size == 1
 
 
 def test_share_outside():
-    assert Histogram.of(np.array([1, 2, 3, 9], np.int16)).share_outside(2, 8) == 0.5
+    assert IntensityHistogram.of(np.array([1, 2, 3, 9], np.int16)).share_outside(2, 8) == 0.5
 
 
 def test_types_on_different_scales_do_not_add():
     with pytest.raises(VolumeError, match=r"uint8.*uint16.*scope: volume"):
-        Histogram.of(np.zeros(2, np.uint8)) + Histogram.of(np.zeros(2, np.uint16))
+        IntensityHistogram.of(np.zeros(2, np.uint8)) + IntensityHistogram.of(np.zeros(2, np.uint16))
 
 
 def test_complex_numbers_are_refused():
     with pytest.raises(VolumeError, match="complex64"):
-        Histogram.of(np.zeros(3, np.complex64))
+        IntensityHistogram.of(np.zeros(3, np.complex64))
 
 
 def test_an_image_is_counted_block_by_block():
@@ -93,10 +95,10 @@ def test_an_image_is_counted_block_by_block():
     seen = []
     image = image_of_array(array)
     spy = image.map(lambda block: seen.append(block.size) or block, image.dtype)
-    assert same(histogram_of(spy), Histogram.of(array))
+    assert same(histogram_of(spy), IntensityHistogram.of(array))
     assert max(seen) <= 16 * 512 * 512
     box = Box((2, 5, 7), (9, 300, 512))
-    assert same(histogram_of(image, box), Histogram.of(array[box.slices]))
+    assert same(histogram_of(image, box), IntensityHistogram.of(array[box.slices]))
 
 
 def test_a_sample_is_spread_and_small():

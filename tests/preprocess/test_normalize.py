@@ -9,7 +9,7 @@ import torch
 from pydantic import ValidationError
 
 from cristae.errors import RunError, VolumeError
-from cristae.preprocess.histogram import Histogram
+from cristae.preprocess.histogram import IntensityHistogram
 from cristae.preprocess.normalize import NormalizeConfig, Normalizer, distance, fit, padding_values
 
 
@@ -58,7 +58,7 @@ def test_wide_integers_keep_their_differences():
 
 def test_fit_takes_the_percentiles():
     values = np.arange(1001, dtype=np.uint16)
-    normalizer = fit(NormalizeConfig(low_percentile=1, high_percentile=90), Histogram.of(values))
+    normalizer = fit(NormalizeConfig(low_percentile=1, high_percentile=90), IntensityHistogram.of(values))
     assert (normalizer.low, normalizer.high) == (10, 900)
     assert normalizer.kind == "uint16"
 
@@ -68,7 +68,7 @@ def test_hot_pixels_do_not_set_the_scale():
     hot = clean.copy()
     hot[::1000] = 65_535
     config = NormalizeConfig()
-    a, b = fit(config, Histogram.of(clean)), fit(config, Histogram.of(hot))
+    a, b = fit(config, IntensityHistogram.of(clean)), fit(config, IntensityHistogram.of(hot))
     assert abs(a.high - b.high) < 0.05 * (a.high - a.low)
 
 
@@ -77,26 +77,26 @@ def test_borders_of_aligned_stacks_are_left_out(edge):
     inside = tissue()
     padded = np.concatenate([inside, np.full(50_000, edge, np.uint8)])
     config = NormalizeConfig()
-    a, b = fit(config, Histogram.of(inside)), fit(config, Histogram.of(padded))
+    a, b = fit(config, IntensityHistogram.of(inside)), fit(config, IntensityHistogram.of(padded))
     assert (a.low, a.high, a.ignored) == (b.low, b.high, ())
     assert b.ignored == (edge,)
-    whole = fit(NormalizeConfig(ignore=()), Histogram.of(padded))
+    whole = fit(NormalizeConfig(ignore=()), IntensityHistogram.of(padded))
     assert edge in (whole.low, whole.high)
 
 
 def test_few_grey_levels_are_not_padding():
-    assert padding_values(Histogram.of(np.repeat(np.array([0, 128, 255], np.uint8), [600, 300, 100]))) == ()
+    assert padding_values(IntensityHistogram.of(np.repeat(np.array([0, 128, 255], np.uint8), [600, 300, 100]))) == ()
 
 
 def test_named_values_are_left_out():
     values = np.concatenate([tissue(), np.full(30_000, 77, np.uint8)])
-    assert fit(NormalizeConfig(ignore=(77,)), Histogram.of(values)).ignored == (77,)
+    assert fit(NormalizeConfig(ignore=(77,)), IntensityHistogram.of(values)).ignored == (77,)
 
 
 def test_a_sparse_image_falls_back_to_its_whole_range():
     values = np.zeros(10_000, np.uint8)
     values[:5] = [10, 20, 30, 40, 50]
-    normalizer = fit(NormalizeConfig(), Histogram.of(values))
+    normalizer = fit(NormalizeConfig(), IntensityHistogram.of(values))
     assert (normalizer.low, normalizer.high) == (0, 50)
 
 
@@ -106,12 +106,12 @@ def test_a_sparse_image_falls_back_to_its_whole_range():
 )
 def test_constant_and_empty_images_are_refused(values, words):
     with pytest.raises(VolumeError, match=words):
-        fit(NormalizeConfig(), Histogram.of(values))
+        fit(NormalizeConfig(), IntensityHistogram.of(values))
 
 
 def test_ignoring_everything_is_refused():
     with pytest.raises(VolumeError, match=r"normalize\.ignore"):
-        fit(NormalizeConfig(ignore=(1, 2)), Histogram.of(np.array([1, 2, 2], np.uint8)))
+        fit(NormalizeConfig(ignore=(1, 2)), IntensityHistogram.of(np.array([1, 2, 2], np.uint8)))
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_config_refuses_nonsense(wrong):
 
 def test_json_round_trip_is_exact():
     values = np.random.default_rng(5).normal(0.1, 1e-3, 5000).astype(np.float32)
-    normalizer = fit(NormalizeConfig(invert=True), Histogram.of(values))
+    normalizer = fit(NormalizeConfig(invert=True), IntensityHistogram.of(values))
     assert Normalizer.from_dict(json.loads(json.dumps(normalizer.to_dict()))) == normalizer
 
 
@@ -158,16 +158,16 @@ def test_storage_of_something_else_is_refused(wrong):
 
 
 def test_similar_volumes_give_no_warning():
-    training = fit(NormalizeConfig(), Histogram.of(tissue(1)))
-    shift = distance(training, Histogram.of(tissue(2)))
+    training = fit(NormalizeConfig(), IntensityHistogram.of(tissue(1)))
+    shift = distance(training, IntensityHistogram.of(tissue(2)))
     assert abs(shift.median) < 0.02
     assert shift.range_ratio == pytest.approx(1, abs=0.05)
     assert shift.message() is None
 
 
 def test_shift_worked_by_hand():
-    training = fit(NormalizeConfig(), Histogram.of(np.arange(0, 101, dtype=np.uint16)))
-    shift = distance(training, Histogram.of(np.arange(100, 301, dtype=np.uint16)))
+    training = fit(NormalizeConfig(), IntensityHistogram.of(np.arange(0, 101, dtype=np.uint16)))
+    shift = distance(training, IntensityHistogram.of(np.arange(100, 301, dtype=np.uint16)))
     assert shift.median == pytest.approx((200 - 50) / 100)
     assert shift.range_ratio == pytest.approx(1.98, abs=0.03)
     assert shift.outside == pytest.approx(200 / 201, abs=0.01)
@@ -188,12 +188,14 @@ def test_shift_worked_by_hand():
 )
 def test_foreign_intensities_are_told(other, words):
     base = tissue(mean=80, skew=2.0) if "exchanged" in words else tissue()
-    message = distance(fit(NormalizeConfig(), Histogram.of(base)), Histogram.of(other)).message("'cell'")
+    message = distance(fit(NormalizeConfig(), IntensityHistogram.of(base)), IntensityHistogram.of(other)).message(
+        "'cell'"
+    )
     assert message is not None
     assert re.search(words, message)
 
 
 def test_padding_of_the_new_volume_is_no_shift():
-    training = fit(NormalizeConfig(), Histogram.of(tissue(1)))
+    training = fit(NormalizeConfig(), IntensityHistogram.of(tissue(1)))
     padded = np.concatenate([tissue(2), np.zeros(60_000, np.uint8)])
-    assert distance(training, Histogram.of(padded)).message() is None
+    assert distance(training, IntensityHistogram.of(padded)).message() is None

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from cristae.errors import MissingFileError, OutputExistsError, RunError
 from cristae.inference.locality import Locality
-from cristae.preprocess.histogram import Histogram, histogram_of
+from cristae.preprocess.histogram import IntensityHistogram, histogram_of
 from cristae.preprocess.normalize import NormalizeConfig, fit
 from cristae.recipe.anchor import anchored
 from cristae.recipe.load import load_recipe, parse_recipe
@@ -44,7 +44,7 @@ def model_facts(recipe: Recipe, in_channels: int = 1) -> TrainedModel:
 
     from cristae.data.image import image_of_array
 
-    grey: Histogram = histogram_of(image_of_array(np.arange(4096, dtype=np.uint16).reshape(1, 64, 64)))
+    grey: IntensityHistogram = histogram_of(image_of_array(np.arange(4096, dtype=np.uint16).reshape(1, 64, 64)))
     assert recipe.data.classes is not None
     return TrainedModel(in_channels, recipe.data.classes, fit(NormalizeConfig(), grey), (40.0, 6.1, 6.1), (256, 256))
 

@@ -8,7 +8,7 @@ import numpy as np
 from cristae.data.classes import Classes
 from cristae.metrics.score import write_scores
 from cristae.metrics.tally import Tally, scores_of
-from cristae.report.preview import write_preview
+from cristae.report.preview import PredictedSlice, write_preview
 
 CLASSES = Classes(names=("background", "cell", "granule <b>"), colors={"cell": "#123456"})
 RECIPE = """\
@@ -35,17 +35,16 @@ def write_run(folder: Path, *, n_slices: int = 8, voxel_size_nm=(50.0, 10.0, 10.
         valid[:, :5] = 1 - z % 2
         tally.count(z, [truth], [prediction], valid)
         image = 100.0 + 50 * truth + rng.normal(0, 5, truth.shape)
-        write_preview(
-            folder / "preview",
+        kept = PredictedSlice(
             volume="a",
             z=z,
             image=image,
             truth=truth,
             valid=valid,
             prediction=prediction,
-            classes=CLASSES,
             voxel_size_nm=voxel_size_nm,
         )
+        write_preview(folder / "preview", kept, CLASSES)
     write_scores(folder / "scores.csv", scores_of([tally], run="discs-1", threshold=0.5))
     (folder / "recipe.yaml").write_text(RECIPE)
     rows = ["epoch,step,train_loss,learning_rate,val_miou,val_iou_cell,seconds"]

@@ -17,7 +17,7 @@ VALUES = {
 BINS = Reliability(
     edges=np.array([0, 0.25, 0.5, 0.75, 1]),
     voxels=np.array([100, 0, 10, 1000]),
-    mean_score=np.array([0.1, np.nan, 0.6, 0.9]),
+    mean_probability=np.array([0.1, np.nan, 0.6, 0.9]),
     observed=np.array([0.2, np.nan, 0.5, 0.95]),
 )
 FIGURES = {

@@ -36,10 +36,10 @@ def test_shares_of_an_empty_row_are_undefined():
 
 
 def test_scores_stand_as_they_are():
-    values = np.array([[0.5, 0.91234], [np.nan, 1.0]])
-    found = cells(matrix_markup(values, ["Anna", "Boris"], ["Chloe", "Boris"], kind="scores", span=(0.5, 1.0)))
-    assert [cell["text"] for cell in found] == ["0.5000", "0.9123", "–", "1.0000"]
-    assert [cell["color"] for cell in found] == ["#ffffff", shade(0.82468), shade(math.nan), FULL]
+    values = np.array([[0.0, 0.91234], [np.nan, 1.0]])
+    found = cells(matrix_markup(values, ["Anna", "Boris"], ["Chloe", "Boris"], kind="scores"))
+    assert [cell["text"] for cell in found] == ["0.0000", "0.9123", "–", "1.0000"]
+    assert [cell["color"] for cell in found] == ["#ffffff", shade(0.91234), shade(math.nan), FULL]
 
 
 def test_names_are_escaped_titled_and_turned_when_there_are_many():

@@ -7,7 +7,7 @@ import pytest
 
 from cristae.data.classes import Classes
 from cristae.errors import RunError
-from cristae.report.preview import read_previews, stretch_contrast, write_preview
+from cristae.report.preview import PredictedSlice, read_previews, stretch_contrast, write_preview
 
 CLASSES = Classes(names=("background", "mito"))
 MASKS = Classes(names=("membrane", "mito"), exclusive=False)
@@ -16,17 +16,16 @@ MASKS = Classes(names=("membrane", "mito"), exclusive=False)
 def write(folder, *, z=0, volume="v", classes=CLASSES, truth=None, prediction=None, valid=None):
     shape = (2, 9, 7) if not classes.exclusive else (9, 7)
     truth = np.zeros(shape, np.uint8) if truth is None else truth
-    write_preview(
-        folder,
+    kept = PredictedSlice(
         volume=volume,
         z=z,
         image=np.arange(63, dtype=np.uint16).reshape(9, 7) * 100,
         truth=truth,
         valid=valid,
         prediction=truth if prediction is None else prediction,
-        classes=classes,
         voxel_size_nm=None,
     )
+    write_preview(folder, kept, classes)
 
 
 def test_a_slice_comes_back(tmp_path):

@@ -23,12 +23,13 @@ from cristae.preprocess.normalize import Normalizer
 from cristae.progress import Progress, Task
 from cristae.sampling import RandomPatches
 from cristae.targets import NoWeighting
+from cristae.training.cache import cache_parts
+from cristae.training.cache_folder import open_cache
 from cristae.training.config import Cosine, KerasDecay, TrainingConfig
 from cristae.training.feed import PatchFeed, Worker
 from cristae.training.fit import fit
 from cristae.training.framing import Framing
 from cristae.training.module import StepConfig
-from cristae.training.staging import stage
 
 BINARY = Classes(names=("background", "thing"))
 
@@ -38,7 +39,7 @@ class Stopped(Exception):
 
 
 class Notes:
-    """A witness that gives scripted scores and can die at an epoch."""
+    """A callback that gives scripted scores and can die at an epoch."""
 
     def __init__(self, scores: list[float], *, dies_in: int = -1) -> None:
         self.scores, self.dies_in = scores, dies_in
@@ -49,28 +50,29 @@ class Notes:
     def validate(self, network: nn.Module, worker: Worker) -> np.ndarray:
         return np.zeros((1, 2, 2), np.int64)
 
-    def judge(self, counts: np.ndarray) -> dict[str, float]:
+    def score(self, counts: np.ndarray) -> dict[str, float]:
         return {"val_miou": self.scores[len(self.rows) + self.epoch]}
 
-    def keep(self, network: nn.Module, epoch: int) -> None:
+    def save_best(self, network: nn.Module, epoch: int) -> None:
         self.kept.append(epoch)
 
-    def record(self, row: dict[str, float]) -> None:
+    def log_epoch(self, row: dict[str, float]) -> None:
         self.rows.append(row)
         if len(self.rows) + self.epoch == self.dies_in:
             raise Stopped
 
 
-def sit(
+def train_once(
     folder: Path, notes: Notes, *, config: TrainingConfig, low: float = 0, progress: Progress | None = None
 ) -> nn.Module:
-    """One sitting of a small training, continued from what is in `folder`."""
+    """One session of a small training, resumed from what is in `folder`."""
     rng = np.random.default_rng(0)
     labels = (rng.random((2, 48, 48)) > 0.7).astype(np.uint8)
     image = (labels * 90 + rng.random(labels.shape) * 60).astype(np.uint8)
     volume = Volume("v", image_of_array(image), labels=(image_of_array(labels),))
     whole = [Part(volume, Box.of_shape(image.shape))]
-    parts = stage(whole, BINARY, folder / "cache", Framing(), size=(1, 16, 16), progress=Progress())
+    with open_cache() as cache:
+        parts = cache_parts(whole, BINARY, cache, Framing(), size=(1, 16, 16), progress=Progress())
     plan = RandomPatches(size=(16, 16), per_epoch=12).plan([p.sample_part() for p in parts], seed=1)
     feed = PatchFeed(plan, parts, Framing(), batch_size=4)
     normalizers = {"v": Normalizer(low, 150)}
@@ -80,7 +82,7 @@ def sit(
     step = StepConfig(loss.build(BINARY), loss.penalty, augment, targets, normalizers, config, 1, torch.device("cpu"))
     torch.manual_seed(1)
     network = create_model("unet_bn", in_channels=1, out_channels=1, widths=(4, 8))
-    fit(network, step, feed, witness=notes, folder=folder, progress=progress or Progress())
+    fit(network, step, feed, callback=notes, folder=folder, progress=progress or Progress())
     return network
 
 
@@ -104,7 +106,7 @@ class Heard(Progress):
 
 def test_progress_ends_with_the_score_of_the_last_epoch(tmp_path: Path) -> None:
     heard = Heard()
-    sit(tmp_path, Notes([0.5, 0.7, 0.6]), config=TrainingConfig(epochs=3), progress=heard)
+    train_once(tmp_path, Notes([0.5, 0.7, 0.6]), config=TrainingConfig(epochs=3), progress=heard)
     assert heard.note == "epoch 3, validation mIoU 0.6000, best 0.7000 in epoch 2"
     assert heard.steps == 9
 
@@ -121,13 +123,13 @@ def test_a_killed_training_ends_with_the_same_weights(
 ) -> None:
     config = TrainingConfig(epochs=4, schedule=schedule, learning_rate=1e-2)
     scores = [0.5, 0.6, 0.4, 0.7]
-    undisturbed = sit(tmp_path / "one", Notes(scores), config=config)
+    undisturbed = train_once(tmp_path / "one", Notes(scores), config=config)
     first = Notes(scores, dies_in=dies_in)
     with pytest.raises(Stopped):
-        sit(tmp_path / "two", first, config=config)
+        train_once(tmp_path / "two", first, config=config)
     second = Notes(scores)
     second.epoch = dies_in - 1  # the row was written, the checkpoint was not: the epoch is trained again
-    continued = sit(tmp_path / "two", second, config=config)
+    continued = train_once(tmp_path / "two", second, config=config)
     assert same(undisturbed, continued)
     assert [row["epoch"] for row in second.rows] == list(range(dies_in, 5))
     assert second.rows[-1]["step"] == 12
@@ -135,17 +137,17 @@ def test_a_killed_training_ends_with_the_same_weights(
 
 def test_a_finished_training_can_be_made_longer(tmp_path: Path) -> None:
     scores = [0.5, 0.6, 0.4, 0.7]
-    whole = sit(tmp_path / "one", Notes(scores), config=TrainingConfig(epochs=4))
-    sit(tmp_path / "two", Notes(scores), config=TrainingConfig(epochs=2))
+    whole = train_once(tmp_path / "one", Notes(scores), config=TrainingConfig(epochs=4))
+    train_once(tmp_path / "two", Notes(scores), config=TrainingConfig(epochs=2))
     rest = Notes(scores)
     rest.epoch = 2
-    assert same(whole, sit(tmp_path / "two", rest, config=TrainingConfig(epochs=4)))
+    assert same(whole, train_once(tmp_path / "two", rest, config=TrainingConfig(epochs=4)))
     assert len(rest.rows) == 2
 
 
 def test_only_better_epochs_are_kept_and_patience_ends(tmp_path: Path) -> None:
     notes = Notes([0.5, 0.4, 0.6, 0.6, 0.5, 0.9])
-    sit(tmp_path, notes, config=TrainingConfig(epochs=6, early_stop_patience=2))
+    train_once(tmp_path, notes, config=TrainingConfig(epochs=6, early_stop_patience=2))
     assert notes.kept == [1, 3]
     assert len(notes.rows) == 5
 
@@ -153,30 +155,30 @@ def test_only_better_epochs_are_kept_and_patience_ends(tmp_path: Path) -> None:
 def test_a_training_that_stopped_early_stays_stopped(tmp_path: Path) -> None:
     config = TrainingConfig(epochs=6, early_stop_patience=1)
     scores = [0.5, 0.4, 0.9, 0.9, 0.9, 0.9]
-    stopped = sit(tmp_path, Notes(scores), config=config)
+    stopped = train_once(tmp_path, Notes(scores), config=config)
     again = Notes(scores)
     again.epoch = 2
-    assert same(stopped, sit(tmp_path, again, config=config))
+    assert same(stopped, train_once(tmp_path, again, config=config))
     assert again.rows == []
 
 
 def test_any_number_is_better_than_none(tmp_path: Path) -> None:
     notes = Notes([float("nan"), 0.2, 0.1, 0.3])
-    sit(tmp_path, notes, config=TrainingConfig(epochs=4))
+    train_once(tmp_path, notes, config=TrainingConfig(epochs=4))
     assert notes.kept == [1, 2, 4]
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut short", b"not a checkpoint"])
-def test_a_damaged_checkpoint_is_told(tmp_path: Path, content: bytes) -> None:
+def test_a_damaged_checkpoint_is_reported(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "last.ckpt").write_bytes(content)
     with pytest.raises(RunError, match="damaged; remove it"):
-        sit(tmp_path, Notes([0.5]), config=TrainingConfig(epochs=1))
+        train_once(tmp_path, Notes([0.5]), config=TrainingConfig(epochs=1))
 
 
 def test_the_rate_in_the_table_is_the_schedules(tmp_path: Path) -> None:
     notes = Notes([0.5, 0.4, 0.3])
     schedule = KerasDecay(decay=0.1, plateau_factor=0.5, plateau_patience=1)
-    sit(tmp_path, notes, config=TrainingConfig(epochs=3, schedule=schedule, learning_rate=1.0))
+    train_once(tmp_path, notes, config=TrainingConfig(epochs=3, schedule=schedule, learning_rate=1.0))
     expected = [1 / (1 + 0.1 * 2), 1 / (1 + 0.1 * 5), 0.5 / (1 + 0.1 * 8)]
     assert [row["learning_rate"] for row in notes.rows] == pytest.approx(expected)
 
@@ -184,5 +186,5 @@ def test_the_rate_in_the_table_is_the_schedules(tmp_path: Path) -> None:
 def test_a_loss_that_is_not_finite_names_the_patches(tmp_path: Path) -> None:
     config = TrainingConfig(epochs=1)
     with pytest.raises(TrainingError, match=r"epoch 1 \(patches v [01]:[12],"):
-        sit(tmp_path, Notes([0.5]), config=config, low=float("nan"))
+        train_once(tmp_path, Notes([0.5]), config=config, low=float("nan"))
     assert not (tmp_path / "last.ckpt").exists()

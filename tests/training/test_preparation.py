@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from cristae.training.staging import StagedPart, stage
 from lightning.pytorch import Trainer
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor, nn
@@ -43,7 +44,6 @@ from cristae.training.framing import Framing
 from cristae.training.module import StepConfig, TrainingModule
 from cristae.training.preparation import prepare_batch
 from cristae.training.schedule import LearningRate
-from cristae.training.staging import StagedPart, stage
 
 BINARY = Classes(names=("background", "thing"))
 

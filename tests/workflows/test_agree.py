@@ -15,10 +15,11 @@ from cristae.data.classes import Classes
 from cristae.data.image import image_of_array
 from cristae.data.volume import Volume
 from cristae.errors import LabelError, MissingFileError, OutputExistsError, RunError, ScoreError, VoxelSizeError
+from cristae.evaluation import blocks
+from cristae.evaluation.agreement import AgreementOptions
 from cristae.metrics.score import read_scores
 from cristae.progress import Progress
 from cristae.recipe.load import parse_recipe
-from cristae.workflows import comparison
 from cristae.workflows.agree import agree
 
 THREE = Classes(names=("background", "cell", "granule"))
@@ -76,20 +77,21 @@ def test_three_participants_give_three_pairs_each_as_scikit_learn_counts_them():
 def test_blocks_add_up_to_the_whole(monkeypatch, voxels):
     arrays = labels_of(3, seed=4)
     arrays[1][:, 4:18] = 0
-    options = {"mask": image_of_array(labels_of(2, 1, seed=9)[0]), "cell_from": "b", "margin_nm": 50.0}
-    whole = agree(images(arrays), classes=THREE, **options)
+    near = AgreementOptions(cell_from="b", margin_nm=50.0)
+    mask = image_of_array(labels_of(2, 1, seed=9)[0])
+    whole = agree(images(arrays), classes=THREE, mask=mask, options=near)
     cut = []
 
     def small_blocks(*stacks):
-        cut.extend(comparison.blocks_of(*stacks, voxels=voxels))
+        cut.extend(blocks.blocks_of(*stacks, voxels=voxels))
         return cut
 
-    monkeypatch.setattr("cristae.workflows.agree.blocks_of", small_blocks)
+    monkeypatch.setattr("cristae.evaluation.agreement.blocks_of", small_blocks)
     chunked = {name: replace(image, chunks=(1, 8, 8)) for name, image in images(arrays).items()}
-    parts = agree(chunked, classes=THREE, **options)
+    parts = agree(chunked, classes=THREE, mask=mask, options=near)
     assert len(cut) > 4
     assert repr(parts.scores()) == repr(whole.scores())
-    assert 0 < whole.pairs[0].amounts[0].counted < np.count_nonzero(options["mask"].read())
+    assert 0 < whole.pairs[0].amounts[0].counted < np.count_nonzero(mask.read())
 
 
 def test_every_voxel_of_every_participant_is_read_once(monkeypatch):
@@ -102,7 +104,7 @@ def test_every_voxel_of_every_participant_is_read_once(monkeypatch):
 
         return replace(image, reader=read, chunks=(1, 8, 8))
 
-    monkeypatch.setattr("cristae.workflows.agree.blocks_of", lambda *stacks: comparison.blocks_of(*stacks, voxels=500))
+    monkeypatch.setattr("cristae.evaluation.agreement.blocks_of", lambda *stacks: blocks.blocks_of(*stacks, voxels=500))
     sources = {name: watched(i, image) for i, (name, image) in enumerate(images(labels_of(3)).items())}
     agree(sources, classes=THREE)
     assert (reads == 1).all()
@@ -132,7 +134,7 @@ def test_the_cell_of_one_gives_a_cell_to_those_who_do_not_separate_cells():
     algorithm[0, 5:7, 7:10] = 2
     algorithm[0, 3:9, 24:36] = 2
     sources = {"anna": image_of_array(annotator), "net": image_of_array(algorithm)}
-    near = agree(sources, classes=THREE, cell_from="anna", margin_nm=20, voxel_size_nm=SIZE)
+    near = agree(sources, classes=THREE, options=AgreementOptions(cell_from="anna", margin_nm=20, voxel_size_nm=SIZE))
     scores = near.scores()
     assert near.cell == "labelled"
     assert find(scores, "volume_fraction", "granule", "anna").value == pytest.approx(8 / 60)
@@ -175,12 +177,20 @@ def test_predictions_of_parts_meet_on_their_common_part(tmp_path):
 
 def test_merged_classes_are_counted_as_one():
     arrays = labels_of(4)
-    agreement = agree(images(arrays), classes=FOUR, merge={"granule": ["granule", "core"]}, over=("granule",))
+    agreement = agree(
+        images(arrays),
+        classes=FOUR,
+        options=AgreementOptions(merge={"granule": ["granule", "core"]}, over=("granule",)),
+    )
     merged = [np.minimum(array, 2) for array in arrays]
     assert agreement.classes.names == THREE.names
     np.testing.assert_array_equal(counts(agreement), confusion_matrix(merged[0].ravel(), merged[1].ravel()))
     with pytest.raises(ScoreError, match="no class 'core' to average over"):
-        agree(images(arrays), classes=FOUR, merge={"granule": ["granule", "core"]}, over=("core",))
+        agree(
+            images(arrays),
+            classes=FOUR,
+            options=AgreementOptions(merge={"granule": ["granule", "core"]}, over=("core",)),
+        )
 
 
 def test_overlapping_classes_of_predictions(tmp_path):
@@ -191,7 +201,7 @@ def test_overlapping_classes_of_predictions(tmp_path):
     pair = agree(sources).pair("a", "b")
     for table, x, y in zip(pair.tables, one, two, strict=True):
         np.testing.assert_array_equal(table.counts, confusion_matrix(x.ravel(), y.ravel()))
-    joined = agree(sources, merge={"any": ["mito", "membrane"]})
+    joined = agree(sources, options=AgreementOptions(merge={"any": ["mito", "membrane"]}))
     np.testing.assert_array_equal(counts(joined), confusion_matrix(one.any(axis=0).ravel(), two.any(axis=0).ravel()))
     with pytest.raises(ScoreError, match="'c' has 1 label images"):
         agree({**sources, "c": image_of_array(one[0])})
@@ -230,14 +240,14 @@ def test_grey_maps_and_probabilities_are_binarised_alike(tmp_path):
     bare = write_prediction(tmp_path / "bare.zarr", labels[None], BINARY)
     tifffile.imwrite(tmp_path / "grey.tif", grey[0])
     for threshold, limit in ((0.2, 50), (0.5, 127)):
-        agreement = agree({"a": tmp_path / "grey.tif", "b": kept}, binarize=threshold)
+        agreement = agree({"a": tmp_path / "grey.tif", "b": kept}, options=AgreementOptions(binarize=threshold))
         expected = confusion_matrix((grey[0] > limit).ravel(), (grey[1] > limit).ravel())
         np.testing.assert_array_equal(counts(agreement), expected)
-    agreement = agree({"a": image_of_array(grey[0]), "b": bare}, binarize=0.5)
+    agreement = agree({"a": image_of_array(grey[0]), "b": bare}, options=AgreementOptions(binarize=0.5))
     np.testing.assert_array_equal(counts(agreement), expected)
     assert agreement.cell == "counted"
     with pytest.raises(ScoreError, match="labels only"):
-        agree({"a": image_of_array(grey[0]), "b": bare}, binarize=0.4)
+        agree({"a": image_of_array(grey[0]), "b": bare}, options=AgreementOptions(binarize=0.4))
 
 
 def test_ids_need_a_meaning_and_only_one(tmp_path):
@@ -246,15 +256,15 @@ def test_ids_need_a_meaning_and_only_one(tmp_path):
         tifffile.imwrite(tmp_path / f"{name}.tif", array)
     paths = {"a": tmp_path / "a.tif", "b": tmp_path / "b.tif"}
     np.testing.assert_array_equal(counts(agree(paths, classes=THREE)), confusion_matrix(a.ravel(), b.ravel()))
-    with pytest.raises(ScoreError, match="a, b: what their values mean is not known"):
+    with pytest.raises(ScoreError, match=r"a\.tif, .*b\.tif: it is not known what the values mean"):
         agree(paths)
     with pytest.raises(MissingFileError):
         agree({**paths, "c": tmp_path / "missing.tif"})
     with pytest.raises(ScoreError, match="give one of them"):
-        agree(paths, classes=THREE, binarize=0.5)
+        agree(paths, classes=THREE, options=AgreementOptions(binarize=0.5))
     other = write_prediction(tmp_path / "p.zarr", a[None] % 2, BINARY)
     three = write_prediction(tmp_path / "q.zarr", a[None], THREE)
-    with pytest.raises(ScoreError, match=r"'p' .* was made for the classes background, mito"):
+    with pytest.raises(ScoreError, match=r"'p': .* was made for the classes background, mito"):
         agree({"q": three, "p": other})
     running = write_prediction(tmp_path / "r.zarr", a[None], THREE, status="running")
     with pytest.raises(RunError, match="not finished"):
@@ -273,7 +283,7 @@ def test_shapes_sizes_and_values_that_do_not_fit_are_told_with_whose_they_are():
     with pytest.raises(VoxelSizeError, match="'b' says 50 x 10 x 10 nm, 'c' says 40 x 10 x 10 nm"):
         agree(sizes, classes=THREE)
     with pytest.raises(VoxelSizeError, match="the command says 50 x 4 x 4 nm"):
-        agree(images([a, b], "ab"), classes=THREE, voxel_size_nm=(50.0, 4.0, 4.0))
+        agree(images([a, b], "ab"), classes=THREE, options=AgreementOptions(voxel_size_nm=(50.0, 4.0, 4.0)))
     nearly = {**images([a], "a"), **images([b], "b", (50.2, 10.05, 10.0))}
     assert agree(nearly, classes=THREE).pairs[0].amounts[0].counted == a.size
     wrong = b.copy()
@@ -286,11 +296,11 @@ def test_a_cell_needs_a_name_a_distance_and_a_voxel_size():
     a, b, _ = labels_of(3)
     sources = {"a": image_of_array(a), "b": image_of_array(b)}
     with pytest.raises(ScoreError, match="--margin-nm"):
-        agree(sources, classes=THREE, cell_from="a")
+        agree(sources, classes=THREE, options=AgreementOptions(cell_from="a"))
     with pytest.raises(ScoreError, match=r"no participant 'x'.*a, b"):
-        agree(sources, classes=THREE, cell_from="x", margin_nm=5)
+        agree(sources, classes=THREE, options=AgreementOptions(cell_from="x", margin_nm=5))
     with pytest.raises(VoxelSizeError, match="--voxel-size-nm"):
-        agree(sources, classes=THREE, cell_from="a", margin_nm=5)
+        agree(sources, classes=THREE, options=AgreementOptions(cell_from="a", margin_nm=5))
     with pytest.raises(ScoreError, match="at least two participants, there is only 'a'"):
         agree({"a": sources["a"]}, classes=THREE)
 

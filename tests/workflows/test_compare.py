@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from cristae.cli.main import app
 from cristae.errors import CristaeError, MissingFileError, OutputExistsError, ScoreError
+from cristae.evaluation.differences import CompareOptions
 from cristae.metrics.uncertainty.bootstrap import interval
 from cristae.metrics.uncertainty.paired import permutation_p
 from cristae.metrics.uncertainty.statistic import pooled_score
@@ -74,16 +75,16 @@ def test_pooled_scores_come_from_the_counts(tmp_path):
 def test_slice_means_leave_out_what_is_undefined(tmp_path):
     path, rows = slice_table(tmp_path / "x.slices.csv")
     for metric, column in (("F1_slice_mean", 8), ("V_rand", 9)):
-        found = compare([path], metric=metric)[0]
+        found = compare([path], options=CompareOptions(metric=metric))[0]
         values = [float(row[column]) for row in rows if row[0] == "A" and row[column] != "nan"]
         assert found.value == pytest.approx(np.mean(values))
 
 
 def test_slabs_volumes_and_animals_are_units(tmp_path):
     path, rows = slice_table(tmp_path / "x.slices.csv", volumes=[f"v{i}" for i in range(7)])
-    slab = compare([path], unit="slab:200nm", slice_spacing_nm=50)[2]
-    volume = compare([path], unit="volume")[2]
-    animal = compare([path], unit="column:animal")[2]
+    slab = compare([path], options=CompareOptions(unit="slab:200nm", slice_spacing_nm=50))[2]
+    volume = compare([path], options=CompareOptions(unit="volume"))[2]
+    animal = compare([path], options=CompareOptions(unit="column:animal"))[2]
     assert (slab.n, volume.n, animal.n) == (21, 7, 7)
     a, b = (counts_of(rows, run).reshape(7, 12, 4).sum(axis=1) for run in "AB")
     assert volume.p == permutation_p(a, b, F1) == 2 / 2**7
@@ -100,9 +101,9 @@ def test_slices_of_a_stack_are_warned_of(tmp_path):
     heard = Heard()
     compare([path], progress=heard)
     assert "taken as independent" in heard.messages[0]
-    assert "goes together over about" in heard.messages[1]
+    assert "is correlated over about" in heard.messages[1]
     quiet = Heard()
-    compare([path], unit="slab:500nm", slice_spacing_nm=50, progress=quiet)
+    compare([path], progress=quiet, options=CompareOptions(unit="slab:500nm", slice_spacing_nm=50))
     assert quiet.messages == []
 
 
@@ -133,12 +134,12 @@ def test_tidy_units_folds_and_trainings(tmp_path):
     values = {"A": list(rng.normal(0.62, 0.02, 12)), "B": list(rng.normal(0.6, 0.02, 12))}
     path = tidy_table(tmp_path / "t.csv", values, sizes=(9, 1))
     difference = np.mean(values["A"]) - np.mean(values["B"])
-    units, folds = compare([path]), compare([path], design="folds")
+    units, folds = compare([path]), compare([path], options=CompareOptions(design="folds"))
     assert units[2].value == pytest.approx(difference)
     assert folds[2].value == pytest.approx(difference)
     assert folds[2].method == "corrected resampled t"
     assert "share training data" in folds[0].reason
-    trainings = compare([path], design="instances")
+    trainings = compare([path], options=CompareOptions(design="instances"))
     assert [finding.quantity for finding in trainings[-3:]] == ["difference", "superiority", "needed"]
     assert trainings[2].quantity == "deviation"
     assert trainings[2].value == pytest.approx(statistics.stdev(values["A"]))
@@ -148,7 +149,7 @@ def test_tidy_units_folds_and_trainings(tmp_path):
 
 def test_trainings_need_not_be_equally_many(tmp_path):
     path = tidy_table(tmp_path / "t.csv", {"A": [0.5, 0.6, 0.55, 0.52, 0.58, 0.57], "B": [0.4, 0.5, 0.45] * 3})
-    assert compare([path], design="instances")[-1].n == 6
+    assert compare([path], options=CompareOptions(design="instances"))[-1].n == 6
     with pytest.raises(ScoreError, match="not the same units"):
         compare([path])
 
@@ -190,7 +191,7 @@ def _cell(column, text):
 def test_refusals_of_slices(tmp_path, edit, options, message):
     path, _ = slice_table(tmp_path / "x.slices.csv", edit=edit)
     with pytest.raises(ScoreError, match=message):
-        compare([path], **options)
+        compare([path], options=CompareOptions(**options))
 
 
 @pytest.mark.parametrize(
@@ -212,7 +213,7 @@ def test_refusals_of_tidy_tables(tmp_path, text, options, message):
     path = tmp_path / "t.csv"
     path.write_text(text)
     with pytest.raises(ScoreError, match=message):
-        compare([path], **options)
+        compare([path], options=CompareOptions(**options))
 
 
 def test_refusals_of_files(tmp_path):
@@ -267,4 +268,4 @@ def test_an_unknown_design_is_refused(tmp_path):
     path = tmp_path / "t.csv"
     path.write_text("run,unit,value\na,1,0.5\nb,1,0.6\n")
     with pytest.raises(ScoreError, match="'trainings' is no design; there are units, folds, instances"):
-        compare(path, design="trainings")
+        compare(path, options=CompareOptions(design="trainings"))

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +18,13 @@ from cristae.data.classes import Classes
 from cristae.data.image import image_of_array
 from cristae.data.volume import Volume
 from cristae.errors import LabelError, MissingFileError, OutputExistsError, RunError, ScoreError
+from cristae.evaluation.scoring.evaluation import predictions_in
 from cristae.evaluation.scoring.settings import ScoreOptions
 from cristae.metrics.confusion import Confusion
 from cristae.metrics.overlap import dice
 from cristae.metrics.score import read_scores
 from cristae.recipe.load import parse_recipe
-from cristae.workflows.evaluate import evaluate, evaluate_folders, evaluate_paths
+from cristae.workflows.evaluate import evaluate
 
 BINARY = Classes(names=("background", "mito"))
 THREE = Classes(names=("background", "cell", "granule"))
@@ -67,7 +69,7 @@ VALUES = """\
 
 def test_arrays_in_memory():
     truth, prediction = maps(3)
-    scores = evaluate(image_of_array(prediction), image_of_array(truth), classes=THREE, run="mine")
+    scores = evaluate({"mine": image_of_array(prediction)}, image_of_array(truth), classes=THREE)
     assert value(scores, class_name="granule") == expected(truth, prediction, 2, 3)
     assert {score.run for score in scores} == {"mine"}
 
@@ -78,7 +80,9 @@ def test_invalid_voxels_the_mask_and_the_box_limit_what_counts():
     valid, mask = rng.integers(0, 2, (2, *SHAPE)).astype(np.uint8)
     box = Box((1, 2, 3), (5, 30, 20))
     volume = Volume("v", image_of_array(truth), (image_of_array(truth),), image_of_array(valid))
-    scores = evaluate(image_of_array(prediction), volume, classes=BINARY, mask=image_of_array(mask), box=box)
+    scores = evaluate(
+        image_of_array(prediction), volume, classes=BINARY, mask=image_of_array(mask), options=ScoreOptions(box=box)
+    )
     inside = (valid & mask)[box.slices]
     assert value(scores) == expected(truth[box.slices], prediction[box.slices], valid=inside)
     assert next(s.n for s in scores if s.metric == "F1") == inside.sum()
@@ -105,11 +109,11 @@ def test_a_predicted_box_is_compared_with_its_part_of_the_truth(tmp_path):
     box = Box((2, 4, 5), (6, 20, 40))
     path = write_prediction(tmp_path / "p.zarr", prediction[box.slices][None], BINARY, box=box, volume_shape=SHAPE)
     save(tmp_path / "truth.tif", truth)
-    scores = evaluate_paths(tmp_path / "truth.tif", path)
+    scores = evaluate(path, tmp_path / "truth.tif")
     assert value(scores) == expected(truth[box.slices], prediction[box.slices])
     assert (scores[0].run, scores[0].volume) == ("p", "truth")
     save(tmp_path / "part.tif", truth[box.slices])
-    assert value(evaluate_paths(tmp_path / "part.tif", path)) == value(scores)
+    assert value(evaluate(path, tmp_path / "part.tif")) == value(scores)
 
 
 def test_shapes_that_differ_are_told_with_both():
@@ -130,9 +134,13 @@ def test_a_prediction_is_no_part_of_a_larger_volume_than_it_was_made_for(tmp_pat
     for name in ("image.tif", "truth.tif"):
         save(tmp_path / name, truth)
     for path in (whole, part):
-        for options in ({}, {"binarize": 0.5}, {"recipe": recipe_at(tmp_path, VALUES.replace("255: mito", "1: mito"))}):
+        for options in (
+            {},
+            {"options": ScoreOptions(binarize=0.5)},
+            {"recipe": recipe_at(tmp_path, VALUES.replace("255: mito", "1: mito"))},
+        ):
             with pytest.raises(ScoreError, match=rf"{re.escape(str(truth_shape))}.*\(6, 33, 41\)"):
-                evaluate_paths(tmp_path / "truth.tif", path, **options)
+                evaluate(path, tmp_path / "truth.tif", **options)
 
 
 def test_values_that_are_no_class_ids_are_told_with_their_slice():
@@ -157,10 +165,10 @@ def test_a_recipe_says_what_values_mean_for_truth_and_plain_predictions(tmp_path
     save(tmp_path / "ids.tif", prediction)
     zarr = write_prediction(tmp_path / "p.zarr", prediction[None], BINARY)
     for path in (tmp_path / "values.tif", tmp_path / "ids.tif", zarr):
-        scores = evaluate_paths(tmp_path / "truth.tif", path, recipe=recipe)
+        scores = evaluate(path, tmp_path / "truth.tif", recipe=recipe)
         assert value(scores) == expected(truth, prediction)
         assert scores[0].volume == "cell"
-    assert value(evaluate_paths("cell", zarr, recipe=recipe)) == expected(truth, prediction)
+    assert value(evaluate(zarr, "cell", recipe=recipe)) == expected(truth, prediction)
 
 
 def test_other_truth_is_read_with_the_recipes_mapping(tmp_path):
@@ -169,7 +177,7 @@ def test_other_truth_is_read_with_the_recipes_mapping(tmp_path):
     save(tmp_path / "truth.tif", truth * np.uint8(255))
     save(tmp_path / "another.tif", truth[::-1] * np.uint8(255))
     save(tmp_path / "ids.tif", prediction)
-    scores = evaluate_paths(tmp_path / "another.tif", tmp_path / "ids.tif", recipe=recipe_at(tmp_path, VALUES))
+    scores = evaluate(tmp_path / "ids.tif", tmp_path / "another.tif", recipe=recipe_at(tmp_path, VALUES))
     assert value(scores) == expected(truth[::-1], prediction)
 
 
@@ -179,7 +187,7 @@ def test_values_with_two_possible_meanings_are_refused(tmp_path):
     for name in ("image", "truth", "prediction"):
         save(tmp_path / f"{name}.tif", prediction)
     with pytest.raises(ScoreError, match="could be class ids or label values"):
-        evaluate_paths(tmp_path / "truth.tif", tmp_path / "prediction.tif", recipe=recipe_at(tmp_path, swapped))
+        evaluate(tmp_path / "prediction.tif", tmp_path / "truth.tif", recipe=recipe_at(tmp_path, swapped))
 
 
 def test_labels_on_some_slices_only(tmp_path):
@@ -188,7 +196,7 @@ def test_labels_on_some_slices_only(tmp_path):
     save(tmp_path / "truth.tif", truth[[1, 4]] * np.uint8(255))
     recipe = recipe_at(tmp_path, VALUES.replace("values: {0", "slices: [1, 4], values: {0"))
     path = write_prediction(tmp_path / "p.zarr", prediction[None], BINARY)
-    scores = evaluate_paths(tmp_path / "truth.tif", path, recipe=recipe)
+    scores = evaluate(path, tmp_path / "truth.tif", recipe=recipe)
     assert value(scores) == expected(truth[[1, 4]], prediction[[1, 4]])
     assert next(s.n for s in scores if s.metric == "F1_slice_mean") == 2
 
@@ -208,13 +216,13 @@ def test_unrelated_images_are_paired_by_name(tmp_path):
         for folder, array in (("image", truth), ("truth", truth), ("prediction", prediction)):
             Picture.fromarray(array[0] * np.uint8(255)).save(tmp_path / folder / f"{name}.png")
     recipe = recipe_at(tmp_path, data)
-    scores = evaluate_paths(tmp_path / "truth", tmp_path / "prediction", recipe=recipe)
+    scores = evaluate(tmp_path / "prediction", tmp_path / "truth", recipe=recipe)
     whole = sum((Confusion.of(*pair, 2) for pair in pairs.values()), Confusion.empty(2))
     assert value(scores, volume="all") == pytest.approx(dice(whole)[1])
     assert value(scores, volume="set/b") == expected(*pairs["b"])
     (tmp_path / "prediction" / "b.png").unlink()
     with pytest.raises(MissingFileError, match="set/b"):
-        evaluate_paths(tmp_path / "truth", tmp_path / "prediction", recipe=recipe)
+        evaluate(tmp_path / "prediction", tmp_path / "truth", recipe=recipe)
 
 
 @pytest.mark.parametrize(("threshold", "first"), [(0.2, 51), (0.5, 128), (0.0, 1), (1.0, 256)])
@@ -222,7 +230,7 @@ def test_a_threshold_is_strict_after_division_in_single_precision(tmp_path, thre
     grey = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
     save(tmp_path / "p.tif", grey)
     save(tmp_path / "t.tif", np.full_like(grey, 255))
-    scores = evaluate_paths(tmp_path / "t.tif", tmp_path / "p.tif", binarize=threshold)
+    scores = evaluate(tmp_path / "p.tif", tmp_path / "t.tif", options=ScoreOptions(binarize=threshold))
     if threshold < 1:
         assert value(scores, "sensitivity", "foreground") == (256 - first) / 256
     else:
@@ -234,7 +242,7 @@ def test_a_stack_of_zeros_and_ones_is_not_divided(tmp_path):
     truth, prediction = maps(2)
     save(tmp_path / "t.tif", truth)
     save(tmp_path / "p.tif", prediction * np.uint8(255))
-    scores = evaluate_paths(tmp_path / "t.tif", tmp_path / "p.tif", binarize=0.5)
+    scores = evaluate(tmp_path / "p.tif", tmp_path / "t.tif", options=ScoreOptions(binarize=0.5))
     assert value(scores, class_name="foreground") == expected(truth, prediction)
 
 
@@ -251,7 +259,7 @@ def test_values_that_are_no_scores_are_refused(tmp_path, array, message):
     save(tmp_path / "t.tif", np.ones((1, 4, 4), np.uint8))
     save(tmp_path / "p.tif", array)
     with pytest.raises(ScoreError, match=message):
-        evaluate_paths(tmp_path / "t.tif", tmp_path / "p.tif", binarize=0.5)
+        evaluate(tmp_path / "p.tif", tmp_path / "t.tif", options=ScoreOptions(binarize=0.5))
 
 
 def test_a_threshold_applies_to_the_probabilities_of_a_prediction(tmp_path):
@@ -259,28 +267,28 @@ def test_a_threshold_applies_to_the_probabilities_of_a_prediction(tmp_path):
     grey = np.random.default_rng(1).integers(0, 256, (1, *SHAPE)).astype(np.uint8)
     save(tmp_path / "t.tif", truth * np.uint8(255))
     path = write_prediction(tmp_path / "p.zarr", prediction[None], BINARY, probabilities=grey)
-    scores = evaluate_paths(tmp_path / "t.tif", path, binarize=0.2)
+    scores = evaluate(path, tmp_path / "t.tif", options=ScoreOptions(binarize=0.2))
     assert value(scores, class_name="foreground") == expected(truth, grey[0] >= 51)
     plain = write_prediction(tmp_path / "q.zarr", prediction[None], BINARY)
-    assert value(evaluate_paths(tmp_path / "t.tif", plain, binarize=0.5), class_name="foreground") == expected(
-        truth, prediction
-    )
+    assert value(
+        evaluate(plain, tmp_path / "t.tif", options=ScoreOptions(binarize=0.5)), class_name="foreground"
+    ) == expected(truth, prediction)
     with pytest.raises(ScoreError, match="--probabilities"):
-        evaluate_paths(tmp_path / "t.tif", plain, binarize=0.2)
+        evaluate(plain, tmp_path / "t.tif", options=ScoreOptions(binarize=0.2))
 
 
 def test_what_values_mean_must_be_said(tmp_path):
     truth, prediction = maps(2)
     save(tmp_path / "grey.tif", truth * np.uint8(255))
     with pytest.raises(ScoreError, match="--recipe"):
-        evaluate_paths(tmp_path / "grey.tif", tmp_path / "grey.tif")
+        evaluate(tmp_path / "grey.tif", tmp_path / "grey.tif")
     path = write_prediction(tmp_path / "p.zarr", prediction[None], BINARY)
     with pytest.raises(LabelError, match=r"255(.|\n)*--binarize"):
-        evaluate_paths(tmp_path / "grey.tif", path)
-    with pytest.raises(ScoreError, match="give --instances alone"):
-        evaluate_paths(tmp_path / "grey.tif", path, recipe=recipe_at(tmp_path, VALUES), instances=True)
+        evaluate(path, tmp_path / "grey.tif")
+    with pytest.raises(ScoreError, match="give --objects alone"):
+        evaluate(path, tmp_path / "grey.tif", recipe=recipe_at(tmp_path, VALUES), options=ScoreOptions(objects=True))
     with pytest.raises(MissingFileError):
-        evaluate_paths(tmp_path / "grey.tif", tmp_path / "none.zarr")
+        evaluate(tmp_path / "none.zarr", tmp_path / "grey.tif")
 
 
 def test_predictions_that_do_not_fit_are_refused(tmp_path):
@@ -288,24 +296,24 @@ def test_predictions_that_do_not_fit_are_refused(tmp_path):
     save(tmp_path / "truth.tif", truth)
     running = write_prediction(tmp_path / "running.zarr", prediction[None], BINARY, status="running")
     with pytest.raises(RunError, match="not finished"):
-        evaluate_paths(tmp_path / "truth.tif", running)
+        evaluate(running, tmp_path / "truth.tif")
     other = write_prediction(tmp_path / "other.zarr", prediction[None], THREE)
     with pytest.raises(ScoreError, match=r"granule.*mito"):
         evaluate(other, tmp_path / "truth.tif", classes=BINARY)
-    with pytest.raises(ScoreError, match="judges one class"):
-        evaluate_paths(tmp_path / "truth.tif", other, binarize=0.5)
+    with pytest.raises(ScoreError, match="a threshold is for one class"):
+        evaluate(other, tmp_path / "truth.tif", options=ScoreOptions(binarize=0.5))
 
 
 def test_a_prediction_as_truth_is_refused_with_the_paths_of_its_labels(tmp_path):
     truth, prediction = maps(2)
     reference = write_prediction(tmp_path / "t.zarr", truth[None], BINARY)
     path = write_prediction(tmp_path / "p.zarr", prediction[None], BINARY)
-    for options in ({}, {"binarize": 0.5}, {"recipe": recipe_at(tmp_path, VALUES)}):
+    for options in ({}, {"options": ScoreOptions(binarize=0.5)}, {"recipe": recipe_at(tmp_path, VALUES)}):
         with pytest.raises(ScoreError, match=r"t\.zarr: is a prediction.*t\.zarr:/labels/segmentation"):
-            evaluate_paths(reference, path, **options)
+            evaluate(path, reference, **options)
     with pytest.raises(ScoreError, match="is a prediction"):
         evaluate(path, reference)
-    assert value(evaluate_paths(f"{reference}:/labels/segmentation", path)) == expected(truth, prediction)
+    assert value(evaluate(path, f"{reference}:/labels/segmentation")) == expected(truth, prediction)
     masks = write_prediction(tmp_path / "m.zarr", np.stack([truth, truth]), MASKS)
     with pytest.raises(ScoreError, match=r"m\.zarr:/labels/membrane or .*m\.zarr:/labels/mito"):
         evaluate(path, masks)
@@ -336,7 +344,12 @@ def test_one_sub_folder_for_each_method(tmp_path):
         (tmp_path / name).mkdir()
         for z, plane in enumerate(array):
             Picture.fromarray(plane * np.uint8(255)).save(tmp_path / name / f"{name}{z:04d}.png")
-    scores = evaluate_folders(tmp_path / "Truth", tmp_path, binarize=0.5, out=tmp_path / "s.csv")
+    scores = evaluate(
+        predictions_in(Path(tmp_path), tmp_path / "Truth"),
+        tmp_path / "Truth",
+        out=tmp_path / "s.csv",
+        options=ScoreOptions(binarize=0.5),
+    )
     assert list(dict.fromkeys(score.run for score in scores)) == ["A", "B"]
     assert value([s for s in scores if s.run == "A"], class_name="foreground") == expected(truth, prediction)
     assert value([s for s in scores if s.run == "B"], class_name="foreground") == 1
@@ -345,7 +358,11 @@ def test_one_sub_folder_for_each_method(tmp_path):
     for kind in ("slices", "curves"):
         assert {row["run"] for row in csv.DictReader((tmp_path / f"s.{kind}.csv").open())} == {"A", "B"}
     with pytest.raises(ScoreError, match="no sub-folder"):
-        evaluate_folders(tmp_path / "Truth", tmp_path / "A", binarize=0.5)
+        evaluate(
+            predictions_in(Path(tmp_path / "A"), tmp_path / "Truth"),
+            tmp_path / "Truth",
+            options=ScoreOptions(binarize=0.5),
+        )
 
 
 @pytest.mark.parametrize("pattern", ["Truth", "Truth/*.png", "Truth/../Truth/?ruth*.png"])
@@ -356,7 +373,9 @@ def test_the_folder_of_the_truth_is_no_method(tmp_path, monkeypatch, pattern):
         for z, plane in enumerate(array):
             Picture.fromarray(plane * np.uint8(255)).save(tmp_path / name / f"{name}{z:04d}.png")
     monkeypatch.chdir(tmp_path)
-    assert {score.run for score in evaluate_folders(pattern, ".", binarize=0.5)} == {"A"}
+    assert {
+        score.run for score in evaluate(predictions_in(Path(), pattern), pattern, options=ScoreOptions(binarize=0.5))
+    } == {"A"}
 
 
 def test_a_method_may_be_one_stack_in_a_folder(tmp_path):
@@ -368,7 +387,11 @@ def test_a_method_may_be_one_stack_in_a_folder(tmp_path):
     (tmp_path / "A" / ".hidden").write_text("x")
     write_prediction(tmp_path / "B" / "b.zarr", prediction[None], BINARY)
     write_prediction(tmp_path / "C.zarr", prediction[None], BINARY)
-    scores = evaluate_folders(tmp_path / "Truth" / "truth.tif", tmp_path, binarize=0.5)
+    scores = evaluate(
+        predictions_in(Path(tmp_path), tmp_path / "Truth" / "truth.tif"),
+        tmp_path / "Truth" / "truth.tif",
+        options=ScoreOptions(binarize=0.5),
+    )
     assert list(dict.fromkeys(score.run for score in scores)) == ["A", "B", "C"]
     assert value([score for score in scores if score.run == "A"], class_name="foreground") == expected(
         truth, prediction
@@ -431,7 +454,12 @@ def test_the_published_scores_of_seven_methods(tmp_path):
     if not root.is_dir():
         pytest.skip("CRISTAE_DATA has no em-stellar-cardiac")
     options = ScoreOptions(complement=True)
-    scores = evaluate_folders(root / "Groundtruth", root, binarize=0.5, options=options, out=tmp_path / "s.csv")
+    scores = evaluate(
+        predictions_in(Path(root), root / "Groundtruth"),
+        root / "Groundtruth",
+        out=tmp_path / "s.csv",
+        options=replace(options, binarize=0.5),
+    )
     found = {(s.run, s.class_name, s.metric): s for s in scores}
     assert len(found) == len(scores)
     for run, row in NOTEBOOK.items():

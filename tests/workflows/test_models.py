@@ -11,8 +11,10 @@ import torch
 import cristae
 import cristae.workflows.models
 from cristae.errors import NetworkError, OutputExistsError, RecipeError, StorageError
+from cristae.inference.catalogue import catalogue_rows
 from cristae.models import NETWORKS, parameter_count
-from cristae.workflows.models import catalogue_rows, describe_model, draw_model, list_models, model_options
+from cristae.models.options import config_options
+from cristae.workflows.models import describe_model, draw_model, list_models, model_options
 
 
 def test_the_list_has_every_network_and_variant() -> None:
@@ -82,7 +84,7 @@ def test_networks_that_see_the_whole_window() -> None:
     assert row.receptive_field is None
 
 
-def test_options_are_told_with_what_they_take() -> None:
+def test_options_are_described_with_what_they_take() -> None:
     options = {option.name: option for option in describe_model("seget", {"base": 8}, size=(32, 32)).options}
     assert options["base"].kind == "whole number, above 0, multiple of 4"
     assert (options["base"].default, options["base"].value) == (16, 8)
@@ -96,11 +98,11 @@ def test_options_are_told_with_what_they_take() -> None:
     assert kinds["strides"] == "list of lists of whole numbers above 0"
 
 
-def test_every_option_of_every_network_is_told() -> None:
+def test_every_option_of_every_network_is_described() -> None:
     for name, variant, _ in catalogue_rows():
         if not variant or f"{name}-{variant}" == "cdeep3m-1fm":
             config = NETWORKS[name].model_validate({})
-            for option in cristae.workflows.models._options(config):
+            for option in config_options(config):
                 assert option.kind
                 assert option.help
 
@@ -117,7 +119,7 @@ def test_every_option_of_every_network_is_told() -> None:
         ({"name": "cdeep3m", "in_channels": 2}, "slices"),
     ],
 )
-def test_mistakes_are_told(arguments: dict, message: str) -> None:
+def test_mistakes_are_refused(arguments: dict, message: str) -> None:
     with pytest.raises(NetworkError, match=message):
         describe_model(**arguments)
 

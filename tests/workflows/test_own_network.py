@@ -87,7 +87,7 @@ def test_what_fails_in_the_first_epoch_leaves_the_place_free(here: Path, monkeyp
 
     recipe = write_stack(here, "binary", "model={name: unet_bn, widths: [4, 8]}", "sampling.size=[16, 16]")
     with monkeypatch.context() as patch:
-        patch.setattr("cristae.workflows.network_training.fit", fails)
+        patch.setattr("cristae.workflows.train_network.fit", fails)
         with pytest.raises(ZeroDivisionError):
             train(recipe, out=here / "run")
     assert not (here / "run").exists()
@@ -100,10 +100,10 @@ def test_a_stop_before_the_first_epoch_can_be_gone_on_with(here: Path, monkeypat
 
     recipe = write_stack(here, "binary", "model={name: unet_bn, widths: [4, 8]}", "sampling.size=[16, 16]")
     with monkeypatch.context() as patch:
-        patch.setattr("cristae.workflows.network_training.fit", stops)
+        patch.setattr("cristae.workflows.train_network.fit", stops)
         with pytest.raises(KeyboardInterrupt):
             train(recipe, out=here / "run")
-    assert (here / "run" / "cache").is_dir()
+    assert (here / "run" / "recipe.yaml").is_file()
     assert train(recipe, out=here / "run", resume=True).weights_path.is_file()
 
 

@@ -29,7 +29,8 @@ from cristae.errors import (
     VoxelSizeError,
 )
 from cristae.inference import job
-from cristae.inference.journal import JOURNAL, Journal
+from cristae.inference.config import PredictOptions
+from cristae.inference.journal import PATTERN, Journal
 from cristae.inference.prediction import open_prediction
 from cristae.inference.writer import PredictionWriter
 from cristae.preprocess.histogram import histogram_of
@@ -39,7 +40,9 @@ from cristae.recipe.run import write_summary
 from cristae.workflows.predict import predict
 
 ORGANELLES = Classes(names=("background", "mito", "granule"), colors={"granule": "#00ff88"})
+KEEP = PredictOptions(probabilities=True)
 OVERLAPPING = Classes(names=("membrane", "mito"), exclusive=False)
+FULL = Classes(names=("inside", "membrane"), background=False)
 
 
 class Listening(Progress):
@@ -66,10 +69,10 @@ def assert_same(one: Path, other: Path) -> None:
         np.testing.assert_array_equal(voxels, second[name], err_msg=name)
 
 
-@pytest.mark.parametrize("classes", [MITO, ORGANELLES, OVERLAPPING])
+@pytest.mark.parametrize("classes", [MITO, ORGANELLES, OVERLAPPING, FULL])
 def test_labels_and_probabilities_are_those_of_one_pass(tmp_path, classes):
     run, grey = make_run(tmp_path / "run", classes=classes), textured()
-    found = predict([run], cell(grey), out=tmp_path / "out.zarr", probabilities=True)
+    found = predict([run], cell(grey), out=tmp_path / "out.zarr", options=KEEP)
     expected = one_pass(run, grey).numpy()
     kept = np.stack([image.read() for image in found.probabilities])
     assert np.abs(kept - 255 * expected).max() < 0.51
@@ -84,7 +87,7 @@ def test_labels_and_probabilities_are_those_of_one_pass(tmp_path, classes):
 
 def test_any_ome_zarr_reader_opens_it(tmp_path):
     run = make_run(tmp_path / "run", classes=ORGANELLES)
-    predict([run], cell(), out=tmp_path / "out.zarr", probabilities=True)
+    predict([run], cell(), out=tmp_path / "out.zarr", options=KEEP)
     nodes = list(ome_zarr.reader.Reader(ome_zarr.io.parse_url(tmp_path / "out.zarr"))())
     shapes = [node.data[0].shape for node in nodes if node.data]
     assert shapes == [(3, 4, 75, 110), (4, 75, 110)]
@@ -110,8 +113,8 @@ def test_without_probabilities_the_root_is_a_preview_of_the_input(tmp_path, size
 
 def test_a_box_is_that_part_of_the_whole(tmp_path):
     run = make_run(tmp_path / "run", classes=ORGANELLES)
-    whole = predict([run], cell(), out=tmp_path / "whole.zarr", probabilities=True)
-    part = predict([run], cell(), out=tmp_path / "part.zarr", probabilities=True, box="1:3,20:66,:")
+    whole = predict([run], cell(), out=tmp_path / "whole.zarr", options=KEEP)
+    part = predict([run], cell(), out=tmp_path / "part.zarr", options=KEEP, box="1:3,20:66,:")
     assert part.box.start == (1, 20, 0)
     assert part.labels[0].origin_nm == (40.0, 200.0, 0.0)
     np.testing.assert_array_equal(part.labels[0].read(), whole.labels[0].read(part.box))
@@ -124,18 +127,26 @@ def test_outside_the_mask_is_background(tmp_path):
     inside = np.zeros(grey.shape, np.uint8)
     inside[1:3, 10:50, 20:60] = 255
     write_image(image_of_array(inside, voxel_size_nm=(40.0, 10.0, 10.0)), tmp_path / "mask.tif")
-    whole = predict([run], cell(grey), out=tmp_path / "whole.zarr", probabilities=True)
-    found = predict([run], cell(grey), out=tmp_path / "out.zarr", probabilities=True, mask=tmp_path / "mask.tif")
+    whole = predict([run], cell(grey), out=tmp_path / "whole.zarr", options=KEEP)
+    found = predict([run], cell(grey), out=tmp_path / "out.zarr", options=KEEP, mask=tmp_path / "mask.tif")
     np.testing.assert_array_equal(found.labels[0].read(), whole.labels[0].read() * (inside > 0))
     np.testing.assert_array_equal(found.probabilities[0].read(), whole.probabilities[0].read() * (inside > 0))
     assert found.attributes["blocks"] == 36
     assert found.attributes["blocks_masked_out"] == 28  # two slices of 9, and all but 2 x 2 of the other two
 
 
+def test_a_mask_is_refused_where_no_id_says_that_a_voxel_was_left_out(tmp_path):
+    run, grey = make_run(tmp_path / "run", classes=FULL), textured()
+    write_image(image_of_array(grey, voxel_size_nm=(40.0, 10.0, 10.0)), tmp_path / "mask.tif")
+    with pytest.raises(RunError, match="inside, membrane; no background have no id"):
+        predict([run], cell(grey), out=tmp_path / "out.zarr", mask=tmp_path / "mask.tif")
+    assert not (tmp_path / "out.zarr").exists()
+
+
 def test_runs_are_fused(tmp_path):
     grey = textured()
     runs = [make_run(tmp_path / f"run{i}", seed=i) for i in range(2)]
-    mean = predict(runs, cell(grey), out=tmp_path / "mean.zarr", probabilities=True)
+    mean = predict(runs, cell(grey), out=tmp_path / "mean.zarr", options=KEEP)
     expected = (one_pass(runs[0], grey) + one_pass(runs[1], grey)) / 2
     assert np.abs(mean.probabilities[0].read() - 255 * expected[0].numpy()).max() < 0.51
     other = make_run(tmp_path / "golgi", classes=Classes(names=("background", "golgi")), seed=5)
@@ -157,7 +168,7 @@ def test_another_voxel_size_is_resampled_there_and_back(tmp_path):
         [run],
         cell(fine, voxel_size_nm=(30.0, 5.0, 5.0)),
         out=tmp_path / "out.zarr",
-        probabilities=True,
+        options=KEEP,
         progress=progress,
     )
     assert any("resampled from 30 x 5 x 5 nm to 30 x 10 x 10 nm" in line for line in progress.said)
@@ -201,7 +212,7 @@ def test_far_grey_values_are_told_and_volume_scope_adapts(tmp_path):
     assert any("far from the training data" in line for line in progress.warned)
     own = make_run(tmp_path / "own", scope="volume")
     progress = Listening()
-    found = predict([own], cell(dark), out=tmp_path / "own.zarr", probabilities=True, progress=progress)
+    found = predict([own], cell(dark), out=tmp_path / "own.zarr", options=KEEP, progress=progress)
     assert not progress.warned
     normalizer = fit(own.recipe.normalize, histogram_of(cell(dark).image))
     expected = one_pass(own, dark, normalizer)[0].numpy()
@@ -225,8 +236,8 @@ def test_a_run_whose_training_goes_on_is_told_and_recorded(tmp_path):
     [
         ({"box": "0:9,:,:"}, VolumeError, "outside"),
         ({"box": "nonsense"}, VolumeError, "is not a box"),
-        ({"max_ram": "lots"}, RunError, "is not a memory size"),
-        ({"max_ram": "1MiB"}, RunError, "give at least --max-ram"),
+        ({"options": PredictOptions(max_ram="lots")}, RunError, "is not a memory size"),
+        ({"options": PredictOptions(max_ram="1MiB")}, RunError, "give at least --max-ram"),
         ({"mask": "small.tif"}, VolumeError, "same shape"),
         ({"mask": "nowhere.tif"}, CristaeError, "nowhere.tif"),
         ({"runs": []}, RunError, "no run was given"),
@@ -291,17 +302,17 @@ def stop_after(monkeypatch, blocks: int) -> None:
 @pytest.mark.parametrize("blocks", [0, 1, 7, 35])
 def test_a_stopped_prediction_continues(tmp_path, monkeypatch, blocks):
     run = make_run(tmp_path / "run", classes=OVERLAPPING)
-    predict([run], cell(), out=tmp_path / "whole.zarr", probabilities=True)
+    predict([run], cell(), out=tmp_path / "whole.zarr", options=KEEP)
     with monkeypatch.context() as patch:
         stop_after(patch, blocks)
         with pytest.raises(Killed):
-            predict([run], cell(), out=tmp_path / "out.zarr", probabilities=True)
+            predict([run], cell(), out=tmp_path / "out.zarr", options=KEEP)
     with pytest.raises(RunError, match="not finished"):
         open_prediction(tmp_path / "out.zarr")
     progress, again = Listening(), []
     real = job.run_pipeline
     monkeypatch.setattr(job, "run_pipeline", lambda items, *rest: real(again.extend(items) or again, *rest))
-    predict([run], cell(), out=tmp_path / "out.zarr", probabilities=True, progress=progress)
+    predict([run], cell(), out=tmp_path / "out.zarr", options=KEEP, progress=progress)
     assert len(again) == 36 - blocks
     assert_same(tmp_path / "whole.zarr", tmp_path / "out.zarr")
 
@@ -334,14 +345,14 @@ def test_a_torn_journal_and_lost_voxels_are_made_good(tmp_path, monkeypatch):
         stop_after(patch, 9)
         with pytest.raises(Killed):
             predict([run], cell(), out=out)
-    journal = (out / JOURNAL).read_bytes()
-    (out / JOURNAL).write_bytes(journal[:-25])
+    (journal,) = out.glob(PATTERN)
+    journal.write_bytes(journal.read_bytes()[:-25])
     (out / "labels/segmentation/0/c/0/1/1").unlink()
     progress = Listening()
     predict([run], cell(), out=out, progress=progress)
     assert any("damaged" in line for line in progress.warned)
     assert_same(tmp_path / "whole.zarr", out)
-    assert not (out / JOURNAL).exists()
+    assert not list(out.glob(PATTERN))
 
 
 def test_anything_changed_refuses_to_mix(tmp_path, monkeypatch):
@@ -356,14 +367,14 @@ def test_anything_changed_refuses_to_mix(tmp_path, monkeypatch):
     with pytest.raises(OutputExistsError, match=r"settings\.box"):
         predict([run], cell(), out=out, box="0:1,:,:")
     with pytest.raises(OutputExistsError, match=r"settings\.probabilities"):
-        predict([run], cell(), out=out, probabilities=True)
+        predict([run], cell(), out=out, options=KEEP)
     with pytest.raises(OutputExistsError, match=r"input\.shape"):
         predict([run], cell(textured((5, 75, 110))), out=out)
     with pytest.raises(OutputExistsError, match="other grey values"):
         predict([run], cell(textured(seed=9)), out=out)
     for name, voxels in decoded(out).items():
         np.testing.assert_array_equal(voxels, before[name])
-    predict([run], cell(), out=out, max_ram="6GiB")
+    predict([run], cell(), out=out, options=PredictOptions(max_ram="6GiB"))
 
 
 def test_a_block_in_the_middle_that_changed_refuses_to_mix(tmp_path, monkeypatch):
@@ -384,13 +395,13 @@ def test_a_finished_prediction_is_given_back(tmp_path, monkeypatch):
         patch.setattr(Journal, "remove", lambda *_: (_ for _ in ()).throw(Killed))
         with pytest.raises(Killed):
             predict([run], cell(grey), out=out)
-    assert (out / JOURNAL).exists()
+    assert list(out.glob(PATTERN))
     before, progress = decoded(out), Listening()
     monkeypatch.setattr(PredictionWriter, "write", lambda *_: pytest.fail("nothing is left to write"))
     again = predict([run], cell(grey), out=out, progress=progress)
     assert again.path == out
     assert any("finished already" in line for line in progress.said)
-    assert not (out / JOURNAL).exists()
+    assert not list(out.glob(PATTERN))
     changed = grey.copy()
     changed[2, 40, 50] += 1
     with pytest.raises(OutputExistsError, match="finished prediction of an image with other grey values"):
@@ -398,7 +409,7 @@ def test_a_finished_prediction_is_given_back(tmp_path, monkeypatch):
     with pytest.raises(
         OutputExistsError, match=r"a finished prediction of something else(.|\n)*settings\.probabilities"
     ):
-        predict([run], cell(grey), out=out, probabilities=True)
+        predict([run], cell(grey), out=out, options=KEEP)
     for name, voxels in decoded(out).items():
         np.testing.assert_array_equal(voxels, before[name])
 
@@ -449,11 +460,17 @@ def start(run: Path, image: Path, out: Path) -> subprocess.Popen:
     return subprocess.Popen([sys.executable, "-c", SCRIPT, str(run), str(image), str(out)])
 
 
+def count_lines(out: Path) -> int:
+    try:
+        return sum(file.read_bytes().count(b"\n") for file in out.glob(PATTERN))
+    except FileNotFoundError:  # finished in between
+        return 0
+
+
 def kill_when(process: subprocess.Popen, out: Path, lines: int) -> bool:
     """Kill -9 once the journal has that many lines; False when the process finished before."""
-    journal = out / JOURNAL
     while process.poll() is None:
-        if out.exists() and (lines == 0 or (journal.exists() and journal.read_bytes().count(b"\n") >= lines)):
+        if out.exists() and count_lines(out) >= lines:
             process.send_signal(signal.SIGKILL)
             process.wait()
             return True

@@ -10,12 +10,14 @@ from prediction_runs import MITO, cell, make_run, textured
 from cristae.data.box import Box
 from cristae.data.classes import Classes
 from cristae.errors import RunError
+from cristae.inference.config import PredictOptions
 from cristae.inference.predictor import Predictor
 from cristae.progress import Progress
+from cristae.recipe.matching import member_of
 from cristae.recipe.run import Run, open_run
-from cristae.workflows.matching import member_of
 from cristae.workflows.predict import predict
 
+KEEP = PredictOptions(probabilities=True)
 THREE = Classes(names=("background", "mito", "granule"))
 KINDS: dict[str, tuple[str, tuple[int, ...], str | None]] = {
     "2D": ("{name: unet_bn, widths: [4, 8]}", (32, 32), None),
@@ -54,14 +56,14 @@ def test_every_kind_of_network(tmp_path: Path, model: str, size: tuple[int, ...]
     shape = (4, 21, 26) if "deepvess" in model else (5, 45, 61)
     grey, blocks = textured(shape), "block_vox: [2, 16, 24]"
     run = make_run(tmp_path / "run", model=model, patch_size=size, predict=blocks, classes=THREE)
-    found = predict([run], cell(grey), out=tmp_path / "out.zarr", probabilities=True)
+    found = predict([run], cell(grey), out=tmp_path / "out.zarr", options=KEEP)
     windows = found.attributes["runs"][0]["windows"]
     assert (windows and windows["rule"]) == rule
     expected = whole(run, grey)
     assert expected.std() > 1e-4
     kept = np.stack([image.read() for image in found.probabilities])
     assert np.abs(kept - 255 * expected).max() < 0.52
-    part = predict([run], cell(grey), out=tmp_path / "part.zarr", probabilities=True, box="1:3,7:20,11:26")
+    part = predict([run], cell(grey), out=tmp_path / "part.zarr", options=KEEP, box="1:3,7:20,11:26")
     for one, other in zip(part.probabilities, found.probabilities, strict=True):
         assert np.abs(one.read().astype(int) - other.read(part.box)).max() <= 1
 
@@ -73,7 +75,7 @@ def test_networks_of_every_kind_are_fused(tmp_path: Path) -> None:
         make_run(tmp_path / f"run{n}", model=KINDS[kind][0], patch_size=KINDS[kind][1], seed=n)
         for n, kind in enumerate(kinds)
     ]
-    mean = predict(runs, cell(grey), out=tmp_path / "mean.zarr", probabilities=True)
+    mean = predict(runs, cell(grey), out=tmp_path / "mean.zarr", options=KEEP)
     expected = np.mean([whole(run, grey) for run in runs], axis=0)
     assert np.abs(mean.probabilities[0].read() - 255 * expected[0]).max() < 0.52
 
@@ -82,7 +84,7 @@ def test_networks_of_every_kind_are_fused(tmp_path: Path) -> None:
 def test_windows_that_the_recipe_asks_for(tmp_path: Path, rule: str) -> None:
     settings = f"block_vox: [2, 16, 24], windows: {rule}"
     run, grey, progress = make_run(tmp_path / "run", predict=settings), textured((3, 45, 61)), Said()
-    found = predict([run], cell(grey), out=tmp_path / "out.zarr", probabilities=True, progress=progress)
+    found = predict([run], cell(grey), out=tmp_path / "out.zarr", options=KEEP, progress=progress)
     assert any(f"windows of 32 x 32 voxels, joined by the rule '{rule}'" in line for line in progress.lines)
     assert np.abs(found.probabilities[0].read() - 255 * whole(run, grey)[0]).max() < 0.52
     exact = make_run(tmp_path / "exact")
@@ -118,7 +120,7 @@ def test_a_3d_network_between_voxel_sizes(tmp_path: Path) -> None:
     model, size, _ = KINDS["3D, not local"]
     run, progress = make_run(tmp_path / "run", model=model, patch_size=size, classes=MITO), Said()
     volume = cell(textured((4, 40, 40)), voxel_size_nm=(80.0, 10.0, 10.0))
-    found = predict([run], volume, out=tmp_path / "out.zarr", probabilities=True, progress=progress)
+    found = predict([run], volume, out=tmp_path / "out.zarr", options=KEEP, progress=progress)
     assert any("resampled from 80 x 10 x 10 nm to 40 x 10 x 10 nm" in line for line in progress.lines)
     assert found.labels[0].shape == (4, 40, 40)
     assert torch.from_numpy(found.probabilities[0].read()).float().std() > 0

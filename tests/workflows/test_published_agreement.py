@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from cristae.evaluation.agreement import AgreementOptions
 from cristae.workflows.agree import agree
 
 ROOT = Path(os.environ.get("CRISTAE_DATA", "")) / "em-stellar-cardiac"
@@ -24,7 +25,7 @@ NOTEBOOK = {
 
 def test_every_method_agrees_with_the_truth_as_published():
     folders = {"truth": ROOT / "Groundtruth"} | {name: ROOT / name for name in NOTEBOOK}
-    agreement = agree(folders, binarize=0.5)
+    agreement = agree(folders, options=AgreementOptions(binarize=0.5))
     assert len(agreement.pairs) == 6
     found = {(s.run, s.metric, s.class_name): s.value for s in agreement.scores()}
     for name, expected in NOTEBOOK.items():

@@ -2,6 +2,7 @@
 
 import csv
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,13 +18,15 @@ from cristae.data.classes import Classes
 from cristae.data.image import image_of_array
 from cristae.data.volume import Volume
 from cristae.errors import VoxelSizeError
-from cristae.evaluation.comparison import compare
+from cristae.evaluation.comparison import align
+from cristae.evaluation.scoring.evaluation import Evaluation
 from cristae.evaluation.scoring.object_rows import apart
-from cristae.evaluation.scoring.score import Judged, score
+from cristae.evaluation.scoring.score import score
 from cristae.evaluation.scoring.settings import ScoreOptions, Scoring
+from cristae.evaluation.segmentation import Segmentation
+from cristae.metrics.contingency import Contingency
 from cristae.metrics.detection import Detection, detection
 from cristae.metrics.instances import InstanceCounts, panoptic_quality
-from cristae.metrics.overlaps import Overlaps
 from cristae.metrics.partition import v_info, v_rand, variation_of_information
 from cristae.metrics.score import Score, write_scores
 from cristae.metrics.skeleton import SkeletonCounts, cl_dice, skeleton_counts
@@ -32,7 +35,7 @@ from cristae.metrics.uncertainty.bootstrap import interval
 from cristae.metrics.uncertainty.statistic import best_mean
 from cristae.metrics.v_scores import THRESHOLDS
 from cristae.progress import Progress
-from cristae.workflows.evaluate import evaluate, evaluate_paths
+from cristae.workflows.evaluate import evaluate
 
 SHAPE = (4, 40, 44)
 SIZE = (40.0, 5.0, 8.0)
@@ -67,13 +70,12 @@ def case(request, tmp_path):
         tifffile.imwrite(tmp_path / f"{name}.tif", array, photometric="minisblack")
 
     def rows(threshold, out=None):
-        found = evaluate_paths(
-            tmp_path / "truth.tif",
+        found = evaluate(
             tmp_path / "scores.tif",
-            binarize=threshold,
+            tmp_path / "truth.tif",
             mask=tmp_path / "mask.tif" if request.param else None,
-            options=ScoreOptions(voxel_size_nm=SIZE),
             out=out,
+            options=ScoreOptions(binarize=threshold, voxel_size_nm=SIZE),
         )
         return {row.metric: row for row in found if row.class_name == "foreground"}
 
@@ -87,7 +89,7 @@ def cut(scores, threshold):
 def v_of(truth, predicted, inside, *, thin):
     """V_rand and V_info of one slice."""
     segments = thin_borders(predicted) if thin else label(predicted, connectivity=1)
-    overlaps = Overlaps.of(label(truth & inside, connectivity=1), segments, inside)
+    overlaps = Contingency.of(label(truth & inside, connectivity=1), segments, inside)
     return v_rand(overlaps).value, v_info(overlaps).value
 
 
@@ -149,7 +151,7 @@ def test_objects_of_slices_and_of_the_volume(case):
     for whole, answer, counts in zip(truth, predicted, inside, strict=True):
         true, found = whole & counts, answer & counts
         pieces = label(true, connectivity=2)
-        detected += detection(Overlaps.of(pieces, found.astype(np.uint8), counts))
+        detected += detection(Contingency.of(pieces, found.astype(np.uint8), counts))
         lines += skeleton_counts(true, found, counts)
         more, number = matched(pieces, label(found, connectivity=2), counts)
         ious, objects = ious + more, objects + number
@@ -164,7 +166,7 @@ def test_objects_of_slices_and_of_the_volume(case):
     truth, predicted = truth & inside, predicted & inside
     ious, objects = matched(label(truth, connectivity=3), label(predicted, connectivity=3), inside)
     assert rows["PQ_3d"].value == pytest.approx(2 * sum(iou for iou in ious if iou > 0.5) / objects)
-    overlaps = Overlaps.of(label(truth, connectivity=1), label(predicted, connectivity=1), inside)
+    overlaps = Contingency.of(label(truth, connectivity=1), label(predicted, connectivity=1), inside)
     assert rows["V_rand_raw_3d"].value == pytest.approx(v_rand(overlaps).value)
     assert rows["V_info_raw_3d"].value == pytest.approx(v_info(overlaps).value)
     assert rows["VI_fg_3d"].value == pytest.approx(variation_of_information(overlaps, foreground=True).value)
@@ -225,7 +227,7 @@ def test_float_scores_are_compared_strictly_and_in_64_bits(tmp_path, threshold, 
     truth = np.array([[0, 0, 255, 0, 255, 255]], np.uint8)
     for name, array in (("truth", truth), ("scores", scores)):
         tifffile.imwrite(tmp_path / f"{name}.tif", array, photometric="minisblack")
-    rows = evaluate_paths(tmp_path / "truth.tif", tmp_path / "scores.tif", binarize=threshold)
+    rows = evaluate(tmp_path / "scores.tif", tmp_path / "truth.tif", options=ScoreOptions(binarize=threshold))
     found = {row.metric: row.value for row in rows if row.class_name == "foreground"}
     tp, fp, fn = 2 + ties, ties, 1 - ties
     assert found["F1"] == pytest.approx(2 * tp / (2 * tp + fp + fn))
@@ -239,7 +241,7 @@ def test_slices_of_a_box_keep_their_numbers(tmp_path):
     images = [image_of_array(array.astype(np.uint8)) for array in (cut(scores, 0.5), truth)]
     box = Box((1, 0, 0), (3, *SHAPE[1:]))
     evaluate(*images, classes=BINARY, out=tmp_path / "all.csv")
-    evaluate(*images, classes=BINARY, box=box, out=tmp_path / "part.csv")
+    evaluate(*images, classes=BINARY, out=tmp_path / "part.csv", options=ScoreOptions(box=box))
     every, part = (list(csv.DictReader((tmp_path / f"{name}.slices.csv").open())) for name in ("all", "part"))
     assert part == every[1:3]
     assert [row["slice"] for row in part] == ["1", "2"]
@@ -265,15 +267,16 @@ def test_intervals_of_the_best_threshold_search_it_anew():
     for name, seed in (("a", 3), ("b", 4)):
         truth, scores = speckled(seed)
         labels, found = image_of_array(truth.astype(np.uint8)), image_of_array(scores)
-        volume = Volume(name, labels, (labels,), image_of_array(inside.astype(np.uint8)))
-        comparisons.append(compare(volume, (), maps=(found,), threshold=0.5))
+        valid = image_of_array(inside.astype(np.uint8))
+        reference = Segmentation(name, labels.path, BINARY, (labels,), valid=valid)
+        comparisons.append(align(reference, Segmentation(name, found.path, BINARY, (), (found,), threshold=0.5)))
         parts += [
             [v_of(truth[z], cut(scores[z], t), inside[z], thin=True)[0] for t in THRESHOLDS]
             for z in range(len(truth))
             if inside[z].any()
         ]
     scoring = Scoring("", BINARY, 0.5, ScoreOptions(unit="slice"))
-    rows = score([Judged(scoring, tuple(comparisons))], None, Progress())
+    rows = score([Evaluation(scoring, tuple(comparisons))], None, Progress())
     found = {row.metric: row for row in rows if (row.volume, row.class_name) == ("all", "mito")}
     expected = interval(np.concatenate([parts, np.ones_like(parts)], axis=1), best_mean)
     assert (found["V_rand"].low, found["V_rand"].high) == pytest.approx((expected.low, expected.high), abs=1e-12)
@@ -282,7 +285,7 @@ def test_intervals_of_the_best_threshold_search_it_anew():
 
 
 def test_objects_of_several_volumes_are_never_taken_together():
-    tables = [Overlaps.of([1, 1, 2, 0], [1, 1, 0, 2]), Overlaps.of([1, 2, 2, 2], [1, 1, 1, 1])]
+    tables = [Contingency.of([1, 1, 2, 0], [1, 1, 0, 2]), Contingency.of([1, 2, 2, 2], [1, 1, 1, 1])]
     found, expected = InstanceCounts.of(apart(tables)), InstanceCounts.of(tables[0]) + InstanceCounts.of(tables[1])
     assert (found.n_truth, found.n_prediction) == (expected.n_truth, expected.n_prediction) == (4, 3)
     np.testing.assert_array_equal(found.tp, expected.tp)
@@ -325,8 +328,11 @@ def test_object_ids_where_the_mask_counts(tmp_path):
     for name, array in (("ids", ids), ("found", found), ("mask", inside)):
         tifffile.imwrite(tmp_path / f"{name}.tif", array.astype(np.uint16), photometric="minisblack")
     paths = [tmp_path / f"{name}.tif" for name in ("ids", "found", "mask")]
-    rows = {row.metric: row.value for row in evaluate_paths(*paths[:2], instances=True, mask=paths[2])}
-    overlaps = Overlaps.of(ids, found, inside)
+    rows = {
+        row.metric: row.value
+        for row in evaluate(*reversed(paths[:2]), mask=paths[2], options=ScoreOptions(objects=True))
+    }
+    overlaps = Contingency.of(ids, found, inside)
     assert rows["V_rand_raw"] == v_rand(overlaps).value
     assert rows["components_TP"] == detection(overlaps).tp
     assert rows["PQ"] == panoptic_quality(InstanceCounts.of(overlaps))[0]
@@ -342,7 +348,7 @@ def test_each_score_is_judged_at_its_own_threshold_of_validation_data(tmp_path):
     tifffile.imwrite(tmp_path / "truth.tif", truth * np.uint8(255), photometric="minisblack")
     tifffile.imwrite(tmp_path / "map.tif", floats, photometric="minisblack")
     options = ScoreOptions(thresholds_from=tmp_path / "validation.csv")
-    rows = evaluate_paths(tmp_path / "truth.tif", tmp_path / "map.tif", binarize=0.5, options=options)
+    rows = evaluate(tmp_path / "map.tif", tmp_path / "truth.tif", options=replace(options, binarize=0.5))
     found = {row.metric: row for row in rows if row.class_name == "foreground"}
     for metric, threshold in chosen.items():
         assert found[f"{metric.removesuffix('_best')}_validated"].threshold == threshold
@@ -381,13 +387,12 @@ def test_mask_and_voxel_size_reach_every_kind_of_prediction(tmp_path, kind):
         "  volumes:\n    - {name: v, image: map.tif, labels: {kind: ids, path: truth.tif}}\n",
     )
     file = "prediction.zarr" if kind.startswith("prediction") else f"{kind}.tif"
-    rows = evaluate_paths(
-        tmp_path / "truth.tif",
+    rows = evaluate(
         tmp_path / file,
+        tmp_path / "truth.tif",
         recipe=None if kind.endswith("without recipe") else recipe,
-        binarize=0.5 if kind == "map" else None,
         mask=tmp_path / "mask.tif",
-        options=ScoreOptions(voxel_size_nm=SIZE),
+        options=ScoreOptions(binarize=0.5 if kind == "map" else None, voxel_size_nm=SIZE),
     )
     of_mito = {row.metric: row for row in rows if row.class_name == "mito"}
     assert of_mito["F1"].value == pytest.approx(f1_score(truth[inside], found[inside]))

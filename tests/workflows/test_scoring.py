@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -20,16 +21,16 @@ from cristae.data.classes import Classes
 from cristae.data.image import image_of_array
 from cristae.data.volume import Volume
 from cristae.errors import MissingFileError, ScoreError, VoxelSizeError
+from cristae.evaluation import blocks
 from cristae.evaluation.scoring import counting, ledger
-from cristae.evaluation.scoring.settings import GROUPS, ScoreOptions, parse_groups, parse_merge
+from cristae.evaluation.scoring.settings import FAMILIES, ScoreOptions, parse_families, parse_merge
 from cristae.evaluation.unit_tables import measure_slices, read_rows
-from cristae.metrics.overlaps import Overlaps
+from cristae.metrics.contingency import Contingency
 from cristae.metrics.partition import v_info, v_rand, variation_of_information
 from cristae.metrics.score import read_scores
-from cristae.metrics.surface import SurfaceDistances, average_distance, surface_dice, surface_distances_of_blocks
+from cristae.metrics.surface import SurfaceDistances, average_distance, surface_dice, surface_distances
 from cristae.metrics.uncertainty.units import parse_unit
-from cristae.workflows import comparison
-from cristae.workflows.evaluate import evaluate, evaluate_paths
+from cristae.workflows.evaluate import evaluate
 from cristae.workflows.report import report
 
 BINARY = Classes(names=("background", "mito"))
@@ -87,11 +88,11 @@ def test_every_family_has_its_rows_and_only_those_asked_for(files):
         "surfaces": {"HD95", "ASD", "NSD"},
         "centrelines": {"clDice"},
     }
-    assert set(names) == set(GROUPS)
-    every = {s.metric for s in evaluate_paths(*files, binarize=0.5, options=sized)}
+    assert set(names) == set(FAMILIES)
+    every = {s.metric for s in evaluate(*reversed(files), options=replace(sized, binarize=0.5))}
     for group, some in names.items():
-        only = ScoreOptions(voxel_size_nm=(40.0, 5.0, 5.0), groups=parse_groups(group))
-        own = {s.metric for s in evaluate_paths(*files, binarize=0.5, options=only)}
+        only = ScoreOptions(voxel_size_nm=(40.0, 5.0, 5.0), scores=parse_families(group))
+        own = {s.metric for s in evaluate(*reversed(files), options=replace(only, binarize=0.5))}
         assert some <= own <= every
         assert not own & set().union(*(other for name, other in names.items() if name != group))
 
@@ -99,11 +100,11 @@ def test_every_family_has_its_rows_and_only_those_asked_for(files):
 def test_unrelated_slices_are_not_scored_in_3d(files):
     """Surfaces of slices pooled: those of the same slices each in a volume of its own."""
     size = (40.0, 5.0, 5.0)
-    rows = found(evaluate_paths(*files, binarize=0.5, options=ScoreOptions(voxel_size_nm=size, slices_apart=True)))
+    rows = found(evaluate(*reversed(files), options=ScoreOptions(binarize=0.5, voxel_size_nm=size, slices_apart=True)))
     assert not [metric for _, metric in rows if metric.endswith("_3d")]
     truth, scores = pair()
     parts = [
-        surface_distances_of_blocks(*_readers(t, s > 127), [_plane(t)], size, closed=False)
+        surface_distances(*_readers(t, s > 127), [_plane(t)], size, closed=False)
         for t, s in zip(truth, scores, strict=True)
     ]
     pooled = SurfaceDistances.total(parts)
@@ -124,7 +125,7 @@ def test_surfaces_are_open_where_the_volume_ends():
 
 
 def test_the_page_of_scores_draws_what_the_curves_hold(files, tmp_path):
-    evaluate_paths(*files, binarize=0.5, out=tmp_path / "s.csv")
+    evaluate(*reversed(files), out=tmp_path / "s.csv", options=ScoreOptions(binarize=0.5))
     text = report(tmp_path / "s.csv").read_text()
     for heading in ("Scores", "Thresholds", "Ranking", "Calibration", "Every score"):
         assert heading in text
@@ -140,11 +141,11 @@ def test_nothing_that_can_be_scored_is_an_error():
     truth = image_of_array(pair((2, 20, 20))[0])
     for group in ("ranking", "surfaces"):
         with pytest.raises(ScoreError, match="none of the families"):
-            evaluate(truth, truth, classes=BINARY, options=ScoreOptions(groups=(group,)))
+            evaluate(truth, truth, classes=BINARY, options=ScoreOptions(scores=(group,)))
 
 
 def test_rows_say_what_is_positive_and_what_they_count(files):
-    for score in evaluate_paths(*files, binarize=0.5, options=ScoreOptions(voxel_size_nm=(40.0, 5.0, 5.0))):
+    for score in evaluate(*reversed(files), options=ScoreOptions(binarize=0.5, voxel_size_nm=(40.0, 5.0, 5.0))):
         assert "; n=" in score.rule, score
         if score.class_name != "all":
             assert "positive=foreground" in score.rule or "foreground and its complement" in score.rule, score
@@ -153,7 +154,7 @@ def test_rows_say_what_is_positive_and_what_they_count(files):
 def test_objects_in_3d_are_those_of_the_whole_volume(monkeypatch):
     truth, scores = pair()
     prediction = (scores > 127).astype(np.uint8)
-    table = Overlaps.of(ndimage.label(truth)[0], ndimage.label(prediction)[0])
+    table = Contingency.of(ndimage.label(truth)[0], ndimage.label(prediction)[0])
     monkeypatch.setattr("cristae.evaluation.scoring.objects._PIECE_VOXELS", 2000)
     images = [image_of_array(truth), image_of_array(prediction)]
     chunked = [type(image)(**(vars(image) | {"chunks": (3, 20, 10)})) for image in images]
@@ -171,7 +172,7 @@ def test_blocks_of_any_size_give_the_scores_of_the_whole(chunks, seed):
     results = []
     for size, pieces in (((5, 20, 23), 1 << 24), (chunks, 200)):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(comparison, "_BLOCK_VOXELS", pieces)
+            patch.setattr(blocks, "BLOCK_VOXELS", pieces)
             patch.setattr("cristae.evaluation.scoring.objects._PIECE_VOXELS", pieces)
             prediction, labels, mask = (
                 type(image)(**(vars(image) | {"chunks": size}))
@@ -188,12 +189,20 @@ def test_a_threshold_chosen_on_validation_data_is_applied_to_other_data(tmp_path
         save(tmp_path / f"{name}-truth.tif", truth * np.uint8(255))
         save(tmp_path / f"{name}.tif", scores)
     validation = found(
-        evaluate_paths(tmp_path / "val-truth.tif", tmp_path / "val.tif", binarize=0.5, out=tmp_path / "val.csv")
+        evaluate(
+            tmp_path / "val.tif",
+            tmp_path / "val-truth.tif",
+            out=tmp_path / "val.csv",
+            options=ScoreOptions(binarize=0.5),
+        )
     )
     options = ScoreOptions(thresholds_from=tmp_path / "val.csv")
     rows = found(
-        evaluate_paths(
-            tmp_path / "test-truth.tif", tmp_path / "test.tif", binarize=0.5, options=options, out=tmp_path / "t.csv"
+        evaluate(
+            tmp_path / "test.tif",
+            tmp_path / "test-truth.tif",
+            out=tmp_path / "t.csv",
+            options=replace(options, binarize=0.5),
         )
     )
     curves = list(csv.DictReader((tmp_path / "t.curves.csv").open()))
@@ -214,13 +223,13 @@ def test_thresholds_of_another_run_or_of_labels_are_refused(tmp_path, files):
     assert labels
     for table, error, message in (("l.csv", ScoreError, "no threshold"), ("none.csv", MissingFileError, "none")):
         with pytest.raises(error, match=message):
-            evaluate_paths(*files, binarize=0.5, options=ScoreOptions(thresholds_from=tmp_path / table))
+            evaluate(*reversed(files), options=ScoreOptions(binarize=0.5, thresholds_from=tmp_path / table))
 
 
 def test_intervals_need_a_unit_and_six_of_it(files):
-    plain = found(evaluate_paths(*files, binarize=0.5))
+    plain = found(evaluate(*reversed(files), options=ScoreOptions(binarize=0.5)))
     assert all(row.low is None for row in plain.values())
-    rows = found(evaluate_paths(*files, binarize=0.5, options=ScoreOptions(unit="slice")))
+    rows = found(evaluate(*reversed(files), options=ScoreOptions(binarize=0.5, unit="slice")))
     for metric in ("F1", "Jaccard", "accuracy", "F1_slice_mean", "V_rand", "V_rand_fixed", "V_info_raw"):
         row = rows["foreground", metric]
         assert row.low < row.value < row.high, row
@@ -232,7 +241,7 @@ def test_intervals_need_a_unit_and_six_of_it(files):
         assert rows[key].low < rows[key].value < rows[key].high
     assert rows["foreground", "adapted_rand_error"].high is not None
     options = ScoreOptions(unit="slab:80nm", voxel_size_nm=(40.0, 5.0, 5.0))
-    slabs = found(evaluate_paths(*files, binarize=0.5, options=options))["foreground", "F1"]
+    slabs = found(evaluate(*reversed(files), options=replace(options, binarize=0.5)))["foreground", "F1"]
     assert slabs.low is None
     assert "no interval: " in slabs.rule
 
@@ -240,19 +249,19 @@ def test_intervals_need_a_unit_and_six_of_it(files):
 def test_units_that_make_no_sense_are_told(files):
     for unit in ("slabs", "slab:", "slab:-3nm", "slab:nan", "cell"):
         with pytest.raises(ScoreError, match="slab:500nm"):
-            evaluate_paths(*files, binarize=0.5, options=ScoreOptions(unit=unit))
+            evaluate(*reversed(files), options=ScoreOptions(binarize=0.5, unit=unit))
     with pytest.raises(ScoreError, match="--voxel-size-nm"):
-        evaluate_paths(*files, binarize=0.5, options=ScoreOptions(unit="slab:500nm"))
+        evaluate(*reversed(files), options=ScoreOptions(binarize=0.5, unit="slab:500nm"))
 
 
 def test_slabs_of_the_table_of_slices_need_no_spacing(files, tmp_path):
     options = ScoreOptions(unit="slab:80nm", voxel_size_nm=(40.0, 5.0, 5.0))
-    evaluate_paths(*files, binarize=0.5, options=options, out=tmp_path / "s.csv")
+    evaluate(*reversed(files), out=tmp_path / "s.csv", options=replace(options, binarize=0.5))
     rows, wide = read_rows([tmp_path / "s.slices.csv"])
     measured = measure_slices(rows, "F1", parse_unit("slab:80nm"), class_name=None, slice_spacing_nm=None)
     assert wide
     assert len(measured.tables[0].units) == 4
-    evaluate_paths(*files, binarize=0.5, out=tmp_path / "plain.csv")
+    evaluate(*reversed(files), out=tmp_path / "plain.csv", options=ScoreOptions(binarize=0.5))
     rows, _ = read_rows([tmp_path / "plain.slices.csv"])
     with pytest.raises(ScoreError, match="--slice-spacing-nm"):
         measure_slices(rows, "F1", parse_unit("slab:80nm"), class_name=None, slice_spacing_nm=None)
@@ -273,9 +282,7 @@ def test_volumes_are_units_of_what_is_pooled_over_them(tmp_path):
         for folder, array in (("image", scores), ("truth", truth * 255), ("prediction", (scores > 127) * 255)):
             save(tmp_path / folder / f"{number}.tif", array.astype(np.uint8)[0])
     recipe = recipe_at(tmp_path, data)
-    scores = evaluate_paths(
-        tmp_path / "truth", tmp_path / "prediction", recipe=recipe, options=ScoreOptions(unit="volume")
-    )
+    scores = evaluate(tmp_path / "prediction", tmp_path / "truth", recipe=recipe, options=ScoreOptions(unit="volume"))
     for score in scores:
         assert (score.low is not None) == (score.volume == "all" and "interval over 7 units" in score.rule)
     assert any(score.low is not None for score in scores)
@@ -306,9 +313,9 @@ def test_a_map_of_one_class_against_labels_of_many(tmp_path):
     )
     paths = tmp_path / "truth.tif", tmp_path / "map.tif"
     with pytest.raises(ScoreError, match="--merge"):
-        evaluate_paths(*paths, recipe=recipe, binarize=0.5)
+        evaluate(*reversed(paths), recipe=recipe, options=ScoreOptions(binarize=0.5))
     options = ScoreOptions(merge={"cell": ("cell", "mito", "granule")})
-    evaluate_paths(*paths, recipe=recipe, binarize=0.5, options=options, out=tmp_path / "s.csv")
+    evaluate(*reversed(paths), recipe=recipe, out=tmp_path / "s.csv", options=replace(options, binarize=0.5))
     curve = [row for row in csv.DictReader((tmp_path / "s.curves.csv").open()) if row["metric"] == "mIoU"]
     assert [float(row["threshold"]) for row in curve] == [k / 10 for k in range(11)]
     for row in curve:
@@ -323,16 +330,16 @@ def test_object_ids_of_any_size(tmp_path):
     other[:, :, 28:] += np.where(other[:, :, 28:] > 0, np.uint64(1 << 40), 0).astype(np.uint64)
     np_truth, np_other = tmp_path / "t.tif", tmp_path / "p.tif"
     tifffile.imwrite(np_truth, ids), tifffile.imwrite(np_other, other)
-    rows = found(evaluate_paths(np_truth, np_other, instances=True))
-    table = Overlaps.of(ids, other)
+    rows = found(evaluate(np_other, np_truth, options=ScoreOptions(objects=True)))
+    table = Contingency.of(ids, other)
     assert rows["objects", "V_rand_raw"].value == v_rand(table).value
     assert rows["objects", "V_rand_raw_merge"].value == pytest.approx(1)
     assert rows["objects", "V_rand_raw_split"].value < 1
     assert rows["objects", "VI_merge"].value == pytest.approx(0, abs=1e-9)
     assert rows["objects", "components_TP"].value == ids.max()
-    for wrong in ({"binarize": 0.5}, {"options": ScoreOptions(merge={"a": ("b",)})}):
-        with pytest.raises(ScoreError, match="give --instances alone"):
-            evaluate_paths(np_truth, np_other, instances=True, **wrong)
+    for wrong in ({"binarize": 0.5}, {"merge": {"a": ("b",)}}):
+        with pytest.raises(ScoreError, match="give --objects alone"):
+            evaluate(np_other, np_truth, options=ScoreOptions(objects=True, **wrong))
 
 
 def test_voxel_sizes_that_differ_are_refused():
@@ -368,11 +375,11 @@ def test_empty_maps(fill, expected):
 
 
 def test_names_of_families_and_merges_are_checked():
-    assert parse_groups(None) == GROUPS
-    assert parse_groups("partition, overlap") == ("overlap", "partition")
+    assert parse_families(None) == FAMILIES
+    assert parse_families("partition, overlap") == ("overlap", "partition")
     for wrong in ("overlaps", "", ","):
         with pytest.raises(ScoreError, match="overlap, ranking"):
-            parse_groups(wrong)
+            parse_families(wrong)
     assert parse_merge(["a=b+c", "d = e"]) == {"a": ("b", "c"), "d": ("e",)}
     for wrong in (["a"], ["=b"], ["a=b+"], ["a=b", "a=c"]):
         with pytest.raises(ScoreError, match="NAME=A"):
@@ -385,11 +392,10 @@ class _Killed(BaseException):
 
 @pytest.mark.parametrize("after", [1, 5, 9])
 def test_an_interrupted_evaluation_goes_on(files, tmp_path, monkeypatch, after):
-    monkeypatch.setattr(comparison, "_BLOCK_VOXELS", 6000)
+    monkeypatch.setattr(blocks, "BLOCK_VOXELS", 6000)
     monkeypatch.setattr(ledger, "SAVE_EVERY_S", 0.0)
-    options = ScoreOptions(voxel_size_nm=(40.0, 5.0, 5.0), unit="slice")
-    arguments = {"binarize": 0.5, "options": options}
-    whole = evaluate_paths(*files, **arguments, out=tmp_path / "whole.csv")
+    arguments = {"options": ScoreOptions(binarize=0.5, voxel_size_nm=(40.0, 5.0, 5.0), unit="slice")}
+    whole = evaluate(*reversed(files), **arguments, out=tmp_path / "whole.csv")
     steps = []
     task_count = counting._count
 
@@ -406,12 +412,12 @@ def test_an_interrupted_evaluation_goes_on(files, tmp_path, monkeypatch, after):
         counting, "_count", lambda name, what, done, book, task: task_count(name, what, done, book, Clock(task))
     )
     with pytest.raises(_Killed):
-        evaluate_paths(*files, **arguments, out=tmp_path / "cut.csv")
+        evaluate(*reversed(files), **arguments, out=tmp_path / "cut.csv")
     names = {path.name for path in tmp_path.iterdir()}
     assert ".cut.progress.npz" in names
     assert not names & {"cut.csv", "cut.json", "cut.slices.csv"}
     total = len(steps)
-    again = evaluate_paths(*files, **arguments, out=tmp_path / "cut.csv")
+    again = evaluate(*reversed(files), **arguments, out=tmp_path / "cut.csv")
     assert repr(again) == repr(whole)
     assert len(steps) > total
     for end in ("csv", "json", "slices.csv", "curves.csv"):
@@ -442,10 +448,10 @@ def test_a_killed_evaluation_of_a_large_pair_goes_on(tmp_path):
             save(tmp_path / name / f"{z:03d}.tif", plane)
     program = (
         "import sys, time\n"
-        "from cristae.workflows import comparison\n"
+        "from cristae.evaluation import blocks, comparison\n"
         "from cristae.evaluation.scoring import ledger\n"
         "ledger.SAVE_EVERY_S = 0.0\n"
-        "comparison._BLOCK_VOXELS = 30_000\n"
+        "blocks.BLOCK_VOXELS = 30_000\n"
         "read = comparison.Comparison.read\n"
         "slow = float(sys.argv.pop(1))\n"
         "comparison.Comparison.read = lambda self, box: (time.sleep(slow), read(self, box))[1]\n"
@@ -466,7 +472,7 @@ def test_a_killed_evaluation_of_a_large_pair_goes_on(tmp_path):
     process.wait()
     assert not (tmp_path / "cut.csv").exists()
     again = subprocess.run(command("cut.csv", 0), cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert "goes on where an earlier evaluation" in again.stderr
+    assert "resumes an earlier evaluation" in again.stderr
     assert json.loads(again.stdout) == json.loads(whole.stdout)
     assert (tmp_path / "cut.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
     assert len(read_scores(tmp_path / "cut.csv")) == len(json.loads(again.stdout))

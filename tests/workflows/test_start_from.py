@@ -1,4 +1,4 @@
-"""A training that starts from weights that are there: which are taken, what is told, and going on without them."""
+"""A training that starts from weights that are there: which are taken, what is reported, and resuming without them."""
 
 import hashlib
 from pathlib import Path
@@ -12,8 +12,8 @@ from torch import nn
 from cristae.errors import NetworkError
 from cristae.progress import Progress
 from cristae.recipe.load import load_recipe
+from cristae.recipe.network import start_from
 from cristae.recipe.run import Run
-from cristae.workflows.start import start_from
 from cristae.workflows.train import train
 
 KERAS = "training.schedule={name: keras}"
@@ -44,7 +44,7 @@ def kernels(path: Path) -> dict[str, np.ndarray]:
     return {name: value for name, value in load_file(path).items() if value.ndim == 4}
 
 
-def test_matching_weights_of_a_run_are_taken_told_and_recorded(tmp_path: Path) -> None:
+def test_matching_weights_of_a_run_are_taken_reported_and_recorded(tmp_path: Path) -> None:
     before = first_run(tmp_path / "first")
     (tmp_path / "second").mkdir()
     heard = Heard()
@@ -54,10 +54,10 @@ def test_matching_weights_of_a_run_are_taken_told_and_recorded(tmp_path: Path) -
     other = {name for name in new if old[name].shape != new[name].shape}
     assert other == {"head.weight"}
     assert all(np.allclose(old[name], new[name], atol=1e-6) for name in new if name not in other)
-    told = run.summary["start_from"]
-    assert told["sha256"] == hashlib.sha256(before.weights_path.read_bytes()).hexdigest()
-    assert told["path"].endswith("weights.safetensors")
-    assert "head.weight" in str(told["other_shape"])
+    found = run.summary["start_from"]
+    assert found["sha256"] == hashlib.sha256(before.weights_path.read_bytes()).hexdigest()
+    assert found["path"].endswith("weights.safetensors")
+    assert "head.weight" in str(found["other_shape"])
     (line,) = [line for line in heard.lines if line.startswith("Starting from")]
     assert "match" in line
     assert not heard.warnings
@@ -75,19 +75,19 @@ def test_a_start_that_leaves_most_at_random_is_warned_about(tmp_path: Path, outp
     assert all("less than half of the network's parameters" in one for one in heard.warnings)
 
 
-def test_a_continued_training_does_not_need_them_again(tmp_path: Path) -> None:
+def test_a_resumed_training_does_not_need_them_again(tmp_path: Path) -> None:
     before = first_run(tmp_path / "first")
     save_file(load_file(before.weights_path), tmp_path / "start.safetensors")
     start = f"training.start_from={tmp_path / 'start.safetensors'}"
     (tmp_path / "second").mkdir()
     recipe = write_stack(tmp_path / "second", "binary", *SMALL, start)
-    told = train(recipe, out=tmp_path / "run").summary["start_from"]
+    found = train(recipe, out=tmp_path / "run").summary["start_from"]
     whole = train(load_recipe(recipe.source or "", [*SMALL, start, "training.epochs=2"]), out=tmp_path / "whole")
     (tmp_path / "start.safetensors").unlink()
     longer = load_recipe(recipe.source or "", [*SMALL, start, "training.epochs=2"])
     heard = Heard()
     run = train(longer, out=tmp_path / "run", resume=True, progress=heard)
-    assert run.summary["start_from"] == told
+    assert run.summary["start_from"] == found
     assert not [line for line in heard.lines if line.startswith("Starting from")]
     assert kernels(run.weights_path).keys() == kernels(whole.weights_path).keys()
     assert run.weights_path.read_bytes() == whole.weights_path.read_bytes()

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from PIL import Image
@@ -142,10 +143,8 @@ def test_a_kill_before_the_page_is_made_good(tmp_path: Path) -> None:
     recipe = load_recipe(write_discs(tmp_path, epochs=1))
     run = train(recipe, out=tmp_path / "run")
     (run.path / "report.html").unlink()
-    (run.path / "cache").mkdir()
     train(recipe, out=tmp_path / "run", resume=True)
     assert (run.path / "report.html").exists()
-    assert not (run.path / "cache").exists()
 
 
 def test_each_volume_can_have_its_own_grey_range(tmp_path: Path) -> None:
@@ -294,3 +293,51 @@ def test_two_processes_train_one_network(tmp_path: Path) -> None:
     run = open_run(out)
     assert run.summary["best_val_miou"] > 0.8
     assert len(read_metrics(run)) == 8
+
+
+SCRIPT = """\
+import sys
+from pathlib import Path
+import cristae
+
+with Path(sys.argv[3]).open("a") as file:
+    file.write("began\\n")
+recipe = cristae.load_recipe(sys.argv[1], ["training.devices=2"])
+run = cristae.train(recipe, out=sys.argv[2], resume=True)
+with Path(sys.argv[3]).open("a") as file:
+    file.write(f"trained {run.summary['best_epoch']}\\n")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="gloo on loopback")
+def test_a_script_that_trains_on_several_devices_runs_once_and_goes_on(tmp_path: Path) -> None:
+    recipe, out, script = write_discs(tmp_path, epochs=2), tmp_path / "run", tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    command = [sys.executable, str(script), str(recipe), str(out), str(tmp_path / "log")]
+    subprocess.run(command, check=True, capture_output=True, env=environment())
+    assert (tmp_path / "log").read_text().splitlines() == ["began", f"trained {open_run(out).summary['best_epoch']}"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_a_process_that_is_killed_ends_the_others_and_the_run_resumes(tmp_path: Path) -> None:
+    recipe = write_discs(tmp_path, epochs=12)
+    both = ("--set", "training.devices=2", "--resume")
+    subprocess.run(command(recipe, tmp_path / "whole", *both), check=True, capture_output=True, env=environment())
+    out = tmp_path / "run"
+    with subprocess.Popen(
+        command(recipe, out, *both), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment()
+    ) as process:
+        while not epochs_done(out):
+            time.sleep(0.01)
+        workers = psutil.Process(process.pid).children(recursive=True)
+        second = next(one for one in workers if one.environ().get("LOCAL_RANK") == "1")
+        second.kill()
+        assert "process 2 of 2 was killed by signal 9" in process.communicate(timeout=60)[1]
+    assert process.returncode == 1
+    assert not any(worker.is_running() for worker in workers)
+    assert 0 < epochs_done(out) < 12
+    subprocess.run(command(recipe, out, *both), check=True, capture_output=True, env=environment())
+    weights = [(place / "weights.safetensors").read_bytes() for place in (out, tmp_path / "whole")]
+    assert weights[0] == weights[1]

@@ -14,6 +14,7 @@ from cristae.classical.forest import Forest
 from cristae.data.open import open_volume
 from cristae.errors import LabelError, OutputExistsError, RecipeError, RunError
 from cristae.inference.arrays import ArrayModel
+from cristae.inference.config import PredictOptions
 from cristae.metrics.score import read_scores
 from cristae.progress import Progress
 from cristae.recipe.load import load_recipe
@@ -97,7 +98,11 @@ def test_it_is_fused_with_a_network(trained: Path, tmp_path: Path) -> None:
     network = train(load_recipe(recipe), out=tmp_path / "unet")
     image = trained / "image"
     both = predict(
-        [trained / "run", network], image, out=tmp_path / "both.zarr", voxel_size_nm=(50, 10, 10), probabilities=True
+        [trained / "run", network],
+        image,
+        out=tmp_path / "both.zarr",
+        voxel_size_nm=(50, 10, 10),
+        options=PredictOptions(probabilities=True),
     )
     assert both.labels[0].shape == (10, 61, 70)
 

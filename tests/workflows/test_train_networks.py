@@ -12,6 +12,7 @@ from cristae.data.formats import write_image
 from cristae.data.image import image_of_array
 from cristae.data.open import open_volume
 from cristae.errors import CristaeError, MissingFileError, NetworkError, RecipeError
+from cristae.inference.config import PredictOptions
 from cristae.metrics.score import read_scores
 from cristae.models import NETWORKS
 from cristae.recipe.load import load_recipe
@@ -189,7 +190,9 @@ def test_what_was_learned_is_predicted_where_it_is(tmp_path: Path, model: str, s
     recipe = load_recipe(tmp_path / "recipe.yaml", [f"model={model}", f"sampling.size={size}"])
     run = train(recipe, out=tmp_path / "run")
     assert run.summary["best_val_miou"] > 0.6, "what learned nothing has no place"
-    found = predict([run], open_volume(tmp_path / "dots.tif"), out=tmp_path / "out.zarr", probabilities=True)
+    found = predict(
+        [run], open_volume(tmp_path / "dots.tif"), out=tmp_path / "out.zarr", options=PredictOptions(probabilities=True)
+    )
     probability = found.probabilities[-1].read().astype(float)
     for axis in range(3):
         match = {step: float((np.roll(probability, step, axis) * dots).sum()) for step in range(-3, 4)}

@@ -1,4 +1,4 @@
-"""How networks are judged: as they will be applied, and by the better way where two are possible."""
+"""How networks are validated: as they will be applied, and by the better way where two are possible."""
 
 from dataclasses import replace
 
@@ -55,7 +55,7 @@ def applied(windows: Windows | None) -> np.ndarray:
 
 
 @pytest.mark.parametrize("windows", [None, WINDOWS])
-def test_every_annotated_voxel_is_judged_once_and_rightly(windows):
+def test_every_annotated_voxel_is_counted_once_and_rightly(windows):
     truth = applied(windows)
     given = validation(labels=truth, windows=windows)
     assert given.mean_iou(Blur()) == 1.0
@@ -70,7 +70,7 @@ def test_every_annotated_voxel_is_judged_once_and_rightly(windows):
 
 @pytest.mark.parametrize("windows", [None, WINDOWS])
 @pytest.mark.parametrize("exclusive", [True, False])
-def test_counts_of_epochs_equal_those_of_the_final_judgement(windows, exclusive):
+def test_counts_of_epochs_equal_those_of_the_final_scores(windows, exclusive):
     rng = np.random.default_rng(1)
     truth, valid = rng.integers(0, 2, (2, 20, 40, 40), dtype=np.uint8)
     given = validation(labels=truth, windows=windows)
@@ -80,7 +80,7 @@ def test_counts_of_epochs_equal_those_of_the_final_judgement(windows, exclusive)
         given = replace(given, classes=classes)
     given = replace(given, parts=[replace(given.parts[0], volume=volume)])
     tally = Tally("stack", given.classes)
-    for slab in given.judged(Blur()):
+    for slab in given.predicted(Blur()):
         slab.count_into(tally)
     for ours, final in zip(given.counts(Blur()), tally.pooled, strict=True):
         np.testing.assert_array_equal(ours.counts, final.counts)
@@ -91,11 +91,11 @@ def test_counts_of_epochs_equal_those_of_the_final_judgement(windows, exclusive)
 @pytest.mark.parametrize(("made_by", "better"), [(None, "exact"), (WINDOWS, "tiles")])
 def test_the_better_application_becomes_the_default(made_by, better):
     given = validation(labels=applied(made_by))
-    chosen, told = better_application(AUTO, Blur(), given, Progress())
-    assert told["better"] == better
-    assert told["val_miou"][better] == 1.0
-    assert set(told["val_miou"]) == {"exact", "tiles"}
-    assert 0.2 < min(told["val_miou"].values()) < 1
+    chosen, facts = better_application(AUTO, Blur(), given, Progress())
+    assert facts["better"] == better
+    assert facts["val_miou"][better] == 1.0
+    assert set(facts["val_miou"]) == {"exact", "tiles"}
+    assert 0.2 < min(facts["val_miou"].values()) < 1
     assert chosen.windows == made_by
     assert chosen.mean_iou(Blur()) == 1.0
 
@@ -104,8 +104,8 @@ def test_of_equals_the_exact_one_is_taken():
     constant = nn.Conv3d(1, 1, 1)
     nn.init.zeros_(constant.weight)
     nn.init.constant_(constant.bias, -1.0)
-    _, told = better_application(AUTO, constant, validation(reach=(0, 0, 0)), Progress())
-    assert told["better"] == "exact"
+    _, facts = better_application(AUTO, constant, validation(reach=(0, 0, 0)), Progress())
+    assert facts["better"] == "exact"
 
 
 def test_what_leaves_no_choice_is_not_compared(monkeypatch):
@@ -123,7 +123,7 @@ def test_an_exact_pass_that_costs_too_much_is_not_tried(monkeypatch):
     monkeypatch.setattr(Validation, "mean_iou", lambda *_: pytest.fail("not worth it"))
     given = validation(shape=(40, 200, 200), reach=(40, 200, 200))
     monkeypatch.setattr("cristae.evaluation.validation._EXACT_BYTES", 170 * 2**20)
-    chosen, told = better_application(AUTO, Blur(), given, Progress())
+    chosen, facts = better_application(AUTO, Blur(), given, Progress())
     assert chosen is given
-    assert told["better"] == "tiles"
-    assert "times as many voxels" in told["untried"]["exact"]
+    assert facts["better"] == "tiles"
+    assert "times as many voxels" in facts["untried"]["exact"]

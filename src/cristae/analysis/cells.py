@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import ceil
 
 import numpy as np
 
 from cristae.analysis.class_map import ClassMap
 from cristae.data.box import Box
-from cristae.data.image import Image
+from cristae.data.image import Image, VoxelSize
 from cristae.errors import ScoreError
+from cristae.metrics.margin import margin_vox, squared_distances_within
 
 _WIDEST = 1 << 26
-"""Voxels in which distances to known cells are computed at once, up to 60 bytes each."""
+"""Voxels in which distances to known cells are computed at once, up to 25 bytes each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,12 +28,13 @@ class CellMap:
 
 
 def cells_of_classes(classes: ClassMap) -> CellMap:
-    """One cell, number 1: all voxels of any class but the background."""
+    """One cell, number 1: all voxels of any class but the background; every voxel that counts where there is none."""
 
     def read(box: Box) -> np.ndarray:
         return classes.read_foreground(box).astype(np.uint32)
 
-    return CellMap(read, "all voxels that are not background, as one cell")
+    what = "all voxels that are not background" if classes.classes.background else "all voxels that count"
+    return CellMap(read, f"{what}, as one cell")
 
 
 def cells_of_mask(mask: Image, classes: ClassMap) -> CellMap:
@@ -54,6 +55,7 @@ def cells_of_mask(mask: Image, classes: ClassMap) -> CellMap:
 def cells_near(neighbour: Image, classes: ClassMap, margin_nm: float) -> CellMap:
     """All voxels that are not background and at most `margin_nm` away from a cell of `neighbour`, or inside it.
 
+    Where the classes have no background, all voxels that count are taken.
     Distances are between the middles of voxels. Near several cells, a voxel belongs to the nearest, and of equally
     near ones to the lowest number. This is how Guay et al. take the share of organelles from maps that do not
     separate cells: https://doi.org/10.1038/s41598-021-81590-0.
@@ -72,28 +74,26 @@ def cells_near(neighbour: Image, classes: ClassMap, margin_nm: float) -> CellMap
     whole = Box.of_shape(classes.shape)
 
     def read(box: Box) -> np.ndarray:
-        wide = box.grow([ceil(margin_nm / edge) for edge in size]).intersect(whole)
+        wide = box.grow(margin_vox(margin_nm, size)).intersect(whole)
         if wide.size > _WIDEST:
             raise ScoreError(
                 f"a margin of {margin_nm:g} nm reaches over {wide.size} voxels round one block, more than the "
                 f"{_WIDEST} that are held in memory; take a smaller margin (--margin-nm), or a map of coarser voxels"
             )
-        near = _within(_numbers(neighbour, wide), margin_nm, size)[box.relative_to(wide.start).slices]
+        near = _nearest(_numbers(neighbour, wide), box.relative_to(wide.start), margin_nm, size)
         return np.where(classes.read_foreground(box), near, np.uint32(0))
 
-    return CellMap(read, f"voxels that are not background, within {margin_nm:g} nm of {neighbour.path.name}")
+    what = "voxels that are not background" if classes.classes.background else "voxels that count"
+    return CellMap(read, f"{what}, within {margin_nm:g} nm of {neighbour.path.name}")
 
 
-def _within(cells: np.ndarray, margin_nm: float, size: tuple[float, float, float]) -> np.ndarray:
-    """The nearest cell of each voxel, 0 farther than the margin from all of them."""
-    from scipy.ndimage import distance_transform_edt
-
-    nearest = np.zeros(cells.shape, np.uint32)
-    best = np.full(cells.shape, np.inf)
+def _nearest(cells: np.ndarray, box: Box, margin_nm: float, voxel_size_nm: VoxelSize) -> np.ndarray:
+    """The nearest cell of each voxel of a box, 0 farther than the margin from all of them."""
+    nearest = np.zeros(box.shape, np.uint32)
+    best = np.full(box.shape, np.inf)
     for number in np.unique(cells[cells != 0]):
-        distance = distance_transform_edt(cells != number, sampling=size)
-        # Distances are roots of sums: equal ones may come out a hair apart.
-        closer = (distance <= margin_nm * (1 + 1e-12)) & (distance < best * (1 - 1e-12))
+        distance = squared_distances_within(cells == number, box, margin_nm, voxel_size_nm)
+        closer = distance < best * (1 - 1e-12)  # equal distances may come out a hair apart
         nearest[closer] = number
         best[closer] = distance[closer]
     return nearest

@@ -53,9 +53,9 @@ class ClassMap:
         return self._counted(mask, box)
 
     def read_foreground(self, box: Box) -> np.ndarray:
-        """bool (Z, Y, X): where any class but the background is."""
+        """bool (Z, Y, X): where any class but the background is; all voxels that count where there is none."""
         if self.classes.exclusive:
-            return self._counted(self._ids(box) != 0, box)
+            return self._counted(self._ids(box) >= self.classes.foreground_ids[0], box)
         mask: np.ndarray = np.logical_or.reduce([image.read(box) != 0 for image in self.labels])
         return self._counted(mask, box)
 

@@ -7,10 +7,14 @@ from typing import Literal
 from pydantic import NonNegativeFloat, PositiveFloat
 
 from cristae.config import Config
+from cristae.data.image import VoxelSize
 
 
 class AnalysisConfig(Config):
-    """Settings of an analysis. Lengths are in nm, so that they mean the same in every volume."""
+    """What is measured, and how. The fields are the options of `cristae analyze`.
+
+    Lengths are in nm, so that they mean the same in every volume.
+    """
 
     connectivity: Literal[6, 18, 26] = 26
     """Neighbours that join voxels to one object: across faces (6), edges too (18), corners too (26)."""
@@ -25,3 +29,9 @@ class AnalysisConfig(Config):
     """The class that distances are measured to; None takes the surface of the cell."""
     margin_nm: NonNegativeFloat = 200.0
     """How far round a cell known from elsewhere its voxels are looked for."""
+    voxel_size_nm: VoxelSize | None = None
+    """(z, y, x), where the file does not say it."""
+    keep_objects: bool = False
+    """Also write a label image of the object numbers of each class."""
+    meshes: bool = False
+    """Also write the surface of each class, and show it on the page."""

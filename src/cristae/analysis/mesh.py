@@ -154,7 +154,7 @@ class _Surface:
 
     def add(self, mask: np.ndarray, block: Box) -> None:
         """Faces between the voxels of a block and their next ones; `mask` is one voxel wider at its far sides, where
-        the volume goes on."""
+        the volume continues."""
         # Nothing lies outside the volume: before its first voxel and after its last.
         before = [int(first == 0) for first in block.start]
         after = [int(last == size) for last, size in zip(block.stop, self.coarse, strict=True)]

@@ -5,14 +5,13 @@ PLY keeps which faces share a vertex. STL knows neither that nor a unit: most pr
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
 
 from cristae.analysis.mesh import Mesh
 from cristae.data.files import require_new, write_bytes
-from cristae.errors import FormatError, MissingFileError
+from cristae.errors import FormatError
 
 _FACE = np.dtype([("corners", "u1"), ("vertices", "<i4", 3)])
 _TRIANGLE = np.dtype([("normal", "<f4", 3), ("places", "<f4", (3, 3)), ("attribute", "<u2")])
@@ -48,25 +47,6 @@ def write_mesh(path: Path, mesh: Mesh) -> None:
     write_bytes(path, _ply(mesh) if suffix == ".ply" else _stl(mesh))
 
 
-def read_mesh(path: Path) -> Mesh:
-    """Read a mesh that `write_mesh` wrote, or one of the same layout.
-
-    Vertices of an STL file are merged where their numbers are equal, and then stand in the order of x, y, z.
-
-    Raises:
-        MissingFileError: There is no such file.
-        FormatError: The name ends in neither .ply nor .stl, or the file is not such a mesh.
-    """
-    suffix = _suffix(path)
-    if not path.is_file():
-        raise MissingFileError(f"{path}: there is no such mesh")
-    content = path.read_bytes()
-    mesh = _mesh_of_ply(path, content) if suffix == ".ply" else _mesh_of_stl(path, content)
-    if len(mesh.faces) and not 0 <= mesh.faces.min() <= mesh.faces.max() < len(mesh.vertices):
-        raise FormatError(f"{path}: a face names a vertex that the file does not have; write the mesh again")
-    return mesh
-
-
 def _suffix(path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix not in (".ply", ".stl"):
@@ -81,28 +61,6 @@ def _ply(mesh: Mesh) -> bytes:
     return header.encode() + mesh.vertices.astype("<f4").tobytes() + faces.tobytes()
 
 
-def _mesh_of_ply(path: Path, content: bytes) -> Mesh:
-    end = content.find(b"end_header\n") + len(b"end_header\n")
-    header = content[:end].decode("ascii", errors="replace")
-    header = re.sub(r"(comment|obj_info).*\n", "", header)
-    counts = [int(count) for count in re.findall(r"element \w+ (\d+)\n", header)]
-    expected = re.sub(r"comment.*\n", "", _PLY_HEADER)
-    if len(counts) != 2 or header != expected.format(vertices=counts[0], faces=counts[1]):
-        raise FormatError(
-            f"{path}: not a PLY mesh of this layout; expected binary_little_endian with vertices of float x, y, z and "
-            "faces as 'list uchar int vertex_indices'"
-        )
-    vertices, faces = counts
-    size = end + 12 * vertices + _FACE.itemsize * faces
-    if len(content) != size:
-        raise FormatError(f"{path}: {len(content):,} bytes, but its header tells of {size:,}; the file is damaged")
-    places = np.frombuffer(content, "<f4", 3 * vertices, end).reshape(-1, 3)
-    rows = np.frombuffer(content, _FACE, faces, end + 12 * vertices)
-    if not (rows["corners"] == 3).all():
-        raise FormatError(f"{path}: has faces of other than three corners; cut them into triangles first")
-    return Mesh(places.astype(np.float32), rows["vertices"].astype(np.int32))
-
-
 def _stl(mesh: Mesh) -> bytes:
     triangles = np.zeros(len(mesh.faces), _TRIANGLE)
     places = mesh.vertices[mesh.faces]
@@ -111,16 +69,3 @@ def _stl(mesh: Mesh) -> bytes:
     triangles["normal"] = np.divide(normal, length, out=np.zeros_like(normal), where=length > 0)
     triangles["places"] = places
     return _STL_HEADER + len(triangles).to_bytes(4, "little") + bytes(triangles.tobytes())
-
-
-def _mesh_of_stl(path: Path, content: bytes) -> Mesh:
-    count = int.from_bytes(content[80:84], "little")
-    size = 84 + _TRIANGLE.itemsize * count
-    if len(content) != size:
-        raise FormatError(
-            f"{path}: {len(content):,} bytes, but a binary STL of its {count:,} triangles has {size:,}; "
-            "it is damaged, or an STL of text"
-        )
-    places = np.frombuffer(content, _TRIANGLE, count, 84)["places"].reshape(-1, 3)
-    vertices, faces = np.unique(places, axis=0, return_inverse=True)
-    return Mesh(vertices.astype(np.float32), faces.reshape(-1, 3).astype(np.int32))

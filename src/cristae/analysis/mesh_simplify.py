@@ -37,14 +37,6 @@ def simplify(mesh: Mesh, max_faces: int) -> Mesh:
         side_nm *= max(1.02, float(np.sqrt(len(faces) / max_faces)))
 
 
-def cluster(mesh: Mesh, side_nm: float) -> Mesh:
-    """The mesh with the vertices of each cube of side `side_nm` replaced by one, nearest to the planes of their faces.
-
-    Faces that keep fewer than three vertices go, and so do pairs of faces that lie on each other back to back.
-    """
-    return _merged(mesh, *_clusters(mesh, side_nm), side_nm)
-
-
 def _clusters(mesh: Mesh, side_nm: float) -> tuple[np.ndarray, np.ndarray]:
     """The cluster of each vertex (V,), and what is left of the faces (F, 3), in clusters."""
     low = mesh.vertices.min(axis=0) if len(mesh.vertices) else np.zeros(3)

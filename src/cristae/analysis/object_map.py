@@ -56,7 +56,7 @@ class ObjectMap:
         write_block(self._store, box.slices, ids, self.path)
 
     def remove(self, drop: np.ndarray, blocks: Sequence[Box]) -> None:
-        """Set objects to 0; `drop` is bool and tells for each number whether it goes."""
+        """Set objects to 0; `drop` is bool, for each number whether it is removed."""
         for block in blocks:
             ids = self.read(block)
             gone = drop[ids]

@@ -14,6 +14,7 @@ from cristae.analysis.measure import Sums
 from cristae.analysis.membrane import Distances
 from cristae.analysis.objects import Objects
 from cristae.analysis.tables import CellSize, ClassSize, ObjectSize
+from cristae.data.box import Triple
 from cristae.metrics.ratio import ratio
 
 
@@ -109,7 +110,7 @@ def class_sizes(
     return tuple(rows)
 
 
-def _at_edge(boxes: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+def _at_edge(boxes: np.ndarray, shape: Triple) -> np.ndarray:
     """Whether boxes (n, 6) reach the edge of the volume; a single slice has no edge in z."""
     axes = [axis for axis in range(3) if axis > 0 or shape[0] > 1]
     low = boxes[:, axes] == 0

@@ -12,7 +12,7 @@ from scipy.ndimage import distance_transform_edt, label
 
 from cristae.analysis.measure import Sums
 from cristae.analysis.objects import Objects
-from cristae.data.box import Box
+from cristae.data.box import Box, Triple
 from cristae.data.image import VoxelSize
 
 LARGEST_BOX = 1 << 24
@@ -82,7 +82,7 @@ def cut_mask(
         mask: bool (Z, Y, X).
         voxel_size_nm: (z, y, x).
         depth_nm: The smallest difference.
-        open_sides: bool (3, 2): sides of the box where the volume ends, beyond which the object may go on.
+        open_sides: bool (3, 2): sides of the box where the volume ends, beyond which the object may continue.
 
     Returns:
         int32 (Z, Y, X) pieces, numbered from 1 by their first voxel, 0 outside.
@@ -137,6 +137,6 @@ def _pieces_of(objects: Objects, number: int, box: Box, voxel_size_nm: VoxelSize
     return pieces if pieces.max() > 1 else None
 
 
-def _triple(values: np.ndarray) -> tuple[int, int, int]:
+def _triple(values: np.ndarray) -> Triple:
     z, y, x = (int(value) for value in values)
     return z, y, x

@@ -9,12 +9,13 @@ import numpy as np
 
 from cristae.analysis.cells import CellMap
 from cristae.analysis.class_map import ClassMap
+from cristae.analysis.measurement import Grid
 from cristae.analysis.mesh import Mesh, mesh_of_blocks
 from cristae.analysis.mesh_simplify import simplify
 from cristae.analysis.mesh_smooth import smooth
 from cristae.analysis.render import Body, Rendering, render
-from cristae.analysis.survey import Grid
 from cristae.data.box import Box, Triple
+from cristae.data.image import VoxelSize
 
 CELLS = ""
 """What the mesh of all cells together is called here: no class has this name."""
@@ -62,7 +63,7 @@ def class_meshes(
     return meshes
 
 
-def mesh_step(shape: Triple, voxel_size_nm: tuple[float, float, float]) -> Triple:
+def mesh_step(shape: Triple, voxel_size_nm: VoxelSize) -> Triple:
     """How many voxels (z, y, x) make one of a mesh: as near to cubes as needed for `COARSE_VOXELS` of them."""
     step = [1, 1, 1]
     while prod(-(-edge // wide) for edge, wide in zip(shape, step, strict=True)) > COARSE_VOXELS:

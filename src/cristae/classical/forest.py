@@ -32,7 +32,7 @@ class _Facts(Config):
 
     config: RandomForestConfig
     classes: Classes
-    voxel_size_nm: tuple[float, float, float] | None
+    voxel_size_nm: VoxelSize | None
 
 
 @dataclass(frozen=True, eq=False)

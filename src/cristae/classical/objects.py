@@ -33,7 +33,7 @@ def find_objects(probabilities: np.ndarray, classes: Classes, config: ObjectsCon
     """
     if classes.softmax:
         best = probabilities.argmax(axis=0)
-        masks = [[best == number for number in range(1, len(probabilities))]]
+        masks = [[best == number for number in classes.foreground_ids]]
     else:
         masks = [[channel > config.threshold] for channel in probabilities]
     return [_pieces(group, config.smallest_vox) for group in masks]

@@ -22,14 +22,14 @@ def agree(
         Path | None, typer.Option("--recipe", metavar="R", help="The recipe that says what label values mean.")
     ] = None,
     binarize: Annotated[
-        float | None, typer.Option("--binarize", metavar="T", help="Grey maps: foreground where value/255 > T.")
+        float | None, typer.Option("--binarize", metavar="T", help="Probability maps: foreground where value/255 > T.")
     ] = None,
     mask: Annotated[Path | None, typer.Option("--mask", metavar="M", help="Compare only where this is not 0.")] = None,
     over: Annotated[
         str, typer.Option("--over", metavar="CLASS,CLASS", help="Classes to take a mean IoU of their own over.")
     ] = "",
     merge: Annotated[
-        list[str] | None, typer.Option("--merge", metavar="NAME=A+B", help="Take classes together; may be repeated.")
+        list[str] | None, typer.Option("--merge", metavar="NAME=A+B", help="Merge classes; may be repeated.")
     ] = None,
     cell_from: Annotated[
         str | None, typer.Option("--cell-from", metavar="NAME", help="Compare only near the cell this one labelled.")
@@ -45,6 +45,7 @@ def agree(
 ) -> None:
     """Compare annotators and algorithms with each other. All are read block by block."""
     from cristae.cli.progress import console_progress
+    from cristae.evaluation.agreement import AgreementOptions
     from cristae.evaluation.scoring.settings import parse_merge
     from cristae.metrics.score import scores_json
     from cristae.recipe.load import load_recipe
@@ -53,14 +54,16 @@ def agree(
     agreement = compare(
         _named(participants),
         recipe=None if recipe is None else load_recipe(recipe),
-        binarize=binarize,
-        merge=parse_merge(merge or ()),
-        over=[name.strip() for name in over.split(",") if name.strip()],
         mask=mask,
-        cell_from=cell_from,
-        margin_nm=margin_nm,
-        voxel_size_nm=voxel_size_nm,
         out=out,
+        options=AgreementOptions(
+            binarize=binarize,
+            merge=parse_merge(merge or ()),
+            over=[name.strip() for name in over.split(",") if name.strip()],
+            cell_from=cell_from,
+            margin_nm=margin_nm,
+            voxel_size_nm=voxel_size_nm,
+        ),
         progress=console_progress(),
     )
     print(scores_json(agreement.scores()) if as_json else agreement_text(agreement), end="")
@@ -69,7 +72,7 @@ def agree(
 def agreement_text(agreement: Agreement) -> str:
     """An agreement for a terminal: matrices of mean IoU, then the scores of each pair and each participant."""
     from cristae.cli.scores import all_scores_text
-    from cristae.metrics.agreement_scores import mean_iou_of_pair, subsets
+    from cristae.metrics.agreement_counts import mean_iou_of_pair, subsets
 
     lines: list[str] = []
     for title, names in subsets(agreement.classes, agreement.over).items():

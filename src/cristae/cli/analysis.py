@@ -10,7 +10,7 @@ import typer
 from cristae.cli.options import Json, VoxelSize, print_json
 
 if TYPE_CHECKING:
-    from cristae.workflows.analyze import Analysis
+    from cristae.analysis.result import Analysis
 
 
 def analyze(
@@ -66,6 +66,9 @@ def analyze(
                 "split_depth_nm": split_depth_nm,
                 "membrane": membrane,
                 "margin_nm": margin_nm,
+                "voxel_size_nm": voxel_size_nm,
+                "keep_objects": keep_objects,
+                "meshes": meshes,
             }
         )
     except ValidationError as error:
@@ -78,9 +81,6 @@ def analyze(
         recipe=None if recipe is None else load_recipe(recipe),
         cell=cell,
         cell_from=cell_from,
-        voxel_size_nm=voxel_size_nm,
-        keep_objects=keep_objects,
-        meshes=meshes,
         out=out,
         progress=console_progress(),
     )

@@ -11,7 +11,7 @@ import typer
 from cristae.cli.options import Json
 
 if TYPE_CHECKING:
-    from cristae.workflows.compare import Design, Finding
+    from cristae.evaluation.differences import Design, Finding
 
 
 def compare(
@@ -27,26 +27,25 @@ def compare(
         float | None, typer.Option("--slice-spacing-nm", metavar="Z", help="Distance of slices, for slabs.")
     ] = None,
     folds: Annotated[bool, typer.Option("--folds", help="Units are folds, with train_size and test_size.")] = False,
-    instances: Annotated[bool, typer.Option("--instances", help="Units are trainings that differ in seeds.")] = False,
+    instances: Annotated[
+        bool, typer.Option("--instances", help="Units are training runs, differing in seeds.")
+    ] = False,
+    seed: Annotated[int, typer.Option("--seed", help="Of the resampling; the same seed gives the same findings.")] = 0,
     out: Annotated[Path | None, typer.Option("--out", metavar="compare.csv", help="Write the findings here.")] = None,
     as_json: Json = False,
 ) -> None:
     """Compare runs in pairs, on the same independent units."""
     from cristae.cli.progress import console_progress
+    from cristae.evaluation.differences import CompareOptions, findings_json
     from cristae.workflows.compare import compare as compare_runs
-    from cristae.workflows.compare import findings_json
 
     if folds and instances:
         raise typer.BadParameter("give either --folds or --instances")
     design: Design = "folds" if folds else "instances" if instances else "units"
     findings = compare_runs(
         tables,
-        metric=metric,
-        class_name=class_name,
-        unit=unit,
-        slice_spacing_nm=slice_spacing_nm,
-        design=design,
         out=out,
+        options=CompareOptions(metric, class_name, unit, slice_spacing_nm, design, seed),
         progress=console_progress(),
     )
     print(findings_json(findings) if as_json else findings_text(findings), end="")
@@ -66,7 +65,7 @@ def findings_text(findings: Sequence[Finding]) -> str:
 
 
 def _notes(titles: Sequence[str], findings: Sequence[Finding]) -> list[str]:
-    """One line for each reason; a reason that several rows share is told once."""
+    """One line for each reason; a reason that several rows share is printed once."""
     rows: dict[str, list[str]] = {}
     for title, found in zip(titles, findings, strict=True):
         if found.reason:
@@ -88,7 +87,7 @@ def _title(finding: Finding) -> str:
         case "superiority":
             return f"P({finding.run} beats {finding.other})"
         case "needed":
-            return f"trainings to tell {finding.run}, {finding.other}"
+            return f"training runs to tell {finding.run}, {finding.other}"
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -1,7 +1,8 @@
-"""Verbs for public data sets."""
+"""Verbs for public data sets and for the cache of training data."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,9 @@ import typer
 
 from cristae.cli.options import Json, print_json
 
-app = typer.Typer(help="Public data sets: list them, fetch them.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Public data sets: list them, fetch them. Cached training data.", no_args_is_help=True, rich_markup_mode=None
+)
 
 
 @app.command("list")
@@ -43,3 +46,32 @@ def fetch(
     from cristae.workflows.datasets import fetch_dataset
 
     print(fetch_dataset(name, to=to, mirror=mirror, progress=console_progress()))
+
+
+@app.command()
+def cache(
+    clear: Annotated[
+        bool, typer.Option("--clear", help="Remove all that no running process uses; it is made again when needed.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Show the cached training data that all runs share, the most recently used first."""
+    from cristae.training.cache_folder import cache_folder, cache_limit, clear_cache, list_cache
+    from cristae.words import memory
+
+    removed = clear_cache() if clear else ()
+    entries = list_cache()
+    if as_json:
+        print_json([{**asdict(one), "last_used": one.last_used.isoformat(), "path": str(one.path)} for one in entries])
+        return
+    if clear:
+        print(f"Removed {_entries(len(removed))}, {memory(sum(one.size_bytes for one in removed))}")
+    for one in entries:
+        shape, used = " x ".join(map(str, one.shape)), f"{one.last_used.astimezone():%Y-%m-%d %H:%M}"
+        print(f"{one.volume}  {shape} voxels  {memory(one.size_bytes)}  {'in use' if one.in_use else used}  {one.path}")
+    total = memory(sum(one.size_bytes for one in entries))
+    print(f"{_entries(len(entries))}, {total} of at most {memory(cache_limit())}, in {cache_folder()}")
+
+
+def _entries(count: int) -> str:
+    return "1 entry" if count == 1 else f"{count} entries"

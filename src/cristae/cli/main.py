@@ -1,7 +1,7 @@
 """The command `cristae`: one thin verb for each public function.
 
 Exit codes: 0 done, 2 the input is wrong (a message, no traceback), 1 anything else, 130 interrupted. Data goes to
-stdout, progress and messages to stderr. Whatever is heavy is imported inside the verbs, so that `--help` is quick.
+stdout, progress and messages to stderr. Heavy libraries are imported inside the verbs, so that `--help` is quick.
 """
 
 from __future__ import annotations
@@ -113,11 +113,11 @@ def _kind(error: CristaeError) -> str:
 def _after_a_stop(verb: str | None) -> str:
     """What the same command does when it is given again."""
     if verb == "train":
-        return "the same command with --resume goes on where it stopped"
+        return "the same command with --resume resumes it"
     if verb == "evaluate":
-        return "with --out, the same command goes on where it stopped"
-    goes_on = verb in ("demo", "predict", "data")
-    return "the same command goes on where it stopped" if goes_on else "the same command starts over"
+        return "with --out, the same command resumes it"
+    resumes = verb in ("demo", "predict", "data")
+    return "the same command resumes it" if resumes else "the same command starts over"
 
 
 def _say(message: str, style: str = "") -> None:

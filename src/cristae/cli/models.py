@@ -18,8 +18,8 @@ from cristae.cli.options import Json, print_json
 if TYPE_CHECKING:
     from rich.console import JustifyMethod
 
+    from cristae.inference.catalogue import ModelDescription, ModelFacts
     from cristae.models.stages import Layer
-    from cristae.workflows.models import ModelDescription, ModelFacts
 
 app = typer.Typer(help="Networks: list them, show one.", no_args_is_help=True, rich_markup_mode=None)
 

@@ -67,8 +67,9 @@ def predict(
         ),
     ] = None,
 ) -> None:
-    """Predict a volume of any size with one or several runs. After a kill the same command goes on."""
+    """Predict a volume of any size with one or several runs. After a kill the same command continues."""
     from cristae.cli.progress import console_progress
+    from cristae.inference.config import PredictOptions
     from cristae.workflows.predict import predict as work
 
     prediction = work(
@@ -78,9 +79,7 @@ def predict(
         voxel_size_nm=voxel_size_nm,
         box=box,
         mask=mask,
-        probabilities=probabilities,
-        max_ram=max_ram,
-        max_vram=max_vram,
+        options=PredictOptions(probabilities, max_ram, max_vram),
         progress=console_progress(),
     )
     print(prediction.path)

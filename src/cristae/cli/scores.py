@@ -1,4 +1,4 @@
-"""Verbs that judge and show: scores and pages."""
+"""Verbs that evaluate and show: scores and pages."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def evaluate(
     truth: Annotated[str, typer.Option("--truth", metavar="T", help="Labels: file, slice folder or glob.")],
     prediction: Annotated[
-        str | None, typer.Option("--prediction", metavar="P", help="A prediction, labels, or a map of scores.")
+        str | None, typer.Option("--prediction", metavar="P", help="A prediction, labels, or a probability map.")
     ] = None,
     predictions: Annotated[
         Path | None, typer.Option("--predictions", metavar="FOLDER", help="One sub-folder for each method.")
@@ -28,14 +28,17 @@ def evaluate(
     binarize: Annotated[
         float | None,
         typer.Option(
-            "--binarize", metavar="T", help="Maps of scores: foreground where value/255 > T. Also grey truth."
+            "--binarize", metavar="T", help="Probability maps: foreground where value/255 > T. Also grey truth."
         ),
     ] = None,
-    instances: Annotated[bool, typer.Option("--instances", help="Both hold object ids: compare objects.")] = False,
+    objects: Annotated[bool, typer.Option("--objects", help="Both hold object ids: compare objects.")] = False,
     merge: Annotated[
-        list[str] | None, typer.Option("--merge", metavar="NAME=A+B", help="Take classes together; may be repeated.")
+        list[str] | None, typer.Option("--merge", metavar="NAME=A+B", help="Merge classes; may be repeated.")
     ] = None,
-    mask: Annotated[Path | None, typer.Option("--mask", metavar="M", help="Judge only where this is not 0.")] = None,
+    box: Annotated[
+        str | None, typer.Option("--box", metavar="Z0:Z1,Y0:Y1,X0:X1", help="Score only this box of voxels.")
+    ] = None,
+    mask: Annotated[Path | None, typer.Option("--mask", metavar="M", help="Score only where this is not 0.")] = None,
     scores: Annotated[
         str | None,
         typer.Option(
@@ -64,38 +67,47 @@ def evaluate(
     complement: Annotated[
         bool, typer.Option("--complement", help="Also score the background as the positive class.")
     ] = False,
+    border: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--border",
+            metavar="NAME",
+            help="This class separates objects: score the regions between. May be repeated; `none` for no class.",
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="scores.csv", help="Write the scores here.")] = None,
     as_json: Json = False,
 ) -> None:
     """Compare predictions with the truth and print all scores. Both are read block by block."""
     from cristae.cli.progress import console_progress
-    from cristae.evaluation.scoring.settings import ScoreOptions, parse_groups, parse_merge
+    from cristae.evaluation.scoring.evaluation import predictions_in
+    from cristae.evaluation.scoring.settings import ScoreOptions, parse_borders, parse_families, parse_merge
     from cristae.metrics.score import scores_json
     from cristae.recipe.load import load_recipe
-    from cristae.workflows.evaluate import evaluate_folders, evaluate_paths
+    from cristae.workflows.evaluate import evaluate as score
 
-    if (prediction is None) == (predictions is None):
+    if (not prediction) == (predictions is None):
         raise typer.BadParameter("give either --prediction or --predictions")
-    options = ScoreOptions(
-        groups=parse_groups(scores),
-        merge=parse_merge(merge or ()),
-        unit=unit,
-        thresholds_from=thresholds_from,
-        tolerance_nm=tolerance_nm,
-        voxel_size_nm=voxel_size_nm,
-        slices_apart=slices_apart,
-        complement=complement,
-    )
-    judge, subject = (evaluate_paths, prediction) if prediction is not None else (evaluate_folders, str(predictions))
-    found = judge(
+    found = score(
+        prediction or predictions_in(predictions or Path(), truth),
         truth,
-        subject or "",
         recipe=None if recipe is None else load_recipe(recipe),
-        binarize=binarize,
-        instances=instances,
         mask=mask,
         out=out,
-        options=options,
+        options=ScoreOptions(
+            binarize=binarize,
+            objects=objects,
+            merge=parse_merge(merge or ()),
+            box=box,
+            scores=parse_families(scores),
+            unit=unit,
+            thresholds_from=thresholds_from,
+            tolerance_nm=tolerance_nm,
+            voxel_size_nm=voxel_size_nm,
+            slices_apart=slices_apart,
+            complement=complement,
+            borders=parse_borders(border or ()),
+        ),
         progress=console_progress(),
     )
     print(scores_json(found) if as_json else scores_text(found), end="")

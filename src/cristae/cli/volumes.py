@@ -10,7 +10,7 @@ import typer
 from cristae.cli.options import Json, VoxelSize, print_json
 
 if TYPE_CHECKING:
-    from cristae.workflows.inspect import Inspection
+    from cristae.data.inspection import Inspection
 
 
 def inspect(

@@ -54,7 +54,8 @@ class Mask(Config):
 
 
 class MaskLabels(Config):
-    """One mask source for each class. With exclusive classes the later mask is drawn over the earlier ones."""
+    """One mask source for each class. With exclusive classes the later mask is drawn over the earlier ones, and a voxel
+    in no mask is background; classes without a background leave it unlabelled."""
 
     kind: Literal["masks"] = "masks"
     masks: dict[str, Mask]
@@ -143,7 +144,7 @@ class DataConfig(Config):
     train: tuple[Region, ...] = ()
     """Where the network learns."""
     validate_: tuple[Region, ...] = Field(default=(), alias="validate")
-    """Where it is judged after every epoch."""
+    """Where it is validated after every epoch."""
     test: tuple[Region, ...] = ()
     """Held out until the end."""
     voxel_size_nm: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = None

@@ -1,4 +1,4 @@
-"""Writing so that a reader never sees half a file and a full disk is told as such."""
+"""Writing so that a reader never sees half a file and a full disk is reported as such."""
 
 from __future__ import annotations
 

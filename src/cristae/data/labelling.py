@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from cristae.data.box import Box
+from cristae.data.box import Box, Triple
 from cristae.data.classes import Classes
 from cristae.data.description import IdLabels, InstanceLabels, Labels, MappedLabels, Mask, MaskLabels
 from cristae.data.image import Image, Reader, VoxelSize
 from cristae.data.instances import boundary, boundary_reach, boundary_within, unknown_ids
-from cristae.data.sources import Source, open_flat_sources, open_source
+from cristae.data.label_sources import LabelSource, open_flat_sources, open_source
 from cristae.data.values import (
     UNLABELLED_CODE,
     Context,
@@ -27,7 +27,7 @@ from cristae.data.values import (
 )
 from cristae.errors import LabelError, VoxelSizeError
 
-Sources = Mapping[str, Source]
+LabelSources = Mapping[str, LabelSource]
 """The annotation of one image: by class name for masks, otherwise one under ''."""
 
 
@@ -43,7 +43,7 @@ class Labelling:
     """As in `Volume.labelled_slices`."""
 
 
-def open_sources(config: Labels, image: Image, folder: Path, *, name: str) -> Sources:
+def open_sources(config: Labels, image: Image, folder: Path, *, name: str) -> LabelSources:
     """Open the label files of a stack; `name` is the volume's, for messages."""
     if isinstance(config, MaskLabels):
         return {
@@ -56,7 +56,9 @@ def open_sources(config: Labels, image: Image, folder: Path, *, name: str) -> So
     return {"": open_source(path, image, match=config.match, slices=config.slices, where=f"labels of '{name}'")}
 
 
-def open_sources_of_images(config: Labels, images: Sequence[Image], folder: Path, *, name: str) -> tuple[Sources, ...]:
+def open_sources_of_images(
+    config: Labels, images: Sequence[Image], folder: Path, *, name: str
+) -> tuple[LabelSources, ...]:
     """Open the label files of unrelated 2D images, one result for each image."""
     if config.slices is not None:
         raise LabelError(f"labels of '{name}': `slices` is for stacks; `kind: images` pairs files by `match`.")
@@ -74,7 +76,7 @@ def open_labelling(
     config: Labels,
     classes: Classes,
     image: Image,
-    sources: Sources,
+    sources: LabelSources,
     *,
     name: str,
     voxel_size_nm: VoxelSize | None = None,
@@ -111,7 +113,7 @@ def open_labelling(
     return Labelling(labels=labels, valid=valid, labelled_slices=slices)
 
 
-def mask_image(mask: Mask, image: Image, source: Source, *, name: str, what: str) -> Image:
+def mask_image(mask: Mask, image: Image, source: LabelSource, *, name: str, what: str) -> Image:
     """A mask as a lazily read uint8 image, 1 inside; slices without a file are outside."""
     where = f"{what} of '{name}'"
     read = _code_reader(source, table_of_inside(mask.inside, where=where), Context(where, "Name them in `inside`."))
@@ -119,7 +121,7 @@ def mask_image(mask: Mask, image: Image, source: Source, *, name: str, what: str
 
 
 def _read_values(
-    config: IdLabels | MappedLabels, classes: Classes, source: Source, name: str
+    config: IdLabels | MappedLabels, classes: Classes, source: LabelSource, name: str
 ) -> tuple[tuple[Reader, ...], Reader | None]:
     where = f"labels of '{name}'"
     field = f"data.volumes.{name}.labels.values"
@@ -138,7 +140,7 @@ def _read_values(
 
 
 def _read_masks(
-    config: MaskLabels, classes: Classes, sources: Sources, name: str
+    config: MaskLabels, classes: Classes, sources: LabelSources, name: str
 ) -> tuple[tuple[Reader, ...], Reader | None]:
     where = f"labels of '{name}'"
     wanted, given = set(classes.foreground), set(config.masks)
@@ -157,19 +159,21 @@ def _read_masks(
         return tuple(_inside(readers[key]) for key in classes.names), None
 
     def draw(box: Box) -> np.ndarray:
-        drawn = np.zeros(box.shape, np.uint8)
+        drawn = np.full(box.shape, UNLABELLED_CODE if classes.empty_id is None else classes.empty_id, np.uint8)
         for key, read in readers.items():
             drawn[read(box) == 1] = classes.id_of(key)
         return drawn
 
-    return (draw,), None
+    if classes.empty_id is not None:
+        return (draw,), None
+    return _class_readers(draw, classes), lambda box: _as_bytes(draw(box) != UNLABELLED_CODE)
 
 
 def _read_instances(
     config: InstanceLabels,
     classes: Classes,
     image: Image,
-    source: Source,
+    source: LabelSource,
     name: str,
     voxel_size_nm: VoxelSize | None,
 ) -> tuple[tuple[Reader, ...], Reader | None]:
@@ -206,7 +210,7 @@ def _read_instances(
 
 @dataclass(frozen=True)
 class _BoundaryReader:
-    reach: tuple[int, int, int]
+    reach: Triple
     mark: Callable[[np.ndarray, np.ndarray, Box], np.ndarray]
 
 
@@ -233,21 +237,21 @@ def _boundary_reader(
     )
 
 
-def _read_ids(source: Source, box: Box, context: Context) -> tuple[np.ndarray, np.ndarray]:
+def _read_ids(source: LabelSource, box: Box, context: Context) -> tuple[np.ndarray, np.ndarray]:
     """Object ids (Z, Y, X) and which slices have any; colours count as ids, transparent or black ones as 0."""
     pieces = []
-    for run in source.runs(box):
-        voxels = run.file.read(run.box)
-        if run.file.colors > 1:
-            colors = packed_colors(voxels, run.file, context)
+    for segment in source.segments(box):
+        voxels = segment.file.read(segment.box)
+        if segment.file.colors > 1:
+            colors = packed_colors(voxels, segment.file, context)
             ids = np.where(colors & 0xFF == 0, 0, colors >> 8).astype(np.uint32)
         else:
-            ids = whole_numbers(voxels, run.file, context)
+            ids = whole_numbers(voxels, segment.file, context)
         if ids.dtype.kind == "i":
             if ids.size and ids.min() < 0:
-                raise LabelError(f"{context.where}: {run.file.path} holds the id {ids.min()}. {context.cure}")
+                raise LabelError(f"{context.where}: {segment.file.path} holds the id {ids.min()}. {context.cure}")
             ids = ids.view(f"u{ids.dtype.itemsize}")
-        pieces.append((run.z - box.start[0], ids))
+        pieces.append((segment.z - box.start[0], ids))
     whole = np.zeros(box.shape, np.result_type(np.uint8, *(ids.dtype for _, ids in pieces)))
     labelled = np.zeros(box.shape[0], bool)
     for z, ids in pieces:
@@ -256,11 +260,11 @@ def _read_ids(source: Source, box: Box, context: Context) -> tuple[np.ndarray, n
     return whole, labelled
 
 
-def _code_reader(source: Source, table: ValueTable, context: Context) -> Reader:
+def _code_reader(source: LabelSource, table: ValueTable, context: Context) -> Reader:
     def read(box: Box) -> np.ndarray:
         pieces = [
-            (run.z - box.start[0], encode(run.file.read(run.box), run.file, run.z, table, context))
-            for run in source.runs(box)
+            (segment.z - box.start[0], encode(segment.file.read(segment.box), segment.file, segment.z, table, context))
+            for segment in source.segments(box)
         ]
         if len(pieces) == 1 and pieces[0][1].shape == box.shape:
             return pieces[0][1]
@@ -311,13 +315,13 @@ def _validity(slices: tuple[int, ...] | None, voxels: Reader | None) -> Reader:
     return read
 
 
-def _lazy(image: Image, reader: Reader, dtype: np.dtype, chunks: tuple[int, int, int]) -> Image:
+def _lazy(image: Image, reader: Reader, dtype: np.dtype, chunks: Triple) -> Image:
     return replace(
         image, format="labels", dtype=dtype, reader=reader, colors=1, palette=None, chunks=chunks, details={}
     )
 
 
-def _common_slices(sources: Sources, name: str) -> tuple[int, ...] | None:
+def _common_slices(sources: LabelSources, name: str) -> tuple[int, ...] | None:
     """The labelled slices, which must be the same for all masks: a missing mask file could mean 'none there'."""
     covered = {key: set(source.places) for key, source in sources.items()}
     every = set.union(*covered.values())

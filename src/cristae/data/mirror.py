@@ -1,4 +1,4 @@
-"""Images that go on beyond their borders: mirrored there, without repeating the voxel at the edge."""
+"""Images that continue beyond their borders: mirrored there, without repeating the voxel at the edge."""
 
 from __future__ import annotations
 

@@ -15,9 +15,10 @@ from cristae.data.classes import Classes
 from cristae.data.description import DataConfig, IdLabels, Labels, Mask, Region, VolumeConfig
 from cristae.data.formats import open_image, open_images
 from cristae.data.image import Image, VoxelSize, same_voxel_size, voxel_size_text
+from cristae.data.label_sources import LabelSource, open_flat_sources, open_source
 from cristae.data.labelling import (
     Labelling,
-    Sources,
+    LabelSources,
     mask_image,
     open_labelling,
     open_sources,
@@ -25,7 +26,6 @@ from cristae.data.labelling import (
 )
 from cristae.data.pairing import stem_of
 from cristae.data.public import find_set, find_set_folder
-from cristae.data.sources import Source, open_flat_sources, open_source
 from cristae.data.splits import Part, check_apart, labelled_boxes, parts_of, touching_parts
 from cristae.data.volume import Volume
 from cristae.errors import LabelError, VolumeError, VoxelSizeError
@@ -162,7 +162,7 @@ def _open_stack(config: VolumeConfig, classes: Classes | None, folder: Path) -> 
     return _assemble(config, classes, image, name=name, sources=sources, valid=valid, weight=weight)
 
 
-def _stack_source(path: str, mask: Mask | None, image: Image, folder: Path, where: str) -> Source:
+def _stack_source(path: str, mask: Mask | None, image: Image, folder: Path, where: str) -> LabelSource:
     match = "name" if mask is None else mask.match
     return open_source(folder / path, image, match=match, slices=None, where=where)
 
@@ -175,14 +175,14 @@ def _open_flat(config: VolumeConfig, classes: Classes, folder: Path) -> tuple[Vo
             f"data.volumes.{config.name}: two images are called '{twice[0].split('/', 1)[1]}'; rename one, or list "
             "their folders as two volumes."
         )
-    sources: Sequence[Sources | None] = [None] * len(images)
+    sources: Sequence[LabelSources | None] = [None] * len(images)
     if config.labels is not None:
         sources = open_sources_of_images(config.labels, images, folder, name=config.name)
-    valid: Sequence[Source | None] = [None] * len(images)
+    valid: Sequence[LabelSource | None] = [None] * len(images)
     if config.valid is not None:
         where = f"valid mask of '{config.name}'"
         valid = open_flat_sources(folder / config.valid.path, images, match=config.valid.match, where=where)
-    weight: Sequence[Source | None] = [None] * len(images)
+    weight: Sequence[LabelSource | None] = [None] * len(images)
     if config.weight is not None:
         weight = open_flat_sources(folder / config.weight, images, match="name", where=f"weight of '{config.name}'")
     return tuple(
@@ -197,9 +197,9 @@ def _assemble(
     image: Image,
     *,
     name: str,
-    sources: Sources | None,
-    valid: Source | None,
-    weight: Source | None,
+    sources: LabelSources | None,
+    valid: LabelSource | None,
+    weight: LabelSource | None,
 ) -> Volume:
     size = _agreed_voxel_size(config, image, name)
     labelling = Labelling(labels=(), valid=None, labelled_slices=None)
@@ -235,7 +235,7 @@ def _agreed_voxel_size(config: VolumeConfig, image: Image, name: str) -> VoxelSi
     return stated
 
 
-def _check_covered(source: Source, labelled: tuple[int, ...] | None, where: str) -> None:
+def _check_covered(source: LabelSource, labelled: tuple[int, ...] | None, where: str) -> None:
     needed = range(source.shape[0]) if labelled is None else labelled
     if missing := [z for z in needed if z not in source.places]:
         raise LabelError(
@@ -274,15 +274,15 @@ def _grey(voxels: np.ndarray, image: Image, name: str) -> np.ndarray:
     return grey
 
 
-def _weight_image(source: Source, image: Image, name: str) -> Image:
+def _weight_image(source: LabelSource, image: Image, name: str) -> Image:
     def read(box: Box) -> np.ndarray:
         weights = np.zeros(box.shape, np.float32)
-        for run in source.runs(box):
-            voxels = run.file.read(run.box)
-            if run.file.colors > 1 or not np.isfinite(voxels).all() or (voxels < 0).any():
-                raise VolumeError(f"weight of '{name}': {run.file.path} must hold finite numbers of 0 or more.")
-            z = run.z - box.start[0]
-            weights[z : z + run.box.shape[0]] = voxels
+        for segment in source.segments(box):
+            voxels = segment.file.read(segment.box)
+            if segment.file.colors > 1 or not np.isfinite(voxels).all() or (voxels < 0).any():
+                raise VolumeError(f"weight of '{name}': {segment.file.path} must hold finite numbers of 0 or more.")
+            z = segment.z - box.start[0]
+            weights[z : z + segment.box.shape[0]] = voxels
         return weights
 
     return replace(image, format="weight", dtype=np.dtype(np.float32), reader=read, colors=1, palette=None)

@@ -12,7 +12,7 @@ from cristae.inference.prediction import is_prediction
 
 UNFINISHED = (
     "the prediction is not finished, voxels that are missing read as background; repeat the `cristae predict` command "
-    "that began it, it goes on where it stopped"
+    "that began it, it resumes where it stopped"
 )
 
 

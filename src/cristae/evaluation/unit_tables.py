@@ -209,14 +209,14 @@ def aligned(first: UnitTable, second: UnitTable) -> np.ndarray:
     """Rows of the second table in the order of the first one's units.
 
     Raises:
-        ScoreError: The two were not judged on the same units.
+        ScoreError: The two were not evaluated on the same units.
     """
     for one, two in ((first, second), (second, first)):
         there = {*two.slices, *two.units}
         if lone := [unit for unit in (*one.slices, *one.units) if unit not in there]:
             raise ScoreError(
                 f"the runs have not the same units: '{one.run}' has {_names(map(_say, lone))}, '{two.run}' has not; "
-                "judge both on the same data"
+                "evaluate both on the same data"
             )
     place = {unit: index for index, unit in enumerate(second.units)}
     return second.rows[[place[unit] for unit in first.units]]

@@ -1,8 +1,8 @@
-"""Judging a network on whole validation slices, while it learns and at the end."""
+"""Whole-slice validation of a network, after each epoch of its training and at the end."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,15 +17,16 @@ from cristae.data.volume import Volume
 from cristae.errors import RunError
 from cristae.inference.application import choose_application, windows_of
 from cristae.inference.config import PredictConfig
-from cristae.inference.fuse import plan_fusion
+from cristae.inference.ensemble import plan_ensemble
 from cristae.inference.labels import labels_of
 from cristae.inference.locality import Locality
 from cristae.inference.memory import Budget
-from cristae.inference.plan import SMALLEST_SIDES, Task, plan_memory
+from cristae.inference.plan import SMALLEST_SIDES, Workload, plan_memory
 from cristae.inference.predictor import Member, Predictor
 from cristae.inference.windows import Windows
 from cristae.metrics.confusion import Confusion
-from cristae.metrics.tally import Tally, mean_iou_of, pool
+from cristae.metrics.table import metric_named
+from cristae.metrics.tally import Tally, class_values, mean_iou_of, pool
 from cristae.preprocess.normalize import Normalizer
 from cristae.progress import Progress
 from cristae.recipe.recipe import Recipe
@@ -38,12 +39,13 @@ _EXACT_BYTES = 4 * 2**30
 """Memory that decides the blocks of an exact 3D pass. All of these are fixed, so that the same bits come out of any
 machine."""
 _PASS_VOX = 1 << 20
+_MAX_PREVIEWS = 12
 _DEAREST = 8
 """Times the computation of windows that an exact pass over the validation regions may cost to be tried."""
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class PredictedSlab:
     """Truth and prediction of one slab: uint8 (1, Z, Y, X) of ids, or (K, Z, Y, X) masks of overlapping classes."""
 
     part: Part
@@ -58,6 +60,31 @@ class Judged:
         for z in range(self.box.shape[0]):
             ok = None if self.valid is None else self.valid[z]
             tally.count(self.box.start[0] + z, list(self.truth[:, z]), list(self.prediction[:, z]), ok)
+
+    def first_slice(self, classes: Classes) -> SlicePreview:
+        """The first slice, with its image."""
+        volume, z = self.part.volume, self.box.start[0]
+        image = volume.image.read(Box(self.box.start, (z + 1, *self.box.stop[1:])))[0]
+        channel = 0 if classes.exclusive else slice(None)
+        valid = None if self.valid is None else self.valid[0]
+        return SlicePreview(volume, z, image, self.truth[channel, 0], valid, self.prediction[channel, 0])
+
+
+@dataclass(frozen=True, eq=False)
+class SlicePreview:
+    """One slice of a volume with its truth and prediction, to be shown."""
+
+    volume: Volume
+    z: int
+    """Counted in the volume."""
+    image: np.ndarray
+    """(Y, X) grey values of any type."""
+    truth: np.ndarray
+    """(Y, X) class ids, or (K, Y, X) masks of overlapping classes."""
+    valid: np.ndarray | None
+    """(Y, X), 0 where a voxel does not count."""
+    prediction: np.ndarray
+    """As `truth`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,14 +121,14 @@ class Validation:
                 total = tuple(a + b for a, b in zip(total, fresh, strict=True))
         return total
 
-    def judged(self, network: nn.Module, worker: Worker = Worker()) -> Iterator[Judged]:
-        """The annotated slabs of this process's part, one after the other, with what the network says of them."""
+    def predicted(self, network: nn.Module, worker: Worker = Worker()) -> Iterator[PredictedSlab]:
+        """The annotated slabs of this process's part, one after the other, with their prediction."""
         for part, box in self._shared(worker):
             truth, valid = _annotation(part, box)
             prediction = np.empty(truth.shape, np.uint8)
             for block, labels in self._labels(network, part.volume, box):
                 prediction[(slice(None), *block.relative_to(box.start).slices)] = labels.cpu().numpy()
-            yield Judged(part, box, truth, valid, prediction)
+            yield PredictedSlab(part, box, truth, valid, prediction)
 
     def _shared(self, worker: Worker) -> Iterator[tuple[Part, Box]]:
         """The slabs of this process's part."""
@@ -115,7 +142,7 @@ class Validation:
         predictor = Predictor([member], device=self.device, pass_vox=_PASS_VOX)
         with predictor.predicting():
             for block in box.blocks(self._block(member, volume, box)):
-                yield block, labels_of(predictor.probabilities(volume.image, block), predictor.fusion, self.threshold)
+                yield block, labels_of(predictor.probabilities(volume.image, block), predictor.ensemble, self.threshold)
 
     def _member(self, network: nn.Module, volume: Volume) -> Member:
         return Member(network, self.locality, self.normalizers[volume.name], self.classes, self.slices, self.windows)
@@ -142,6 +169,17 @@ class Validation:
                 for slab in box.blocks((self._depth, *box.shape[1:])):
                     yield part, slab
 
+    def count_tables(self, network: nn.Module, worker: Worker = Worker()) -> np.ndarray:
+        """`counts` as one array (T, K, K) that adds up over processes."""
+        return np.stack([table.counts for table in self.counts(network, worker)])
+
+    def scores(self, tables: np.ndarray) -> dict[str, float]:
+        """`val_miou`, and `val_iou_CLASS` of each class, from what `count_tables` gives."""
+        counts = tuple(Confusion(table) for table in tables)
+        by_class = class_values(counts, self.classes, metric_named("Jaccard"))
+        mean = mean_iou_of(counts, self.classes).value
+        return {"val_miou": mean} | {f"val_iou_{name}": value for name, value in by_class.items()}
+
     def mean_iou(self, network: nn.Module) -> float:
         """Over all annotated voxels; background counts as a class."""
         return mean_iou_of(self.counts(network), self.classes).value
@@ -152,10 +190,10 @@ class Validation:
         shape, member, total = part.volume.image.shape, self._member(network, part.volume), 0
         for block in box.blocks(self._block(member, part.volume, box)):
             if self.windows is None:
-                total += member.seen_for(member.output_box(block, shape)).size
+                total += member.input_box_for(member.output_box(block, shape)).size
             else:
-                one = member.seen_for(Box.of_shape(self.windows.size)).size
-                total += one * sum(1 for _ in self.windows.shares(block, shape))
+                one = member.input_box_for(Box.of_shape(self.windows.size)).size
+                total += one * sum(1 for _ in self.windows.parts(block, shape))
         return total / box.size
 
 
@@ -168,7 +206,7 @@ def plan_validation(
     size: Sequence[int],
     device: torch.device,
 ) -> Validation:
-    """How a network is judged while it learns: as it will be applied, in windows where 3D networks leave it open.
+    """How a network is validated while it learns: as it will be applied, in windows where 3D networks leave it open.
 
     Args:
         recipe: What to learn.
@@ -213,7 +251,7 @@ def better_application(
         progress: Where to say what was found.
 
     Returns:
-        The better validation, and what the summary of the run tells about it under 'application'; empty when there was
+        The better validation, and what the summary of the run keeps of it under 'application'; empty when there was
         nothing to compare.
     """
     locality, windows = validation.locality, validation.windows
@@ -226,11 +264,35 @@ def better_application(
         progress.say(f"prediction in windows ({windows.rule}); {why}")
         return validation, {"better": windows.rule, "val_miou": {}, "untried": {"exact": why}}
     scores = {windows.rule: validation.mean_iou(network), "exact": exact.mean_iou(network)}
-    # NaN, where nothing could be judged, is worse than any number; of equals the exact pass has no seams.
+    # NaN, where nothing could be scored, is worse than any number; of equals the exact pass has no seams.
     better = max(("exact", windows.rule), key=lambda name: np.nan_to_num(scores[name], nan=-1.0))
-    told = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
-    progress.say(f"validation mIoU by application: {told}; '{better}' becomes the run's default")
+    listed = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
+    progress.say(f"validation mIoU by application: {listed}; '{better}' becomes the run's default")
     return (exact if better == "exact" else validation), {"better": better, "val_miou": scores}
+
+
+def score_slices(
+    network: nn.Module, validation: Validation, keep: Callable[[SlicePreview], None], progress: Progress
+) -> list[Tally]:
+    """Counts of every annotated validation slice, by volume.
+
+    Args:
+        network: With its best weights.
+        validation: As the run will predict.
+        keep: Gets an evenly spread few of the slices, to be shown.
+        progress: Where to show how far it is.
+    """
+    tallies: dict[str, Tally] = {}
+    total = sum(1 for _ in validation.slabs())
+    chosen = set(np.linspace(0, total - 1, min(_MAX_PREVIEWS, total)).round().astype(int).tolist())
+    with progress.task("Scoring the validation slices", total, unit="slabs") as task:
+        for number, slab in enumerate(validation.predicted(network)):
+            name = slab.part.volume.name
+            slab.count_into(tallies.setdefault(name, Tally(name, validation.classes)))
+            if number in chosen:
+                keep(slab.first_slice(validation.classes))
+            task.advance()
+    return list(tallies.values())
 
 
 def _annotation(part: Part, box: Box) -> tuple[np.ndarray, np.ndarray | None]:
@@ -242,9 +304,9 @@ def _annotation(part: Part, box: Box) -> tuple[np.ndarray, np.ndarray | None]:
 
 def _exact_block(member: Member, image_shape: Triple, region: Triple) -> Triple:
     """Blocks of an exact 3D pass, from a memory that is the same everywhere; the smallest where it does not suffice."""
-    fusion = plan_fusion([member.classes])
-    task = Task((member,), fusion, image_shape, (1.0, 1.0, 1.0), 1, halves=False, keep_probabilities=False)
+    ensemble = plan_ensemble([member.classes])
+    workload = Workload((member,), ensemble, image_shape, (1.0, 1.0, 1.0), 1, halves=False, keep_probabilities=False)
     try:
-        return plan_memory(task, region, Budget(_EXACT_BYTES, None)).block
+        return plan_memory(workload, region, Budget(_EXACT_BYTES, None)).block
     except RunError:
         return SMALLEST_SIDES[3]

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt
 
 from cristae.config import Config
+from cristae.inference.fusion import Average, Fusion
 
 Precision = Literal["fp32", "bf16"]
 Application = Literal["exact", "gaussian", "centre_third", "farthest", "tiles"]
 """As in one pass over the whole volume, or in windows that are joined by one of the rules of `inference.windows`."""
-DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+Backend = Literal["cpu", "cuda", "mps"]
+DeviceName = Literal["auto"] | Backend
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """What a prediction keeps and the memory it may use; neither changes the labels."""
+
+    probabilities: bool = False
+    """Keep 8-bit probabilities beside the labels."""
+    max_ram: str | None = None
+    """Ceiling for the memory of the process, such as '8GiB'; None takes half of the free memory."""
+    max_vram: str | None = None
+    """Ceiling on the GPU, likewise; None takes 85 % of what is free there."""
 
 
 class PredictConfig(Config):
@@ -23,11 +38,14 @@ class PredictConfig(Config):
     precision: Precision = "fp32"
     """`fp32` is exact to rounding; `bf16` is faster on recent hardware and changes probabilities by about 0.01."""
     windows: Literal["auto"] | Application = "auto"
-    """How the network is applied: `exact`, as in one pass over the whole volume, which only networks that see a bounded
-    neighbourhood can be; or in windows of the size of the training patches, joined by a rule: `gaussian` (half
+    """How the network is applied: `exact`, as in one pass over the whole volume, which needs a network with a bounded
+    receptive field; or in windows of the size of the training patches, joined by a rule: `gaussian` (half
     overlapping, averaged), `centre_third`, `farthest` (from the border of the window) or `tiles`. `auto` takes what was
     better on the validation regions where both were tried; else `exact` where it can be, and the rule of the network's
     paper where not."""
+    fusion: Fusion = Average()
+    """How several runs of the same classes are combined: `average` of their probabilities, `majority` of their labels,
+    or `weighted` average with a weight for each run."""
     block_vox: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
     """Largest block (z, y, x) that is written at once; None chooses it from the memory. The result does not depend
     on it beyond rounding."""

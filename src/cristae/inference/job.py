@@ -1,4 +1,4 @@
-"""Predicting a whole region: blocks through reader threads, networks and writer threads, skipping what is done."""
+"""Carrying out a request: blocks through reader threads, networks and writer threads, skipping what is done."""
 
 from __future__ import annotations
 
@@ -8,40 +8,49 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from cristae.allocator import keep_large_buffers, return_large_buffers
 from cristae.data.formats.ome_zarr import read_attributes
 from cristae.data.image import Image
 from cristae.errors import OutputExistsError, RunError
-from cristae.inference.blocks import Block, plan_blocks
+from cristae.inference.blocks import Block
+from cristae.inference.device import choose_device
 from cristae.inference.journal import digest, hash_of
 from cristae.inference.labels import bytes_of, labels_of
 from cristae.inference.pipeline import run_pipeline
+from cristae.inference.planning import Inputs
 from cristae.inference.predictor import Predictor
-from cristae.inference.view import View
+from cristae.inference.request import PredictionRequest, PredictionSettings
+from cristae.inference.working_grid import WorkingGrid
 from cristae.inference.writer import PredictionWriter, Written, shrink
 from cristae.progress import Progress
 
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """What is to be predicted, with what, and where it goes."""
+    """A request, ready to be carried out in this process."""
 
     predictor: Predictor
-    view: View
+    grid: WorkingGrid
+    mask: Image | None
+    settings: PredictionSettings
     writer: PredictionWriter
-    threshold: float
-    mask: Image | None = None
-    """Voxels that are 0 in it are background."""
 
-    def run(self, progress: Progress) -> None:
-        """Predict every block that is not on disk yet, then complete the output.
+    def run(self, progress: Progress, *, rank: int = 0, world_size: int = 1) -> None:
+        """Predict the blocks of one worker that are not on disk yet.
+
+        Args:
+            progress: Where to report.
+            rank: Number of this worker, from 0; it predicts every `world_size`-th block.
+            world_size: Number of workers. They need no locks: blocks are disjoint files.
 
         Raises:
             OutputExistsError: The output was begun from an image with other grey values.
-            RunError: The accelerator has too little memory.
+            RunError: The accelerator has too little memory; the rank is not one of `world_size`.
             StorageError: The disk is full or the place may not be written.
         """
-        layout = self.writer.layout
-        blocks = list(plan_blocks(layout.region, layout.plan.block))
+        if not 0 <= rank < world_size:
+            raise RunError(f"worker {rank} of {world_size}: ranks are counted from 0 and are less than the world size")
+        blocks = [block for block in self.writer.blocks() if block.index % world_size == rank]
         done = self._finished(blocks, progress)
         todo = [block for block in blocks if block.index not in done]
         with (
@@ -50,7 +59,7 @@ class Job:
         ):
 
             def write(result: _Result) -> None:
-                self.writer.write(result.block.index, result.block.core, result.written, result.seen)
+                self.writer.write(result.block.index, result.block.core, result.written, result.input_sha256)
                 task.advance()
 
             try:
@@ -60,7 +69,6 @@ class Job:
                     "the accelerator's memory is full; repeat the command with a new output place and a smaller "
                     "--max-vram, or close other programs that use it"
                 ) from error
-        self.writer.finish(progress)
 
     def confirm(self, progress: Progress) -> None:
         """Make sure that a finished output was made from this image, and clear away what a kill may have left.
@@ -68,13 +76,12 @@ class Job:
         Raises:
             OutputExistsError: It was made from an image with other grey values.
         """
-        blocks = list(plan_blocks(self.writer.layout.region, self.writer.layout.plan.block))
-        seen = []
+        blocks, found = self.writer.blocks(), []
         with progress.task("Checking what is there", len(blocks), unit="blocks") as task:
             for block in blocks:
-                seen.append(self._read(block).seen)
+                found.append(self._read(block).input_sha256)
                 task.advance()
-        if hash_of(seen) != read_attributes(self.writer.path)["input_sha256"]:
+        if hash_of(found) != read_attributes(self.writer.path)["input_sha256"]:
             raise OutputExistsError(
                 f"{self.writer.path}: holds a finished prediction of an image with other grey values; choose another "
                 "output place, or remove this one"
@@ -85,32 +92,35 @@ class Job:
         inside = None if self.mask is None else self.mask.read(block.core) != 0
         if inside is not None and not inside.any():
             return _Input(block, np.empty((0, 0, 0), np.uint8), inside, None, "")
-        seen = self.view.seen(self.predictor, block.core)
-        raw = self.view.working.read(seen)
+        box = self.grid.input_box(self.predictor, block.core)
+        raw = self.grid.working.read(box)
         preview = None
         if factor := self.writer.layout.preview_factor:
-            own = not self.view.resampled
-            core = raw[block.core.relative_to(seen.start).slices] if own else self.view.source.read(block.core)
+            if self.grid.resampled:
+                core = self.grid.source.read(block.core)
+            else:
+                core = raw[block.core.relative_to(box.start).slices]
             preview = shrink(core, factor)
         return _Input(block, raw, inside, preview, digest(raw))
 
     def _compute(self, given: _Input) -> _Result:
-        fusion, keeps = self.predictor.fusion, self.writer.layout.keep_probabilities
-        if not given.seen:
-            count = 1 if fusion.classes.exclusive else fusion.channels
+        ensemble, keeps = self.predictor.ensemble, self.settings.probabilities
+        if not given.input_sha256:
+            count = 1 if ensemble.classes.exclusive else ensemble.channels
             empty = np.zeros((count, *given.block.core.shape), np.uint8)
-            kept = np.zeros((fusion.channels, *given.block.core.shape), np.uint8) if keeps else None
+            kept = np.zeros((ensemble.channels, *given.block.core.shape), np.uint8) if keeps else None
             return _Result(given.block, Written(empty, kept), "")
-        found = self.view.probabilities(self.predictor, given.raw, given.block.core)
-        labels = labels_of(found, fusion, self.threshold).cpu().numpy()
+        found = self.grid.probabilities(self.predictor, given.raw, given.block.core)
+        threshold = self.settings.fusion.label_threshold(self.settings.threshold)
+        labels = labels_of(found, ensemble, threshold).cpu().numpy()
         kept = bytes_of(found).cpu().numpy() if keeps else None
         if given.inside is not None:
             labels = labels * given.inside
             kept = None if kept is None else kept * given.inside
-        return _Result(given.block, Written(labels, kept, given.preview), given.seen)
+        return _Result(given.block, Written(labels, kept, given.preview), given.input_sha256)
 
     def _finished(self, blocks: Sequence[Block], progress: Progress) -> set[int]:
-        """Blocks that the journal lists, all made from this image, and whose voxels are as it says."""
+        """Blocks that the journal lists, made from this image, whose voxels on disk match their checksums."""
         entries = self.writer.journal.read()
         listed = [block for block in blocks if block.index in entries]
         if not listed:
@@ -118,7 +128,7 @@ class Job:
         with progress.task("Checking what is there", len(listed), unit="blocks") as task:
             done = set()
             for block in listed:
-                if self._read(block).seen != entries[block.index].input:
+                if self._read(block).input_sha256 != entries[block.index].input:
                     raise OutputExistsError(
                         f"{self.writer.path}: was begun from an image with other grey values (block {block.core} "
                         "differs); choose another output place, or remove this one"
@@ -132,17 +142,44 @@ class Job:
         return done
 
 
+def open_job(request: PredictionRequest, inputs: Inputs, writer: PredictionWriter) -> Job:
+    """Get ready to carry out a request in this process, or any part of it.
+
+    Args:
+        request: What to do.
+        inputs: What it names, opened.
+        writer: Of the output, see `open_output`.
+
+    Raises:
+        RunError: This machine has no device of the kind that the request names.
+    """
+    device = choose_device(
+        request.backend, cure="continue where the prediction was begun, or begin anew at another output place"
+    )
+    (keep_large_buffers if request.plan.keeps_buffers else return_large_buffers)()
+    settings = request.provenance.settings
+    predictor = Predictor(
+        inputs.members,
+        device=device,
+        precision=settings.precision,
+        pass_vox=request.plan.pass_vox,
+        fusion=settings.fusion,
+        threshold=settings.threshold,
+    )
+    return Job(predictor, inputs.grid, inputs.mask, settings, writer)
+
+
 @dataclass(frozen=True, eq=False)
 class _Input:
     block: Block
     raw: np.ndarray
     inside: np.ndarray | None
     preview: np.ndarray | None
-    seen: str
+    input_sha256: str
 
 
 @dataclass(frozen=True, eq=False)
 class _Result:
     block: Block
     written: Written
-    seen: str
+    input_sha256: str

@@ -1,4 +1,8 @@
-"""Which blocks are safely on disk: one line for each, appended after its voxels."""
+"""Which blocks are safely on disk: one line for each, appended after its voxels.
+
+Every writer appends to a file of its own, so that any number of processes, on one machine or on several that share a
+file system, record blocks at the same time without locks. Readers take all the files together.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,9 @@ import hashlib
 import json
 import os
 import threading
+import uuid
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +22,8 @@ import numpy as np
 from cristae.config import facts_from
 from cristae.data.files import storage_errors
 
-JOURNAL = "cristae-blocks.jsonl"
+PATTERN = "cristae-blocks*.jsonl"
+"""The files of a journal inside the group, of this version and of older ones, which wrote a single file."""
 
 
 @dataclass(frozen=True)
@@ -28,16 +35,22 @@ class Entry:
     box: str
     """Its voxels in the volume, `Z0:Z1,Y0:Y1,X0:X1`."""
     input: str
-    """SHA-256 of the grey values that the networks saw; empty when the mask left nothing to do."""
+    """SHA-256 of the grey values that were read for it; empty when the mask left nothing to do."""
     output: str
     """SHA-256 of the labels, and of the probabilities if they are kept."""
 
 
 class Journal:
-    """Appends entries, each flushed to the disk before `add` returns. Thread-safe."""
+    """Appends entries, each flushed to the disk before `add` returns. Thread-safe, and safe among processes."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, folder: Path) -> None:
+        """Open the journal in a folder.
+
+        Args:
+            folder: Of the prediction. A file of this writer's own appears there with its first entry.
+        """
+        self.folder = folder
+        self.path = folder / PATTERN.replace("*", f"-{uuid.uuid4().hex}")
         self._lock = threading.Lock()
 
     def add(self, entry: Entry) -> None:
@@ -54,16 +67,19 @@ class Journal:
             os.fsync(file.fileno())
 
     def read(self) -> dict[int, Entry]:
-        """Finished blocks by their place. A line that a kill cut off, or that is damaged, counts as not written."""
+        """Finished blocks of all writers by their place.
+
+        A line that a kill cut off, or that is damaged, counts as not written. A block that was predicted again has
+        several entries; the last one of the newest file holds.
+        """
         found: dict[int, Entry] = {}
-        if not self.path.is_file():
-            return found
-        for line in self.path.read_bytes().split(b"\n"):
-            try:
-                entry = facts_from(Entry, json.loads(line), "block")
-            except (ValueError, RecursionError):
-                continue
-            found[entry.block] = entry
+        for content in _oldest_first(self.folder):
+            for line in content.split(b"\n"):
+                try:
+                    entry = facts_from(Entry, json.loads(line), "block")
+                except (ValueError, RecursionError):
+                    continue
+                found[entry.block] = entry
         return found
 
     def summary(self) -> dict[str, Any]:
@@ -77,13 +93,23 @@ class Journal:
         }
 
     def remove(self) -> None:
-        """Delete it: readers of Zarr would stumble over a file that is not theirs."""
-        self.path.unlink(missing_ok=True)
+        """Delete all files: readers of Zarr would stumble over files that are not theirs."""
+        for path in self.folder.glob(PATTERN):
+            path.unlink(missing_ok=True)
 
     def _ends_a_line(self) -> bool:
         with self.path.open("rb") as file:
             file.seek(-1, os.SEEK_END)
             return file.read(1) == b"\n"
+
+
+def _oldest_first(folder: Path) -> list[bytes]:
+    """The contents of a journal's files, in the order of their last change."""
+    found = []
+    for path in folder.glob(PATTERN):
+        with suppress(FileNotFoundError):  # another process has just finished the prediction
+            found.append((path.stat().st_mtime_ns, path.name, path.read_bytes()))
+    return [content for _, _, content in sorted(found)]
 
 
 def hash_of(hashes: Iterable[str]) -> str:

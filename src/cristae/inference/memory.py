@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,28 +13,13 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from cristae.errors import RunError
 from cristae.inference.shadow import shadow_of
+from cristae.words import parse_size
 
-_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 DEFAULT_SHARE = 0.5
-"""Share of the free memory that is taken when no ceiling is stated."""
+"""WindowPart of the free memory that is taken when no ceiling is stated."""
 READER_CACHE = 256 * 2**20
 """Bytes that the readers of image formats may keep."""
-
-
-def parse_size(text: str | int) -> int:
-    """Bytes of a size such as '8GiB', '500MB', '2G' or a plain number.
-
-    Raises:
-        RunError: It is not a size.
-    """
-    if isinstance(text, int):
-        return text
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?I?)B?\s*", text.upper())
-    if found is None or found[2] not in _UNITS or float(found[1]) == 0:
-        raise RunError(f"'{text}' is not a memory size; write it as 8GiB, 500MB or a number of bytes")
-    return int(float(found[1]) * _UNITS[found[2]])
 
 
 @dataclass(frozen=True)

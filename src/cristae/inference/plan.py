@@ -11,7 +11,8 @@ from typing import Any
 from cristae.data.box import Box, Triple
 from cristae.errors import RunError
 from cristae.inference.arrays import ArrayModel
-from cristae.inference.fuse import Fusion
+from cristae.inference.ensemble import Ensemble
+from cristae.inference.fusion import Average, Fusion
 from cristae.inference.locality import Locality
 from cristae.inference.memory import Budget, forward_bytes, measured_bytes
 from cristae.inference.pipeline import AHEAD
@@ -50,7 +51,7 @@ class BlockPlan:
     pass_vox: int
     """Input voxels that go through a network at once."""
     keeps_buffers: bool = False
-    """Whether large buffers stay with the process, see `Task`."""
+    """Whether large buffers stay with the process, see `Workload`."""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -64,11 +65,11 @@ class BlockPlan:
 
 
 @dataclass(frozen=True)
-class Task:
+class Workload:
     """What decides the memory of a block."""
 
     members: tuple[Member, ...]
-    fusion: Fusion
+    ensemble: Ensemble
     image_shape: Triple
     """Of the image that the networks read."""
     scale: tuple[float, float, float]
@@ -83,6 +84,8 @@ class Task:
     device: str = "cpu"
     keeps_buffers: bool = False
     """Whether large buffers stay with the process, which is faster on CPUs and takes more memory."""
+    fusion: Fusion = Average()
+    """How the members are combined."""
 
     @property
     def ndim(self) -> int:
@@ -90,14 +93,14 @@ class Task:
         return max(member.locality.ndim for member in self.members)
 
 
-def plan_memory(task: Task, region: Triple, budget: Budget, *, largest: Triple | None = None) -> BlockPlan:
+def plan_memory(workload: Workload, region: Triple, budget: Budget, *, largest: Triple | None = None) -> BlockPlan:
     """Choose the blocks.
 
     The plan starts with a whole slice (2D) or the whole region (3D) and halves, thirds ... its longest axis until a
     block fits; then slices are joined while they fit.
 
     Args:
-        task: Networks and image.
+        workload: Networks and image.
         region: Shape (z, y, x) of what is to be predicted.
         budget: Bytes that a block may use.
         largest: The user's own limit on the block, (z, y, x), taken as it is when it fits.
@@ -105,12 +108,12 @@ def plan_memory(task: Task, region: Triple, budget: Budget, *, largest: Triple |
     Raises:
         RunError: Not even the smallest block fits; says what would do.
     """
-    needs = _Needs(task)
+    needs = _Needs(workload)
     if largest is not None:
         block = _triple([min(size, limit) for size, limit in zip(region, largest, strict=True)])
         needs.require(block, budget)
-        return BlockPlan(block, _chunk(block), needs.pass_vox(block), task.keeps_buffers)
-    parts = [region[0] if task.ndim == 2 else 1, 1, 1]
+        return BlockPlan(block, _chunk(block), needs.pass_vox(block), workload.keeps_buffers)
+    parts = [region[0] if workload.ndim == 2 else 1, 1, 1]
     block = _split(region, parts)
     while math.prod(block) > LARGEST_CORE or not needs.fit(block, budget):
         axis = needs.cheapest_cut(block)
@@ -119,51 +122,54 @@ def plan_memory(task: Task, region: Triple, budget: Budget, *, largest: Triple |
             break
         parts[axis] += 1
         block = _split(region, parts)
-    while task.ndim == 2:
+    while workload.ndim == 2:
         deeper = (2 * block[0], block[1], block[2])
-        largest_core = LARGEST_CORE if block[0] < task.chunk_depth else DEEP_CORE
+        largest_core = LARGEST_CORE if block[0] < workload.chunk_depth else DEEP_CORE
         if block[0] >= min(region[0], 64) or math.prod(deeper) > largest_core or not needs.fit(deeper, budget):
             break
         block = deeper
-    return BlockPlan(block, _chunk(block), needs.pass_vox(block), task.keeps_buffers)
+    return BlockPlan(block, _chunk(block), needs.pass_vox(block), workload.keeps_buffers)
 
 
 class _Needs:
     """Forecasts the memory of blocks; the networks' share is measured once."""
 
-    def __init__(self, task: Task) -> None:
-        self.task = task
-        self._per_vox = [_bytes_per_vox(member, halves=task.halves) for member in task.members]
+    def __init__(self, workload: Workload) -> None:
+        self.workload = workload
+        self._per_vox = [_bytes_per_vox(member, halves=workload.halves) for member in workload.members]
 
     def pass_vox(self, block: Triple) -> int:
         """Input voxels of a forward pass: at least one slice of every exact 2D network."""
-        exact = [one for one in self.task.members if one.windows is None and one.locality.ndim == 2]
-        slices = [math.prod(_seen(self.task, one, block)[1:]) for one in exact]
-        return max([PASS_VOX[self.task.device], *slices])
+        exact = [one for one in self.workload.members if one.windows is None and one.locality.ndim == 2]
+        slices = [math.prod(_seen(self.workload, one, block)[1:]) for one in exact]
+        return max([PASS_VOX[self.workload.device], *slices])
 
     def ram_and_device(self, block: Triple) -> tuple[int, int]:
         """Bytes in main memory for reading and writing, and bytes where the networks run."""
-        task, core = self.task, math.prod(block)
-        seen = max(math.prod(_seen(task, member, block)) for member in task.members)
-        working = math.prod(math.ceil(side * scale) + 2 for side, scale in zip(block, task.scale, strict=True))
-        channels = task.fusion.channels
-        written = (1 if task.fusion.classes.exclusive else channels) + (channels if task.keep_probabilities else 0)
-        ram = seen * task.itemsize * (AHEAD + 2) + core * written * (AHEAD + 2)
-        if task.scale != (1.0, 1.0, 1.0):
+        workload, core = self.workload, math.prod(block)
+        seen = max(math.prod(_seen(workload, member, block)) for member in workload.members)
+        working = math.prod(math.ceil(side * scale) + 2 for side, scale in zip(block, workload.scale, strict=True))
+        channels = workload.ensemble.channels
+        written = (1 if workload.ensemble.classes.exclusive else channels) + (
+            channels if workload.keep_probabilities else 0
+        )
+        ram = seen * workload.itemsize * (AHEAD + 2) + core * written * (AHEAD + 2)
+        if workload.scale != (1.0, 1.0, 1.0):
             ram += 12 * channels * (core + working)
-        fused = (2 if len(task.members) > 1 else 1) * 4 * channels * working + core * (12 + channels)
-        if any(member.windows is not None for member in task.members):
+        fused = (2 if len(workload.members) > 1 else 1) * 4 * channels * working + core * (12 + channels)
+        fused += workload.fusion.bytes_per_vox(softmax=workload.ensemble.softmax) * working
+        if any(member.windows is not None for member in workload.members):
             fused += 16 * working  # which window counts where
-        margin = _MARGIN_KEPT if task.keeps_buffers else _MARGIN
-        pairs = zip(task.members, self._per_vox, strict=True)
+        margin = _MARGIN_KEPT if workload.keeps_buffers else _MARGIN
+        pairs = zip(workload.members, self._per_vox, strict=True)
         network = _FIXED + int(margin * max(per_vox * self._at_once(member, block) for member, per_vox in pairs))
         return ram, 12 * seen + fused + network
 
     def _at_once(self, member: Member, block: Triple) -> int:
         """Voxels of a slice or volume that go through the network together."""
-        seen = _seen(self.task, member, block)
+        seen = _seen(self.workload, member, block)
         if member.windows is not None:
-            z, y, x = member.seen_for(Box.of_shape(member.windows.size)).shape
+            z, y, x = member.input_box_for(Box.of_shape(member.windows.size)).shape
             one = y * x if member.locality.ndim == 2 else z * y * x
             return max(1, self.pass_vox(block) // (z * y * x)) * one
         if member.locality.ndim == 3:
@@ -172,12 +178,12 @@ class _Needs:
 
     def cheapest_cut(self, block: Triple) -> int | None:
         """The axis along which smaller blocks see the least in vain; None when all sides are as small as may be."""
-        smallest = SMALLEST_SIDES[self.task.ndim]
-        axes = [axis for axis in range(3 - self.task.ndim, 3) if block[axis] > smallest[axis]]
-        seen = [_seen(self.task, member, block) for member in self.task.members]
+        smallest = SMALLEST_SIDES[self.workload.ndim]
+        axes = [axis for axis in range(3 - self.workload.ndim, 3) if block[axis] > smallest[axis]]
+        seen = [_seen(self.workload, member, block) for member in self.workload.members]
 
         def length(axis: int) -> float:
-            halo = max(one[axis] - block[axis] * self.task.scale[axis] for one in seen)
+            halo = max(one[axis] - block[axis] * self.workload.scale[axis] for one in seen)
             return block[axis] / (smallest[axis] + max(0.0, halo))
 
         return max(axes, key=length, default=None)
@@ -199,7 +205,7 @@ class _Needs:
             option, given = "--max-ram", budget.ram + budget.used
         exact_3d = any(
             one.windows is None and one.locality.ndim == 3 and not isinstance(one.network, ArrayModel)
-            for one in self.task.members
+            for one in self.workload.members
         )
         raise RunError(
             f"a block of {' x '.join(map(str, block))} voxels (z, y, x) needs {memory(needed)}, but only "
@@ -209,13 +215,13 @@ class _Needs:
         )
 
 
-def _seen(task: Task, member: Member, block: Triple) -> Triple:
+def _seen(workload: Workload, member: Member, block: Triple) -> Triple:
     """Voxels of the largest box that a member sees for a block, wherever that lies."""
-    around = member.seen_for(Box.of_shape((0, 0, 0)))
+    around = member.input_box_for(Box.of_shape((0, 0, 0)))
     sides = []
     for axis in range(3):
-        where, size = member.locality, task.image_shape[axis]
-        core = math.ceil(block[axis] * task.scale[axis]) + (0 if task.scale[axis] == 1 else 2)
+        where, size = member.locality, workload.image_shape[axis]
+        core = math.ceil(block[axis] * workload.scale[axis]) + (0 if workload.scale[axis] == 1 else 2)
         if member.windows is not None:
             side = core + 2 * (member.windows.size[axis] - 1)
         else:
@@ -254,7 +260,7 @@ def _good(where: Locality, size: Triple) -> Triple:
 
 def _input_shape(member: Member, output: Triple) -> tuple[int, ...]:
     """Shape of a batch of one that gives an output."""
-    z, y, x = member.seen_for(Box.of_shape(output)).shape
+    z, y, x = member.input_box_for(Box.of_shape(output)).shape
     return (1, z, y, x) if member.locality.ndim == 2 else (1, 1, z, y, x)
 
 

@@ -44,7 +44,7 @@ class Prediction:
 
     @property
     def channel_names(self) -> tuple[str, ...]:
-        """The class of each probability image; with softmax the background has one too."""
+        """The class of each probability image; with softmax the background, where there is one, has one too."""
         return tuple(self.attributes["channels"])
 
 

@@ -23,7 +23,8 @@ from cristae.inference.arrays import ArrayModel
 from cristae.inference.blocks import borders_of_one_pass, output_box
 from cristae.inference.borders import Borders, extend, inner_box
 from cristae.inference.config import Precision
-from cristae.inference.fuse import Fusion, plan_fusion
+from cristae.inference.ensemble import Ensemble, plan_ensemble
+from cristae.inference.fusion import Average, Fusion
 from cristae.inference.locality import Locality
 from cristae.inference.windows import Windows
 from cristae.preprocess.normalize import Normalizer
@@ -49,7 +50,7 @@ class Member:
     def __post_init__(self) -> None:
         assert self.windows is not None or self.locality.local, "a network that is not local needs windows"
 
-    def seen_for(self, output: Box) -> Box:
+    def input_box_for(self, output: Box) -> Box:
         """What the network sees to answer for a box; both may reach outside the volume."""
         z, y, x = self.locality.margin
         return output.grow((z + self.slices // 2, y, x))
@@ -76,6 +77,8 @@ class Predictor:
         device: torch.device | str = "cpu",
         precision: Precision = "fp32",
         pass_vox: int = DEFAULT_PASS_VOX,
+        fusion: Fusion = Average(),
+        threshold: float = 0.5,
     ) -> None:
         """Take the networks as they are; `predicting` moves them to the device and to evaluation.
 
@@ -84,45 +87,51 @@ class Predictor:
             device: Where to compute.
             precision: `bf16` computes convolutions in bfloat16; probabilities are float32 in any case.
             pass_vox: Input voxels that may go through a network at once; at least one slice (2D) always does.
+            fusion: How members of the same classes are combined.
+            threshold: Above which a member votes for a sigmoid class; only `Majority` uses it.
 
         Raises:
-            RunError: The members' classes cannot be joined.
+            RunError: The members' classes cannot be joined, or the rule does not suit their number.
         """
+        fusion.check(len(members))
         self.members = tuple(members)
-        self.fusion: Fusion = plan_fusion([member.classes for member in members])
+        self.ensemble: Ensemble = plan_ensemble([member.classes for member in members])
         self.device = torch.device(device)
         self.precision: Precision = precision
         self.pass_vox = pass_vox
+        self.fusion = fusion
+        self.threshold = threshold
 
     def input_box(self, box: Box, shape: Triple) -> Box:
         """The voxels of an image of this shape that `compute` needs for `box`."""
         needed = [
-            inner_box(member.seen_for(member.output_box(box, shape)), shape, member.borders) for member in self.members
+            inner_box(member.input_box_for(member.output_box(box, shape)), shape, member.borders)
+            for member in self.members
         ]
         start = tuple(min(other.start[axis] for other in needed) for axis in range(3))
         stop = tuple(max(other.stop[axis] for other in needed) for axis in range(3))
         return Box(start, stop)  # type: ignore[arg-type]
 
     def probabilities(self, image: Image, box: Box) -> Tensor:
-        """Probabilities of `box`, float32 (K, Z, Y, X) on the device; channels as in `fusion.channel_names`.
+        """Probabilities of `box`, float32 (K, Z, Y, X) on the device; channels as in `ensemble.channel_names`.
 
         Example: `with predictor.predicting(): predictor.probabilities(image, Box.of_shape(image.shape))`
         """
-        seen = self.input_box(box, image.shape)
-        return self.compute(image.read(seen), seen, box, image.shape)
+        known = self.input_box(box, image.shape)
+        return self.compute(image.read(known), known, box, image.shape)
 
     @torch.inference_mode()
-    def compute(self, raw: np.ndarray, seen: Box, box: Box, shape: Triple) -> Tensor:
+    def compute(self, raw: np.ndarray, known: Box, box: Box, shape: Triple) -> Tensor:
         """The same from grey values that are in memory.
 
         Args:
-            raw: Grey values (Z, Y, X) of the box `seen`, which is `input_box(box, shape)`.
-            seen: Where `raw` lies in the image.
+            raw: Grey values (Z, Y, X) of the box `known`, which is `input_box(box, shape)`.
+            known: Where `raw` lies in the image.
             box: The voxels wanted.
             shape: The image's (z, y, x) shape.
         """
         grey = _to_device(raw, self.device)
-        channels = [self._mean(group, grey, seen, box, shape) for group in self.fusion.groups]
+        channels = [self._fused(group, grey, known, box, shape) for group in self.ensemble.groups]
         return channels[0] if len(channels) == 1 else torch.cat(channels)
 
     @contextmanager
@@ -140,19 +149,16 @@ class Predictor:
             for member, mode in zip(self.members, modes, strict=True):
                 member.network.train(mode)
 
-    def _mean(self, group: tuple[int, ...], grey: Tensor, seen: Box, box: Box, shape: Triple) -> Tensor:
-        total: Tensor | None = None
-        for place in group:
-            found = self._member(self.members[place], grey, seen, box, shape)
-            total = found if total is None else total.add_(found)
-        assert total is not None
-        return total if len(group) == 1 else total.div_(len(group))
+    def _fused(self, group: tuple[int, ...], grey: Tensor, known: Box, box: Box, shape: Triple) -> Tensor:
+        """Probabilities (K, Z, Y, X) of members of the same classes."""
+        found = ((place, self._member(self.members[place], grey, known, box, shape)) for place in group)
+        return self.fusion.fuse(found, softmax=self.members[group[0]].classes.softmax, threshold=self.threshold)
 
-    def _member(self, member: Member, grey: Tensor, seen: Box, box: Box, shape: Triple) -> Tensor:
+    def _member(self, member: Member, grey: Tensor, known: Box, box: Box, shape: Triple) -> Tensor:
         output = member.output_box(box, shape)
-        wanted = member.seen_for(output)
+        wanted = member.input_box_for(output)
         inside = inner_box(wanted, shape, member.borders)
-        normal = member.normalizer.apply(grey[inside.relative_to(seen.start).slices])
+        normal = member.normalizer.apply(grey[inside.relative_to(known.start).slices])
         given = extend(normal, inside, wanted, shape, member.borders)
         if member.windows is not None:
             return self._in_windows(member, member.windows, given, wanted, box, shape)
@@ -175,17 +181,19 @@ class Predictor:
     ) -> Tensor:
         """Probabilities (K, Z, Y, X) of `box`, from normalised values `given` (Z, Y, X) of the box `known`."""
         result = torch.zeros((member.classes.n_logits, *box.shape), device=self.device)
-        shares = windows.shares(box, shape)
-        step = max(1, self.pass_vox // member.seen_for(Box.of_shape(windows.size)).size)
-        while some := list(islice(shares, step)):
-            batch = torch.stack([given[member.seen_for(one.window).relative_to(known.start).slices] for one in some])
+        parts = windows.parts(box, shape)
+        step = max(1, self.pass_vox // member.input_box_for(Box.of_shape(windows.size)).size)
+        while some := list(islice(parts, step)):
+            batch = torch.stack(
+                [given[member.input_box_for(one.window).relative_to(known.start).slices] for one in some]
+            )
             # The slices of a 2D network are its channels; a 3D network has one channel.
             found = self._forward(member, batch if member.locality.ndim == 2 else batch[:, None])
             found = found[:, :, None] if member.locality.ndim == 2 else found
             for one, window in zip(some, found, strict=True):
                 weight = torch.from_numpy(one.weight).to(self.device)
-                here = (slice(None), *one.part.relative_to(box.start).slices)
-                result[here] += window[(slice(None), *one.part.relative_to(one.window.start).slices)] * weight
+                here = (slice(None), *one.box.relative_to(box.start).slices)
+                result[here] += window[(slice(None), *one.box.relative_to(one.window.start).slices)] * weight
         return result
 
     def _forward(self, member: Member, batch: Tensor) -> Tensor:

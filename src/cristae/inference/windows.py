@@ -24,12 +24,12 @@ _Z_STEP = 4
 
 
 @dataclass(frozen=True, eq=False)
-class Share:
+class WindowPart:
     """What one window contributes to a box."""
 
     window: Box
     """The voxels that the network answers for; it may reach outside the volume."""
-    part: Box
+    box: Box
     """Those that lie in the box and count."""
     weight: np.ndarray
     """float32 (Z, Y, X) of `part`; over all windows the weights of a voxel add up to 1."""
@@ -79,7 +79,7 @@ class Windows:
         z, y, x = ((rows[0].start, rows[-1].stop) for rows in axes)
         return Box((z[0], y[0], x[0]), (z[1], y[1], x[1]))
 
-    def shares(self, box: Box, shape: Triple) -> Iterator[Share]:
+    def parts(self, box: Box, shape: Triple) -> Iterator[WindowPart]:
         """The windows that decide the voxels of a box, z slowest, and what they contribute.
 
         Args:
@@ -153,7 +153,7 @@ def _boxes(axes: list[list[_Row]]) -> Iterator[tuple[tuple[_Row, ...], Box, Box]
         )
 
 
-def _averaged(box: Box, axes: list[list[_Row]], size: Triple) -> Iterator[Share]:
+def _averaged(box: Box, axes: list[list[_Row]], size: Triple) -> Iterator[WindowPart]:
     """Windows with Gaussian weights, which are divided by their sum along each axis, and so are their products."""
     weights: list[dict[int, np.ndarray]] = []
     for axis, rows in enumerate(axes):
@@ -167,10 +167,10 @@ def _averaged(box: Box, axes: list[list[_Row]], size: Triple) -> Iterator[Share]
         weights.append({row.start: raw[row.start] / total[_within(row, box.start[axis])] for row in rows})
     for window_rows, window, part in _boxes(axes):
         z, y, x = (weights[axis][row.start].astype(np.float32) for axis, row in enumerate(window_rows))
-        yield Share(window, part, z[:, None, None] * y[:, None] * x)
+        yield WindowPart(window, part, z[:, None, None] * y[:, None] * x)
 
 
-def _chosen(box: Box, axes: list[list[_Row]], nearness: Callable[[int, _Row], np.ndarray]) -> Iterator[Share]:
+def _chosen(box: Box, axes: list[list[_Row]], nearness: Callable[[int, _Row], np.ndarray]) -> Iterator[WindowPart]:
     """Windows of which one answers for each voxel: that with the farthest border, the earlier one of equals."""
     near = [{row.start: nearness(axis, row) for row in rows} for axis, rows in enumerate(axes)]
     owner, best = np.full(box.shape, -1, np.int32), np.zeros(box.shape, np.int32)
@@ -185,7 +185,7 @@ def _chosen(box: Box, axes: list[list[_Row]], nearness: Callable[[int, _Row], np
     for number, (_, window, part) in enumerate(windows):
         mine = owner[part.relative_to(box.start).slices] == number
         if mine.any():
-            yield Share(window, part, mine.astype(np.float32))
+            yield WindowPart(window, part, mine.astype(np.float32))
 
 
 def _within(row: _Row, start: int) -> slice:

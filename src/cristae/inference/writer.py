@@ -31,11 +31,14 @@ from cristae.data.formats.ome_zarr import (
     write_attributes,
 )
 from cristae.data.image import VoxelSize
-from cristae.errors import FormatError
-from cristae.inference.fuse import Fusion
-from cristae.inference.journal import JOURNAL, Entry, Journal, digest
+from cristae.errors import FormatError, MissingFileError, RunError
+from cristae.inference.blocks import Block, plan_blocks
+from cristae.inference.ensemble import Ensemble
+from cristae.inference.journal import Entry, Journal, digest
+from cristae.inference.manifest import manifest_of, require_same
 from cristae.inference.plan import BlockPlan
-from cristae.inference.prediction import KIND, label_names
+from cristae.inference.prediction import KIND, label_names, read_state
+from cristae.inference.request import PredictionRequest
 from cristae.progress import Progress
 
 
@@ -46,7 +49,7 @@ class Layout:
     region: Box
     """The voxels of the volume that are predicted."""
     plan: BlockPlan
-    fusion: Fusion
+    ensemble: Ensemble
     keep_probabilities: bool
     input_dtype: np.dtype[Any]
     voxel_size_nm: VoxelSize | None
@@ -103,8 +106,8 @@ class PredictionWriter:
     def __init__(self, path: Path, layout: Layout) -> None:
         self.path = path
         self.layout = layout
-        self.journal = Journal(path / JOURNAL)
-        self._names = label_names(layout.fusion.classes)
+        self.journal = Journal(path)
+        self._names = label_names(layout.ensemble.classes)
         self._labels = [open_writer(path / "labels" / name) for name in self._names]
         self._root: ZarrWriter = open_writer(path)
         for writer in self._labels:
@@ -114,6 +117,10 @@ class PredictionWriter:
                     f"as {layout.region.shape} in blocks of {layout.plan.block}; remove the prediction and begin anew"
                 )
 
+    def blocks(self) -> list[Block]:
+        """All blocks of the plan, in their order."""
+        return list(plan_blocks(self.layout.region, self.layout.plan.block))
+
     def write(self, block: int, core: Box, voxels: Written, input_digest: str) -> None:
         """Write a block and, when it is on disk, its line in the journal.
 
@@ -121,7 +128,7 @@ class PredictionWriter:
             block: Its place in the plan.
             core: Its voxels in the volume.
             voxels: What to write; with an empty `input_digest` (masked out) the arrays keep their zeros.
-            input_digest: SHA-256 of what the networks saw.
+            input_digest: SHA-256 of the grey values that were read for it.
         """
         here = core.relative_to(self.layout.region.start)
         if input_digest:
@@ -134,19 +141,30 @@ class PredictionWriter:
         self.journal.add(Entry(block, str(core), input_digest, _output_digest(voxels)))
 
     def intact(self, entry: Entry, core: Box) -> bool:
-        """Whether the voxels on disk are those that the journal speaks of."""
+        """Whether the voxels on disk match the checksum in the journal."""
         if entry.box != str(core):
             return False
         here = core.relative_to(self.layout.region.start)
         labels = [open_ome_zarr(self.path, f"labels/{name}", cache_bytes=0).read(here) for name in self._names]
         kept = None
         if self.layout.keep_probabilities:
-            channels = range(self.layout.fusion.channels)
+            channels = range(self.layout.ensemble.channels)
             kept = np.stack([open_ome_zarr(self.path, channel=c, cache_bytes=0).read(here) for c in channels])
         return _output_digest(Written(np.stack(labels), kept)) == entry.output
 
     def finish(self, progress: Progress) -> None:
-        """Fill the coarser levels and mark the prediction as complete."""
+        """Fill the coarser levels and mark the prediction as complete.
+
+        Raises:
+            RunError: Blocks are missing.
+        """
+        blocks, entries = self.blocks(), self.journal.read()
+        missing = [b for b in blocks if b.index not in entries or entries[b.index].box != str(b.core)]
+        if missing:
+            raise RunError(
+                f"{self.path}: {len(missing)} of {len(blocks)} blocks are not predicted yet, the first is "
+                f"{missing[0].core}; repeat the command that began the prediction"
+            )
         for name in self._names:
             build_pyramid(self.path / "labels" / name, method="nearest", progress=progress)
         if self.layout.keep_probabilities:
@@ -177,8 +195,8 @@ def create_prediction(path: Path, layout: Layout, attributes: Mapping[str, Any])
     about = {
         "kind": KIND,
         "status": "running",
-        "classes": layout.fusion.classes.model_dump(mode="json"),
-        "channels": list(layout.fusion.channel_names),
+        "classes": layout.ensemble.classes.model_dump(mode="json"),
+        "channels": list(layout.ensemble.channel_names),
         "box": {"start": list(layout.region.start), "stop": list(layout.region.stop)},
         **attributes,
     }
@@ -192,6 +210,51 @@ def create_prediction(path: Path, layout: Layout, attributes: Mapping[str, Any])
         finally:
             shutil.rmtree(beside, ignore_errors=True)
     return PredictionWriter(path, layout)
+
+
+def begin_output(request: PredictionRequest) -> PredictionWriter:
+    """The output of a request, made when it is not there yet. Before several workers start, one process does this.
+
+    Raises:
+        OutputExistsError: There is something else at its place.
+        FormatError: The arrays that are there do not follow the plan.
+        StorageError: The disk is full or the place may not be written.
+    """
+    path = Path(request.out)
+    if read_state(path) is not None:
+        return open_output(request)
+    return create_prediction(path, layout_of(request), manifest_of(request))
+
+
+def open_output(request: PredictionRequest) -> PredictionWriter:
+    """The output of a request that was begun.
+
+    Raises:
+        MissingFileError: It was not begun.
+        OutputExistsError: It was begun from something else.
+        FormatError: The arrays that are there do not follow the plan.
+    """
+    path = Path(request.out)
+    begun = read_state(path)
+    if begun is None:
+        raise MissingFileError(f"{path}: the prediction was not begun; begin it before its parts are predicted")
+    require_same(path, begun, request.provenance)
+    return PredictionWriter(path, layout_of(request))
+
+
+def layout_of(request: PredictionRequest) -> Layout:
+    """The arrays of a request's output."""
+    origin, volume = request.provenance, request.provenance.volume
+    return Layout(
+        region=origin.box,
+        plan=request.plan,
+        ensemble=origin.ensemble,
+        keep_probabilities=origin.settings.probabilities,
+        input_dtype=np.dtype(volume.dtype),
+        voxel_size_nm=volume.voxel_size_nm,
+        origin_nm=volume.origin_nm,
+        name=volume.name,
+    )
 
 
 def shrink(voxels: np.ndarray, factor: int) -> np.ndarray:
@@ -209,11 +272,11 @@ def shrink(voxels: np.ndarray, factor: int) -> np.ndarray:
 def _create_arrays(path: Path, layout: Layout, about: Mapping[str, Any]) -> None:
     levels = len(pyramid_levels(layout.region.shape, layout.voxel_size_nm))
     if layout.keep_probabilities:
-        spec = layout.spec(channels=layout.fusion.channels)
+        spec = layout.spec(channels=layout.ensemble.channels)
         create_multiscale(path, spec, name=layout.name, levels=levels, attributes=about)
     else:
         _create_preview(path, layout, about)
-    for name, classes in _label_images(layout.fusion.classes):
+    for name, classes in _label_images(layout.ensemble.classes):
         create_multiscale(path / "labels" / name, layout.spec(), name=name, classes=classes, levels=levels)
 
 
@@ -232,8 +295,9 @@ def _create_preview(path: Path, layout: Layout, about: Mapping[str, Any]) -> Non
 
 def _label_images(classes: Classes) -> Iterator[tuple[str, tuple[LabelClass, ...]]]:
     if classes.exclusive:
-        listed = tuple((classes.id_of(name), name, classes.color_of(name)) for name in classes.names)
-        yield label_names(classes)[0], listed
+        alpha = dict.fromkeys(classes.foreground, "ff")  # id 0 is opaque where it is no background
+        colors = {name: classes.color_of(name) + alpha.get(name, "") for name in classes.names}
+        yield label_names(classes)[0], tuple((classes.id_of(name), name, colors[name]) for name in classes.names)
         return
     for name in classes.names:
         yield name, ((0, "background", BACKGROUND_COLOR), (1, name, classes.color_of(name)))

@@ -25,7 +25,8 @@ class CrossEntropyDice(LossConfig):
     dice_weight: NonNegativeFloat = 1.0
     """Factor of the Dice loss; 0 leaves it out."""
     dice_classes: AveragedClasses = "foreground"
-    """Whether the background is one of the classes that the Dice loss averages; overlapping classes have none."""
+    """Whether the background is one of the classes that the Dice loss averages; overlapping classes have none, nor
+    have classes with `background: false`, which are all averaged."""
 
     @model_validator(mode="after")
     def _check(self) -> CrossEntropyDice:

@@ -81,11 +81,12 @@ def class_regions(voxels: Voxels, classes: Classes, averaged: AveragedClasses) -
     Args:
         voxels: Logits and truth.
         classes: Whether probabilities are a softmax.
-        averaged: With or without the background of exclusive classes; overlapping classes have none.
+        averaged: With or without the background of exclusive classes; overlapping classes and those with
+            `background: false` have none, and are all averaged.
     """
     with_background = averaged == "all" and classes.exclusive
     if classes.softmax:
-        first = 0 if with_background else 1
+        first = 0 if with_background else classes.foreground_ids[0]
         return voxels.logits.softmax(dim=1)[:, first:], voxels.target[:, first:]
     probability, masks = voxels.logits.sigmoid(), voxels.target
     if with_background:

@@ -5,123 +5,40 @@ None of them is the truth, so what is symmetric stands once for each pair; what 
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
-from typing import TYPE_CHECKING, Literal
+from typing import Any
 
 import numpy as np
 
 from cristae.data.classes import Classes
 from cristae.errors import ScoreError
+from cristae.metrics.agreement_counts import (
+    Amounts,
+    Cell,
+    Pair,
+    classes_of,
+    cohen_kappa,
+    confusion_tables,
+    mean_iou_of_pair,
+    shares,
+    subsets,
+)
 from cristae.metrics.confusion import Confusion
+from cristae.metrics.overlap import dice, iou, mean_defined, overall_accuracy
+from cristae.metrics.ratio import ratio
+from cristae.metrics.score import Score
+from cristae.metrics.tally import ALL
 
-if TYPE_CHECKING:
-    from cristae.metrics.score import Score
-
-Cell = Literal["mask", "labelled", "counted"]
-"""What a volume fraction is a share of: the voxels of a cell mask, those that a participant labels with any class but
-the background, or all that count."""
-
-
-def cohen_kappa(counts: Confusion) -> float:
-    """Agreement of two participants beyond what their class sizes alone would bring: (p_o - p_e) / (1 - p_e).
-
-    p_o is the share of voxels with equal classes, p_e that share if both had spread their classes at random. 1 is full
-    agreement, 0 that of chance. Computed in whole numbers of any size.
-
-    Returns:
-        -1 to 1; NaN where chance alone agrees on every voxel, as when both hold one and the same class, or there is no
-        voxel.
-
-    References:
-        Cohen (1960), https://doi.org/10.1177/001316446002000104
-
-    Example:
-        >>> cohen_kappa(Confusion.of([0, 0, 1, 1], [0, 1, 1, 1], n_classes=2))
-        0.5
-    """
-    rows, columns = counts.counts.sum(axis=1).tolist(), counts.counts.sum(axis=0).tolist()
-    total = sum(rows)
-    by_chance = sum(row * column for row, column in zip(rows, columns, strict=True))
-    found = total * sum(counts.tp.tolist())
-    return (found - by_chance) / (total * total - by_chance) if total * total != by_chance else float("nan")
-
-
-@dataclass(frozen=True, eq=False)
-class Amounts:
-    """How much of each class one participant has. They add with `+`."""
-
-    voxels: np.ndarray
-    """(K,) int64 of each class, in the order of `Classes.names`."""
-    labelled: int
-    """Voxels of any class but the background."""
-    counted: int
-    """All voxels that count."""
-
-    @classmethod
-    def empty(cls, classes: Classes) -> Amounts:
-        """Nothing yet."""
-        return cls(np.zeros(len(classes.names), np.int64), 0, 0)
-
-    @classmethod
-    def of(cls, labels: Sequence[np.ndarray], classes: Classes, valid: np.ndarray | None = None) -> Amounts:
-        """Count the voxels of one array of class ids, or of one mask for each overlapping class.
-
-        Raises:
-            ScoreError: A voxel that counts holds something that is not an id.
-        """
-        kept = [one.reshape(-1) if valid is None else one[valid != 0] for one in labels]
-        size = len(classes.names) if classes.exclusive else 2
-        tables = [_counts_of_ids(one, size) for one in kept]
-        if classes.exclusive:
-            return cls(tables[0], int(tables[0][1:].sum()), kept[0].size)
-        some = np.logical_or.reduce([one != 0 for one in kept])
-        return cls(np.array([table[1] for table in tables]), int(np.count_nonzero(some)), some.size)
-
-    def __add__(self, other: Amounts) -> Amounts:
-        return Amounts(self.voxels + other.voxels, self.labelled + other.labelled, self.counted + other.counted)
-
-    def size_of_cell(self, cell: Cell) -> int:
-        """What the fractions are a share of."""
-        return self.labelled if cell == "labelled" else self.counted
-
-    def fractions(self, cell: Cell) -> np.ndarray:
-        """(K,) share of the cell that each class takes; NaN where the cell is empty.
-
-        References:
-            Guay et al. (2021), https://doi.org/10.1038/s41598-021-81590-0
-        """
-        size = self.size_of_cell(cell)
-        return self.voxels / size if size else np.full(len(self.voxels), np.nan)
-
-
-@dataclass(eq=False)
-class Pair:
-    """Two participants laid on each other."""
-
-    first: str
-    """Stands in the rows of tables."""
-    second: str
-    """Stands in the columns."""
-    tables: tuple[Confusion, ...]
-    """Exclusive classes: one (K, K) table. Overlapping classes: one 2 x 2 table each, the class in row and column 1."""
-    amounts: tuple[Amounts, Amounts]
-    """Of the first and of the second, over voxels that count for both."""
-    slices: dict[int, np.ndarray] = field(default_factory=dict)
-    """By slice: (3, K) int64, voxels of each class that both have, only the second and only the first."""
-
-    @property
-    def name(self) -> str:
-        """What stands in the `run` column of scores."""
-        return f"{self.first} vs {self.second}"
-
-    def add(self, z: int, tables: Sequence[Confusion], amounts: tuple[Amounts, Amounts], classes: Classes) -> None:
-        """Add what was counted of slice `z`."""
-        self.tables = tuple(a + b for a, b in zip(self.tables, tables, strict=True))
-        self.amounts = self.amounts[0] + amounts[0], self.amounts[1] + amounts[1]
-        each = [(table.tp[entry], table.fp[entry], table.fn[entry]) for _, table, entry in classes_of(tables, classes)]
-        self.slices[z] = np.array(each, np.int64).T + self.slices.get(z, 0)
+CONFUSION_COLUMNS = ("first", "second", "class_of_first", "class_of_second", "voxels", "share")
+_SHARE_OF: dict[Cell, str] = {
+    "mask": "share of the mask",
+    "labelled": "share of the cell: voxels of any class but the background",
+    "counted": "share of all voxels that count",
+}
 
 
 @dataclass(eq=False)
@@ -159,10 +76,21 @@ class Agreement:
         return {(pair.first, pair.second): pair for pair in self.pairs}[first, second]
 
     def scores(self) -> tuple[Score, ...]:
-        """The rows of `agreement_scores`."""
-        from cristae.metrics.agreement_scores import agreement_scores
+        """All rows: of each pair, then the volume fractions of each participant.
 
-        return agreement_scores(self)
+        For each pair, over the voxels that count for both: `mIoU` over all classes, over the foreground and over
+        `over`; `overall_accuracy` and `kappa` (for each class where classes overlap); `F1`, `Jaccard` and
+        `F1_slice_mean` of each class; `volume_fraction_difference`, second minus first. Everything but the last is the
+        same for both orders.
+        """
+        rows: list[Score] = []
+        for pair in self.pairs:
+            rows += _means(pair, self)
+            rows += _of_classes(pair, self)
+            rows += _differences(pair, self)
+        for name in self.names:
+            rows += _fractions(name, self)
+        return tuple(rows)
 
     def count(
         self,
@@ -207,12 +135,6 @@ class Agreement:
             raise ScoreError(f"'{name}' {error}") from error
 
 
-def classes_of(tables: Sequence[Confusion], classes: Classes) -> Iterator[tuple[str, Confusion, int]]:
-    """Name, table and entry in it of every class."""
-    for index, name in enumerate(classes.names):
-        yield (name, tables[0], index) if classes.exclusive else (name, tables[index], 1)
-
-
 def check_participants(names: Sequence[str]) -> None:
     """Do nothing for two or more different names.
 
@@ -247,11 +169,82 @@ def _both(first: np.ndarray | None, second: np.ndarray | None) -> np.ndarray | N
     return both
 
 
-def _counts_of_ids(ids: np.ndarray, size: int) -> np.ndarray:
-    if ids.dtype.kind not in "bui":
-        raise ScoreError(f"must hold class ids (integers), got {ids.dtype}")
-    if ids.size and (int(ids.min()) < 0 or int(ids.max()) >= size):
-        wrong = [int(value) for value in np.unique(ids) if not 0 <= value < size]
-        values = ", ".join(map(str, wrong[:6])) + (", ..." if len(wrong) > 6 else "")
-        raise ScoreError(f"holds {values}, but there are {size} classes (ids 0 to {size - 1})")
-    return Confusion.of(ids, ids, size).tp
+def confusion_rows(agreement: Agreement) -> list[dict[str, Any]]:
+    """Every entry of every table of confusions, with its share of the voxels that the first gives that class."""
+    rows = []
+    for pair in agreement.pairs:
+        for names, counts in confusion_tables(pair, agreement.classes):
+            parts = shares(counts)
+            for row, column in np.ndindex(counts.shape):
+                entry = (names[row], names[column], int(counts[row, column]), float(parts[row, column]))
+                rows.append(dict(zip(CONFUSION_COLUMNS, (pair.first, pair.second, *entry), strict=True)))
+    return rows
+
+
+def confusions_csv(agreement: Agreement) -> str:
+    """The rows of `confusion_rows` as CSV; an undefined share reads `nan`."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, CONFUSION_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(confusion_rows(agreement))
+    return buffer.getvalue()
+
+
+def _means(pair: Pair, agreement: Agreement) -> Iterator[Score]:
+    classes = agreement.classes
+    for title, names in subsets(classes, agreement.over).items():
+        mean = mean_iou_of_pair(pair, classes, names)
+        rule = f"mean over {', '.join(names)}; pooled; n=classes"
+        yield Score(pair.name, agreement.volume, title, "mIoU", mean.value, mean.n, rule)
+    tables = {ALL: pair.tables[0]} if classes.exclusive else dict(zip(classes.names, pair.tables, strict=True))
+    for title, table in tables.items():
+        accuracy, kappa = overall_accuracy(table), cohen_kappa(table)
+        rule = "share of voxels of equal class; pooled; n=voxels"
+        yield Score(pair.name, agreement.volume, title, "overall_accuracy", accuracy, table.total, rule)
+        rule = "Cohen's kappa, unweighted; pooled; n=voxels"
+        yield Score(pair.name, agreement.volume, title, "kappa", kappa, table.total, rule)
+
+
+def _of_classes(pair: Pair, agreement: Agreement) -> Iterator[Score]:
+    by_slice = np.array([counts for _, counts in sorted(pair.slices.items())], np.int64).reshape(
+        -1, 3, len(agreement.classes.names)
+    )
+    for index, (name, table, entry) in enumerate(classes_of(pair.tables, agreement.classes)):
+        pooled = f"positive={name}; pooled; n=voxels"
+        for metric, values in (("F1", dice(table)), ("Jaccard", iou(table))):
+            yield Score(pair.name, agreement.volume, name, metric, float(values[entry]), table.total, pooled)
+        mean = mean_defined(_dice_of_slices(by_slice[:, :, index]))
+        rule = f"positive={name}; mean over slices; n=slices"
+        yield Score(pair.name, agreement.volume, name, "F1_slice_mean", mean.value, mean.n, rule)
+
+
+def _dice_of_slices(counts: np.ndarray) -> np.ndarray:
+    """(S,) F1 of each slice from (S, 3) voxels that both, only the second and only the first have."""
+    twice, rest = 2 * counts[:, 0], counts[:, 1] + counts[:, 2]
+    return ratio(twice, twice + rest)
+
+
+def _differences(pair: Pair, agreement: Agreement) -> Iterator[Score]:
+    """Of each class but the background, and of the merged subset."""
+    first, second = (_by_name(amounts, agreement) for amounts in pair.amounts)
+    rule = f"{pair.second} minus {pair.first}; {_SHARE_OF[agreement.cell]}; n=voxels that count for both"
+    for name in first:
+        value, n = second[name] - first[name], pair.amounts[0].counted
+        yield Score(pair.name, agreement.volume, name, "volume_fraction_difference", value, n, rule)
+
+
+def _fractions(name: str, agreement: Agreement) -> Iterator[Score]:
+    amounts = agreement.alone[name]
+    n, rule = amounts.size_of_cell(agreement.cell), f"{_SHARE_OF[agreement.cell]}; n=voxels of it"
+    for class_name, value in _by_name(amounts, agreement).items():
+        yield Score(name, agreement.volume, class_name, "volume_fraction", value, n, rule)
+
+
+def _by_name(amounts: Amounts, agreement: Agreement) -> dict[str, float]:
+    """Fractions of the foreground classes; for exclusive ones also of all foreground classes of the subset together."""
+    classes, over = agreement.classes, agreement.over
+    by_class = dict(zip(classes.names, amounts.fractions(agreement.cell).tolist(), strict=True))
+    found = {name: by_class[name] for name in classes.foreground}
+    if classes.exclusive and len(over) > 1 and classes.background_name not in over:
+        found["+".join(over)] = sum(by_class[name] for name in over)
+    return found

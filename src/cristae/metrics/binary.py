@@ -17,7 +17,7 @@ BINARY_CLASSES = Classes(names=("background", "foreground"))
 
 
 def score_map(image: Image, *, blocks: Callable[[Image], list[Box]]) -> Image:
-    """A map of scores, read lazily: uint8 where 255 stands for 1, or floats from 0 to 1.
+    """A probability map, read lazily: uint8 where 255 stands for 1, or floats from 0 to 1.
 
     Integers are scores from 0 to 255. A stack of integers whose largest value is at most 1 holds 0 and 1; its 1
     becomes 255.
@@ -37,16 +37,21 @@ def score_map(image: Image, *, blocks: Callable[[Image], list[Box]]) -> Image:
     if image.dtype.kind == "f":
         return image.map(lambda voxels: _checked(_grey(voxels, image), image), image.dtype)
     if image.dtype.kind not in "bui":
-        raise ScoreError(f"{image.path}: holds {image.dtype} values; a map of scores holds integers or floats")
+        raise ScoreError(f"{image.path}: holds {image.dtype} values; a probability map holds integers or floats")
     low, high = _range(image, blocks(image))
     if low < 0 or high > 255:
         raise ScoreError(
-            f"{image.path}: holds values from {low} to {high}; a map of scores has 0 to 255, or 0 and 1, or floats "
+            f"{image.path}: holds values from {low} to {high}; a probability map has 0 to 255, or 0 and 1, or floats "
             "from 0 to 1. Scale it, or give a recipe if these are class ids"
         )
     if high > 1:
         return image.map(lambda voxels: _grey(voxels, image).astype(np.uint8, copy=False), np.dtype(np.uint8))
     return image.map(lambda voxels: np.where(_grey(voxels, image), 255, 0).astype(np.uint8), np.dtype(np.uint8))
+
+
+def inverted(scores: np.ndarray) -> np.ndarray:
+    """1 - p of a probability map as `score_map` reads it, in its own type: 255 - v of uint8."""
+    return 255 - scores if scores.dtype == np.uint8 else 1 - scores
 
 
 def check_threshold(threshold: float) -> None:
@@ -90,7 +95,7 @@ def _range(image: Image, blocks: list[Box]) -> tuple[int, int]:
 
 
 def _grey(voxels: np.ndarray, image: Image) -> np.ndarray:
-    return grey_of_colors(voxels, image, "the map of scores") if image.colors > 1 else voxels
+    return grey_of_colors(voxels, image, "the probability map") if image.colors > 1 else voxels
 
 
 def _checked(voxels: np.ndarray, image: Image) -> np.ndarray:

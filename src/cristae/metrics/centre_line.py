@@ -5,18 +5,16 @@ https://doi.org/10.1006/cgip.1994.1042): first all voxels of a side are chosen t
 raster order, each only if it still may. A voxel may go if it is
 
 - simple: without it there are as many pieces (26 neighbours), loops and hollows (6 neighbours) as with it, which its
-  26 neighbours tell (Bertrand and Malandain, 1994, https://doi.org/10.1016/0167-8655(94)90046-9); and
+  26 neighbours determine (Bertrand and Malandain, 1994, https://doi.org/10.1016/0167-8655(94)90046-9); and
 - not the end of a line. One that had a single neighbour before its side's turn always stays. One that has become
   an end during the turn goes if the neighbour that is left was not chosen too: bumps go, lines do not melt away.
 
 The last rule is our own. Without it an object may melt away in a single turn: scikit-image (Lee) leaves nothing of a
-straight tube of 4 x 4 voxels, whatever its length, and of many compact objects. In planes, its other method (Zhang and
+straight tube of 4 x 4 voxels, of any length, and of many compact objects. In planes, its other method (Zhang and
 Suen, 1984) shortens slanting lines two pixels wide to about half.
 """
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 
@@ -69,7 +67,11 @@ def centre_line(mask: np.ndarray) -> np.ndarray:
     """
     if mask.ndim not in (2, 3):
         raise ScoreError(f"a mask to thin is (Z, Y, X) or (Y, X), got shape {mask.shape}")
-    require_room(mask.shape)
+    if mask.size > MOST_VOXELS:
+        raise ScoreError(
+            f"an object in a box of {' x '.join(map(str, mask.shape))} voxels is too large for a skeleton, which is "
+            f"that of a whole object: at most {MOST_VOXELS} voxels. Score slice by slice, or inside a smaller box"
+        )
     padded = np.pad(mask[None] if mask.ndim == 2 else mask, 1).astype(np.uint8)
     strides = np.array([padded.shape[1] * padded.shape[2], padded.shape[2], 1])
     sides = _SIDES[np.repeat(np.array(padded.shape) > 3, 2)]
@@ -77,19 +79,6 @@ def centre_line(mask: np.ndarray) -> np.ndarray:
     _thin(padded.reshape(-1), left, _AROUND @ strides, sides @ strides, _JOINED_26, _JOINED_6, _POSITION)
     line: np.ndarray = padded[1:-1, 1:-1, 1:-1].reshape(mask.shape) != 0
     return line
-
-
-def require_room(shape: tuple[int, ...]) -> None:
-    """Refuse a box that is larger than `MOST_VOXELS`.
-
-    Raises:
-        ScoreError: It is.
-    """
-    if math.prod(shape) > MOST_VOXELS:
-        raise ScoreError(
-            f"an object in a box of {' x '.join(map(str, shape))} voxels is too large for a skeleton, which is that of "
-            f"a whole object: at most {MOST_VOXELS} voxels. Score slice by slice, or inside a smaller box"
-        )
 
 
 @compiled
@@ -150,7 +139,7 @@ def _may_go(
     joined_6: np.ndarray,
     position: np.ndarray,
 ) -> bool:
-    """Whether a voxel is simple and, as said on top, not the end of a line."""
+    """Whether a voxel is simple and, as stated above, not the end of a line."""
     inside = np.int64(0)
     for i in range(26):
         if voxels[place + around[i]]:

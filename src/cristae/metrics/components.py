@@ -13,7 +13,7 @@ from cristae.data.box import Box, Triple
 from cristae.errors import ScoreError
 
 if TYPE_CHECKING:
-    from cristae.metrics.runs import Runs
+    from cristae.metrics.run_lengths import RunLengths
 
 Connectivity = Literal[4, 8, 6, 18, 26]
 """Neighbours of a voxel: 4 or 8 within its slice, 6, 18 or 26 in the volume."""
@@ -214,8 +214,8 @@ def _unite(pieces: int, contacts: list[np.ndarray], first: np.ndarray) -> tuple[
     return rank[group], int(count)
 
 
-def _runs(mask: np.ndarray, connectivity: Connectivity) -> Runs:
-    from cristae.metrics.runs import find_runs
+def _runs(mask: np.ndarray, connectivity: Connectivity) -> RunLengths:
+    from cristae.metrics.run_lengths import find_runs
 
     flags = np.ascontiguousarray(mask if mask.dtype == np.bool_ else mask != 0)
     return find_runs(flags.view(np.uint8), _EARLIER_ROWS[connectivity])

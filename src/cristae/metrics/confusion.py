@@ -37,7 +37,7 @@ class Confusion:
             truth: Ids from 0 to `n_classes` - 1, integers or booleans of any shape.
             prediction: Ids of the same shape.
             n_classes: K, background included; at most 256.
-            valid: Same shape, 0 where a voxel does not count; whatever the two hold there is ignored.
+            valid: Same shape, 0 where a voxel does not count; what the two hold there is ignored.
 
         Raises:
             ScoreError: Shapes differ, or a voxel that counts holds something that is not an id.
@@ -121,7 +121,7 @@ def _flags(keep: np.ndarray | None) -> np.ndarray:
 
 
 def _check(doubtful: object, array: np.ndarray, n_classes: int, keep: np.ndarray | None, what: str) -> None:
-    """Tell which values are no class ids, if any of those that count is not."""
+    """Report labels out of range, if any of those that count is."""
     if not doubtful:
         return
     kept = array if keep is None else array[keep != 0]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cristae.metrics.overlaps import Overlaps
+from cristae.metrics.contingency import Contingency
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Detection:
         return Detection(self.tp + other.tp, self.fn + other.fn, self.ud + other.ud)
 
 
-def detection(overlaps: Overlaps) -> Detection:
-    """Judge each true component by the share of its voxels that the prediction covers.
+def detection(overlaps: Contingency) -> Detection:
+    """Score each true component by the share of its voxels that the prediction covers.
 
     Args:
         overlaps: True ids are components (for the published counts those of 8 neighbours, slice by slice); every
@@ -50,7 +50,7 @@ def detection(overlaps: Overlaps) -> Detection:
             before.
 
     Example:
-        >>> detection(Overlaps.of([1, 1, 2, 2, 3, 0], [9, 9, 0, 9, 0, 9]))
+        >>> detection(Contingency.of([1, 1, 2, 2, 3, 0], [9, 9, 0, 9, 0, 9]))
         Detection(tp=1, fn=1, ud=1)
     """
     inside = overlaps.truth != 0

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cristae.errors import ScoreError
-from cristae.metrics.overlaps import Overlaps
+from cristae.metrics.contingency import Contingency
 from cristae.metrics.ratio import ratio
 
 THRESHOLDS = tuple(step / 20 for step in range(10, 20))
@@ -47,7 +47,7 @@ class InstanceCounts:
     """Predicted segments."""
 
     @classmethod
-    def of(cls, overlaps: Overlaps, thresholds: tuple[float, ...] = THRESHOLDS) -> InstanceCounts:
+    def of(cls, overlaps: Contingency, thresholds: tuple[float, ...] = THRESHOLDS) -> InstanceCounts:
         """Match at each threshold, and count.
 
         Args:
@@ -87,14 +87,14 @@ class InstanceCounts:
         )
 
 
-def match_instances(overlaps: Overlaps, threshold: float = 0.5) -> Matching:
+def match_instances(overlaps: Contingency, threshold: float = 0.5) -> Matching:
     """Match true and predicted segments whose IoU is strictly greater than `threshold`.
 
     Raises:
         ScoreError: The threshold is not from 0 to below 1.
 
     Example:
-        >>> found = match_instances(Overlaps.of([1, 1, 1, 2, 2, 0], [7, 7, 0, 8, 0, 8]))
+        >>> found = match_instances(Contingency.of([1, 1, 1, 2, 2, 0], [7, 7, 0, 8, 0, 8]))
         >>> found.truth, found.prediction, found.iou.round(3)
         (array([1]), array([7]), array([0.667]))
     """
@@ -143,7 +143,7 @@ def panoptic_quality(counts: InstanceCounts) -> np.ndarray:
     return ratio(2 * counts.iou, 2 * counts.tp + counts.fp + counts.fn)
 
 
-def _ious(overlaps: Overlaps) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _ious(overlaps: Contingency) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """True id, predicted id and IoU of each pair of segments that share a voxel."""
     inside = (overlaps.truth != 0) & (overlaps.prediction != 0)
     truth, prediction, shared = overlaps.truth[inside], overlaps.prediction[inside], overlaps.voxels[inside]

@@ -1,4 +1,4 @@
-"""Classes taken together, such as granules and their cores as one: names and label images."""
+"""Merged classes, such as granules and their cores as one: names and label images."""
 
 from __future__ import annotations
 
@@ -38,12 +38,14 @@ def merge_classes(classes: Classes, groups: Mapping[str, Sequence[str]]) -> tupl
         (('rest', 'cell', 'dense'), array([0, 1, 2, 2]))
     """
     _check(classes, groups)
+    borders = _merged_borders(classes, groups)
     renamed = {old: new for new, members in groups.items() for old in members}
     names = [renamed.get(name, name) for name in classes.names]
     kept = list(dict.fromkeys(names))
     colors = {new: classes.color_of(old) for new, old in reversed(list(zip(names, classes.names, strict=True)))}
+    fields = {"exclusive": classes.exclusive, "background": classes.background}
     try:
-        merged = Classes(names=tuple(kept), exclusive=classes.exclusive, colors=colors)
+        merged = Classes(names=tuple(kept), colors=colors, borders=borders, **fields)
     except ValidationError as error:
         raise ScoreError(f"the merged classes {', '.join(kept)}: {problem_of(error, 'classes')}") from None
     return merged, np.array([kept.index(name) for name in names])
@@ -69,6 +71,15 @@ def merge_images(images: Sequence[Image], lookup: np.ndarray, *, exclusive: bool
     )
 
 
+def _merged_borders(classes: Classes, groups: Mapping[str, Sequence[str]]) -> tuple[str, ...] | None:
+    """A merged class is a border where all of its members are."""
+    if classes.borders is None:
+        return None
+    merged = {old for group in groups.values() for old in group}
+    kept = [name for name in classes.borders if name not in merged]
+    return (*kept, *(new for new, group in groups.items() if set(group) <= set(classes.borders)))
+
+
 def _check(classes: Classes, groups: Mapping[str, Sequence[str]]) -> None:
     known = ", ".join(classes.names)
     members = Counter(old for group in groups.values() for old in group)
@@ -83,10 +94,11 @@ def _check(classes: Classes, groups: Mapping[str, Sequence[str]]) -> None:
             raise ScoreError(
                 f"there is a class '{new}' already; add it to those merged into it, or choose another name"
             )
-        if classes.exclusive and classes.names[0] in group and new != classes.names[0]:
+        background = classes.background_name
+        if background is not None and background in group and new != background:
             raise ScoreError(
-                f"the background '{classes.names[0]}' cannot be a part of '{new}'; classes to be ignored can be merged "
-                f"into it: {classes.names[0]}={'+'.join(dict.fromkeys((classes.names[0], *group)))}"
+                f"the background '{background}' cannot be a part of '{new}'; classes to be ignored can be merged "
+                f"into it: {background}={'+'.join(dict.fromkeys((background, *group)))}"
             )
 
 

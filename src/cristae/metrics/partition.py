@@ -26,7 +26,7 @@ from typing import Literal
 import numpy as np
 
 from cristae.errors import ScoreError
-from cristae.metrics.overlaps import Overlaps
+from cristae.metrics.contingency import Contingency
 from cristae.metrics.ratio import ratio
 
 Rules = Literal["project", "fiji"]
@@ -60,7 +60,7 @@ class AdaptedRand:
     """Share of the pairs together in the truth that are together in the prediction: falls with splits."""
 
 
-def v_rand(overlaps: Overlaps, *, alpha: float = 0.5, rules: Rules = "project") -> Parts:
+def v_rand(overlaps: Contingency, *, alpha: float = 0.5, rules: Rules = "project") -> Parts:
     """Rand score of the voxels with a true segment; pairs of a voxel with itself count.
 
     Args:
@@ -72,13 +72,13 @@ def v_rand(overlaps: Overlaps, *, alpha: float = 0.5, rules: Rules = "project") 
         ScoreError: `alpha` is out of range.
 
     Example:
-        >>> v_rand(Overlaps.of([1, 1, 2, 2], [1, 1, 1, 1]))
+        >>> v_rand(Contingency.of([1, 1, 2, 2], [1, 1, 1, 1]))
         Parts(value=0.6666666666666666, split=1.0, merge=0.5)
     """
     return Parts(*rand_parts(partition_sums(overlaps), alpha=alpha, rules=rules).tolist())
 
 
-def v_info(overlaps: Overlaps, *, alpha: float = 0.5, rules: Rules = "project") -> Parts:
+def v_info(overlaps: Contingency, *, alpha: float = 0.5, rules: Rules = "project") -> Parts:
     """Information score of the voxels with a true segment.
 
     Args:
@@ -92,7 +92,7 @@ def v_info(overlaps: Overlaps, *, alpha: float = 0.5, rules: Rules = "project") 
     return Parts(*info_parts(partition_sums(overlaps), alpha=alpha, rules=rules).tolist())
 
 
-def partition_sums(overlaps: Overlaps, *, foreground: bool = True) -> np.ndarray:
+def partition_sums(overlaps: Contingency, *, foreground: bool = True) -> np.ndarray:
     """The sums named by `SUMS`: float64 (7,), all of them 0 where no voxel counts.
 
     Args:
@@ -147,7 +147,7 @@ def info_parts(sums: np.ndarray, *, alpha: float = 0.5, rules: Rules = "project"
     return parts
 
 
-def variation_of_information(overlaps: Overlaps, *, foreground: bool = False) -> Parts:
+def variation_of_information(overlaps: Contingency, *, foreground: bool = False) -> Parts:
     """Variation of information, H(S|T) + H(T|S), in bits: 0 for equal partitions, without an upper limit of 1.
 
     Args:
@@ -159,7 +159,7 @@ def variation_of_information(overlaps: Overlaps, *, foreground: bool = False) ->
         The sum, H(S|T) as `split` (too many pieces) and H(T|S) as `merge` (too few); NaN where no voxel counts.
 
     Example:
-        >>> variation_of_information(Overlaps.of([1, 1, 2, 2], [1, 1, 1, 1]))
+        >>> variation_of_information(Contingency.of([1, 1, 2, 2], [1, 1, 1, 1]))
         Parts(value=1.0, split=0.0, merge=1.0)
     """
     n, _, _, _, information, predicted, true = partition_sums(overlaps, foreground=foreground).tolist()
@@ -169,7 +169,7 @@ def variation_of_information(overlaps: Overlaps, *, foreground: bool = False) ->
     return Parts(split + merge, split, merge)
 
 
-def adapted_rand_error(overlaps: Overlaps) -> AdaptedRand:
+def adapted_rand_error(overlaps: Contingency) -> AdaptedRand:
     """1 - F of the pairs of distinct voxels that are together, among those with a true segment (SNEMI3D's error).
 
     Unlike in `v_rand`, predicted id 0 is one ordinary segment, and a voxel is not paired with itself. Scikit-image's
@@ -177,7 +177,7 @@ def adapted_rand_error(overlaps: Overlaps) -> AdaptedRand:
     any pair to divide by a value is NaN.
 
     Example:
-        >>> adapted_rand_error(Overlaps.of([1, 1, 2, 2], [1, 1, 1, 1]))
+        >>> adapted_rand_error(Contingency.of([1, 1, 2, 2], [1, 1, 1, 1]))
         AdaptedRand(error=0.5, precision=0.3333333333333333, recall=1.0)
     """
     inside = overlaps.truth > 0

@@ -1,4 +1,4 @@
-"""The compiled loop under `near`: how far each pixel of a plane is from a mask, as far as it matters."""
+"""The compiled loop under `margin`: how far each pixel of a plane is from a mask, as far as it matters."""
 
 from __future__ import annotations
 

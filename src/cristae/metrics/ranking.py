@@ -1,22 +1,20 @@
-"""How well a score map orders the voxels, whatever the threshold: AUC-ROC, average precision and their curves.
+"""How well a probability map orders the voxels, at any threshold: AUC-ROC and average precision.
 
-All are pooled over the voxels of a histogram and use every bin as a step. On 8-bit maps that is every distinct score,
-so the values are exact. On floats the order inside a bin is lost; `bounded_auc_roc` and `bounded_average_precision`
-say between which limits the value of the unbinned scores lies.
+All are pooled over the voxels of a histogram and use every bin as a step. On 8-bit maps that is every distinct
+probability, so the values are exact. On floats the order inside a bin is lost; `bounded_auc_roc` and
+`bounded_average_precision` state between which limits the value of the unbinned probabilities lies.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from cristae.metrics.histogram import Bounded, Histogram
+from cristae.metrics.histogram import Bounded, ProbabilityHistogram
 from cristae.metrics.ratio import ratio
 
 
-def auc_roc(histogram: Histogram) -> float:
-    """Chance that a random foreground voxel scores higher than a random background voxel, ties counting one half.
+def auc_roc(histogram: ProbabilityHistogram) -> float:
+    """Chance that a random foreground voxel is ranked above a random background voxel, ties counting one half.
 
     Equal to the trapezoid area under the ROC curve. NaN where one of the two classes has no voxel.
 
@@ -24,26 +22,26 @@ def auc_roc(histogram: Histogram) -> float:
         Hanley, McNeil (1982), https://doi.org/10.1148/radiology.143.1.7063747
 
     Example:
-        >>> auc_roc(Histogram.of([1, 1, 0, 0], [0.9, 0.5, 0.5, 0.1]))
+        >>> auc_roc(ProbabilityHistogram.of([1, 1, 0, 0], [0.9, 0.5, 0.5, 0.1]))
         0.875
     """
     return float(auc_roc_of(histogram.counts))
 
 
-def average_precision(histogram: Histogram) -> float:
-    """Sum over the falling scores of the recall gained at a score times the precision there; nothing is interpolated.
+def average_precision(histogram: ProbabilityHistogram) -> float:
+    """Sum over falling thresholds of the recall gained at each times the precision there; nothing is interpolated.
 
-    Voxels of equal score enter together. NaN where the truth has no foreground.
+    Voxels of equal probability enter together. NaN where the truth has no foreground.
 
     Example:
-        >>> round(average_precision(Histogram.of([1, 1, 0, 0], [0.9, 0.5, 0.5, 0.1])), 6)
+        >>> round(average_precision(ProbabilityHistogram.of([1, 1, 0, 0], [0.9, 0.5, 0.5, 0.1])), 6)
         0.833333
     """
     return float(average_precision_of(histogram.counts))
 
 
 def auc_roc_of(counts: np.ndarray) -> np.ndarray:
-    """AUC-ROC of counts (..., 2, B) as in `Histogram.counts`: (...) values, for resampled sums of many units."""
+    """AUC-ROC of counts (..., 2, B) as in a histogram: (...) values, for resampled sums of many units."""
     background, foreground = counts[..., 0, :].astype(np.float64), counts[..., 1, :].astype(np.float64)
     outscored = np.cumsum(background, axis=-1) - background / 2
     pairs = background.sum(-1) * foreground.sum(-1)
@@ -51,18 +49,18 @@ def auc_roc_of(counts: np.ndarray) -> np.ndarray:
 
 
 def average_precision_of(counts: np.ndarray) -> np.ndarray:
-    """Average precision of counts (..., 2, B) as in `Histogram.counts`: (...) values."""
+    """Average precision of counts (..., 2, B) as in a histogram: (...) values."""
     found, called = _found_and_called(counts)
     foreground = counts[..., 1, ::-1]
     gained = np.divide(foreground * found, called, out=np.zeros_like(found), where=called > 0)
     return ratio(gained.sum(-1), found[..., -1])
 
 
-def bounded_auc_roc(histogram: Histogram) -> Bounded:
+def bounded_auc_roc(histogram: ProbabilityHistogram) -> Bounded:
     """AUC-ROC with the limits that the lost order inside bins leaves.
 
     Pairs of a foreground and a background voxel of one bin count one half. In truth each counts 0, 1/2 or 1, so the
-    error is at most half the share of such pairs. Bins that hold a single score lose nothing.
+    error is at most half the share of such pairs. Bins that hold a single probability lose nothing.
     """
     background, foreground = histogram.counts.astype(np.float64)
     pairs = background.sum() * foreground.sum()
@@ -71,7 +69,7 @@ def bounded_auc_roc(histogram: Histogram) -> Bounded:
     return Bounded(value, value - lost, value + lost)
 
 
-def bounded_average_precision(histogram: Histogram) -> Bounded:
+def bounded_average_precision(histogram: ProbabilityHistogram) -> Bounded:
     """Average precision with the limits that the lost order inside bins leaves.
 
     Take a bin with p foreground and m background voxels, above which T foreground and F background voxels lie. The
@@ -95,59 +93,13 @@ def bounded_average_precision(histogram: Histogram) -> Bounded:
     return Bounded(value, low, high)
 
 
-@dataclass(frozen=True, eq=False)
-class RocCurve:
-    """Points from (0, 0), nothing foreground, to (1, 1), everything foreground; bins without a voxel make none."""
-
-    thresholds: np.ndarray
-    """(P,) falling; foreground is what scores strictly above. Everything is foreground at minus infinity only."""
-    false_positive_rate: np.ndarray
-    """(P,) 1 - specificity; NaN without background."""
-    sensitivity: np.ndarray
-    """(P,) NaN without foreground."""
-
-
-@dataclass(frozen=True, eq=False)
-class PrecisionRecallCurve:
-    """Points from recall 0, where the precision is taken as 1, to recall 1; bins without a voxel make none."""
-
-    thresholds: np.ndarray
-    """(P,) falling; foreground is what scores strictly above. Everything is foreground at minus infinity only."""
-    recall: np.ndarray
-    """(P,) NaN without foreground."""
-    precision: np.ndarray
-    """(P,)"""
-
-
-def roc_curve(histogram: Histogram) -> RocCurve:
-    """All points of the curve whose area is `auc_roc`."""
-    thresholds, found, wrong = _steps(histogram)
-    return RocCurve(thresholds, ratio(wrong, wrong[-1]), ratio(found, found[-1]))
-
-
-def precision_recall_curve(histogram: Histogram) -> PrecisionRecallCurve:
-    """All points of the curve that `average_precision` sums up."""
-    thresholds, found, wrong = _steps(histogram)
-    precision = np.divide(found, found + wrong, out=np.ones_like(found), where=found + wrong > 0)
-    return PrecisionRecallCurve(thresholds, ratio(found, found[-1]), precision)
-
-
-def _steps(histogram: Histogram) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Thresholds, and the true and the false foreground voxels above each, from none to all."""
-    used = np.flatnonzero(histogram.counts.any(axis=0))
-    wrong, found = np.cumsum(histogram.counts[:, used[::-1]].astype(np.float64), axis=1)
-    below = np.concatenate([[-np.inf], histogram.bins.high])
-    thresholds = np.concatenate([[1.0], below[used[::-1]]])
-    return thresholds, np.concatenate([[0.0], found]), np.concatenate([[0.0], wrong])
-
-
-def _merges(histogram: Histogram) -> np.ndarray:
-    """(B,) where a bin holds different scores."""
+def _merges(histogram: ProbabilityHistogram) -> np.ndarray:
+    """(B,) where a bin holds different probabilities."""
     merged: np.ndarray = histogram.bins.low < histogram.bins.high
     return merged
 
 
 def _found_and_called(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(..., B) by falling score: true foreground so far, and all voxels so far."""
+    """(..., B) by falling probability: true foreground so far, and all voxels so far."""
     found = np.cumsum(counts[..., 1, ::-1].astype(np.float64), axis=-1)
     return found, found + np.cumsum(counts[..., 0, ::-1].astype(np.float64), axis=-1)

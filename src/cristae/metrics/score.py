@@ -53,7 +53,7 @@ class Score:
 def write_scores(path: Path, scores: Iterable[Score]) -> tuple[Path, Path]:
     """Write the table twice, as `NAME.csv` and as `NAME.json` beside it.
 
-    In CSV an undefined value reads `nan` and an absent one is empty; in JSON both are null (`n` tells them apart).
+    In CSV an undefined value reads `nan` and an absent one is empty; in JSON both are null (`n` distinguishes them).
 
     Returns:
         The CSV and the JSON path.

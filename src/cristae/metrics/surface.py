@@ -41,12 +41,10 @@ from cristae.errors import ScoreError, VoxelSizeError
 from cristae.metrics.bricks import Bricks, brick_bits, nearest_squares
 from cristae.metrics.masks import Reader, filled_box, read_mask
 
-BLOCK = (64, 512, 512)
-"""Voxels (z, y, x) of an array looked at together."""
 ROUNDING = 1e-9
 """Share by which a distance may exceed the tolerance, so that 3 voxels of 5.9 nm are within 17.7 nm."""
 UNTIDY = 1 << 20
-"""Values that are put aside before equal ones are taken together."""
+"""Values that are put aside before equal ones are merged."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +58,7 @@ class Distances:
 
     @classmethod
     def of(cls, nm: np.ndarray, voxels: np.ndarray | None = None) -> Distances:
-        """Take equal ones of some distances in nm together; each stands for one voxel, or for `voxels`."""
+        """Merge equal distances in nm; each stands for one voxel, or for `voxels`."""
         order = np.argsort(nm, kind="stable")
         nm, counts = nm[order], np.ones(len(nm), np.int64) if voxels is None else voxels[order]
         first = np.flatnonzero(np.concatenate([[True], nm[1:] != nm[:-1]])[: len(nm)])
@@ -194,40 +192,6 @@ def boundary_f1(distances: SurfaceDistances, tolerance_nm: float) -> float:
 
 
 def surface_distances(
-    truth: np.ndarray, prediction: np.ndarray, voxel_size_nm: VoxelSize | None, valid: np.ndarray | None = None
-) -> SurfaceDistances:
-    """Distances between the surfaces of two masks in memory.
-
-    For scores of a stack slice by slice, call it with each slice and add the results.
-
-    Args:
-        truth: (Z, Y, X), or (Y, X) for a plane; integers or booleans, foreground where not 0.
-        prediction: The same of the prediction.
-        voxel_size_nm: Edges (z, y, x); z has no influence on a plane.
-        valid: Same shape, 0 where a voxel does not count.
-
-    Raises:
-        ScoreError: Shapes differ, or a mask holds floats.
-        VoxelSizeError: The voxel size is unknown or not positive.
-
-    Example:
-        >>> found = surface_distances(np.array([[1, 1, 0, 0]]), np.array([[1, 1, 1, 0]]), (40.0, 5.0, 5.0))
-        >>> hausdorff(found), average_distance(found), surface_dice(found, tolerance_nm=0)
-        (5.0, 1.0, 0.8)
-    """
-    arrays = [np.asarray(one) for one in (truth, prediction, *(() if valid is None else (valid,)))]
-    if any(one.shape != arrays[0].shape for one in arrays) or arrays[0].ndim not in (2, 3):
-        shapes = ", ".join(str(one.shape) for one in arrays)
-        raise ScoreError(f"truth, prediction (and valid) have shapes {shapes}; they must be equal, (Z, Y, X) or (Y, X)")
-    stacks = [one[None] if one.ndim == 2 else one for one in arrays]
-    readers: list[Reader] = [lambda box, stack=stack: stack[box.slices] for stack in stacks]  # type: ignore[misc]
-    blocks = list(Box.of_shape(stacks[0].shape).blocks(BLOCK))
-    return surface_distances_of_blocks(
-        readers[0], readers[1], blocks, voxel_size_nm, read_valid=readers[2] if valid is not None else None
-    )
-
-
-def surface_distances_of_blocks(
     read_truth: Reader,
     read_prediction: Reader,
     blocks: Sequence[Box],
@@ -255,6 +219,13 @@ def surface_distances_of_blocks(
     Raises:
         ScoreError: Blocks overlap or leave gaps, or what is read has another shape or holds floats.
         VoxelSizeError: The voxel size is unknown or not positive.
+
+    Example:
+        >>> truth, prediction = np.array([[[1, 1, 0, 0]]]), np.array([[[1, 1, 1, 0]]])
+        >>> readers = (lambda box: truth[box.slices]), (lambda box: prediction[box.slices])
+        >>> found = surface_distances(*readers, [Box((0, 0, 0), (1, 1, 4))], (40.0, 5.0, 5.0))
+        >>> hausdorff(found), average_distance(found), surface_dice(found, tolerance_nm=0)
+        (5.0, 1.0, 0.8)
     """
     size = _known_size(voxel_size_nm)
     whole = filled_box(blocks)

@@ -14,7 +14,7 @@ from cristae.metrics.score import Score
 from cristae.metrics.table import METRICS, OverlapMetric, metric_named
 
 ALL = "all"
-"""What stands in the `volume` or `class` column where several are taken together."""
+"""What stands in the `volume` or `class` column where several are pooled."""
 SLICE_MEAN = "_slice_mean"
 """What the name of a score ends in when it is the mean over slices instead of pooled over voxels."""
 
@@ -56,7 +56,7 @@ class Tally:
 
     @property
     def table_size(self) -> int:
-        """Rows of each table: K with the background, or 2 for overlapping classes."""
+        """Rows of each table: K, the background included where there is one, or 2 for overlapping classes."""
         return len(self.classes.names) if self.classes.exclusive else 2
 
     @property
@@ -77,7 +77,7 @@ def pool(parts: Iterable[tuple[Confusion, ...]], classes: Classes) -> tuple[Conf
 def scores_of(
     tallies: Sequence[Tally], *, run: str = "", threshold: float | None = None, complement: bool = False
 ) -> tuple[Score, ...]:
-    """All rows for some volumes: each volume on its own, then, if there are several, all of them together.
+    """All rows for some volumes: each volume on its own, then, if there are several, all of them pooled.
 
     Args:
         tallies: Counts of the volumes, all of the same classes.
@@ -178,10 +178,9 @@ def _class_means(pooled: tuple[Confusion, ...], classes: Classes) -> Iterator[tu
     if not classes.exclusive:
         yield ALL, "mean over the overlapping classes", mean_iou_of(pooled, classes)
         return
+    if classes.background_name is None:
+        yield ALL, "mean over all classes", mean_iou(pooled[0])
+        return
     yield ALL, "mean over all classes, background included", mean_iou(pooled[0])
     if len(classes.foreground) > 1:
-        yield (
-            "foreground",
-            "mean over all classes but the background",
-            mean_iou(pooled[0], range(1, len(classes.names))),
-        )
+        yield "foreground", "mean over all classes but the background", mean_iou(pooled[0], classes.foreground_ids)

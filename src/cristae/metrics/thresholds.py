@@ -1,7 +1,7 @@
-"""One score along the thresholds, and the threshold: fixed, best on the judged data, or chosen on other data.
+"""One score along the thresholds, and the threshold: fixed, best on the evaluated data, or chosen on other data.
 
 Everything is read from histograms, so that no voxel is looked at again. A threshold that is best on the data it is
-judged on makes the score look better than it will be on new data; the honest form chooses it on validation data.
+evaluated on makes the score look better than it will be on new data; the honest form chooses it on validation data.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from cristae.metrics.confusion import Confusion
-from cristae.metrics.histogram import Histogram
+from cristae.metrics.histogram import ProbabilityHistogram
 from cristae.metrics.overlap import dice, iou, mean_iou
 from cristae.metrics.score import Score
 
@@ -47,20 +47,22 @@ class Subject:
     class_name: str
 
 
-def threshold_curve(histogram: Histogram, measure: Measure, thresholds: Sequence[float] = TENTHS) -> np.ndarray:
+def threshold_curve(
+    histogram: ProbabilityHistogram, measure: Measure, thresholds: Sequence[float] = TENTHS
+) -> np.ndarray:
     """(T,) the measure where foreground is what scores strictly above each threshold; NaN where undefined.
 
     Raises:
         ScoreError: A threshold lies outside 0 to 1, or inside a bin of floats.
 
     Example:
-        >>> threshold_curve(Histogram.of([1, 1, 0, 0], [0.9, 0.5, 0.5, 0.1]), F1, (0.4, 0.5))
+        >>> threshold_curve(ProbabilityHistogram.of([1, 1, 0, 0], [0.9, 0.5, 0.5, 0.1]), F1, (0.4, 0.5))
         array([0.8       , 0.66666667])
     """
     return np.array([measure.of(histogram.confusion(threshold)) for threshold in thresholds])
 
 
-def best_threshold(histogram: Histogram, measure: Measure, thresholds: Sequence[float] = TENTHS) -> float:
+def best_threshold(histogram: ProbabilityHistogram, measure: Measure, thresholds: Sequence[float] = TENTHS) -> float:
     """The threshold of the largest value, the lowest one among equals; NaN where no value is defined.
 
     Raises:
@@ -76,7 +78,7 @@ def best_threshold(histogram: Histogram, measure: Measure, thresholds: Sequence[
 
 
 def curve_scores(
-    histogram: Histogram, measure: Measure, subject: Subject, thresholds: Sequence[float] = TENTHS
+    histogram: ProbabilityHistogram, measure: Measure, subject: Subject, thresholds: Sequence[float] = TENTHS
 ) -> tuple[Score, ...]:
     """One row for each threshold."""
     return tuple(_score(histogram, measure, subject, "curve", threshold) for threshold in thresholds)
@@ -93,7 +95,7 @@ _CHOSEN: dict[Choice, str] = {
 
 
 def threshold_scores(
-    histogram: Histogram,
+    histogram: ProbabilityHistogram,
     measure: Measure,
     subject: Subject,
     *,
@@ -108,7 +110,7 @@ def threshold_scores(
 
     Args:
         histogram: Of the evaluated data.
-        measure: What to judge, and to choose the best threshold by.
+        measure: What to score, and to choose the best threshold by.
         subject: Whose scores these are.
         fixed: The threshold of the first row; None for no such row.
         validated: `best_threshold` of data that the evaluated ones share nothing with; None for no third row.
@@ -122,7 +124,9 @@ def threshold_scores(
     return tuple(_score(histogram, measure, subject, how, t) for how, t in choices if t is not None)
 
 
-def _score(histogram: Histogram, measure: Measure, subject: Subject, choice: Choice, threshold: float) -> Score:
+def _score(
+    histogram: ProbabilityHistogram, measure: Measure, subject: Subject, choice: Choice, threshold: float
+) -> Score:
     """A row; NaN without a threshold where none could be chosen."""
     unknown = bool(np.isnan(threshold))
     value = float("nan") if unknown else measure.of(histogram.confusion(threshold))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from cristae.compiled import compiled
-from cristae.metrics.overlaps import Overlaps
+from cristae.metrics.contingency import Contingency
 
 _START = 1 << 12  # rows of the first table; a power of two
 
 
-def overlaps_of_plane(truth: np.ndarray, labels: np.ndarray, *, lowest: int = 1) -> Overlaps:
+def overlaps_of_plane(truth: np.ndarray, labels: np.ndarray, *, lowest: int = 1) -> Contingency:
     """Pixels shared by true and predicted segments.
 
     Args:
@@ -23,7 +23,7 @@ def overlaps_of_plane(truth: np.ndarray, labels: np.ndarray, *, lowest: int = 1)
         table = np.zeros((4 * len(table), 2), np.int64)
     rows = table[table[:, 1] > 0]
     rows = rows[np.argsort(rows[:, 0])]
-    return Overlaps(rows[:, 0] >> 32, rows[:, 0] & 0xFFFFFFFF, rows[:, 1])
+    return Contingency(rows[:, 0] >> 32, rows[:, 0] & 0xFFFFFFFF, rows[:, 1])
 
 
 @compiled

@@ -172,7 +172,13 @@ class VTable:
         return np.array([s.maps for s in self.slices]).reshape(-1, len(MAP_METRICS))
 
     def score_rows(
-        self, run: str, volume: str, class_name: str, *, validated: Mapping[str, float] | None = None
+        self,
+        run: str,
+        volume: str,
+        class_name: str,
+        *,
+        validated: Mapping[str, float] | None = None,
+        border: bool = False,
     ) -> Iterator[Score]:
         """The rows of the table of scores.
 
@@ -181,11 +187,13 @@ class VTable:
             volume: What stands in the `volume` column.
             class_name: The positive class.
             validated: Thresholds that were chosen on other data, for `V_rand` and `V_info`.
+            border: Whether the class is a border, and the slices are of the regions between: truth and probability map
+                were inverted. Rules say so.
 
         Raises:
             ScoreError: Slices were not scored at a validated threshold.
         """
-        rows = _Rows(self, run, volume, class_name)
+        rows = _Rows(self, run, volume, class_name, border)
         for named in NAMES:
             yield from rows.best(named, "project")
             yield from rows.best(named, "fiji")
@@ -198,9 +206,9 @@ class VTable:
             yield from rows.at(named, self.fixed, "raw", f"{named}_raw", said)
         yield from rows.maps()
 
-    def curve_rows(self, run: str, volume: str, class_name: str) -> Iterator[Score]:
-        """V_rand and V_info with thinned borders at each threshold, where there are several."""
-        rows = _Rows(self, run, volume, class_name)
+    def curve_rows(self, run: str, volume: str, class_name: str, *, border: bool = False) -> Iterator[Score]:
+        """V_rand and V_info with thinned borders at each threshold, where there are several; see `score_rows`."""
+        rows = _Rows(self, run, volume, class_name, border)
         for named in NAMES if self.graded else ():
             for mean in self.curve(named):
                 rule = rows.rule("thin", "", self.few_objects(mean.threshold))
@@ -215,6 +223,8 @@ class _Rows:
     run: str
     volume: str
     class_name: str
+    border: bool
+    """Whether the class is a border, and the slices are of the regions between."""
 
     def best(self, named: Named, rules: Rules) -> Iterator[Score]:
         """Thinned, at the best threshold, with parts."""
@@ -248,7 +258,11 @@ class _Rows:
         truth = "true segments are the labelled objects" if self.table.truth_is == "instances" else ""
         borders = "thin: predicted borders thinned" if form == "thin" else "raw: predicted components as they are"
         count = f"{few} of {len(self.table.slices)} slices with fewer than 2 true objects" if few else ""
-        pieces = (f"positive={self.class_name}", borders, "2D, 4 neighbours", truth, said, count)
+        subject = f"positive={self.class_name}"
+        if self.border:
+            cut = "; thresholds act on 1 - p" if self.table.graded else ""
+            subject = f"border={self.class_name}; objects are the components of all other voxels{cut}"
+        pieces = (subject, borders, "2D, 4 neighbours", truth, said, count)
         return "; ".join(filter(None, (*pieces, "mean over slices; n=slices")))
 
     def _rows(self, metric: str, mean: SliceMean, form: Form, said: str) -> Iterator[Score]:

@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 from torch import Tensor, nn
 
+from cristae.data.box import Triple
 from cristae.models.form import Blend, NetworkConfig, Reference, require_image
 
 CORE = (1, 5, 5)
@@ -92,6 +93,6 @@ class DeepVess(nn.Module):
         return logits.reshape(len(image), -1, *CORE)
 
 
-def valid_conv(in_channels: int, out_channels: int, kernel: tuple[int, int, int]) -> tuple[nn.Conv3d, nn.ReLU]:
+def valid_conv(in_channels: int, out_channels: int, kernel: Triple) -> tuple[nn.Conv3d, nn.ReLU]:
     """A convolution without padding, and ReLU."""
     return nn.Conv3d(in_channels, out_channels, kernel), nn.ReLU(inplace=True)

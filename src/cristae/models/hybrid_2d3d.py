@@ -15,6 +15,7 @@ import torch
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
+from cristae.data.box import Triple
 from cristae.data.classes import Classes
 from cristae.errors import NetworkError
 from cristae.models.blocks import crop_centre, initialise
@@ -222,6 +223,6 @@ def volumetric_convs(in_channels: int, width: int, count: int) -> list[nn.Sequen
     return [conv_relu(in_channels if n == 0 else width, width, VOLUMETRIC) for n in range(count)]
 
 
-def conv_relu(in_channels: int, out_channels: int, kernel: tuple[int, int, int]) -> nn.Sequential:
+def conv_relu(in_channels: int, out_channels: int, kernel: Triple) -> nn.Sequential:
     """Zero-padded convolution, ReLU."""
     return nn.Sequential(nn.Conv3d(in_channels, out_channels, kernel, padding="same"), nn.ReLU(inplace=True))

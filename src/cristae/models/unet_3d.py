@@ -16,6 +16,7 @@ import torch
 from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 
+from cristae.data.box import Triple
 from cristae.models.blocks import crop_centre, initialise
 from cristae.models.form import Blend, NetworkConfig, Reference, crop_near, pad_far, require_image
 
@@ -50,7 +51,7 @@ class UNet3DConfig(NetworkConfig):
         return 3
 
     @property
-    def pooling(self) -> tuple[int, int, int]:
+    def pooling(self) -> Triple:
         """Factor (z, y, x) between two scales."""
         return (1, 2, 2) if self.shape == "thin" else (2, 2, 2)
 

@@ -27,7 +27,7 @@ _GOLDEN = 0.6180339887498949
 
 
 @dataclass(frozen=True, eq=False)
-class Histogram:
+class IntensityHistogram:
     """Counts of grey values in growing order; histograms of parts add up with `+` to the histogram of the whole."""
 
     kind: str
@@ -44,13 +44,13 @@ class Histogram:
     """Largest value."""
 
     @classmethod
-    def empty(cls, dtype: np.dtype[Any]) -> Histogram:
+    def empty(cls, dtype: np.dtype[Any]) -> IntensityHistogram:
         """No voxels yet, of images stored as `dtype`."""
         none = np.zeros(0, np.int64)
         return cls(_kind(dtype), none, none, 0, np.inf, -np.inf)
 
     @classmethod
-    def of(cls, values: np.ndarray) -> Histogram:
+    def of(cls, values: np.ndarray) -> IntensityHistogram:
         """Count the values of an array of any shape.
 
         Raises:
@@ -75,7 +75,7 @@ class Histogram:
         middle = (self.keys << self.shift) + ((1 << self.shift) >> 1)
         return _values(middle, self.kind).clip(self.low, self.high)
 
-    def __add__(self, other: Histogram) -> Histogram:
+    def __add__(self, other: IntensityHistogram) -> IntensityHistogram:
         """The histogram of both parts together.
 
         Raises:
@@ -91,7 +91,7 @@ class Histogram:
         order = np.argsort(keys, kind="stable")
         keys, counts = _sum_equal(keys[order], np.concatenate([self.counts, other.counts])[order])
         low, high = min(self.low, other.low), max(self.high, other.high)
-        return _fit_bins(Histogram(self.kind, keys, counts, shift, low, high))
+        return _fit_bins(IntensityHistogram(self.kind, keys, counts, shift, low, high))
 
     def percentile(self, percent: float) -> float:
         """The smallest grey value that at least `percent` % of the voxels do not exceed (the inverted distribution)."""
@@ -108,7 +108,7 @@ class Histogram:
         outside = (self.values < low) | (self.values > high)
         return float(self.counts[outside].sum() / max(1, self.size))
 
-    def without(self, ignored: Sequence[float]) -> Histogram:
+    def without(self, ignored: Sequence[float]) -> IntensityHistogram:
         """The histogram without the bins of some grey values."""
         gone = _keys_of(ignored, self.kind) >> self.shift
         keep = ~np.isin(self.keys, gone)
@@ -116,12 +116,12 @@ class Histogram:
             return self
         rest = self.values[keep]
         low, high = (float(rest[0]), float(rest[-1])) if len(rest) else (np.inf, -np.inf)
-        return Histogram(self.kind, self.keys[keep], self.counts[keep], self.shift, low, high)
+        return IntensityHistogram(self.kind, self.keys[keep], self.counts[keep], self.shift, low, high)
 
 
 def histogram_of(
     image: Image, box: Box | None = None, *, max_voxels: int | None = None, progress: Progress | None = None
-) -> Histogram:
+) -> IntensityHistogram:
     """Count the grey values of an image, block by block.
 
     Args:
@@ -135,11 +135,11 @@ def histogram_of(
     """
     if image.colors != 1:
         raise VolumeError(f"{image.path}: {image.colors} colour channels; convert the image to grey values first")
-    total = Histogram.empty(image.dtype)
+    total = IntensityHistogram.empty(image.dtype)
     blocks = list(_spread(box or Box.of_shape(image.shape), max_voxels))
     with (progress or Progress()).task("grey values", len(blocks), unit="blocks") as task:
         for block in blocks:
-            total += Histogram.of(_read_finite(image, block))
+            total += IntensityHistogram.of(_read_finite(image, block))
             task.advance()
     return total
 
@@ -232,10 +232,10 @@ def _sum_equal(keys: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.nda
     return keys[starts], np.add.reduceat(counts, starts)
 
 
-def _fit_bins(histogram: Histogram) -> Histogram:
+def _fit_bins(histogram: IntensityHistogram) -> IntensityHistogram:
     """Drop low bits of the keys until there are few enough bins."""
     keys, drop = histogram.keys, 0
     while len(keys) > MAX_BINS and np.count_nonzero(np.diff(keys >> drop)) >= MAX_BINS:
         drop += 1
     keys, counts = _sum_equal(keys >> drop, histogram.counts)
-    return Histogram(histogram.kind, keys, counts, histogram.shift + drop, histogram.low, histogram.high)
+    return IntensityHistogram(histogram.kind, keys, counts, histogram.shift + drop, histogram.low, histogram.high)

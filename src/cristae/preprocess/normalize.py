@@ -1,7 +1,7 @@
-"""Intensity normalisation: the same grey means the same number to the network, whatever the detector stored.
+"""Intensity normalisation: the same grey means the same number to the network, whichever type the detector stored.
 
 A histogram is collected block by block, two percentiles of it are mapped to 0 and 1, and the mapping is kept with the
-run. A volume whose greys lie far from the training data's is told apart by `distance`.
+run. A volume whose greys lie far from the training data's is recognised by `distance`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pydantic import Field, FiniteFloat, model_validator
 
 from cristae.config import Config, facts_from
 from cristae.errors import RunError, VolumeError
-from cristae.preprocess.histogram import Histogram
+from cristae.preprocess.histogram import IntensityHistogram
 
 Array = TypeVar("Array")
 """A numpy array or a torch tensor."""
@@ -67,7 +67,7 @@ class Normalizer:
     ignored: tuple[FiniteFloat, ...] = ()
     """Grey values that were taken for padding."""
     quantiles: tuple[FiniteFloat, ...] = ()
-    """Grey values of the fitted data at `SHARES`, from which `distance` tells how far another volume is."""
+    """Grey values of the fitted data at `SHARES`, from which `distance` measures how far another volume is."""
 
     def apply(self, grey: Array) -> Array:
         """Map grey values of any type to float32.
@@ -123,14 +123,14 @@ class Normalizer:
 
 
 def _floats(grey: Any) -> Any:
-    """Float32, or float64 for numpy types whose values float32 cannot tell apart. Tensors always float32."""
+    """Float32, or float64 for numpy types whose values float32 cannot distinguish. Tensors always float32."""
     if not isinstance(grey, np.ndarray):
         return grey.float()
     exact = grey.dtype.itemsize <= 2 or grey.dtype == np.float32
     return grey.astype(np.float32 if exact else np.float64)
 
 
-def fit(config: NormalizeConfig, histogram: Histogram) -> Normalizer:
+def fit(config: NormalizeConfig, histogram: IntensityHistogram) -> Normalizer:
     """Find the mapping for the data of a histogram.
 
     Args:
@@ -158,7 +158,7 @@ def fit(config: NormalizeConfig, histogram: Histogram) -> Normalizer:
     return Normalizer(low, high, config.invert, config.clip, histogram.kind, ignored, quantiles)
 
 
-def padding_values(histogram: Histogram) -> tuple[float, ...]:
+def padding_values(histogram: IntensityHistogram) -> tuple[float, ...]:
     """The extreme grey values that are so common that they must be borders, not tissue; none when in doubt."""
     counts = histogram.counts
     found = []
@@ -210,7 +210,7 @@ class IntensityShift:
         return f"grey values of {name} are far from the training data: {'; '.join(facts)}. Expect poor results; {cure}"
 
 
-def distance(training: Normalizer, other: Histogram) -> IntensityShift:
+def distance(training: Normalizer, other: IntensityHistogram) -> IntensityShift:
     """Measure how far a volume's grey values are from the data a normaliser was fitted on.
 
     Args:

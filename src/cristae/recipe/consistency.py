@@ -12,6 +12,7 @@ from cristae.losses import require_auxiliary_weights
 from cristae.models.form import NetworkConfig
 from cristae.recipe.recipe import Recipe
 from cristae.sampling import Sampling
+from cristae.targets import SampleForegroundWeighting
 from cristae.training.config import TrainingConfig
 
 
@@ -52,6 +53,7 @@ def _problems(recipe: Recipe) -> list[str]:
         *_about_batches(recipe.training, network),
         *_about_slices(recipe.data, network),
         *_about_classes(recipe.data, network),
+        *_about_background(recipe),
         *_about_loss(recipe, network),
     ]
 
@@ -132,6 +134,17 @@ def _about_classes(data: DataConfig, network: NetworkConfig) -> list[str]:
     except NetworkError as error:
         return [f"model: {error}"]
     return []
+
+
+def _about_background(recipe: Recipe) -> list[str]:
+    """Whether weights that balance foreground and background have both, where the classes are known already."""
+    classes = recipe.data.classes
+    if classes is None or classes.background or not isinstance(recipe.targets, SampleForegroundWeighting):
+        return []
+    return [
+        f"targets: {recipe.targets.name} weighs foreground by the voxels of the background, but data.classes has "
+        "`background: false`; set `name: none`"
+    ]
 
 
 def _about_loss(recipe: Recipe, network: NetworkConfig) -> list[str]:

@@ -13,6 +13,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     from cristae.inference.arrays import ArrayModel
 
 _MAY_CHANGE = frozenset({"device", "training.epochs", "training.reader_threads"})
-"""What a resumed training may change: the run keeps its id."""
+"""What may change when a training is resumed: the run keeps its id."""
 
 
 @dataclass(frozen=True)
@@ -88,23 +89,24 @@ class TrainedModel:
 
 @dataclass(frozen=True)
 class Run:
-    """A run folder. Before training has finished, only `path`, `recipe` and `id` can be relied on."""
+    """A run folder, as it was when each of its files was first asked for. Before training has finished, only `path`,
+    `recipe` and `id` can be relied on."""
 
     path: Path
     recipe: Recipe
     id: str
     """The recipe's name and a short hash of its content; the same recipe about the same files gives the same id."""
 
-    @property
+    @cached_property
     def summary(self) -> dict[str, Any]:
-        """What `summary.json` holds: best epoch and score, time, memory, and the facts of the model.
+        """What `summary.json` holds, read once: best epoch and score, time, memory, and the facts of the model.
 
         Raises:
             RunError: There is none, or it is damaged.
         """
         return read_summary(self.path)
 
-    @property
+    @cached_property
     def model(self) -> TrainedModel:
         """What prediction must know about the trained network.
 
@@ -116,7 +118,7 @@ class Run:
         except RunError as error:
             raise RunError(f"{self.path / SUMMARY}: the facts about the model are not usable: {error}") from None
 
-    @property
+    @cached_property
     def locality(self) -> Locality | None:
         """How far the network sees; None where the summary does not say.
 
@@ -198,7 +200,7 @@ def create_run(path: str | Path, recipe: Recipe, *, resume: bool = False) -> Run
     Args:
         path: The folder; it must not exist, be empty, or (with `resume`) hold an unfinished run of this recipe.
         recipe: What will be trained. Paths of its data are written as absolute ones.
-        resume: Go on with the run that is there; without one, start it.
+        resume: Continue the run that is there; without one, start it.
 
     Raises:
         OutputExistsError: The folder holds something else, such as the user's own recipe beside the data, or a run
@@ -230,25 +232,36 @@ def open_run(path: str | Path) -> Run:
         MissingFileError: There is no such folder.
         RunError: It is not a run, was changed by hand, or its training has not got as far as weights.
     """
-    path = Path(path)
-    require_run(path)
-    recipe = load_run_recipe(path / RECIPE)
+    run = open_unfinished_run(path)
+    path = run.path
     missing = [name for name in (WEIGHTS, SUMMARY) if not (path / name).is_file()]
     if missing:
         raise RunError(
             f"{path}: the run is not complete: {' and '.join(missing)} missing; finish it with "
             f"`cristae train {path / RECIPE} --out {path} --resume`"
         )
-    run = Run(path, recipe, run_id(recipe))
-    _ = run.model, run.locality  # what was changed by hand is told before any work
+    _ = run.model, run.locality  # what was changed by hand is reported before any work
     return run
+
+
+def open_unfinished_run(path: str | Path) -> Run:
+    """Open a run folder whose training need not have got as far as weights.
+
+    Raises:
+        MissingFileError: There is no such folder.
+        RunError: It is not a run.
+    """
+    path = Path(path)
+    require_run(path)
+    recipe = load_run_recipe(path / RECIPE)
+    return Run(path, recipe, run_id(recipe))
 
 
 def is_complete(run: Run, epochs: int | None) -> bool:
     """Whether training has got to this many epochs (None: to its end) and its weights are there; a damaged summary
     says no."""
     try:
-        summary = run.summary
+        summary = read_summary(run.path)
     except RunError:
         return False
     return (summary.get("status"), summary.get("epochs")) == ("complete", epochs) and run.weights_path.is_file()

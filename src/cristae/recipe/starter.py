@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cristae.data.classes import Classes
 from cristae.data.description import DataConfig
-from cristae.recipe.survey import LabelSurvey, Survey
+from cristae.recipe.findings import Findings, LabelFindings
 from cristae.recipe.text import scalar_to_yaml as _yaml
 
 _FILL_IN = "labels.tif"
@@ -13,11 +14,11 @@ _SMALL_VOX = 128
 """Sides below this are smaller than most networks' windows, and patches would be mostly mirrored."""
 
 
-def starter_text(found: Survey) -> str:
+def starter_text(found: Findings) -> str:
     """The text of a starter recipe.
 
     Args:
-        found: What was found in the data.
+        found: What the data hold.
 
     Returns:
         YAML that is a valid recipe, apart from the labels' path where there are no labels yet.
@@ -31,7 +32,9 @@ def starter_text(found: Survey) -> str:
         "",
         "data:",
         "  classes:",
-        "    # What a voxel can be, the background first. Rename them as you like, here and below.",
+        "    # What a voxel can be, the background first. Rename them as you like, here and below. Where every voxel",
+        "    # belongs to a structure, leave the background out and add `background: false`. A class that separates",
+        "    # objects, such as a membrane, is a border: `borders: [membrane]` scores the objects between.",
         f"    names: [{', '.join(_yaml(name) for name in classes.values())}]",
         "  volumes:",
         f"    - name: {_yaml(found.name)}",
@@ -47,7 +50,8 @@ def starter_text(found: Survey) -> str:
 
 def set_starter_text(name: str, task: str, description: DataConfig, tasks: tuple[str, ...]) -> str:
     """A starter recipe for a public data set; volumes, classes and split are those of the set."""
-    classes = description.classes.names if description.classes is not None else ()
+    found = description.classes
+    names = found.names if found is not None else ()
     lines = [
         f"# A starting point for the public data set {name}, to be read and changed.",
         f"name: {name}-{task}",
@@ -55,11 +59,18 @@ def set_starter_text(name: str, task: str, description: DataConfig, tasks: tuple
         "data:",
         f"  set: {name}  # volumes, classes and an honest split are those of the set; `cristae data list` has more",
         f"  task: {task}  # one of: {', '.join(tasks)}",
-        *(f"  # class {i}: {class_name}" for i, class_name in enumerate(classes)),
+        *(f"  # class {i}: {class_name}{_role(class_name, found)}" for i, class_name in enumerate(names)),
         "",
         *_method_lines((512, 512)),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _role(name: str, classes: Classes | None) -> str:
+    """What is special about a class of a set."""
+    if classes is not None and name in (classes.borders or ()):
+        return ", a border: scores of objects are those of the regions between"
+    return ", the background" if classes is not None and name == classes.background_name else ""
 
 
 @dataclass(frozen=True)
@@ -69,14 +80,14 @@ class _Split:
     comment: str
 
 
-def _shape_words(found: Survey) -> str:
+def _shape_words(found: Findings) -> str:
     z, y, x = found.shape
     if found.kind == "images":
         return f"{z} unrelated images, {found.dtype}"
     return f"{z} slices of {y} x {x}, {found.dtype}"
 
 
-def _volume_lines(found: Survey) -> list[str]:
+def _volume_lines(found: Findings) -> list[str]:
     lines = ["      kind: images  # the images differ in size, so they are not slices of one stack"] * (
         found.kind == "images"
     )
@@ -89,7 +100,7 @@ def _volume_lines(found: Survey) -> list[str]:
     return lines
 
 
-def _class_names(labels: LabelSurvey | None) -> dict[str, str]:
+def _class_names(labels: LabelFindings | None) -> dict[str, str]:
     """Label value to class name; the background first."""
     if labels is None or labels.meaning == "instances":
         return {"0": "background", "1": "object"}
@@ -102,7 +113,7 @@ def _class_names(labels: LabelSurvey | None) -> dict[str, str]:
     return names
 
 
-def _label_lines(labels: LabelSurvey | None, classes: dict[str, str]) -> list[str]:
+def _label_lines(labels: LabelFindings | None, classes: dict[str, str]) -> list[str]:
     if labels is None:
         return [
             "      labels:",
@@ -131,12 +142,12 @@ def _label_lines(labels: LabelSurvey | None, classes: dict[str, str]) -> list[st
     ]
 
 
-def _share(labels: LabelSurvey, value: str) -> str:
+def _share(labels: LabelFindings, value: str) -> str:
     seen = "the labelled voxels" if labels.complete else "the voxels looked at"
     return f"value {value}, {labels.shares[value]:.2%} of {seen}"
 
 
-def _split_lines(found: Survey) -> list[str]:
+def _split_lines(found: Findings) -> list[str]:
     split = _split(found)
     return [
         f"  # {split.comment}",
@@ -148,7 +159,7 @@ def _split_lines(found: Survey) -> list[str]:
     ]
 
 
-def _split(found: Survey) -> _Split:
+def _split(found: Findings) -> _Split:
     labels = found.labels
     slices = list(range(found.shape[0])) if labels is None else list(labels.labelled)
     comment = f"{len(slices)} of {found.shape[0]} {'images' if found.kind == 'images' else 'slices'} have labels."
@@ -170,7 +181,7 @@ def _split(found: Survey) -> _Split:
     return _Split([_slices(train)], [_slices(validate)], comment)
 
 
-def _split_one_slice(found: Survey, z: int, comment: str) -> _Split:
+def _split_one_slice(found: Findings, z: int, comment: str) -> _Split:
     """Two parts of the one labelled slice, with a gap of a tenth between them."""
     height = found.shape[1]
     if found.kind == "images":

@@ -9,7 +9,7 @@ import numpy as np
 from markupsafe import Markup
 
 from cristae.metrics.agreement import Agreement
-from cristae.metrics.agreement_scores import confusion_tables, mean_iou_of_pair, subsets
+from cristae.metrics.agreement_counts import confusion_tables, mean_iou_of_pair, subsets
 from cristae.metrics.score import Score
 from cristae.metrics.tally import ALL
 from cristae.report.matrices import matrix_markup

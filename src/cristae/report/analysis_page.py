@@ -69,7 +69,7 @@ def analysis_page(
 
 _SIZES = (
     "How many objects have which volume, all classes on one axis. Pale: objects that reach the edge of the volume, "
-    "which may go on outside. The dashed line is the median of the others."
+    "which may continue outside. The dashed line is the median of the others."
 )
 _DISTANCES = (
     "From the voxel of an object that is nearest to the membrane. Pale: objects that reach the edge of the volume; "

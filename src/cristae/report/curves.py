@@ -21,7 +21,7 @@ Points = tuple[Sequence[float] | np.ndarray, Sequence[float] | np.ndarray]
 """x and y, equally long."""
 
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", INK)
-"""Told apart by people with any colour vision (after Okabe and Ito)."""
+"""Distinguishable with any colour vision (after Okabe and Ito)."""
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
 _CHANCE: Any = {"color": "#8c959f", "linewidth": 1.1, "linestyle": (0, (4, 3)), "zorder": 1}
 _TALL = 3.6
@@ -31,7 +31,7 @@ _TALL = 3.6
 def threshold_curves(
     curves: Mapping[str, Points], *, metric: str, better: Literal["higher", "lower"] = "higher"
 ) -> Markup:
-    """A metric over the threshold, a line for each run, its best threshold marked and told.
+    """A metric over the threshold, a line for each run, its best threshold marked and stated.
 
     Args:
         curves: Thresholds, ascending, and values by run; undefined values are gaps.
@@ -63,7 +63,7 @@ def roc_curves(curves: Mapping[str, Points], areas: Mapping[str, float] | None =
 
     Args:
         curves: False and true positive rates by run, from (0, 0) to (1, 1).
-        areas: Area under the curve by run, told beside its name.
+        areas: Area under the curve by run, stated beside its name.
     """
     with _figure(5.6, _TALL) as (figure, axes):
         axes.plot([0, 1], [0, 1], **_CHANCE)
@@ -80,7 +80,7 @@ def precision_recall_curves(
 
     Args:
         curves: Recall, ascending, and precision by run; each precision holds from the recall before it.
-        averages: Average precision by run, told beside its name.
+        averages: Average precision by run, stated beside its name.
         foreground: Share of foreground, the precision of chance.
     """
     with _figure(5.6, _TALL) as (figure, axes):
@@ -97,7 +97,7 @@ def reliability_diagram(bins: Mapping[str, Reliability], errors: Mapping[str, fl
 
     Args:
         bins: By run.
-        errors: Expected calibration error by run, told beside its name.
+        errors: Expected calibration error by run, stated beside its name.
     """
     with _figure(5.6, 4.6, rows=(3.2, 1)) as (figure, pair):
         axes, below = pair
@@ -105,7 +105,9 @@ def reliability_diagram(bins: Mapping[str, Reliability], errors: Mapping[str, fl
         for (name, one), style in zip(bins.items(), _styles(), strict=False):
             used = one.voxels > 0
             label = _labelled(name, errors, "ECE")
-            axes.plot(one.mean_score[used], one.observed[used], "o", label=label, clip_on=False, markersize=4, **style)
+            axes.plot(
+                one.mean_probability[used], one.observed[used], "o", label=label, clip_on=False, markersize=4, **style
+            )
             below.stairs(np.where(used, one.voxels, np.nan), one.edges, color=style["color"], linewidth=1.4)
         axes.set(xlim=(0, 1), ylim=(0, 1), ylabel="share of foreground")
         axes.tick_params(labelbottom=False)

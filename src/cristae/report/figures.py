@@ -121,8 +121,8 @@ def figure_markup(figure: Figure, *, label: str = "") -> Markup:
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r' (d|x|y|transform|points)="[^"]*"', lambda attribute: _rounded(attribute[0]), text)
-    told = Markup(' role="img" aria-label="{}"').format(label) if label else ""
-    opening = f'<svg{told} style="max-width:{round(_PIXELS_PER_INCH * figure.get_figwidth())}px"'
+    described = Markup(' role="img" aria-label="{}"').format(label) if label else ""
+    opening = f'<svg{described} style="max-width:{round(_PIXELS_PER_INCH * figure.get_figwidth())}px"'
     drawing = Markup(opening + _with_own_ids(text)[len("<svg") :])
     return Markup('<div class="curves">{}</div>').format(drawing)
 

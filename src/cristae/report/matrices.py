@@ -44,7 +44,6 @@ def matrix_markup(
     column_title: str = "",
     caption: str = "",
     colors: Mapping[str, str] | None = None,
-    span: tuple[float, float] = (0.0, 1.0),
 ) -> Markup:
     """A matrix with its names, as a table that can be copied.
 
@@ -52,12 +51,12 @@ def matrix_markup(
         values: (R, C). For counts and shares how many, not negative; a cell is coloured by its share of its row.
         rows: R names.
         columns: C names; the rows' when None.
-        kind: Write counts, their shares of the row in percent, or the values as they are (scores).
+        kind: Write counts, their shares of the row in percent, or the values as they are (scores, 0 white and 1 of full
+            colour).
         row_title: What rows are, such as 'Truth'.
         column_title: What columns are, such as 'Prediction'.
         caption: A line above.
         colors: '#rrggbb' by name, shown as swatches beside the names.
-        span: For scores, the values that are white and of full colour; others get the nearest of these.
 
     Example:
         >>> "75.0 %" in matrix_markup(np.array([[3, 1], [0, 2]]), ["no", "yes"], kind="shares")
@@ -67,14 +66,10 @@ def matrix_markup(
     values = np.asarray(values, float)
     if values.shape != (len(rows), len(columns)):
         raise ValueError(f"a matrix of {values.shape}, but {len(rows)} names of rows and {len(columns)} of columns")
-    shade = (
-        ratio(values, values.sum(axis=1, keepdims=True))
-        if kind != "scores"
-        else (values - span[0]) / (span[1] - span[0])
-    )
+    shares = values if kind == "scores" else ratio(values, values.sum(axis=1, keepdims=True))
     squares = [
         [
-            _square(kind, values[r, c], shade[r, c], f"{row_title} {row}, {column_title} {column}", row == column)
+            _square(kind, values[r, c], shares[r, c], f"{row_title} {row}, {column_title} {column}", row == column)
             for c, column in enumerate(columns)
         ]
         for r, row in enumerate(rows)

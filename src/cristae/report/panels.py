@@ -22,7 +22,7 @@ MAX_PIXELS = 1024
 OPACITY = 55
 """Of the class colours over the grey picture, in percent, when the page opens."""
 MISSED, FALSE, CONFUSED, UNKNOWN = "#0072b2", "#d55e00", "#cc79a7", "#b8bec4"
-"""Told apart by people with any colour vision (after Okabe and Ito)."""
+"""Distinguishable with any colour vision (after Okabe and Ito)."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def slices_markup(previews: Sequence[tuple[str, Preview]], classes: Classes) -> 
         classes: Names and colours.
     """
     views = [_comparison(f"s{index}", tag, preview, classes) for index, (tag, preview) in enumerate(previews)]
-    errors = [LegendItem("missed", MISSED), LegendItem("false", FALSE)]
+    errors = [LegendItem("missed", MISSED), LegendItem("false", FALSE)] if classes.background else []
     if len(classes.foreground) > 1 and classes.exclusive:
         errors.append(LegendItem("wrong class", CONFUSED))
     if any((preview.truth == INVALID).any() for _, preview in previews):
@@ -143,9 +143,7 @@ def choose_slices(previews: Sequence[Preview], limit: int = 6) -> tuple[tuple[st
 
 def foreground_iou(preview: Preview) -> float:
     """Mean IoU of the classes that occur, the background left out; NaN where none occurs."""
-    names = list(preview.iou)
-    values = [preview.iou[name] for name in (names if preview.class_name else names[1:])]
-    defined = [value for value in values if not math.isnan(value)]
+    defined = [value for name, value in preview.iou.items() if _is_shown(name, value, preview)]
     return sum(defined) / len(defined) if defined else math.nan
 
 
@@ -158,13 +156,13 @@ def scale_bar(width: int, pixel_nm: float) -> Bar:
     return Bar(share=round(100 * length / (width * pixel_nm), 2), text=text)
 
 
-def error_ids(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    """0 right, 1 missed, 2 false, 3 another class, 4 not annotated."""
+def error_ids(truth: np.ndarray, prediction: np.ndarray, *, background: bool = True) -> np.ndarray:
+    """0 right, 1 missed, 2 false, 3 another class, 4 not annotated; without a background every error is 3."""
     wrong = truth != prediction
-    kinds = np.zeros(truth.shape, np.uint8)
-    kinds[wrong & (prediction == 0)] = 1
-    kinds[wrong & (truth == 0)] = 2
-    kinds[wrong & (truth != 0) & (prediction != 0)] = 3
+    kinds = np.where(wrong, np.uint8(3), np.uint8(0))
+    if background:
+        kinds[wrong & (prediction == 0)] = 1
+        kinds[wrong & (truth == 0)] = 2
     kinds[truth == INVALID] = 4
     return kinds
 
@@ -181,7 +179,7 @@ def _undefined_last(entry: tuple[float, str, int, int]) -> tuple[float, str, int
 def _comparison(prefix: str, tag: str, preview: Preview, classes: Classes) -> View:
     shown, notes = _shrink(preview)
     colors = _class_colors(classes, preview.class_name)
-    errors = error_ids(shown.truth, shown.prediction)
+    errors = error_ids(shown.truth, shown.prediction, background=shown.background)
     grey = Layer(f"{prefix}-grey", _grey_png(shown.image))
     truth = Layer(f"{prefix}-truth", _color_png(shown.truth, colors | {INVALID: UNKNOWN}), "overlay")
     prediction = Layer(f"{prefix}-prediction", _color_png(shown.prediction, colors), "overlay")
@@ -200,8 +198,8 @@ def _comparison(prefix: str, tag: str, preview: Preview, classes: Classes) -> Vi
 
 
 def _is_shown(name: str, value: float, preview: Preview) -> bool:
-    background = preview.class_name is None and name == next(iter(preview.iou))
-    return not background and not math.isnan(value)
+    first = preview.class_name is None and name == next(iter(preview.iou))
+    return not (first and preview.background) and not math.isnan(value)
 
 
 def _overlay(prefix: str, one: LabelledSlice, classes: Classes, voxel_size_nm: VoxelSize | None) -> View:
@@ -214,7 +212,7 @@ def _overlay(prefix: str, one: LabelledSlice, classes: Classes, voxel_size_nm: V
         panels = (Panel("Image", (grey,)), Panel("Segmentation", (grey, labels)))
     view = _view(one.title, one.ids.shape, voxel_size_nm, 1 / one.step, panels)
     note = (f"shown at 1/{one.step} of its size",) if one.step > 1 else ()
-    x, y = _busiest_place(one.ids != 0, view.side)
+    x, y = _busiest_place((one.ids != 0) & classes.background, view.side)
     return replace(view, notes=note + view.notes, x=x, y=y)
 
 

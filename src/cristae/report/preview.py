@@ -44,37 +44,45 @@ class Preview:
     """(Y, X) uint8 ids, 255 where not annotated."""
     prediction: np.ndarray
     """(Y, X) uint8 ids."""
+    background: bool = True
+    """Whether id 0 means that there is no structure."""
 
 
-def write_preview(
-    folder: Path,
-    *,
-    volume: str,
-    z: int,
-    image: np.ndarray,
-    truth: np.ndarray,
-    valid: np.ndarray | None,
-    prediction: np.ndarray,
-    classes: Classes,
-    voxel_size_nm: VoxelSize | None,
-) -> None:
+@dataclass(frozen=True, eq=False)
+class PredictedSlice:
+    """One slice to keep: its image, truth and prediction."""
+
+    volume: str
+    """Name of the volume."""
+    z: int
+    """Counted in the volume."""
+    image: np.ndarray
+    """(Y, X) grey values of any type."""
+    truth: np.ndarray
+    """(Y, X) class ids, or (K, Y, X) masks of overlapping classes."""
+    valid: np.ndarray | None
+    """(Y, X), 0 where a voxel was not annotated; None when all were."""
+    prediction: np.ndarray
+    """As `truth`."""
+    voxel_size_nm: VoxelSize | None
+    """(z, y, x); None when unknown."""
+
+
+def write_preview(folder: Path, kept: PredictedSlice, classes: Classes) -> None:
     """Keep one slice for the page, in place of the same slice of an earlier epoch.
 
     Args:
         folder: The run's `preview/`, made when missing.
-        volume: Name of the volume.
-        z: Slice, counted in the volume.
-        image: (Y, X) grey values of any type.
-        truth: (Y, X) class ids, or (K, Y, X) masks of overlapping classes.
-        valid: (Y, X), 0 where a voxel was not annotated; None when all were.
-        prediction: As `truth`.
-        classes: The classes; kept in `classes.json`.
-        voxel_size_nm: (z, y, x) in nm, or None when unknown.
+        kept: The slice.
+        classes: The classes; written to `classes.json`.
     """
+    volume, z, valid = kept.volume, kept.z, kept.valid
     stem = f"{_file_name(volume)}_z{z:04d}"
-    _write_picture(folder / f"{stem}_image.png", stretch_contrast(image))
+    _write_picture(folder / f"{stem}_image.png", stretch_contrast(kept.image))
     entries = []
-    views = [(None, truth, prediction)] if classes.exclusive else zip(classes.names, truth, prediction, strict=True)
+    views: list[tuple[str | None, np.ndarray, np.ndarray]] = [(None, kept.truth, kept.prediction)]
+    if not classes.exclusive:
+        views = list(zip(classes.names, kept.truth, kept.prediction, strict=True))
     for index, (name, true, predicted) in enumerate(views):
         part = stem if name is None else f"{stem}_class{index + 1}"
         shown = np.array(true, np.uint8) if valid is None else np.where(valid != 0, true, INVALID).astype(np.uint8)
@@ -82,9 +90,8 @@ def write_preview(
         _write_picture(folder / f"{part}_prediction.png", predicted.astype(np.uint8))
         files = {"image": f"{stem}_image.png"} | {kind: f"{part}_{kind}.png" for kind in ("truth", "prediction")}
         values = _iou_by_name(true, predicted, valid, classes, name)
-        entries.append(
-            {"volume": volume, "z": z, "class": name, "iou": values, "voxel_size_nm": voxel_size_nm, "files": files}
-        )
+        entry = {"volume": volume, "z": z, "class": name, "iou": values, "voxel_size_nm": kept.voxel_size_nm}
+        entries.append(entry | {"files": files})
     write_json(folder / "classes.json", classes.model_dump(mode="json"))
     _add_to_index(folder / "index.json", volume, z, entries)
 
@@ -100,9 +107,9 @@ def read_previews(folder: Path) -> tuple[Classes | None, tuple[Preview, ...]]:
     try:
         classes = Classes.model_validate_json((folder / "classes.json").read_text(encoding="utf-8"))
         entries = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-        return classes, tuple(_read_entry(folder, entry) for entry in entries)
+        return classes, tuple(_read_entry(folder, entry, classes) for entry in entries)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{folder}: the preview slices are damaged ({error}); remove this folder to go on") from error
+        raise RunError(f"{folder}: the preview slices are damaged ({error}); remove this folder to continue") from error
 
 
 def stretch_contrast(image: np.ndarray) -> np.ndarray:
@@ -135,7 +142,7 @@ def _add_to_index(path: Path, volume: str, z: int, entries: list[dict[str, Any]]
     write_json(path, sorted(kept + entries, key=lambda entry: (entry["volume"], entry["z"])))
 
 
-def _read_entry(folder: Path, entry: dict[str, Any]) -> Preview:
+def _read_entry(folder: Path, entry: dict[str, Any], classes: Classes) -> Preview:
     pictures = {kind: _read_picture(folder / Path(name).name) for kind, name in entry["files"].items()}
     values = {name: float("nan") if value is None else float(value) for name, value in entry["iou"].items()}
     size = entry["voxel_size_nm"]
@@ -148,6 +155,7 @@ def _read_entry(folder: Path, entry: dict[str, Any]) -> Preview:
         image=pictures["image"],
         truth=pictures["truth"],
         prediction=pictures["prediction"],
+        background=classes.background,
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from cristae.data.image import VoxelSize
 from cristae.metrics.score import Score
 from cristae.metrics.table import COMPARED, describe_metric
 from cristae.metrics.tally import ALL, SLICE_MEAN
@@ -97,7 +98,8 @@ def headline_fact(scores: Sequence[Score], note: str = "") -> list[Fact]:
     if score is None:
         return []
     title = f"IoU of {score.class_name}" if score.metric == "Jaccard" else "Mean IoU"
-    kinds = "" if score.metric == "Jaccard" else f"{score.n} classes, background left out"
+    left_out = "" if score.rule.startswith("mean over all classes;") else ", background left out"
+    kinds = "" if score.metric == "Jaccard" else f"{score.n} classes{left_out}"
     return [Fact(title, format_value(score.value), ", ".join(part for part in (note, kinds) if part))]
 
 
@@ -212,7 +214,7 @@ def share_table(
     voxels: Mapping[str, int],
     total: int,
     colors: Mapping[str, str],
-    voxel_size_nm: tuple[float, float, float] | None,
+    voxel_size_nm: VoxelSize | None,
     notes: Sequence[str],
 ) -> Markup:
     """How much of a volume each class takes.

@@ -40,7 +40,7 @@ def scores_page(name: str, scores: Sequence[Score], curves: Sequence[CurvePoint]
     Args:
         name: What the page is called.
         scores: At least one row.
-        curves: Scores over the threshold, where maps of scores were judged.
+        curves: Scores over the threshold, where probability maps were scored.
     """
     runs = list(dict.fromkeys(score.run for score in scores))
     sections = []

@@ -27,7 +27,8 @@ class GridPatches(Config):
     """Step between windows; the last window of a row is moved back so that it ends with the part. null takes half the
     window."""
     positive_copies: PositiveInt = 1
-    """How often a window with foreground enters an epoch, the original included (SegET: Centriole 4, Golgi 2)."""
+    """How often a window with foreground enters an epoch, the original included (SegET: Centriole 4, Golgi 2). Where
+    classes have no background, every window has foreground."""
 
     @model_validator(mode="after")
     def _check(self) -> GridPatches:

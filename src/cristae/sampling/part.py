@@ -21,7 +21,7 @@ class SamplePart:
     shape: Triple
     """Voxels (z, y, x)."""
     class_counts: np.ndarray
-    """(K,) int64: voxels of each class that count. Overlapping classes: index 0 holds the voxels without any."""
+    """(K,) int64: voxels of each class that count, by id. Overlapping classes: index 0 holds the voxels without any."""
     class_voxels: tuple[np.ndarray, ...]
     """For each class a sample, spread over the whole part, of the (N, 3) int32 places where it is."""
     has_foreground: Callable[[Box], bool]
@@ -30,6 +30,8 @@ class SamplePart:
     """Whether a box of the part holds any voxel that counts."""
     fully_valid: bool = True
     """Whether every voxel counts."""
+    first_foreground: int = 1
+    """The lowest id of a structure: 0 where the classes have no background."""
 
     @property
     def n_valid(self) -> int:

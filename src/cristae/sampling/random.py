@@ -28,7 +28,7 @@ class RandomPatches(Config):
     """Patches in one epoch."""
     foreground_share: Fraction = 0.33
     """Fraction of patches placed on a foreground voxel, whose class is drawn evenly among the classes that occur: what
-    keeps rare structures in every batch. The others fall anywhere."""
+    keeps rare structures in every batch. The others fall anywhere. Classes without a background are all foreground."""
 
     def sized(self, window: tuple[int, ...]) -> RandomPatches:
         """The same with numbers: `window` where the size is left to the network."""
@@ -62,7 +62,8 @@ class RandomPlan:
         """Where patch `index` of `epoch` lies."""
         rng = np.random.default_rng([self.seed, epoch, index])
         counts = self._counts
-        present = np.flatnonzero(counts[:, 1:].sum(axis=0)) + 1
+        first = self.parts[0].first_foreground
+        present = np.flatnonzero(counts[:, first:].sum(axis=0)) + first
         if present.size and rng.random() < self.config.foreground_share:
             class_index = int(rng.choice(present))
             return self._around(class_index, _pick(rng, counts[:, class_index]), rng)

@@ -15,8 +15,8 @@ from cristae.augment import Batch
 from cristae.augment.batch import margin_zyx
 from cristae.readahead import read_ahead
 from cristae.sampling import Patch, Plan
+from cristae.training.cache import CachedPart
 from cristae.training.framing import Framing
-from cristae.training.staging import StagedPart
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class PatchFeed:
     def __init__(
         self,
         plan: Plan,
-        parts: Sequence[StagedPart],
+        parts: Sequence[CachedPart],
         framing: Framing,
         *,
         batch_size: int,

@@ -1,4 +1,4 @@
-"""Run the training loop: Lightning with the callbacks of the papers, continued from the last finished epoch."""
+"""The training loop: Lightning with the schedules and early stopping of the papers, resumed after the last epoch."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
@@ -32,28 +34,39 @@ from cristae.training.schedule import LearningRate
 LAST = "last.ckpt"
 
 
-class Witness(Protocol):
-    """What the caller does with a network while it learns."""
+class TrainingCallback(Protocol):
+    """What the caller does after each epoch."""
 
     def validate(self, network: nn.Module, worker: Worker) -> np.ndarray:
         """Counts (T, K, K) of truth and prediction over this process's part of the validation data: one table for
         exclusive classes, one 2 x 2 table for each overlapping class."""
 
-    def judge(self, counts: np.ndarray) -> dict[str, float]:
+    def score(self, counts: np.ndarray) -> dict[str, float]:
         """Scores of the counts of all processes, with at least `val_miou`."""
 
-    def keep(self, network: nn.Module, epoch: int) -> None:
-        """The network is the best so far: save its weights."""
+    def save_best(self, network: nn.Module, epoch: int) -> None:
+        """Save the weights, which are the best so far. Called in the first process only."""
 
-    def record(self, row: dict[str, float]) -> None:
-        """An epoch is over."""
+    def log_epoch(self, row: dict[str, float]) -> None:
+        """Keep the figures of an epoch. Called in the first process only."""
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What came of the training loop."""
+
+    best_epoch: int
+    """From 1."""
+    best_val_miou: float
+    seconds: float
+    """Spent in epochs, over all sessions."""
 
 
 class _EndOfEpoch(Callback):
-    """Validate, tell the schedule, keep the best weights, write the row, stop when nothing gets better."""
+    """Validate, update the schedule, save the best weights, log the epoch, stop when nothing gets better."""
 
-    def __init__(self, witness: Witness, patience: int | None) -> None:
-        self.witness, self.patience = witness, patience
+    def __init__(self, callback: TrainingCallback, patience: int | None) -> None:
+        self.callback, self.patience = callback, patience
         self.best = math.nan
         self.best_epoch = 0
         self.score = math.nan
@@ -61,7 +74,7 @@ class _EndOfEpoch(Callback):
         self._started = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # A training that had stopped early stays stopped when it is continued.
+        # A training that had stopped early stays stopped when it is resumed.
         self._stop_if_exhausted(trainer, trainer.current_epoch)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -82,10 +95,10 @@ class _EndOfEpoch(Callback):
         if not self.best_epoch or score > self.best or math.isnan(self.best):
             self.best, self.best_epoch = score, epoch
             if trainer.is_global_zero:
-                self.witness.keep(pl_module.network, epoch)
+                self.callback.save_best(pl_module.network, epoch)
         self.seconds += time.monotonic() - self._started
         if trainer.is_global_zero:
-            self.witness.record(row | scores | {"seconds": self.seconds})
+            self.callback.log_epoch(row | scores | {"seconds": self.seconds})
         self._stop_if_exhausted(trainer, epoch)
 
     def _stop_if_exhausted(self, trainer: Trainer, epoch: int) -> None:
@@ -93,15 +106,15 @@ class _EndOfEpoch(Callback):
             trainer.should_stop = True
 
     def _validate(self, trainer: Trainer, module: TrainingModule) -> dict[str, float]:
-        if trainer.world_size > 1:  # every process judges the network that the first one saves
+        if trainer.world_size > 1:  # every process evaluates the network that the first one saves
             for buffer in module.network.buffers():
                 torch.distributed.broadcast(buffer, 0)
-        counts = self.witness.validate(module.network, Worker(trainer.global_rank, trainer.world_size))
+        counts = self.callback.validate(module.network, Worker(trainer.global_rank, trainer.world_size))
         if trainer.world_size > 1:
             total = torch.from_numpy(counts).to(module.device)
             torch.distributed.all_reduce(total)
             counts = total.cpu().numpy()
-        return self.witness.judge(counts)
+        return self.callback.score(counts)
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best, "best_epoch": self.best_epoch, "seconds": self.seconds}
@@ -149,12 +162,17 @@ class _Show(Callback):
 
 
 def fit(
-    network: nn.Module, step: StepConfig, feed: PatchFeed, *, witness: Witness, folder: Path, progress: Progress
-) -> tuple[int, float, float]:
+    network: nn.Module,
+    step: StepConfig,
+    feed: PatchFeed,
+    *,
+    callback: TrainingCallback,
+    folder: Path,
+    progress: Progress,
+) -> FitResult:
     """Train `network` in place, from the start or from `last.ckpt` in `folder`.
 
-    Returns:
-        The best epoch (from 1), its validation mIoU and the seconds spent in epochs over all sittings.
+    With `devices` above 1 this is one of the processes of `run_processes`.
 
     Raises:
         TrainingError: The loss is not finite.
@@ -164,7 +182,7 @@ def fit(
     rate = LearningRate(config.schedule, config.learning_rate, len(feed) * config.epochs)
     put_channels_last(network)
     module = TrainingModule(network, step, feed, rate)
-    end = _EndOfEpoch(witness, config.early_stop_patience)
+    end = _EndOfEpoch(callback, config.early_stop_patience)
     last = ModelCheckpoint(
         folder, filename=LAST.removesuffix(".ckpt"), save_on_train_epoch_end=True, enable_version_counter=False
     )
@@ -175,7 +193,7 @@ def fit(
         start = folder / LAST
         try:
             trainer.fit(module, feed, ckpt_path=start if start.exists() else None, weights_only=True)
-        except SystemExit as error:
+        except SystemExit as error:  # how Lightning ends after Ctrl-C
             raise KeyboardInterrupt from error
         except torch.OutOfMemoryError as error:
             raise TrainingError(
@@ -184,7 +202,7 @@ def fit(
             ) from error
     if trainer.interrupted:
         raise KeyboardInterrupt
-    return end.best_epoch, end.best, end.seconds
+    return FitResult(end.best_epoch, end.best, end.seconds)
 
 
 def _trainer(step: StepConfig, callbacks: list[Callback], folder: Path) -> Trainer:
@@ -205,7 +223,8 @@ def _trainer(step: StepConfig, callbacks: list[Callback], folder: Path) -> Train
         deterministic="warn",
         use_distributed_sampler=False,
         sync_batchnorm=config.devices > 1 and device == "cuda",
-        plugins=[_AtomicCheckpoints()],
+        # Named, so that a cluster's variables around the process do not count.
+        plugins=[_AtomicCheckpoints(), *([LightningEnvironment()] if config.devices > 1 else [])],
     )
 
 

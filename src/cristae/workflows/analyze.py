@@ -8,36 +8,32 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cristae.analysis.cells import CellMap, cells_near, cells_of_classes, cells_of_mask
 from cristae.analysis.census import Census, numbers_in, take_census
 from cristae.analysis.class_map import ClassMap, block_shape, cut
 from cristae.analysis.config import AnalysisConfig
+from cristae.analysis.measurement import Grid, MeasuredMap, measure_class
 from cristae.analysis.mesh_files import write_mesh
 from cristae.analysis.object_map import chunk_of
 from cristae.analysis.render import Rendering
-from cristae.analysis.sizes import cell_sizes
+from cristae.analysis.result import Analysis, collect
 from cristae.analysis.surfaces import CELLS, class_meshes, draw
-from cristae.analysis.survey import ClassSurvey, Grid, survey_class
 from cristae.analysis.tables import (
     CLASS_COLUMNS,
     OBJECT_COLUMNS,
-    CellSize,
-    ClassSize,
-    ObjectSize,
     csv_text,
     null_if_nan,
 )
 from cristae.data.classes import Classes
 from cristae.data.files import require_new, storage_errors, write_json, write_together
-from cristae.data.image import Image, VoxelSize
-from cristae.errors import ScoreError
-from cristae.evaluation.class_maps import OpenedMap, open_map
-from cristae.inference.prediction import Prediction
+from cristae.data.formats import open_image
+from cristae.data.image import Image, VoxelSize, agreed_voxel_size
+from cristae.errors import ScoreError, VoxelSizeError
+from cristae.evaluation.segmentation import Meaning, Segmentation, SegmentationSource, open_segmentation
 from cristae.progress import Progress
 from cristae.report.analysis_page import analysis_page
 
@@ -47,87 +43,32 @@ if TYPE_CHECKING:
 OBJECTS = "objects.zarr"
 """Folder of the label images of object numbers, one for each class under `labels/`."""
 _GROUP = {"zarr_format": 3, "node_type": "group", "attributes": {}}
-_RULES = {
-    "fraction_of_cell": "voxels of the class inside the cell / voxels of the cell, all its organelles included",
-    "objects": "connected voxels of one class inside one cell; numbers count through all cells",
-    "surface_um2": "Crofton's formula in 13 directions; objects end at the edge of the volume. Balls come out "
-    "within 1 %, long objects within 7 %, flat faces along the axes 7 % (cubic voxels) to 23 % (five times as high as "
-    "wide) too small. Of a class: without the faces at which its objects touch",
-    "z0 to x1": "the box around an object in voxels of the map, stops exclusive",
-    "z_nm, y_nm, x_nm": "mean of the middles of the voxels, moved by the origin of the file",
-    "touches_border": "the object reaches the edge of the volume (in a single slice: its y and x edges)",
-    "distance_to_membrane_nm": "from the object's nearest voxel to the nearest surface voxel of the membrane, between "
-    "their middles; 0 where they share voxels",
-    "centroid_to_membrane_nm": "from the centroid to the middle of the nearest surface voxel of the membrane",
-}
-
-
-@dataclass(frozen=True, eq=False)
-class Analysis:
-    """What was measured."""
-
-    cells: tuple[CellSize, ...]
-    classes: tuple[ClassSize, ...]
-    """Each class in each cell."""
-    objects: tuple[ObjectSize, ...]
-    about: dict[str, Any]
-    """What was measured with which settings and rules, as in `analysis.json`."""
-    path: Path | None
-    """The folder with the tables; None when they were not written."""
-
-    def as_json(self) -> dict[str, Any]:
-        """Everything that JSON can hold; undefined values are null."""
-        tables = {"classes": [row.as_row() for row in self.classes], "objects": [row.as_row() for row in self.objects]}
-        plain: dict[str, Any] = null_if_nan(self.about | tables)
-        return plain
-
-    def fraction(self, *names: str, cell: int | None = None) -> float:
-        """The share of the cell that classes have together; NaN for a cell without voxels.
-
-        Args:
-            names: The classes.
-            cell: Which cell; None where there is only one.
-        """
-        numbers = [one.cell for one in self.cells]
-        if cell is None and len(numbers) != 1:
-            raise ScoreError(f"there are {len(numbers)} cells; name one of {numbers} with `cell`")
-        number = numbers[0] if cell is None else cell
-        shares = {one.class_name: one.fraction_of_cell for one in self.classes if one.cell == number}
-        if missing := [name for name in names if name not in shares]:
-            raise ScoreError(f"cell {number}: nothing is known of class {', '.join(missing)}")
-        return sum(shares[name] for name in names)
 
 
 def analyze(
-    prediction: Prediction | Image | str | Path,
-    config: AnalysisConfig | None = None,
+    prediction: SegmentationSource,
+    options: AnalysisConfig = AnalysisConfig(),
     *,
-    classes: Classes | None = None,
     recipe: Recipe | None = None,
+    classes: Classes | None = None,
     cell: Image | str | Path | None = None,
     cell_from: Image | str | Path | None = None,
-    voxel_size_nm: VoxelSize | None = None,
-    keep_objects: bool = False,
-    meshes: bool = False,
     out: str | Path | None = None,
     progress: Progress = Progress(),
 ) -> Analysis:
     """Measure the organelles of a prediction, or of labels in any format.
 
     Args:
-        prediction: A prediction, its path, or a label file; an image of class ids in memory.
-        config: What to measure, and how.
-        classes: The meaning of an image of class ids that is not a prediction.
+        prediction: A prediction, its path, or a label file; a volume with labels, or an image of class ids in memory.
+        options: What to measure, and how.
         recipe: The meaning of the values of a label file.
+        classes: The meaning of class ids that are not a prediction's.
         cell: A mask whose values other than 0 are the numbers of cells; None takes all voxels that are not background
             as one cell.
         cell_from: Instead, a mask of the cells from elsewhere: voxels that are not background inside it or within
-            `config.margin_nm` are the cell.
-        voxel_size_nm: (z, y, x), where the file does not say it.
-        keep_objects: Also write a label image of the object numbers of each class.
-        meshes: Also write the surface of each class, and show it on the page.
+            `options.margin_nm` are the cell.
         out: The folder to write; None writes nothing.
-        progress: Where to show how far it is.
+        progress: Where to show progress.
 
     Returns:
         Sizes of cells, classes and objects.
@@ -145,45 +86,55 @@ def analyze(
         >>> sizes.fraction("mitochondria", "granule")  # doctest: +SKIP
         0.4
     """
-    settings = config or AnalysisConfig()
     if cell is not None and cell_from is not None:
         raise ScoreError("a mask of the cell and a cell from elsewhere say different things; give one of them")
     if out is not None:
         require_new(Path(out), what="the analysis")
-    opened = open_map(prediction, classes=classes, recipe=recipe, voxel_size_nm=voxel_size_nm, progress=progress)
-    opened.map.check_names(settings.split, "split")
-    opened.map.check_names([] if settings.membrane is None else [settings.membrane], "membrane")
-    given = [opened.fit(mask) for mask in (cell, cell_from) if mask is not None]
-    grid = _grid(opened.map, given)
-    cells, expected = _cells(opened.map, cell, cell_from, given, grid, settings)
+    opened = open_segmentation(prediction, Meaning(classes, recipe), progress=progress)
+    measured = _class_map(opened, options.voxel_size_nm)
+    measured.check_names(options.split, "split")
+    measured.check_names([] if options.membrane is None else [options.membrane], "membrane")
+    given = [opened.fit(_image(mask)) for mask in (cell, cell_from) if mask is not None]
+    grid = _grid(measured, given)
+    cells, expected = _cells(measured, cell, cell_from, given, grid, options)
     with _folder(None if out is None else Path(out)) as folder:
         with progress.task("Counting voxels", len(grid.blocks), unit="blocks") as task:
-            census = take_census(opened.map, cells, grid.blocks, expected=expected, advance=task.advance)
+            census = take_census(measured, cells, grid.blocks, expected=expected, advance=task.advance)
         _check_cells(census, given)
-        surveys = [
-            survey_class(
-                name,
-                opened.map,
-                cells,
-                census,
-                grid,
-                folder / OBJECTS / "labels",
-                settings,
-                keep_map=keep_objects,
-                progress=progress,
+        place, keep = folder / OBJECTS / "labels", options.keep_objects
+        measurements = [
+            measure_class(
+                name, MeasuredMap(measured, cells, census, grid), place, options, keep_map=keep, progress=progress
             )
-            for name in opened.map.classes.foreground
+            for name in measured.classes.foreground
         ]
-        result = _result(opened, cells, census, surveys, settings, None if out is None else Path(out))
-        _tell(result, opened, cell is None and cell_from is None, progress)
+        path = None if out is None else Path(out)
+        result = collect(opened.path, measured, cells, census, measurements, options, path)
+        _warn(result, opened, cell is None and cell_from is None, progress)
         if out is not None:
-            if keep_objects:
+            if options.keep_objects:
                 write_json(folder / OBJECTS / "zarr.json", _GROUP)
             else:
                 shutil.rmtree(folder / OBJECTS)
-            pictures = _write_meshes(opened.map, cells, census, grid, folder, progress) if meshes else []
+            pictures = _write_meshes(measured, cells, census, grid, folder, progress) if options.meshes else []
             _write(result, opened, folder, pictures)
     return result
+
+
+def _class_map(opened: Segmentation, stated: VoxelSize | None) -> ClassMap:
+    """What is measured: labels whose voxels have a size."""
+    size = agreed_voxel_size({str(opened.path): opened.voxel_size_nm}, stated)
+    if size is None:
+        raise VoxelSizeError(
+            f"{opened.path}: the voxel size is not known, but volumes and distances need it; give it with "
+            "--voxel-size-nm Z Y X"
+        )
+    labels = tuple(replace(label, voxel_size_nm=size) for label in opened.labels)
+    return ClassMap(labels, opened.classes, size, opened.valid)
+
+
+def _image(mask: Image | str | Path) -> Image:
+    return mask if isinstance(mask, Image) else open_image(mask)
 
 
 def _grid(classes: ClassMap, masks: Sequence[Image]) -> Grid:
@@ -221,43 +172,9 @@ def _check_cells(census: Census, given: Sequence[Image]) -> None:
         )
 
 
-def _result(
-    opened: OpenedMap,
-    cells: CellMap,
-    census: Census,
-    surveys: Sequence[ClassSurvey],
-    settings: AnalysisConfig,
-    path: Path | None,
-) -> Analysis:
-    sizes = cell_sizes(opened.map, census)
-    names = opened.map.classes.foreground
-    depth = settings.split_depth_nm or max(opened.map.voxel_size_nm)
-    about = {
-        "kind": "analysis",
-        "cristae": version("cristae"),
-        "source": str(opened.path),
-        "shape": list(opened.map.shape),
-        "voxel_size_nm": list(opened.map.voxel_size_nm),
-        "origin_nm": list(opened.map.origin_nm),
-        "settings": settings.model_dump(mode="json") | {"split_depth_nm": depth if settings.split else None},
-        "rules": {
-            **_RULES,
-            "cell": cells.rule,
-            "membrane": settings.membrane or "surface of the object's own cell, the edge of the volume left out",
-        },
-        "cells": [asdict(one) for one in sizes],
-        "cut": {name: one.cut for name, one in zip(names, surveys, strict=True) if name in settings.split},
-        "too_large_to_cut": {
-            name: list(one.too_large_to_cut) for name, one in zip(names, surveys, strict=True) if one.too_large_to_cut
-        },
-    }
-    rows = sorted((row for one in surveys for row in one.classes), key=lambda row: row.cell)
-    return Analysis(sizes, tuple(rows), tuple(row for one in surveys for row in one.objects), about, path)
-
-
-def _tell(result: Analysis, opened: OpenedMap, whole: bool, progress: Progress) -> None:
-    """Say what a reader of the numbers should know."""
-    if whole and len(opened.map.classes.foreground) == 1:
+def _warn(result: Analysis, opened: Segmentation, whole: bool, progress: Progress) -> None:
+    """Warn of what a reader of the numbers should know."""
+    if whole and len(opened.classes.foreground) == 1:
         progress.warn(
             f"{opened.path}: without a mask the cell is all that is not background, and there is one class: its share "
             "of the cell is 1. Give the cell with --cell"
@@ -287,11 +204,11 @@ def _write_meshes(
     return draw(meshes, shares, {name: classes.classes.color_of(name) for name in names})
 
 
-def _write(result: Analysis, opened: OpenedMap, folder: Path, pictures: Sequence[Rendering]) -> None:
+def _write(result: Analysis, opened: Segmentation, folder: Path, pictures: Sequence[Rendering]) -> None:
     classes, objects = [row.as_row() for row in result.classes], [row.as_row() for row in result.objects]
-    known = opened.map.classes
+    known = opened.classes
     page = analysis_page(
-        opened.name,
+        opened.volume,
         classes,
         objects,
         settings={key: value for key, value in result.about.items() if key not in ("kind", "rules", "cells")},

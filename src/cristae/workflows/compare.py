@@ -2,89 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import math
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from itertools import combinations
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, get_args
 
 from cristae.data.files import require_new_file, write_together
-from cristae.errors import ScoreError
-from cristae.evaluation.unit_tables import (
-    Measured,
-    Row,
-    Trial,
-    UnitTable,
-    aligned,
-    correlated_slices,
-    measure_slices,
-    measure_tidy,
-    read_rows,
-    read_trials,
-)
+from cristae.evaluation.differences import CompareOptions, Finding, find_differences, findings_csv, findings_json
 from cristae.metrics.score import score_paths
-from cristae.metrics.uncertainty.bootstrap import interval
-from cristae.metrics.uncertainty.corrections import holm
-from cristae.metrics.uncertainty.folds import compare_folds
-from cristae.metrics.uncertainty.instances import (
-    QUANTILES,
-    compare_instances,
-    deviation,
-    instances_needed,
-    quantiles,
-    superiority,
-)
-from cristae.metrics.uncertainty.paired import Difference, compare_paired
-from cristae.metrics.uncertainty.units import NEIGHBOURS_WARNING, parse_unit
 from cristae.progress import Progress
-
-METRIC, UNIT = "F1", "slice"
-"""What tables of slices are compared by, where nothing else is said."""
-Design = Literal["units", "folds", "instances"]
-"""What the rows of a tidy table are: independent units, folds of a cross-validation, or trainings."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One row: the score of a run, or what sets it apart from another run."""
-
-    run: str
-    other: str
-    """The run it is compared with; empty for a score of its own."""
-    class_name: str
-    metric: str
-    quantity: Literal["score", "deviation", "quantile", "difference", "superiority", "needed"]
-    """`deviation` is the standard deviation of the trainings; `quantile` is the score below which a share of them lies;
-    `difference` is `run` minus `other`; `superiority` the probability that a training of `run` beats one of `other`;
-    `needed` the number of trainings of each that tell them apart."""
-    value: float
-    """NaN where undefined."""
-    low: float | None
-    high: float | None
-    p: float | None
-    p_holm: float | None
-    """Corrected for the number of pairs compared."""
-    n: int
-    unit: str
-    method: str
-    reason: str
-    """Why an interval or p is missing, or how a number was found."""
 
 
 def compare(
     tables: Sequence[Path | str] | Path | str,
     *,
-    metric: str = METRIC,
-    class_name: str | None = None,
-    unit: str = UNIT,
-    slice_spacing_nm: float | None = None,
-    design: Design = "units",
     out: Path | str | None = None,
-    seed: int = 0,
+    options: CompareOptions = CompareOptions(),
     progress: Progress = Progress(),
 ) -> tuple[Finding, ...]:
     """Compare all runs of some tables pairwise.
@@ -92,13 +23,8 @@ def compare(
     Args:
         tables: One or several CSV tables of slices as `evaluate` writes them, or tidy tables with the columns run, unit
             and value.
-        metric: Score of a table of slices; a pooled one is recomputed from the counts, others are slice means.
-        class_name: Only this class; None takes all.
-        unit: What is independent in a table of slices: slice, slab:500nm, volume or column:NAME.
-        slice_spacing_nm: Distance of slices in nm, for slabs.
-        design: What the rows of a tidy table are. Folds need the columns train_size and test_size as well.
         out: Also write the findings here, as .csv and .json.
-        seed: The same seed gives the same findings.
+        options: Which score, over which independent units.
         progress: Where warnings go.
 
     Returns:
@@ -112,178 +38,9 @@ def compare(
     if out is not None:
         for path in score_paths(Path(out)):
             require_new_file(path, what="the findings")
-    if design not in get_args(Design):
-        raise ScoreError(f"'{design}' is no design; there are {', '.join(get_args(Design))}")
-    rows, of_slices = read_rows([Path(path) for path in ([tables] if isinstance(tables, str | Path) else tables)])
-    if of_slices:
-        findings = _of_slices(rows, metric, class_name, unit, slice_spacing_nm, design, seed, progress)
-    else:
-        _check_tidy(metric, class_name, unit, slice_spacing_nm)
-        findings = _of_trials(rows, design, seed)
-    corrected = holm([finding.p for finding in findings])
-    findings = [replace(finding, p_holm=p) for finding, p in zip(findings, corrected, strict=True)]
+    paths = [Path(path) for path in ([tables] if isinstance(tables, str | Path) else tables)]
+    findings = find_differences(paths, options, progress)
     if out is not None:
         table, document = score_paths(Path(out))
         write_together({table: findings_csv(findings).encode(), document: findings_json(findings).encode()})
-    return tuple(findings)
-
-
-def findings_json(findings: Iterable[Finding]) -> str:
-    """A JSON list of objects; what is undefined or absent is null."""
-    rows = [_as_row(finding) for finding in findings]
-    plain = [{key: None if value != value else value for key, value in row.items()} for row in rows]
-    return json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def findings_csv(findings: Iterable[Finding]) -> str:
-    """A CSV table; an undefined value reads `nan`, an absent one is empty."""
-    buffer = io.StringIO()
-    names = ["class" if field.name == "class_name" else field.name for field in fields(Finding)]
-    writer = csv.DictWriter(buffer, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(_as_row(finding) for finding in findings)
-    return buffer.getvalue()
-
-
-def _as_row(finding: Finding) -> dict[str, object]:
-    return {"class" if key == "class_name" else key: value for key, value in asdict(finding).items()}
-
-
-def _of_slices(
-    rows: Sequence[Row],
-    metric: str,
-    class_name: str | None,
-    unit: str,
-    slice_spacing_nm: float | None,
-    design: Design,
-    seed: int,
-    progress: Progress,
-) -> list[Finding]:
-    if design != "units":
-        raise ScoreError(f"{design} are compared from tidy tables (run, unit, value), not from tables of slices")
-    rule = parse_unit(unit)
-    measured = measure_slices(rows, metric, rule, class_name=class_name, slice_spacing_nm=slice_spacing_nm)
-    if rule.kind == "slice" and len({row["slice"] for row in rows}) > 1:
-        progress.say(f"warning: {NEIGHBOURS_WARNING}")
-        length = correlated_slices(rows, measured)
-        if length > 1.5:
-            progress.say(
-                f"warning: {metric} goes together over about {length:.0f} slices; slabs of at least "
-                f"{4 * length:.0f} slices are nearly independent"
-            )
-    return _of_units(measured, str(rule), seed)
-
-
-def _check_tidy(metric: str, class_name: str | None, unit: str, slice_spacing_nm: float | None) -> None:
-    """Refuse what chooses among columns and slices that a tidy table has not."""
-    if class_name is not None:
-        raise ScoreError("a tidy table (run, unit, value) has no classes; keep one table for each class")
-    if metric != METRIC:
-        raise ScoreError(f"a tidy table (run, unit, value) has one value, no '{metric}'; leave --metric out")
-    if unit != UNIT or slice_spacing_nm is not None:
-        raise ScoreError(
-            "a tidy table (run, unit, value) has its units in the column unit; leave --unit and --slice-spacing-nm out"
-        )
-
-
-def _of_trials(rows: Sequence[Row], design: Design, seed: int) -> list[Finding]:
-    if design == "folds":
-        return _of_folds(read_trials(rows, folds=True))
-    if design == "instances":
-        return _of_instances(rows, seed)
-    return _of_units(measure_tidy(rows), "unit", seed)
-
-
-def _of_units(measured: Measured, unit: str, seed: int) -> list[Finding]:
-    scores = [_score(measured, table, unit, seed) for table in measured.tables]
-    pairs = []
-    for first, second in combinations(measured.tables, 2):
-        if first.class_name == second.class_name:
-            found = compare_paired(first.rows, aligned(first, second), measured.statistic, seed=seed)
-            pairs.append(_difference(first.run, second.run, first.class_name, measured.metric, found, unit))
-    return scores + pairs
-
-
-def _score(measured: Measured, table: UnitTable, unit: str, seed: int) -> Finding:
-    value = float(measured.statistic(table.rows.sum(axis=0)))
-    found = interval(table.rows, measured.statistic, bounds=measured.bounds, seed=seed)
-    return Finding(
-        *(table.run, "", table.class_name, measured.metric, "score", value, found.low, found.high, None, None),
-        *(found.n, unit, "bootstrap-t interval", found.reason),
-    )
-
-
-def _of_folds(trials: dict[str, tuple[Trial, ...]]) -> list[Finding]:
-    why = "folds share training data; only differences have an interval"
-    findings = [_mean_over_folds(run, own, why) for run, own in trials.items()]
-    for first, second in combinations(trials, 2):
-        a = {trial.unit: trial for trial in trials[first]}
-        b = {trial.unit: trial for trial in trials[second]}
-        if set(a) != set(b) or any(a[fold].sizes != b[fold].sizes for fold in a):
-            raise ScoreError(f"'{first}' and '{second}' have not the same folds with the same train_size and test_size")
-        sizes = [trial.sizes for trial in a.values() if trial.sizes is not None]
-        train, test = (math.fsum(size[side] for size in sizes) / len(sizes) for side in (0, 1))
-        found = compare_folds([a[fold].value - b[fold].value for fold in a], train, test)
-        findings.append(_difference(first, second, "", "value", found, "fold"))
     return findings
-
-
-def _mean_over_folds(run: str, own: tuple[Trial, ...], reason: str) -> Finding:
-    value = math.fsum(trial.value for trial in own) / len(own)
-    return Finding(
-        *(run, "", "", "value", "score", value, None, None, None, None, len(own), "fold", "mean over folds", reason)
-    )
-
-
-def _of_instances(rows: Sequence[Row], seed: int) -> list[Finding]:
-    findings = [
-        _score(measured, table, "training", seed) for measured in [measure_tidy(rows)] for table in measured.tables
-    ]
-    trials = {run: [trial.value for trial in own] for run, own in read_trials(rows).items()}
-    for score in tuple(findings):
-        spread = replace(
-            score, quantity="deviation", value=deviation(trials[score.run]), low=None, high=None, reason=""
-        )
-        findings.append(replace(spread, method="sample standard deviation of the trainings (n - 1)"))
-        for share, value in zip(QUANTILES, quantiles(trials[score.run]), strict=True):
-            one = replace(score, quantity="quantile", value=value, low=None, high=None, reason="")
-            findings.append(replace(one, method=f"{share:.0%} quantile of the trainings"))
-    for first, second in combinations(trials, 2):
-        findings += _two_architectures(first, second, trials[first], trials[second], seed)
-    return findings
-
-
-def _two_architectures(
-    first: str, second: str, a: Sequence[float], b: Sequence[float], seed: int
-) -> tuple[Finding, Finding, Finding]:
-    """The difference of the means, how often one beats the other, and how many trainings tell them apart."""
-    mean = _difference(first, second, "", "value", compare_instances(a, b, seed=seed), "training")
-    wins, needed = superiority(a, b), instances_needed(a, b, seed=seed)
-    share = replace(
-        mean,
-        quantity="superiority",
-        value=wins.value,
-        low=wins.interval.low,
-        high=wins.interval.high,
-        p=None,
-        method="share of pairs of trainings won; score interval",
-        reason=wins.interval.reason,
-    )
-    number = replace(
-        mean,
-        quantity="needed",
-        value=math.nan if needed.n is None else float(needed.n),
-        low=None,
-        high=None,
-        p=None,
-        method="trainings of each for power 0.8 at level 0.05",
-        reason=needed.reason,
-    )
-    return mean, share, number
-
-
-def _difference(run: str, other: str, class_name: str, metric: str, found: Difference, unit: str) -> Finding:
-    return Finding(
-        *(run, other, class_name, metric, "difference", found.value, found.low, found.high, found.p, None),
-        *(found.n, unit, found.method, found.reason),
-    )

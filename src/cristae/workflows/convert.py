@@ -6,8 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cristae.data.formats import open_image, write_image
-from cristae.data.image import Image, VoxelSize, same_voxel_size, voxel_size_text
-from cristae.errors import VoxelSizeError
+from cristae.data.image import Image, VoxelSize, agreed_voxel_size
 from cristae.evaluation.predicted import require_finished
 from cristae.progress import Progress
 
@@ -42,18 +41,6 @@ def convert(
     require_finished(source)
     image = open_image(source)
     if voxel_size_nm is not None:
-        image = replace(image, voxel_size_nm=_agreed(image, voxel_size_nm))
+        image = replace(image, voxel_size_nm=agreed_voxel_size({str(image.path): image.voxel_size_nm}, voxel_size_nm))
     write_image(image, Path(destination), progress=progress)
     return open_image(destination)
-
-
-def _agreed(image: Image, given: VoxelSize) -> VoxelSize:
-    if not all(0 < size < float("inf") for size in given):
-        raise VoxelSizeError(f"voxel size {given} nm (z, y, x): every edge must be greater than 0")
-    stated = image.voxel_size_nm
-    if stated is not None and not same_voxel_size(stated, given):
-        raise VoxelSizeError(
-            f"{image.path}: says its voxels are {voxel_size_text(stated)} (z, y, x), but "
-            f"{voxel_size_text(given)} was given. Leave the option out to keep the file's, or correct the file"
-        )
-    return stated or given

@@ -1,4 +1,4 @@
-"""The whole way on made-up data: a volume, training, a prediction of another volume, scores, a page."""
+"""The whole way on synthetic data: a volume, training, a prediction of another volume, scores, a page."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def demo(out: str | Path = "cristae-demo", *, progress: Progress = Progress()) -
     """Make a synthetic volume with labels, train on it, predict a second one, score it.
 
     Args:
-        out: Where to put everything. A demo that was interrupted there goes on.
-        progress: Where to show how far it is.
+        out: Where to put everything. A demo that was interrupted there resumes.
+        progress: Where to show progress.
 
     Raises:
         OutputExistsError: The folder holds something that is not a demo.
@@ -78,7 +78,7 @@ def demo(out: str | Path = "cristae-demo", *, progress: Progress = Progress()) -
     prediction = predict([run], open_volume(out / "new.zarr"), out=out / "prediction.zarr", progress=progress)
     progress.say("4/4  Scoring it against its labels")
     truth = open_volume(out / "new.zarr", labels=out / "new-labels.tif", classes=PLATELET_CLASSES)
-    scores = evaluate(prediction, truth, run=run.id, progress=progress)
+    scores = evaluate({run.id: prediction}, truth, classes=PLATELET_CLASSES, progress=progress)
     return Demo(out, run, prediction, scores)
 
 

@@ -2,77 +2,14 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from cristae.data.box import Triple
-from cristae.data.formats import UnequalSlicesError, open_image, open_images
-from cristae.data.formats.hdf5 import list_hdf5
-from cristae.data.formats.ome_zarr import count_channels, list_labels, open_ome_zarr, read_attributes
-from cristae.data.formats.paths import HDF5_SUFFIXES, find_source, is_zarr
-from cristae.data.image import Image, VoxelSize
-from cristae.data.survey import Survey, survey
+from cristae.data.formats.ome_zarr import read_attributes
+from cristae.data.formats.paths import find_source
+from cristae.data.inspection import Inspection, describe_image, images_in
 from cristae.evaluation.predicted import UNFINISHED, is_finished, prediction_around
 from cristae.progress import Progress
-
-_NAMED = 5
-"""So many slices are told by the names of their files."""
-
-
-@dataclass(frozen=True)
-class LabelValue:
-    """One of the few distinct values of a label image."""
-
-    value: int | str
-    """The integer, or '#rrggbb' or '#rrggbbaa' for colour images (hexadecimal samples)."""
-    voxels: int
-    share: float
-    """Part of all voxels, 0 to 1."""
-    name: str = ""
-    """Class name, where the file gives one."""
-    color: str = ""
-    """'#rrggbb' from the file's palette or label metadata."""
-
-
-@dataclass(frozen=True)
-class Inspection:
-    """What one image is."""
-
-    path: str
-    format: str
-    shape: Triple
-    """Voxels (z, y, x)."""
-    axes: str
-    """Axes as the file stores them."""
-    voxel_size_nm: VoxelSize | None
-    """(z, y, x); None when the file does not say."""
-    origin_nm: VoxelSize
-    dtype: str
-    colors: int
-    chunks: Triple
-    minimum: float
-    maximum: float
-    percentiles: dict[str, float]
-    """Grey value below or at which that percentage of the voxels lies."""
-    values: tuple[LabelValue, ...]
-    """Distinct values when they are few integers; empty otherwise."""
-    details: dict[str, str]
-    problems: tuple[str, ...]
-    """What is likely to go wrong, each with what to do."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; NaN becomes None."""
-        plain = asdict(self)
-        for key in ("minimum", "maximum"):
-            plain[key] = None if np.isnan(plain[key]) else plain[key]
-        return plain
 
 
 def inspect(paths: str | Path | Iterable[str | Path], *, progress: Progress = Progress()) -> tuple[Inspection, ...]:
@@ -90,154 +27,13 @@ def inspect(paths: str | Path | Iterable[str | Path], *, progress: Progress = Pr
         FormatError: A file is damaged, or is not what its name says.
     """
     listed = [paths] if isinstance(paths, str | Path) else list(paths)
-    found: list[Inspection] = []
-    for path in listed:
-        for name, image, problems in _images(path):
-            found.append(_describe(name, image, problems, progress))
-    return tuple(found)
+    return tuple(one for path in listed for one in _inspect(path, progress))
 
 
-def _images(path: str | Path) -> Iterator[tuple[str, Image, tuple[str, ...]]]:
-    source = find_source(path)
-    if source.path.suffix.lower() in HDF5_SUFFIXES and not source.inner and not source.files:
-        inner = list_hdf5(source.path)
-        if len(inner) > 1:
-            yield from ((f"{path}:/{name}", open_image(f"{path}:/{name}"), ()) for name in inner)
-            return
-    if is_zarr(source.path):
-        yield from _zarr_images(str(path), source.path / source.inner)
-        return
-    try:
-        yield str(path), open_image(path), ()
-    except UnequalSlicesError:
-        note = ("the images of this folder differ in size: use `kind: images` in a recipe",)
-        yield from ((str(image.path), image, note) for image in open_images(path))
-
-
-def _zarr_images(name: str, path: Path) -> Iterator[tuple[str, Image, tuple[str, ...]]]:
-    prediction = prediction_around(path)
+def _inspect(path: str | Path, progress: Progress) -> Iterator[Inspection]:
+    prediction, source = prediction_around(path), find_source(path)
     gaps = prediction is not None and not is_finished(read_attributes(prediction))
-    problems = (f"unfinished: {UNFINISHED}",) if gaps else ()
-    channels = count_channels(path)
-    if channels > 1:
-        for channel in range(channels):
-            yield f"{name} (channel {channel})", open_ome_zarr(path, channel=channel), problems
-    else:
-        image = open_image(path)
-        if prediction == path.resolve():
-            image = replace(image, details={**image.details, **_preview_of(image, path)})
-        yield name, image, problems
-    for label in list_labels(path):
-        inner = path / "labels" / label
-        yield f"{name}:/labels/{label}" if ":/" not in name else str(inner), open_image(inner), problems
-
-
-def _preview_of(image: Image, prediction: Path) -> dict[str, str]:
-    """What the image of a prediction shows, where it is no probability: its input, at a part of the size."""
-    labels = list_labels(prediction)
-    if "c" in image.details.get("axes", "") or not labels:
-        return {}
-    whole = open_ome_zarr(prediction, f"labels/{labels[0]}").shape
-    step = max(math.ceil(full / shown) for full, shown in zip(whole[1:], image.shape[1:], strict=True))
-    size = f"each voxel the mean of {step} x {step} of it (y, x)" if step > 1 else "at its full size"
-    return {"content": f"a preview of the input, {size}; the result is under labels"}
-
-
-def _describe(name: str, image: Image, problems: tuple[str, ...], progress: Progress) -> Inspection:
-    result = survey(image, progress=progress)
-    values = _values(image, result)
-    return Inspection(
-        path=name,
-        format=image.format,
-        shape=image.shape,
-        axes=image.details.get("axes", "yx"),
-        voxel_size_nm=image.voxel_size_nm,
-        origin_nm=image.origin_nm,
-        dtype=str(image.dtype),
-        colors=image.colors,
-        chunks=image.chunks,
-        minimum=result.minimum,
-        maximum=result.maximum,
-        percentiles={f"{percent:g}": value for percent, value in result.percentiles},
-        values=values,
-        details={key: text for key, text in image.details.items() if not key.startswith("label ")},
-        problems=(*problems, *_problems(image, result, values)),
-    )
-
-
-def _values(image: Image, result: Survey) -> tuple[LabelValue, ...]:
-    total = int(np.prod(image.shape, dtype=object))
-    listed = []
-    for value, count in result.values or ():
-        shown: int | str = value
-        if image.colors > 1:
-            shown = f"#{value:0{2 * image.colors * image.dtype.itemsize}x}"
-        item = LabelValue(shown, count, count / total)
-        if image.palette is not None and 0 <= value < len(image.palette):
-            item = replace(item, color=image.palette[value], name=image.details.get(f"label {value}", ""))
-        listed.append(item)
-    return tuple(listed)
-
-
-def _problems(image: Image, result: Survey, values: tuple[LabelValue, ...]) -> Iterator[str]:
-    if image.voxel_size_nm is None:
-        why = image.details.get("voxel size")
-        yield f"the voxel size is unknown{f' ({why})' if why else ''}; give it in the recipe or with --voxel-size-nm"
-    if result.not_finite:
-        yield f"{result.not_finite} voxels are NaN or infinite; replace them before training"
-    if {item.value for item in values} == {0, 255}:
-        yield "holds only 0 and 255, so it looks like a mask; in a recipe use `kind: masks`, or map the values"
-    if result.wrapped:
-        yield "signed bytes jump between -128 and 127: they were probably meant as unsigned; save the file as 16-bit"
-    if "note" in image.details:
-        yield image.details["note"]
-    yield from _constant(image, result)
-    yield from _gaps(image.slice_names or ())
-
-
-def _constant(image: Image, result: Survey) -> Iterator[str]:
-    if image.colors > 1 or not result.constant_slices:
-        return
-    if len(result.constant_slices) == image.shape[0] and result.minimum == result.maximum:
-        yield f"every voxel has the value {result.minimum:g}"
-        return
-    empty = [z for z, value in result.constant_slices if value == 0]
-    other = [z for z, value in result.constant_slices if value != 0]
-    if empty:
-        yield f"{_counted(empty, 'empty')} (all 0): {_which(empty, image)}"
-    if other:
-        yield f"{_counted(other, 'constant')}: {_which(other, image)}"
-
-
-def _counted(slices: list[int], kind: str) -> str:
-    return f"{len(slices)} {kind} slice{'' if len(slices) == 1 else 's'}"
-
-
-def _which(slices: list[int], image: Image) -> str:
-    """Their file names when there are few, their numbers otherwise."""
-    if image.slice_names is not None and len(slices) <= _NAMED:
-        return ", ".join(image.slice_names[z] for z in slices)
-    return f"number{'' if len(slices) == 1 else 's'} {_ranges(slices)}, counted from 0"
-
-
-def _gaps(names: tuple[str, ...]) -> Iterator[str]:
-    """Jumps in the last number of the file names: a slice may be missing."""
-    numbers = [re.findall(r"\d+", name) for name in names]
-    if len(names) < 3 or not all(numbers):
-        return
-    counted = [int(parts[-1]) for parts in numbers]
-    jumps = [(a, b) for a, b in pairwise(counted) if b != a + 1]
-    if jumps and len(jumps) < len(names) / 2:
-        shown = ", ".join(f"{a} to {b}" for a, b in jumps[:5])
-        yield f"slice numbers jump from {shown}; slices may be missing"
-
-
-def _ranges(indices: list[int]) -> str:
-    runs: list[list[int]] = []
-    for z in indices:
-        if runs and z == runs[-1][1] + 1:
-            runs[-1][1] = z
-        else:
-            runs.append([z, z])
-    shown = [f"{a}" if a == b else f"{a}-{b}" for a, b in runs[:10]]
-    return ", ".join(shown) + (f" and {len(runs) - 10} more runs" if len(runs) > 10 else "")
+    unfinished = (f"unfinished: {UNFINISHED}",) if gaps else ()
+    is_prediction = prediction is not None and prediction == (source.path / source.inner).resolve()
+    for name, image, problems in images_in(path, is_prediction=is_prediction):
+        yield describe_image(name, image, (*unfinished, *problems), progress=progress)

@@ -16,11 +16,11 @@ from cristae.models.form import NetworkConfig
 from cristae.progress import Progress
 from cristae.recipe.complete import completed
 from cristae.recipe.consistency import check_consistency, require_regions
+from cristae.recipe.findings import examine
 from cristae.recipe.load import load_recipe, parse_recipe
 from cristae.recipe.recipe import Recipe
 from cristae.recipe.starter import set_starter_text, starter_text
-from cristae.recipe.survey import survey
-from cristae.workflows.regions import prepare_regions, require_judgement
+from cristae.training.regions import prepare_regions, require_validation
 
 _LOOK_VOX = 2048
 
@@ -58,7 +58,7 @@ def new_recipe(
         task, description = chosen.find_task(None)
         text = set_starter_text(chosen.name, task, description, tuple(chosen.tasks))
     else:
-        found = survey(str(image), labels, label_slices=label_slices, folder=out.absolute().parent, progress=progress)
+        found = examine(str(image), labels, label_slices=label_slices, folder=out.absolute().parent, progress=progress)
         text = starter_text(found)
     parse_recipe(text, str(out))
     write_text(out, text)
@@ -88,8 +88,8 @@ def check_recipe(path: str | Path, overrides: Sequence[str] = (), *, progress: P
     dataset = open_data(recipe.data, recipe.folder)
     for warning in dataset.warnings:
         progress.warn(warning)
-    regions = prepare_regions(complete, dataset)
-    require_judgement(regions, progress)
+    regions = prepare_regions(dataset, complete.data.voxel_size_nm, flat=complete.model.ndim == 2)
+    require_validation(regions, progress)
     choose_device(complete.device)
     if isinstance(complete.model, NetworkConfig):
         prove_own(complete.model, in_channels=complete.model.in_slices, out_channels=regions.classes.n_logits)

@@ -11,7 +11,7 @@ class PatientFile(io.FileIO):
     """A new file whose writes always succeed in the eyes of HDF5, which crashes when it cannot close a file properly.
 
     From the first refusal on nothing more reaches the disk: the rest, which is what HDF5 still holds back when it is
-    told to close, stays in memory. Whoever writes has to look at `failure` and stop.
+    closed, stays in memory. Whoever writes has to look at `failure` and stop.
     """
 
     failure: OSError | None = None

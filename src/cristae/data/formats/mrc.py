@@ -189,7 +189,7 @@ def _layout(path: Path, header: np.void) -> Layout:
 
 
 def _signedness(header: np.void, flags: int | None) -> tuple[str, str]:
-    """Mode 0 is signed by the standard, but older programs wrote unsigned bytes; the header tells when it can."""
+    """Mode 0 is signed by the standard, but older programs wrote unsigned bytes; the header says which where it can."""
     if flags is not None:
         return ("i1", "mode 0, signed (IMOD flag)") if flags & _SIGNED else ("u1", "mode 0, unsigned (IMOD flag)")
     low, high = float(header["low"]), float(header["high"])

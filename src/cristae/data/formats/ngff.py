@@ -227,6 +227,8 @@ def _omero_channel(label: str) -> dict[str, Any]:
 
 def _rgba(value: int, color: str) -> list[int]:
     red, green, blue = (int(color[i : i + 2], 16) for i in (1, 3, 5))
+    if len(color) == 9:
+        return [red, green, blue, int(color[7:], 16)]
     # Viewers draw labels over the image: the background has to let it through.
     return [red, green, blue, 0 if value == 0 else 255]
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from cristae.data.box import Box
+from cristae.data.box import Box, Triple
 from cristae.data.formats.cache import DECODED, file_key
 from cristae.data.formats.paths import require_content
 from cristae.data.formats.tiff_metadata import (
@@ -188,9 +188,7 @@ def _calibration(tif: Any) -> Calibration:
     return tag_calibration(page)
 
 
-def _image(
-    pages: Pages, shape: tuple[int, int, int], colors: int, calibration: Calibration, details: dict[str, str]
-) -> Image:
+def _image(pages: Pages, shape: Triple, colors: int, calibration: Calibration, details: dict[str, str]) -> Image:
     key = pages.key
     raw = bool(key.is_contiguous)
     details["compression"] = tifffile.COMPRESSION(int(key.compression)).name.lower()
@@ -217,7 +215,7 @@ def _image(
     )
 
 
-def _raw_reader(pages: Pages, shape: tuple[int, int, int], colors: int) -> Reader:
+def _raw_reader(pages: Pages, shape: Triple, colors: int) -> Reader:
     """Pixels stored as they are: only the bytes of the box are touched, through a memory map."""
     _, y, x = shape
     planar = int(pages.key.planarconfig) == 2 and colors > 1
@@ -251,7 +249,7 @@ def _segment_shape(page: Any) -> tuple[int, int]:
     return min(int(page.rowsperstrip), int(page.imagelength)), int(page.imagewidth)
 
 
-def _segment_reader(pages: Pages, shape: tuple[int, int, int], colors: int) -> Reader:
+def _segment_reader(pages: Pages, shape: Triple, colors: int) -> Reader:
     """Compressed strips or tiles: those that the box touches are decoded, and kept for the next caller."""
     key = pages.key
     _, y, x = shape

@@ -36,14 +36,17 @@ def _describe(classes: Classes, labels: MappedLabels | MaskLabels) -> DataConfig
     )
 
 
-def _values(values: dict[str, str], names: tuple[str, ...]) -> DataConfig:
-    return _describe(Classes(names=names), MappedLabels(path="labels", values=values, match="number"))
+def _values(values: dict[str, str], names: tuple[str, ...], borders: tuple[str, ...] = ()) -> DataConfig:
+    # Every voxel belongs to a structure: there is no background.
+    classes = Classes(names=names, background=False, borders=borders or None)
+    return _describe(classes, MappedLabels(path="labels", values=values, match="number"))
 
 
 def _mask(name: str, path: str) -> DataConfig:
     # Some mask files are 1-bit, others grey with anti-aliased edges: inside from the middle of the range.
     mask = Mask(path=path, inside="128-255", match="name")
-    return _describe(Classes(names=("background", name)), MaskLabels(masks={name: mask}))
+    classes = Classes(names=("background", name), borders=("membrane",) if name == "membrane" else ())
+    return _describe(classes, MaskLabels(masks={name: mask}))
 
 
 SET = PublicSet(
@@ -58,7 +61,7 @@ SET = PublicSet(
     address="https://raw.githubusercontent.com/unidesigner/groundtruth-drosophila-vnc/"
     "4a5f051466d24d8dc1e855ab55658bb1b1dcd6bf/",
     tasks={
-        "five-class": _values(_FIVE, ("intracellular", "membrane", "glia", "mitochondria", "synapse")),
+        "five-class": _values(_FIVE, ("intracellular", "membrane", "glia", "mitochondria", "synapse"), ("membrane",)),
         "nine-class": _values(_NINE, ("intracellular", *_MEMBRANES, "glia", "mitochondria", "synapse")),
         "membrane": _mask("membrane", "membranes"),
         "mitochondria": _mask("mitochondria", "mitochondria"),

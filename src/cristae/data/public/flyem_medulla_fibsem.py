@@ -9,7 +9,7 @@ _IDS = "neurons_iso2600-2789.tif"
 
 def _describe(class_name: str, labels: InstanceLabels) -> DataConfig:
     return DataConfig(
-        classes=Classes(names=("background", class_name)),
+        classes=Classes(names=("background", class_name), borders=(class_name,) if labels.to == "boundary" else ()),
         volumes=(
             VolumeConfig(name="medulla", image="grayscale_maps", labels=labels, voxel_size_nm=(10.0, 10.0, 10.0)),
         ),

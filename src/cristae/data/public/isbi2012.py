@@ -16,11 +16,11 @@ def _describe(classes: Classes, labels: MappedLabels | MaskLabels) -> DataConfig
 
 # The structure is the black part in all three label sources.
 _MEMBRANE = _describe(
-    Classes(names=("background", "membrane")),
+    Classes(names=("background", "membrane"), borders=("membrane",)),
     MappedLabels(path="labels", values={"0": "membrane", "255": "background"}),
 )
 _ORGANELLES = _describe(
-    Classes(names=("membrane", "mitochondria", "synapses"), exclusive=False),
+    Classes(names=("membrane", "mitochondria", "synapses"), exclusive=False, borders=("membrane",)),
     MaskLabels(
         masks={
             "membrane": Mask(path="labels", inside="0"),

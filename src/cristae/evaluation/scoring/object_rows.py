@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from cristae.metrics.contingency import Contingency
 from cristae.metrics.detection import Detection
 from cristae.metrics.instances import (
     InstanceCounts,
@@ -16,7 +17,6 @@ from cristae.metrics.instances import (
     segmentation_quality,
 )
 from cristae.metrics.overlap import Mean, mean_defined
-from cristae.metrics.overlaps import Overlaps
 from cristae.metrics.partition import adapted_rand_error, v_info, v_rand, variation_of_information
 from cristae.metrics.score import Score
 
@@ -24,7 +24,7 @@ _UNTIDY = 64
 """Tables put aside before equal pairs are taken together."""
 
 
-def partition_rows(tables: Sequence[Overlaps], subject: Score, suffix: str = "") -> Iterator[Score]:
+def partition_rows(tables: Sequence[Contingency], subject: Score, suffix: str = "") -> Iterator[Score]:
     """V_rand and V_info as the maps are, variation of information and adapted Rand error; the mean over volumes.
 
     Args:
@@ -64,7 +64,7 @@ def detection_rows(found: Sequence[Detection], subject: Score, suffix: str = "")
         yield replace(subject, metric=f"components_{kind}_percent{suffix}", value=share, unit="%", n=total, rule=rule)
 
 
-def instance_rows(table: Overlaps, subject: Score, suffix: str = "") -> Iterator[Score]:
+def instance_rows(table: Contingency, subject: Score, suffix: str = "") -> Iterator[Score]:
     """AP of instances at IoU 0.5, 0.75 and averaged from 0.5 to 0.95, and panoptic quality with its two factors."""
     counts = InstanceCounts.of(table)
     ap, half = instance_ap(counts), counts.thresholds.index(0.5)
@@ -81,31 +81,31 @@ def instance_rows(table: Overlaps, subject: Score, suffix: str = "") -> Iterator
         yield replace(subject, metric=f"{name}{suffix}", value=float(value), n=counts.n_truth, rule=rule)
 
 
-def apart(tables: Sequence[Overlaps]) -> Overlaps:
+def apart(tables: Sequence[Contingency]) -> Contingency:
     """Tables of several volumes as one, in which no object of one is taken for an object of another."""
     parts, truth, prediction = [], 0, 0
     for table in tables:
         true = np.where(table.truth > 0, table.truth + truth, 0)
         predicted = np.where(table.prediction > 0, table.prediction + prediction, 0)
-        parts.append(Overlaps(true, predicted, table.voxels))
+        parts.append(Contingency(true, predicted, table.voxels))
         truth, prediction = max(truth, int(true.max(initial=0))), max(prediction, int(predicted.max(initial=0)))
-    return parts[0] if len(parts) == 1 else Overlaps.total(parts)
+    return parts[0] if len(parts) == 1 else Contingency.total(parts)
 
 
-def pushed(parts: list[Overlaps], fresh: Overlaps) -> list[Overlaps]:
+def pushed(parts: list[Contingency], fresh: Contingency) -> list[Contingency]:
     """The tables with one more; equal pairs are taken together now and then."""
     parts = [*parts, fresh]
-    return [Overlaps.total(parts)] if len(parts) > _UNTIDY else parts
+    return [Contingency.total(parts)] if len(parts) > _UNTIDY else parts
 
 
-def arrays_of(table: Overlaps) -> dict[str, np.ndarray]:
+def arrays_of(table: Contingency) -> dict[str, np.ndarray]:
     """A table as plain arrays."""
     return {"truth": table.truth, "prediction": table.prediction, "voxels": table.voxels}
 
 
-def overlaps_of(arrays: Mapping[str, np.ndarray]) -> Overlaps:
+def overlaps_of(arrays: Mapping[str, np.ndarray]) -> Contingency:
     """What `arrays_of` gave."""
-    return Overlaps(arrays["truth"], arrays["prediction"], arrays["voxels"])
+    return Contingency(arrays["truth"], arrays["prediction"], arrays["voxels"])
 
 
 def _mean_row(subject: Score, metric: str, mean: Mean, unit: str) -> Score:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import product
 
 import numpy as np
 
 from cristae.data.box import Box
 from cristae.errors import ScoreError
-from cristae.evaluation.comparison import Comparison, blocks_of
+from cristae.evaluation.blocks import blocks_of
+from cristae.evaluation.comparison import Comparison
+from cristae.evaluation.scoring.borders import object_reader, subject_of
 from cristae.evaluation.scoring.ledger import Arrays
 from cristae.evaluation.scoring.object_rows import (
     apart,
@@ -20,11 +21,10 @@ from cristae.evaluation.scoring.object_rows import (
     partition_rows,
     pushed,
 )
-from cristae.evaluation.scoring.settings import Scoring
-from cristae.evaluation.scoring.voxels import masks_of
+from cristae.evaluation.scoring.settings import Family, Scoring
 from cristae.metrics.components import Components, Connectivity, find_components
+from cristae.metrics.contingency import Contingency
 from cristae.metrics.detection import detection
-from cristae.metrics.overlaps import Overlaps
 from cristae.metrics.score import Score
 
 IN_3D = "_3d"
@@ -44,9 +44,10 @@ class ObjectCounting:
     def __init__(self, comparison: Comparison, scoring: Scoring) -> None:
         self.comparison, self.scoring = comparison, scoring
         self.pieces: Sequence[Box] = blocks_of(*comparison.images, voxels=_PIECE_VOXELS)
-        kinds = [_PARTITION] * scoring.wants("partition") + [_INSTANCES] * scoring.wants("instances")
-        self.found: dict[_Key, list[Overlaps]] = {
-            (number, kind): [] for number, kind in product(range(len(scoring.classes.foreground)), kinds)
+        self.found: dict[_Key, list[Contingency]] = {
+            (number, kind): []
+            for number, name in enumerate(scoring.classes.foreground)
+            for kind in dict.fromkeys(_kinds(name, scoring).values())
         }
         self._components: dict[_Key, tuple[Components, Components]] = {}
 
@@ -59,19 +60,19 @@ class ObjectCounting:
         """Number the components of the whole volume."""
         for number, kind in self.found:
             self._components[number, kind] = (
-                find_components(self._mask(number, truth=True), self.pieces, kind, advance=advance),
-                find_components(self._mask(number, truth=False), self.pieces, kind, advance=advance),
+                find_components(self._objects(number, truth=True), self.pieces, kind, advance=advance),
+                find_components(self._objects(number, truth=False), self.pieces, kind, advance=advance),
             )
 
-    def measure(self, piece: Box) -> dict[_Key, Overlaps]:
+    def measure(self, piece: Box) -> dict[_Key, Contingency]:
         """Count one block."""
         valid = self.comparison.read_valid(piece)
         return {
-            key: Overlaps.of(truth.read(piece), prediction.read(piece), valid)
+            key: Contingency.of(truth.read(piece), prediction.read(piece), valid)
             for key, (truth, prediction) in self._components.items()
         }
 
-    def add(self, counted: dict[_Key, Overlaps]) -> None:
+    def add(self, counted: dict[_Key, Contingency]) -> None:
         """Add the counts of a block."""
         for key, overlaps in counted.items():
             self.found[key] = pushed(self.found[key], overlaps)
@@ -81,7 +82,7 @@ class ObjectCounting:
         return {
             f"{number}-{kind}-{name}": array
             for (number, kind), parts in self.found.items()
-            for name, array in arrays_of(Overlaps.total(parts)).items()
+            for name, array in arrays_of(Contingency.total(parts)).items()
         }
 
     def restore(self, arrays: Arrays) -> None:
@@ -93,25 +94,34 @@ class ObjectCounting:
 
     @staticmethod
     def rows(volume: str, parts: Sequence[ObjectCounting]) -> Iterator[Score]:
-        """Partition scores with 6 neighbours, instance scores with 26, of each class."""
+        """Partition scores with 6 neighbours, instance scores with 26 (6 between borders), of each class."""
         scoring = parts[0].scoring
         for number, name in enumerate(scoring.classes.foreground):
-            for kind in dict.fromkeys(kind for _, kind in parts[0].found):
-                tables = [Overlaps.total(part.found[number, kind]) for part in parts]
-                what = f"positive={name}; components with {kind} neighbours over the volume"
+            for family, kind in _kinds(name, scoring).items():
+                tables = [Contingency.total(part.found[number, kind]) for part in parts]
+                what = subject_of(name, kind, " over the volume", parts[0].comparison, scoring)
                 subject = Score(scoring.run, volume, name, "", float("nan"), 0, what, threshold=scoring.threshold)
-                if kind == _PARTITION:
+                if family == "partition":
                     yield from partition_rows(tables, subject, IN_3D)
                 else:
                     yield from instance_rows(apart(tables), subject, IN_3D)
 
-    def _mask(self, number: int, *, truth: bool) -> Callable[[Box], np.ndarray]:
+    def _objects(self, number: int, *, truth: bool) -> Callable[[Box], np.ndarray]:
+        """Where the objects of a class are, and voxels count."""
+        read_objects = object_reader(self.comparison, self.scoring, number, truth=truth)
+
         def read(box: Box) -> np.ndarray:
-            labels = self.comparison.read_truth(box) if truth else self.comparison.read_prediction(box)
-            mask, valid = list(masks_of(labels, self.scoring.classes))[number], self.comparison.read_valid(box)
+            mask, valid = read_objects(box), self.comparison.read_valid(box)
             return mask if valid is None else mask * valid
 
         return read
+
+
+def _kinds(name: str, scoring: Scoring) -> dict[Family, Connectivity]:
+    """Who is a neighbour, by family of scores. A border one voxel wide has to separate, so that 26 is not for it."""
+    between = scoring.is_border(name)
+    kinds: dict[Family, Connectivity] = {"partition": _PARTITION, "instances": _PARTITION if between else _INSTANCES}
+    return {family: kind for family, kind in kinds.items() if scoring.wants(family)}
 
 
 class IdCounting:
@@ -123,12 +133,12 @@ class IdCounting:
     def __init__(self, comparison: Comparison, scoring: Scoring) -> None:
         self.comparison, self.scoring = comparison, scoring
         self.pieces: Sequence[Box] = blocks_of(*comparison.images)
-        self.found: list[Overlaps] = []
+        self.found: list[Contingency] = []
 
     def prepare(self, advance: Callable[[], None]) -> None:
         """Nothing."""
 
-    def measure(self, piece: Box) -> Overlaps:
+    def measure(self, piece: Box) -> Contingency:
         """Count one block.
 
         Raises:
@@ -136,17 +146,17 @@ class IdCounting:
         """
         voxels = self.comparison.read(piece)
         try:
-            return Overlaps.of(voxels.truth[0], voxels.prediction[0], voxels.valid)
+            return Contingency.of(voxels.truth[0], voxels.prediction[0], voxels.valid)
         except ScoreError as error:
             raise ScoreError(f"{self.comparison.where(piece.start[0])}, voxels {piece}: {error}") from error
 
-    def add(self, counted: Overlaps) -> None:
+    def add(self, counted: Contingency) -> None:
         """Add the counts of a block."""
         self.found = pushed(self.found, counted)
 
     def arrays(self) -> Arrays:
         """Everything counted so far."""
-        return arrays_of(Overlaps.total(self.found))
+        return arrays_of(Contingency.total(self.found))
 
     def restore(self, arrays: Arrays) -> None:
         """Go on from what `arrays` gave."""
@@ -156,7 +166,7 @@ class IdCounting:
     def rows(volume: str, parts: Sequence[IdCounting]) -> Iterator[Score]:
         """All scores of objects."""
         scoring = parts[0].scoring
-        tables = [Overlaps.total(part.found) for part in parts]
+        tables = [Contingency.total(part.found) for part in parts]
         if not any(table.voxels.size for table in tables):
             raise ScoreError(f"no voxel of '{volume}' counts: check the mask")
         what = "objects by their ids over the volume"

@@ -1,4 +1,4 @@
-"""From what is compared to the tables of scores."""
+"""From evaluations to tables of scores."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cristae.data.files import require_new_file, write_together
-from cristae.errors import LabelError, ScoreError, VolumeError
+from cristae.errors import ScoreError, VolumeError
 from cristae.evaluation.comparison import Comparison
 from cristae.evaluation.scoring.counting import Counting, count_all
+from cristae.evaluation.scoring.evaluation import Evaluation
 from cristae.evaluation.scoring.intervals import check_slabs, with_intervals
 from cristae.evaluation.scoring.ledger import Ledger, key_of
 from cristae.evaluation.scoring.objects import IdCounting, ObjectCounting
-from cristae.evaluation.scoring.settings import Scoring
 from cristae.evaluation.scoring.slice_table import COLUMNS as SLICE_COLUMNS
 from cristae.evaluation.scoring.slice_table import slice_rows
 from cristae.evaluation.scoring.slices import SliceCounting
@@ -24,26 +24,7 @@ from cristae.metrics.tally import ALL
 from cristae.metrics.uncertainty.units import NEIGHBOURS_WARNING
 from cristae.progress import Progress
 
-Source = str | Path
 CURVE_COLUMNS = ("run", "volume", "class", "metric", "threshold", "value", "n", "rule")
-
-
-@dataclass(frozen=True)
-class Judged:
-    """Everything that is scored under one name."""
-
-    scoring: Scoring
-    comparisons: tuple[Comparison, ...]
-    """One for each volume."""
-    objects: bool = False
-    """Whether the images hold object ids instead of classes."""
-    hint: str = ""
-    """What to add to a message about label values that are not mapped."""
-
-    @property
-    def names(self) -> str:
-        """The volumes, for messages."""
-        return ", ".join(f"'{comparison.volume}'" for comparison in self.comparisons[:5])
 
 
 @dataclass(frozen=True)
@@ -58,7 +39,7 @@ class Outputs:
     """What was counted so far; only there while an evaluation runs, or after it was killed."""
 
     @classmethod
-    def at(cls, out: Source) -> Outputs:
+    def at(cls, out: str | Path) -> Outputs:
         """All names from the one that was given.
 
         Raises:
@@ -69,7 +50,7 @@ class Outputs:
         return cls(table, document, beside[0], beside[1], table.with_name(f".{table.stem}.progress.npz"))
 
 
-def require_new_scores(out: Source | None) -> None:
+def require_new_scores(out: str | Path | None) -> None:
     """Make sure that no scores are overwritten, before anything is counted.
 
     Raises:
@@ -82,11 +63,11 @@ def require_new_scores(out: Source | None) -> None:
             require_new_file(path, what="the scores")
 
 
-def score(judged: Sequence[Judged], out: Source | None, progress: Progress) -> tuple[Score, ...]:
+def score(evaluations: Sequence[Evaluation], out: str | Path | None, progress: Progress) -> tuple[Score, ...]:
     """Count everything, make the rows, and write them where asked for.
 
     Args:
-        judged: The runs, in the order of their rows.
+        evaluations: The runs, in the order of their rows.
         out: A name that ends in .csv or .json; None writes nothing.
         progress: Where to show how far it is.
 
@@ -94,24 +75,24 @@ def score(judged: Sequence[Judged], out: Source | None, progress: Progress) -> t
         ScoreError: An image holds something that is not a class id or a score, or nothing at all counts.
         OutputExistsError: There are scores at `out` already.
     """
-    for one in judged:
+    for one in evaluations:
         check_slabs(one.scoring.options.unit, one.comparisons)
     files = None if out is None else Outputs.at(out)
-    ledger = Ledger.at(files.progress if files else None, _key(judged) if files else "")
+    ledger = Ledger.at(files.progress if files else None, _key(evaluations) if files else "")
     if ledger.done:
-        progress.say(f"{ledger.path}: goes on where an earlier evaluation of the same files stopped")
-    if unsized := [c.volume for one in judged for c in one.comparisons if _lacks_size(one, c)]:
+        progress.say(f"{ledger.path}: resumes an earlier evaluation of the same files")
+    if unsized := [c.volume for one in evaluations for c in one.comparisons if _lacks_size(one, c)]:
         progress.say(
             f"{', '.join(dict.fromkeys(unsized))}: no surface distances, because no file says the voxel size; give it "
             "with --voxel-size-nm Z Y X"
         )
-    if any(one.scoring.options.unit == "slice" for one in judged):
+    if any(one.scoring.options.unit == "slice" for one in evaluations):
         progress.warn(NEIGHBOURS_WARNING)
     scores: list[Score] = []
     slices: list[dict[str, object]] = []
     curves: list[Score] = []
-    for number, one in enumerate(judged):
-        if len(judged) > 1:
+    for number, one in enumerate(evaluations):
+        if len(evaluations) > 1:
             progress.say(f"Scoring {one.scoring.run}")
         try:
             countings = _count(one, f"{number}:", ledger, progress)
@@ -123,7 +104,7 @@ def score(judged: Sequence[Judged], out: Source | None, progress: Progress) -> t
         slices += [row for group in countings for row in slice_rows(one.scoring, group)]
     if not scores:
         raise ScoreError(
-            "none of the families asked for can be scored: `ranking` needs maps of scores, `surfaces` a voxel size"
+            "none of the families asked for can be scored: `ranking` needs probability maps, `surfaces` a voxel size"
         )
     if files is not None:
         _write(files, scores, slices, curves)
@@ -131,7 +112,7 @@ def score(judged: Sequence[Judged], out: Source | None, progress: Progress) -> t
     return tuple(scores)
 
 
-def _count(one: Judged, prefix: str, ledger: Ledger, progress: Progress) -> list[list[Counting]]:
+def _count(one: Evaluation, prefix: str, ledger: Ledger, progress: Progress) -> list[list[Counting]]:
     """What was counted of each volume."""
     countings = [_countings(one, comparison) for comparison in one.comparisons]
     named = {
@@ -139,24 +120,21 @@ def _count(one: Judged, prefix: str, ledger: Ledger, progress: Progress) -> list
         for place, group in enumerate(countings)
         for counting in group
     }
-    try:
-        count_all(named, ledger, progress)
-    except LabelError as error:
-        raise LabelError(f"{error}\n  {one.hint}") if one.hint else error from error
+    count_all(named, ledger, progress)
     tallies = [counting.tally for counting in named.values() if isinstance(counting, VoxelCounting)]
     if tallies and not any(table.total for tally in tallies for table in tally.pooled):
         raise ScoreError(f"no voxel of {one.names} counts: check the mask, and whether the compared slices have labels")
     return countings
 
 
-def _lacks_size(one: Judged, comparison: Comparison) -> bool:
-    return one.scoring.wants("surfaces") and not one.objects and comparison.voxel_size_nm is None
+def _lacks_size(one: Evaluation, comparison: Comparison) -> bool:
+    return one.scoring.wants("surfaces") and not one.scoring.options.objects and comparison.voxel_size_nm is None
 
 
-def _countings(one: Judged, comparison: Comparison) -> list[Counting]:
+def _countings(one: Evaluation, comparison: Comparison) -> list[Counting]:
     """What has to be counted of one volume for the families that are asked for."""
     scoring = one.scoring
-    if one.objects:
+    if one.scoring.options.objects:
         return [IdCounting(comparison, scoring)]
     found: list[Counting] = [VoxelCounting(comparison, scoring)]
     if scoring.wants("partition", "detection", "instances", "centrelines"):
@@ -168,7 +146,7 @@ def _countings(one: Judged, comparison: Comparison) -> list[Counting]:
     return found
 
 
-def _rows(one: Judged, countings: list[list[Counting]]) -> Iterator[Score]:
+def _rows(one: Evaluation, countings: list[list[Counting]]) -> Iterator[Score]:
     """Rows of each volume, then of all together where there are several."""
     groups = [(c.volume, [found]) for c, found in zip(one.comparisons, countings, strict=True)]
     if len(groups) > 1:
@@ -178,7 +156,7 @@ def _rows(one: Judged, countings: list[list[Counting]]) -> Iterator[Score]:
         yield from with_intervals(rows, volume, members, one.scoring)
 
 
-def _curves(one: Judged, countings: list[list[Counting]]) -> Iterator[Score]:
+def _curves(one: Evaluation, countings: list[list[Counting]]) -> Iterator[Score]:
     volume = one.comparisons[0].volume if len(countings) == 1 else ALL
     every = [counting for group in countings for counting in group]
     yield from VoxelCounting.curves(volume, [one for one in every if isinstance(one, VoxelCounting)])
@@ -202,13 +180,13 @@ def _write(files: Outputs, scores: list[Score], slices: list[dict[str, object]],
     write_together({path: text.encode() for path, text in contents.items()})
 
 
-def _key(judged: Sequence[Judged]) -> str:
-    images = [image for one in judged for c in one.comparisons for image in (*c.images, *c.valid)]
+def _key(evaluations: Sequence[Evaluation]) -> str:
+    images = [image for one in evaluations for c in one.comparisons for image in (*c.images, *c.valid)]
     settings = [
         {
             "scoring": repr(one.scoring),
-            "volumes": [(c.volume, c.shape, c.first_slice, c.threshold, c.voxel_size_nm) for c in one.comparisons],
+            "volumes": [(c.volume, c.shape, c.first_slice, c.voxel_size_nm) for c in one.comparisons],
         }
-        for one in judged
+        for one in evaluations
     ]
-    return key_of(dict.fromkeys(image.path for image in images), {"judged": settings})
+    return key_of(dict.fromkeys(image.path for image in images), {"evaluations": settings})

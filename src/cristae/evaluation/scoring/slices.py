@@ -9,14 +9,17 @@ from functools import cached_property
 import numpy as np
 
 from cristae.data.box import Box
-from cristae.evaluation.comparison import Comparison, Voxels, slabs_of
+from cristae.evaluation.blocks import slabs_of
+from cristae.evaluation.comparison import Comparison, Voxels
+from cristae.evaluation.scoring.borders import regions_between, subject_of
 from cristae.evaluation.scoring.ledger import Arrays
 from cristae.evaluation.scoring.object_rows import apart, arrays_of, detection_rows, instance_rows, overlaps_of, pushed
 from cristae.evaluation.scoring.settings import Scoring
 from cristae.evaluation.scoring.voxels import masks_of
-from cristae.metrics.components import label_components
+from cristae.metrics.binary import inverted
+from cristae.metrics.components import Connectivity, label_components
+from cristae.metrics.contingency import Contingency
 from cristae.metrics.detection import detection
-from cristae.metrics.overlaps import Overlaps
 from cristae.metrics.score import Score
 from cristae.metrics.skeleton import SkeletonCounts, cl_dice, skeleton_counts
 from cristae.metrics.v_scores import MAP_METRICS, NAMES, SliceV, Truth, VTable
@@ -36,9 +39,28 @@ class Plane:
     """What was counted of one class in one slice; None where it was not asked for."""
 
     v: SliceV | None
-    objects: Overlaps | None
-    """Components with 8 neighbours, numbered apart from those of other slices."""
+    objects: Contingency | None
+    """Components with 8 neighbours (4 between borders), numbered apart from those of other slices."""
     skeleton: SkeletonCounts | None
+
+
+@dataclass(frozen=True, eq=False)
+class _Pair:
+    """One class in one slice, each (Y, X): masks, and probability maps where there are any."""
+
+    truth: np.ndarray
+    prediction: np.ndarray
+    true_scores: np.ndarray | None
+    scores: np.ndarray | None
+
+    def between(self, threshold: float | None) -> _Pair:
+        """The same of the regions that a border leaves."""
+        return _Pair(
+            regions_between(self.truth, self.true_scores, threshold),
+            regions_between(self.prediction, self.scores, threshold),
+            None if self.true_scores is None else inverted(self.true_scores),
+            None if self.scores is None else inverted(self.scores),
+        )
 
 
 class SliceCounting:
@@ -54,7 +76,7 @@ class SliceCounting:
         graded = bool(comparison.maps) and len(names) == 1
         """Thresholds are gone through only where there is a map of the one class."""
         self.tables = {name: _table(comparison, scoring, name, graded=graded) for name in names}
-        self.objects: dict[str, list[Overlaps]] = {name: [] for name in names}
+        self.objects: dict[str, list[Contingency]] = {name: [] for name in names}
         self.skeletons: dict[str, dict[int, SkeletonCounts]] = {name: {} for name in names}
 
     def prepare(self, advance: Callable[[], None]) -> None:
@@ -86,7 +108,7 @@ class SliceCounting:
             lines = [(z, *astuple(counts)) for z, counts in self.skeletons[name].items()]
             found[f"{number}-lines"] = np.array(lines, np.int64).reshape(-1, 5)
             found |= {f"{number}-v-{key}": array for key, array in self.tables[name].arrays().items()}
-            found |= {f"{number}-o-{k}": array for k, array in arrays_of(Overlaps.total(self.objects[name])).items()}
+            found |= {f"{number}-o-{k}": array for k, array in arrays_of(Contingency.total(self.objects[name])).items()}
         return found
 
     def restore(self, arrays: Arrays) -> None:
@@ -107,9 +129,9 @@ class SliceCounting:
                 chosen: dict[str, float] = {
                     named: t for named in NAMES if (t := scoring.chosen(name, named)) is not None
                 }
-                yield from table.score_rows(scoring.run, volume, name, validated=chosen)
-            objects = apart([Overlaps.total(part.objects[name]) for part in parts])
-            what = f"positive={name}; components with 8 neighbours, slice by slice"
+                yield from table.score_rows(scoring.run, volume, name, validated=chosen, border=scoring.is_border(name))
+            objects = apart([Contingency.total(part.objects[name]) for part in parts])
+            what = subject_of(name, _neighbours(name, scoring), ", slice by slice", parts[0].comparison, scoring)
             if scoring.wants("detection"):
                 yield from detection_rows([detection(objects)], replace(subject, rule=what))
             if scoring.wants("instances"):
@@ -125,7 +147,7 @@ class SliceCounting:
         scoring = parts[0].scoring
         for name in scoring.classes.foreground:
             table = VTable.total([part.tables[name] for part in parts])
-            yield from table.curve_rows(scoring.run, volume, name)
+            yield from table.curve_rows(scoring.run, volume, name, border=scoring.is_border(name))
 
     def values(self, z: int, name: str) -> dict[str, object]:
         """The scores of one slice by column of the table of slices."""
@@ -143,57 +165,47 @@ class SliceCounting:
             return
         truths = masks_of([labels[place] for labels in voxels.truth], self.scoring.classes)
         predictions = masks_of([labels[place] for labels in voxels.prediction], self.scoring.classes)
-        for name, truth, prediction in zip(self.tables, truths, predictions, strict=True):
-            yield (
-                name,
-                z,
-                Plane(
-                    self._v(name, voxels, place, z, truth, prediction, valid),
-                    self._objects(truth, prediction, valid, z),
-                    skeleton_counts(truth, prediction, valid) if self.scoring.wants("centrelines") else None,
-                ),
-            )
+        for number, (name, truth, prediction) in enumerate(zip(self.tables, truths, predictions, strict=True)):
+            true_map = None if voxels.truth_map is None else voxels.truth_map[place]
+            scores = voxels.maps[number][place] if voxels.maps else None
+            lines = skeleton_counts(truth, prediction, valid) if self.scoring.wants("centrelines") else None
+            pair = _Pair(truth, prediction, true_map, scores)
+            if self.scoring.is_border(name):
+                pair = pair.between(self.scoring.threshold)
+            yield name, z, Plane(self._v(name, pair, valid, z), self._objects(name, pair, valid, z), lines)
 
-    def _v(
-        self,
-        name: str,
-        voxels: Voxels,
-        place: int,
-        z: int,
-        truth: np.ndarray,
-        prediction: np.ndarray,
-        valid: np.ndarray | None,
-    ) -> SliceV | None:
+    def _v(self, name: str, pair: _Pair, valid: np.ndarray | None, z: int) -> SliceV | None:
         if not self.scoring.wants("partition"):
             return None
         table = self.tables[name]
-        if not table.graded:
-            return table.measure(truth, prediction != 0, valid, z=z)
-        true = truth if voxels.truth_map is None else voxels.truth_map[place]
-        return table.measure(true, voxels.maps[0][place], valid, z=z)
+        if not table.graded or pair.scores is None:
+            return table.measure(pair.truth, pair.prediction != 0, valid, z=z)
+        return table.measure(pair.truth if pair.true_scores is None else pair.true_scores, pair.scores, valid, z=z)
 
-    def _objects(self, truth: np.ndarray, prediction: np.ndarray, valid: np.ndarray | None, z: int) -> Overlaps | None:
+    def _objects(self, name: str, pair: _Pair, valid: np.ndarray | None, z: int) -> Contingency | None:
         if not self.scoring.wants("detection", "instances"):
             return None
+        truth, prediction = pair.truth, pair.prediction
         if valid is not None:
             truth, prediction = truth * valid, prediction * valid
-        found = Overlaps.of(label_components(truth, 8)[0], label_components(prediction, 8)[0], valid)
+        kind = _neighbours(name, self.scoring)
+        found = Contingency.of(label_components(truth, kind)[0], label_components(prediction, kind)[0], valid)
         first = z << _SLICE_BITS
-        return Overlaps(
+        return Contingency(
             np.where(found.truth > 0, found.truth + first, 0),
             np.where(found.prediction > 0, found.prediction + first, 0),
             found.voxels,
         )
 
-    def _objects_of(self, z: int, name: str) -> Overlaps:
+    def _objects_of(self, z: int, name: str) -> Contingency:
         every = self._joined[name]
         here = np.maximum(every.truth, every.prediction) >> _SLICE_BITS == z
-        return Overlaps(every.truth[here], every.prediction[here], every.voxels[here])
+        return Contingency(every.truth[here], every.prediction[here], every.voxels[here])
 
     @cached_property
-    def _joined(self) -> dict[str, Overlaps]:
+    def _joined(self) -> dict[str, Contingency]:
         """The objects of all slices; asked for when everything is counted."""
-        return {name: Overlaps.total(parts) for name, parts in self.objects.items()}
+        return {name: Contingency.total(parts) for name, parts in self.objects.items()}
 
     @cached_property
     def _v_values(self) -> dict[tuple[int, str], dict[str, float]]:
@@ -201,6 +213,11 @@ class SliceCounting:
         if not self.scoring.wants("partition"):
             return {}
         return {(z, name): row for name, table in self.tables.items() for z, row in _v_rows(table).items()}
+
+
+def _neighbours(name: str, scoring: Scoring) -> Connectivity:
+    """Who is a neighbour in an object of a slice. A border one voxel wide has to separate, so that 8 is not for it."""
+    return 4 if scoring.is_border(name) else 8
 
 
 def _table(comparison: Comparison, scoring: Scoring, name: str, *, graded: bool) -> VTable:

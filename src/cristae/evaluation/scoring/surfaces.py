@@ -9,7 +9,8 @@ import numpy as np
 
 from cristae.data.box import Box
 from cristae.data.image import VoxelSize
-from cristae.evaluation.comparison import Comparison, blocks_of
+from cristae.evaluation.blocks import blocks_of
+from cristae.evaluation.comparison import Comparison
 from cristae.evaluation.scoring.ledger import Arrays
 from cristae.evaluation.scoring.settings import Scoring
 from cristae.evaluation.scoring.voxels import masks_of
@@ -22,7 +23,7 @@ from cristae.metrics.surface import (
     hausdorff,
     hausdorff_95,
     surface_dice,
-    surface_distances_of_blocks,
+    surface_distances,
 )
 
 _SIDES = ("truth_to_prediction", "prediction_to_truth")
@@ -52,7 +53,7 @@ class SurfaceCounting:
         return SurfaceDistances.total(self._distances(piece, [plane]) for plane in planes)
 
     def _distances(self, number: int, blocks: Sequence[Box]) -> SurfaceDistances:
-        return surface_distances_of_blocks(
+        return surface_distances(
             self._mask(number, truth=True),
             self._mask(number, truth=False),
             blocks,

@@ -10,7 +10,8 @@ import numpy as np
 from cristae.data.box import Box
 from cristae.data.classes import Classes
 from cristae.errors import ScoreError
-from cristae.evaluation.comparison import Comparison, Voxels, blocks_of
+from cristae.evaluation.blocks import blocks_of
+from cristae.evaluation.comparison import Comparison, Voxels
 from cristae.evaluation.scoring.ledger import Arrays
 from cristae.evaluation.scoring.settings import Scoring
 from cristae.metrics.calibration import (
@@ -20,7 +21,7 @@ from cristae.metrics.calibration import (
     reliability,
 )
 from cristae.metrics.confusion import Confusion
-from cristae.metrics.histogram import Bins, Bounded, Histogram
+from cristae.metrics.histogram import Bins, Bounded, ProbabilityHistogram
 from cristae.metrics.overlap import precision, recall, specificity
 from cristae.metrics.ranking import bounded_auc_roc, bounded_average_precision
 from cristae.metrics.score import Score
@@ -57,14 +58,14 @@ class VoxelCounting:
     def __init__(self, comparison: Comparison, scoring: Scoring) -> None:
         self.comparison, self.scoring = comparison, scoring
         self.tally = Tally(comparison.volume, scoring.classes)
-        self.histograms: tuple[Histogram, ...] = ()
+        self.histograms: tuple[ProbabilityHistogram, ...] = ()
         """One for each foreground class with a map of scores."""
         self.pieces: Sequence[Box] = blocks_of(*comparison.images)
 
     def prepare(self, advance: Callable[[], None]) -> None:
         """Nothing."""
 
-    def measure(self, piece: Box) -> tuple[_Slices, tuple[Histogram, ...]]:
+    def measure(self, piece: Box) -> tuple[_Slices, tuple[ProbabilityHistogram, ...]]:
         """Count one block.
 
         Raises:
@@ -75,7 +76,7 @@ class VoxelCounting:
             return {}, ()
         return self._slices(piece, voxels), self._histograms(voxels)
 
-    def add(self, counted: tuple[_Slices, tuple[Histogram, ...]]) -> None:
+    def add(self, counted: tuple[_Slices, tuple[ProbabilityHistogram, ...]]) -> None:
         """Add the counts of a block."""
         slices, histograms = counted
         for z, tables in slices.items():
@@ -103,7 +104,7 @@ class VoxelCounting:
             self.tally.slices[int(z)] = tuple(Confusion(counts) for counts in tables)
         numbers = sorted(int(name.split("-")[0]) for name in arrays if name.endswith("-counts"))
         self.histograms = tuple(
-            Histogram(arrays[f"{n}-counts"], Bins(arrays[f"{n}-low"], arrays[f"{n}-high"])) for n in numbers
+            ProbabilityHistogram(arrays[f"{n}-counts"], Bins(arrays[f"{n}-low"], arrays[f"{n}-high"])) for n in numbers
         )
 
     def _slices(self, piece: Box, voxels: Voxels) -> _Slices:
@@ -118,12 +119,13 @@ class VoxelCounting:
             counted[self.comparison.first_slice + piece.start[0] + z] = tables
         return counted
 
-    def _histograms(self, voxels: Voxels) -> tuple[Histogram, ...]:
+    def _histograms(self, voxels: Voxels) -> tuple[ProbabilityHistogram, ...]:
         if not voxels.maps or not self.scoring.wants("ranking"):
             return ()
         truths, named = masks_of(voxels.truth, self.scoring.classes), sorted(set(self.scoring.thresholds.values()))
         return tuple(
-            Histogram.of(t, s, voxels.valid, thresholds=named) for t, s in zip(truths, voxels.maps, strict=True)
+            ProbabilityHistogram.of(t, s, voxels.valid, thresholds=named)
+            for t, s in zip(truths, voxels.maps, strict=True)
         )
 
     @staticmethod
@@ -154,20 +156,20 @@ def masks_of(labels: Sequence[np.ndarray], classes: Classes) -> Iterator[np.ndar
     """Where each foreground class is: uint8 0 and 1 of the shape of the labels."""
     if not classes.exclusive:
         yield from labels
-    elif len(classes.names) == 2:
+    elif len(classes.foreground) == 1:
         yield labels[0]
     else:
-        yield from ((labels[0] == number).view(np.uint8) for number in range(1, len(classes.names)))
+        yield from ((labels[0] == number).view(np.uint8) for number in classes.foreground_ids)
 
 
-def _pooled(parts: Sequence[VoxelCounting]) -> Iterator[tuple[str, Histogram]]:
+def _pooled(parts: Sequence[VoxelCounting]) -> Iterator[tuple[str, ProbabilityHistogram]]:
     """The histogram of each foreground class over all volumes."""
     if parts and all(part.histograms for part in parts):
         for place, name in enumerate(parts[0].scoring.classes.foreground):
-            yield name, Histogram.total(part.histograms[place] for part in parts)
+            yield name, ProbabilityHistogram.total(part.histograms[place] for part in parts)
 
 
-def _map_rows(subject: Subject, histogram: Histogram, scoring: Scoring) -> Iterator[Score]:
+def _map_rows(subject: Subject, histogram: ProbabilityHistogram, scoring: Scoring) -> Iterator[Score]:
     positive = f"positive={subject.class_name}; pooled"
     for metric, bounded, what in (
         ("AUC-ROC", bounded_auc_roc(histogram), "every score a threshold; ties count one half"),
@@ -182,11 +184,11 @@ def _map_rows(subject: Subject, histogram: Histogram, scoring: Scoring) -> Itera
         yield from threshold_scores(histogram, measure, subject, fixed=None, validated=chosen)
 
 
-def _reliability_rows(run: str, volume: str, name: str, histogram: Histogram) -> Iterator[Score]:
+def _reliability_rows(run: str, volume: str, name: str, histogram: ProbabilityHistogram) -> Iterator[Score]:
     """For each bin of the score its mean score, as threshold, and the share of foreground in it."""
     found = reliability(histogram)
     rule = f"positive={name}; pooled; share of foreground where the score is about the threshold; n=voxels"
-    for mean, observed, voxels in zip(found.mean_score, found.observed, found.voxels, strict=True):
+    for mean, observed, voxels in zip(found.mean_probability, found.observed, found.voxels, strict=True):
         at = None if np.isnan(mean) else float(mean)
         yield Score(run, volume, name, "reliability", float(observed), int(voxels), rule, threshold=at)
 

@@ -1,4 +1,4 @@
-"""P-values of many comparisons taken together."""
+"""P-values corrected for many comparisons."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Comparison of two methods over the folds of a cross-validation, whose trainings share data."""
+"""Comparison of two methods over the folds of a cross-validation, whose training runs share data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def compare_folds(differences: Sequence[float] | np.ndarray, train_size: float, 
     """Corrected resampled t-test of the differences of two methods, fold by fold.
 
     Any two folds share most of their training data, so their differences go together and vary less than those of
-    independent trainings. The variance of the mean is therefore taken as (1 / n + test / train) s^2 rather than
+    independent training runs. The variance of the mean is therefore taken as (1 / n + test / train) s^2 rather than
     s^2 / n, with n - 1 degrees of freedom; n counts all folds of all repeats.
 
     Args:

@@ -1,4 +1,4 @@
-"""Many trainings of one architecture that differ in their seeds: how they spread, and whether another one is better."""
+"""Training runs of one architecture that differ in their seeds: their spread, and whether another one is better."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ class Superiority:
 
 @dataclass(frozen=True)
 class Needed:
-    """How many trainings of each architecture tell A from B."""
+    """How many training runs of each architecture distinguish A from B."""
 
     n: int | None
     """Of each architecture; None where no number can be given."""
     extrapolated: bool
-    """Whether `n` lies beyond the trainings given, and comes from the normal approximation."""
+    """Whether `n` lies beyond the training runs given, and comes from the normal approximation."""
     reason: str
     """How `n` was found, or why there is none."""
 
 
 def quantiles(values: Values, shares: Sequence[float] = QUANTILES) -> tuple[float, ...]:
-    """Scores below which these shares of the trainings lie (linear interpolation).
+    """Scores below which these shares of the training runs lie (linear interpolation).
 
     Raises:
         ScoreError: There is no value, or one is not finite.
@@ -49,7 +49,7 @@ def quantiles(values: Values, shares: Sequence[float] = QUANTILES) -> tuple[floa
 
 
 def deviation(values: Values) -> float:
-    """Sample standard deviation of the trainings (n - 1 in the denominator); NaN below two.
+    """Sample standard deviation of the training runs (n - 1 in the denominator); NaN below two.
 
     Raises:
         ScoreError: There is no value, or one is not finite.
@@ -77,7 +77,7 @@ def superiority(a: Values, b: Values) -> Superiority:
     value = float(below.sum() / (2 * len(first) * len(second)))
     n = min(len(first), len(second))
     if n < SMALLEST_N:
-        reason = f"{n} trainings of one architecture; an interval needs at least {SMALLEST_N}"
+        reason = f"{n} training runs of one architecture; an interval needs at least {SMALLEST_N}"
         return Superiority(value, Interval(None, None, n, reason))
     low, high = _score_interval(value, len(first), len(second))
     return Superiority(value, Interval(low, high, n))
@@ -95,12 +95,12 @@ def compare_instances(a: Values, b: Values, *, seed: int = 0, draws: int = 9999)
     n, found = min(len(first), len(second)), float(first.mean() - second.mean())
     method = f"Welch interval; permutation of Welch's t, {draws} draws"
     if n < SMALLEST_N:
-        reason = f"{n} trainings of one architecture; a comparison needs at least {SMALLEST_N} of each"
+        reason = f"{n} training runs of one architecture; a comparison needs at least {SMALLEST_N} of each"
         return Difference(found, None, None, None, n, method, reason)
     from scipy import stats
 
     if first.var() + second.var() < 1e-24:
-        return Difference(found, None, None, None, n, method, "the trainings of each architecture do not vary")
+        return Difference(found, None, None, None, n, method, "the training runs of each architecture do not vary")
     limits = stats.ttest_ind(first, second, equal_var=False).confidence_interval(0.95)
     p = _permuted_p(np.concatenate([first, second]), len(first), seed, draws)
     return Difference(found, float(limits.low), float(limits.high), p, n, method)
@@ -109,22 +109,22 @@ def compare_instances(a: Values, b: Values, *, seed: int = 0, draws: int = 9999)
 def instances_needed(
     a: Values, b: Values, *, power: float = 0.8, alpha: float = 0.05, seed: int = 0, draws: int = 2000
 ) -> Needed:
-    """Smallest number of trainings of each architecture with which Welch's test tells A from B.
+    """Smallest number of training runs of each architecture with which Welch's test distinguishes A from B.
 
-    Up to the number given, trainings are drawn with replacement from those given; beyond, the normal approximation
-    n = (z_alpha + z_power)^2 (s_a^2 + s_b^2) / d^2 is used and said so. Both take the difference
+    Up to the number given, training runs are drawn with replacement from those given; beyond, the normal approximation
+    n = (z_alpha + z_power)^2 (s_a^2 + s_b^2) / d^2 is used, and stated. Both take the difference
     found for the true one.
 
     Args:
-        a: Scores of the trainings of A.
-        b: Scores of the trainings of B.
+        a: Scores of the training runs of A.
+        b: Scores of the training runs of B.
         power: Wanted share of repeats in which the test finds the difference.
         alpha: Two-sided level of the test.
         seed: Of the drawing.
         draws: Repeats for each number tried.
 
     Returns:
-        No number where fewer than six trainings of one are given, or A and B have the same mean.
+        No number where fewer than six training runs of one are given, or A and B have the same mean.
 
     Raises:
         ScoreError: A value is missing or not finite, or power or alpha lie outside 0 to 1.
@@ -135,30 +135,30 @@ def instances_needed(
     known = min(len(first), len(second))
     if known < SMALLEST_N:
         return Needed(
-            None, False, f"{known} trainings of one architecture; from fewer than {SMALLEST_N} nothing follows"
+            None, False, f"{known} training runs of one architecture; from fewer than {SMALLEST_N} nothing follows"
         )
     gap, spread = float(first.mean() - second.mean()), float(first.var(ddof=1) + second.var(ddof=1))
     if abs(gap) < 1e-12:
-        return Needed(None, False, "the two have the same mean; no number of trainings would tell them apart")
+        return Needed(None, False, "the two have the same mean; no number of training runs would distinguish them")
     if spread < 1e-24:
-        return Needed(None, False, "the trainings of each architecture do not vary")
+        return Needed(None, False, "the training runs of each architecture do not vary")
     low = compare_instances(first, second, draws=1, seed=seed)
     unsure = low.low is not None and low.high is not None and low.low <= 0 <= low.high
     caution = "; the difference found may be chance, so the number may be far too small" if unsure else ""
     resampled = _smallest_by_resampling(first, second, known, power, alpha, seed, draws)
     if resampled is not None:
-        return Needed(resampled, False, f"resampling of the trainings given{caution}")
+        return Needed(resampled, False, f"resampling of the training runs given{caution}")
     from scipy import stats
 
     z = float(stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(power))
     beyond = max(known + 1, math.ceil(z * z * spread / (gap * gap)))
-    return Needed(beyond, True, f"normal approximation beyond the {known} trainings given{caution}")
+    return Needed(beyond, True, f"normal approximation beyond the {known} training runs given{caution}")
 
 
 def _smallest_by_resampling(
     a: np.ndarray, b: np.ndarray, known: int, power: float, alpha: float, seed: int, draws: int
 ) -> int | None:
-    """By bisection, as power rises with the number; at least two trainings are needed for a spread."""
+    """By bisection, as power rises with the number; at least two training runs are needed for a spread."""
     if _power(a, b, known, alpha, seed, draws) < power:
         return None
     low, high = 2, known
@@ -221,5 +221,5 @@ def _score_interval(value: float, m: int, n: int) -> tuple[float, float]:
 def _checked(values: Values) -> np.ndarray:
     table = np.asarray(values, np.float64)
     if table.ndim != 1 or not len(table) or not np.isfinite(table).all():
-        raise ScoreError("scores of trainings must be finite numbers, at least one for each architecture")
+        raise ScoreError("scores of training runs must be finite numbers, at least one for each architecture")
     return table

@@ -58,7 +58,7 @@ def compare_paired(
     """
     a, b = check_units(first), check_units(second)
     if a.shape != b.shape:
-        raise ScoreError(f"the methods have units of shape {a.shape} and {b.shape}; both must be judged on the same")
+        raise ScoreError(f"the methods have units of shape {a.shape} and {b.shape}; both must be scored on the same")
     n, k = a.shape
     found = float(statistic(a.sum(axis=0)) - statistic(b.sum(axis=0)))
     exact = n <= _ENUMERATED

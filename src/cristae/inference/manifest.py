@@ -1,0 +1,94 @@
+"""The group attribute `cristae` of a prediction: what it was made from, and whether a repeated call may continue it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from cristae.data.files import require_new
+from cristae.errors import FormatError, OutputExistsError, VolumeError
+from cristae.inference.fusion import Average
+from cristae.inference.prediction import read_state
+from cristae.inference.request import PredictionRequest, Provenance
+
+_SHOWN = 8
+"""Differences that a message lists."""
+_ADDED_SETTINGS = {"fusion": Average().model_dump(mode="json")}
+"""Settings that older predictions do not list, with the values that they were made with."""
+
+
+def manifest_of(request: PredictionRequest) -> dict[str, Any]:
+    """What a new prediction says about its origin."""
+    plan = {**request.plan.to_dict(), "backend": request.backend}
+    versions = {name: metadata.version(name) for name in ("cristae", "torch", "numpy", "tensorstore")}
+    return {**request.provenance.facts(), "plan": plan, "versions": versions}
+
+
+def find_begun(out: Path) -> dict[str, Any] | None:
+    """The manifest of a prediction at `out`, finished or not; None when the place is free.
+
+    Raises:
+        OutputExistsError: Something else is there.
+        FormatError: The manifest is damaged.
+        VolumeError: The place is free and its name does not end in .zarr.
+    """
+    try:
+        begun = read_state(out)
+    except FormatError:
+        require_new(out, what="the prediction")
+        raise
+    if begun is None and out.suffix.lower() != ".zarr":
+        raise VolumeError(
+            f"{out}: a prediction is an OME-Zarr; name it {out.stem}.zarr, and make another format of "
+            "its labels with `cristae convert`"
+        )
+    return begun
+
+
+def is_complete(begun: Mapping[str, Any] | None) -> bool:
+    """Whether a prediction is finished."""
+    return begun is not None and begun["status"] == "complete"
+
+
+def require_same(out: Path, begun: Mapping[str, Any], provenance: Provenance) -> None:
+    """Make sure that a prediction was begun from the same input, runs and settings.
+
+    Raises:
+        OutputExistsError: It was not; lists what differs.
+    """
+    before, now = _decisive(begun), _decisive(provenance.facts())
+    changed = [line for part in before for line in _differences(part, before[part], now[part])]
+    if not changed:
+        return
+    lines = "\n".join(f"  {line}" for line in changed[:_SHOWN])
+    what, first = "an unfinished", "repeat the command that began it, "
+    if is_complete(begun):
+        what, first = "a finished", ""
+    raise OutputExistsError(
+        f"{out}: holds {what} prediction of something else; {first}choose another place, or remove it. "
+        f"What differs:\n{lines}"
+    )
+
+
+def _decisive(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The facts that decide the voxels. The id of a run is a name; its weights are compared instead."""
+    runs = [{key: value for key, value in run.items() if key != "run"} for run in facts["runs"]]
+    return {"input": facts["input"], "runs": runs, "settings": _ADDED_SETTINGS | facts["settings"]}
+
+
+def _differences(path: str, before: Any, now: Any) -> list[str]:
+    """Where two pieces of JSON differ, as `path.field.0: VALUE before, VALUE now`."""
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        keys = list(dict.fromkeys((*before, *now)))
+        return [line for key in keys for line in _differences(f"{path}.{key}", before.get(key), now.get(key))]
+    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        pairs = enumerate(zip(before, now, strict=True))
+        return [line for place, pair in pairs for line in _differences(f"{path}.{place}", *pair)]
+    return [] if before == now else [f"{path}: {_short(before)} before, {_short(now)} now"]
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."

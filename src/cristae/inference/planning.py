@@ -1,0 +1,118 @@
+"""From open networks and an open image to a planned request: on which device, and in which blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cristae.data.box import Triple
+from cristae.data.image import Image
+from cristae.errors import RunError
+from cristae.inference.config import Backend, DeviceName, PredictOptions
+from cristae.inference.device import choose_device
+from cristae.inference.manifest import is_complete
+from cristae.inference.memory import find_budget
+from cristae.inference.plan import BlockPlan, Workload, plan_memory
+from cristae.inference.predictor import Member
+from cristae.inference.request import PredictionRequest, Provenance, open_mask
+from cristae.inference.working_grid import WorkingGrid, working_grid_at
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """What a request names, opened in this process."""
+
+    members: tuple[Member, ...]
+    grid: WorkingGrid
+    mask: Image | None
+    """Voxels that are 0 in it are background."""
+
+    @classmethod
+    def open(cls, provenance: Provenance, members: tuple[Member, ...]) -> Inputs:
+        """Open volume and mask by their paths.
+
+        Raises:
+            VolumeError: The volume exists in another process only, or a file holds another image by now.
+            MissingFileError: A file is gone.
+        """
+        image = provenance.volume.open()
+        mask = None if provenance.mask is None else open_mask(provenance.mask.path, image.shape)
+        return cls(members, working_grid_at(image, provenance.working_voxel_size_nm), mask)
+
+
+def plan_request(
+    provenance: Provenance,
+    inputs: Inputs,
+    out: Path,
+    *,
+    device: DeviceName,
+    largest: Triple | None,
+    options: PredictOptions,
+) -> PredictionRequest:
+    """Choose device and blocks.
+
+    Args:
+        provenance: What to predict.
+        inputs: The same, opened.
+        out: Where to write.
+        device: What the recipe asks for.
+        largest: Limit on the block (z, y, x); None leaves it to the memory.
+        options: Ceilings of the memory.
+
+    Raises:
+        RunError: The device is not there, not even the smallest block fits the memory, or there is a mask but no
+            background.
+    """
+    _require_empty_id(provenance)
+    chosen = choose_device(device, cure="set device: auto in the run's recipe.yaml")
+    backend: Backend = "cuda" if chosen.type == "cuda" else "mps" if chosen.type == "mps" else "cpu"
+    # Large buffers that stay with the process make it half again as fast; a stated ceiling leaves no room for them.
+    workload = _workload(provenance, inputs, backend, keeps_buffers=backend == "cpu" and options.max_ram is None)
+    budget = find_budget(chosen, max_ram=options.max_ram, max_vram=options.max_vram)
+    plan = plan_memory(workload, provenance.box.shape, budget, largest=largest)
+    return PredictionRequest(provenance, str(out.absolute()), plan, backend)
+
+
+def _require_empty_id(provenance: Provenance) -> None:
+    """Refuse a mask where no class id means that a voxel was left out."""
+    classes = provenance.ensemble.classes
+    if provenance.mask is not None and classes.empty_id is None:
+        raise RunError(
+            f"a mask leaves voxels without a class, but the classes {classes.listed} have no id for these; predict "
+            "without a mask, and give it to `cristae evaluate` or `cristae analyze` instead"
+        )
+
+
+def continued_request(provenance: Provenance, out: Path, begun: Mapping[str, Any]) -> PredictionRequest:
+    """The request of a prediction that was begun: its blocks and its device stay as they were planned.
+
+    Args:
+        provenance: What to predict, which must be what it was begun with.
+        out: Where it is.
+        begun: Its manifest. A finished one can be checked on any machine.
+    """
+    backend: Backend = "cpu" if is_complete(begun) else begun["plan"]["backend"]
+    return PredictionRequest(provenance, str(out.absolute()), BlockPlan.from_dict(begun["plan"]), backend)
+
+
+def _workload(provenance: Provenance, inputs: Inputs, backend: Backend, *, keeps_buffers: bool) -> Workload:
+    grid, settings = inputs.grid, provenance.settings
+    source, working = grid.source.voxel_size_nm, grid.working.voxel_size_nm
+    scale = (1.0, 1.0, 1.0)
+    if grid.resampled and source is not None and working is not None:
+        scale = (source[0] / working[0], source[1] / working[1], source[2] / working[2])
+    return Workload(
+        members=inputs.members,
+        ensemble=provenance.ensemble,
+        image_shape=grid.working.shape,
+        scale=scale,
+        itemsize=grid.working.dtype.itemsize,
+        halves=settings.precision == "bf16",
+        keep_probabilities=settings.probabilities,
+        chunk_depth=grid.working.chunks[0],
+        device=backend,
+        keeps_buffers=keeps_buffers,
+        fusion=settings.fusion,
+    )

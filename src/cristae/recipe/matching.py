@@ -1,0 +1,244 @@
+"""Runs as members of an ensemble: do they fit a volume and each other in voxel size, grey values and settings?"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+
+from pydantic import ValidationError
+
+from cristae.data.image import Image, VoxelSize, same_voxel_size, voxel_size_text
+from cristae.data.volume import Volume
+from cristae.errors import RunError, VolumeError, VoxelSizeError
+from cristae.inference.application import choose_application, windows_of
+from cristae.inference.arrays import ArrayModel
+from cristae.inference.config import Application, PredictConfig
+from cristae.inference.locality import Locality, measure_locality
+from cristae.inference.predictor import Member
+from cristae.inference.request import MemberSpec
+from cristae.models import ExternalConfig, NetworkConfig
+from cristae.preprocess.histogram import histogram_of
+from cristae.preprocess.normalize import Normalizer, distance, fit
+from cristae.progress import Progress
+from cristae.recipe.folder import read_facts
+from cristae.recipe.provenance import PROVENANCE
+from cristae.recipe.run import Run, open_run
+
+_SHARED_SETTINGS = ("threshold", "precision", "fusion")
+"""Settings of the whole ensemble: members cannot have their own."""
+SAMPLE_VOXELS = 4 * 1024 * 1024
+"""Voxels that are compared with the training data to warn of other grey values."""
+
+
+def common_settings(runs: Sequence[Run]) -> PredictConfig:
+    """The `predict:` section that holds for all runs together.
+
+    How each network is applied (`windows`) is its own and may differ. Of limits on the block, the smallest holds along
+    each axis.
+
+    Raises:
+        RunError: There are no runs, what decides the fused result differs, or the rule does not suit their number.
+    """
+    if not runs:
+        raise RunError("no run was given; name at least one run folder with --run")
+    first = runs[0].recipe.predict
+    for run in runs[1:]:
+        other = run.recipe.predict
+        differing = [name for name in _SHARED_SETTINGS if getattr(first, name) != getattr(other, name)]
+        if differing:
+            raise RunError(
+                f"{run.path}: cannot be fused with {runs[0].path}: their recipes differ in "
+                + ", ".join(f"predict.{name}" for name in differing)
+                + "; make these the same in both run folders' recipe.yaml"
+            )
+    first.fusion.check(len(runs))
+    limits = [run.recipe.predict.block_vox for run in runs]
+    known = [limit for limit in limits if limit is not None]
+    smallest = tuple(min(sides) for sides in zip(*known, strict=True)) if known else None
+    return first.model_copy(update={"block_vox": smallest})
+
+
+def sized_image(volume: Volume, stated: VoxelSize | None) -> Image:
+    """The volume's image with the voxel size that holds: the volume's own, or the stated one where it has none.
+
+    Raises:
+        VoxelSizeError: Both are known and differ, or the stated one is none.
+        VolumeError: The image has colours.
+    """
+    known = volume.voxel_size_nm
+    if stated is not None and not all(0 < edge < float("inf") for edge in stated):
+        raise VoxelSizeError(f"voxel size {stated} nm (z, y, x): every edge must be greater than 0")
+    if known is not None and stated is not None and not same_voxel_size(known, stated):
+        raise VoxelSizeError(
+            f"{volume.image.path}: the volume says {voxel_size_text(known)} (z, y, x), the command says "
+            f"{voxel_size_text(stated)}; "
+            "leave the option out, or correct the file"
+        )
+    if volume.image.colors != 1:
+        raise VolumeError(
+            f"{volume.image.path}: is a colour image ({volume.image.colors} channels), but networks take grey values; "
+            "convert it first"
+        )
+    return replace(volume.image, voxel_size_nm=known if known is not None else stated)
+
+
+def working_size(runs: Sequence[Run], image: Image, *, stated: bool, progress: Progress) -> VoxelSize | None:
+    """The voxel size to resample the volume to; None when it can be predicted as it is.
+
+    2D networks predict slices as they are, whatever the distance between them, so only y and x count; where they take
+    neighbouring slices as channels, another distance gives a warning.
+
+    Args:
+        runs: Their voxel sizes are those that they were trained at.
+        image: The volume.
+        stated: Whether the volume's voxel size was given with the command, so that it is taken to fit.
+        progress: Where to report.
+
+    Raises:
+        RunError: The runs were trained at different voxel sizes.
+        VoxelSizeError: One of the sizes is not known and they could differ.
+    """
+    axes = (0, 1, 2) if any(run.recipe.model.ndim == 3 for run in runs) else (1, 2)
+    trained = _trained_size(runs, axes)
+    size = image.voxel_size_nm
+    if trained is None and (size is None or stated):
+        if size is not None:
+            progress.warn("the run does not say at which voxel size it was trained; the volume is taken as it is")
+        return None
+    if trained is None or size is None:
+        unknown, known, value = ("volume", "run", trained) if size is None else ("run", "volume", size)
+        raise VoxelSizeError(
+            f"{image.path}: the voxel size of the {unknown} is not known, while the {known} has "
+            f"{voxel_size_text(value)} (z, y, x), so they could differ. Give the volume's with --voxel-size-nm Z Y X"
+            + ("; the run is then taken to fit it" if unknown == "run" else "")
+        )
+    models = [run.recipe.model for run in runs]
+    neighbours = any(isinstance(model, NetworkConfig) and model.in_slices > 1 for model in models)
+    if neighbours and not same_voxel_size(trained, size, axes=(0,)):
+        progress.warn(
+            f"{image.path}: its slices are {size[0]:g} nm apart, those of the training {trained[0]:g} nm; the network "
+            "takes neighbouring slices as channels and may find less"
+        )
+    if same_voxel_size(trained, size, axes=axes):
+        return None
+    target = trained if 0 in axes else (size[0], *trained[1:])
+    progress.say(
+        f"{image.path}: resampled from {voxel_size_text(size)} to {voxel_size_text(target)} (z, y, x) and back"
+    )
+    return target
+
+
+def member_of(run: Run, image: Image, name: str, progress: Progress) -> Member:
+    """The run's network with all that is needed to apply it to a volume.
+
+    Warns when training is not finished, when the code of an external network has changed since, and when the volume's
+    grey values are far from the training data's.
+
+    Raises:
+        RunError: The run was made for several channels, or its weights do not fit.
+    """
+    model = run.model
+    if model.in_channels != 1:
+        raise RunError(f"{run.path}: was made for images of {model.in_channels} channels, but {image.path} has 1")
+    if run.summary.get("status") != "complete":
+        progress.warn(f"{run.path}: training is not finished; weights of epoch {run.summary.get('epoch', 'unknown')}")
+    _warn_of_other_code(run, progress)
+    network = run.build_network()
+    normalizer = _normalizer(run, image, name, progress)
+    if isinstance(network, ArrayModel):
+        return Member(network, network.locality, normalizer, model.classes)
+    config = run.recipe.network
+    slices = config.in_slices
+    locality = run.locality or measure_locality(network, config, in_channels=slices)
+    application = _application(run, locality)
+    windows = windows_of(application, model.patch_size, locality)
+    if windows is not None:
+        size = " x ".join(map(str, model.patch_size))
+        why = f"; {locality.reason}" if not locality.local else ""
+        progress.say(f"{run.path}: applied in windows of {size} voxels, joined by the rule '{application}'{why}")
+    return Member(network, locality, normalizer, model.classes, slices, windows)
+
+
+def spec_of(run: Run, member: Member) -> MemberSpec:
+    """A member as plain values, from which `open_member` makes it again."""
+    return MemberSpec(
+        path=str(run.path.absolute()),
+        run=run.id,
+        status=run.summary.get("status"),
+        weights_sha256=_weights_digest(run),
+        classes=member.classes,
+        normalizer=member.normalizer,
+        locality=member.locality,
+        slices=member.slices,
+        windows=member.windows,
+    )
+
+
+def open_member(spec: MemberSpec) -> tuple[Run, Member]:
+    """Open a run again, and its network applied as it was planned.
+
+    Raises:
+        RunError: Its weights have changed since, or the folder is no run any more.
+        MissingFileError: The folder is gone.
+    """
+    run = open_run(spec.path)
+    network = run.build_network()
+    if _weights_digest(run) != spec.weights_sha256:
+        raise RunError(f"{run.path}: its weights have changed since the prediction was planned; repeat the command")
+    return run, Member(network, spec.locality, spec.normalizer, spec.classes, spec.slices, spec.windows)
+
+
+def _weights_digest(run: Run) -> str:
+    return hashlib.sha256(run.weights_path.read_bytes()).hexdigest()
+
+
+def _warn_of_other_code(run: Run, progress: Progress) -> None:
+    """Warn when the code of an external network is no longer what was trained."""
+    config = run.recipe.model
+    if not isinstance(config, ExternalConfig) or not (run.path / PROVENANCE).is_file():
+        return
+    with suppress(RunError):  # a damaged record costs nothing but this warning
+        before = read_facts(run.path / PROVENANCE).get("model_source_sha256")
+        if before is not None and before != config.source_sha256():
+            progress.warn(
+                f"{run.path}: {config.source_path or config.target} has changed since the training; the weights may "
+                "no longer mean what they did. Predict with the file as it was, or train again"
+            )
+
+
+def _application(run: Run, locality: Locality) -> Application:
+    """As the recipe sets it; for `auto`, what scored better on the validation regions."""
+    settings = run.recipe.predict
+    better = (run.summary.get("application") or {}).get("better")
+    if settings.windows == "auto" and better is not None:
+        try:
+            settings = PredictConfig.model_validate(settings.model_dump() | {"windows": better})
+        except ValidationError:
+            raise RunError(f"{run.path}: summary.json: application.better: '{better}' is unknown") from None
+    return choose_application(settings, run.recipe.network, locality)
+
+
+def _normalizer(run: Run, image: Image, name: str, progress: Progress) -> Normalizer:
+    if run.recipe.normalize.scope == "volume":
+        return fit(run.recipe.normalize, histogram_of(image, progress=progress))
+    normalizer = run.normalizer
+    sample = histogram_of(image, max_voxels=SAMPLE_VOXELS)
+    message = distance(normalizer, sample).message(name)
+    if message is not None:
+        progress.warn(message)
+    return normalizer
+
+
+def _trained_size(runs: Sequence[Run], axes: Sequence[int]) -> VoxelSize | None:
+    sizes = [run.voxel_size_nm for run in runs]
+    first = sizes[0]
+    for run, size in zip(runs, sizes, strict=True):
+        if (size is None) != (first is None) or (size and first and not same_voxel_size(size, first, axes=axes)):
+            raise RunError(
+                f"{run.path}: was trained at {voxel_size_text(size)} (z, y, x), but {runs[0].path} at "
+                f"{voxel_size_text(first)}; "
+                "runs that are fused must share a working voxel size (data.voxel_size_nm of their recipes)"
+            )
+    return first

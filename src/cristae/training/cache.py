@@ -1,0 +1,399 @@
+"""The annotated parts of the training volumes, laid out on disk for quick random reading.
+
+Image and target of a part become the channels of one sharded Zarr array on the working grid: a patch is then a single
+small read, whatever format, compression, label source and voxel size the data came in. The image reaches beyond the
+part as far as patches look; there the target is invalid. Caching streams, counts classes and remembers places of each
+class as it goes. Parts are found again by their content, so that all runs share what they have in common.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from cristae.data.box import Box, Triple
+from cristae.data.classes import Classes
+from cristae.data.files import storage_errors, write_json
+from cristae.data.fingerprint import Fingerprints
+from cristae.data.formats.zarr_arrays import array_metadata, find_node, open_array, read_block, write_block
+from cristae.data.mirror import read_mirrored
+from cristae.data.splits import Part, labelled_boxes
+from cristae.data.volume import Volume
+from cristae.errors import RunError
+from cristae.progress import Progress
+from cristae.sampling import Patch, SamplePart
+from cristae.training.cache_folder import FACTS, Cache
+from cristae.training.class_index import INVALID, ClassIndex
+from cristae.training.framing import Framing
+from cristae.training.regions import RegionContent
+
+_FORMAT = 1
+"""Of the entries; another number makes all of them unknown."""
+_CHUNK: dict[bool, Triple] = {True: (1, 256, 256), False: (16, 64, 64)}
+"""Voxels that are decoded at once, for flat patches and for others."""
+_SHARD: dict[bool, Triple] = {True: (1, 2048, 2048), False: (16, 1024, 1024)}
+_SLAB: dict[bool, Triple] = {True: (4, 2048, 2048), False: (16, 1024, 1024)}
+"""Voxels that are cached at once: whole shards, each written once."""
+_DECODED_BYTES = min(2 << 30, psutil.virtual_memory().total // 8)
+"""Decoded patches that stay in memory."""
+
+
+@dataclass(frozen=True, eq=False)
+class CachedPart:
+    """One annotated box of a volume on disk, ready to be cut into patches."""
+
+    folder: Path
+    volume: str
+    origin: Triple
+    """Where the part starts in its volume, in voxels of the working grid."""
+    shape: Triple
+    stored: Box
+    """The voxels on disk, in its volume: the part and what patches see around it."""
+    volume_shape: Triple
+    class_counts: np.ndarray
+    """(K,) int64, as in SamplePart."""
+    fully_valid: bool
+    masks: bool
+    """Whether the target has a channel for each class."""
+    background: bool
+    """Whether id 0 means that there is no structure."""
+    sha256: str
+    """Hash of the grey values and labels on disk."""
+
+    @property
+    def content(self) -> RegionContent:
+        """What the part holds, for the page and for provenance."""
+        box = Box.of_shape(self.shape).shift(self.origin)
+        return RegionContent(self.volume, box, self.class_counts, self.sha256)
+
+    @cached_property
+    def _stack(self) -> Any:
+        return _open(self.folder / "stack")
+
+    @cached_property
+    def _weight(self) -> Any | None:
+        return _open(self.folder / "weight") if (self.folder / "weight").exists() else None
+
+    @cached_property
+    def class_voxels(self) -> tuple[np.ndarray, ...]:
+        """For each class a sample of the (N, 3) places where it is."""
+        found = np.load(self.folder / "places.npz", allow_pickle=False)
+        return tuple(found[f"class_{k}"] for k in range(len(self.class_counts)))
+
+    def sample_part(self) -> SamplePart:
+        """What a sampler needs to know."""
+        return SamplePart(
+            self.shape,
+            self.class_counts,
+            self.class_voxels,
+            self._has_foreground,
+            self._has_valid,
+            self.fully_valid,
+            first_foreground=int(self.background),
+        )
+
+    def _has_valid(self, box: Box) -> bool:
+        return bool(np.any(np.all(self._targets(box) != INVALID, axis=0)))
+
+    def _has_foreground(self, box: Box) -> bool:
+        target = self._targets(box)
+        return bool(np.any((target >= int(self.background)) & (target != INVALID)))
+
+    def _targets(self, box: Box) -> np.ndarray:
+        """(K, Z, Y, X) of a box inside the part, counted from its corner."""
+        return self._stored(box.shift(self.origin))[1:]
+
+    def _stored(self, box: Box) -> np.ndarray:
+        """Image and targets (1 + K, Z, Y, X) of a box of the volume that is on disk."""
+        return self._read(self._stack, (slice(None), *box.relative_to(self.stored.start).slices))
+
+    def _read(self, store: Any, index: tuple[slice, ...]) -> np.ndarray:
+        voxels = read_block(store, index, self.folder)
+        if not (self.folder / FACTS).exists():  # a missing chunk reads as zeros
+            raise RunError(f"{self.folder}: the cached training data was removed while in use; resume with --resume")
+        return voxels
+
+    def label_blocks(self) -> Iterator[np.ndarray]:
+        """uint8 labels (K, Z, Y, X) in blocks that cover the part once, INVALID where a voxel does not count."""
+        for block in Box.of_shape(self.shape).blocks(_SLAB[False]):
+            yield self._targets(block).astype(np.uint8)
+
+    def read(self, box: Box, framing: Framing) -> Patch:
+        """Cut out a patch; what reaches outside the part does not count, and beyond the volume its image is mirrored.
+
+        Args:
+            box: Voxels of the target, counted from the part's corner; it may reach outside.
+            framing: How much image is around them.
+        """
+        place = box.shift(self.origin)
+        stack = read_mirrored(self._stored, place.grow(framing.context), self.volume_shape)
+        centre = tuple(slice(a, a + n) for a, n in zip(framing.context, box.shape, strict=True))
+        target = self._outside_invalid(stack[(slice(1, None), *centre)].astype(np.uint8, copy=False), box)
+        weight = self._weights(box)
+        image = stack[:1]
+        if framing.flat:  # the slices of the image become channels
+            image, target = image[0], target[:, 0]
+            weight = None if weight is None else weight[0]
+        valid = np.all(target != INVALID, axis=0)
+        target = np.where(valid, target, np.uint8(0))
+        return Patch(
+            image=image,
+            target=target if self.masks else target[0],
+            valid=valid,
+            weight=weight,
+            box=place,
+            volume=self.volume,
+        )
+
+    def _outside_invalid(self, target: np.ndarray, box: Box) -> np.ndarray:
+        """A target (K, Z, Y, X), possibly mirrored, with nothing that counts outside the part."""
+        inside = box.intersect(Box.of_shape(self.shape))
+        if inside == box:
+            return target
+        result = np.full_like(target, INVALID)
+        where = (slice(None), *inside.relative_to(box.start).slices)
+        result[where] = target[where]
+        return result
+
+    def _weights(self, box: Box) -> np.ndarray | None:
+        """The volume's own weights (Z, Y, X), 0 outside the part; None when it has none."""
+        if self._weight is None:
+            return None
+        inside = box.intersect(Box.of_shape(self.shape))
+        result = np.zeros(box.shape, np.float32)
+        result[inside.relative_to(box.start).slices] = self._read(self._weight, inside.slices)
+        return result
+
+
+def cache_parts(
+    parts: Sequence[Part],
+    classes: Classes,
+    cache: Cache,
+    framing: Framing,
+    *,
+    size: Triple,
+    fingerprints: Fingerprints | None = None,
+    progress: Progress,
+) -> tuple[CachedPart, ...]:
+    """The annotated boxes of `parts` in the cache, where what is there already is used.
+
+    Args:
+        parts: Regions with labels, on the working grid (see `on_working_grid`).
+        classes: Whether labels are ids or masks.
+        cache: Keeps the entries until it is closed.
+        framing: Flat patches need only the slices that have labels, others whole regions; how much image is around.
+        size: The patches' (z, y, x); around parts that are smaller more of the image is needed.
+        fingerprints: Of the volumes' files, taken before they were opened: entries are then found without reading the
+            voxels again. Without one, the voxels are read and compared.
+        progress: Where to show how far it is.
+
+    Raises:
+        StorageError: The disk is full or the cache folder may not be written.
+    """
+    jobs = [(part, box) for part in parts for box in (labelled_boxes(part) if framing.flat else (part.box,))]
+    cached = []
+    with progress.task("Caching training data", sum(box.size for _, box in jobs), unit="voxels") as task:
+        for part, box in jobs:
+            layout = _Layout(part.volume, box, _around(box, part.volume, framing, size), classes, framing.flat)
+            cached.append(layout.opened(_entry_of(layout, cache, fingerprints)))
+            task.advance(box.size, note=part.volume.name)
+    return tuple(cached)
+
+
+def _around(box: Box, volume: Volume, framing: Framing, size: Triple) -> Box:
+    """What patches of this size on a part can see of its volume."""
+    beyond = [max(0, -(-(s - n) // 2)) for s, n in zip(size, box.shape, strict=True)]
+    reach = [a + b for a, b in zip(framing.context, beyond, strict=True)]
+    return box.grow(reach).intersect(Box.of_shape(volume.image.shape))
+
+
+@dataclass(frozen=True, eq=False)
+class _Layout:
+    """Which voxels of a volume are cached, and in which form."""
+
+    volume: Volume
+    box: Box
+    stored: Box
+    classes: Classes
+    flat: bool
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the array on disk, whose channels are grey values and targets."""
+        dtype = self.volume.image.dtype
+        return np.dtype(np.int16) if dtype == np.int8 else dtype
+
+    @property
+    def size_bytes(self) -> int:
+        """Before compression."""
+        weight = 4 * self.box.size if self.volume.weight is not None else 0
+        return self.stored.size * (1 + len(self.volume.labels)) * self.dtype.itemsize + weight
+
+    @cached_property
+    def digest(self) -> str:
+        """The form of the entry; entries of equal voxels and form are the same."""
+        return _hash(
+            _FORMAT,
+            self.box.relative_to(self.stored.start).start,
+            self.box.shape,
+            self.stored.shape,
+            str(self.volume.image.dtype),
+            len(self.volume.labels),
+            self.volume.weight is not None,
+            len(self.classes.names),
+            self.classes.exclusive,
+            self.flat,
+        )[:16]
+
+    def question(self, fingerprint: str) -> str:
+        """What decides the voxels without reading them."""
+        size = self.volume.voxel_size_nm  # resampled volumes differ from their files
+        return _hash(self.digest, fingerprint, str(self.box), str(self.stored), self.volume.name, size)
+
+    def blocks(self) -> Iterator[tuple[Box, np.ndarray, np.ndarray]]:
+        """Blocks of what is stored: grey values (Z, Y, X) and target uint8 (K, Z, Y, X)."""
+        for block in self.stored.blocks(_SLAB[self.flat]):
+            image = self.volume.image.read(block)
+            target = np.full((len(self.volume.labels), *block.shape), INVALID, np.uint8)
+            inside = block.intersect(self.box)
+            if inside.size:
+                target[(slice(None), *inside.relative_to(block.start).slices)] = _targets_of(self.volume, inside)
+            yield block, image, target
+
+    def weights(self) -> Iterator[tuple[Box, np.ndarray]]:
+        """Blocks of the part and their weights float32 (Z, Y, X); none where the volume has none."""
+        if self.volume.weight is not None:
+            for block in self.box.blocks(_SLAB[self.flat]):
+                yield block, self.volume.weight.read(block).astype(np.float32)
+
+    def opened(self, folder: Path) -> CachedPart:
+        """The part of this volume that an entry holds."""
+        facts = json.loads((folder / FACTS).read_text())
+        return CachedPart(
+            folder=folder,
+            volume=self.volume.name,
+            origin=self.box.start,
+            shape=self.box.shape,
+            stored=self.stored,
+            volume_shape=self.volume.image.shape,
+            class_counts=np.array(facts["class_counts"], np.int64),
+            fully_valid=facts["fully_valid"],
+            masks=not self.classes.exclusive,
+            background=self.classes.background,
+            sha256=facts["sha256"],
+        )
+
+
+def _entry_of(layout: _Layout, cache: Cache, fingerprints: Fingerprints | None) -> Path:
+    """The folder of the entry with a layout's voxels, made when there is none."""
+    name = layout.volume.name
+    fingerprint = None if fingerprints is None else fingerprints.of(name)
+    question = None if fingerprint is None else layout.question(fingerprint)
+    known = None if question is None else cache.recall(question)
+    entry = None if known is None else cache.take(known)
+    if entry is None:
+        # Reading costs less than writing, but only where an entry of this form could turn out to be the same.
+        entry = cache.take(_key_by_reading(layout)) if cache.has_any(layout.digest) else None
+        entry = entry or _write(layout, cache)
+        if question is not None and fingerprints is not None and fingerprints.unchanged(name):
+            cache.remember(question, entry.name)
+    return entry
+
+
+class _Content:
+    """Hashes of the voxels that an entry holds."""
+
+    def __init__(self) -> None:
+        self._voxels, self._weights = hashlib.sha256(), hashlib.sha256()
+
+    def add(self, image: np.ndarray, target: np.ndarray) -> None:
+        """The next block of grey values and targets."""
+        self._voxels.update(np.ascontiguousarray(image).tobytes())
+        self._voxels.update(target.tobytes())
+
+    def add_weights(self, weights: np.ndarray) -> None:
+        """The next block of weights."""
+        self._weights.update(np.ascontiguousarray(weights).tobytes())
+
+    @property
+    def voxels(self) -> str:
+        """Of grey values and targets."""
+        return self._voxels.hexdigest()
+
+    def key(self, layout: _Layout) -> str:
+        """The name of the entry."""
+        return f"{layout.digest}-{_hash(self.voxels, self._weights.hexdigest())[:40]}"
+
+
+def _key_by_reading(layout: _Layout) -> str:
+    content = _Content()
+    for _, image, target in layout.blocks():
+        content.add(image, target)
+    for _, weights in layout.weights():
+        content.add_weights(weights)
+    return content.key(layout)
+
+
+def _write(layout: _Layout, cache: Cache) -> Path:
+    folder, box, stored = cache.new_entry(layout.size_bytes), layout.box, layout.stored
+    index, content = ClassIndex(layout.classes), _Content()
+    stack = _create(folder / "stack", (1 + len(layout.volume.labels), *stored.shape), layout.dtype, layout.flat)
+    for block, image, target in layout.blocks():
+        inside = block.intersect(box)
+        if inside.size:
+            known = target[(slice(None), *inside.relative_to(block.start).slices)]
+            index.add(known, inside.relative_to(box.start))
+        content.add(image, target)
+        both = np.concatenate([image[None], target], dtype=layout.dtype, casting="unsafe")
+        write_block(stack, (slice(None), *block.relative_to(stored.start).slices), both, folder)
+    if layout.volume.weight is not None:
+        store = _create(folder / "weight", box.shape, np.dtype(np.float32), layout.flat)
+        for block, weights in layout.weights():
+            content.add_weights(weights)
+            write_block(store, block.relative_to(box.start).slices, weights, folder)
+    with storage_errors(folder):
+        places = {f"class_{k}": where for k, where in enumerate(index.places())}
+        np.savez(folder / "places.npz", allow_pickle=False, **places)
+    facts = {
+        "volume": layout.volume.name,
+        "shape": box.shape,
+        "class_counts": index.counts.tolist(),
+        "fully_valid": index.n_invalid == 0,
+        "sha256": content.voxels,
+    }
+    return cache.publish(folder, content.key(layout), facts)
+
+
+def _targets_of(volume: Volume, box: Box) -> np.ndarray:
+    """(K, Z, Y, X) labels, INVALID where a voxel does not count."""
+    target = np.stack([label.read(box) for label in volume.labels])
+    if volume.valid is not None:
+        target[:, volume.valid.read(box) == 0] = INVALID
+    return target
+
+
+def _hash(*facts: object) -> str:
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _create(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], flat: bool) -> Any:
+    lead, chunk = shape[:-3], _CHUNK[flat]
+    shard = (*lead, *(min(s, -(-n // c) * c) for s, n, c in zip(_SHARD[flat], shape[-3:], chunk, strict=True)))
+    axes = ("c", "z", "y", "x")[-len(shape) :]
+    write_json(path / "zarr.json", array_metadata(shape, dtype, (*lead, *chunk), shard, axes))
+    return _open(path)
+
+
+def _open(path: Path) -> Any:
+    node = find_node(path)
+    if node is None:
+        raise RunError(f"{path}: the cached training data was removed while in use; resume with --resume")
+    return open_array(node, cache_bytes=_DECODED_BYTES)

@@ -1,0 +1,56 @@
+"""How often each class occurs in a part, and a sample of the places where it does."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cristae.data.box import Box
+from cristae.data.classes import Classes
+
+INVALID = 255
+"""Target value of voxels that do not count."""
+MAX_PLACES = 20_000
+"""Places remembered for each class of a part."""
+
+
+class ClassIndex:
+    """Counts classes and keeps, for each, the places with the smallest random keys: an even sample of them all."""
+
+    def __init__(self, classes: Classes) -> None:
+        self._exclusive = classes.exclusive
+        n = len(classes.names) if classes.exclusive else len(classes.names) + 1
+        self.counts = np.zeros(n, np.int64)
+        self.n_invalid = 0
+        self._kept: list[tuple[np.ndarray, np.ndarray]] = [
+            (np.empty(0, np.float32), np.empty((0, 3), np.int32)) for _ in self.counts
+        ]
+
+    def add(self, target: np.ndarray, block: Box) -> None:
+        """Count one block: target (K, Z, Y, X)."""
+        ok = np.all(target != INVALID, axis=0)
+        self.n_invalid += int(ok.size - np.count_nonzero(ok))
+        rng = np.random.default_rng(block.start)
+        for k in range(len(self.counts)):
+            if self._exclusive:
+                where = ok & (target[0] == k)
+            else:
+                where = ok & (target[k - 1] > 0) if k else ok & ~np.any(target, axis=0)
+            flat = np.flatnonzero(where)
+            self.counts[k] += flat.size
+            if flat.size:
+                self._keep(k, flat, block, rng)
+
+    def _keep(self, k: int, flat: np.ndarray, block: Box, rng: np.random.Generator) -> None:
+        keys = rng.random(flat.size, dtype=np.float32)
+        if flat.size > MAX_PLACES:
+            chosen = np.argpartition(keys, MAX_PLACES)[:MAX_PLACES]
+            flat, keys = flat[chosen], keys[chosen]
+        where = np.stack(np.unravel_index(flat, block.shape), axis=1) + np.array(block.start)
+        keys = np.concatenate([self._kept[k][0], keys])
+        where = np.concatenate([self._kept[k][1], where.astype(np.int32)])
+        order = np.argsort(keys, kind="stable")[:MAX_PLACES]
+        self._kept[k] = (keys[order], where[order])
+
+    def places(self) -> list[np.ndarray]:
+        """(N, 3) places for each class."""
+        return [where for _, where in self._kept]

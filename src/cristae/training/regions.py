@@ -1,0 +1,231 @@
+"""From opened data to what training needs of it: regions on one grid, their classes, their grey values."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cristae.data.box import Box
+from cristae.data.classes import Classes
+from cristae.data.image import Image, VoxelSize, same_voxel_size, voxel_size_text
+from cristae.data.open import Dataset, Part, labelled_boxes
+from cristae.errors import LabelError, VoxelSizeError
+from cristae.preprocess.histogram import IntensityHistogram, histogram_of
+from cristae.preprocess.normalize import NormalizeConfig, Normalizer, fit
+from cristae.preprocess.resample import resample_volume
+from cristae.progress import Progress
+
+_MAX_HISTOGRAM_VOXELS = 200_000_000
+_BLOCK = (1, 2048, 2048)
+"""Voxels whose labels are counted at once."""
+_HASHED_BLOCK = (16, 1024, 1024)
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Training and validation regions on the working grid."""
+
+    classes: Classes
+    train: tuple[Part, ...]
+    validate: tuple[Part, ...]
+    images: Mapping[str, Image]
+    """The images of their volumes as they are on disk, by volume name."""
+    voxel_size_nm: VoxelSize | None
+
+    def fit_normalizers(self, config: NormalizeConfig) -> tuple[dict[str, Normalizer], Normalizer]:
+        """The mapping of each volume by its name, and the one that the run keeps.
+
+        With `scope: volume` it is found from all voxels of a volume, as at prediction; otherwise from the training
+        regions.
+        """
+        if config.scope == "volume":
+            own = {name: fit(config, histogram_of(image)) for name, image in self.images.items()}
+            return own, own[self.train[0].volume.name]
+        limit = _MAX_HISTOGRAM_VOXELS // len(self.train)
+        total: IntensityHistogram | None = None
+        for part in self.train:
+            histogram = histogram_of(part.volume.image, part.box, max_voxels=limit)
+            total = histogram if total is None else total + histogram
+        assert total is not None
+        shared = fit(config, total)
+        return dict.fromkeys(self.images, shared), shared
+
+
+def prepare_regions(dataset: Dataset, working: VoxelSize | None, *, flat: bool) -> Regions:
+    """Regions on the working grid, after checking that they have labels and one voxel size.
+
+    Args:
+        dataset: The opened data.
+        working: The working voxel size (z, y, x) in nm; None where volumes keep theirs.
+        flat: Whether the network sees single slices, so that the distance between them may differ.
+
+    Raises:
+        LabelError: A volume has no labels.
+        VoxelSizeError: Voxel sizes differ, or one is not known.
+    """
+    parts = (*dataset.train, *dataset.validate)
+    for part in parts:
+        if not part.volume.labels:
+            raise LabelError(
+                f"volume '{part.volume.name}' is used for training or validation but has no labels; "
+                "add labels to it under data.volumes"
+            )
+    return Regions(
+        classes=dataset.classes,
+        train=tuple(on_working_grid(part, working, flat=flat) for part in dataset.train),
+        validate=tuple(on_working_grid(part, working, flat=flat) for part in dataset.validate),
+        images={part.volume.name: part.volume.image for part in parts},
+        voxel_size_nm=_common_voxel_size(parts, working, flat=flat),
+    )
+
+
+def _common_voxel_size(parts: Sequence[Part], working: VoxelSize | None, *, flat: bool) -> VoxelSize | None:
+    """The voxel size that is learned at: the working one, or the one that all volumes share."""
+    volumes = {part.volume.name: part.volume.voxel_size_nm for part in parts}
+    known = {name: size for name, size in volumes.items() if size is not None}
+    unknown = [name for name in volumes if name not in known]
+    if not known and working is None:
+        return None
+    if unknown:
+        raise VoxelSizeError(
+            f"the voxel size of {', '.join(unknown[:5])} is not known while others are, or a working one is set; "
+            "give voxel_size_nm (z, y, x) under data.volumes"
+        )
+    if working is not None:
+        return working
+    (first_name, first), *others = known.items()
+    for name, size in others:
+        if not same_voxel_size(first, size, axes=(1, 2) if flat else (0, 1, 2)):
+            raise VoxelSizeError(
+                f"volumes have different voxel sizes: {first_name} {voxel_size_text(first)}, {name} "
+                f"{voxel_size_text(size)} (z, y, x); "
+                "set data.voxel_size_nm to the size (z, y, x) that all are resampled to"
+            )
+    return first
+
+
+def on_working_grid(part: Part, working: VoxelSize | None, *, flat: bool) -> Part:
+    """The same region of the volume resampled to the working voxel size; networks that see single slices keep them."""
+    own = part.volume.voxel_size_nm
+    if own is None or working is None:
+        return part
+    size = (own[0], working[1], working[2]) if flat else working
+    if same_voxel_size(own, size):
+        return part
+    volume = resample_volume(part.volume, size)
+    return Part(volume, _inside(part.box, own, size).intersect(Box.of_shape(volume.image.shape)))
+
+
+def _inside(box: Box, source: VoxelSize, target: VoxelSize) -> Box:
+    """The voxels of the target grid that lie wholly inside `box` of the source grid."""
+    # A hundredth of a voxel absorbs the rounding of the division.
+    start = [math.ceil(a * s / t - 0.01) for a, s, t in zip(box.start, source, target, strict=True)]
+    stop = [math.floor(b * s / t + 0.01) for b, s, t in zip(box.stop, source, target, strict=True)]
+    return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+
+
+def require_classes(counts: Sequence[np.ndarray], classes: Classes) -> None:
+    """Make sure that every foreground class is there to be learned.
+
+    Args:
+        counts: (K,) voxels of each class in each training region.
+        classes: What they are.
+
+    Raises:
+        LabelError: A class has no voxel in the training regions, or no voxel there counts at all.
+    """
+    total = np.sum(counts, axis=0)
+    ids = list(classes.foreground_ids)
+    missing = [name for name, count in zip(classes.foreground, total[ids], strict=True) if count == 0]
+    if missing or total.sum() == 0:
+        raise LabelError(
+            f"no voxel of {', '.join(missing) or 'any class'} in the training regions: a network cannot learn it; "
+            "add regions that have it under data.train, or take the class out of data.classes"
+        )
+
+
+def require_validation(regions: Regions, progress: Progress) -> None:
+    """Make sure that the validation regions can rank networks, and warn about classes that they lack.
+
+    Raises:
+        LabelError: No voxel there counts.
+    """
+    counts = np.zeros(256, np.int64)
+    ids = list(regions.classes.foreground_ids)
+    for part in regions.validate:
+        for box in labelled_boxes(part):
+            for block in box.blocks(_BLOCK):
+                counts += _class_counts(part, block, exclusive=regions.classes.exclusive)
+                if counts[ids].all():
+                    return
+    if not counts.sum():
+        raise LabelError(
+            "no voxel of the validation regions counts: they are masked out or unlabelled, so no epoch could be called "
+            "the best; choose other regions under data.validate"
+        )
+    missing = [name for name, count in zip(regions.classes.foreground, counts[ids], strict=True) if not count]
+    progress.warn(
+        f"the validation regions hold no {', '.join(missing)}: nothing there can show how well the network finds it"
+    )
+
+
+def _class_counts(part: Part, box: Box, *, exclusive: bool) -> np.ndarray:
+    """(256,) voxels that count by class id; of overlapping masks, id 0 stands for voxels without any."""
+    labels = np.stack([label.read(box) for label in part.volume.labels])
+    valid = True if part.volume.valid is None else part.volume.valid.read(box) != 0
+    if exclusive:
+        return np.bincount(labels[0][np.broadcast_to(valid, box.shape)], minlength=256)
+    counts = np.zeros(256, np.int64)
+    counts[0] = np.count_nonzero(~labels.any(axis=0) & valid)
+    counts[1 : len(labels) + 1] = [np.count_nonzero((mask != 0) & valid) for mask in labels]
+    return counts
+
+
+@dataclass(frozen=True, eq=False)
+class RegionContent:
+    """What a training region holds."""
+
+    volume: str
+    box: Box
+    class_counts: np.ndarray
+    """(K,) voxels of each class; of overlapping ones, those without any come first."""
+    sha256: str
+    """Of its grey values and labels."""
+
+    @property
+    def name(self) -> str:
+        """The region in provenance."""
+        return f"{self.volume} {self.box}"
+
+    def facts(self, classes: Classes, voxel_size_nm: VoxelSize | None) -> dict[str, object]:
+        """What the summary of a run says of the region."""
+        names = classes.names if classes.exclusive else ("none", *classes.names)
+        fractions = self.class_counts / max(1, int(self.class_counts.sum()))
+        return {
+            "use": "train",
+            "volume": self.volume,
+            "box": str(self.box),
+            "shape": list(self.box.shape),
+            "voxel_size_nm": voxel_size_nm,
+            "class_shares": dict(zip(names, fractions.tolist(), strict=True)),
+        }
+
+
+def read_content(regions: Regions) -> tuple[RegionContent, ...]:
+    """Read the labelled slices of the training regions once, for the page and for provenance."""
+    slabs = [Part(part.volume, box) for part in regions.train for box in labelled_boxes(part)]
+    return tuple(_content_of(slab, regions.classes) for slab in slabs)
+
+
+def _content_of(part: Part, classes: Classes) -> RegionContent:
+    counts, content, volume = np.zeros(256, np.int64), hashlib.sha256(), part.volume
+    images = (volume.image, *volume.labels, *([] if volume.valid is None else [volume.valid]))
+    for block in part.box.blocks(_HASHED_BLOCK):
+        counts += _class_counts(part, block, exclusive=classes.exclusive)
+        for image in images:
+            content.update(np.ascontiguousarray(image.read(block)).tobytes())
+    return RegionContent(volume.name, part.box, counts[: classes.ids[-1] + 1], content.hexdigest())

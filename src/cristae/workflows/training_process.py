@@ -1,0 +1,30 @@
+"""One of the processes that train a network together; `train` starts it as `python -m` of this module."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from cristae.models.external import own_errors
+from cristae.progress import Progress
+from cristae.recipe.network import build_network
+from cristae.recipe.run import open_unfinished_run
+from cristae.training.cache_folder import open_cache
+from cristae.training.processes import take_part
+from cristae.workflows.train_network import TrainingSession, open_training_data, start_network
+
+
+def train_together(arguments: Sequence[str], progress: Progress) -> dict[str, Any]:
+    """Train the run in the folder that the one argument names; the best epoch, its score and what it took."""
+    (path,) = arguments
+    run = open_unfinished_run(path)
+    data = open_training_data(run.recipe)
+    network, locality = build_network(run.recipe, data.regions.classes.n_logits)
+    start = start_network(network, run.recipe, run.path, Progress())
+    with own_errors(run.recipe.model, network), open_cache() as cache:
+        session = TrainingSession(run.recipe, run, data, network, locality, start)
+        return session.prepare(cache, Progress()).run(progress)
+
+
+if __name__ == "__main__":
+    take_part(train_together)

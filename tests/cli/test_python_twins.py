@@ -1,0 +1,80 @@
+"""What the command line can, `import cristae` can, in the same words."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+
+import pytest
+import typer
+from pydantic import BaseModel
+
+import cristae
+from cristae.cli.main import app
+
+TWINS = {
+    "data fetch": "fetch_dataset",
+    "data list": "list_datasets",
+    "models list": "list_models",
+    "models show": "describe_model",
+    "recipe check": "check_recipe",
+    "recipe diff": "diff_recipes",
+    "recipe new": "new_recipe",
+    "recipe schema": "recipe_schema",
+    "recipe show": "recipe_to_yaml",
+    "report": "write_report",
+}
+"""Functions that are not called as their verb is. `cristae.report` is a package."""
+OF_THE_TERMINAL = {"as_json", "help"}
+"""How a verb prints; a function returns a value that has everything."""
+OF_PYTHON = {"progress", "classes"}
+"""Where progress goes, and what ids in memory mean."""
+SAME = {
+    "evaluate": {"predictions": "prediction"},
+    "compare": {"folds": "design", "instances": "design"},
+    "train": {"changes": "recipe"},
+    "recipe check": {"changes": "overrides"},
+    "recipe show": {"path": "recipe", "changes": "recipe", "brief": "defaults"},
+}
+"""Options whose word is another one in Python: a folder of predictions is opened by `predictions_in`, `--set` by
+`load_recipe`."""
+
+
+def verbs(group: typing.Any, above: str = "") -> Iterator[tuple[str, typing.Any]]:
+    for name, command in group.commands.items():
+        whole = f"{above} {name}".strip()
+        if hasattr(command, "commands"):
+            yield from verbs(command, whole)
+        else:
+            yield whole, command
+
+
+COMMANDS = dict(verbs(typer.main.get_command(app)))
+
+
+def words_of(function: typing.Any) -> set[str]:
+    """Its parameters; those of a bundle of options are the options."""
+    found: set[str] = set()
+    hints = typing.get_type_hints(function, localns=vars(cristae) | {"Recipe": cristae.Recipe})
+    for name in inspect.signature(function).parameters:
+        kind = hints[name]
+        if isinstance(kind, type) and is_dataclass(kind) and name != "prediction":
+            found |= {field.name for field in fields(kind)}
+        elif isinstance(kind, type) and issubclass(kind, BaseModel) and kind is not cristae.Recipe:
+            found |= set(kind.model_fields)
+        else:
+            found.add(name)
+    return found
+
+
+@pytest.mark.parametrize("verb", COMMANDS)
+def test_every_verb_has_a_function_with_the_same_words(verb: str) -> None:
+    name = TWINS.get(verb, verb)
+    assert name in cristae.__all__
+    function = getattr(cristae, name)
+    given = {parameter.name for parameter in COMMANDS[verb].params if parameter.name} - OF_THE_TERMINAL
+    same = SAME.get(verb, {})
+    found = words_of(function)
+    assert {same.get(word, word) for word in given} == found - OF_PYTHON, verb
