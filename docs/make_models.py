@@ -56,13 +56,13 @@ learn from one, `seget` 0.4 s and 1.1 s. A smaller `sampling.size` makes them be
 ## What the tables say
 
 - **Image** is the size that a network is trained on when the recipe does not say, in the order y, x, or z, y, x, and
-  the size of its answer where that is smaller. Most networks pad inside and take any size; for the others sizes such
+  the size of its output where that is smaller. Most networks pad inside and take any size; for the others sizes such
   as 188 + 16n are 188, 204, 220 and so on.
 - **GFLOP** are 2 x multiply-accumulates of the convolutions for one such image, in units of 10^9. The matrix products
-  of transformers come on top; `models show` tells them.
+  of transformers come on top; `models show` lists them.
 - **Sees** is the receptive field: the box around a voxel that holds everything its logits depend on.
 - **Stride**: the layers work at sides that are multiples of it, and networks that take any size pad the image to them.
-  Where volumes are predicted in blocks, an image moved by whole strides has its answer moved by as many.
+  Where volumes are predicted in blocks, an image moved by whole strides has its output moved by as many.
 - **Predicted** says how large volumes are done. *Blocks*: the result is that of one pass over the whole volume.
   *Windows*: the network looks at its whole window, so overlapping windows are joined.
 - Parameters are the trainable ones, for one logit unless the table states the logits that were published.
@@ -137,7 +137,7 @@ def written(facts: ModelFacts) -> str:
 
 
 def section(one: ModelDescription) -> str:
-    """What is said about a network: paper or code, needs, diagram, options."""
+    """The section about a network: paper or code, needs, diagram, options."""
     facts = one.facts
     title = f"{facts.name}, drawn for {facts.id}" if facts.variant else facts.name
     published = "The code" if facts.url.startswith("https://github.com/") else "The paper"

@@ -39,7 +39,7 @@ def cells() -> tuple[np.ndarray, np.ndarray]:
 
 
 def patches(case: Small) -> tuple[Tensor, Tensor]:
-    """Eight images (8, C, *S) and the masks of what the network answers for, (8, 1, *T)."""
+    """Eight images (8, C, *S) and the masks of the output patches, (8, 1, *T)."""
     config = case.overfit or case.config
     wanted = case.overfit_size or ((64, 64) if config.ndim == 2 else (8, 48, 48))
     target = config.good_output(wanted)

@@ -12,7 +12,15 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from cristae.data.classes import Classes
-from cristae.losses import CrossEntropyDice, DenseCellLoss, LossConfig, SegETLoss
+from cristae.losses import (
+    CrossEntropy,
+    CrossEntropyDice,
+    DenseCellLoss,
+    JaccardDistance,
+    LossConfig,
+    SegETLoss,
+    SumLoss,
+)
 
 ONE = Classes(names=("background", "mito"))
 FOUR = Classes(names=("background", "mito", "membrane", "granule"))
@@ -23,6 +31,7 @@ CASES: tuple[tuple[LossConfig, Classes], ...] = (
     (CrossEntropyDice(dice_classes="all"), ONE),
     (CrossEntropyDice(), FOUR),
     (DenseCellLoss(), FOUR),
+    (SumLoss(terms=(CrossEntropy(weight=0.5), JaccardDistance(weight=2, over="sample", classes="all"))), FOUR),
 )
 
 

@@ -17,7 +17,7 @@ class Layers:
         self.slopes = iter([m for m in modules if hasattr(m, "alpha") or isinstance(m, nn.PReLU)])
 
     def conv(self, x: Tensor, stride: int = 1, padding: int | tuple[int, int] | None = None) -> Tensor:
-        """Zero-padded by half the kernel unless told."""
+        """Zero-padded by half the kernel unless stated otherwise."""
         conv = next(self.convs)
         assert conv.bias is not None
         kernel = conv.weight.shape[2:]

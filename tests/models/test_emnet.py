@@ -169,7 +169,7 @@ def test_wiring_equals_a_straight_line_reading_of_the_table(variant, randomised)
 
 
 def dropped_channels(before: Tensor, after: Tensor) -> float:
-    """Make sure that each channel is 0 or doubled; the share that is 0 among those that were not."""
+    """Make sure that each channel is 0 or doubled; the fraction that is 0 among those that were not."""
     alive = before.flatten(2).abs().amax(2) > 0
     zero = after.flatten(2).abs().amax(2) == 0
     torch.testing.assert_close(after, torch.where(zero[..., None, None], 0.0, 2 * before), rtol=1e-6, atol=0)

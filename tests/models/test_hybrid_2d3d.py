@@ -272,8 +272,8 @@ def test_kernels_start_glorot_uniform_and_biases_at_zero():
 def test_logits_after_relu_are_never_negative(randomised):
     network = randomised(Hybrid2D3DConfig(base=4, relu_logits=True).build(1, 3)).train()
     with torch.no_grad():
-        heads = network(random_image(1, 1, 2, 20, 20) - 0.5)
-    assert all((logits >= 0).all() and (logits == 0).any() for logits in heads)
+        outputs = network(random_image(1, 1, 2, 20, 20) - 0.5)
+    assert all((logits >= 0).all() and (logits == 0).any() for logits in outputs)
 
 
 def test_answers_that_end_with_relu_are_for_classes_of_which_one_applies():

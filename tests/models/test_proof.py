@@ -1,4 +1,4 @@
-"""Networks that are not what their config says are told so, with what to change."""
+"""Networks that are not what their config says are refused, with what to change."""
 
 import re
 

@@ -314,31 +314,37 @@ def test_every_network_is_in_the_table():
 
 @every
 def test_windows_batches_and_auxiliary_outputs(name):
-    said, config = PUBLISHED[name], NETWORKS[name]()
-    assert config.model_dump(exclude={"name"}) == said.defaults
-    assert (config.window, config.blend, config.published_logits) == (said.window, said.blend, said.logits)
-    assert (config.smallest_batch, config.auxiliary_weights) == (said.batch, pytest.approx(said.outputs))
+    published, config = PUBLISHED[name], NETWORKS[name]()
+    assert config.model_dump(exclude={"name"}) == published.defaults
+    assert (config.window, config.blend, config.published_logits) == (
+        published.window,
+        published.blend,
+        published.logits,
+    )
+    assert (config.smallest_batch, config.auxiliary_weights) == (published.batch, pytest.approx(published.outputs))
     first, *_ = config.variants.values()
     assert NETWORKS[name](**first) == config
 
 
 @every
 def test_normalisation_and_dropout(name):
-    said, network = PUBLISHED[name], build(name)
+    published, network = PUBLISHED[name], build(name)
     norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._NormBase)]
-    assert {(type(m).__name__, m.eps, m.momentum) for m in norms} == said.norms
+    assert {(type(m).__name__, m.eps, m.momentum) for m in norms} == published.norms
     drops = [m for m in network.modules() if isinstance(m, nn.modules.dropout._DropoutNd) and m.p]
-    assert Counter((type(m).__name__, m.p) for m in drops) == said.dropout
+    assert Counter((type(m).__name__, m.p) for m in drops) == published.dropout
 
 
 @every
 def test_kernels_start_as_published_and_biases_at_zero(name):
-    said, network = PUBLISHED[name], build(name)
+    published, network = PUBLISHED[name], build(name)
     drawn: dict[str, list[Tensor]] = {}
     for path, module in network.named_modules():
         if isinstance(module, (nn.modules.conv._ConvNd, nn.Linear)):
             kernel = module.weight.detach()
-            rule = next(rule for pattern, rule in said.kernels.items() if fnmatch.fnmatch(f"{path}.weight", pattern))
+            rule = next(
+                rule for pattern, rule in published.kernels.items() if fnmatch.fnmatch(f"{path}.weight", pattern)
+            )
             if rule:
                 normal = kernel.flatten() / sqrt(variance(rule, kernel, module))
                 drawn.setdefault(rule, []).append(normal)
@@ -347,7 +353,7 @@ def test_kernels_start_as_published_and_biases_at_zero(name):
                     assert abs(normal.mean().item()) < 5 / sqrt(len(normal)), path
             if not name.startswith("monai") and module.bias is not None:
                 assert torch.count_nonzero(module.bias) == 0, path
-    assert set(drawn) == {rule for rule in said.kernels.values() if rule}
+    assert set(drawn) == {rule for rule in published.kernels.values() if rule}
     for rule, normals in drawn.items():
         largest = torch.cat(normals).abs().max().item()
         assert EXPECTED[rule] < largest <= FARTHEST[rule] * (1 + 1e-5), rule

@@ -67,7 +67,7 @@ def test_blocks_of_each_stage_repeat_the_last_number():
     assert [len(stage) for stage in network.encoder] == [1, 3, 4, 6, 6, 6, 6]
 
 
-def test_weights_of_the_heads():
+def test_weights_of_the_outputs():
     assert ResEncUNetConfig().auxiliary_weights == pytest.approx([one / 31 for one in (16, 8, 4, 2, 1)])
     assert sum(ResEncUNetConfig(ndim=3).auxiliary_weights) == pytest.approx(1)
     assert ResEncUNetConfig(window_vox=(8, 8)).auxiliary_weights == (1.0,)
@@ -151,7 +151,7 @@ def test_wiring_equals_a_straight_line_reading(small):
         torch.testing.assert_close(small.eval()(image), conv(g, "heads.0"), rtol=1e-10, atol=1e-10)
 
 
-def test_coarser_heads_answer_for_the_image_and_not_for_its_padding(small):
+def test_auxiliary_outputs_are_those_of_the_image_without_its_padding(small):
     with torch.no_grad():
         main, coarse = small.train()(torch.rand(1, 2, 7, 13, dtype=torch.float64))
     assert (main.shape[2:], coarse.shape[2:]) == ((7, 13), (4, 7))

@@ -1,4 +1,4 @@
-"""What is said about a network's layers, stages and skip connections, on networks small enough to check by hand."""
+"""What is reported of a network's layers, stages and skip connections, on networks small enough to check by hand."""
 
 from collections import OrderedDict
 from fractions import Fraction

@@ -40,7 +40,7 @@ def test_sizes_have_as_many_axes_as_the_network(text: str) -> None:
 
 def test_networks_with_a_margin_name_the_next_good_size(text: str) -> None:
     found = problem(*model(text, "unet_valid", "[64, 64]"))
-    assert "sampling.size: unet_valid does not answer for patches of [64, 64]" in found
+    assert "sampling.size: unet_valid has no output patch of [64, 64]" in found
     assert "the next good size is [68, 68]" in found
     fits(*model(text, "unet_valid", "[68, 68]"))
     assert "the only good size is [1, 5, 5]" in problem(*model(text, "deepvess", "[2, 5, 5]"))

@@ -1,13 +1,14 @@
 """Every recipe file is valid, round-trips, and says what its experiment needs."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from cristae.classical.config import RandomForestConfig
 from cristae.data.public import find_set
-from cristae.losses import SegETLoss
+from cristae.losses import SegETLoss, SumLoss
 from cristae.recipe.consistency import check_consistency
 from cristae.recipe.load import load_recipe, parse_recipe
 from cristae.recipe.text import recipe_to_yaml
@@ -67,6 +68,14 @@ def test_segets_recipes_hold_the_published_settings(
     assert isinstance(train, tuple)
     assert len(train) == 60
     assert not set(train) & set(range(0, 76, 5))
+
+
+def test_the_sum_of_terms_in_the_readme_is_valid() -> None:
+    table = (FOLDER / "README.md").read_text(encoding="utf-8")
+    (change,) = re.findall(r"--set '(loss=.*)'", table)
+    recipe = load_recipe(FOLDER / "synthetic-unet.yaml", [change])
+    check_consistency(recipe)
+    assert isinstance(recipe.loss, SumLoss)
 
 
 def test_the_demos_recipe_is_the_synthetic_one() -> None:

@@ -1,4 +1,4 @@
-"""Where patches come from: coverage, shares and independence of who asks."""
+"""Where patches come from: coverage, fractions and independence of who asks."""
 
 import numpy as np
 import pytest

@@ -145,15 +145,15 @@ def test_batches_do_not_depend_on_threads(tmp_path: Path) -> None:
         assert bool((a.weight == b.weight).all())
 
 
-def test_processes_share_each_global_batch(tmp_path: Path) -> None:
+def test_workers_divide_each_global_batch(tmp_path: Path) -> None:
     feed = feed_of(tmp_path)
     feed.epoch = 2
     whole = [batch.boxes for _, batch in feed]
-    shares = []
+    halves = []
     for rank in range(2):
         feed.worker = Worker(rank, 2)
-        shares.append([batch.boxes for _, batch in feed])
-    for both, even, odd in zip(whole, *shares, strict=True):
+        halves.append([batch.boxes for _, batch in feed])
+    for both, even, odd in zip(whole, *halves, strict=True):
         assert both == (even[0], odd[0], even[1], odd[1])
 
 

@@ -30,7 +30,7 @@ KINDS: dict[str, tuple[str, str, str]] = {
     "3D": ("{name: unet_3d, base: 2, shape: thick}", "several", "[8, 32, 32]"),
     "3D, larger than the part": ("{name: unet_3d, base: 2, shape: thick}", "binary", "[16, 32, 64]"),
     "3D with a margin": ("{name: unet_3d, base: 2}", "overlapping", "[5, 32, 32]"),
-    "hybrid with a margin and two heads": ("{name: hybrid_2d3d, base: 2}", "several", "[5, 24, 24]"),
+    "hybrid with a margin and an auxiliary output": ("{name: hybrid_2d3d, base: 2}", "several", "[5, 24, 24]"),
     "windowed": ("{name: deepvess, base: 2}", "binary", "[1, 5, 5]"),
 }
 
@@ -129,9 +129,9 @@ def test_every_head_is_trained_with_its_weight(tmp_path: Path) -> None:
 
     own, alone = two_headed(tmp_path, "own", "null"), two_headed(tmp_path, "alone", "[1, 0]")
     assert two_headed(tmp_path, "chosen", "[1, 0.33]") == own != alone
-    heads = [{k: v for k, v in weights_of(run).items() if "2d" in k} for run in ("own", "alone")]
-    assert heads[0]
-    assert any(not np.array_equal(value, heads[1][key]) for key, value in heads[0].items())
+    planar = [{k: v for k, v in weights_of(run).items() if "2d" in k} for run in ("own", "alone")]
+    assert planar[0]
+    assert any(not np.array_equal(value, planar[1][key]) for key, value in planar[0].items())
 
 
 REFUSED: list[tuple[str, tuple[str, ...], type[CristaeError], str]] = [

@@ -34,7 +34,7 @@ class AugmentationConfig(Config):
 
     @abstractmethod
     def __call__(self, batch: Batch, generators: Generators) -> Batch:
-        """The changed batch; the one that was handed in stays as it is."""
+        """The changed batch; the given one stays as it is."""
 
 
 class GeometricAugmentation(AugmentationConfig):

@@ -138,8 +138,8 @@ def _facts_text(found: ModelDescription) -> str:
     ]
     if facts.extra:
         rows.append(("needs", f'pip install "cristae[{facts.extra}]"'))
-    said = [line for text in (facts.summary, *found.about.split("\n\n")) for line in textwrap.wrap(text, _PROSE)]
-    return "\n".join([facts.id, *(f"  {line}" for line in said), *(f"  {key:20}{value}" for key, value in rows)]) + "\n"
+    text = [line for part in (facts.summary, *found.about.split("\n\n")) for line in textwrap.wrap(part, _PROSE)]
+    return "\n".join([facts.id, *(f"  {line}" for line in text), *(f"  {key:20}{value}" for key, value in rows)]) + "\n"
 
 
 def _options_text(found: ModelDescription) -> str:
@@ -232,7 +232,7 @@ def _print_table(found: Sequence[ModelFacts]) -> None:
     console.print(
         f"{len(found)} rows. GFLOP: 2 x multiply-accumulates of the convolutions for one such image. Mode: whether "
         "large volumes are predicted in blocks, as if in one pass, or in overlapping windows. "
-        "`cristae models show NAME` tells all; --json and pipes give exact numbers.",
+        "`cristae models show NAME` describes one in full; --json and pipes give exact numbers.",
         style="dim",
         markup=False,
         highlight=False,

@@ -21,7 +21,8 @@ class Dice(LossTerm):
 
     name: Literal["dice"] = "dice"
     classes: AveragedClasses = "foreground"
-    """Whether the background is one of the classes that are averaged; overlapping classes have none."""
+    """Whether the background is one of the classes that are averaged; overlapping classes and those with
+    `background: false` have none."""
 
     def build(self, classes: Classes) -> TermFunction:
         """A function of voxels; defined for all classes."""

@@ -23,7 +23,8 @@ class JaccardDistance(LossTerm):
     over: Literal["batch", "sample"] = "batch"
     """Whether the distance is that of the whole batch, or the mean of each sample's."""
     classes: AveragedClasses = "foreground"
-    """Whether the background is one of the classes that are averaged; overlapping classes have none."""
+    """Whether the background is one of the classes that are averaged; overlapping classes and those with
+    `background: false` have none."""
     voxel_weights: bool = False
     """Whether voxel weights count in its sums."""
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 BN_EPS = 1e-3
 BN_MOMENTUM = 0.01
-"""PyTorch's share of the new batch; Keras calls the same setting 0.99."""
+"""PyTorch's fraction of the new batch; Keras calls the same setting 0.99."""
 TRUNCATED_STD = 0.8796256610342398
 """Standard deviation of a standard normal distribution that is cut off at -2 and 2."""
 

@@ -33,7 +33,7 @@ PUBLISHED_BASE = 32
 
 
 class Conv(NamedTuple):
-    """A convolution, zero-padded by half its kernel, with normalisation and, unless said otherwise, ReLU."""
+    """A convolution, zero-padded by half its kernel, with normalisation and, unless stated otherwise, ReLU."""
 
     width: int
     """Channels that it gives where `base` is 32."""
@@ -108,7 +108,7 @@ class CDeep3MConfig(PlanarConfig):
         return (320, 320)
 
     def check_classes(self, classes: Classes) -> None:
-        """Several logits are never negative: a softmax tells them apart, but no sigmoid of them falls below one half.
+        """Several logits are never negative: a softmax separates them, but no sigmoid of them falls below one half.
 
         Raises:
             NetworkError: There are several overlapping classes.

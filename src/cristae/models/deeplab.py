@@ -38,7 +38,7 @@ class DeepLabConfig(PlanarConfig):
     published_logits: ClassVar[int] = 7
     smallest_batch: ClassVar[int] = 2
     base: Annotated[int, Field(gt=0, multiple_of=4)] = 64
-    """Feature channels inside the first residual blocks, which all widths are multiples or shares of; 64 as
+    """Feature channels inside the first residual blocks, which all widths are multiples or fractions of; 64 as
     published."""
 
     @property

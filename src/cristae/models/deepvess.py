@@ -1,4 +1,4 @@
-"""DeepVess: convolutions without padding over a small volume, then fully connected layers that answer for its core.
+"""DeepVess: convolutions without padding over a small volume, then fully connected layers that predict its core.
 
 Haft-Javaherian et al. (2019), https://doi.org/10.1371/journal.pone.0213539
 """
@@ -14,7 +14,7 @@ from cristae.data.box import Triple
 from cristae.models.form import Blend, NetworkConfig, Reference, require_image
 
 CORE = (1, 5, 5)
-"""Voxels (z, y, x) that one pass answers for."""
+"""The output patch of one pass, in voxels (z, y, x)."""
 FLAT = 4 * 4
 """Voxels that are left for the fully connected layers."""
 
@@ -40,12 +40,12 @@ class DeepVessConfig(NetworkConfig):
 
     @property
     def total_stride(self) -> tuple[int, ...]:
-        """The next answer begins where this one ends."""
+        """The next output patch begins where this one ends."""
         return CORE
 
     @property
     def margin(self) -> tuple[int, ...]:
-        """An image of 7 x 33 x 33 around the answer."""
+        """An image of 7 x 33 x 33 around the output patch."""
         return (3, 14, 14)
 
     @property
@@ -55,7 +55,7 @@ class DeepVessConfig(NetworkConfig):
 
     @property
     def window(self) -> tuple[int, ...]:
-        """All that it answers for."""
+        """The whole output patch."""
         return CORE
 
     def build(self, in_channels: int, out_channels: int) -> DeepVess:

@@ -174,7 +174,7 @@ class MBConv(nn.Module):
         out_channels: Channels of its output.
         stage: Expansion, kernel and stride.
         first: Whether it is the first block of its stage, the only one that strides.
-        drop_rate: Share of samples for which training leaves the block out, if it adds at all.
+        drop_rate: Fraction of samples for which training leaves the block out, if it adds at all.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stage: Stage, *, first: bool, drop_rate: float) -> None:

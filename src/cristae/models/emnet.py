@@ -32,11 +32,11 @@ class Stack(NamedTuple):
     units: tuple[tuple[Kind, float], ...]
     """Kind and width f of each, the width as a multiple of the level's."""
     joined: tuple[int, ...]
-    """Units whose outputs are concatenated to what goes on."""
+    """Units whose outputs are concatenated to what is passed on."""
 
 
 class Layout(NamedTuple):
-    """What tells the variants apart. Widths are multiples of the first level's f; f doubles at each level."""
+    """How the variants differ. Widths are multiples of the first level's f; f doubles at each level."""
 
     level: Stack
     """What every level of the encoder does before pooling; the skip is the output of its last unit."""
@@ -171,21 +171,21 @@ class EMNet(nn.Module):
 
 
 class UnitStack(nn.Module):
-    """Units one after the other; some of their outputs go on, concatenated."""
+    """Units one after the other; some of their outputs are passed on, concatenated."""
 
     def __init__(self, in_channels: int, stack: Stack, width: int) -> None:
         super().__init__()
         self.joined = stack.joined
         self.units = nn.ModuleList()
         given: list[int] = []
-        for kind, share in stack.units:
-            self.units.append(unit(kind, given[-1] if given else in_channels, round(share * width)))
-            given.append(OUTPUTS[kind] * round(share * width))
+        for kind, fraction in stack.units:
+            self.units.append(unit(kind, given[-1] if given else in_channels, round(fraction * width)))
+            given.append(OUTPUTS[kind] * round(fraction * width))
         self.skip_channels = given[-1]
         self.out_channels = sum(given[index] for index in stack.joined)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """What goes on, and the output of the last unit, which is the skip."""
+        """What is passed on, and the output of the last unit, which is the skip."""
         outputs: list[Tensor] = []
         for index, step in enumerate(self.units):
             features = step(features)

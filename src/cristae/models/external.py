@@ -190,7 +190,7 @@ def prove_own(config: object, *, in_channels: int, out_channels: int) -> None:
 
 @contextmanager
 def own_errors(config: object, network: nn.Module) -> Iterator[None]:
-    """Tell what the code of a network of one's own raises as its error; for other networks this does nothing.
+    """Report what the code of an external network raises as its error; for other networks this does nothing.
 
     Raises:
         NetworkError: The error came from a file of that network; with the place where it came up.

@@ -131,7 +131,7 @@ class NetworkConfig(Config):
         return tuple(least + max(0, -((least - side) // stride)) * stride for side, least, stride in steps)
 
     def output_size(self, size: Sequence[int]) -> tuple[int, ...]:
-        """Size T of the logits for an image of `size` S. They answer for the image's centre.
+        """Size T of the logits for an image of `size` S. They are those of the image's centre.
 
         Raises:
             NetworkError: The network has a margin and does not fit into this size; says the next one that is good.

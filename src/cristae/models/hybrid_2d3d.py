@@ -1,4 +1,4 @@
-"""2D-3D + 3x3x3: a 2D U-Net over few slices with some 3D convolutions, and a 3D pyramid that revises its answer.
+"""2D-3D + 3x3x3: a 2D U-Net over few slices with some 3D convolutions, and a 3D pyramid that refines its output.
 
 Guay et al. (2021), https://doi.org/10.1038/s41598-021-81590-0
 Defaults follow the paper's text, and the authors' released graph (https://github.com/leapmanlab/examples) where the
@@ -49,22 +49,22 @@ class Hybrid2D3DConfig(NetworkConfig):
     convs_3x3x3: bool = True
     """Whether the two finest scales begin with a 3x3x3 convolution of half width instead of a 1x3x3 one."""
     pyramid: bool = True
-    """Whether the 3D pyramid revises the 2D answer; without it the 2D answer is all there is, and the
+    """Whether the 3D pyramid refines the 2D output; without it the 2D output is all there is, and the
     options `pyramid_convs`, `feed` and `z_double_upsample`, which are about the pyramid, do nothing."""
     pyramid_convs: tuple[PositiveInt, PositiveInt] = (3, 5)
     """3x3x3 convolutions of the pyramid at full and at half size."""
     feed: Literal["softmax", "sigmoid", "relu_logits"] = "softmax"
-    """What the pyramid sees of the 2D answer. softmax: probabilities, for a single logit its sigmoid; sigmoid:
+    """What the pyramid gets of the 2D output. softmax: probabilities, for a single logit its sigmoid; sigmoid:
     probabilities of overlapping classes; relu_logits: the logits after ReLU."""
     relu_logits: bool = False
-    """Whether both answers end with ReLU. Only for several classes that exclude each other: the probability of a single
+    """Whether both outputs end with ReLU. Only for several classes that exclude each other: the probability of a single
     or an overlapping one would never be below one half."""
     z_double_upsample: bool = False
     """Whether the pyramid's coarse features are enlarged along z as well and cropped to their central slices."""
     symmetric_ups: bool = False
     """Whether every enlargement has the width of its scale, instead of that of the convolution that it feeds."""
     padded: bool = False
-    """Whether the image is zero-padded at its far side so that the answer is as large and nothing lags, instead of
+    """Whether the image is zero-padded at its far side so that the output is as large and nothing lags, instead of
     leaving out 2 pixels on each side."""
 
     @property
@@ -100,7 +100,7 @@ class Hybrid2D3DConfig(NetworkConfig):
         """
         if self.relu_logits and not classes.softmax:
             raise NetworkError(
-                "hybrid_2d3d with relu_logits: true can only tell several classes that exclude each other apart, "
+                "hybrid_2d3d with relu_logits: true can only separate several classes that exclude each other, "
                 "because its logits are never negative: no other class would ever be absent; set model.relu_logits: "
                 "false"
             )

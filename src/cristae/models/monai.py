@@ -132,7 +132,7 @@ class MonaiUNetPPConfig(MonaiConfig):
     norm: NormName = "instance"
     """Normalisation. With `batch` large volumes are predicted exactly in blocks; `instance` suits batches of one."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Share of the features that training sets to 0 after each convolution."""
+    """Fraction of the features that training sets to 0 after each convolution."""
 
     @property
     def total_stride(self) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ from cristae.errors import MissingFileError, NetworkError
 _SHOWN = 3
 """Names that messages list of each kind."""
 _LEAST = 0.01
-"""Share of the parameters below which a file is taken for one of another network: a bias or two fit by chance."""
+"""Fraction of the parameters below which a file is taken for one of another network: a bias or two fit by chance."""
 
 
 @dataclass(frozen=True)
@@ -94,13 +94,13 @@ def load_matching(network: nn.Module, path: Path) -> MatchReport:
     except (OSError, SafetensorError, ValueError) as error:
         raise NetworkError(f"{path}: {_why_unreadable(path, error)}") from None
     sizes = {name: wanted[name].numel() for name in parameters}
-    share = sum(sizes[name] for name in parameters & saved.keys()) / max(1, sum(sizes.values()))
-    if share < _LEAST:
+    fraction = sum(sizes[name] for name in parameters & saved.keys()) / max(1, sum(sizes.values()))
+    if fraction < _LEAST:
         own = {name: tuple(wanted[name].shape) for name in wanted if name not in saved}
         other = {name: shape for name, shape in shapes.items() if name not in saved} or shapes
         raise NetworkError(
-            f"{path}: {'less than 1 %' if share else 'none'} of the network's parameters match its tensors in name and "
-            f"shape. It has {_examples(other)}; the network has {_examples(own)}"
+            f"{path}: {'less than 1 %' if fraction else 'none'} of the network's parameters match its tensors in name "
+            f"and shape. It has {_examples(other)}; the network has {_examples(own)}"
         )
     foreign = [name for name, one in saved.items() if one.is_floating_point() != wanted[name].is_floating_point()]
     if foreign:
@@ -120,7 +120,7 @@ def load_matching(network: nn.Module, path: Path) -> MatchReport:
             for name, tensor in wanted.items()
             if name in shapes and name not in saved
         ),
-        parameter_share=share,
+        parameter_share=fraction,
     )
 
 

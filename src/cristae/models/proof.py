@@ -98,7 +98,7 @@ def prove(config: NetworkConfig, name: str, *, in_channels: int, out_channels: i
 
 @contextmanager
 def blamed_on(files: Collection[str], what: str) -> Iterator[None]:
-    """Tell errors that pass through the given files as those of the network there.
+    """Report errors that pass through the given files as those of the network there.
 
     Raises:
         NetworkError: In place of any other error; with the place where it came up.
@@ -199,7 +199,7 @@ class _Proof:
 
 @contextmanager
 def _explained(what: str, more: str = "") -> Iterator[None]:
-    """Tell whatever somebody's code raises as an error of that code."""
+    """Report whatever external code raises as an error of that code."""
     try:
         yield
     except NetworkError as error:

@@ -30,7 +30,7 @@ class SegETConfig(PlanarConfig):
     base: Annotated[int, Field(gt=0, multiple_of=4)] = 16
     """Feature channels of the first level; they double at each of the four levels and again in the centre."""
     skip_width: Literal["half", "quarter", "full"] = "half"
-    """Channels of each encoder block's third convolution, which feeds the skip, as a share of the block's width."""
+    """Channels of each encoder block's third convolution, which feeds the skip, as a fraction of the block's width."""
     skip_position: Literal["main_path", "side_branch"] = "main_path"
     """Whether the strided convolution reads the third convolution, or the second with the third as a side branch."""
     down_width: Literal["same", "double"] = "same"
@@ -38,11 +38,11 @@ class SegETConfig(PlanarConfig):
     first_branch: Literal["3x3", "1x1"] = "3x3"
     """Kernel of the centre's branch without dilation."""
     branch_width: Literal["full", "half", "quarter"] = "full"
-    """Channels of each dilated branch, as a share of the centre's width."""
+    """Channels of each dilated branch, as a fraction of the centre's width."""
     centre_input: Literal["branch_input", "encoder_output"] = "branch_input"
     """Which tensor is concatenated with the dilated branches: what they read, or what the encoder gave."""
     centre_width: Literal["full", "half"] = "full"
-    """Channels that leave the centre, as a share of its width."""
+    """Channels that leave the centre, as a fraction of its width."""
     fusion: Literal["two_steps", "two_steps_bare", "full_size"] = "two_steps"
     """How decoder levels are fused: at half and then at full size with two convolutions each; the same with
     convolutions only after the second; or once, at full size."""

@@ -48,7 +48,7 @@ class Stage:
     depth: int
     """0 for the finest scale, 1 for the next coarser one that the network has, and so on."""
     channels: int
-    """Of the largest tensor that the stage hands on; `size` is its spatial size."""
+    """Of the largest tensor that the stage passes on; `size` is its spatial size."""
     size: tuple[int, ...]
     operations: tuple[str, ...]
     """What it does, without normalisation and activations, such as '2 conv 3x3'."""
@@ -220,7 +220,7 @@ _NAMES = {
     "adaptiveavgpool2d": "global pool", "adaptiveavgpool3d": "global pool", "adaptive_avg_pool2d": "global pool",
     "adaptive_avg_pool3d": "global pool", "mean": "global pool", "scaled_dot_product_attention": "attention",
 }  # fmt: skip
-"""What is said of layers without a kernel; normalisations, activations and the like are not mentioned."""
+"""The words for layers without a kernel; normalisations, activations and the like are not mentioned."""
 
 
 def _operations(layers: Iterable[Layer]) -> list[str]:

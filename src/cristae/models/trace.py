@@ -294,7 +294,7 @@ def _next_scale(
     before: tuple[int, ...],
     after: tuple[int, ...],
 ) -> Scale:
-    """The scale of what a function gives. Sizes alone do not tell it: unpadded convolutions shrink them too."""
+    """The scale of what a function gives. Sizes alone do not determine it: unpadded convolutions shrink them too."""
     if name in _CONVOLUTIONS or name in _POOLS:
         return tuple(a * b for a, b in zip(scale, _stride(name, args, given, len(scale)), strict=True))
     if name in _TRANSPOSED or name in _UNPOOLS:

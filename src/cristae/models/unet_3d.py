@@ -36,13 +36,13 @@ class UNet3DConfig(NetworkConfig):
     depth: Literal[3, 4] = 3
     """Scales. Four are the other reading of the paper's Thin: three poolings yield 296 for 300 by themselves."""
     padded: bool = False
-    """Whether Thin answers for the whole image too, as Thick does, instead of leaving out 2 pixels on each side."""
+    """Whether the output of Thin is as large as the image, as that of Thick, not 2 pixels smaller on each side."""
 
     @field_validator("padded")
     @classmethod
     def _only_thin(cls, padded: bool, info: ValidationInfo) -> bool:
         if padded and info.data.get("shape") == "thick":
-            raise ValueError("must be false with `shape: thick`, which answers for the whole image anyway")
+            raise ValueError("must be false with `shape: thick`, whose output is as large as the image anyway")
         return padded
 
     @property

@@ -28,7 +28,7 @@ class UNetFIBSEMConfig(PlanarConfig):
     widths: Annotated[tuple[PositiveInt, ...], Field(min_length=2, max_length=8)] = (64, 128, 256, 512, 1024)
     """Feature channels at each level, finest first; each further level halves the sides."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    """Share of the coarsest features that training sets to 0."""
+    """Fraction of the coarsest features that training sets to 0."""
 
     @property
     def total_stride(self) -> tuple[int, ...]:

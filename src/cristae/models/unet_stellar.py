@@ -2,7 +2,7 @@
 
 Khadangi, Boudier, Rajagopal (2021), https://doi.org/10.1093/bioinformatics/btaa1094
 Differs from Ronneberger, Fischer, Brox (2015), https://arxiv.org/abs/1505.04597: zero-padded convolutions, nearest
-enlargement and a 2x2 convolution in place of a transposed one, and a head with two hidden channels. The paper tells of
+enlargement and a 2x2 convolution in place of a transposed one, and a head with two hidden channels. The paper describes
 PReLU-net only that it is a U-net with batch normalisation and PReLU; here it has a slope for each channel, from 0.
 """
 

@@ -1,4 +1,4 @@
-"""What can be told from a recipe alone, before anything is read or written: whether its parts fit together."""
+"""What follows from a recipe alone, before anything is read or written: whether its parts fit together."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def check_consistency(recipe: Recipe) -> None:
 
 
 def require_regions(recipe: Recipe) -> None:
-    """Make sure that there is something to train on and something to judge by; sets must be filled in before.
+    """Make sure that there is something to train on and something to validate on; sets must be filled in before.
 
     Raises:
         RecipeError: `train` or `validate` is empty.
@@ -75,7 +75,7 @@ def _about_patches(sampling: Sampling, size: Sequence[int], network: NetworkConf
     if not any(network.margin) or tuple(size) == tuple(good):
         return []
     return [
-        f"sampling.size: {_name(network)} does not answer for patches of {list(size)}, because its convolutions are "
+        f"sampling.size: {_name(network)} has no output patch of {list(size)}, because its convolutions are "
         f"not padded; {'the only' if network.fixed_output else 'the next'} good size is {list(good)}"
     ]
 
@@ -96,15 +96,15 @@ def _about_augmentations(recipe: Recipe, size: Sequence[int], network: NetworkCo
 
 
 def _about_batches(training: TrainingConfig, network: NetworkConfig) -> list[str]:
-    share, rest = divmod(training.batch_size, training.devices)
+    per_device, rest = divmod(training.batch_size, training.devices)
     if rest:
         return [
             f"training.batch_size: {training.batch_size} is not a multiple of the {training.devices} devices that "
             "share it"
         ]
-    if share < network.smallest_batch:
+    if per_device < network.smallest_batch:
         return [
-            f"training.batch_size: {training.batch_size} gives each of {training.devices} devices {share}, but "
+            f"training.batch_size: {training.batch_size} gives each of {training.devices} devices {per_device}, but "
             f"{_name(network)} needs at least {network.smallest_batch} patches in a batch; set it to "
             f"{network.smallest_batch * training.devices} or more"
         ]

@@ -36,14 +36,14 @@ class Recipe(Config):
     sampling: Sampling = RandomPatches()
     """Where training patches come from."""
     targets: Targets = NoWeighting()
-    """How much each voxel counts in the pixelwise loss terms."""
+    """What the loss compares with, and how much each voxel counts in its pixelwise terms."""
     augment: tuple[Augmentation, ...] = ()
     """Random changes of each training patch, in order."""
     model: Annotated[Network | RandomForestConfig, Field(discriminator="name")]
     """The network, or the random forest, which sampling, targets, augment, loss and training do not concern. Channels
     and classes come from the data."""
     loss: Loss = CrossEntropyDice()
-    """What training makes small."""
+    """What training minimises."""
     training: TrainingConfig = TrainingConfig()
     """How long and how fast the network learns."""
     predict: PredictConfig = PredictConfig()

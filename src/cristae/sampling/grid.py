@@ -21,7 +21,7 @@ class GridPatches(Config):
 
     name: Literal["grid"] = "grid"
     size: PatchSize | None = None
-    """Window in voxels, what the network answers for at once: (y, x) for 2D networks, (z, y, x) for 3D ones. null
+    """Output patch in voxels, also called window: (y, x) for 2D networks, (z, y, x) for 3D ones. null
     takes what suits the network."""
     stride: PatchSize | None = None
     """Step between windows; the last window of a row is moved back so that it ends with the part. null takes half the

@@ -1,4 +1,4 @@
-"""What a sampler needs to know of the pieces of volumes it draws from."""
+"""What a sampler needs of the parts of volumes that it draws from."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from cristae.data.box import Box
 @dataclass(frozen=True, eq=False)
 class Patch:
     """One training example. S and T are (Y, X) for 2D networks and (Z, Y, X) otherwise; both have the same centre, and
-    S is larger where the network sees a margin around what it answers for."""
+    S is larger where the network sees more than its output patch. Both include the margin that augmentation needs."""
 
     image: np.ndarray
     """(C, *S), raw grey values in the volume's own type; the channels are neighbouring slices."""

@@ -1,4 +1,4 @@
-"""Patches at random places, a share of them around foreground."""
+"""Patches at random places, a fraction of them around foreground."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cristae.config import Config
 from cristae.data.box import Triple
 from cristae.sampling.part import PatchSize, Place, SamplePart, as_triple, centred_box
 
-Share = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class RandomPatches(Config):
@@ -22,12 +22,12 @@ class RandomPatches(Config):
 
     name: Literal["random"] = "random"
     size: PatchSize | None = None
-    """Patch size in voxels, what the network answers for at once: (y, x) for 2D networks, (z, y, x) for 3D ones. null
+    """Output patch in voxels: (y, x) for 2D networks, (z, y, x) for 3D ones. null
     takes what suits the network."""
     per_epoch: PositiveInt = 400
     """Patches in one epoch."""
-    foreground_share: Share = 0.33
-    """Share of patches placed on a foreground voxel, whose class is drawn evenly among the classes that occur: what
+    foreground_share: Fraction = 0.33
+    """Fraction of patches placed on a foreground voxel, whose class is drawn evenly among the classes that occur: what
     keeps rare structures in every batch. The others fall anywhere. Classes without a background are all foreground."""
 
     def sized(self, window: tuple[int, ...]) -> RandomPatches:

@@ -1,4 +1,4 @@
-"""The one training module: network, loss, schedule and augmentations are handed to it, nobody subclasses it."""
+"""The one training module: network, loss, schedule and augmentations are its arguments, nobody subclasses it."""
 
 from __future__ import annotations
 

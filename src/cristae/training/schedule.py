@@ -10,7 +10,7 @@ from cristae.training.config import Cosine, KerasDecay, Schedule
 
 @dataclass
 class LearningRate:
-    """The rate of every update. Its few numbers are its whole state, so a continued run goes on exactly.
+    """The rate of every update. Its few numbers are its whole state, so a resumed run continues exactly.
 
     `keras`: base / (1 + decay * k) at update k = 0, 1, ...; base starts at the initial rate and is multiplied by the
     plateau factor when validation mIoU has not improved for `patience` epochs. The two compose (SegET, section 5 of the
@@ -39,7 +39,7 @@ class LearningRate:
         return self.initial * 0.5 * (1 + math.cos(math.pi * min(done, 1.0)))
 
     def observe(self, score: float) -> None:
-        """Tell the validation mIoU of an epoch; NaN counts as no improvement."""
+        """Record the validation mIoU of an epoch; NaN counts as no improvement."""
         if score > self.best:
             self.best, self.waited = score, 0
             return
@@ -53,5 +53,5 @@ class LearningRate:
         return {"reductions": self.reductions, "best": self.best, "waited": self.waited}
 
     def restore(self, state: dict[str, float]) -> None:
-        """Go on from `state`."""
+        """Continue from `state`."""
         self.reductions, self.best, self.waited = int(state["reductions"]), float(state["best"]), int(state["waited"])
