@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cristae.analysis.config import AnalysisConfig as AnalysisConfig
+    from cristae.analysis.config import AnalysisOptions as AnalysisOptions
     from cristae.data.box import Box as Box
     from cristae.data.classes import Classes as Classes
     from cristae.data.formats import open_image as open_image
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "AgreementOptions": "evaluation.agreement",
-    "AnalysisConfig": "analysis.config",
+    "AnalysisOptions": "analysis.config",
     "Box": "data.box",
     "Classes": "data.classes",
     "CompareOptions": "evaluation.differences",

@@ -62,6 +62,6 @@ class StorageError(CristaeError, OSError):
 
 
 class TrainingError(CristaeError, RuntimeError):
-    """Training cannot go on, for instance because the loss is not finite."""
+    """Training cannot continue, for instance because the loss is not finite."""
 
     exit_code = 1

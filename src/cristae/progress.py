@@ -1,4 +1,4 @@
-"""How long work tells a person where it is. Functions take a `Progress`; the command line hands in a visible one."""
+"""Progress of long work. Functions take a `Progress`; the command line hands in a visible one."""
 
 from __future__ import annotations
 

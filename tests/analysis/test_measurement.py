@@ -15,7 +15,7 @@ from test_crofton import crossings
 
 from cristae.analysis.cells import cells_of_classes, cells_of_mask
 from cristae.analysis.census import take_census
-from cristae.analysis.config import AnalysisConfig
+from cristae.analysis.config import AnalysisOptions
 from cristae.analysis.crofton import areas_nm2
 from cristae.analysis.measurement import MeasuredMap, measure_class
 from cristae.data.classes import Classes
@@ -31,7 +31,7 @@ def measure(folder, classes, config=None, *, cells=None, edges=(10, 64, 64), nam
     blocks = grid(classes.shape, edges)
     census = take_census(classes, cells, blocks.blocks, expected=(1,))
     measured = MeasuredMap(classes, cells, census, blocks)
-    return measure_class(name, measured, folder, config or AnalysisConfig(), keep_map=keep)
+    return measure_class(name, measured, folder, config or AnalysisOptions(), keep_map=keep)
 
 
 def structure(connectivity):
@@ -49,7 +49,7 @@ def same(first, second):
 @pytest.mark.parametrize("connectivity", [6, 18, 26])
 def test_sizes_against_the_whole_volume(tmp_path, connectivity):
     labels = random_cell(SHAPE)
-    found = measure(tmp_path, class_map(labels), AnalysisConfig(connectivity=connectivity), edges=(5, 16, 20))
+    found = measure(tmp_path, class_map(labels), AnalysisOptions(connectivity=connectivity), edges=(5, 16, 20))
     ids, count = ndimage.label(labels == 2, structure(connectivity))
     assert count > 10
     assert [one.object for one in found.objects] == list(range(1, count + 1))
@@ -97,17 +97,17 @@ def test_distances_to_the_surface_of_the_cell(tmp_path):
 
 def test_distances_to_a_class(tmp_path):
     labels = random_cell(SHAPE)
-    found = measure(tmp_path, class_map(labels), AnalysisConfig(membrane="granule"), edges=(5, 16, 16))
+    found = measure(tmp_path, class_map(labels), AnalysisOptions(membrane="granule"), edges=(5, 16, 16))
     expected = list(brute_distances(labels == 2, labels == 3))
     assert [one.distance_to_membrane_nm for one in found.objects] == pytest.approx([a for a, _ in expected])
     assert [one.centroid_to_membrane_nm for one in found.objects] == pytest.approx([b for _, b in expected])
-    own = measure(tmp_path / "own", class_map(labels), AnalysisConfig(membrane="granule"), name="granule")
+    own = measure(tmp_path / "own", class_map(labels), AnalysisOptions(membrane="granule"), name="granule")
     assert all(np.isnan(one.distance_to_membrane_nm) for one in own.objects)
 
 
 def test_without_a_membrane_there_is_no_distance(tmp_path):
     labels = np.where(random_cell(SHAPE) == 2, 2, 0).astype(np.uint8)
-    found = measure(tmp_path, class_map(labels), AnalysisConfig(membrane="granule"))
+    found = measure(tmp_path, class_map(labels), AnalysisOptions(membrane="granule"))
     assert all(np.isnan(one.distance_to_membrane_nm) for one in found.objects)
     full = measure(tmp_path / "full", class_map(np.full(SHAPE, 2, np.uint8)))
     assert [one.voxels for one in full.objects] == [np.prod(SHAPE)]
@@ -118,7 +118,7 @@ def test_objects_and_membrane_that_overlap_have_distance_0(tmp_path):
     masks = np.zeros((2, *SHAPE), np.uint8)
     masks[0, :, :20], masks[1, 4:6, 5:9, 5:9], masks[1, 4:6, 30:33, 5:9] = 1, 1, 1
     classes = class_map(masks, Classes(names=("membrane", "mito"), exclusive=False))
-    found = measure(tmp_path, classes, AnalysisConfig(membrane="membrane"), edges=(5, 16, 16))
+    found = measure(tmp_path, classes, AnalysisOptions(membrane="membrane"), edges=(5, 16, 16))
     assert [one.distance_to_membrane_nm for one in found.objects] == [0.0, 110.0]
     assert [one.centroid_to_membrane_nm for one in found.objects] == pytest.approx(
         [np.hypot(np.hypot(125, 20), 6.25), np.hypot(np.hypot(120, 20), 6.25)]
@@ -132,7 +132,7 @@ def test_blocks_make_no_difference(tmp_path_factory, edges, seed):
     classes = class_map(labels)
     numbers = np.where(np.arange(SHAPE[2]) < 17, 1, 2) * np.ones(SHAPE, np.uint8)
     cells = cells_of_mask(image_of_array(numbers.astype(np.uint8)), classes)
-    config = AnalysisConfig(split=("mito",), split_depth_nm=10, min_um3=2e-5)
+    config = AnalysisOptions(split=("mito",), split_depth_nm=10, min_um3=2e-5)
     whole = measure(tmp_path_factory.mktemp("whole"), classes, config, cells=cells)
     parts = measure(tmp_path_factory.mktemp("parts"), classes, config, cells=cells, edges=edges)
     assert whole.cut > 0
@@ -159,7 +159,7 @@ def test_small_objects_are_not_listed_but_their_voxels_count(tmp_path):
     labels = np.zeros(SHAPE, np.uint8)
     labels[2:4, 2:12, 2:12], labels[6, 20, 20], labels[8, 30:32, 30:32] = 2, 2, 2
     voxel = 40 * 10 * 12.5e-9
-    found = measure(tmp_path, class_map(labels), AnalysisConfig(min_um3=4 * voxel), keep=True, edges=(10, 40, 36))
+    found = measure(tmp_path, class_map(labels), AnalysisOptions(min_um3=4 * voxel), keep=True, edges=(10, 40, 36))
     assert [(one.object, one.voxels) for one in found.objects] == [(1, 200), (3, 4)]
     assert (found.classes[0].objects, found.classes[0].voxels) == (2, 205)
     kept = open_image(f"{tmp_path}/mito").read()

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from cristae.analysis.cells import cells_of_classes
 from cristae.analysis.census import take_census
-from cristae.analysis.config import AnalysisConfig
+from cristae.analysis.config import AnalysisOptions
 from cristae.analysis.object_map import ObjectMap
 from cristae.analysis.objects import label_objects, measure_objects
 from cristae.analysis.split import cut_mask, split_objects
@@ -94,7 +94,7 @@ def labelled(folder, mask):
     cells, blocks = cells_of_classes(classes), grid(mask.shape, (8, 16, 16))
     census = take_census(classes, cells, blocks.blocks)
     store = ObjectMap(folder / "mito", classes, blocks.edges, name="mito")
-    objects = label_objects("mito", classes, cells, census, store, AnalysisConfig().connectivity)
+    objects = label_objects("mito", classes, cells, census, store, AnalysisOptions().connectivity)
     return objects, measure_objects(objects, blocks.blocks), blocks.blocks
 
 

@@ -1,4 +1,4 @@
-"""Wrong input to the verbs that judge and measure: the exit code, one message that helps, nothing written."""
+"""Wrong input to the verbs that evaluate and measure: the exit code, one message that helps, nothing written."""
 
 import os
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Agreement of annotators and algorithms: what is laid on what, what counts, what is refused, what is written."""
+"""Agreement of annotators and algorithms: what is aligned, what counts, what is refused, what is written."""
 
 import csv
 import re

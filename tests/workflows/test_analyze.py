@@ -11,7 +11,7 @@ from prediction_files import write_prediction
 from typer.testing import CliRunner
 
 import cristae
-from cristae.analysis.config import AnalysisConfig
+from cristae.analysis.config import AnalysisOptions
 from cristae.cli.main import app
 from cristae.data.box import Box
 from cristae.data.classes import Classes
@@ -66,7 +66,7 @@ def run(*arguments):
 
 def test_the_folder_of_a_prediction(predicted, tmp_path):
     out = tmp_path / "sizes"
-    found = analyze(predicted, out=out, options=AnalysisConfig(keep_objects=True))
+    found = analyze(predicted, out=out, options=AnalysisOptions(keep_objects=True))
     assert sorted(path.name for path in out.iterdir()) == [
         "analysis.json",
         "classes.csv",
@@ -104,7 +104,7 @@ def test_the_folder_of_a_prediction(predicted, tmp_path):
 
 def test_the_same_bytes_again(predicted, tmp_path):
     for name in ("first", "second"):
-        analyze(predicted, out=tmp_path / name, options=AnalysisConfig(split=("mito",)))
+        analyze(predicted, out=tmp_path / name, options=AnalysisOptions(split=("mito",)))
     for file in ("classes.csv", "objects.csv", "analysis.json", "report.html"):
         assert (tmp_path / "first" / file).read_bytes() == (tmp_path / "second" / file).read_bytes()
 
@@ -129,7 +129,7 @@ def test_labels_with_a_recipe(tmp_path):
         tifffile.imwrite(tmp_path / name, values, photometric="minisblack")
     tifffile.imwrite(tmp_path / "other.tif", labels, photometric="minisblack")
     sources = (tmp_path / "grey.tif", tmp_path / "ids.tif", "other")
-    results = [analyze(source, recipe=recipe, options=AnalysisConfig(voxel_size_nm=SIZE)) for source in sources]
+    results = [analyze(source, recipe=recipe, options=AnalysisOptions(voxel_size_nm=SIZE)) for source in sources]
     for result in results:
         assert [row.voxels for row in result.classes] == [(labels == number).sum() for number in (1, 2, 3)]
     assert results[0].objects == results[1].objects == results[2].objects
@@ -154,7 +154,7 @@ def test_a_cell_from_elsewhere(predicted, tmp_path):
     known = np.zeros(SHAPE, np.uint16)
     known[:, 10:30, 10:20], known[0, 0, 0] = 3, 8
     tifffile.imwrite(tmp_path / "known.tif", known, photometric="minisblack")
-    found = analyze(predicted, cell_from=tmp_path / "known.tif", options=AnalysisConfig(margin_nm=30))
+    found = analyze(predicted, cell_from=tmp_path / "known.tif", options=AnalysisOptions(margin_nm=30))
     assert [(one.cell, one.voxels) for one in found.cells] == [(3, found.cells[0].voxels), (8, 0)]
     grown = np.zeros(SHAPE, bool)
     for y, x in np.ndindex(7, 7):
@@ -201,14 +201,14 @@ def test_what_is_refused(predicted, tmp_path):
     before = sorted(tmp_path.iterdir())
     cases = [
         (VoxelSizeError, "--voxel-size-nm", [nameless], {}),
-        (VoxelSizeError, "voxel sizes differ", [predicted, AnalysisConfig(voxel_size_nm=(1.0, 1.0, 1.0))], {}),
-        (ScoreError, "what the values mean", [tmp_path / "labels.tif", AnalysisConfig(voxel_size_nm=SIZE)], {}),
+        (VoxelSizeError, "voxel sizes differ", [predicted, AnalysisOptions(voxel_size_nm=(1.0, 1.0, 1.0))], {}),
+        (ScoreError, "what the values mean", [tmp_path / "labels.tif", AnalysisOptions(voxel_size_nm=SIZE)], {}),
         (ScoreError, r"shape \(3, 40, 44\)", [predicted], {"cell": tmp_path / "small.tif"}),
         (ScoreError, "is empty", [predicted], {"cell": tmp_path / "empty.tif"}),
         (ScoreError, "is empty", [predicted], {"cell_from": tmp_path / "empty.tif"}),
         (ScoreError, "give one of them", [predicted], {"cell": "a", "cell_from": "b"}),
-        (LabelError, "no class 'mitos'", [predicted, AnalysisConfig(split=("mitos",))], {}),
-        (LabelError, "no class 'background'", [predicted, AnalysisConfig(membrane="background")], {}),
+        (LabelError, "no class 'mitos'", [predicted, AnalysisOptions(split=("mitos",))], {}),
+        (LabelError, "no class 'background'", [predicted, AnalysisOptions(membrane="background")], {}),
         (RunError, "not finished", [running], {}),
         (RunError, "not finished", [f"{running}:/labels/segmentation"], {"classes": CELL}),
         (MissingFileError, "does not exist", [tmp_path / "nothing.tif"], {}),

@@ -1,4 +1,4 @@
-"""The demo goes the whole way, goes on when repeated, and touches nothing that is not its own."""
+"""The demo goes the whole way, resumes when repeated, and touches nothing that is not its own."""
 
 from pathlib import Path
 

@@ -299,7 +299,7 @@ def test_classes_are_taken_together_before_anything_is_counted(tmp_path):
 
 
 def test_a_map_of_one_class_against_labels_of_many(tmp_path):
-    """The comparison with CDeep3M: all classes of the cell as one, a map of scores at eleven thresholds."""
+    """The comparison with CDeep3M: all classes of the cell as one, a probability map at eleven thresholds."""
     from test_evaluate import recipe_at
 
     rng = np.random.default_rng(4)

@@ -10,7 +10,7 @@ from cristae.config import Config
 from cristae.data.image import VoxelSize
 
 
-class AnalysisConfig(Config):
+class AnalysisOptions(Config):
     """What is measured, and how. The fields are the options of `cristae analyze`.
 
     Lengths are in nm, so that they mean the same in every volume.

@@ -11,7 +11,7 @@ import numpy as np
 from cristae.analysis.cells import CellMap
 from cristae.analysis.census import Census
 from cristae.analysis.class_map import ClassMap
-from cristae.analysis.config import AnalysisConfig
+from cristae.analysis.config import AnalysisOptions
 from cristae.analysis.measure import Sums
 from cristae.analysis.membrane import Distances, Membrane, distances_to
 from cristae.analysis.object_map import ObjectMap
@@ -66,7 +66,7 @@ def measure_class(
     name: str,
     measured: MeasuredMap,
     folder: Path,
-    config: AnalysisConfig,
+    config: AnalysisOptions,
     *,
     keep_map: bool = False,
     progress: Progress = Progress(),
@@ -115,7 +115,7 @@ def _sums(objects: Objects, blocks: list[Box], progress: Progress) -> Sums:
         return measure_objects(objects, blocks, advance=task.advance)
 
 
-def _rounds(census: Census, config: AnalysisConfig) -> int:
+def _rounds(census: Census, config: AnalysisOptions) -> int:
     return 1 if config.membrane is not None else len(census.cells)
 
 

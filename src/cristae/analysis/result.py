@@ -11,7 +11,7 @@ from typing import Any
 from cristae.analysis.cells import CellMap
 from cristae.analysis.census import Census
 from cristae.analysis.class_map import ClassMap
-from cristae.analysis.config import AnalysisConfig
+from cristae.analysis.config import AnalysisOptions
 from cristae.analysis.measurement import ClassMeasurement
 from cristae.analysis.sizes import cell_sizes
 from cristae.analysis.tables import CellSize, ClassSize, ObjectSize, null_if_nan
@@ -76,7 +76,7 @@ def collect(
     cells: CellMap,
     census: Census,
     measurements: Sequence[ClassMeasurement],
-    settings: AnalysisConfig,
+    settings: AnalysisOptions,
     path: Path | None,
 ) -> Analysis:
     """Put the measurements of all classes together.

@@ -50,7 +50,7 @@ def analyze(
     """Measure organelles: shares, numbers, sizes, surfaces. Reads block by block."""
     from pydantic import ValidationError
 
-    from cristae.analysis.config import AnalysisConfig
+    from cristae.analysis.config import AnalysisOptions
     from cristae.cli.progress import console_progress
     from cristae.recipe.load import load_recipe
     from cristae.workflows.analyze import analyze as work
@@ -58,7 +58,7 @@ def analyze(
     if out is None and (keep_objects or meshes):
         raise typer.BadParameter("--keep-objects and --meshes need a place to write to: give --out")
     try:
-        config = AnalysisConfig.model_validate(
+        config = AnalysisOptions.model_validate(
             {
                 "connectivity": connectivity,
                 "min_um3": min_um3,

@@ -87,7 +87,7 @@ def _title(finding: Finding) -> str:
         case "superiority":
             return f"P({finding.run} beats {finding.other})"
         case "needed":
-            return f"training runs to tell {finding.run}, {finding.other}"
+            return f"training runs to distinguish {finding.run}, {finding.other}"
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -1,4 +1,4 @@
-"""Annotation files laid along an image: which file holds which slice."""
+"""Annotation files aligned with an image: which file holds which slice."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def is_slice_files(path: Path) -> bool:
 
 
 def open_source(path: Path, image: Image, *, match: Match, slices: Sequence[int] | None, where: str) -> LabelSource:
-    """Lay a stack, or a folder of slice files, along the slices of an image.
+    """Align a stack, or a folder of slice files, with the slices of an image.
 
     Args:
         path: File, folder or glob.

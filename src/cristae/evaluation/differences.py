@@ -85,7 +85,7 @@ class Finding:
     quantity: Literal["score", "deviation", "quantile", "difference", "superiority", "needed"]
     """`deviation` is the standard deviation over training runs; `quantile` the score below which a fraction of them
     lies; `difference` is `run` minus `other`; `superiority` the probability that a training run of `run` beats one of
-    `other`; `needed` the number of training runs of each that tell them apart."""
+    `other`; `needed` the number of training runs of each that distinguish them."""
     value: float
     """NaN where undefined."""
     low: float | None
@@ -243,7 +243,7 @@ def _of_instances(rows: Sequence[Row], seed: int) -> list[Finding]:
 def _two_architectures(
     first: str, second: str, a: Sequence[float], b: Sequence[float], seed: int
 ) -> tuple[Finding, Finding, Finding]:
-    """The difference of the means, how often one beats the other, and how many training runs tell them apart."""
+    """The difference of the means, how often one beats the other, and how many training runs distinguish them."""
     mean = _difference(first, second, "", "value", compare_instances(a, b, seed=seed), "training")
     wins, needed = superiority(a, b), instances_needed(a, b, seed=seed)
     share = replace(

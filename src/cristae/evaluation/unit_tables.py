@@ -152,7 +152,7 @@ def correlated_slices(rows: Sequence[Row], measured: Measured) -> float:
         measured: The same with slices as units.
 
     Returns:
-        The length in slices; NaN where no stack is long enough to tell.
+        The length in slices; NaN where no stack is long enough to estimate it.
     """
     lengths = [math.nan]
     for table in measured.tables:

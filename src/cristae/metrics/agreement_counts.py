@@ -95,7 +95,7 @@ class Amounts:
 
 @dataclass(eq=False)
 class Pair:
-    """Two participants laid on each other."""
+    """Two participants, compared voxel by voxel."""
 
     first: str
     """Stands in the rows of tables."""

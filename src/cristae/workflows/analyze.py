@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from cristae.analysis.cells import CellMap, cells_near, cells_of_classes, cells_of_mask
 from cristae.analysis.census import Census, numbers_in, take_census
 from cristae.analysis.class_map import ClassMap, block_shape, cut
-from cristae.analysis.config import AnalysisConfig
+from cristae.analysis.config import AnalysisOptions
 from cristae.analysis.measurement import Grid, MeasuredMap, measure_class
 from cristae.analysis.mesh_files import write_mesh
 from cristae.analysis.object_map import chunk_of
@@ -47,7 +47,7 @@ _GROUP = {"zarr_format": 3, "node_type": "group", "attributes": {}}
 
 def analyze(
     prediction: SegmentationSource,
-    options: AnalysisConfig = AnalysisConfig(),
+    options: AnalysisOptions = AnalysisOptions(),
     *,
     recipe: Recipe | None = None,
     classes: Classes | None = None,
@@ -140,7 +140,7 @@ def _image(mask: Image | str | Path) -> Image:
 def _grid(classes: ClassMap, masks: Sequence[Image]) -> Grid:
     images = [*classes.labels, *masks]
     if any(image.shape != classes.shape for image in images):
-        images = list(classes.labels)  # what does not fit is told when it is read
+        images = list(classes.labels)  # what does not fit is reported when it is read
     edges = block_shape(images, multiple=chunk_of(classes.shape))
     return Grid(edges, tuple(cut(classes.shape, edges)))
 
@@ -151,7 +151,7 @@ def _cells(
     cell_from: object,
     given: Sequence[Image],
     grid: Grid,
-    settings: AnalysisConfig,
+    settings: AnalysisOptions,
 ) -> tuple[CellMap, tuple[int, ...]]:
     """The cells, and the numbers that have rows whatever is found."""
     if cell is not None:

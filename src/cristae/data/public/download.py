@@ -24,7 +24,7 @@ def download(address: str, target: Path, sha256: str | None, task: Task) -> None
         address: http(s).
         target: Where the file goes; it appears only when complete and checked.
         sha256: Expected checksum; None leaves checking to the caller.
-        task: Told about every byte that is there.
+        task: Advanced by every byte that is there.
 
     Raises:
         DownloadError: The address cannot be reached, or what comes fails its checksum.
