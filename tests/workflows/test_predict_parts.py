@@ -135,6 +135,16 @@ def test_a_volume_in_memory_stays_in_its_process(tmp_path, files):
         request.to_json()
 
 
+def test_a_volume_that_was_changed_in_memory_is_noticed(tmp_path, files):
+    """Its path names the file, which holds other grey values."""
+    volume = open_volume(files[1])
+    inverted = replace(volume, image=volume.image.map(lambda grey: 255 - grey, volume.image.dtype))
+    request = plan_prediction(files[0], inverted, out=tmp_path / "out.zarr").request
+    begin_prediction(request)
+    with pytest.raises(VolumeError, match="holds another image"):
+        predict_part(request, rank=0, world_size=1)
+
+
 @pytest.mark.parametrize(
     ("change", "word"),
     [
