@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from cristae.workflows.evaluate import evaluate as evaluate
     from cristae.workflows.inspect import inspect as inspect
     from cristae.workflows.models import describe_model as describe_model
+    from cristae.workflows.models import draw_model as draw_model
     from cristae.workflows.models import list_models as list_models
     from cristae.workflows.predict import predict as predict
     from cristae.workflows.recipes import check_recipe as check_recipe
@@ -88,6 +89,7 @@ _HOME = {
     "demo": "workflows.demo",
     "describe_model": "workflows.models",
     "diff_recipes": "recipe.text",
+    "draw_model": "workflows.models",
     "evaluate": "workflows.evaluate",
     "fetch_dataset": "workflows.datasets",
     "image_of_array": "data.image",

@@ -15,6 +15,7 @@ import cristae
 from cristae.cli.main import app
 
 TWINS = {
+    "data cache": "list_cache",
     "data fetch": "fetch_dataset",
     "data list": "list_datasets",
     "models list": "list_models",
@@ -27,19 +28,25 @@ TWINS = {
     "report": "write_report",
 }
 """Functions that are not called as their verb is. `cristae.report` is a package."""
-OF_THE_TERMINAL = {"as_json", "help"}
+OF_THE_TERMINAL = {"as_json", "help", "layers"}
 """How a verb prints; a function returns a value that has everything."""
 OF_PYTHON = {"progress", "classes"}
 """Where progress goes, and what ids in memory mean."""
 SAME = {
-    "evaluate": {"predictions": "prediction"},
+    "evaluate": {"border": "borders"},
     "compare": {"folds": "design", "instances": "design"},
+    "models show": {"changes": "options", "channels": "in_channels", "classes": "out_channels"},
     "train": {"changes": "recipe"},
     "recipe check": {"changes": "overrides"},
     "recipe show": {"path": "recipe", "changes": "recipe", "brief": "defaults"},
 }
-"""Options whose word is another one in Python: a folder of predictions is opened by `predictions_in`, `--set` by
-`load_recipe`."""
+"""Options whose word is another one in Python; `--set` is an argument of `load_recipe`."""
+ELSEWHERE = {
+    "data cache": {"clear": "clear_cache"},
+    "evaluate": {"predictions": "predictions_in"},
+    "models show": {"svg": "draw_model"},
+}
+"""Options that stand for another function of the package."""
 
 
 def verbs(group: typing.Any, above: str = "") -> Iterator[tuple[str, typing.Any]]:
@@ -75,6 +82,8 @@ def test_every_verb_has_a_function_with_the_same_words(verb: str) -> None:
     assert name in cristae.__all__
     function = getattr(cristae, name)
     given = {parameter.name for parameter in COMMANDS[verb].params if parameter.name} - OF_THE_TERMINAL
-    same = SAME.get(verb, {})
+    same, elsewhere = SAME.get(verb, {}), ELSEWHERE.get(verb, {})
+    assert set(elsewhere.values()) <= set(cristae.__all__)
+    given -= set(elsewhere)
     found = words_of(function)
     assert {same.get(word, word) for word in given} == found - OF_PYTHON, verb

@@ -1,14 +1,9 @@
 """Where every voxel belongs to a structure, no room takes the first class for a background. Each value is by hand."""
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from cristae.inference.fuse import plan_fusion
-from cristae.training.staging import StagedPart, stage
 
 from cristae.analysis.cells import cells_near, cells_of_classes
 from cristae.analysis.class_map import ClassMap
@@ -23,6 +18,7 @@ from cristae.data.volume import Volume
 from cristae.errors import RecipeError, RunError, ScoreError
 from cristae.evaluation.agreement import AgreementOptions
 from cristae.evaluation.scoring.voxels import masks_of
+from cristae.inference.ensemble import plan_ensemble
 from cristae.inference.labels import labels_of
 from cristae.inference.writer import _label_images
 from cristae.losses import CrossEntropyDice
@@ -34,8 +30,10 @@ from cristae.progress import Progress
 from cristae.recipe.consistency import check_consistency
 from cristae.recipe.load import parse_recipe
 from cristae.report.panels import error_ids, foreground_iou, slices_markup
-from cristae.report.preview import read_previews, write_preview
+from cristae.report.preview import PredictedSlice, read_previews, write_preview
 from cristae.sampling import GridPatches, RandomPatches
+from cristae.training.cache import CachedPart, cache_parts
+from cristae.training.cache_folder import open_cache
 from cristae.training.framing import Framing
 from cristae.workflows.agree import agree
 
@@ -93,7 +91,7 @@ def test_a_merged_class_is_a_border_where_all_its_members_are():
 
 
 def test_two_classes_have_two_logits_and_their_labels():
-    fusion = plan_fusion([TWO])
+    fusion = plan_ensemble([TWO])
     assert (fusion.softmax, fusion.channels, fusion.channel_names) == (True, 2, TWO.names)
     found = labels_of(torch.tensor([[0.6, 0.5, 0.4], [0.4, 0.5, 0.6]])[:, None, None], fusion, 0.9)
     assert found.flatten().tolist() == [0, 0, 1]
@@ -102,13 +100,13 @@ def test_two_classes_have_two_logits_and_their_labels():
 @pytest.mark.parametrize("other", [Classes(names=("none", "mito")), Classes(names=TWO.names), TWO])
 def test_runs_are_averaged_with_their_like_and_merged_with_none(other):
     if other == TWO:
-        assert plan_fusion([TWO, other]).groups == ((0, 1),)
+        assert plan_ensemble([TWO, other]).groups == ((0, 1),)
         return
     with pytest.raises(RunError, match=r"inside, membrane; no background"):
-        plan_fusion([TWO, other])
+        plan_ensemble([TWO, other])
 
 
-def part_of(folder: Path, classes: Classes) -> StagedPart:
+def part_of(classes: Classes) -> CachedPart:
     """One slice of four windows of 8 x 8: inside, inside with a voxel of membrane, membrane, nothing annotated."""
     labels = np.zeros((1, 8, 32), np.uint8)
     labels[0, 3, 12], labels[..., 16:24] = 1, 1
@@ -116,12 +114,13 @@ def part_of(folder: Path, classes: Classes) -> StagedPart:
     valid[..., 24:] = 0
     volume = Volume("v", image_of_array(labels), (image_of_array(labels),), valid=image_of_array(valid))
     parts = [Part(volume, Box.of_shape(labels.shape))]
-    (staged,) = stage(parts, classes, folder, Framing(), size=(1, 8, 8), progress=Progress())
-    return staged
+    with open_cache() as cache:
+        (part,) = cache_parts(parts, classes, cache, Framing(), size=(1, 8, 8), progress=Progress())
+    return part
 
 
 def test_patches_are_drawn_around_every_class(tmp_path):
-    full, usual = (part_of(tmp_path / name, c).sample_part() for name, c in (("full", FULL), ("usual", USUAL)))
+    full, usual = (part_of(c).sample_part() for name, c in (("full", FULL), ("usual", USUAL)))
     windows = [Box((0, 0, x), (1, 8, x + 8)) for x in (0, 8, 16, 24)]
     assert [full.has_foreground(box) for box in windows] == [True, True, True, False]
     assert [usual.has_foreground(box) for box in windows] == [False, True, True, False]
@@ -136,14 +135,6 @@ def test_patches_are_drawn_around_every_class(tmp_path):
     assert (
         10 <= sum(start < 6 for start in starts[0]) <= 25
     )  # half of the voxels of `inside`, which half the patches have
-
-
-def test_a_part_of_an_earlier_version_has_a_background(tmp_path):
-    staged = part_of(tmp_path, FULL)
-    facts = json.loads((staged.folder / "part.json").read_text())
-    del facts["background"]
-    (staged.folder / "part.json").write_text(json.dumps(facts))
-    assert StagedPart.open(staged.folder).background
 
 
 def test_dice_averages_every_class():
@@ -226,11 +217,9 @@ def test_no_error_is_missed_or_false():
 def test_pages_show_the_first_class(tmp_path):
     truth, prediction = np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.uint8)
     truth[:, 2:], prediction[:, 3:] = 1, 1
+    shown = PredictedSlice("v", 0, image=truth, truth=truth, valid=None, prediction=prediction, voxel_size_nm=None)
     for classes in (FULL, USUAL):
-        write_preview(
-            tmp_path / classes.names[0], volume="v", z=0, image=truth, truth=truth, valid=None, prediction=prediction,
-            classes=classes, voxel_size_nm=None,
-        )  # fmt: skip
+        write_preview(tmp_path / classes.names[0], shown, classes)
     (full,), (usual,) = (read_previews(tmp_path / classes.names[0])[1] for classes in (FULL, USUAL))
     assert foreground_iou(full) == pytest.approx((8 / 12 + 4 / 8) / 2)
     assert foreground_iou(usual) == pytest.approx(4 / 8)
