@@ -96,7 +96,7 @@ def generators(count: int) -> list[np.random.Generator]:
 
 
 def cached(
-    framing: Framing, margin: Sequence[int], size: tuple[int, int, int], *, weighted: bool = False
+    folder: Path, framing: Framing, margin: Sequence[int], size: tuple[int, int, int], *, weighted: bool = False
 ) -> CachedPart:
     """A part of a volume that it does not fill; a tenth of the voxels is not valid."""
     rng = np.random.default_rng(4)
@@ -134,13 +134,15 @@ def weights_by_hand(patch: Patch) -> np.ndarray:
     ids=["flat", "flat with neighbours and context", "thick", "thick and larger than the part"],
 )
 @pytest.mark.parametrize("weighted", [False, True])
-def test_a_shifted_patch_is_the_one_beside_it(framing: Framing, size: tuple[int, int, int], weighted: bool) -> None:
+def test_a_shifted_patch_is_the_one_beside_it(
+    tmp_path: Path, framing: Framing, size: tuple[int, int, int], weighted: bool
+) -> None:
     """Image (mirrored at the volume's border), target, validity (none outside the part) and weights, exactly."""
     shift = Shift()
     spatial = size[1:] if framing.flat else size
     margin = required_margin([shift], spatial)
     assert margin == (3,) * len(spatial)
-    part = cached(framing, margin, size, weighted=weighted)
+    part = cached(tmp_path, framing, margin, size, weighted=weighted)
     plan = RandomPatches(size=spatial, per_epoch=24).plan([part.sample_part()], seed=2)
     feed = PatchFeed(plan, [part], framing, batch_size=24, margin=margin, threads=1)
     ((_, batch),) = list(feed)
@@ -164,9 +166,9 @@ def test_a_shifted_patch_is_the_one_beside_it(framing: Framing, size: tuple[int,
         np.testing.assert_array_equal(found.weight[index], expected)
 
 
-def test_a_margin_that_nothing_moves_out_of_changes_nothing() -> None:
+def test_a_margin_that_nothing_moves_out_of_changes_nothing(tmp_path: Path) -> None:
     framing, spatial = Framing(flat=True, context=(0, 2, 2)), (16, 16)
-    part = cached(framing, (5, 5), (1, *spatial), weighted=True)
+    part = cached(tmp_path, framing, (5, 5), (1, *spatial), weighted=True)
     plan = RandomPatches(size=spatial, per_epoch=12).plan([part.sample_part()], seed=2)
     augment = (Brightness(), Flip(), Rotate90(), Brightness())
     targets = partial(SampleForegroundWeighting(cap=2), statistics={})
@@ -277,7 +279,7 @@ class TwoOutputs(nn.Module):
 def test_a_further_target_reaches_every_output_of_the_network(tmp_path: Path) -> None:
     SEEN.clear()
     spatial, shift = (16, 16), Shift(reach=2)
-    part = cached(Framing(), (2, 2), (1, *spatial))
+    part = cached(tmp_path, Framing(), (2, 2), (1, *spatial))
     config = SignedDistance()
     statistics = json.loads(json.dumps(config.prepare([part])))
     plan = RandomPatches(size=spatial, per_epoch=4).plan([part.sample_part()], seed=2)
