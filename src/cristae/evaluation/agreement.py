@@ -14,8 +14,7 @@ from cristae.data.formats import open_image
 from cristae.data.image import Image, VoxelSize, agreed_voxel_size, check_voxel_size
 from cristae.errors import ScoreError, VoxelSizeError
 from cristae.evaluation.blocks import blocks_of
-from cristae.evaluation.cells import near
-from cristae.evaluation.masks import mask_of
+from cristae.evaluation.masks import mask_of, near
 from cristae.evaluation.segmentation import (
     Meaning,
     Segmentation,

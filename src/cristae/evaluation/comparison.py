@@ -70,17 +70,9 @@ class Comparison:
         """What is in `box` of all images."""
         maps = tuple(image.read(box) for image in self.maps)
         truth_map = None if self.truth_map is None else self.truth_map.read(box)
-        truth = self.read_truth(box) if truth_map is None else self.truth.binarized([truth_map])
-        prediction = self.read_prediction(box) if self.prediction.labels else self.prediction.binarized(maps)
+        truth = self.truth.read(box) if truth_map is None else self.truth.binarized([truth_map])
+        prediction = self.prediction.read(box) if self.prediction.labels else self.prediction.binarized(maps)
         return Voxels(truth, prediction, self.read_valid(box), maps, truth_map)
-
-    def read_truth(self, box: Box) -> tuple[np.ndarray, ...]:
-        """Class ids, or one mask for each overlapping class."""
-        return self.truth.read(box)
-
-    def read_prediction(self, box: Box) -> tuple[np.ndarray, ...]:
-        """As `read_truth`."""
-        return self.prediction.read(box)
 
     def read_valid(self, box: Box) -> np.ndarray | None:
         """bool, whether a voxel counts; None when every one does."""

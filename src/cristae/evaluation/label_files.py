@@ -85,8 +85,7 @@ def open_label_files(source: str | Path, recipe: Recipe) -> LabelFiles:
         MissingFileError: The path does not exist.
     """
     data, folder = resolve_data(recipe.data, recipe.folder)
-    if data.classes is None:
-        raise AssertionError("resolve_data gives classes")
+    assert data.classes is not None, "resolve_data gives classes"
     for config in data.volumes:
         if config.labels is not None and _names(config, str(source), folder):
             only = {"set": None, "task": None, "volumes": (config,), "train": (), "validate_": (), "test": ()}

@@ -23,8 +23,7 @@ from cristae.data.volume import Volume
 from cristae.errors import LabelError, ScoreError
 from cristae.evaluation.blocks import blocks_of
 from cristae.evaluation.label_files import LabelFiles, name_of, open_label_files
-from cristae.evaluation.predicted import require_finished
-from cristae.inference.prediction import Prediction, is_prediction, label_names, open_prediction
+from cristae.inference.prediction import Prediction, is_prediction, label_names, open_prediction, require_finished
 from cristae.metrics.binary import BINARY_CLASSES, binarize, check_threshold, probability_map
 from cristae.metrics.merging import merge_classes, merge_images
 from cristae.progress import Progress

@@ -12,12 +12,17 @@ from cristae.config import problem_of
 from cristae.data.box import Box, Triple
 from cristae.data.classes import Classes
 from cristae.data.formats.ome_zarr import open_ome_zarr, read_attributes
+from cristae.data.formats.paths import find_source, is_zarr
 from cristae.data.image import Image, VoxelSize
 from cristae.errors import FormatError, MissingFileError, RunError
 
 SEGMENTATION = "segmentation"
 """Name of the label image of exclusive classes; overlapping classes have one image each, called after the class."""
 KIND = "prediction"
+UNFINISHED = (
+    "the prediction is not finished, voxels that are missing read as background; repeat the `cristae predict` command "
+    "that began it to resume it"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,10 +76,7 @@ def open_prediction(path: str | Path) -> Prediction:
     if attributes is None:
         raise MissingFileError(f"{path}: there is no prediction here")
     if attributes["status"] != "complete":
-        raise RunError(
-            f"{path}: the prediction is not finished; repeat the `cristae predict` command that began it, "
-            "it continues where it stopped"
-        )
+        raise RunError(f"{path}: {UNFINISHED}")
     classes = Classes.model_validate(attributes["classes"])
     labels = tuple(open_ome_zarr(path, f"labels/{name}") for name in label_names(classes))
     box = Box(tuple(attributes["box"]["start"]), tuple(attributes["box"]["stop"]))
@@ -92,6 +94,38 @@ def open_prediction(path: str | Path) -> Prediction:
         box=box,
         attributes=attributes,
     )
+
+
+def prediction_around(path: str | Path) -> Path | None:
+    """The prediction that a path names or lies in, finished or not; None where there is none.
+
+    Raises:
+        MissingFileError: There is nothing by this name.
+    """
+    source = find_source(path)
+    place = (source.path / source.inner).resolve()
+    while is_zarr(place):
+        if is_prediction(place):
+            return place
+        place = place.parent
+    return None
+
+
+def is_finished(attributes: dict[str, Any]) -> bool:
+    """Whether a prediction that says this about itself is complete."""
+    return bool(attributes.get("status") == "complete")
+
+
+def require_finished(path: str | Path) -> None:
+    """Do nothing, unless the path names or lies in a prediction that still has gaps.
+
+    Raises:
+        RunError: It does.
+        MissingFileError: There is nothing by this name.
+    """
+    prediction = prediction_around(path)
+    if prediction is not None and not is_finished(read_attributes(prediction)):
+        raise RunError(f"{path}: {UNFINISHED}")
 
 
 def read_state(path: Path) -> dict[str, Any] | None:

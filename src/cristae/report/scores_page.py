@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from markupsafe import Markup
 
+from cristae.errors import ScoreError
 from cristae.metrics.calibration import Reliability
 from cristae.metrics.score import Score
 from cristae.metrics.table import describe_metric
@@ -32,6 +35,31 @@ class CurvePoint:
     """Of a reliability diagram: the mean probability."""
     value: float
     n: int
+
+
+def read_curves(path: Path) -> list[CurvePoint]:
+    """The table of curves that `evaluate` writes beside a table of scores; empty where there is none.
+
+    Raises:
+        ScoreError: It is damaged.
+    """
+    if not path.is_file():
+        return []
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            return [
+                CurvePoint(
+                    row["run"],
+                    row["class"],
+                    row["metric"],
+                    float(row["threshold"] or "nan"),
+                    float(row["value"]),
+                    int(row["n"]),
+                )
+                for row in csv.DictReader(file)
+            ]
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        raise ScoreError(f"{path}: not a table of curves ({error}); remove it, or evaluate again") from error
 
 
 def scores_page(name: str, scores: Sequence[Score], curves: Sequence[CurvePoint] = ()) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cristae.data.formats import open_image, write_image
 from cristae.data.image import Image, VoxelSize, agreed_voxel_size
-from cristae.evaluation.predicted import require_finished
+from cristae.inference.prediction import require_finished
 from cristae.progress import Progress
 
 

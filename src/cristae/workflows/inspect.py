@@ -8,7 +8,7 @@ from pathlib import Path
 from cristae.data.formats.ome_zarr import read_attributes
 from cristae.data.formats.paths import find_source
 from cristae.data.inspection import Inspection, describe_image, images_in
-from cristae.evaluation.predicted import UNFINISHED, is_finished, prediction_around
+from cristae.inference.prediction import UNFINISHED, is_finished, prediction_around
 from cristae.progress import Progress
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 from cristae.data.files import require_new_file, write_text
-from cristae.errors import MissingFileError, RunError, ScoreError
+from cristae.errors import MissingFileError, RunError
 from cristae.metrics.score import read_scores
 from cristae.progress import Progress
 from cristae.recipe.folder import RECIPE
 from cristae.report.run_page import read_run, run_page
-from cristae.report.scores_page import CurvePoint, scores_page
+from cristae.report.scores_page import read_curves, scores_page
 
 PAGE = "report.html"
 
@@ -52,7 +51,7 @@ def _content(path: Path, is_run: bool, progress: Progress) -> str:
     if is_run:
         return run_page(read_run(path))
     if path.is_file() and path.suffix.lower() in (".csv", ".json"):
-        return scores_page(path.stem, read_scores(path), _curves_beside(path))
+        return scores_page(path.stem, read_scores(path), read_curves(path.with_name(f"{path.stem}.curves.csv")))
     if path.is_dir() and (path / "zarr.json").is_file():
         from cristae.inference.prediction import open_prediction
         from cristae.report.prediction_page import prediction_page
@@ -62,29 +61,3 @@ def _content(path: Path, is_run: bool, progress: Progress) -> str:
         f"{path}: no page can be made of this; name a run folder (it has a recipe.yaml), a prediction (.zarr) "
         "or a table of scores (.csv)"
     )
-
-
-def _curves_beside(path: Path) -> list[CurvePoint]:
-    """The curves that `evaluate` wrote beside a table of scores.
-
-    Raises:
-        ScoreError: They are damaged.
-    """
-    curves = path.with_name(f"{path.stem}.curves.csv")
-    if not curves.is_file():
-        return []
-    try:
-        with curves.open(encoding="utf-8-sig", newline="") as file:
-            return [
-                CurvePoint(
-                    row["run"],
-                    row["class"],
-                    row["metric"],
-                    float(row["threshold"] or "nan"),
-                    float(row["value"]),
-                    int(row["n"]),
-                )
-                for row in csv.DictReader(file)
-            ]
-    except (ValueError, KeyError, TypeError, csv.Error) as error:
-        raise ScoreError(f"{curves}: not a table of curves ({error}); remove it, or evaluate again") from error

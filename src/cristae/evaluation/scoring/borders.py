@@ -85,7 +85,7 @@ def object_reader(comparison: Comparison, scoring: Scoring, number: int, *, trut
     def read(box: Box) -> np.ndarray:
         if is_border and grey is not None and scoring.threshold is not None:
             return binarize(inverted(grey.read(box)), scoring.threshold)
-        labels = comparison.read_truth(box) if truth else comparison.read_prediction(box)
+        labels = (comparison.truth if truth else comparison.prediction).read(box)
         mask = list(masks_of(labels, scoring.classes))[number]
         return regions_between(mask) if is_border else mask
 

@@ -121,7 +121,7 @@ class SurfaceCounting:
 
     def _mask(self, number: int, *, truth: bool) -> Callable[[Box], np.ndarray]:
         def read(box: Box) -> np.ndarray:
-            labels = self.comparison.read_truth(box) if truth else self.comparison.read_prediction(box)
+            labels = (self.comparison.truth if truth else self.comparison.prediction).read(box)
             return list(masks_of(labels, self.scoring.classes))[number]
 
         return read

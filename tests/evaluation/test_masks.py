@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from cristae.data.box import Box
 from cristae.data.image import image_of_array
 from cristae.errors import ScoreError, VoxelSizeError
-from cristae.evaluation.cells import near
+from cristae.evaluation.masks import near
 
 sizes_nm = st.tuples(*[st.sampled_from([4.0, 5.9, 10.0, 40.0])] * 3)
 
