@@ -92,7 +92,7 @@ def test_flip_keeps_to_its_axes_and_takes_oblong_patches(make_batch, generators)
 def test_turns_need_square_patches(make_batch, generators):
     Rotate90().check((4, 32, 32))
     for refuse in (lambda: Rotate90().check((4, 6)), lambda: Rotate90()(make_batch(1, 4, 6), generators(1))):
-        with pytest.raises(RecipeError, match="as wide as high, got y = 4 and x = 6"):
+        with pytest.raises(RecipeError, match=r"square patches \(y = x\), got y = 4 and x = 6"):
             refuse()
 
 
@@ -129,5 +129,5 @@ def test_an_image_that_is_larger_than_its_truth_keeps_its_centre(make_batch, gen
 def test_turns_need_square_images_too(make_batch, generators):
     batch = make_batch(1, 4, 6)
     oblong = replace(batch, target=batch.target[..., 1:5], valid=batch.valid[..., 1:5], weight=None)
-    with pytest.raises(RecipeError, match="as wide as high, got y = 4 and x = 6"):
+    with pytest.raises(RecipeError, match=r"square patches \(y = x\), got y = 4 and x = 6"):
         Rotate90()(oblong, generators(1))

@@ -98,7 +98,7 @@ def test_the_text_shows_matrices_and_every_pair(three):
         (["anna=anna.tif", "bert="], "NAME=PATH"),
         (["anna=anna.tif", "=bert.tif"], "has no name"),
         (["anna=anna.tif", "bert=missing.tif"], "missing.tif"),
-        (["anna=anna.tif", "bert=bert.tif"], "what their values mean"),
+        (["anna=anna.tif", "bert=bert.tif"], "what the values mean"),
         (["anna=anna.tif", "bert=bert.tif", "--recipe", "r.yaml", "--over", "golgi"], "no class 'golgi'"),
         (["anna=anna.tif", "bert=bert.tif", "--recipe", "r.yaml", "--merge", "x=cell+golgi"], "golgi"),
         (["anna=anna.tif", "bert=bert.tif", "--recipe", "r.yaml", "--cell-from", "anna"], "--margin-nm"),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import struct
 import zlib
@@ -256,7 +257,7 @@ def second_run(old: str, new: str) -> Make:
         shutil.copytree(folder / "run", folder / "run2")
         for name in ("run2/recipe.yaml", "run2/summary.json"):
             path = folder / name
-            path.write_text(path.read_text().replace(old, new))
+            path.write_text(re.sub(rf'{old}(?!"?:)', new, path.read_text()))  # a field may have the same name
 
     return make
 

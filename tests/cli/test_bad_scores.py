@@ -152,7 +152,7 @@ EVALUATE = (
         "thresholds of another class",
         text("v.csv", f"{SCORES}map,grey,mito,F1_best,0.4,0.5,,,ratio,5,r\n"),
         (*MAPS, "--thresholds-from", "v.csv"),
-        ("v.csv", "mito", "foreground", "alike"),
+        ("v.csv", "mito", "foreground", "same class names"),
     ),
     Row(
         "thresholds for labels",

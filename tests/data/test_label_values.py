@@ -127,7 +127,7 @@ def test_labels_that_are_no_whole_numbers(bad: float) -> None:
         ({}, "is empty"),
         ({"0": "nerve"}, "the class 'nerve'; known are 'background', 'myelin', 'axon'"),
         ({"0-5": "axon", "5-9": "myelin"}, "names 5 twice"),
-        ({"9-5": "axon"}, "runs backwards"),
+        ({"9-5": "axon"}, "ends swapped"),
         ({"#ff0000": "axon", "3": "myelin"}, "mixes colours"),
         ({"#ff0000": "axon", "#FF0000ff": "myelin"}, "names '#ff0000ff' twice"),
     ],

@@ -72,7 +72,7 @@ def test_no_distance_is_the_mask_and_nothing_is_near_nothing():
 def test_what_makes_no_region_is_refused():
     mask = image_of_array(np.zeros((1, 2, 2), np.uint8))
     for distance_nm in (-1, float("nan"), float("inf")):
-        with pytest.raises(ScoreError, match="a distance"):
+        with pytest.raises(ScoreError, match="the distance"):
             near(mask, distance_nm, (1.0, 1.0, 1.0))
     with pytest.raises(VoxelSizeError, match="positive"):
         near(mask, 1, (1.0, 0.0, 1.0))

@@ -117,7 +117,7 @@ def test_hand_worked_fractions(tmp_path):
     assert found.fraction("mito") == pytest.approx(0.3)
     assert found.fraction("granule") == pytest.approx(0.1)
     assert found.fraction("mito", "granule") == pytest.approx(0.4)
-    with pytest.raises(ScoreError, match="nothing is known of class nothing"):
+    with pytest.raises(ScoreError, match="class nothing was not measured"):
         found.fraction("nothing")
 
 

@@ -150,7 +150,7 @@ def test_tidy_units_folds_and_trainings(tmp_path):
 def test_trainings_need_not_be_equally_many(tmp_path):
     path = tidy_table(tmp_path / "t.csv", {"A": [0.5, 0.6, 0.55, 0.52, 0.58, 0.57], "B": [0.4, 0.5, 0.45] * 3})
     assert compare([path], options=CompareOptions(design="instances"))[-1].n == 6
-    with pytest.raises(ScoreError, match="not the same units"):
+    with pytest.raises(ScoreError, match="do not have the same units"):
         compare([path])
 
 
@@ -170,8 +170,8 @@ def _cell(column, text):
     ("edit", "options", "message"),
     [
         (_twice, {}, "each may occur once"),
-        (lambda rows: rows[:-1], {}, "not the same units"),
-        (lambda rows: rows[:-1], {"unit": "volume"}, "not the same units"),
+        (lambda rows: rows[:-1], {}, "do not have the same units"),
+        (lambda rows: rows[:-1], {"unit": "volume"}, "do not have the same units"),
         (_cell(4, "nan"), {}, "TP is 'nan'"),
         (_cell(4, "-3"), {}, "cannot be negative"),
         (_cell(9, "high"), {"metric": "V_rand"}, "V_rand is 'high'"),
@@ -200,10 +200,14 @@ def test_refusals_of_slices(tmp_path, edit, options, message):
         ("run,unit,value\nA,1,0.5\nA,1,0.6\n", {}, "occurs twice"),
         ("run,unit,value\nA,1,nan\n", {}, "value is 'nan'"),
         ("run,unit,value\nA,1,inf\n", {}, "value is 'inf'"),
-        ("run,unit,value\nA,1\n", {}, "as many cells"),
+        ("run,unit,value\nA,1\n", {}, "number of columns"),
         ("run,unit,value\nA,1,0.5\n", {"design": "folds"}, "needs the columns train_size"),
         ("run,unit,value\nA,1,0.5\n", {"class_name": "mito"}, "has no classes"),
-        ("run,unit,value,train_size,test_size\nA,1,1,9,1\nB,2,1,9,1\n", {"design": "folds"}, "not the same folds"),
+        (
+            "run,unit,value,train_size,test_size\nA,1,1,9,1\nB,2,1,9,1\n",
+            {"design": "folds"},
+            "do not have the same folds",
+        ),
         ("run,value\nA,0.5\n", {}, "expected the columns run, unit, value"),
         ("", {}, "found none"),
         ('run,unit,value\n"A,1', {}, "not a CSV table"),

@@ -163,7 +163,7 @@ def test_a_damaged_request_is_refused(tmp_path, files, change, word):
 def test_what_changed_since_the_planning_is_refused(tmp_path, files):
     runs, volume, _ = files
     request = plan_prediction(runs, volume, out=tmp_path / "out.zarr").request
-    with pytest.raises(MissingFileError, match="was not begun"):
+    with pytest.raises(MissingFileError, match="has not been created"):
         predict_part(request, rank=0, world_size=1)
     begin_prediction(request)
     with pytest.raises(RunError, match="worker 2 of 2"):

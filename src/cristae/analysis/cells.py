@@ -76,7 +76,7 @@ def cells_near(neighbour: Image, classes: ClassMap, margin_nm: float) -> CellMap
         wide = box.grow(margin_vox(margin_nm, size)).intersect(whole)
         if wide.size > _WIDEST:
             raise ScoreError(
-                f"a margin of {margin_nm:g} nm reaches over {wide.size} voxels round one block, more than the "
+                f"a margin of {margin_nm:g} nm reaches over {wide.size} voxels around one block, more than the "
                 f"{_WIDEST} that are held in memory; take a smaller margin (--margin-nm), or a map of coarser voxels"
             )
         near = _nearest(_numbers(neighbour, wide), box.relative_to(wide.start), margin_nm, size)

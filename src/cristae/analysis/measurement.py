@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,16 +10,17 @@ import numpy as np
 
 from cristae.analysis.cells import CellMap
 from cristae.analysis.census import Census
-from cristae.analysis.class_map import ClassMap
+from cristae.analysis.class_map import ClassMap, block_shape, cut
 from cristae.analysis.config import AnalysisOptions
 from cristae.analysis.measure import Sums
 from cristae.analysis.membrane import Distances, Membrane, distances_to
-from cristae.analysis.object_map import ObjectMap
+from cristae.analysis.object_map import ObjectMap, chunk_of
 from cristae.analysis.objects import Objects, class_crossings, label_objects, measure_objects
 from cristae.analysis.sizes import centroids, class_sizes, kept_objects, object_sizes
 from cristae.analysis.split import split_objects
 from cristae.analysis.tables import ClassSize, ObjectSize
 from cristae.data.box import Box, Triple
+from cristae.data.image import Image
 from cristae.progress import Progress
 
 
@@ -31,6 +32,15 @@ class Grid:
     """Of a block."""
     blocks: tuple[Box, ...]
     """Disjoint, together the whole volume."""
+
+    @classmethod
+    def of(cls, classes: ClassMap, masks: Sequence[Image]) -> Grid:
+        """Blocks that follow the chunks of a map and of the masks of its cells."""
+        images = [*classes.labels, *masks]
+        if any(image.shape != classes.shape for image in images):
+            images = list(classes.labels)  # what does not fit is reported when it is read
+        edges = block_shape(images, multiple=chunk_of(classes.shape))
+        return cls(edges, tuple(cut(classes.shape, edges)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -74,7 +74,7 @@ def label_objects(
         cell_of.append(np.full(pieces.count, place, np.int64))
     objects = Objects(name, store, np.concatenate(cell_of))
     if objects.count > np.iinfo(np.uint32).max:
-        raise VolumeError(f"class '{name}': {objects.count} objects, more than can be numbered; is the map noise?")
+        raise VolumeError(f"class '{name}': {objects.count} objects, more than can be numbered; are the labels noise?")
     before = np.cumsum([0, *(pieces.count for pieces in found)])
     for block, places in _cells_by_block(census):
         ids = np.zeros(block.shape, np.uint32)

@@ -66,7 +66,7 @@ class Analysis:
         number = numbers[0] if cell is None else cell
         shares = {one.class_name: one.fraction_of_cell for one in self.classes if one.cell == number}
         if missing := [name for name in names if name not in shares]:
-            raise ScoreError(f"cell {number}: nothing is known of class {', '.join(missing)}")
+            raise ScoreError(f"cell {number}: class {', '.join(missing)} was not measured")
         return sum(shares[name] for name in names)
 
 

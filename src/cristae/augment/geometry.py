@@ -62,7 +62,7 @@ class Rotate90(GeometricAugmentation):
         """Raises: RecipeError: patches are not square in y and x."""
         y, x = patch_size[-2:]
         if y != x:
-            raise RecipeError(f"augmentation 'rotate90' needs patches as wide as high, got y = {y} and x = {x}")
+            raise RecipeError(f"augmentation 'rotate90' needs square patches (y = x), got y = {y} and x = {x}")
 
     def __call__(self, batch: Batch, generators: Generators) -> Batch:
         self.check(batch.image.shape[2:])

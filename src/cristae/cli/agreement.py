@@ -19,7 +19,7 @@ def agree(
         list[str], typer.Argument(metavar="NAME=PATH...", help="Two or more annotators or algorithms.")
     ],
     recipe: Annotated[
-        Path | None, typer.Option("--recipe", metavar="R", help="The recipe that says what label values mean.")
+        Path | None, typer.Option("--recipe", metavar="R", help="Recipe that maps label values to classes.")
     ] = None,
     binarize: Annotated[
         float | None, typer.Option("--binarize", metavar="T", help="Probability maps: foreground where value/255 > T.")
@@ -32,7 +32,7 @@ def agree(
         list[str] | None, typer.Option("--merge", metavar="NAME=A+B", help="Merge classes; may be repeated.")
     ] = None,
     cell_from: Annotated[
-        str | None, typer.Option("--cell-from", metavar="NAME", help="Compare only near the cell this one labelled.")
+        str | None, typer.Option("--cell-from", metavar="NAME", help="Compare only near the cell that NAME labelled.")
     ] = None,
     margin_nm: Annotated[
         float | None, typer.Option("--margin-nm", metavar="D", help="How far from that cell, in nm.")

@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 def analyze(
     prediction: Annotated[str, typer.Argument(metavar="P", help="A prediction, or labels in any format.")],
     recipe: Annotated[
-        Path | None, typer.Option("--recipe", metavar="R", help="The recipe that says what label values mean.")
+        Path | None, typer.Option("--recipe", metavar="R", help="Recipe that maps label values to classes.")
     ] = None,
     cell: Annotated[
         str | None, typer.Option("--cell", metavar="MASK", help="The cells: each value but 0 is the number of one.")
     ] = None,
     cell_from: Annotated[
         str | None,
-        typer.Option("--cell-from", metavar="NEIGHBOUR", help="A cell from elsewhere, to look round for this one."),
+        typer.Option("--cell-from", metavar="NEIGHBOUR", help="Mask of a known cell; measure only in and near it."),
     ] = None,
-    margin_nm: Annotated[float, typer.Option("--margin-nm", help="How far round NEIGHBOUR the cell may reach.")] = 200,
+    margin_nm: Annotated[float, typer.Option("--margin-nm", help="Largest distance from NEIGHBOUR, in nm.")] = 200,
     membrane: Annotated[
         str | None,
         typer.Option("--membrane", metavar="CLASS", help="Measure distances to it, not to the cell's surface."),
@@ -47,7 +47,7 @@ def analyze(
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The folder to write.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Measure organelles: shares, numbers, sizes, surfaces. Reads block by block."""
+    """Measure organelles: volume fractions, numbers, sizes, surfaces. Reads block by block."""
     from pydantic import ValidationError
 
     from cristae.analysis.config import AnalysisOptions

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 def compare(
     tables: Annotated[
-        list[Path], typer.Argument(metavar="TABLE...", help="NAME.slices.csv of evaluate, or run, unit, value.")
+        list[Path],
+        typer.Argument(metavar="TABLE...", help="NAME.slices.csv of evaluate, or CSV: run, unit, value."),
     ],
-    metric: Annotated[str, typer.Option("--metric", metavar="M", help="Score of a table of slices.")] = "F1",
+    metric: Annotated[str, typer.Option("--metric", metavar="M", help="Metric to compare: a column.")] = "F1",
     class_name: Annotated[str | None, typer.Option("--class", metavar="NAME", help="Only this class.")] = None,
     unit: Annotated[
         str, typer.Option("--unit", metavar="U", help="What is independent: slice, slab:500nm, volume, column:NAME.")
@@ -30,7 +31,7 @@ def compare(
     instances: Annotated[
         bool, typer.Option("--instances", help="Units are training runs, differing in seeds.")
     ] = False,
-    seed: Annotated[int, typer.Option("--seed", help="Of the resampling; the same seed gives the same findings.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Random seed of the resampling.")] = 0,
     out: Annotated[Path | None, typer.Option("--out", metavar="compare.csv", help="Write the findings here.")] = None,
     as_json: Json = False,
 ) -> None:

@@ -76,7 +76,8 @@ def show(
         typer.Option("--size", metavar="[Z] Y X", help="Size of the image; the one that it is trained on by default."),
     ] = None,
     channels: Annotated[
-        int | None, typer.Option("--channels", metavar="N", help="Channels of the image; by default what it sees.")
+        int | None,
+        typer.Option("--channels", metavar="N", help="Channels of the image; by default the network's own."),
     ] = None,
     classes: Annotated[
         int | None,
@@ -86,7 +87,7 @@ def show(
             help="Logits: 1 for one class and background, else one each; as published by default.",
         ),
     ] = None,
-    svg: Annotated[Path | None, typer.Option("--svg", metavar="FILE", help="Write the diagram as a drawing.")] = None,
+    svg: Annotated[Path | None, typer.Option("--svg", metavar="FILE", help="Write the diagram as an SVG file.")] = None,
     layers: Annotated[bool, typer.Option("--layers/--no-layers", help="Print the table of layers.")] = True,
     as_json: Json = False,
 ) -> None:

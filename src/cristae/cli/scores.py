@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    truth: Annotated[str, typer.Option("--truth", metavar="T", help="Labels: file, slice folder or glob.")],
+    truth: Annotated[
+        str,
+        typer.Option("--truth", metavar="T", help="Labels: file, folder, glob, or volume of --recipe."),
+    ],
     prediction: Annotated[
         str | None, typer.Option("--prediction", metavar="P", help="A prediction, labels, or a probability map.")
     ] = None,
@@ -23,12 +26,14 @@ def evaluate(
         Path | None, typer.Option("--predictions", metavar="FOLDER", help="One sub-folder for each method.")
     ] = None,
     recipe: Annotated[
-        Path | None, typer.Option("--recipe", metavar="R", help="The recipe that says what label values mean.")
+        Path | None, typer.Option("--recipe", metavar="R", help="Recipe that maps label values to classes.")
     ] = None,
     binarize: Annotated[
         float | None,
         typer.Option(
-            "--binarize", metavar="T", help="Probability maps: foreground where value/255 > T. Also grey truth."
+            "--binarize",
+            metavar="T",
+            help="Probability maps: foreground where value/255 > T (also the truth, without --recipe).",
         ),
     ] = None,
     objects: Annotated[bool, typer.Option("--objects", help="Both hold object ids: compare objects.")] = False,

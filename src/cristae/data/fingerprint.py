@@ -69,7 +69,7 @@ def _fingerprint(config: VolumeConfig, classes: Classes | None, folder: Path) ->
                 if time.time() - max(status.st_mtime, status.st_ctime) < _SETTLED_S or not _holds_its_voxels(file):
                     return None
                 facts.append([str(file), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino])
-    except (OSError, CristaeError):
+    except (OSError, RuntimeError, CristaeError):  # RuntimeError: a link that leads to itself
         return None  # whoever opens the volume reports what is wrong
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 

@@ -29,8 +29,12 @@ from cristae.data.public import find_set, find_set_folder
 from cristae.data.splits import Part, check_apart, labelled_boxes, parts_of, touching_parts
 from cristae.data.volume import Volume
 from cristae.errors import LabelError, VolumeError, VoxelSizeError
+from cristae.progress import Progress
 
-__all__ = ["Dataset", "Part", "labelled_boxes", "open_data", "open_volume", "resolve_data"]
+__all__ = ["Dataset", "Part", "labelled_boxes", "open_data", "open_volume", "read_samples", "resolve_data"]
+
+_SAMPLE_VOX = 2048
+"""Edge (y, x) of what is read of a slice to see whether it can be."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -296,3 +300,23 @@ def _both(first: Image | None, second: Image) -> Image:
 
 def _safe_name(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text)[:80].strip("-") or "volume"
+
+
+def read_samples(dataset: Dataset, progress: Progress) -> None:
+    """Read image and labels of a slice of each part, so that unknown values and damaged files are reported now.
+
+    Raises:
+        CristaeError: They are.
+    """
+    parts = (*dataset.train, *dataset.validate, *dataset.test)
+    with progress.task("Reading samples of the data", len(parts), unit="parts") as task:
+        for part in parts:
+            boxes = labelled_boxes(part) or (part.box,)
+            box = boxes[len(boxes) // 2]
+            z, y, x = (box.start[0] + box.stop[0]) // 2, box.start[1], box.start[2]
+            stop = (z + 1, min(box.stop[1], y + _SAMPLE_VOX), min(box.stop[2], x + _SAMPLE_VOX))
+            volume = part.volume
+            for image in (volume.image, *volume.labels, volume.valid, volume.weight):
+                if image is not None:
+                    image.read(Box((z, y, x), stop))
+            task.advance()

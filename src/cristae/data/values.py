@@ -125,7 +125,7 @@ def parse_value(text: str, where: str) -> tuple[int, int]:
     low = int(numbers[1])
     high = low if numbers[2] is None else int(numbers[2])
     if not -_LARGEST < low <= high < _LARGEST:
-        raise LabelError(f"{where}: the range '{text}' runs backwards or is out of reach; write the lower end first.")
+        raise LabelError(f"{where}: the range '{text}' has its ends swapped or is out of range; lower end first.")
     return low, high
 
 

@@ -215,11 +215,6 @@ def _opened(participants: Mapping[str, SegmentationSource], meaning: Meaning, pr
             one = open_segmentation(source, meaning, progress=progress)
         except ScoreError as error:
             raise ScoreError(f"'{name}': {error}") from error
-        known = one.classes
-        if one.labels and len(one.labels) != (1 if known.exclusive else len(known.names)):
-            raise ScoreError(
-                f"'{name}' has {len(one.labels)} label images, which do not fit the classes {', '.join(known.names)}"
-            )
         found.append(one)
     return found
 
@@ -245,7 +240,7 @@ def _mask_on(common: Box, mask: Image | str | Path, first: Segmentation) -> Imag
 def _region(name: str, one: Segmentation, margin_nm: float, voxel_size_nm: VoxelSize | None) -> Image:
     if voxel_size_nm is None:
         raise VoxelSizeError(
-            f"the region around the cell of '{name}' needs the voxel size, which no file says; give it with "
+            f"the region around the cell of '{name}' needs the voxel size, which is in none of the files; give it with "
             "--voxel-size-nm Z Y X"
         )
     return near(one.foreground(), margin_nm, voxel_size_nm)

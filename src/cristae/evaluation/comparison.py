@@ -106,13 +106,14 @@ def align(
         voxel_size_nm: (z, y, x), where no file says it.
 
     Raises:
-        ScoreError: The shapes do not fit together, or the mask has colours.
+        ScoreError: The shapes do not fit together, the prediction leaves voxels without a class, or the mask has
+            colours.
         VoxelSizeError: The voxel sizes differ.
     """
-    if truth.labels and prediction.labels and len(prediction.labels) != len(truth.labels):
+    if prediction.valid is not None:
         raise ScoreError(
-            f"volume '{truth.volume}' has {len(truth.labels)} label images, the prediction has "
-            f"{len(prediction.labels)}; were both made with the same classes?"
+            f"{prediction.path}: leaves voxels without a class (unlabelled values or slices, or a valid mask), but a "
+            "prediction has a class for every voxel; compare annotations with each other by `cristae agree`"
         )
     covered = check_shape(truth.volume, truth.shape, prediction)
     wanted = covered if box is None else _box_in(truth, box)

@@ -207,7 +207,7 @@ def _of_folds(trials: dict[str, tuple[Trial, ...]]) -> list[Finding]:
         a = {trial.unit: trial for trial in trials[first]}
         b = {trial.unit: trial for trial in trials[second]}
         if set(a) != set(b) or any(a[fold].sizes != b[fold].sizes for fold in a):
-            raise ScoreError(f"'{first}' and '{second}' have not the same folds with the same train_size and test_size")
+            raise ScoreError(f"'{first}' and '{second}' do not have the same folds with equal train_size and test_size")
         sizes = [trial.sizes for trial in a.values() if trial.sizes is not None]
         train, test = (math.fsum(size[side] for size in sizes) / len(sizes) for side in (0, 1))
         found = compare_folds([a[fold].value - b[fold].value for fold in a], train, test)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cristae.data.classes import UNLABELLED, Classes
+from cristae.data.classes import Classes
 from cristae.data.description import DataConfig, Labels, MappedLabels, MaskLabels, VolumeConfig
 from cristae.data.formats import open_image
 from cristae.data.image import Image
@@ -37,15 +37,12 @@ class LabelFiles:
     own: bool
     """Whether it is one of the recipe's volumes, rather than another file read with its mapping."""
 
-    @property
-    def leaves_voxels_out(self) -> bool:
-        """Whether a label value means that a voxel was not annotated."""
-        return isinstance(self.mapping, MappedLabels) and UNLABELLED in self.mapping.values.values()
+    def read_values_or_ids(self, *, unlabelled: bool, progress: Progress) -> Volume:
+        """The labels of a file that holds class ids or the recipe's label values: its values decide which.
 
-    def labels_or_ids(self, progress: Progress) -> tuple[Image, ...]:
-        """The labels of a file that has a class for every voxel, given as class ids or as the recipe's label values.
-
-        The values decide which of the two they are.
+        Args:
+            unlabelled: Whether voxels may have a value that means 'unlabelled'; they are not valid.
+            progress: Where to report that values were read as class ids.
 
         Raises:
             ScoreError: They could be either and would mean different things, or one means 'unlabelled'.
@@ -54,22 +51,23 @@ class LabelFiles:
         mapping, classes, path = self.mapping, self.classes, self.path
         if not isinstance(mapping, MappedLabels) or any(key.startswith("#") for key in mapping.values):
             colored = isinstance(mapping, MappedLabels) and open_image(path).colors > 2
-            return _map_labels(path, mapping if colored else None, classes).labels
+            return _map_labels(path, mapping if colored else None, classes)
         values = _values_in(open_image(path))
-        table = table_of_values(mapping.values, classes, where=f"prediction {path}")
+        table = table_of_values(mapping.values, classes, where=f"labels {path}")
         codes = table.encode(np.array(sorted(values), np.int64))
         as_ids = values <= {0, *classes.ids}
-        as_values = bool((codes <= max(classes.ids)).all())
+        left_out = codes == UNLABELLED_CODE
+        as_values = bool(((codes <= max(classes.ids)) | (left_out & unlabelled)).all())
         if as_ids and as_values and any(code != value for code, value in zip(codes, sorted(values), strict=True)):
             raise ScoreError(
                 f"{path}: its values {sorted(values)} could be class ids or label values of the recipe, with different "
-                "meanings; write the prediction with class ids and compare from Python with `classes`"
+                "meanings; name it as a volume of the recipe, or use class ids from Python with `classes`"
             )
-        if not as_ids and UNLABELLED_CODE in codes:
+        if not as_ids and left_out.any() and not unlabelled:
             raise ScoreError(f"{path}: holds values that mean 'unlabelled'; a prediction has a class for every voxel")
         if as_ids and not as_values:
             progress.say(f"{path}: read as class ids")
-        return _map_labels(path, None if as_ids else mapping, classes).labels
+        return _map_labels(path, None if as_ids and not as_values else mapping, classes)
 
 
 def open_label_files(source: str | Path, recipe: Recipe) -> LabelFiles:
@@ -133,7 +131,7 @@ def _label_paths(labels: Labels | None) -> Iterable[str]:
 
 
 def _values_in(image: Image) -> set[int]:
-    context = Context(f"prediction {image.path}", "Save it as integers.")
+    context = Context(f"labels {image.path}", "Save it as integers.")
     found: set[int] = set()
     for box in blocks_of(image):
         found.update(np.unique(whole_numbers(image.read(box), image, context)).tolist())

@@ -53,7 +53,7 @@ def near(mask: Image, distance_nm: float, voxel_size_nm: VoxelSize) -> Image:
         VoxelSizeError: An edge of a voxel is not positive.
     """
     if not (math.isfinite(distance_nm) and distance_nm >= 0):
-        raise ScoreError(f"a distance round {mask.path} is a number of nm from 0, got {distance_nm:g}")
+        raise ScoreError(f"the distance around {mask.path} must be 0 nm or more, got {distance_nm:g}")
     if not all(math.isfinite(edge) and edge > 0 for edge in voxel_size_nm):
         raise VoxelSizeError(f"voxels of {mask.path} have positive edges, got {voxel_size_text(voxel_size_nm)}")
     if mask.colors > 1:

@@ -37,8 +37,9 @@ Role = Literal["truth", "prediction", "annotation"]
 """How label files are read with a recipe. A truth has the recipe's label values; a prediction has those or class ids
 and a class for every voxel; an annotation has either, and may leave voxels out."""
 GIVE_A_MEANING = (
-    "give a recipe, which says which label values stand for which class (--recipe), a threshold between 0 and 1 for "
-    "probability maps of one class (--binarize 0.5), or, in Python, `classes` for class ids"
+    "give a recipe, which maps label values to classes (--recipe); where the command has them, a threshold between 0 "
+    "and 1 for probability maps of one class (--binarize 0.5) or --objects for object ids; or, in Python, `classes` "
+    "for class ids"
 )
 OBJECTS = Classes(names=("background", "objects"))
 """Classes of a segmentation whose values are object ids."""
@@ -103,6 +104,15 @@ class Segmentation:
     """Which voxels of its volume a prediction covers; None where the source does not say."""
     whole_shape: Triple | None = None
     """Voxels (z, y, x) of the volume that `part` counts in."""
+
+    def __post_init__(self) -> None:
+        expected = 1 if self.classes.exclusive else len(self.classes.names)
+        if self.labels and len(self.labels) != expected:
+            names = ", ".join(self.classes.names)
+            raise ScoreError(
+                f"{self.path}: has {len(self.labels)} label images, but the classes {names} have {expected} label images; "
+                "was it made with the same classes?"
+            )
 
     @property
     def images(self) -> tuple[Image, ...]:
@@ -252,10 +262,10 @@ def open_segmentations(
         CristaeError: A file is missing, damaged or cannot be used.
     """
     if isinstance(source, str | Path) and is_prediction(Path(source)):
-        if role == "truth" or meaning.objects:
-            raise ScoreError(_labels_wanted(Path(source), role))
         source = open_prediction(source)
     if isinstance(source, Prediction):
+        if role == "truth" or meaning.objects:
+            raise ScoreError(_labels_wanted(source, role))
         return (_of_prediction(source, meaning),)
     classes = meaning_for([source], meaning).known_classes
     assert classes is not None, "meaning_for gives classes"
@@ -335,7 +345,7 @@ def _at_threshold(one: Segmentation, classes: Classes, threshold: float) -> Segm
 
 def _of_volume(volume: Volume, path: Path, classes: Classes) -> Segmentation:
     if not volume.labels:
-        raise LabelError(f"volume '{volume.name}' has no labels to compare with; name them in the recipe")
+        raise LabelError(f"volume '{volume.name}' has no labels; name them in the recipe")
     size = volume.voxel_size_nm or volume.labels[0].voxel_size_nm
     return Segmentation(volume.name, path, classes, volume.labels, valid=volume.valid, voxel_size_nm=size)
 
@@ -353,17 +363,19 @@ def _of_image(image: Image, meaning: Meaning, classes: Classes, shape: Triple | 
 def _of_label_files(files: LabelFiles, role: Role, shape: Triple | None, progress: Progress) -> Sequence[Segmentation]:
     """Labels as a recipe describes them, or read with its mapping."""
     found = [_of_volume(volume, files.path, files.classes) for volume in files.volumes]
-    if role == "truth" or files.own or (role == "annotation" and files.leaves_voxels_out):
+    if role == "truth" or files.own:
         return found
     require_finished(files.path)
     if shape is not None:
         check_shape(found[0].volume, shape, found[0])
-    return [replace(found[0], labels=files.labels_or_ids(progress), valid=None)]
+    read = files.read_values_or_ids(unlabelled=role == "annotation", progress=progress)
+    return [_of_volume(read, files.path, files.classes)]
 
 
-def _labels_wanted(path: Path, role: Role) -> str:
+def _labels_wanted(prediction: Prediction, role: Role) -> str:
     """What opens by the path of a prediction is a picture of its input, not its labels."""
-    labels = " or ".join(f"{path}:/labels/{name}" for name in label_names(open_prediction(path).classes))
+    path = prediction.path
+    labels = " or ".join(f"{path}:/labels/{name}" for name in label_names(prediction.classes))
     wanted = "truth; to take its labels as the truth" if role == "truth" else "object ids; to take its labels"
     return f"{path}: is a prediction, not {wanted}, name {labels}"
 

@@ -94,7 +94,7 @@ def read_rows(paths: Sequence[Path]) -> tuple[list[Row], bool]:
             raise ScoreError(f"{path}: the table has no rows")
         for number, row in enumerate(fresh, start=2):
             if None in row or None in row.values():
-                raise ScoreError(f"{path}:{number}: the row has not as many cells as the header")
+                raise ScoreError(f"{path}:{number}: row and header differ in their number of columns")
         rows += [{**row, "": f"{path}:{number}"} for number, row in enumerate(fresh, start=2)]
     if not kinds:
         raise ScoreError("give at least one table")
@@ -215,7 +215,7 @@ def aligned(first: UnitTable, second: UnitTable) -> np.ndarray:
         there = {*two.slices, *two.units}
         if lone := [unit for unit in (*one.slices, *one.units) if unit not in there]:
             raise ScoreError(
-                f"the runs have not the same units: '{one.run}' has {_names(map(_say, lone))}, '{two.run}' has not; "
+                f"the runs do not have the same units: '{one.run}' has {_names(map(_say, lone))}, '{two.run}' has not; "
                 "evaluate both on the same data"
             )
     place = {unit: index for index, unit in enumerate(second.units)}

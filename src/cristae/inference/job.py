@@ -154,7 +154,7 @@ def open_job(request: PredictionRequest, inputs: Inputs, writer: PredictionWrite
         RunError: This machine has no device of the kind that the request names.
     """
     device = choose_device(
-        request.backend, cure="continue where the prediction was begun, or begin anew at another output place"
+        request.backend, cure="continue where the prediction was begun, or start again at another output place"
     )
     (keep_large_buffers if request.plan.keeps_buffers else return_large_buffers)()
     settings = request.provenance.settings

@@ -9,14 +9,14 @@ from typing import Any
 
 from cristae.data.box import Triple
 from cristae.data.image import Image
-from cristae.errors import RunError
+from cristae.errors import RunError, VolumeError
 from cristae.inference.config import Backend, DeviceName, PredictOptions
 from cristae.inference.device import choose_device
 from cristae.inference.manifest import is_complete
 from cristae.inference.memory import find_budget
 from cristae.inference.plan import BlockPlan, Workload, plan_memory
 from cristae.inference.predictor import Member
-from cristae.inference.request import PredictionRequest, Provenance, open_mask
+from cristae.inference.request import MaskSpec, PredictionRequest, Provenance, open_mask
 from cristae.inference.working_grid import WorkingGrid, working_grid_at
 
 
@@ -39,6 +39,8 @@ class Inputs:
         """
         image = provenance.volume.open()
         mask = None if provenance.mask is None else open_mask(provenance.mask.path, image.shape)
+        if mask is not None and MaskSpec.of(mask) != provenance.mask:
+            raise VolumeError(f"{mask.path}: the mask has changed since the prediction was planned; put it back")
         return cls(members, working_grid_at(image, provenance.working_voxel_size_nm), mask)
 
 

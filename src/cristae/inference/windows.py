@@ -32,7 +32,7 @@ class WindowPart:
     box: Box
     """Its voxels that lie in the box and count."""
     weight: np.ndarray
-    """float32 (Z, Y, X) of `part`; over all windows the weights of a voxel add up to 1."""
+    """float32 (Z, Y, X) of `box`; over all windows the weights of a voxel add up to 1."""
 
 
 @dataclass(frozen=True)

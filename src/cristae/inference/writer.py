@@ -114,7 +114,7 @@ class PredictionWriter:
             if (writer.spec.shape, writer.spec.shards) != (layout.region.shape, layout.plan.block):
                 raise FormatError(
                     f"{writer.path}: has shape {writer.spec.shape} in blocks of {writer.spec.shards}, but was planned "
-                    f"as {layout.region.shape} in blocks of {layout.plan.block}; remove the prediction and begin anew"
+                    f"as {layout.region.shape} in blocks of {layout.plan.block}; remove the prediction and start again"
                 )
 
     def blocks(self) -> list[Block]:
@@ -237,7 +237,9 @@ def open_output(request: PredictionRequest) -> PredictionWriter:
     path = Path(request.out)
     begun = read_state(path)
     if begun is None:
-        raise MissingFileError(f"{path}: the prediction was not begun; begin it before its parts are predicted")
+        raise MissingFileError(
+            f"{path}: the prediction has not been created; call `begin_prediction` before its parts are predicted"
+        )
     require_same(path, begun, request.provenance)
     return PredictionWriter(path, layout_of(request))
 

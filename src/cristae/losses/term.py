@@ -21,7 +21,7 @@ TermFunction = Callable[[Voxels], Tensor]
 
 
 class LossTerm(Config):
-    """One term of a loss. A new term is one file with a subclass, and one line in the union of `losses/__init__.py`."""
+    """One term of a loss. A new term is one file with a subclass, and its name in the union of `losses/sum.py`."""
 
     weight: Annotated[float, Field(gt=0)] = 1.0
     """Factor of the term in the sum."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cristae.augment import required_margin
+from cristae.classical.config import RandomForestConfig
 from cristae.data.description import DataConfig
 from cristae.errors import NetworkError, RecipeError
 from cristae.inference.config import PredictConfig
@@ -45,7 +46,7 @@ def require_regions(recipe: Recipe) -> None:
 
 def _problems(recipe: Recipe) -> list[str]:
     if not isinstance(recipe.model, NetworkConfig):
-        return _about_forest(recipe.predict)
+        return [*_about_forest(recipe.predict), *_about_forest_objects(recipe.model, recipe.data)]
     network, size = recipe.model, recipe.sampling.size or recipe.model.window
     return [
         *_about_patches(recipe.sampling, size, network),
@@ -62,6 +63,16 @@ def _about_forest(settings: PredictConfig) -> list[str]:
     if settings.windows in ("auto", "exact"):
         return []
     return [f"predict.windows: {settings.windows} is for networks; the random forest is always exact, set auto"]
+
+
+def _about_forest_objects(forest: RandomForestConfig, data: DataConfig) -> list[str]:
+    """Voxels outside all objects of the second stage become background, which has to be there."""
+    if forest.objects is None or data.classes is None or data.classes.background:
+        return []
+    return [
+        "model.objects: voxels outside all objects become background, but data.classes has `background: false`; set "
+        "objects: null"
+    ]
 
 
 def _about_patches(sampling: Sampling, size: Sequence[int], network: NetworkConfig) -> list[str]:

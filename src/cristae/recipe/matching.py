@@ -119,7 +119,7 @@ def working_size(runs: Sequence[Run], image: Image, *, stated: bool, progress: P
     if neighbours and not same_voxel_size(trained, size, axes=(0,)):
         progress.warn(
             f"{image.path}: its slices are {size[0]:g} nm apart, those of the training {trained[0]:g} nm; the network "
-            "takes neighbouring slices as channels and may find less"
+            "takes neighbouring slices as channels and may perform worse"
         )
     if same_voxel_size(trained, size, axes=axes):
         return None

@@ -371,6 +371,8 @@ def read_metrics(run: Run) -> list[dict[str, str]]:
 def write_summary(run: Run, model: TrainedModel, facts: Mapping[str, Any]) -> None:
     """Write `summary.json`: `facts` such as best epoch, seconds and memory, and the model's facts under 'model'."""
     write_json(run.path / SUMMARY, _finite({"run": run.id, **facts, "model": model.to_dict()}))
+    for name in ("summary", "model", "locality"):  # what `run` has read before is out of date
+        run.__dict__.pop(name, None)
 
 
 def _require_same(path: Path, recipe: Recipe) -> None:

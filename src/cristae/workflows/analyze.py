@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING
 
 from cristae.analysis.cells import CellMap, cells_near, cells_of_classes, cells_of_mask
 from cristae.analysis.census import Census, numbers_in, take_census
-from cristae.analysis.class_map import ClassMap, block_shape, cut
+from cristae.analysis.class_map import ClassMap
 from cristae.analysis.config import AnalysisOptions
 from cristae.analysis.measurement import Grid, MeasuredMap, measure_class
 from cristae.analysis.mesh_files import write_mesh
-from cristae.analysis.object_map import chunk_of
 from cristae.analysis.render import Rendering
 from cristae.analysis.result import Analysis, collect
 from cristae.analysis.surfaces import CELLS, class_meshes, draw
@@ -95,7 +94,7 @@ def analyze(
     measured.check_names(options.split, "split")
     measured.check_names([] if options.membrane is None else [options.membrane], "membrane")
     given = [opened.fit(_image(mask)) for mask in (cell, cell_from) if mask is not None]
-    grid = _grid(measured, given)
+    grid = Grid.of(measured, given)
     cells, expected = _cells(measured, cell, cell_from, given, grid, options)
     with _folder(None if out is None else Path(out)) as folder:
         with progress.task("Counting voxels", len(grid.blocks), unit="blocks") as task:
@@ -135,14 +134,6 @@ def _class_map(opened: Segmentation, stated: VoxelSize | None) -> ClassMap:
 
 def _image(mask: Image | str | Path) -> Image:
     return mask if isinstance(mask, Image) else open_image(mask)
-
-
-def _grid(classes: ClassMap, masks: Sequence[Image]) -> Grid:
-    images = [*classes.labels, *masks]
-    if any(image.shape != classes.shape for image in images):
-        images = list(classes.labels)  # what does not fit is reported when it is read
-    edges = block_shape(images, multiple=chunk_of(classes.shape))
-    return Grid(edges, tuple(cut(classes.shape, edges)))
 
 
 def _cells(

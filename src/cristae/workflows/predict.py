@@ -163,6 +163,9 @@ def predict_part(request: PredictionRequest, *, rank: int, world_size: int, prog
         OutputExistsError: The output was begun from something else.
         MissingFileError: The output was not begun with `begin_prediction`, or an input is gone.
     """
+    if is_complete(find_begun(Path(request.out))):
+        progress.say(f"{request.out}: was finished already")
+        return
     opened = [open_member(spec) for spec in request.provenance.members]
     inputs = Inputs.open(request.provenance, tuple(member for _, member in opened))
     planned = PlannedPrediction(request, inputs, tuple(run for run, _ in opened))

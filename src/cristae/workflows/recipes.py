@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from cristae.data.box import Box
 from cristae.data.files import require_new, write_text
-from cristae.data.open import Dataset, Part, labelled_boxes, open_data
+from cristae.data.open import open_data, read_samples
 from cristae.data.public import find_set
 from cristae.errors import RecipeError
 from cristae.inference.device import choose_device
@@ -21,8 +20,6 @@ from cristae.recipe.load import load_recipe, parse_recipe
 from cristae.recipe.recipe import Recipe
 from cristae.recipe.starter import set_starter_text, starter_text
 from cristae.training.regions import prepare_regions, require_validation
-
-_LOOK_VOX = 2048
 
 
 def new_recipe(
@@ -93,27 +90,5 @@ def check_recipe(path: str | Path, overrides: Sequence[str] = (), *, progress: P
     choose_device(complete.device)
     if isinstance(complete.model, NetworkConfig):
         prove_own(complete.model, in_channels=complete.model.in_slices, out_channels=regions.classes.n_logits)
-    _look(dataset, progress)
+    read_samples(dataset, progress)
     return complete
-
-
-def _look(dataset: Dataset, progress: Progress) -> None:
-    """Read image and labels of a slice of each part, so that unknown values and damaged files show now."""
-    parts = (*dataset.train, *dataset.validate, *dataset.test)
-    with progress.task("Looking at the data", len(parts), unit="parts") as task:
-        for part in parts:
-            _read_one(part)
-            task.advance()
-
-
-def _read_one(part: Part) -> None:
-    boxes = labelled_boxes(part) or (part.box,)
-    box = boxes[len(boxes) // 2]
-    z = (box.start[0] + box.stop[0]) // 2
-    y, x = box.start[1], box.start[2]
-    stop = (z + 1, min(box.stop[1], y + _LOOK_VOX), min(box.stop[2], x + _LOOK_VOX))
-    piece = Box((z, y, x), stop)
-    volume = part.volume
-    for image in (volume.image, *volume.labels, volume.valid, volume.weight):
-        if image is not None:
-            image.read(piece)

@@ -297,9 +297,11 @@ def _check_length(run: Run, before: Recipe, now: Recipe, progress: Progress) -> 
     """Make sure that a resumed training can still have the length it is given."""
     done, asked = len(read_metrics(run)), now.training.epochs
     if done > asked:
-        raise RunError(f"{run.path}: {done} epochs are done already; training.epochs: {asked} cannot take any back")
+        raise RunError(
+            f"{run.path}: {done} epochs are done already, training.epochs: {asked} is fewer; give {done} or more"
+        )
     if now.training.schedule.name == "cosine" and before.training.epochs != asked:
         progress.warn(
             f"{run.path}: began with {before.training.epochs} epochs and continues to {asked}; the cosine schedule is "
-            "stretched, so the weights differ from those of a training that had this length from its start"
+            "stretched, so the weights differ from those of a training that was started with {asked} epochs"
         )

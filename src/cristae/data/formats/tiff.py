@@ -256,7 +256,7 @@ def _segment_reader(pages: Pages, shape: Triple, colors: int) -> Reader:
     height, width = _segment_shape(key)
     planes = colors if int(key.planarconfig) == 2 else 1
     if int(key.imagedepth) != 1:
-        raise FormatError(f"{pages.path}: stores several slices in one page, which is not supported; save it anew")
+        raise FormatError(f"{pages.path}: stores several slices in one page, which is not supported; save it again")
     if height * width * (colors // planes) * pages.dtype.itemsize > MAX_SEGMENT_BYTES:
         raise FormatError(f"{pages.path}: strips of {height} x {width} pixels are too large; save it as tiled TIFF")
     if min(height, width) < 1:

@@ -17,14 +17,12 @@ from cristae.data.box import Box
 from cristae.data.classes import Classes
 from cristae.errors import ScoreError
 from cristae.evaluation.comparison import Comparison
-from cristae.evaluation.scoring.settings import SEARCHED, ScoreOptions, Scoring
+from cristae.evaluation.scoring.settings import OF_OBJECTS, SEARCHED, ScoreOptions, Scoring
 from cristae.evaluation.scoring.voxels import masks_of
 from cristae.metrics.binary import binarize, inverted
 from cristae.metrics.score import read_scores
 
 _NAMES_OF_BORDERS = re.compile(r"membranes?|boundary|boundaries|borders?", re.IGNORECASE)
-_OF_OBJECTS = ("partition", "detection", "instances")
-"""Families of scores that take the regions between a border."""
 
 
 def scored_classes(classes: Classes, options: ScoreOptions) -> Classes:
@@ -44,9 +42,9 @@ def scored_classes(classes: Classes, options: ScoreOptions) -> Classes:
         raise ScoreError(
             f"--border: there is no class '{unknown[0]}'; the classes are {', '.join(classes.foreground)} (or none)"
         )
-    if options.borders and not set(_OF_OBJECTS) & set(options.scores):
+    if options.borders and not set(OF_OBJECTS) & set(options.scores):
         raise ScoreError(
-            f"--border has no effect on {', '.join(options.scores)}; it is for {', '.join(_OF_OBJECTS)} (--scores)"
+            f"--border has no effect on {', '.join(options.scores)}; it is for {', '.join(OF_OBJECTS)} (--scores)"
         )
     if borders is None and "partition" in options.scores:
         _ask(classes)

@@ -15,7 +15,7 @@ from cristae.errors import MissingFileError, ScoreError
 from cristae.evaluation.comparison import Comparison, align
 from cristae.evaluation.label_files import name_of
 from cristae.evaluation.scoring.borders import check_thresholds, scored_classes
-from cristae.evaluation.scoring.settings import ScoreOptions, Scoring, thresholds_of
+from cristae.evaluation.scoring.settings import OF_OBJECTS, ScoreOptions, Scoring, thresholds_of
 from cristae.evaluation.segmentation import (
     Meaning,
     Segmentation,
@@ -25,9 +25,6 @@ from cristae.evaluation.segmentation import (
     open_segmentations,
 )
 from cristae.progress import Progress
-
-OF_OBJECTS = ("partition", "detection", "instances")
-"""Families of scores that object ids have."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +98,10 @@ def predictions_in(folder: Path, truth: SegmentationSource) -> dict[str, Path]:
         fixed = path if path.exists() else Path(*takewhile(lambda part: not set(part) & set("*?["), path.parts))
         around = (fixed.resolve(), *fixed.resolve().parents)
     inside = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    methods = {name_of(path): _stack_in(path) for path in inside if path.resolve() not in around}
+    folders = [path for path in inside if path.resolve() not in around]
+    names = [name_of(path) for path in folders]
+    whole = {path.name if names.count(name) > 1 else name: path for name, path in zip(names, folders, strict=True)}
+    methods = {name: _stack_in(path) for name, path in whole.items()}
     if not methods:
         raise ScoreError(f"{folder}: has no sub-folder with predictions; put each method in a folder of its own")
     return methods
@@ -178,7 +178,7 @@ def _check_chosen(
     if not set(names) & set(classes.foreground):
         raise ScoreError(
             f"{path}: has thresholds for {', '.join(sorted(names))}, but what is scored is "
-            f"{', '.join(classes.foreground)}; name the classes alike"
+            f"{', '.join(classes.foreground)}; use the same class names"
         )
 
 

@@ -100,8 +100,8 @@ def _unit_of(unit: Unit, comparisons: Sequence[Comparison]) -> UnitOf:
     for comparison in comparisons:
         if comparison.voxel_size_nm is None:
             raise ScoreError(
-                f"{comparison.volume}: slabs of {unit.thickness_nm:g} nm need the voxel size, which no file says; give "
-                "it with --voxel-size-nm Z Y X"
+                f"{comparison.volume}: slabs of {unit.thickness_nm:g} nm need the voxel size, which no file has; "
+                "give it with --voxel-size-nm Z Y X"
             )
     steps = [comparison.voxel_size_nm[0] for comparison in comparisons if comparison.voxel_size_nm]
     return lambda place, z: place << 32 | int(slab_of(np.array([z]), steps[place], unit.thickness_nm)[0])

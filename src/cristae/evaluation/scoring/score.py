@@ -83,8 +83,8 @@ def score(evaluations: Sequence[Evaluation], out: str | Path | None, progress: P
         progress.say(f"{ledger.path}: resumes an earlier evaluation of the same files")
     if unsized := [c.volume for one in evaluations for c in one.comparisons if _lacks_size(one, c)]:
         progress.say(
-            f"{', '.join(dict.fromkeys(unsized))}: no surface distances, because no file says the voxel size; give it "
-            "with --voxel-size-nm Z Y X"
+            f"{', '.join(dict.fromkeys(unsized))}: no surface distances, because no file has the voxel size; "
+            "give it with --voxel-size-nm Z Y X"
         )
     if any(one.scoring.options.unit == "slice" for one in evaluations):
         progress.warn(NEIGHBOURS_WARNING)

@@ -20,6 +20,8 @@ from cristae.metrics.uncertainty.units import parse_unit
 Family = Literal["overlap", "ranking", "partition", "detection", "instances", "surfaces", "centrelines"]
 """Families of scores that can be asked for."""
 FAMILIES: tuple[Family, ...] = get_args(Family)
+OF_OBJECTS: tuple[Family, ...] = ("partition", "detection", "instances")
+"""Those that object ids have, and that change with borders."""
 SEARCHED = ("V_rand", "V_info")
 """Metrics that are by their definition taken at the best of eleven thresholds."""
 
