@@ -105,3 +105,11 @@ def test_classes_that_a_networks_logits_cannot_stand_for(text: str) -> None:
     assert "set model.relu_logits: false" in problem(*wrong)
     own = "model={name: external, target: 'cristae.models:CDeep3MConfig'}"
     assert "model: cdeep3m cannot learn 2" in problem(text, own, *OVERLAPPING)
+
+
+def test_objects_of_a_forest_need_a_background(text: str) -> None:
+    forest = "model={name: random_forest, objects: {}}"
+    fits(text, forest)
+    without = "data.classes={names: [membrane, mito], background: false}"
+    assert "model.objects: voxels outside all objects become background" in problem(text, forest, without)
+    fits(text, "model={name: random_forest}", without)

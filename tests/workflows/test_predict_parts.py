@@ -182,6 +182,27 @@ def test_what_changed_since_the_planning_is_refused(tmp_path, files):
         predict_part(request, rank=0, world_size=1)
 
 
+def test_a_mask_that_changed_since_the_planning_is_refused(tmp_path, files):
+    runs, volume, mask = files
+    request = plan_prediction(runs, volume, out=tmp_path / "out.zarr", mask=mask).request
+    begin_prediction(request)
+    mask.unlink()
+    write_image(image_of_array(np.ones((6, 96, 144), np.uint8), voxel_size_nm=(40.0, 10.0, 10.0)), mask)
+    with pytest.raises(VolumeError, match=r"mask\.tif: the mask has changed"):
+        predict_part(request, rank=0, world_size=1)
+
+
+def test_a_worker_that_starts_after_the_end_changes_nothing(tmp_path, files):
+    runs, volume, _ = files
+    request = plan_prediction(runs, volume, out=tmp_path / "out.zarr").request
+    begin_prediction(request)
+    predict_part(request, rank=0, world_size=1)
+    finish_prediction(request)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out.zarr").rglob("*")}
+    predict_part(request, rank=0, world_size=1)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out.zarr").rglob("*")} == before
+
+
 def test_what_an_older_version_began_is_continued(tmp_path, files, monkeypatch):
     """Its manifest knows no fusion rule and other run ids, and its journal is a single file."""
     runs, volume, _ = files

@@ -110,8 +110,8 @@ class Segmentation:
         if self.labels and len(self.labels) != expected:
             names = ", ".join(self.classes.names)
             raise ScoreError(
-                f"{self.path}: has {len(self.labels)} label images, but the classes {names} have {expected} label images; "
-                "was it made with the same classes?"
+                f"{self.path}: has {len(self.labels)} label images, but the classes {names} have {expected} label "
+                "images; was it made with the same classes?"
             )
 
     @property
