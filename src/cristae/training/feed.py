@@ -69,7 +69,8 @@ class PatchFeed:
     def read(self, epoch: int, index: int) -> Patch:
         """Patch `index` of `epoch`, with its margin and its volume's own weights."""
         place = self._plan.place(epoch, index)
-        return self._parts[place.part].read(place.box.grow(margin_zyx(self._margin)), self._framing)
+        box = place.box.grow(margin_zyx(self._margin)) if any(self._margin) else place.box
+        return self._parts[place.part].read(box, self._framing)
 
     def indices(self, batch: int) -> range:
         """Which patches of the epoch this process has in global batch `batch`."""

@@ -36,7 +36,7 @@ _CLASSIC_TIFF_BYTES = 2**32 - 2**25
 _NM_PER_CM = 1e7
 
 
-def write_image(image: Image, path: Path, *, progress: Progress = Progress()) -> None:
+def write_image(image: Image, path: str | Path, *, progress: Progress = Progress()) -> None:
     """Write an image slice by slice or block by block, with its voxel size, origin, colours and palette.
 
     Args:
@@ -51,6 +51,7 @@ def write_image(image: Image, path: Path, *, progress: Progress = Progress()) ->
         VolumeError: Not even a part of a slice fits in memory.
         StorageError: The disk is full or too small, or the place may not be written.
     """
+    path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise FormatError(f"{path}: cannot be written: '{suffix}' is not one of {', '.join(SUFFIXES)}")
