@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 import torch
@@ -79,14 +79,24 @@ class PatchFeed:
 
     def __iter__(self) -> Iterator[tuple[int, Batch]]:
         """Batches with their number in the epoch."""
-        per_batch = len(self.indices(0))
-        wanted = [(self.epoch, index) for number in range(len(self)) for index in self.indices(number)]
+        epoch, each = self.epoch, len(self.indices(0))
+        at_once = -(-each // self._threads)  # a thread that woke up the others for every patch would cost a tenth more
+        pieces = [
+            self.indices(number)[first : first + at_once]
+            for number in range(len(self))
+            for first in range(0, each, at_once)
+        ]
+        per_batch = -(-each // at_once)
         patches = read_ahead(
-            lambda place: self.read(*place), wanted, threads=self._threads, ahead=3 * per_batch, name="patches"
+            lambda indices: [self.read(epoch, index) for index in indices],
+            pieces,
+            threads=self._threads,
+            ahead=3 * per_batch,
+            name="patches",
         )
         with closing(patches):
             for number in range(len(self)):
-                yield number, collate(list(islice(patches, per_batch)), self._margin)
+                yield number, collate(list(chain.from_iterable(islice(patches, per_batch))), self._margin)
 
 
 def collate(patches: Sequence[Patch], margin: tuple[int, ...] = ()) -> Batch:
