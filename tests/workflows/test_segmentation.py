@@ -10,9 +10,10 @@ from prediction_files import write_prediction
 from cristae.data.classes import Classes
 from cristae.data.image import image_of_array
 from cristae.data.volume import Volume
-from cristae.errors import LabelError, ScoreError
+from cristae.errors import LabelError, MissingFileError, ScoreError, VoxelSizeError
 from cristae.evaluation.comparison import align
 from cristae.evaluation.scoring.evaluation import predictions_in
+from cristae.evaluation.scoring.settings import ScoreOptions, thresholds_of
 from cristae.evaluation.segmentation import Meaning, Segmentation, open_segmentation, open_segmentations
 from cristae.inference.prediction import open_prediction
 from cristae.progress import Progress
@@ -122,3 +123,13 @@ def test_methods_keep_their_full_names_where_short_ones_would_be_equal(tmp_path:
         "unet": "unet",
         "unet.tif": "unet.tif",
     }
+
+
+def test_options_take_paths_as_text_and_refuse_what_is_no_voxel_size(tmp_path: Path) -> None:
+    (tmp_path / "Truth").mkdir()
+    with pytest.raises(ScoreError, match="no sub-folder"):
+        predictions_in(str(tmp_path), tmp_path / "Truth")
+    with pytest.raises(VoxelSizeError, match="three edges"):
+        ScoreOptions(voxel_size_nm=(1, 2))  # type: ignore[arg-type]
+    with pytest.raises(MissingFileError):
+        thresholds_of(str(tmp_path / "none.csv"), "run")

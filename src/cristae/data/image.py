@@ -106,6 +106,8 @@ def check_voxel_size(size: Sequence[float]) -> None:
     Raises:
         VoxelSizeError: An edge is not positive, not a number, or no length of a voxel in nm.
     """
+    if len(size) != 3:
+        raise VoxelSizeError(f"voxel size {tuple(size)} nm: expected three edges (z, y, x)")
     if not all(0 < edge < float("inf") for edge in size):
         raise VoxelSizeError(f"voxel size {tuple(size)} nm (z, y, x): every edge must be greater than 0")
     if not all(SHORTEST_EDGE_NM <= edge <= LONGEST_EDGE_NM for edge in size):

@@ -82,7 +82,7 @@ def _require_empty_id(provenance: Provenance) -> None:
     classes = provenance.ensemble.classes
     if provenance.mask is not None and classes.empty_id is None:
         raise RunError(
-            f"a mask leaves voxels without a class, but the classes {classes.listed} have no id for these; predict "
+            f"a mask leaves voxels without a class, but the classes ({classes.listed}) have no id for these; predict "
             "without a mask, and give it to `cristae evaluate` or `cristae analyze` instead"
         )
 

@@ -303,5 +303,5 @@ def _check_length(run: Run, before: Recipe, now: Recipe, progress: Progress) -> 
     if now.training.schedule.name == "cosine" and before.training.epochs != asked:
         progress.warn(
             f"{run.path}: began with {before.training.epochs} epochs and continues to {asked}; the cosine schedule is "
-            "stretched, so the weights differ from those of a training that was started with {asked} epochs"
+            f"stretched, so the weights differ from those of a training that was started with {asked} epochs"
         )

@@ -34,8 +34,8 @@ def scored_classes(classes: Classes, options: ScoreOptions) -> Classes:
     """
     if options.complement and classes.exclusive and classes.background_name is None:
         raise ScoreError(
-            f"the classes {classes.listed} all have scores of their own; leave --complement out, which adds those of a "
-            "background"
+            f"the classes ({classes.listed}) all have scores of their own; leave --complement out, which adds those of "
+            "a background"
         )
     borders = classes.borders if options.borders is None else options.borders
     if unknown := [name for name in options.borders or () if name not in classes.foreground]:

@@ -81,7 +81,7 @@ def open_evaluations(
     return found
 
 
-def predictions_in(folder: Path, truth: SegmentationSource) -> dict[str, Path]:
+def predictions_in(folder: str | Path, truth: SegmentationSource) -> dict[str, Path]:
     """The predictions of several methods, one sub-folder each; the folder that the truth lies in is left out.
 
     A method's folder holds its slices, or one stack in a file.
@@ -90,6 +90,7 @@ def predictions_in(folder: Path, truth: SegmentationSource) -> dict[str, Path]:
         MissingFileError: There is no such folder.
         ScoreError: It has no sub-folder with predictions.
     """
+    folder = Path(folder)
     if not folder.is_dir():
         raise MissingFileError(f"{folder}: there is no such folder of predictions")
     around: tuple[Path, ...] = ()
@@ -121,9 +122,10 @@ def _evaluation(
         )
     chosen = {}
     if options.thresholds_from is not None:
-        chosen = thresholds_of(options.thresholds_from, run)
-        _check_chosen(options.thresholds_from, {name for name, _ in chosen}, run, comparisons, classes)
-        check_thresholds(options.thresholds_from, classes)
+        table = Path(options.thresholds_from)
+        chosen = thresholds_of(table, run)
+        _check_chosen(table, {name for name, _ in chosen}, run, comparisons, classes)
+        check_thresholds(table, classes)
     return Evaluation(Scoring(run, classes, options.binarize, options, chosen), comparisons)
 
 

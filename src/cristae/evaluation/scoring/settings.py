@@ -48,7 +48,7 @@ class ScoreOptions:
     """Families of scores that are wanted."""
     unit: str | None = None
     """What counts as independent for intervals: `volume`, `slice` or `slab:500nm`; None gives no intervals."""
-    thresholds_from: Path | None = None
+    thresholds_from: str | Path | None = None
     """Scores of validation data; the thresholds that were best there are applied here."""
     tolerance_nm: float | None = None
     """Distance at which two surfaces still agree; None takes the longest edge of a voxel."""
@@ -121,7 +121,7 @@ def parse_families(text: str | None) -> tuple[Family, ...]:
     return tuple(family for family in FAMILIES if family in names)
 
 
-def thresholds_of(path: Path, run: str) -> dict[tuple[str, str], float]:
+def thresholds_of(path: str | Path, run: str) -> dict[tuple[str, str], float]:
     """The thresholds that were best in scores of validation data, by class and metric.
 
     Args:
@@ -132,7 +132,7 @@ def thresholds_of(path: Path, run: str) -> dict[tuple[str, str], float]:
         MissingFileError: There is no such file.
         ScoreError: It is no table of scores, has no such run, or no threshold was chosen in it.
     """
-    rows = read_scores(path)
+    rows = read_scores(path := Path(path))
     runs = list(dict.fromkeys(row.run for row in rows))
     if len(runs) > 1 and run not in runs:
         raise ScoreError(f"{path}: has no scores of '{run}', only of {', '.join(runs[:8])}; name the runs alike")
