@@ -138,7 +138,7 @@ def test_outside_the_mask_is_background(tmp_path):
 def test_a_mask_is_refused_where_no_id_says_that_a_voxel_was_left_out(tmp_path):
     run, grey = make_run(tmp_path / "run", classes=FULL), textured()
     write_image(image_of_array(grey, voxel_size_nm=(40.0, 10.0, 10.0)), tmp_path / "mask.tif")
-    with pytest.raises(RunError, match="inside, membrane; no background have no id"):
+    with pytest.raises(RunError, match=r"inside, membrane; no background\) have no id"):
         predict([run], cell(grey), out=tmp_path / "out.zarr", mask=tmp_path / "mask.tif")
     assert not (tmp_path / "out.zarr").exists()
 
