@@ -291,14 +291,12 @@ def check_shape(name: str, expected: Triple, found: Segmentation | Image) -> Box
     Raises:
         ScoreError: The shapes do not fit together.
     """
-    part = found.part if isinstance(found, Segmentation) else None
-    if isinstance(found, Segmentation) and part is not None and found.whole_shape == expected:
+    part, whole = (found.part, found.whole_shape) if isinstance(found, Segmentation) else (None, None)
+    if part is not None and whole == expected:
         return part
     if found.shape == expected:
         return Box.of_shape(expected)
-    more = ""
-    if isinstance(found, Segmentation) and part is not None and found.whole_shape != found.shape:
-        more = f" (box {part} of a volume of {found.whole_shape})"
+    more = "" if part is None or whole == found.shape else f" (box {part} of a volume of {whole})"
     raise ScoreError(
         f"truth and prediction of '{name}' have different shapes: truth {expected}, prediction {found.shape}{more} "
         "voxels (z, y, x). Compare a prediction with the truth of the same volume."
@@ -308,12 +306,13 @@ def check_shape(name: str, expected: Triple, found: Segmentation | Image) -> Box
 def _of_prediction(prediction: Prediction, meaning: Meaning) -> Segmentation:
     """The labels of a prediction and the probabilities that it kept, or its one class at a threshold."""
     found, known = prediction.classes, meaning.known_classes
+    kept = dict(zip(prediction.channel_names, prediction.probabilities, strict=False))  # empty when not kept
     one = Segmentation(
         volume=name_of(prediction.path),
         path=prediction.path,
         classes=found,
         labels=prediction.labels,
-        probabilities=_kept_maps(prediction),
+        probabilities=tuple(kept[name] for name in found.foreground if kept),
         voxel_size_nm=prediction.voxel_size_nm,
         part=prediction.box,
         whole_shape=prediction.volume_shape,
@@ -378,14 +377,6 @@ def _labels_wanted(prediction: Prediction, role: Role) -> str:
     labels = " or ".join(f"{path}:/labels/{name}" for name in label_names(prediction.classes))
     wanted = "truth; to take its labels as the truth" if role == "truth" else "object ids; to take its labels"
     return f"{path}: is a prediction, not {wanted}, name {labels}"
-
-
-def _kept_maps(prediction: Prediction) -> tuple[Image, ...]:
-    """The probabilities of the foreground classes, in the order of their names; empty when they were not kept."""
-    if not prediction.probabilities:
-        return ()
-    named = dict(zip(prediction.channel_names, prediction.probabilities, strict=True))
-    return tuple(named[name] for name in prediction.classes.foreground)
 
 
 def _sum(maps: Sequence[Image], members: np.ndarray) -> Image:
