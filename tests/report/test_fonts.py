@@ -31,12 +31,8 @@ def no_fonts(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_nothing_is_said_about_fonts(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         curves = learning_curves(ROWS, {}, 1)
-        bars = histograms(
-            {"cell": Sample(np.arange(1.0, 9.0), np.zeros(8, bool), "#aa3377")},
-            axis="volume",
-            unit="um",
-            logarithmic=False,
-        )
+        sample = Sample(np.arange(1.0, 9.0), np.zeros(8, bool), "#aa3377")
+        bars = histograms({"cell": sample}, axis="volume", unit="um", logarithmic=False)
     assert [record.getMessage() for record in caplog.records] == []
     for drawing in (str(curves), str(bars)):
         assert "font-family: inherit" in drawing
