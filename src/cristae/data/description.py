@@ -47,8 +47,9 @@ class Mask(Config):
 
     path: str
     """File, folder or glob; an array inside HDF5 or Zarr is named after a colon, `file.h5:/mask`."""
-    inside: ValueText | Literal["nonzero"] = "nonzero"
-    """Which values mean inside: `nonzero`, one value such as `0`, or an inclusive range such as `128-255`."""
+    inside: ValueText | Literal["nonzero", "opaque"] = "nonzero"
+    """Which values mean inside: `nonzero`, one value such as `0`, an inclusive range such as `128-255`, or `opaque`:
+    where the alpha channel is full."""
     match: Match = "name"
     """How mask files find their image file: same stem, same last number in it, or same place in natural order."""
 
@@ -78,6 +79,12 @@ class InstanceLabels(Config):
     """Full width of the boundary; None marks the voxels that have a differently labelled face neighbour."""
     zero: Literal["background", "unlabelled"] = "background"
     """What id 0 means."""
+    background: tuple[ValueText, ...] = ()
+    """Further ids that are background as 0 is, such as `[1]` in a file that counts from 1."""
+    unlabelled: tuple[ValueText, ...] | None = None
+    """Ids that mean: not annotated, such as `[-1]` or `[18446744073709551615]`; ranges and colours may be given too.
+    null: not stated, and ids that often mean it (below 0, or the largest of 32 and 64 bits) are refused. `[]`: every
+    id is an object."""
     match: Match = "name"
     """How label files find their image file: same stem, same last number in it, or same place in natural order."""
     slices: tuple[int, ...] | None = None
