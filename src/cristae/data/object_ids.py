@@ -79,13 +79,14 @@ class ObjectIds:
             ids = packed_colors(voxels, file, self.context) >> 8
         else:
             ids = whole_numbers(voxels, file, self.context)
-            self._require_meaning(ids, segment)
         unknown = self._listed(self.unlabelled, ids, voxels, file)
         empty = unknown | self._listed(self.background, ids, voxels, file)
         if self.config.zero == "unlabelled":
             unknown |= ids == 0
         if empty.any():
             ids = np.where(empty, ids.dtype.type(0), ids)
+        if file.colors == 1:
+            self._require_meaning(ids, segment)
         return (ids.view(f"u{ids.dtype.itemsize}") if ids.dtype.kind == "i" else ids), ~unknown
 
     def _listed(self, table: ValueTable, ids: np.ndarray, voxels: np.ndarray, file: Image) -> np.ndarray:

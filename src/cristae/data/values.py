@@ -60,6 +60,13 @@ class ValueTable:
             return codes
         return self._search(values)
 
+    def codes_of(self, values: Sequence[int]) -> np.ndarray:
+        """`encode` for numbers that no one type may hold together."""
+        return np.array(
+            [next((code for low, high, code in self.rows if low <= value <= high), _UNMAPPED) for value in values],
+            np.uint8,
+        )
+
     def _search(self, values: np.ndarray) -> np.ndarray:
         # No one type holds both ends of what files hold, so the rows follow the type of the values.
         dtype = np.dtype(np.uint64 if values.dtype == np.uint64 else np.int64)
