@@ -203,13 +203,14 @@ def _require_whole(voxels: np.ndarray, file: Image, z: int) -> None:
     odd = finite[finite != np.rint(finite)]
     if not odd.size:
         return
+    example = f"{float(odd[odd.size // 2]):g}"
     if finite.min() >= 0 and finite.max() <= 1:
         raise LabelError(
-            f"{where} holds values from 0 to 1 with fractions such as {float(odd[0]):g}: probabilities, not labels.\n"
+            f"{where} holds values from 0 to 1 with fractions such as {example}: probabilities, not labels.\n"
             "  Save one whole number for each class, for instance 1 where the probability is above 0.5 and 0 elsewhere."
         )
     raise LabelError(
-        f"{where} holds values that are not whole numbers, such as {float(odd[0]):g}: labels must be integers.\n"
+        f"{where} holds values that are not whole numbers, such as {example}: labels must be integers.\n"
         "  Were they resampled? Repeat it with nearest neighbours instead of interpolation, and save integers."
     )
 

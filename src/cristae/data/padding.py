@@ -8,7 +8,7 @@ scattered voxels of a clipped image.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -27,6 +27,8 @@ _PATCHES, _PATCH_VOX = 12, 16
 """So many patches along each side, and their edge, where whole slices are too large."""
 _LEAST_AREA, _LEAST_SHARE = 0.01, 0.02
 """Parts of a slice and of all of them below which it is not worth a word."""
+_LEAST_VOX = 16
+"""Sides below which there is too little to tell padding by."""
 _DRAWN = 0.5
 """In labels, more neighbouring voxels than this are equal; in images fewer, apart from padding."""
 
@@ -44,11 +46,13 @@ class Padding:
     """Those with padding; images, for several unrelated ones."""
     complete: bool
     """Whether every slice was looked at."""
+    transparent: bool = False
+    """Whether it is the alpha channel that is 0."""
 
     @property
     def shown(self) -> str:
-        """The value for a person and for `inside:`."""
-        return f"{self.value:g}" if self.value % 1 else str(int(self.value))
+        """The value for a person."""
+        return "transparent" if self.transparent else f"{self.value:g}" if self.value % 1 else str(int(self.value))
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ def find_padding(image: Image | Sequence[Image]) -> Padding | None:
     """Look for padding in some slices, in bounded memory.
 
     Args:
-        image: A grey stack, or several unrelated grey images.
+        image: A stack, or several unrelated images; of colours, the alpha channel and the first one are looked at.
 
     Returns:
         None where there is none, or too little to matter, and for labels, whose values fill areas anyway.
@@ -84,9 +88,21 @@ def find_padding(image: Image | Sequence[Image]) -> Padding | None:
         FormatError: A part of a file is damaged.
     """
     images = (image,) if isinstance(image, Image) else tuple(image)
-    places = [(one, z) for one in images for z in range(one.shape[0])]
-    if any(one.colors > 1 or one.dtype.kind not in "iuf" or min(one.shape[1:]) < 16 for one in images):
+    if any(one.dtype.kind not in "iuf" or min(one.shape[1:]) < _LEAST_VOX for one in images):
         return None
+    if all(one.colors in (2, 4) for one in images):
+        found = _find([one.map(lambda voxels: voxels[..., -1], one.dtype) for one in images], most_even=1.0)
+        if found is not None and found.value == 0:
+            return replace(found, inside=0.0, transparent=True)
+    return _find([_first_channel(one) for one in images], most_even=_DRAWN)
+
+
+def _first_channel(image: Image) -> Image:
+    return image if image.colors == 1 else image.map(lambda voxels: voxels[..., 0], image.dtype)
+
+
+def _find(images: Sequence[Image], *, most_even: float) -> Padding | None:
+    places = [(one, z) for one in images for z in range(one.shape[0])]
     chosen = _chosen(places)
     looks = [_look(*places[number], number) for number in chosen]
     value = _usual_value(looks)
@@ -95,7 +111,7 @@ def find_padding(image: Image | Sequence[Image]) -> Padding | None:
     same = [look for look in looks if look.value == value]
     share = sum(float(look.padded.mean()) for look in same) / len(looks)
     rest = [look for look in looks if not (look.value == value and look.padded.all())]
-    if share < _LEAST_SHARE or not rest or np.mean([look.even for look in rest]) > _DRAWN:
+    if share < _LEAST_SHARE or not rest or np.mean([look.even for look in rest]) > most_even:
         return None
     inside = [part for look in rest if look.value == value for part in look.holding[look.clear].tolist()]
     return Padding(
@@ -109,8 +125,8 @@ def find_padding(image: Image | Sequence[Image]) -> Padding | None:
 
 def inside_of(padding: Padding, dtype: str) -> str | None:
     """`inside` of a mask made of the image itself: every value but the padding's. None where no range says that."""
-    if padding.value == 0:
-        return "nonzero"
+    if padding.transparent or padding.value == 0:
+        return "opaque" if padding.transparent else "nonzero"
     kind = np.dtype(dtype)
     if kind.kind not in "iu" or kind.itemsize > 4:
         return None

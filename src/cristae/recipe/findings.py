@@ -65,6 +65,8 @@ class Findings:
     image_names: tuple[str, ...] = field(default=())
     """Stems of unrelated images, in order."""
     padding: Padding | None = None
+    note: str = ""
+    """What else the user should know."""
 
 
 def examine(
@@ -88,6 +90,11 @@ def examine(
         CristaeError: A file cannot be read, or image and labels do not fit together.
     """
     images = _images_of(image)
+    note = ""
+    if labels is not None and (only := _only_labelled(labels, images)) is not None:
+        note = f"Of the {len(images)} images in {relative(image, folder)}, only this one has labels."
+        (one, labels), image = only, str(only[0].path)
+        images = (one,)
     first = images[0]
     flat = len(images) > 1
     sides = [one.shape for one in images]
@@ -105,6 +112,7 @@ def examine(
         labels=found,
         image_names=tuple(stem_of(one.path.name) for one in images) if flat else (),
         padding=find_padding(images),
+        note=note,
     )
 
 
@@ -129,7 +137,7 @@ def _examine_labels(
     labels: str, images: tuple[Image, ...], slices: Sequence[int] | None, folder: Path, progress: Progress
 ) -> LabelFindings:
     match, sources = _paired(labels, images, slices)
-    places = [(number, *source.places[z]) for number, z, source in _slots(sources)]
+    places = _places(sources)
     looked_at = chosen_places(places)
     _refuse_the_image(looked_at[len(looked_at) // 2], images)
     evidence = look_at(looked_at, progress)
@@ -168,6 +176,18 @@ def _refuse_the_image(place: Place, images: tuple[Image, ...]) -> None:
             f"{file.path}: slice {z} of the labels equals slice {own} of {image.path}: this is the image, not labels.\n"
             "  Give the file in which each class has a number (or a plain colour) of its own"
         )
+
+
+def _only_labelled(labels: str, images: tuple[Image, ...]) -> tuple[Image, str] | None:
+    """The one of several unrelated images that has labels, and the file of these; it can be split as a stack can."""
+    if len(images) == 1:
+        return None
+    found = [(number, file) for number, file, _ in _places(_paired(labels, images, None)[1])]
+    return (images[found[0][0]], str(found[0][1].path)) if len(found) == 1 else None
+
+
+def _places(sources: tuple[LabelSource, ...]) -> list[Place]:
+    return [(number, *source.places[z]) for number, z, source in _slots(sources)]
 
 
 def _paired(

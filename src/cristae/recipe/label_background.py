@@ -52,7 +52,7 @@ def _doubt(presumed: Group, commonest: Group, groups: Sequence[Group]) -> str:
             f"is {presumed.shown} ({presumed.share:.0%}) really the background? {commonest.shown} is commoner "
             f"({commonest.share:.0%})"
         )
-    if len(groups) == 2 and presumed.share < 0.6:
+    if len(groups) == 2 and presumed.share < 0.6 * sum(group.share for group in groups):
         return f"is {presumed.shown} really the background? Both values cover about half"
     return ""
 
@@ -60,6 +60,6 @@ def _doubt(presumed: Group, commonest: Group, groups: Sequence[Group]) -> str:
 def _no_zero(commonest: Group) -> str:
     why = "no colour is black, white or transparent" if commonest.is_color else "value 0 does not occur"
     return (
-        f"{why}; is {commonest.shown}, the commonest ({commonest.share:.0%}), really the background? Where every voxel "
-        "belongs to a structure, give it its name and add `background: false` to the classes"
+        f"{why}; is {commonest.shown}, the commonest ({commonest.share:.0%}), really the background, and not a "
+        "structure or `unlabelled`? Where every voxel belongs to a structure, add `background: false` to the classes"
     )

@@ -148,7 +148,8 @@ def _modes_of_jpeg(evidence: LabelEvidence) -> list[int]:
             low = max(0, value - _WINDOW)
             modes.append(low + int(np.argmax(alone[low : value + _WINDOW + 1])))
     covered = sum(int(alone[max(0, mode - 2 * _WINDOW) : mode + 2 * _WINDOW + 1].sum()) for mode in modes)
-    if covered < 0.85 * evidence.voxels or len(modes) > 6:
+    near = int(alone[max(0, modes[0] - 4) : modes[0] + 5].sum())
+    if covered < 0.85 * evidence.voxels or len(modes) > 6 or (len(modes) == 1 and near < 0.9 * evidence.voxels):
         raise LabelError(_no_labels(evidence))
     if len(modes) == 1:
         raise LabelError(

@@ -46,7 +46,8 @@ def set_marks_apart(groups: Sequence[Group], dtype: np.dtype) -> Marks:
         return Marks((), every, (f"does {shown} mean 'not annotated'? Then it is `unlabelled`, not a class",))
     if len(rest) < 2 or not marks:
         return Marks((), every)
-    if marks[-1].low in _TOP_OF_64_BITS and marks[-1].share > 0.5 and not any(group.holds(0) for group in rest):
+    commonest = max(groups, key=lambda group: group.share)
+    if commonest in marks and _may_be_background(commonest) and not any(group.holds(0) for group in rest):
         return Marks((), every)
     doubtful = [group for group in marks if not (_is_odd(group) or _NAME.match(group.name))]
     if not doubtful:
@@ -59,9 +60,13 @@ def set_marks_apart(groups: Sequence[Group], dtype: np.dtype) -> Marks:
     return Marks(marks, rest, (question,))
 
 
+def _may_be_background(group: Group) -> bool:
+    return not (group.is_color or group.low < 0 or group.name)
+
+
 def _is_odd(group: Group) -> bool:
     """Values that hardly anyone gives to a class."""
-    return not group.is_color and (group.low < 0 or group.low in _TOP_OF_64_BITS)
+    return not group.is_color and (group.low < 0 or group.low >= 2**31 - 1)
 
 
 def _is_mark(group: Group, groups: Sequence[Group], dtype: np.dtype) -> bool:

@@ -19,6 +19,8 @@ from cristae.recipe.label_marks import Marks, set_marks_apart
 
 _MANY = 64
 """More values than this can only be ids of objects."""
+_SEVERAL = 8
+"""So many values of one connected part each are ids of objects rather than classes."""
 _HASHED = 65_536
 """Few ids from here on are no numbers that a person gives to classes."""
 
@@ -105,18 +107,19 @@ def meaning_of(evidence: LabelEvidence) -> LabelMeaning:
         LabelError: These are no labels; the message says what to do about it.
     """
     apart = set_marks_apart(groups_of(evidence), evidence.dtype)
-    if len(apart.rest) > MAX_CLASSES or _are_hashed(apart.rest, evidence):
-        return _objects(apart, evidence.dtype)
     background, doubt = find_background(apart.rest)
     others = [group for group in apart.rest if group is not background]
+    single = len(others) >= 4 and all(group.parts == 1 and not (group.name or group.color) for group in others)
+    if len(apart.rest) > MAX_CLASSES or _are_hashed(others, evidence) or (single and len(others) >= _SEVERAL):
+        return _objects(apart, evidence.dtype)
     rows = [Row(background, _plain_name(background) or "background")]
     for group in others:
         rows.append(Row(group, _class_name(group, len(others), {row.name for row in rows})))
     are_ids = not apart.marks and [row.group.key for row in rows] == [str(number) for number in range(len(rows))]
     questions = (
         *apart.questions,
-        doubt,
-        _about_objects(others),
+        "" if apart.questions and not apart.marks else doubt,
+        _about_objects(others) if single else "",
         _about_edges(apart.rest),
         _about_jpeg(apart.rest, evidence),
     )
@@ -129,9 +132,9 @@ def meaning_of(evidence: LabelEvidence) -> LabelMeaning:
 
 def _are_hashed(groups: Sequence[Group], evidence: LabelEvidence) -> bool:
     """Whether numbers are too large for classes, and no colours packed into 32 bits either."""
-    if evidence.kind == "colors" or evidence.dtype.itemsize <= 2:
-        return False
     values = [group.low for group in groups if group.low]
+    if evidence.kind == "colors" or evidence.dtype.itemsize <= 2 or len(values) < 2:
+        return False
     opaque = all(value & 0xFF == 0xFF for value in values) or all(value >> 24 & 0xFF == 0xFF for value in values)
     return max(abs(value) for value in values) >= _HASHED and not (evidence.dtype.itemsize == 4 and opaque)
 
@@ -188,7 +191,7 @@ def _class_name(group: Group, others: int, taken: set[str]) -> str:
 
 def _about_objects(groups: Sequence[Group]) -> str:
     """Several ids that each have one connected part may be objects rather than classes."""
-    if len(groups) < 4 or any(group.parts != 1 or group.name or group.color for group in groups):
+    if groups[-1].high - groups[0].low + 1 > len(groups):
         return ""
     return (
         f"are {groups[0].key} to {groups[-1].key} classes? Each is one connected part, as ids of single objects are; "
@@ -208,6 +211,6 @@ def _about_jpeg(groups: Sequence[Group], evidence: LabelEvidence) -> str:
     if len(groups) < 3 or not any(group.low < group.high for group in groups):
         return ""
     return (
-        f"are there labels without {'JPEG' if evidence.jpeg else 'blended edges'}? Here an edge between two classes "
-        "looks like a thin line of the one whose values lie between"
+        f"are there labels from before {'JPEG' if evidence.jpeg else 'they were resampled'}? Here an edge between two "
+        "classes looks like a thin line of the one whose values lie between"
     )

@@ -39,6 +39,7 @@ def starter_text(found: Findings) -> str:
         "    # objects, such as a membrane, is a border: `borders: [membrane]` scores the objects between.",
         f"    names: [{', '.join(_yaml(name) for name in names)}]",
         "  volumes:",
+        *([f"    # {found.note}"] if found.note else []),
         f"    - name: {_yaml(found.name)}",
         f"      image: {_yaml(found.image)}  # {_shape_words(found)}",
         *_volume_lines(found),
@@ -97,26 +98,25 @@ def _volume_lines(found: Findings) -> list[str]:
 
 
 def _padding_lines(found: Findings) -> list[str]:
-    """How to leave out what lies outside the section; commented out where voxels inside would go with it."""
+    """How to leave out what lies outside the section, commented out: it may be a dark structure after all."""
     padding = found.padding
     if padding is None:
         return []
     what = "slices" if found.kind == "volume" else "images"
     seen = f"{len(padding.slices)} {what}" if padding.complete else f"{len(padding.slices)} of the {what} looked at"
     inside = inside_of(padding, found.dtype)
-    head = f"      # {padding.share:.0%} of the image is {padding.shown} in areas along the border ({seen}): padding?"
-    if inside is None or padding.inside > _RARE:
-        return [
-            head,
-            f"      # {padding.inside:.1%} of the rest has this value too, so a mask of the section is better:",
-            "      # valid: {path: section.tif}",
-        ]
-    line = f"valid: {{path: {_yaml(found.image)}, inside: {inside}}}"
-    return [
-        head,
-        "      # Then it should not count; the next line says so. Delete it if all of the image counts.",
-        f"      {line}",
+    rare = padding.inside <= _RARE
+    path = found.image if rare and inside is not None else "section.tif"
+    lines = [
+        f"{padding.share:.0%} of the image is {padding.shown} in areas along the border ({seen}), as outside tissue."
     ]
+    if not rare:
+        lines.append(f"{padding.inside:.1%} of the rest has this value too, so a mask of the section is better.")
+    lines += [
+        "To leave it out of training and scores, take the # away:",
+        f"valid: {{path: {_yaml(path)}, inside: {inside if path == found.image else 'nonzero'}}}",
+    ]
+    return [f"      # {line}" for line in lines]
 
 
 def _no_label_lines() -> list[str]:

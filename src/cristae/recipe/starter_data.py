@@ -69,7 +69,8 @@ def _object_lines(meaning: ObjectMeaning) -> list[str]:
     if meaning.background:
         lines.append(f"        background: {_list(meaning.background)}  # no object, as 0 is")
     if meaning.unlabelled is not None:
-        lines.append(f"        unlabelled: {_list(meaning.unlabelled)}  # ids of voxels that were not annotated")
+        comment = "ids of voxels that were not annotated" if meaning.unlabelled else "every id is an object"
+        lines.append(f"        unlabelled: {_list(meaning.unlabelled)}  # {comment}")
     return lines
 
 
@@ -137,9 +138,6 @@ def _about_missing(found: Findings, split: Split, slices: Sequence[int], counts:
 def _split_one_slice(found: Findings, z: int, comment: str) -> tuple[str, list[str], list[str], str]:
     """Two parts of the one labelled slice, one below the other or, where that has more classes in both, beside it."""
     height, width = found.shape[1:]
-    if found.kind == "images":
-        name = f"images: [{_yaml(found.image_names[z])}]"
-        return comment, [name], [name], "which other image can be validated on? Label one, and name it below"
     profiles = (np.ones((height, 1), np.int64), np.ones((width, 1), np.int64))
     if found.labels is not None and found.labels.profiles is not None:
         profiles = found.labels.profiles
