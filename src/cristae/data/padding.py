@@ -91,27 +91,29 @@ def find_padding(image: Image | Sequence[Image]) -> Padding | None:
     if any(one.dtype.kind not in "iuf" or min(one.shape[1:]) < _LEAST_VOX for one in images):
         return None
     if all(one.colors in (2, 4) for one in images):
-        found = _find([one.map(lambda voxels: voxels[..., -1], one.dtype) for one in images], most_even=1.0)
-        if found is not None and found.value == 0:
+        found = _find([one.map(lambda voxels: voxels[..., -1], one.dtype) for one in images], transparent=True)
+        if found is not None:
             return replace(found, inside=0.0, transparent=True)
-    return _find([_first_channel(one) for one in images], most_even=_DRAWN)
+    return _find([_first_channel(one) for one in images])
 
 
 def _first_channel(image: Image) -> Image:
     return image if image.colors == 1 else image.map(lambda voxels: voxels[..., 0], image.dtype)
 
 
-def _find(images: Sequence[Image], *, most_even: float) -> Padding | None:
+def _find(images: Sequence[Image], *, transparent: bool = False) -> Padding | None:
     places = [(one, z) for one in images for z in range(one.shape[0])]
     chosen = _chosen(places)
-    looks = [_look(*places[number], number) for number in chosen]
+    looks = [_look(*places[number], number, value=0 if transparent else None) for number in chosen]
     value = _usual_value(looks)
     if value is None:
         return None
     same = [look for look in looks if look.value == value]
     share = sum(float(look.padded.mean()) for look in same) / len(looks)
     rest = [look for look in looks if not (look.value == value and look.padded.all())]
-    if share < _LEAST_SHARE or not rest or np.mean([look.even for look in rest]) > most_even:
+    if share < _LEAST_SHARE or not rest:
+        return None
+    if not transparent and np.mean([look.even for look in rest]) > _DRAWN:
         return None
     inside = [part for look in rest if look.value == value for part in look.holding[look.clear].tolist()]
     return Padding(
@@ -151,11 +153,12 @@ def _usual_value(looks: Sequence[_Look]) -> float | None:
     return value if areas[value] > 0 else None
 
 
-def _look(image: Image, z: int, number: int) -> _Look:
+def _look(image: Image, z: int, number: int, *, value: int | None) -> _Look:
     area = _slice(image, z)
     rows, columns = (min(_CELLS, size // 4) for size in area.shape)
-    values, counts = np.unique(np.concatenate([area[0], area[-1], area[:, 0], area[:, -1]]), return_counts=True)
-    value = values[np.argmax(counts)]
+    if value is None:
+        values, counts = np.unique(np.concatenate([area[0], area[-1], area[:, 0], area[:, -1]]), return_counts=True)
+        value = values[np.argmax(counts)]
     holding = _cell_means(area == value, rows, columns)
     padded = _reaching_border(holding == 1.0)
     even = _cell_means(np.pad(area[:, 1:] == area[:, :-1], ((0, 0), (0, 1)), "edge"), rows, columns)[~padded]

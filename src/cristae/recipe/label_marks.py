@@ -46,8 +46,7 @@ def set_marks_apart(groups: Sequence[Group], dtype: np.dtype) -> Marks:
         return Marks((), every, (f"does {shown} mean 'not annotated'? Then it is `unlabelled`, not a class",))
     if len(rest) < 2 or not marks:
         return Marks((), every)
-    commonest = max(groups, key=lambda group: group.share)
-    if commonest in marks and _may_be_background(commonest) and not any(group.holds(0) for group in rest):
+    if any(_may_be_background(group) for group in marks) and not any(group.holds(0) for group in rest):
         return Marks((), every)
     doubtful = [group for group in marks if not (_is_odd(group) or _NAME.match(group.name))]
     if not doubtful:
@@ -61,7 +60,7 @@ def set_marks_apart(groups: Sequence[Group], dtype: np.dtype) -> Marks:
 
 
 def _may_be_background(group: Group) -> bool:
-    return not (group.is_color or group.low < 0 or group.name)
+    return group.share > 0.5 and not (group.is_color or group.low < 0 or group.name)
 
 
 def _is_odd(group: Group) -> bool:
