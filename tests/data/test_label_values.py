@@ -35,7 +35,7 @@ def codes(array: np.ndarray, values: dict[str, str], classes: Classes = CLASSES,
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.int32, np.uint32, np.int64, np.uint64, np.float32])
 def test_values_and_ranges_in_every_type(dtype: type) -> None:
-    array = np.array([[[0, 63, 64, 127, 0]]], dtype)
+    array: np.ndarray = np.array([[[0, 63, 64, 127, 0]]], dtype)
     array[0, 0, 4] = np.array(100).astype(dtype)
     table = {"0-63": "background", "64-99": "myelin", "100": "unlabelled", "101-127": "axon"}
     assert codes(array, table) == [0, 0, 1, 2, UNLABELLED_CODE]
@@ -179,7 +179,7 @@ def test_one_bit_files_know_on_and_off_only(inside: str, expected: list[int]) ->
 )
 def test_every_value_of_a_type_can_be_mapped(values: tuple[int, ...], dtype: type) -> None:
     names = [CLASSES.names[i % 3] for i in range(len(values))]
-    array = np.array([[values]], dtype)
+    array: np.ndarray = np.array([[values]], dtype)
     found = codes(array, {str(value): name for value, name in zip(values, names, strict=True)})
     assert found == [CLASSES.id_of(name) for name in names]
 

@@ -19,7 +19,8 @@ YY, XX = np.mgrid[:128, :160]
 def tissue(low: int = 1, high: int = 254) -> np.ndarray:
     """Grey values as an electron microscope gives them: smooth noise."""
     noise = ndimage.gaussian_filter(np.random.default_rng(0).normal(0, 1, SHAPE), (0, 1.5, 1.5))
-    return (128 + 30 * noise / noise.std()).clip(low, high).astype(np.uint8)
+    voxels: np.ndarray = (128 + 30 * noise / noise.std()).clip(low, high).astype(np.uint8)
+    return voxels
 
 
 OUTSIDE = {
@@ -33,7 +34,7 @@ OUTSIDE = {
 @pytest.mark.parametrize("where", OUTSIDE)
 @pytest.mark.parametrize(("value", "dtype"), [(0, np.uint8), (255, np.uint8), (65535, np.uint16), (-32768, np.int16)])
 def test_its_value_and_share(where: str, value: int, dtype: type) -> None:
-    voxels = tissue().astype(dtype)
+    voxels: np.ndarray = tissue().astype(dtype)
     voxels[:, OUTSIDE[where]] = value
     found = find_padding(image_of_array(voxels))
     assert found is not None
@@ -114,7 +115,7 @@ def test_unrelated_images_of_several_sizes() -> None:
     ],
 )
 def test_how_a_mask_of_the_image_itself_leaves_it_out(value: int, dtype: type, expected: str | None) -> None:
-    voxels = tissue().astype(dtype)
+    voxels: np.ndarray = tissue().astype(dtype)
     voxels[:, :50] = value
     found = find_padding(image_of_array(voxels))
     assert found is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import numpy as np
 
@@ -14,6 +14,8 @@ MAX_CLASSES = 20
 _APART = 32
 """Grey levels between two modes of a JPEG; closer ones blur into each other."""
 _WINDOW = 12
+_ROUNDED = 3
+"""Samples of a blended colour are this close to the way between the two."""
 _STEEP = 64
 """Modes less far apart have too few values between them to be told from ids."""
 
@@ -217,12 +219,30 @@ def _refuse_no_colors(evidence: LabelEvidence) -> None:
             "another one where nothing was drawn"
         )
     flat = sum(seen.flat for seen in evidence.values.values())
-    plain = [value for value in evidence.values if evidence.flat_share(value) >= 0.2]
+    plain = _values_of_areas(evidence)
+    thin = [value for value in evidence.values if value not in plain]
+    if len(thin) >= 3 and len(plain) <= MAX_CLASSES and _are_blends(thin, plain):
+        raise LabelError(
+            f"the edges of the labels are blended: {len(plain)} colours fill areas, {len(thin)} lie between these.\n"
+            "  Save the labels again without smooth edges (anti-aliasing), one plain colour per class"
+        )
     if count > MAX_CLASSES and (flat < 0.5 * evidence.voxels or len(plain) <= MAX_CLASSES):
         raise LabelError(
-            f"the labels hold {count} colours, too many to be classes; is this the image itself, a JPEG, or are its "
-            "edges blended? Save labels as PNG or TIFF with one plain colour per class"
+            f"the labels hold {count} colours, too many to be classes; is this the image itself, or a JPEG? "
+            "Save labels as PNG or TIFF with one plain colour per class"
         )
+
+
+def _are_blends(between: list[int], modes: list[int]) -> bool:
+    """Whether most colours lie on the way from one of the modes to another."""
+    colors = np.array([[color >> shift & 255 for shift in (24, 16, 8, 0)] for color in between], float)
+    mixed = np.zeros(len(between), bool)
+    for first, second in combinations(modes, 2):
+        start, end = (np.array([color >> shift & 255 for shift in (24, 16, 8, 0)], float) for color in (first, second))
+        way = end - start
+        part = np.clip((colors - start) @ way / (way @ way), 0, 1)
+        mixed |= (np.abs(colors - start - part[:, None] * way) <= _ROUNDED).all(axis=1)
+    return bool(mixed.mean() >= 0.8)
 
 
 def _is_grey(color: int) -> bool:
