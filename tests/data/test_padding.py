@@ -39,7 +39,7 @@ def test_its_value_and_share(where: str, value: int, dtype: type) -> None:
     found = find_padding(image_of_array(voxels))
     assert found is not None
     assert found.value == value
-    assert found.share == pytest.approx(OUTSIDE[where].mean(), abs=0.05)
+    assert found.share == pytest.approx(OUTSIDE[where].mean(), abs=0.02)
     assert found.inside < 0.005
     assert found.slices == (0, 1, 2, 3, 4, 5)
     assert found.complete

@@ -251,6 +251,8 @@ def test_objects(
 NOISE = np.random.default_rng(0).normal(128, 25, YY.shape).clip(0, 255)
 DRAWN = np.stack([NOISE.astype(np.uint8)] * 3, -1)
 DRAWN[DISC] = (255, 0, 0)
+BRUSHED = np.zeros((*YY.shape, 4), np.uint8)
+BRUSHED[..., 0], BRUSHED[..., 3] = 255, blended((BIG_DISC, 255))
 SOFT = ndimage.gaussian_filter(DISC.astype(float), 6) * 255
 BLENDED_COLOURS = np.stack(
     [blended((BIG_DISC, 255)), np.full(YY.shape, 40, np.uint8), np.zeros(YY.shape, np.uint8)], -1
@@ -266,6 +268,7 @@ BLENDED_COLOURS = np.stack(
         (SOFT.astype(np.uint8), "that change gradually: this looks like probabilities or a blurred mask"),
         (DRAWN, r"drawn over the image: \d+ shades of grey and 1 colours"),
         (BLENDED_COLOURS, r"edges of the labels are blended: 2 colours fill areas, \d+ lie between"),
+        (BRUSHED, r"edges of the labels are blended: 2 colours fill areas"),
         (colored((0, 0, 0), (255, 0, 0)).astype(np.uint16) * 257, "colours need 8 bits a channel"),
     ],
 )

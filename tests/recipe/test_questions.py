@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 
 from cristae.data.formats import write_image
 from cristae.data.image import image_of_array
+from cristae.errors import MissingFileError
 from cristae.progress import Progress
 from cristae.recipe.load import load_recipe
 from cristae.recipe.questions import question_lines, questions_in, warn_open_questions
 from cristae.workflows.recipes import check_recipe, new_recipe
+from cristae.workflows.train import train
 
 WORDS = st.lists(st.text("abcdefgh255`'?,(%)", min_size=1, max_size=12), min_size=1, max_size=60).map(" ".join)
 
@@ -74,3 +76,12 @@ def test_a_recipe_whose_file_is_gone_has_no_questions(tmp_path: Path, text: str,
     warnings = Warnings()
     warn_open_questions(recipe, warnings)
     assert warnings.said == ([] if gone else [f"{path}:1: still open: is it?"])
+
+
+def test_training_repeats_them_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    (tmp_path / "a.yaml").write_text(f"# QUESTION: is it?\n{text}")
+    monkeypatch.chdir(tmp_path)
+    warnings = Warnings()
+    with pytest.raises(MissingFileError, match=r"image\.tif"):
+        train(load_recipe("a.yaml"), progress=warnings)
+    assert warnings.said == ["a.yaml:1: still open: is it?"]

@@ -392,3 +392,14 @@ def test_padding_of_unrelated_images_and_of_floats(tmp_path: Path) -> None:
     for volume, area in zip(open_data(check_recipe(tmp_path / "new.yaml").data, tmp_path).volumes, areas, strict=True):
         assert volume.valid is not None
         assert np.array_equal(volume.valid.read()[0] == 1, area != 0)
+
+
+def test_a_structure_in_one_of_many_slices_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cristae.data.label_evidence._SLICES", 4)
+    monkeypatch.setattr("cristae.data.label_evidence._MOST_VOXELS", 0)
+    voxels = np.zeros((12, 64, 64), np.uint8)
+    voxels[5, 10:30, 10:50] = 1
+    image, labels = stack(tmp_path / "a.tif", grey(12)), stack(tmp_path / "b.tif", voxels)
+    text, _ = started(tmp_path, image=image, labels=labels)
+    assert "of the labelled voxels: foreground" in text
+    assert "'foreground' (only in 5)" in text

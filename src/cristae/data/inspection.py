@@ -194,7 +194,7 @@ def _problems(image: Image, result: ImageStatistics, values: tuple[LabelValue, .
     if "note" in image.details:
         yield image.details["note"]
     yield from _constant(image, result)
-    yield from _padding(image, values)
+    yield from _padding(image, values, {z for z, _ in result.constant_slices})
     yield from _gaps(image.slice_names or ())
 
 
@@ -212,10 +212,10 @@ def _constant(image: Image, result: ImageStatistics) -> Iterator[str]:
         yield f"{_counted(other, 'constant')}: {_which(other, image)}"
 
 
-def _padding(image: Image, values: tuple[LabelValue, ...]) -> Iterator[str]:
-    """Of images, not of labels, whose commonest value is at the border anyway."""
+def _padding(image: Image, values: tuple[LabelValue, ...], constant: set[int]) -> Iterator[str]:
+    """Of images, not of labels, whose commonest value is at the border anyway; empty slices are reported as such."""
     padding = None if values else find_padding(image)
-    if padding is None:
+    if padding is None or constant.issuperset(padding.slices):
         return
     inside = inside_of(padding, image.dtype.name)
     cure = f"`inside: {inside}` in a recipe's `valid:`" if inside is not None else "a mask as `valid:` in a recipe"

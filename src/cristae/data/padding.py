@@ -74,6 +74,11 @@ class _Look:
         near: np.ndarray = ndimage.binary_dilation(self.padded, np.ones((3, 3)))
         return ~near
 
+    @property
+    def share(self) -> float:
+        """Part of the slice that is padding."""
+        return float(self.holding[~self.clear].sum()) / self.holding.size
+
 
 def find_padding(image: Image | Sequence[Image]) -> Padding | None:
     """Look for padding in some slices, in bounded memory.
@@ -109,7 +114,7 @@ def _find(images: Sequence[Image], *, transparent: bool = False) -> Padding | No
     if value is None:
         return None
     same = [look for look in looks if look.value == value]
-    share = sum(float(look.padded.mean()) for look in same) / len(looks)
+    share = sum(look.share for look in same) / len(looks)
     rest = [look for look in looks if not (look.value == value and look.padded.all())]
     if share < _LEAST_SHARE or not rest:
         return None
@@ -148,7 +153,7 @@ def _chosen(places: Sequence[tuple[Image, int]]) -> list[int]:
 def _usual_value(looks: Sequence[_Look]) -> float | None:
     areas: dict[float, float] = {}
     for look in looks:
-        areas[look.value] = areas.get(look.value, 0.0) + float(look.padded.mean())
+        areas[look.value] = areas.get(look.value, 0.0) + look.share
     value = max(areas, key=lambda one: areas[one])
     return value if areas[value] > 0 else None
 

@@ -141,6 +141,9 @@ def _examine_labels(
     looked_at = chosen_places(places)
     _refuse_the_image(looked_at[len(looked_at) // 2], images)
     evidence = look_at(looked_at, progress)
+    if len(evidence.values) == 1 and len(looked_at) < len(places):
+        looked_at = places  # the structure may be in the slices between
+        evidence = look_at(looked_at, progress)
     meaning = meaning_of(evidence)
     found = LabelFindings(
         path=relative(labels, folder),

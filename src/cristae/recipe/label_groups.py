@@ -234,9 +234,9 @@ def _refuse_no_colors(evidence: LabelEvidence) -> None:
 
 
 def _are_blends(between: list[int], modes: list[int]) -> bool:
-    """Whether most colours lie on the way from one of the modes to another."""
+    """Whether most colours lie on the way from one of the modes to another, or are partly transparent."""
     colors = np.array([[color >> shift & 255 for shift in (24, 16, 8, 0)] for color in between], float)
-    mixed = np.zeros(len(between), bool)
+    mixed = (colors[:, 3] > 0) & (colors[:, 3] < 255) & all(mode & 255 in (0, 255) for mode in modes)
     for first, second in combinations(modes, 2):
         start, end = (np.array([color >> shift & 255 for shift in (24, 16, 8, 0)], float) for color in (first, second))
         way = end - start

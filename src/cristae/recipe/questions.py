@@ -59,13 +59,15 @@ def questions_in(text: str) -> tuple[tuple[int, str], ...]:
 
 def warn_open_questions(recipe: Recipe, progress: Progress) -> None:
     """Ask the questions again that stand in the file a recipe was read from."""
-    for line, question in _of_file(recipe.source):
-        progress.warn(f"{recipe.source}:{line}: still open: {question}")
-
-
-def _of_file(source: Path | None) -> tuple[tuple[int, str], ...]:
+    source = recipe.source
     if source is None:
-        return ()
+        return
+    shown = source.relative_to(Path.cwd()) if source.is_relative_to(Path.cwd()) else source
+    for line, question in _of_file(source):
+        progress.warn(f"{shown}:{line}: still open: {question}")
+
+
+def _of_file(source: Path) -> tuple[tuple[int, str], ...]:
     try:
         return questions_in(source.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError):
