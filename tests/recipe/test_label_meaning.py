@@ -188,6 +188,15 @@ def test_a_thin_value_between_two_others_is_asked_about() -> None:
     assert "is 128 a class?" in questions
 
 
+def test_strokes_are_asked_about() -> None:
+    area = np.zeros(YY.shape, np.uint8)
+    area[10:12, 5:60] = area[60:62, 5:60] = 1
+    area[40:42, 38:52] = 2
+    rows, questions = classes(area)
+    assert rows == TWO
+    assert "does 0 mean 'not annotated'" in questions
+
+
 def test_thin_ids_are_classes() -> None:
     area = painted(np.uint8, 0, 2)
     area[ndimage.binary_dilation(DISC) & ~DISC] = 1
@@ -263,9 +272,10 @@ BLENDED_COLOURS = np.stack(
     ("area", "message"),
     [
         (np.zeros(YY.shape, np.uint8), "every labelled voxel has the value 0: there is nothing to learn"),
-        (NOISE.astype(np.uint8), "most neighbouring voxels differ: this looks like a grey image"),
+        (NOISE.astype(np.uint8), "of which hardly any fills an area: this looks like a grey image"),
         (ndimage.gaussian_filter(NOISE * 20, 2).astype(np.uint16), "looks like a grey image"),
-        (SOFT.astype(np.uint8), "that change gradually: this looks like probabilities or a blurred mask"),
+        (NOISE.astype(np.uint8) * DISC, "looks like a grey image"),
+        (SOFT.astype(np.uint8), "a probability map or a blurred mask, not like labels"),
         (DRAWN, r"drawn over the image: \d+ shades of grey and 1 colours"),
         (BLENDED_COLOURS, r"edges of the labels are blended: 2 colours fill areas, \d+ lie between"),
         (BRUSHED, r"edges of the labels are blended: 2 colours fill areas"),

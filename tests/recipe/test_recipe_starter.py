@@ -302,7 +302,7 @@ def test_what_was_not_annotated_is_unlabelled(tmp_path: Path) -> None:
     ],
 )
 def test_whatever_the_ids_the_recipe_can_be_checked(tmp_path: Path, ids: tuple[int, ...], dtype: type) -> None:
-    voxels = np.zeros((6, 64, 64), dtype)
+    voxels: np.ndarray = np.zeros((6, 64, 64), dtype)
     for place, value in enumerate(ids):
         voxels[1:5, 10 * place : 10 * place + 8, 8:50] = np.array(value, dtype)
     with h5py.File(tmp_path / "b.h5", "w") as file:

@@ -59,10 +59,6 @@ class LabelEvidence:
     """Class names, where the files give them."""
     colors: dict[int, str] = field(default_factory=dict)
     """Palette colours '#rrggbb' of values."""
-    pairs: int = 0
-    """Voxels that have a right and a lower neighbour."""
-    even: int = 0
-    """Those of them that equal one of the two."""
 
     @property
     def voxels(self) -> int:
@@ -238,10 +234,7 @@ def _count(evidence: LabelEvidence, found: dict[int, int], area: np.ndarray, ban
     for value, count in _tally(np.concatenate(edges)):
         evidence.values[value].rim += count
     corner = area[:-1, :-1]
-    lower, right = corner == area[1:, :-1], corner == area[:-1, 1:]
-    evidence.pairs += corner.size
-    evidence.even += int(np.count_nonzero(lower | right))
-    for value, count in _tally(corner[lower & right]):
+    for value, count in _tally(corner[(corner == area[1:, :-1]) & (corner == area[:-1, 1:])]):
         evidence.values[value].flat += count
 
 

@@ -200,13 +200,7 @@ def _refuse_grey(evidence: LabelEvidence) -> None:
     common = sorted(evidence.values, key=lambda value: -evidence.values[value].voxels)
     if len(common) <= MAX_CLASSES or _flat_share(common[2:], evidence) >= 0.15:
         return
-    if evidence.even < 0.5 * evidence.pairs:
-        raise LabelError(_no_labels(evidence))
-    raise LabelError(
-        f"the labels hold {len(common)} values from {min(common)} to {max(common)} that change gradually: this looks "
-        "like probabilities or a blurred mask, not like labels.\n"
-        "  Save one whole number for each class, for instance 1 where the value is above the middle and 0 elsewhere"
-    )
+    raise LabelError(_no_labels(evidence))
 
 
 def _refuse_no_colors(evidence: LabelEvidence) -> None:
@@ -251,7 +245,9 @@ def _is_grey(color: int) -> bool:
 
 
 def _no_labels(evidence: LabelEvidence) -> str:
+    low, high = min(evidence.values), max(evidence.values)
     return (
-        f"the labels hold {len(evidence.values)} values, and most neighbouring voxels differ: this looks like a grey "
-        "image, not like labels.\n  Give the file in which each class has a number (or a plain colour) of its own"
+        f"the labels hold {len(evidence.values)} values from {low} to {high}, of which hardly any fills an area: this "
+        "looks like a grey image, a probability map or a blurred mask, not like labels.\n"
+        "  Give the file in which each class has a number of its own; probabilities become such labels with a threshold"
     )

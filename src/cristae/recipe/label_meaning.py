@@ -19,6 +19,8 @@ from cristae.recipe.label_marks import Marks, set_marks_apart
 
 _MANY = 64
 """More values than this can only be ids of objects."""
+_THIN = 0.65
+"""Less of a stroke of two or three voxels is not at its edge; of a spot five voxels wide, more."""
 _SEVERAL = 8
 """So many values of one connected part each are ids of objects rather than classes."""
 _HASHED = 65_536
@@ -120,6 +122,7 @@ def meaning_of(evidence: LabelEvidence) -> LabelMeaning:
         *apart.questions,
         "" if apart.questions and not apart.marks else doubt,
         _about_objects(others) if single else "",
+        _about_strokes(background, others) if not apart.marks else "",
         _about_edges(apart.rest),
         _about_jpeg(apart.rest, evidence),
     )
@@ -196,6 +199,17 @@ def _about_objects(groups: Sequence[Group]) -> str:
     return (
         f"are {groups[0].key} to {groups[-1].key} classes? Each is one connected part, as ids of single objects are; "
         "for objects write `kind: instances`, `to: foreground` and `class_name: object`"
+    )
+
+
+def _about_strokes(background: Group, others: Sequence[Group]) -> str:
+    """Thin lines of several classes in nearly nothing are how sparse annotation is drawn."""
+    thin = all(group.flat_share < _THIN and not group.color for group in others)
+    if len(others) < 2 or background.share < 0.9 or not thin:
+        return ""
+    return (
+        f"does {background.shown} mean 'not annotated'? The others are thin strokes, as are drawn to mark examples; "
+        "then map it to `unlabelled`, and one of them to the background"
     )
 
 

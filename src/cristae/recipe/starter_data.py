@@ -118,17 +118,17 @@ def _split(found: Findings) -> tuple[str, list[str], list[str], str]:
 
 
 def _about_missing(found: Findings, split: Split, slices: Sequence[int], counts: np.ndarray) -> str:
-    """What is not on both sides, where every slice was looked at."""
+    """A question about what is not on both sides."""
     if found.labels is None or not split.missing:
         return ""
     names = found.labels.meaning.class_names[1:]
     parts = []
     for place in split.missing[:_SHOWN]:
-        where = [slices[i] for i in np.flatnonzero(counts[:, place])]
+        where = [slices[i] for i in np.flatnonzero(counts[:, place]).tolist()]
         shown = ranges_text(where)
         if found.kind == "images":
             shown = ", ".join(found.image_names[number] for number in where[:_SHOWN])
-        parts.append(f"'{names[place]}' (only in {shown})")
+        parts.append(f"'{names[place]}' ({'only' if found.labels.complete else 'seen only'} in {shown})")
     return (
         f"can more be labelled? Training and validation cannot both have {', '.join(parts)}, and what validation lacks "
         "is not scored"
@@ -148,15 +148,15 @@ def _split_one_slice(found: Findings, z: int, comment: str) -> tuple[str, list[s
         [f"box: '{z}:{z + 1},{span},:'" if axis == 0 else f"box: '{z}:{z + 1},:,{span}'" for span in _spans(side)]
         for side in (split.train, split.validate)
     ]
-    first = split.train[0] < split.validate[0]
-    words = (("upper", "lower"), ("left", "right"))[axis][:: 1 if first else -1]
-    where = f"Its {words[0]} part trains, its {words[1]} part validates."
+    names = ("upper", "lower") if axis == 0 else ("left", "right")
+    train, validate = names if split.train[0] < split.validate[0] else names[::-1]
+    where = f"Its {train} part trains, its {validate} part validates."
     if len(sides[0]) > 1:
         where = "Its outer parts train, one between them validates."
     question = ""
     if found.labels is not None and split.missing:
-        names = ", ".join(f"'{found.labels.meaning.class_names[1 + place]}'" for place in split.missing[:_SHOWN])
-        question = f"can a second slice be labelled? No two parts of this one both hold {names}"
+        missing = ", ".join(f"'{found.labels.meaning.class_names[1 + place]}'" for place in split.missing[:_SHOWN])
+        question = f"can a second slice be labelled? No two parts of this one both hold {missing}"
     return f"{comment} {where}", sides[0], sides[1], question
 
 
