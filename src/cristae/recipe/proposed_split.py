@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -23,47 +25,53 @@ class Split:
     """Classes that are not on both sides."""
 
 
-def split_in_order(counts: np.ndarray, *, consecutive: bool, held: float = _HELD[0]) -> Split:
+def split_in_order(counts: np.ndarray, numbers: Sequence[int], *, held: float = _HELD[0]) -> Split:
     """Split neighbours: one range is held out, the last one where that has every class, with a gap to the others.
 
     Args:
         counts: (places, classes) voxels of each class at each place; at least two places.
-        consecutive: Whether each place touches the next one, so that a gap is needed.
+        numbers: Of the slices (or rows) that the places are; a gap is left between those that follow each other.
         held: Part to hold out where nothing speaks against it.
 
     Example:
-        >>> split_in_order(np.array([[9]] * 7 + [[0]] * 3), consecutive=True).validate
+        >>> split_in_order(np.array([[9]] * 7 + [[0]] * 3), range(10)).validate
         (0, 1)
     """
     places = len(counts)
-    gap = round(_GAP * places) if consecutive else 0
     before = np.concatenate([np.zeros((1, counts.shape[1]), np.int64), np.cumsum(counts, axis=0)])
     total, best = before[-1], None
-    for start, stop, width in _ranges(places, gap, held):
-        sides = np.stack([total, before[stop]])
-        sides[0] -= before[min(places, stop + width)] - before[max(0, start - width)]
-        sides[1] -= before[start]
+    for low, start, stop, high in _ranges(numbers, held):
+        sides = np.stack([total - before[high] + before[low], before[stop] - before[start]])
         some, enough = sides > 0, sides > _LEAST * total
         score = (int(some[0].sum()), int(some[1].sum()), int(enough.all(axis=0).sum()))
         if best is None or score > best[0]:
-            best = score, start, stop, width, some
+            best = score, low, start, stop, high, some
         if score == (counts.shape[1],) * 3:
             break
     assert best is not None
-    _, start, stop, width, some = best
-    train = (*range(0, start - width), *range(stop + width, places))
+    _, low, start, stop, high, some = best
+    train = (*range(low), *range(high, places))
     return Split(train, tuple(range(start, stop)), tuple(np.flatnonzero(~some.all(axis=0)).tolist()))
 
 
-def _ranges(places: int, gap: int, held: float) -> Iterator[tuple[int, int, int]]:
-    """What may be held out (start, stop) with its gap: the end first, then the beginning, then from the end on."""
+def _ranges(numbers: Sequence[int], held: float) -> Iterator[tuple[int, int, int, int]]:
+    """What may be held out, with the gap around it: (low, start, stop, high), counted in places.
+
+    The end comes first, then the beginning, then what lies between, from the end on.
+    """
+    places = len(numbers)
+    breaks = [0, *(i + 1 for i, (a, b) in enumerate(pairwise(numbers)) if b != a + 1), places]
+    gap = round(_GAP * places)
     for width in sorted({gap, min(gap, max(1, gap // 2))}, reverse=True):
         for part in (held, *(one for one in _HELD if one > held)):
             size = max(1, round(part * places))
             last = places - size
             for start in dict.fromkeys((last, 0, *range(last - 1, 0, -1))):
-                if start - width > 0 or start + size + width < places:
-                    yield start, start + size, width
+                stop = start + size
+                low = max(start - width, breaks[bisect_right(breaks, start) - 1])
+                high = min(stop + width, breaks[bisect_left(breaks, stop)])
+                if low > 0 or high < places:
+                    yield low, start, stop, high
 
 
 def split_freely(counts: np.ndarray) -> Split:

@@ -112,7 +112,7 @@ def _split(found: Findings) -> tuple[str, list[str], list[str], str]:
         names = [_yaml(name) for name in found.image_names]
         sides = [[f"images: [{', '.join(names[slices[i]] for i in side)}]"] for side in (split.train, split.validate)]
     else:
-        split = split_in_order(counts, consecutive=slices[-1] - slices[0] + 1 == len(slices))
+        split = split_in_order(counts, slices)
         sides = [_slices([slices[i] for i in side]) for side in (split.train, split.validate)]
     return comment, sides[0], sides[1], _about_missing(found, split, slices, counts)
 
@@ -141,7 +141,7 @@ def _split_one_slice(found: Findings, z: int, comment: str) -> tuple[str, list[s
     profiles = (np.ones((height, 1), np.int64), np.ones((width, 1), np.int64))
     if found.labels is not None and found.labels.profiles is not None:
         profiles = found.labels.profiles
-    splits = [split_in_order(profile, consecutive=True, held=_HELD_OF_A_SLICE) for profile in profiles]
+    splits = [split_in_order(profile, range(len(profile)), held=_HELD_OF_A_SLICE) for profile in profiles]
     axis = 1 if len(splits[1].missing) < len(splits[0].missing) else 0
     split = splits[axis]
     sides = [
