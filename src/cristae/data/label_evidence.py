@@ -25,12 +25,15 @@ Place = tuple[int, Image, int]
 _SLICES, _MOST_VOXELS = 64, 2**26
 """So many slices are looked at, or more where they are small."""
 _BAND_VOXELS = 2**23
+_LOSSY = ("jpeg", "ojpeg", "jpeg_lossy")
+_MOST_VALUES, _ENDS = 10_000, 16
+"""So many values are told apart in the end, and so many of the least and of the greatest among them."""
 _PART_VALUES = 32
 """Slices of at most so many values are looked at for connected parts."""
 _PART_SLICES = 8
 
 
-@dataclass
+@dataclass(slots=True)
 class Seen:
     """What was seen of one value."""
 
@@ -53,22 +56,19 @@ class LabelEvidence:
     """Of the files."""
     jpeg: bool = False
     values: dict[int, Seen] = field(default_factory=dict)
+    """The commonest, the least and the greatest ones where there are very many."""
+    distinct: int = 0
+    """How many different values there are."""
+    voxels: int = 0
+    """All that were looked at."""
+    rim: int = 0
+    """All in the first or last row or column of their slice."""
     by_slice: dict[int, dict[int, int]] = field(default_factory=dict)
-    """Number of the slice (or image) to the voxels of each value there."""
+    """Number of the slice (or image) to the voxels of each value there; of its commonest where there are many."""
     names: dict[int, str] = field(default_factory=dict)
     """Class names, where the files give them."""
     colors: dict[int, str] = field(default_factory=dict)
     """Palette colours '#rrggbb' of values."""
-
-    @property
-    def voxels(self) -> int:
-        """All that were looked at."""
-        return sum(seen.voxels for seen in self.values.values())
-
-    @property
-    def rim(self) -> int:
-        """All in the first or last row or column of their slice."""
-        return sum(seen.rim for seen in self.values.values())
 
     def share(self, value: int) -> float:
         """Part of the voxels that have the value."""
@@ -81,11 +81,6 @@ class LabelEvidence:
     def flat_share(self, value: int) -> float:
         """Part of the value's voxels that lie inside its areas, rather than at an edge of them."""
         return self.values[value].flat / self.values[value].voxels
-
-    @property
-    def commonest(self) -> int:
-        """The value of most voxels."""
-        return max(self.values, key=lambda value: self.values[value].voxels)
 
 
 def look_at(places: Sequence[Place], progress: Progress = Progress()) -> LabelEvidence:
@@ -109,7 +104,9 @@ def look_at(places: Sequence[Place], progress: Progress = Progress()) -> LabelEv
             if small and looked_closer < _PART_SLICES:
                 looked_closer += 1
                 _count_parts(evidence, _read(file, Box((z, 0, 0), (z + 1, *file.shape[1:])), evidence.kind)[0])
+            _forget_rare(evidence, number)
             task.advance()
+    _keep_some(evidence)
     return evidence
 
 
@@ -215,7 +212,7 @@ def _note_file(evidence: LabelEvidence, file: Image) -> None:
     evidence.dtype = file.dtype
     packing = file.details.get("compression", "")
     evidence.jpeg |= (
-        file.format.startswith("jpeg") or packing == "jpeg" or file.path.suffix.lower() in (".jpg", ".jpeg")
+        file.format.startswith("jpeg") or packing in _LOSSY or file.path.suffix.lower() in (".jpg", ".jpeg")
     )
     for key, name in file.details.items():
         if key.startswith("label ") and key[6:].lstrip("-").isdigit():
@@ -225,13 +222,16 @@ def _note_file(evidence: LabelEvidence, file: Image) -> None:
 
 
 def _count(evidence: LabelEvidence, found: dict[int, int], area: np.ndarray, band: Box, file: Image) -> None:
+    evidence.voxels += area.size
     for value, count in _tally(area):
         found[value] = found.get(value, 0) + count
         evidence.values.setdefault(value, Seen()).voxels += count
     edges = [area[:, 0], area[:, -1]]
     edges += [area[0]] if band.start[1] == 0 else []
     edges += [area[-1]] if band.stop[1] == file.shape[1] else []
-    for value, count in _tally(np.concatenate(edges)):
+    rim = np.concatenate(edges)
+    evidence.rim += rim.size
+    for value, count in _tally(rim):
         evidence.values[value].rim += count
     corner = area[:-1, :-1]
     for value, count in _tally(corner[(corner == area[1:, :-1]) & (corner == area[:-1, 1:])]):
@@ -242,6 +242,23 @@ def _count_parts(evidence: LabelEvidence, area: np.ndarray) -> None:
     for value, _ in _tally(area):
         seen = evidence.values[value]
         seen.parts = max(seen.parts, ndimage.label(area == value)[1])
+
+
+def _forget_rare(evidence: LabelEvidence, number: int) -> None:
+    """Keep the commonest values of a slice only, where it has very many objects."""
+    found = evidence.by_slice[number]
+    if len(found) > _MOST_VALUES:
+        evidence.by_slice[number] = dict(sorted(found.items(), key=lambda item: -item[1])[:_MOST_VALUES])
+
+
+def _keep_some(evidence: LabelEvidence) -> None:
+    values = evidence.values
+    evidence.distinct = len(values)
+    if len(values) > _MOST_VALUES:
+        ends = sorted(values)
+        common = sorted(values, key=lambda value: -values[value].voxels)[:_MOST_VALUES]
+        kept = {*ends[:_ENDS], *ends[-_ENDS:], *common} | ({0} & values.keys())
+        evidence.values = {value: seen for value, seen in values.items() if value in kept}
 
 
 def _tally(values: np.ndarray) -> list[tuple[int, int]]:

@@ -14,6 +14,7 @@ MAX_CLASSES = 20
 _APART = 32
 """Grey levels between two modes of a JPEG; closer ones blur into each other."""
 _WINDOW = 12
+_MOST_MODES = 6
 _ROUNDED = 3
 """Samples of a blended colour are this close to the way between the two."""
 _STEEP = 64
@@ -75,7 +76,8 @@ def groups_of(evidence: LabelEvidence) -> tuple[Group, ...]:
     if evidence.kind == "colors":
         _refuse_no_colors(evidence)
         return _single(evidence)
-    modes = _modes_of_jpeg(evidence) if evidence.jpeg else _modes_of_blends(evidence)
+    blurred = evidence.jpeg and evidence.dtype == np.uint8
+    modes = _modes_of_jpeg(evidence) if blurred else _modes_of_blends(evidence)
     if modes:
         return _ranges(modes, evidence)
     _refuse_grey(evidence)
@@ -102,8 +104,9 @@ def _single(evidence: LabelEvidence) -> tuple[Group, ...]:
 
 
 def _group(low: int, high: int, evidence: LabelEvidence) -> Group:
-    members = [value for value in evidence.values if low <= value <= high]
+    members = [low] if low == high else [value for value in evidence.values if low <= value <= high]
     commonest = max(members, key=lambda value: evidence.values[value].voxels)
+    name = evidence.names.get(commonest, "")
     is_color = evidence.kind == "colors"
     seen = [evidence.values[value] for value in members]
     return Group(
@@ -115,7 +118,7 @@ def _group(low: int, high: int, evidence: LabelEvidence) -> Group:
         flat_share=sum(one.flat for one in seen) / sum(one.voxels for one in seen),
         parts=evidence.values[commonest].parts,
         color=color_text(commonest) if is_color else evidence.colors.get(commonest, ""),
-        name=evidence.names.get(commonest, ""),
+        name="" if name == f"label {commonest}" else name,  # what a label image calls classes without a name
         is_color=is_color,
     )
 
@@ -151,7 +154,11 @@ def _modes_of_jpeg(evidence: LabelEvidence) -> list[int]:
             modes.append(low + int(np.argmax(alone[low : value + _WINDOW + 1])))
     covered = sum(int(alone[max(0, mode - 2 * _WINDOW) : mode + 2 * _WINDOW + 1].sum()) for mode in modes)
     near = int(alone[max(0, modes[0] - 4) : modes[0] + 5].sum())
-    if covered < 0.85 * evidence.voxels or len(modes) > 6 or (len(modes) == 1 and near < 0.9 * evidence.voxels):
+    if (
+        covered < 0.85 * evidence.voxels
+        or len(modes) > _MOST_MODES
+        or (len(modes) == 1 and near < 0.9 * evidence.voxels)
+    ):
         raise LabelError(_no_labels(evidence))
     if len(modes) == 1:
         raise LabelError(
@@ -171,8 +178,10 @@ def _modes_of_blends(evidence: LabelEvidence) -> list[int]:
     if len(values) < 5 or evidence.dtype.kind not in "iu" or evidence.dtype.itemsize > 2:
         return []
     modes = _values_of_areas(evidence)
+    if not 2 <= len(modes) <= _MOST_MODES:
+        return []
     between = [value for value in values if value not in modes]
-    if not 2 <= len(modes) <= 6 or len(between) < 3 or _flat_share(between, evidence) >= 0.15:
+    if len(between) < 3 or _flat_share(between, evidence) >= 0.15:
         return []
     if len(between) < 10 and any(evidence.flat_share(value) >= 0.2 for value in between):
         return []
@@ -214,7 +223,7 @@ def _refuse_no_colors(evidence: LabelEvidence) -> None:
         )
     flat = sum(seen.flat for seen in evidence.values.values())
     plain = _values_of_areas(evidence)
-    thin = [value for value in evidence.values if value not in plain]
+    thin = list(evidence.values.keys() - set(plain))
     if len(thin) >= 3 and len(plain) <= MAX_CLASSES and _are_blends(thin, plain):
         raise LabelError(
             f"the edges of the labels are blended: {len(plain)} colours fill areas, {len(thin)} lie between these.\n"

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
 from cristae.data.classes import UNLABELLED
 from cristae.data.label_evidence import LabelEvidence
 from cristae.data.object_ids import is_usual_mark
@@ -113,7 +111,7 @@ def meaning_of(evidence: LabelEvidence) -> LabelMeaning:
     others = [group for group in apart.rest if group is not background]
     single = len(others) >= 4 and all(group.parts == 1 and not (group.name or group.color) for group in others)
     if len(apart.rest) > MAX_CLASSES or _are_hashed(others, evidence) or (single and len(others) >= _SEVERAL):
-        return _objects(apart, evidence.dtype)
+        return _objects(apart, evidence)
     rows = [Row(background, _plain_name(background) or "background")]
     for group in others:
         rows.append(Row(group, _class_name(group, len(others), {row.name for row in rows})))
@@ -142,15 +140,21 @@ def _are_hashed(groups: Sequence[Group], evidence: LabelEvidence) -> bool:
     return max(abs(value) for value in values) >= _HASHED and not (evidence.dtype.itemsize == 4 and opaque)
 
 
-def _objects(apart: Marks, dtype: np.dtype) -> ObjectMeaning:
-    ids = apart.rest
+def _objects(apart: Marks, evidence: LabelEvidence) -> ObjectMeaning:
+    ids, dtype = apart.rest, evidence.dtype
     background, to, about_zero = _what_is_no_object(ids)
     unlabelled, about_marks = apart.marks or None, ""
     if unlabelled is None and any(is_usual_mark(g.low, dtype) for g in ids if not g.is_color and g not in background):
         unlabelled = ()
         about_marks = "are ids below 0, or the largest of the type, objects? List those that were not annotated"
     questions = (*apart.questions, _about_number(ids), about_zero, about_marks)
-    return ObjectMeaning(len(ids), to, background, unlabelled, tuple(question for question in questions if question))
+    return ObjectMeaning(
+        evidence.distinct - len(apart.marks),
+        to,
+        background,
+        unlabelled,
+        tuple(question for question in questions if question),
+    )
 
 
 def _about_number(ids: Sequence[Group]) -> str:
