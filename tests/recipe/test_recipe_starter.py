@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from cristae.data.box import Box
 from cristae.data.formats import write_image
+from cristae.data.formats.ome_zarr import ZarrSpec, create_multiscale
 from cristae.data.image import image_of_array
 from cristae.data.open import open_data
 from cristae.errors import LabelError, MissingFileError, OutputExistsError, RecipeError
@@ -400,6 +402,17 @@ def test_a_structure_in_one_of_many_slices_is_found(tmp_path: Path, monkeypatch:
     voxels = np.zeros((12, 64, 64), np.uint8)
     voxels[5, 10:30, 10:50] = 1
     image, labels = stack(tmp_path / "a.tif", grey(12)), stack(tmp_path / "b.tif", voxels)
-    text, _ = started(tmp_path, image=image, labels=labels)
+    text, recipe = started(tmp_path, image=image, labels=labels)
+    assert [recipe.data.train[0].box, recipe.data.validate_[0].box] == ["5:6,22:64,:", "5:6,0:16,:"]
     assert "of the labelled voxels: foreground" in text
-    assert "'foreground' (only in 5)" in text
+    assert "Only 1 of them holds anything but background and only this one is used" in text
+
+
+def test_names_in_the_label_image_name_the_classes(tmp_path: Path) -> None:
+    image = stack(tmp_path / "a.tif", grey(6))
+    spec = ZarrSpec((6, 64, 64), np.dtype("uint8"), (1, 64, 64), (6, 64, 64), (40.0, 4.0, 4.0))
+    ids = labels_of(6, [0, 3, 4])
+    classes = [(0, "background", "#000000"), (3, "mito/chondria", "#e6194b"), (4, "label 4", "#00ff00")]
+    create_multiscale(tmp_path / "b.zarr", spec, name="b", classes=classes).write(Box.of_shape(ids.shape), ids)
+    _, recipe = started(tmp_path, image=image, labels=str(tmp_path / "b.zarr"))
+    assert values_of(recipe) == {"0": "background", "3": "mito chondria", "4": "class-4"}

@@ -72,7 +72,8 @@ class InstanceLabels(Config):
     path: str
     """File, folder or glob; an array inside HDF5 or Zarr is named after a colon, `file.h5:/ids`."""
     to: Literal["foreground", "boundary"]
-    """`foreground`: every id other than 0. `boundary`: voxels near a differently labelled voxel."""
+    """`foreground`: every id that is neither background nor unlabelled. `boundary`: voxels near a differently labelled
+    voxel."""
     class_name: str
     """The class that the interior or the boundary becomes; all else is the background."""
     width_nm: PositiveFloat | None = None

@@ -41,13 +41,18 @@ class LabelFindings:
     complete: bool
     """Whether every labelled slice was looked at."""
     profiles: tuple[np.ndarray, np.ndarray] | None = None
-    """Of a single labelled slice, the voxels of each foreground class in each row and in each column."""
+    """Where only one slice has foreground, the voxels of each class of it in each row and in each column."""
 
     @property
     def counts(self) -> np.ndarray:
         """(labelled, foreground classes) voxels in each labelled slice; 0 in those that were not looked at."""
         rows = [self.meaning.foreground_counts(self.evidence.by_slice.get(number, {})) for number in self.labelled]
         return np.array(rows, np.int64).reshape(len(self.labelled), -1)
+
+    @property
+    def filled(self) -> tuple[int, ...]:
+        """Labelled slices (or images) in which foreground was seen."""
+        return tuple(self.labelled[place] for place in np.flatnonzero(self.counts.any(axis=1)).tolist())
 
 
 @dataclass(frozen=True)
@@ -156,7 +161,8 @@ def _examine_labels(
         ),
         complete=len(looked_at) == len(places),
     )
-    return found if len(places) > 1 else replace(found, profiles=_profiles(places[0], found))
+    filled = [place for place in places if place[0] in found.filled] if found.complete else places
+    return replace(found, profiles=_profiles(filled[0], found)) if len(filled) == 1 else found
 
 
 def _profiles(place: Place, found: LabelFindings) -> tuple[np.ndarray, np.ndarray]:

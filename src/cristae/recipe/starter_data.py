@@ -98,15 +98,15 @@ def _split(found: Findings) -> tuple[str, list[str], list[str], str]:
     slices = list(range(found.shape[0])) if labels is None else list(labels.labelled)
     counts = np.ones((len(slices), 1), np.int64) if labels is None else labels.counts
     comment = f"{len(slices)} of {found.shape[0]} {what} have labels."
+    if labels is not None and labels.complete and _are_few(labels, found.kind):
+        slices, counts = list(labels.filled), counts[counts.any(axis=1)]
+        some = "1 of them holds" if len(slices) == 1 else f"{len(slices)} of them hold"
+        comment += (
+            f" Only {some} anything but background and only {'this one is' if len(slices) == 1 else 'these are'} used; "
+            "add the others if they were annotated too."
+        )
     if len(slices) == 1:
         return _split_one_slice(found, slices[0], comment)
-    filled = np.flatnonzero(counts.any(axis=1)).tolist()
-    if labels is not None and labels.complete and 1 < len(filled) < len(slices) / 2:
-        slices, counts = [slices[i] for i in filled], counts[filled]
-        comment += (
-            f" Only {len(slices)} of them hold anything but background and only these are used; add the others if they "
-            "were annotated too."
-        )
     if found.kind == "images":
         split = split_freely(counts)
         names = [_yaml(name) for name in found.image_names]
@@ -115,6 +115,11 @@ def _split(found: Findings) -> tuple[str, list[str], list[str], str]:
         split = split_in_order(counts, slices)
         sides = [_slices([slices[i] for i in side]) for side in (split.train, split.validate)]
     return comment, sides[0], sides[1], _about_missing(found, split, slices, counts)
+
+
+def _are_few(labels: LabelFindings, kind: str) -> bool:
+    """Whether so few slices have foreground that the others were hardly annotated; an image alone cannot be split."""
+    return 0 < len(labels.filled) < len(labels.labelled) / 2 and (len(labels.filled) > 1 or kind == "volume")
 
 
 def _about_missing(found: Findings, split: Split, slices: Sequence[int], counts: np.ndarray) -> str:
