@@ -35,7 +35,7 @@ def codes(array: np.ndarray, values: dict[str, str], classes: Classes = CLASSES,
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int16, np.int32, np.uint32, np.int64, np.uint64, np.float32])
 def test_values_and_ranges_in_every_type(dtype: type) -> None:
-    array = np.array([[[0, 63, 64, 127, 0]]], dtype)
+    array: np.ndarray = np.array([[[0, 63, 64, 127, 0]]], dtype)
     array[0, 0, 4] = np.array(100).astype(dtype)
     table = {"0-63": "background", "64-99": "myelin", "100": "unlabelled", "101-127": "axon"}
     assert codes(array, table) == [0, 0, 1, 2, UNLABELLED_CODE]
@@ -127,7 +127,9 @@ def test_labels_that_are_no_whole_numbers(bad: float) -> None:
         ({}, "is empty"),
         ({"0": "nerve"}, "the class 'nerve'; known are 'background', 'myelin', 'axon'"),
         ({"0-5": "axon", "5-9": "myelin"}, "names 5 twice"),
-        ({"9-5": "axon"}, "ends swapped"),
+        ({"9-5": "axon"}, "has its ends swapped; write the lower end first"),
+        ({"18446744073709551616": "axon"}, "no file holds 18446744073709551616; integers go from -9223372036854775808"),
+        ({"-9223372036854775809": "axon"}, "no file holds -9223372036854775809"),
         ({"#ff0000": "axon", "3": "myelin"}, "mixes colours"),
         ({"#ff0000": "axon", "#FF0000ff": "myelin"}, "names '#ff0000ff' twice"),
     ],
@@ -165,3 +167,62 @@ def test_one_bit_files_know_on_and_off_only(inside: str, expected: list[int]) ->
     array = np.array([[[0, 1]]], np.uint8)
     one_bit = image(array, details={"bits": "1"})
     assert encode(array, one_bit, 0, table_of_inside(inside, where="mask"), CONTEXT).ravel().tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [
+        ((0, 2**63 - 1, 2**63, 2**63 + 5, 2**64 - 2, 2**64 - 1), np.uint64),
+        ((-(2**63), -(2**62), -1, 0, 2**62, 2**63 - 1), np.int64),
+        ((0, 2**31, 2**32 - 1), np.uint32),
+    ],
+)
+def test_every_value_of_a_type_can_be_mapped(values: tuple[int, ...], dtype: type) -> None:
+    names = [CLASSES.names[i % 3] for i in range(len(values))]
+    array: np.ndarray = np.array([[values]], dtype)
+    found = codes(array, {str(value): name for value, name in zip(values, names, strict=True)})
+    assert found == [CLASSES.id_of(name) for name in names]
+
+
+def test_values_beyond_a_type_are_no_values_of_it() -> None:
+    table = {"-5--1": "axon", "0": "background", "9223372036854775808-18446744073709551615": "myelin"}
+    assert codes(np.array([[[0, 2**63, 2**64 - 1]]], np.uint64), table) == [0, 1, 1]
+    assert codes(np.array([[[-5, -1, 0]]], np.int64), table) == [2, 2, 0]
+    for wrong, dtype in ((2**63 - 1, np.uint64), (2**63 - 1, np.int64), (-6, np.int64)):
+        with pytest.raises(LabelError, match=f"holds value {wrong} "):
+            codes(np.array([[[wrong]]], dtype), table)
+
+
+@given(
+    value=st.integers(-(2**63), 2**64 - 1), low=st.integers(-(2**63), 2**64 - 1), high=st.integers(-(2**63), 2**64 - 1)
+)
+def test_a_range_holds_what_lies_between_its_ends(value: int, low: int, high: int) -> None:
+    low, high = min(low, high), max(low, high)
+    table = table_of_inside(f"{low}-{high}", where="mask")
+    dtype = np.uint64 if value >= 0 else np.int64
+    array = np.array([[[value]]], dtype)
+    expected = int(low <= value <= high)
+    assert encode(array, image(array), 0, table, CONTEXT).item() == expected == table.codes_of([value]).item()
+
+
+def test_large_floats_are_not_exact_and_are_refused_for_that_reason() -> None:
+    with pytest.raises(LabelError, match="numbers of that size are not exact in float64"):
+        codes(np.array([[[0.0, 2.0**63]]]), {"0": "background"})
+
+
+def test_opaque_is_what_the_alpha_channel_says() -> None:
+    table = table_of_inside("opaque", where="mask")
+    for dtype in (np.uint8, np.uint16):
+        top = np.iinfo(dtype).max
+        rgba = np.array([[[[0, 0, 0, top], [9, 9, 9, 0], [9, 9, 9, top - 1]]]], dtype)
+        assert encode(rgba, image(rgba, colors=4), 0, table, CONTEXT).ravel().tolist() == [1, 0, 0]
+        grey = rgba[..., 2:]
+        assert encode(grey, image(grey, colors=2), 0, table, CONTEXT).ravel().tolist() == [1, 0, 0]
+    with pytest.raises(LabelError, match="has no transparency"):
+        encode(rgba[..., :3], image(rgba[..., :3], colors=3), 0, table, CONTEXT)
+
+
+def test_what_is_transparent_has_no_colour() -> None:
+    rgba = np.array([[[[1, 2, 3, 0], [0, 0, 0, 0], [1, 2, 3, 255]]]], np.uint8)
+    for key in ("#00000000", "#ff000000"):
+        assert codes(rgba, {key: "background", "#010203": "axon"}, colors=4) == [0, 0, 2]

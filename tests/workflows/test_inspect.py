@@ -59,6 +59,31 @@ def test_empty_slices_are_called_by_their_files(tmp_path: Path) -> None:
     assert problem == "1 empty slice (all 0): s004"
 
 
+@pytest.mark.parametrize(
+    ("value", "cure"),
+    [(0, "`inside: nonzero` in a recipe's `valid:`"), (255, "`inside: 0-254`"), (9, "a mask as `valid:`")],
+)
+def test_padding_is_hinted_at_with_what_leaves_it_out(tmp_path: Path, value: int, cure: str) -> None:
+    stack = GREY.copy()
+    stack[:, :, :10] = value
+    write_image(image_of_array(stack), tmp_path / "a.tif")
+    (problem,) = (problem for problem in only(tmp_path / "a.tif").problems if "padding" in problem)
+    assert problem.startswith(f"25% of the voxels are {value} in areas along the border, which looks like padding")
+    assert cure in problem
+    assert "--mask" in problem
+
+
+def test_empty_slices_and_labels_are_no_padding(tmp_path: Path) -> None:
+    stack = GREY.copy()
+    stack[1] = 0
+    write_image(image_of_array(stack), tmp_path / "a.tif")
+    ids = np.arange(200, dtype=np.uint16).reshape(10, 20).repeat(3, axis=0).repeat(2, axis=1)[None].repeat(4, axis=0)
+    ids[:, :10] = 0
+    write_image(image_of_array(ids), tmp_path / "ids.tif")
+    for name in ("a.tif", "ids.tif"):
+        assert not any("padding" in problem for problem in only(tmp_path / name).problems)
+
+
 def test_masks_of_0_and_255(tmp_path: Path) -> None:
     for z in (1, 2, 3, 5):
         PillowImage.fromarray(((GREY[0] > 100) * 255).astype(np.uint8)).save(tmp_path / f"m{z:03}.png")

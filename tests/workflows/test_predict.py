@@ -135,6 +135,23 @@ def test_outside_the_mask_is_background(tmp_path):
     assert found.attributes["blocks_masked_out"] == 28  # two slices of 9, and all but 2 x 2 of the other two
 
 
+def test_much_padding_without_a_mask_is_warned_of(tmp_path):
+    run, grey = make_run(tmp_path / "run"), textured()
+    grey = np.maximum(grey, 1)
+    grey[:, :, : grey.shape[2] // 2] = 0
+    path = tmp_path / "cell.tif"
+    write_image(image_of_array(grey, voxel_size_nm=(40.0, 10.0, 10.0)), path)
+    progress = Listening()
+    predict([run], path, out=tmp_path / "out.zarr", progress=progress)
+    (warning,) = (said for said in progress.warned if "padding" in said)
+    assert warning.startswith("50% of 'cell' is 0 in areas along the border")
+    assert f"--mask {path}" in warning
+    masked = Listening()
+    found = predict([run], path, out=tmp_path / "masked.zarr", mask=path, progress=masked)
+    assert not any("padding" in said for said in masked.warned)
+    assert not found.labels[0].read()[grey == 0].any()
+
+
 def test_a_mask_is_refused_where_no_id_says_that_a_voxel_was_left_out(tmp_path):
     run, grey = make_run(tmp_path / "run", classes=FULL), textured()
     write_image(image_of_array(grey, voxel_size_nm=(40.0, 10.0, 10.0)), tmp_path / "mask.tif")

@@ -64,8 +64,9 @@ class Mask(Config):
     `::channel=1` after the path."""
     signed: bool | None = None
     """Whether 8-bit values are signed, where an MRC header does not say. As `::signed=false` after the path."""
-    inside: ValueText | Literal["nonzero"] = "nonzero"
-    """Which values mean inside: `nonzero`, one value such as `0`, or an inclusive range such as `128-255`."""
+    inside: ValueText | Literal["nonzero", "opaque"] = "nonzero"
+    """Which values mean inside: `nonzero`, one value such as `0`, an inclusive range such as `128-255`, or `opaque`:
+    where the alpha channel is full."""
     match: Match = "name"
     """How mask files find their image file: same stem, same last number in it, or same place in natural order."""
 
@@ -91,13 +92,20 @@ class InstanceLabels(LabelFiles):
 
     kind: Literal["instances"] = "instances"
     to: Literal["foreground", "boundary"]
-    """`foreground`: every id other than 0. `boundary`: voxels near a differently labelled voxel."""
+    """`foreground`: every id that is neither background nor unlabelled. `boundary`: voxels near a differently labelled
+    voxel."""
     class_name: str
     """The class that the interior or the boundary becomes; all else is the background."""
     width_nm: PositiveFloat | None = None
     """Full width of the boundary; None marks the voxels that have a differently labelled face neighbour."""
     zero: Literal["background", "unlabelled"] = "background"
     """What id 0 means."""
+    background: tuple[ValueText, ...] = ()
+    """Further ids that are background as 0 is, such as `[1]` in a file that counts from 1."""
+    unlabelled: tuple[ValueText, ...] | None = None
+    """Ids that mean: not annotated, such as `[-1]` or `[18446744073709551615]`; ranges and colours may be given too.
+    null: not stated, and ids that often mean it (below 0, or the largest of 32 and 64 bits) are refused. `[]`: every
+    id is an object."""
 
 
 Labels = Annotated[IdLabels | MappedLabels | MaskLabels | InstanceLabels, Field(discriminator="kind")]

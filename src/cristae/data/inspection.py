@@ -18,6 +18,7 @@ from cristae.data.formats.hdf5 import list_hdf5
 from cristae.data.formats.ome_zarr import list_labels, open_ome_zarr
 from cristae.data.formats.paths import HDF5_SUFFIXES, Reading, Source, find_source, is_zarr
 from cristae.data.image import Image, VoxelSize
+from cristae.data.padding import find_padding, inside_of
 from cristae.data.slice_ranges import ranges_text
 from cristae.data.statistics import ImageStatistics, image_statistics
 from cristae.progress import Progress
@@ -197,6 +198,7 @@ def _problems(image: Image, result: ImageStatistics, values: tuple[LabelValue, .
     if "note" in image.details:
         yield image.details["note"]
     yield from _constant(image, result)
+    yield from _padding(image, values, {z for z, _ in result.constant_slices})
     yield from _gaps(image.slice_names or ())
 
 
@@ -212,6 +214,19 @@ def _constant(image: Image, result: ImageStatistics) -> Iterator[str]:
         yield f"{_counted(empty, 'empty')} (all 0): {_which(empty, image)}"
     if other:
         yield f"{_counted(other, 'constant')}: {_which(other, image)}"
+
+
+def _padding(image: Image, values: tuple[LabelValue, ...], constant: set[int]) -> Iterator[str]:
+    """Of images, not of labels, whose commonest value is at the border anyway; empty slices are reported as such."""
+    padding = None if values else find_padding(image)
+    if padding is None or constant.issuperset(padding.slices):
+        return
+    inside = inside_of(padding, image.dtype.name)
+    cure = f"`inside: {inside}` in a recipe's `valid:`" if inside is not None else "a mask as `valid:` in a recipe"
+    yield (
+        f"{padding.share:.0%} of the voxels {'looked at ' if not padding.complete else ''}are {padding.shown} in areas "
+        f"along the border, which looks like padding: leave it out with {cure}, and with --mask when predicting"
+    )
 
 
 def _counted(slices: list[int], kind: str) -> str:

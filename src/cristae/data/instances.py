@@ -111,9 +111,3 @@ def _spread(cost: np.ndarray, axis: int, wanted: slice, steps: list[tuple[int, f
 
 def _slab(axis: int, start: int | None, stop: int | None) -> tuple[slice, ...]:
     return tuple(slice(start, stop) if i == axis else slice(None) for i in range(3))
-
-
-def unknown_ids(ids: np.ndarray, labelled: np.ndarray, *, zero_is_unlabelled: bool) -> np.ndarray:
-    """bool (Z, Y, X): voxels about which the annotation says nothing; `labelled` is bool (Z)."""
-    unknown: np.ndarray = np.broadcast_to(~labelled[:, None, None], ids.shape)
-    return unknown | (ids == 0) if zero_is_unlabelled else unknown

@@ -12,18 +12,17 @@ from cristae.data.box import Box, Triple
 from cristae.data.classes import Classes
 from cristae.data.description import IdLabels, InstanceLabels, Labels, MappedLabels, Mask, MaskLabels
 from cristae.data.image import Image, Reader, VoxelSize
-from cristae.data.instances import boundary, boundary_reach, boundary_within, unknown_ids
+from cristae.data.instances import boundary, boundary_reach, boundary_within
 from cristae.data.label_sources import LabelSource, open_flat_sources, open_source
+from cristae.data.object_ids import ObjectIds
 from cristae.data.values import (
     UNLABELLED_CODE,
     Context,
     ValueTable,
     encode,
-    packed_colors,
     table_of_ids,
     table_of_inside,
     table_of_values,
-    whole_numbers,
 )
 from cristae.errors import LabelError, VoxelSizeError
 
@@ -114,10 +113,29 @@ def open_labelling(
 
 
 def mask_image(mask: Mask, image: Image, source: LabelSource, *, name: str, what: str) -> Image:
-    """A mask as a lazily read uint8 image, 1 inside; slices without a file are outside."""
+    """A mask as a lazily read uint8 image, 1 inside; slices without a file are outside.
+
+    The mask may be an image of grey values, of any type: `inside` then tells padding from what was recorded.
+    """
     where = f"{what} of '{name}'"
-    read = _code_reader(source, table_of_inside(mask.inside, where=where), Context(where, "Name them in `inside`."))
+    table = table_of_inside(mask.inside, where=where)
+    read = _code_reader(_without_fractions(source), table, Context(where, "Name them in `inside`."))
     return _lazy(image, lambda box: _as_bytes(read(box) == 1), np.dtype(np.uint8), source.chunks)
+
+
+def _without_fractions(source: LabelSource) -> LabelSource:
+    """Floating-point files rounded away from 0, so that only 0 itself, and NaN, is 0."""
+    files = {id(file): file for file, _ in source.places.values()}
+    if all(file.dtype.kind != "f" for file in files.values()):
+        return source
+    rounded = {key: _rounded(file) for key, file in files.items()}
+    return replace(source, places={z: (rounded[id(file)], place) for z, (file, place) in source.places.items()})
+
+
+def _rounded(file: Image) -> Image:
+    if file.dtype.kind != "f":
+        return file
+    return file.map(lambda voxels: np.copysign(np.ceil(np.abs(np.nan_to_num(voxels))), voxels), file.dtype)
 
 
 def _read_values(
@@ -134,7 +152,7 @@ def _read_values(
         cure = f"Add the classes under data.classes, or say what the values mean: `kind: values` with {field}."
         context = Context(where, cure, _mask_block(config, classes))
     read = _code_reader(source, table, context)
-    has_unlabelled = UNLABELLED_CODE in table.codes
+    has_unlabelled = any(code == UNLABELLED_CODE for _, _, code in table.rows)
     valid: Reader | None = (lambda box: _as_bytes(read(box) != UNLABELLED_CODE)) if has_unlabelled else None
     return _class_readers(read, classes), valid
 
@@ -183,12 +201,11 @@ def _read_instances(
             f"{where}: object ids give the one class '{config.class_name}', but data.classes names "
             f"{list(classes.foreground)}.\n  Name exactly that class, or describe the labels with `kind: values`."
         )
-    context = Context(where, "Object ids are whole numbers from 0.")
-    zero_is_unlabelled = config.zero == "unlabelled"
+    objects = ObjectIds.of(source, config, name=name)
     if config.to == "foreground":
 
         def read(box: Box) -> np.ndarray:
-            return _as_bytes(_read_ids(source, box, context)[0] != 0)
+            return _as_bytes(objects.read(box)[0] != 0)
 
     else:
         grow = _boundary_reader(config, where, image, voxel_size_nm)
@@ -197,15 +214,14 @@ def _read_instances(
 
         def read(box: Box) -> np.ndarray:
             around = box.grow(reach).intersect(whole)
-            ids, labelled = _read_ids(source, around, context)
-            known = ~unknown_ids(ids, labelled, zero_is_unlabelled=zero_is_unlabelled)
+            ids, known = objects.read(around)
             inner = box.relative_to(around.start)
             return _as_bytes(grow.mark(ids, known, inner) & known[inner.slices])
 
     def valid(box: Box) -> np.ndarray:
-        return _as_bytes(_read_ids(source, box, context)[0] != 0)
+        return _as_bytes(objects.read(box)[1])
 
-    return (read,), valid if zero_is_unlabelled else None
+    return (read,), valid if objects.may_be_unknown else None
 
 
 @dataclass(frozen=True)
@@ -235,29 +251,6 @@ def _boundary_reader(
     return _BoundaryReader(
         boundary_reach(size, width), lambda ids, known, inner: boundary_within(ids, known, size, width, inner)
     )
-
-
-def _read_ids(source: LabelSource, box: Box, context: Context) -> tuple[np.ndarray, np.ndarray]:
-    """Object ids (Z, Y, X) and which slices have any; colours count as ids, transparent or black ones as 0."""
-    pieces = []
-    for segment in source.segments(box):
-        voxels = segment.file.read(segment.box)
-        if segment.file.colors > 1:
-            colors = packed_colors(voxels, segment.file, context)
-            ids = np.where(colors & 0xFF == 0, 0, colors >> 8).astype(np.uint32)
-        else:
-            ids = whole_numbers(voxels, segment.file, context)
-        if ids.dtype.kind == "i":
-            if ids.size and ids.min() < 0:
-                raise LabelError(f"{context.where}: {segment.file.path} holds the id {ids.min()}. {context.cure}")
-            ids = ids.view(f"u{ids.dtype.itemsize}")
-        pieces.append((segment.z - box.start[0], ids))
-    whole = np.zeros(box.shape, np.result_type(np.uint8, *(ids.dtype for _, ids in pieces)))
-    labelled = np.zeros(box.shape[0], bool)
-    for z, ids in pieces:
-        whole[z : z + len(ids)] = ids
-        labelled[z : z + len(ids)] = True
-    return whole, labelled
 
 
 def _code_reader(source: LabelSource, table: ValueTable, context: Context) -> Reader:

@@ -16,8 +16,11 @@ from cristae.errors import LabelError
 UNLABELLED_CODE = 255
 """Code of a voxel that was not annotated; class ids end at 250."""
 _UNMAPPED = 254
-_LARGEST = 2**62
-_END = 2**63 - 1
+LOWEST, HIGHEST = -(2**63), 2**64 - 1
+"""The least and the greatest integer that a file can hold."""
+_LARGEST_FLOAT = 2.0**62
+OPAQUE = "opaque"
+"""Inside of a mask that is given by the alpha channel of a file."""
 NONE_CLASS = "background"
 """With overlapping classes, what a value may be mapped to when it stands for no class."""
 
@@ -38,12 +41,10 @@ class Context:
 class ValueTable:
     """Which values stand for which code."""
 
-    lows: np.ndarray
-    highs: np.ndarray
-    codes: np.ndarray
-    """uint8 codes of the inclusive ranges from `lows` to `highs`, sorted and disjoint."""
+    rows: tuple[tuple[int, int, int], ...]
+    """Inclusive ranges with their codes (low, high, code), sorted and disjoint; ends from -2^63 to 2^64 - 1."""
     kind: str = "numbers"
-    """'numbers', or 'colors' packed as 0xrrggbbaa."""
+    """'numbers', 'colors' packed as 0xrrggbbaa, or 'alpha' for how opaque a voxel is."""
     _lookups: dict[str, np.ndarray] = field(default_factory=dict)
 
     def encode(self, values: np.ndarray) -> np.ndarray:
@@ -57,21 +58,35 @@ class ValueTable:
             unsigned = values.view(f"u{values.dtype.itemsize}")
             codes: np.ndarray = np.take(lookup, unsigned)
             return codes
-        if values.dtype == np.uint64:
-            values = np.minimum(values, np.uint64(_LARGEST + 1))
-        return self._search(values.astype(np.int64, copy=False))
+        return self._search(values)
+
+    def codes_of(self, values: Sequence[int]) -> np.ndarray:
+        """`encode` for numbers that no one type may hold together."""
+        return np.array(
+            [next((code for low, high, code in self.rows if low <= value <= high), _UNMAPPED) for value in values],
+            np.uint8,
+        )
 
     def _search(self, values: np.ndarray) -> np.ndarray:
-        place = np.searchsorted(self.lows, values, side="right") - 1
-        found = (place >= 0) & (values <= self.highs[place])
-        return np.where(found, self.codes[place], np.uint8(_UNMAPPED))
+        # No one type holds both ends of what files hold, so the rows follow the type of the values.
+        dtype = np.dtype(np.uint64 if values.dtype == np.uint64 else np.int64)
+        info = np.iinfo(dtype)
+        rows = [row for row in self.rows if row[1] >= info.min and row[0] <= info.max]
+        if not rows:
+            return np.full(values.shape, _UNMAPPED, np.uint8)
+        lows = np.array([max(low, int(info.min)) for low, _, _ in rows], dtype)
+        highs = np.array([min(high, int(info.max)) for _, high, _ in rows], dtype)
+        codes = np.array([code for _, _, code in rows], np.uint8)
+        values = values.astype(dtype, copy=False)
+        place = np.searchsorted(lows, values, side="right") - 1
+        found = (place >= 0) & (values <= highs[place])
+        return np.where(found, codes[place], np.uint8(_UNMAPPED))
 
 
 def table_of_ids(classes: Classes) -> ValueTable:
     """The table of labels that hold class ids already; with overlapping classes 0 means none of them."""
     first = min(0, *classes.ids)
-    ids = np.arange(first, classes.ids[-1] + 1)
-    return ValueTable(lows=ids, highs=ids, codes=ids.astype(np.uint8))
+    return ValueTable(tuple((value, value, value) for value in range(first, classes.ids[-1] + 1)))
 
 
 def table_of_values(values: Mapping[str, str], classes: Classes, *, where: str) -> ValueTable:
@@ -85,47 +100,62 @@ def table_of_values(values: Mapping[str, str], classes: Classes, *, where: str) 
     colors = [key for key in values if key.startswith("#")]
     if colors and len(colors) < len(values):
         raise LabelError(f"{where}: `values` mixes colours ({colors[0]}) and numbers; give all as one kind.")
-    rows = sorted((*parse_value(key, where), _code_of(name, classes, where)) for key, name in values.items())
+    rows = sorted({(*parse_value(key, where), _code_of(name, classes, where)) for key, name in values.items()})
+    return ValueTable(_disjoint(rows, bool(colors), where), "colors" if colors else "numbers")
+
+
+def table_of_unlabelled(values: Sequence[str], *, where: str) -> ValueTable:
+    """The table of the values that mean 'not annotated', whatever the others mean.
+
+    Raises:
+        LabelError: Numbers and colours are mixed, or ranges overlap.
+    """
+    colors = [value.startswith("#") for value in values]
+    if any(colors) and not all(colors):
+        raise LabelError(f"{where}: mixes colours and numbers; a file has one kind of values.")
+    rows = sorted({(*parse_value(value, where), UNLABELLED_CODE) for value in values})
+    return ValueTable(_disjoint(rows, any(colors), where), "colors" if any(colors) else "numbers")
+
+
+def _disjoint(rows: list[tuple[int, int, int]], colors: bool, where: str) -> tuple[tuple[int, int, int], ...]:
     for (_, high, _), (low, _, _) in pairwise(rows):
         if low <= high:
-            shown = _show(low, bool(colors))
+            shown = _show(low, colors)
             raise LabelError(f"{where}: `values` names {shown} twice; ranges are inclusive and must not overlap.")
-    lows, highs, codes = zip(*rows, strict=True)
-    return ValueTable(
-        lows=np.array(lows, np.int64),
-        highs=np.array(highs, np.int64),
-        codes=np.array(codes, np.uint8),
-        kind="colors" if colors else "numbers",
-    )
+    return tuple(rows)
 
 
 def table_of_inside(inside: str, *, where: str) -> ValueTable:
     """The table of a mask: code 1 inside, 0 elsewhere."""
-    if inside == "nonzero":
-        rows = [(-_END, -1, 1), (0, 0, 0), (1, _END, 1)]
-        kind = "numbers"
-    else:
-        low, high = parse_value(inside, where)
-        rows = [(-_END, low - 1, 0), (low, high, 1), (high + 1, _END, 0)]
-        kind = "colors" if inside.startswith("#") else "numbers"
-    lows, highs, codes = zip(*rows, strict=True)
-    return ValueTable(np.array(lows, np.int64), np.array(highs, np.int64), np.array(codes, np.uint8), kind)
+    if inside == OPAQUE:
+        return ValueTable(((0, 254, 0), (255, HIGHEST, 1)), "alpha")
+    low, high = (0, 0) if inside == "nonzero" else parse_value(inside, where)
+    within, without = (0, 1) if inside == "nonzero" else (1, 0)
+    rows = ((LOWEST, low - 1, without), (low, high, within), (high + 1, HIGHEST, without))
+    kind = "colors" if inside.startswith("#") else "numbers"
+    return ValueTable(tuple(row for row in rows if row[0] <= row[1]), kind)
 
 
 def parse_value(text: str, where: str) -> tuple[int, int]:
-    """Read `159`, `64-191`, `#rrggbb` or `#rrggbbaa` as the inclusive range of numbers it stands for."""
+    """Read `159`, `64-191`, `#rrggbb` or `#rrggbbaa` as the inclusive range of numbers it stands for.
+
+    What is fully transparent has no colour: `#rrggbb00` is the number 0 whatever its red, green and blue.
+    """
     if text.startswith("#"):
         digits = text[1:] if len(text) == 9 else text[1:] + "ff"
         if len(digits) != 8:
             raise LabelError(f"{where}: '{text}' is not a colour; expected #rrggbb or #rrggbbaa.")
-        return int(digits, 16), int(digits, 16)
+        color = 0 if digits.endswith("00") else int(digits, 16)
+        return color, color
     numbers = re.fullmatch(r"(-?\d+)(?:-(-?\d+))?", text)
     if numbers is None:
         raise LabelError(f"{where}: '{text}' is not a value; expected a number, a range such as 64-191, or a colour.")
     low = int(numbers[1])
     high = low if numbers[2] is None else int(numbers[2])
-    if not -_LARGEST < low <= high < _LARGEST:
-        raise LabelError(f"{where}: the range '{text}' has its ends swapped or is out of range; lower end first.")
+    if low > high:
+        raise LabelError(f"{where}: the range '{text}' has its ends swapped; write the lower end first.")
+    if beyond := [end for end in (low, high) if not LOWEST <= end <= HIGHEST]:
+        raise LabelError(f"{where}: '{text}': no file holds {beyond[0]}; integers go from {LOWEST} to {HIGHEST}.")
     return low, high
 
 
@@ -147,6 +177,8 @@ def encode(voxels: np.ndarray, file: Image, z: int, table: ValueTable, context: 
     """
     if table.kind == "colors":
         values = packed_colors(voxels, file, context)
+    elif table.kind == "alpha":
+        values = _opacity(voxels, file, context)
     else:
         values = whole_numbers(voxels, file, context)
         if is_one_bit(file) and _knows_only_full(table):
@@ -172,12 +204,17 @@ def whole_numbers(voxels: np.ndarray, file: Image, context: Context) -> np.ndarr
         return grey
     if grey.dtype.kind != "f":
         raise LabelError(f"{context.where}: {file.path} holds {grey.dtype} values, which are no labels.")
-    whole = np.isfinite(grey) & (grey == np.rint(grey)) & (np.abs(grey) < _LARGEST)
+    whole = np.isfinite(grey) & (grey == np.rint(grey))
     if not whole.all():
         example = float(grey[~whole].flat[0])
         raise LabelError(
             f"{context.where}: {file.path} holds {example:g} and {int((~whole).sum()) - 1} more values that are no "
             "whole numbers; labels must not be interpolated or probabilities. Save them as integers."
+        )
+    if (np.abs(grey) >= _LARGEST_FLOAT).any():
+        raise LabelError(
+            f"{context.where}: {file.path} holds {float(np.abs(grey).max()):g}, and numbers of that size are not exact "
+            f"in {grey.dtype}. Save labels as integers."
         )
     return grey.astype(np.int64)
 
@@ -214,7 +251,19 @@ def packed_colors(voxels: np.ndarray, file: Image, context: Context) -> np.ndarr
     red, green, blue = (channels[..., i] for i in ((0, 1, 2) if file.colors > 2 else (0, 0, 0)))
     alpha = channels[..., -1] if file.colors in (2, 4) else np.uint32(255)
     packed: np.ndarray = red << 24 | green << 16 | blue << 8 | alpha
+    if file.colors in (2, 4):
+        packed[channels[..., -1] == 0] = 0
     return packed
+
+
+def _opacity(voxels: np.ndarray, file: Image, context: Context) -> np.ndarray:
+    """The alpha channel, 255 where a voxel is opaque, whatever the type."""
+    if file.colors not in (2, 4):
+        raise LabelError(
+            f"{context.where}: {file.path} has no transparency (alpha channel), so nothing says where it is opaque."
+        )
+    opaque: np.ndarray = np.where(voxels[..., -1] == np.iinfo(voxels.dtype).max, 255, 0)
+    return opaque
 
 
 def _knows_only_full(table: ValueTable) -> bool:
@@ -244,8 +293,7 @@ def _unmapped(values: np.ndarray, wrong: np.ndarray, file: Image, z: int, table:
         for value, count in zip(found[:8], counts[:8], strict=True)
     ]
     more = f" and {len(found) - 8} more" if len(found) > 8 else ""
-    ranges = zip(table.lows[:12].tolist(), table.highs[:12].tolist(), strict=True)
-    known = ", ".join(_show(a, colors) if a == b else f"{a}-{b}" for a, b in ranges)
+    known = ", ".join(_show(a, colors) if a == b else f"{a}-{b}" for a, b, _ in table.rows[:12])
     message = (
         f"{context.where}: {file.path} holds {'value' if len(found) == 1 else 'values'} {', '.join(shown)}{more} in "
         f"slice {z + first}, expected only {known}.\n"

@@ -54,7 +54,7 @@ class LabelFiles:
             return _map_labels(path, mapping if colored else None, classes)
         values = _values_in(open_image(path))
         table = table_of_values(mapping.values, classes, where=f"labels {path}")
-        codes = table.encode(np.array(sorted(values), np.int64))
+        codes = table.codes_of(sorted(values))
         as_ids = values <= {0, *classes.ids}
         left_out = codes == UNLABELLED_CODE
         as_values = bool(((codes <= max(classes.ids)) | (left_out & unlabelled)).all())

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,14 +14,15 @@ from cristae.data.box import Box, Triple
 from cristae.data.description import Match
 from cristae.data.formats import open_image, open_images
 from cristae.data.image import Image, VoxelSize
+from cristae.data.label_evidence import LabelEvidence, Place, chosen_places, look_at, profile
 from cristae.data.label_sources import LabelSource, is_slice_files, open_flat_sources, open_source
+from cristae.data.padding import Padding, find_padding
 from cristae.data.pairing import stem_of
 from cristae.errors import LabelError
 from cristae.progress import Progress
+from cristae.recipe.label_meaning import LabelMeaning, meaning_of
 
 _MATCHES: tuple[Match, ...] = ("name", "number", "order")
-_MAX_SLICES = 64
-_MAX_CLASSES = 20
 _NAMELESS = ("image", "images", "img", "raw", "slices", "data", "stack", "volume", "train", "training")
 
 
@@ -34,15 +34,25 @@ class LabelFindings:
     match: Match
     slices: tuple[int, ...] | None
     """The image slices that the label slices belong to, where the user had to say so."""
-    fractions: dict[str, float]
-    """Value (or colour '#rrggbb') to its fraction of the voxels that were looked at."""
-    meaning: Literal["ids", "values", "instances"]
+    evidence: LabelEvidence
+    meaning: LabelMeaning
     labelled: tuple[int, ...]
-    """Slices (or images) with labels."""
-    with_foreground: tuple[int, ...]
-    """Those of the labelled slices that were looked at and hold more than one value or another than the commonest."""
+    """Slices (or images) with labels, apart from those in which every voxel is marked as not annotated."""
     complete: bool
     """Whether every labelled slice was looked at."""
+    profiles: tuple[np.ndarray, np.ndarray] | None = None
+    """Where only one slice has foreground, the voxels of each class of it in each row and in each column."""
+
+    @property
+    def counts(self) -> np.ndarray:
+        """(labelled, foreground classes) voxels in each labelled slice; 0 in those that were not looked at."""
+        rows = [self.meaning.foreground_counts(self.evidence.by_slice.get(number, {})) for number in self.labelled]
+        return np.array(rows, np.int64).reshape(len(self.labelled), -1)
+
+    @property
+    def filled(self) -> tuple[int, ...]:
+        """Labelled slices (or images) in which foreground was seen."""
+        return tuple(self.labelled[place] for place in np.flatnonzero(self.counts.any(axis=1)).tolist())
 
 
 @dataclass(frozen=True)
@@ -59,6 +69,9 @@ class Findings:
     labels: LabelFindings | None = None
     image_names: tuple[str, ...] = field(default=())
     """Stems of unrelated images, in order."""
+    padding: Padding | None = None
+    note: str = ""
+    """What else the user should know."""
 
 
 def examine(
@@ -82,6 +95,11 @@ def examine(
         CristaeError: A file cannot be read, or image and labels do not fit together.
     """
     images = _images_of(image)
+    note = ""
+    if labels is not None and (only := _only_labelled(labels, images)) is not None:
+        note = f"Of the {len(images)} images in {relative(image, folder)}, only this one has labels."
+        (one, labels), image = only, str(only[0].path)
+        images = (one,)
     first = images[0]
     flat = len(images) > 1
     sides = [one.shape for one in images]
@@ -98,6 +116,8 @@ def examine(
         voxel_size_nm=first.voxel_size_nm,
         labels=found,
         image_names=tuple(stem_of(one.path.name) for one in images) if flat else (),
+        padding=find_padding(images),
+        note=note,
     )
 
 
@@ -122,30 +142,61 @@ def _examine_labels(
     labels: str, images: tuple[Image, ...], slices: Sequence[int] | None, folder: Path, progress: Progress
 ) -> LabelFindings:
     match, sources = _paired(labels, images, slices)
-    places = [(number, *source.places[z]) for number, z, source in _slots(sources)]
-    looked_at = places
-    if len(places) > _MAX_SLICES:
-        chosen = np.linspace(0, len(places) - 1, _MAX_SLICES).round().astype(int)
-        looked_at = [places[i] for i in chosen]
-    counts: Counter[str] = Counter()
-    by_slice: dict[int, Counter[str]] = {}
-    with progress.task("Looking at the labels", len(looked_at), unit="slices") as task:
-        for number, file, z in looked_at:
-            by_slice[number] = _values(file, z)
-            counts += by_slice[number]
-            task.advance()
-    total = sum(counts.values())
-    commonest = "0" if "0" in counts else counts.most_common(1)[0][0]
-    return LabelFindings(
+    places = _places(sources)
+    looked_at = chosen_places(places)
+    _refuse_the_image(looked_at[len(looked_at) // 2], images)
+    evidence = look_at(looked_at, progress)
+    if len(evidence.values) == 1 and len(looked_at) < len(places):
+        looked_at = places  # the structure may be in the slices between
+        evidence = look_at(looked_at, progress)
+    meaning = meaning_of(evidence)
+    found = LabelFindings(
         path=relative(labels, folder),
         match=match,
         slices=tuple(slices) if slices is not None else None,
-        fractions={value: counts[value] / total for value in sorted(counts, key=_order)},
-        meaning=_meaning(counts),
-        labelled=tuple(number for number, _, _ in places),
-        with_foreground=tuple(number for number, found in by_slice.items() if set(found) - {commonest}),
+        evidence=evidence,
+        meaning=meaning,
+        labelled=tuple(
+            number for number, _, _ in places if not meaning.says_nothing(evidence.by_slice.get(number, {}))
+        ),
         complete=len(looked_at) == len(places),
     )
+    filled = [place for place in places if place[0] in found.filled] if found.complete else places
+    return replace(found, profiles=_profiles(filled[0], found)) if len(filled) == 1 else found
+
+
+def _profiles(place: Place, found: LabelFindings) -> tuple[np.ndarray, np.ndarray]:
+    ranges = found.meaning.foreground_ranges
+    rows, columns = (profile(place, axis, ranges, found.evidence.kind) for axis in (0, 1))
+    return rows, columns
+
+
+def _refuse_the_image(place: Place, images: tuple[Image, ...]) -> None:
+    """Refuse labels that are the image itself, or a copy of it."""
+    number, file, z = place
+    image, own = (images[number], 0) if len(images) > 1 else (images[0], number)
+    if file.colors != image.colors:
+        return
+    rows = max(1, 2**23 // image.shape[2])
+    stop = (min(rows, image.shape[1]), image.shape[2])
+    label, grey = (one.read(Box((at, 0, 0), (at + 1, *stop))) for one, at in ((file, z), (image, own)))
+    if np.array_equal(label, grey) and len(np.unique(grey)) > 2:
+        raise LabelError(
+            f"{file.path}: slice {z} of the labels equals slice {own} of {image.path}: this is the image, not labels.\n"
+            "  Give the file in which each class has a number (or a plain colour) of its own"
+        )
+
+
+def _only_labelled(labels: str, images: tuple[Image, ...]) -> tuple[Image, str] | None:
+    """The one of several unrelated images that has labels, and the file of these; it can be split as a stack can."""
+    if len(images) == 1:
+        return None
+    found = [(number, file) for number, file, _ in _places(_paired(labels, images, None)[1])]
+    return (images[found[0][0]], str(found[0][1].path)) if len(found) == 1 else None
+
+
+def _places(sources: tuple[LabelSource, ...]) -> list[Place]:
+    return [(number, *source.places[z]) for number, z, source in _slots(sources)]
 
 
 def _paired(
@@ -169,47 +220,6 @@ def _slots(sources: tuple[LabelSource, ...]) -> list[tuple[int, int, LabelSource
     if len(sources) == 1:
         return [(z, z, sources[0]) for z in sorted(sources[0].places)]
     return [(number, 0, source) for number, source in enumerate(sources) if source.places]
-
-
-def _values(file: Image, z: int) -> Counter[str]:
-    voxels = file.read(Box((z, 0, 0), (z + 1, *file.shape[1:])))
-    if voxels.dtype.kind == "f":
-        if not (np.isfinite(voxels).all() and (voxels == np.rint(voxels)).all()):
-            raise LabelError(f"{file.path}: slice {z} holds values that are not whole numbers; labels must be integers")
-        voxels = voxels.astype(np.int64)
-    if file.colors == 1:
-        values, counts = np.unique(voxels, return_counts=True)
-        return Counter({str(int(value)): int(count) for value, count in zip(values, counts, strict=True)})
-    colors, counts = np.unique(voxels.reshape(-1, file.colors), axis=0, return_counts=True)
-    names = [f"#{''.join(f'{int(part):02x}' for part in color)}" for color in colors]
-    if file.colors == 2:
-        names = [str(int(color[0])) for color in colors]
-    found: Counter[str] = Counter()
-    for name, count in zip(names, counts, strict=True):
-        found[name] += int(count)
-    return found
-
-
-def _meaning(counts: Counter[str]) -> Literal["ids", "values", "instances"]:
-    if any(value.startswith("#") for value in counts):
-        if len(counts) > _MAX_CLASSES:
-            raise LabelError(
-                f"the labels hold {len(counts)} colours, too many to be classes; is this the image itself, or a JPEG? "
-                "Save labels as PNG or TIFF with one plain colour per class"
-            )
-        return "values"
-    numbers = sorted(int(value) for value in counts)
-    if len(numbers) == 1:
-        raise LabelError(
-            f"every labelled voxel has the value {numbers[0]}: there is nothing to learn from these labels"
-        )
-    if numbers == list(range(len(numbers))) and len(numbers) <= _MAX_CLASSES:
-        return "ids"
-    return "values" if len(numbers) <= _MAX_CLASSES else "instances"
-
-
-def _order(value: str) -> tuple[int, str]:
-    return (0, value) if value.startswith("#") else (int(value), "")
 
 
 def _name_of(image: str) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from cristae.data.classes import Classes
 from cristae.data.description import DataConfig
-from cristae.recipe.findings import Findings, LabelFindings
+from cristae.data.padding import inside_of
+from cristae.recipe.findings import Findings
+from cristae.recipe.starter_data import label_lines, split_lines
 from cristae.recipe.text import scalar_to_yaml as _yaml
 
 _FILL_IN = "labels.tif"
+_RARE = 0.005
+"""More voxels of the padding's value inside than this part, and leaving them out would cost."""
 _SMALL_VOX = 128
 """Sides below this are smaller than most networks' windows, and patches would be mostly mirrored."""
 
@@ -23,7 +25,7 @@ def starter_text(found: Findings) -> str:
     Returns:
         YAML that is a valid recipe, apart from the labels' path where there are no labels yet.
     """
-    classes = _class_names(found.labels)
+    names = ("background", "object") if found.labels is None else found.labels.meaning.class_names
     lines = [
         f"# A starting point for {found.image}, to be read and changed.",
         "# Check it with `cristae recipe check`, train with `cristae train`; every field with its help:",
@@ -35,13 +37,15 @@ def starter_text(found: Findings) -> str:
         "    # What a voxel can be, the background first. Rename them as you like, here and below. Where every voxel",
         "    # belongs to a structure, leave the background out and add `background: false`. A class that separates",
         "    # objects, such as a membrane, is a border: `borders: [membrane]` scores the objects between.",
-        f"    names: [{', '.join(_yaml(name) for name in classes.values())}]",
+        f"    names: [{', '.join(_yaml(name) for name in names)}]",
         "  volumes:",
+        *([f"    # {found.note}"] if found.note else []),
         f"    - name: {_yaml(found.name)}",
         f"      image: {_yaml(found.image)}  # {_shape_words(found)}",
         *_volume_lines(found),
-        *_label_lines(found.labels, classes),
-        *_split_lines(found),
+        *_padding_lines(found),
+        *(_no_label_lines() if found.labels is None else label_lines(found.labels)),
+        *split_lines(found),
         "",
         *_method_lines(found.shape[1:]),
     ]
@@ -73,13 +77,6 @@ def _role(name: str, classes: Classes | None) -> str:
     return ", the background" if classes is not None and name == classes.background_name else ""
 
 
-@dataclass(frozen=True)
-class _Split:
-    train: list[str]
-    validate: list[str]
-    comment: str
-
-
 def _shape_words(found: Findings) -> str:
     z, y, x = found.shape
     if found.kind == "images":
@@ -100,102 +97,35 @@ def _volume_lines(found: Findings) -> list[str]:
     return lines
 
 
-def _class_names(labels: LabelFindings | None) -> dict[str, str]:
-    """Label value to class name; the background first."""
-    if labels is None or labels.meaning == "instances":
-        return {"0": "background", "1": "object"}
-    values = list(labels.fractions)
-    background = "0" if "0" in values else max(values, key=lambda value: labels.fractions[value])
-    others = [value for value in values if value != background]
-    names = {background: "background"}
-    for value in others:
-        names[value] = "foreground" if len(others) == 1 else f"class-{value.lstrip('#')}"
-    return names
-
-
-def _label_lines(labels: LabelFindings | None, classes: dict[str, str]) -> list[str]:
-    if labels is None:
-        return [
-            "      labels:",
-            "        # Write where your labels are, and `kind: values` with a mapping if they are not ids 0, 1, ...",
-            "        kind: ids",
-            f"        path: {_FILL_IN}",
-        ]
-    head = ["      labels:", f"        kind: {labels.meaning}", f"        path: {_yaml(labels.path)}"]
-    if labels.match != "name":
-        head.append(f"        match: {labels.match}  # how label files find their image file")
-    if labels.slices is not None:
-        head.append(f"        slices: {list(labels.slices)}  # which image slice each label slice belongs to, from 0")
-    if labels.meaning == "instances":
-        return [
-            *head,
-            f"        # {len(labels.fractions)} different values were found, so they are read as ids of objects.",
-            "        to: foreground  # or `boundary`, for the borders between them",
-            f"        class_name: {classes['1']}",
-        ]
-    if labels.meaning == "ids":
-        return [*head, *(f"        # {_fraction(labels, value)}: {name}" for value, name in classes.items())]
-    return [
-        *head,
-        "        values:  # what each value means; `unlabelled` means that the voxel does not count",
-        *(f"          {_yaml(value)}: {_yaml(name)}  # {_fraction(labels, value)}" for value, name in classes.items()),
+def _padding_lines(found: Findings) -> list[str]:
+    """How to leave out what lies outside the section, commented out: it may be a dark structure after all."""
+    padding = found.padding
+    if padding is None:
+        return []
+    what = "slices" if found.kind == "volume" else "images"
+    seen = f"{len(padding.slices)} {what}" if padding.complete else f"{len(padding.slices)} of the {what} looked at"
+    inside = inside_of(padding, found.dtype)
+    rare = padding.inside <= _RARE
+    path = found.image if rare and inside is not None else "section.tif"
+    lines = [
+        f"{padding.share:.0%} of the image is {padding.shown} in areas along the border ({seen}), as outside tissue."
     ]
-
-
-def _fraction(labels: LabelFindings, value: str) -> str:
-    seen = "the labelled voxels" if labels.complete else "the voxels looked at"
-    return f"value {value}, {labels.fractions[value]:.2%} of {seen}"
-
-
-def _split_lines(found: Findings) -> list[str]:
-    split = _split(found)
-    return [
-        f"  # {split.comment}",
-        "  # Neighbouring slices are alike: keep train and validate apart, or the score flatters.",
-        "  train:",
-        *(f"    - {{volume: {_yaml(found.name)}, {part}}}" for part in split.train),
-        "  validate:",
-        *(f"    - {{volume: {_yaml(found.name)}, {part}}}" for part in split.validate),
+    if not rare:
+        lines.append(f"{padding.inside:.1%} of the rest has this value too, so a mask of the section is better.")
+    lines += [
+        "To leave it out of training and scores, take the # away:",
+        f"valid: {{path: {_yaml(path)}, inside: {inside if path == found.image else 'nonzero'}}}",
     ]
+    return [f"      # {line}" for line in lines]
 
 
-def _split(found: Findings) -> _Split:
-    labels = found.labels
-    slices = list(range(found.shape[0])) if labels is None else list(labels.labelled)
-    comment = f"{len(slices)} of {found.shape[0]} {'images' if found.kind == 'images' else 'slices'} have labels."
-    if labels is not None and labels.complete and 1 < len(labels.with_foreground) < len(slices) / 2:
-        slices = list(labels.with_foreground)
-        comment += (
-            f" Only {len(slices)} of them hold anything but background and only these are used; add the others if they "
-            "were annotated too."
-        )
-    if len(slices) == 1:
-        return _split_one_slice(found, slices[0], comment)
-    held = max(1, round(0.2 * len(slices)))
-    gap = round(0.1 * len(slices)) if slices[-1] - slices[0] + 1 == len(slices) else 0
-    train, validate = slices[: len(slices) - held - gap], slices[len(slices) - held :]
-    if found.kind == "images":
-        names = [_yaml(name) for name in found.image_names]
-        lists = [[f"images: [{', '.join(names[i] for i in part)}]"] for part in (train, validate)]
-        return _Split(lists[0], lists[1], comment)
-    return _Split([_slices(train)], [_slices(validate)], comment)
-
-
-def _split_one_slice(found: Findings, z: int, comment: str) -> _Split:
-    """Two parts of the one labelled slice, with a gap of a tenth between them."""
-    height = found.shape[1]
-    if found.kind == "images":
-        name = _yaml(found.image_names[z])
-        return _Split([f"images: [{name}]"], [f"images: [{name}]"], f"{comment} FILL IN: validation needs another one.")
-    low, high = round(0.65 * height), round(0.75 * height)
-    boxes = [f"box: '{z}:{z + 1},{rows},:'" for rows in (f"0:{low}", f"{high}:{height}")]
-    return _Split([boxes[0]], [boxes[1]], f"{comment} Its upper part trains, its lower part validates.")
-
-
-def _slices(numbers: list[int]) -> str:
-    if numbers == list(range(numbers[0], numbers[-1] + 1)):
-        return f"slices: {numbers[0]}:{numbers[-1] + 1}"
-    return f"slices: {numbers}"
+def _no_label_lines() -> list[str]:
+    return [
+        "      labels:",
+        "        # Write where your labels are, and `kind: values` with a mapping if they are not ids 0, 1, ...",
+        "        kind: ids",
+        f"        path: {_FILL_IN}",
+    ]
 
 
 def _method_lines(sides: tuple[int, ...]) -> list[str]:

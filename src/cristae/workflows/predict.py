@@ -10,6 +10,7 @@ from pathlib import Path
 from cristae.data.box import Box
 from cristae.data.image import VoxelSize
 from cristae.data.open import open_volume
+from cristae.data.padding import find_padding
 from cristae.data.volume import Volume
 from cristae.inference.config import PredictOptions
 from cristae.inference.job import open_job
@@ -31,6 +32,11 @@ from cristae.models.external import own_errors
 from cristae.progress import Progress
 from cristae.recipe.matching import common_settings, member_of, open_member, sized_image, spec_of, working_size
 from cristae.recipe.run import Run, open_run
+
+_MUCH_PADDING = 0.1
+"""Part of a volume from which on padding is worth a warning."""
+_RARE_INSIDE = 0.005
+"""Part of what is not padding that may have its value all the same, and be left out with it."""
 
 
 def predict(
@@ -130,9 +136,24 @@ def plan_prediction(
     if begun is not None:
         require_same(Path(out), begun, provenance)
         return PlannedPrediction(continued_request(provenance, Path(out), begun), inputs, opened, is_complete(begun))
+    if masked is None and box is None and provenance.ensemble.classes.empty_id is not None:
+        _warn_of_padding(found, progress)
     device, largest = opened[0].recipe.device, settings.block_vox
     request = plan_request(provenance, inputs, Path(out), device=device, largest=largest, options=options)
     return PlannedPrediction(request, inputs, opened)
+
+
+def _warn_of_padding(volume: Volume, progress: Progress) -> None:
+    """Say what a mask is for where a good part of a volume was never recorded."""
+    padding = find_padding(volume.image)
+    if padding is None or padding.share < _MUCH_PADDING:
+        return
+    itself = volume.image.format != "array" and padding.value == 0 and padding.inside <= _RARE_INSIDE
+    mask = f"the volume itself serves as one: --mask {volume.image.path}" if itself else "--mask MASK.tif"
+    progress.warn(
+        f"{padding.share:.0%} of '{volume.name}' is {padding.shown} in areas along the border, which looks like "
+        f"padding: it takes time and may get classes. A mask that is 0 there leaves it out; {mask}"
+    )
 
 
 def begin_prediction(request: PredictionRequest) -> PredictionWriter:

@@ -17,6 +17,7 @@ from cristae.recipe.complete import completed
 from cristae.recipe.consistency import check_consistency, require_regions
 from cristae.recipe.findings import examine
 from cristae.recipe.load import load_recipe, parse_recipe
+from cristae.recipe.questions import warn_open_questions
 from cristae.recipe.recipe import Recipe
 from cristae.recipe.starter import set_starter_text, starter_text
 from cristae.training.regions import prepare_regions, require_validation
@@ -63,7 +64,7 @@ def new_recipe(
 
 
 def check_recipe(path: str | Path, overrides: Sequence[str] = (), *, progress: Progress = Progress()) -> Recipe:
-    """Check a recipe, open its data and look at one labelled slice of each part.
+    """Check a recipe, open its data and look at one labelled slice of each part; questions in it are asked again.
 
     Args:
         path: The recipe file.
@@ -82,6 +83,7 @@ def check_recipe(path: str | Path, overrides: Sequence[str] = (), *, progress: P
     complete = completed(recipe)
     check_consistency(complete)
     require_regions(complete)
+    warn_open_questions(recipe, progress)
     dataset = open_data(recipe.data, recipe.folder)
     for warning in dataset.warnings:
         progress.warn(warning)

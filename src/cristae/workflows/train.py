@@ -8,6 +8,7 @@ from cristae.classical.config import RandomForestConfig
 from cristae.progress import Progress
 from cristae.recipe.complete import completed
 from cristae.recipe.consistency import check_consistency, require_regions
+from cristae.recipe.questions import warn_open_questions
 from cristae.recipe.recipe import Recipe
 from cristae.recipe.run import Run
 from cristae.training.regions import require_validation
@@ -39,6 +40,7 @@ def train(
     recipe = completed(recipe)
     check_consistency(recipe)
     require_regions(recipe)
+    warn_open_questions(recipe, progress)
     data = open_training_data(recipe)
     require_validation(data.regions, progress)
     for warning in data.warnings:
