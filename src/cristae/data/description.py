@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, PositiveFloat, StringConstraints, m
 from cristae.config import Config
 from cristae.data.classes import Classes
 
-Match = Literal["name", "number", "order"]
+Match = Literal["name", "number", "part", "order"]
 SliceText = Annotated[str, StringConstraints(pattern=r"^\s*\d*:\d*(:\d*[1-9]\d*)?\s*$")]
 ValueText = Annotated[str, BeforeValidator(str), StringConstraints(pattern=r"^(-?\d+|-?\d+--?\d+|#[0-9a-fA-F]{6,8})$")]
 BoxText = Annotated[str, StringConstraints(pattern=r"^\s*\d*:\d*\s*,\s*\d*:\d*\s*,\s*\d*:\d*\s*$")]
@@ -22,7 +22,8 @@ class IdLabels(Config):
     path: str
     """File, folder or glob; an array inside HDF5 or Zarr is named after a colon, `file.h5:/labels`."""
     match: Match = "name"
-    """How label files find their image file: same stem, same last number in it, or same place in natural order."""
+    """How label files find their image file. `name`: the same stem. `number`: the same last number in it. `part`: the
+    same number or word that tells files apart, wherever it stands. `order`: the same place in natural order."""
     slices: tuple[int, ...] | None = None
     """For a stack with fewer slices than the image: which image slice each label slice belongs to (from 0)."""
 
@@ -37,7 +38,8 @@ class MappedLabels(Config):
     """Value to class name: an integer `159`, an inclusive range `64-191`, or a colour `#rrggbb` or `#rrggbbaa`.
     The name `unlabelled` means the voxel does not count. A value that is not listed is an error."""
     match: Match = "name"
-    """How label files find their image file: same stem, same last number in it, or same place in natural order."""
+    """How label files find their image file. `name`: the same stem. `number`: the same last number in it. `part`: the
+    same number or word that tells files apart, wherever it stands. `order`: the same place in natural order."""
     slices: tuple[int, ...] | None = None
     """For a stack with fewer slices than the image: which image slice each label slice belongs to (from 0)."""
 
@@ -50,7 +52,8 @@ class Mask(Config):
     inside: ValueText | Literal["nonzero"] = "nonzero"
     """Which values mean inside: `nonzero`, one value such as `0`, or an inclusive range such as `128-255`."""
     match: Match = "name"
-    """How mask files find their image file: same stem, same last number in it, or same place in natural order."""
+    """How mask files find their image file. `name`: the same stem. `number`: the same last number in it. `part`: the
+    same number or word that tells files apart, wherever it stands. `order`: the same place in natural order."""
 
 
 class MaskLabels(Config):
@@ -79,7 +82,8 @@ class InstanceLabels(Config):
     zero: Literal["background", "unlabelled"] = "background"
     """What id 0 means."""
     match: Match = "name"
-    """How label files find their image file: same stem, same last number in it, or same place in natural order."""
+    """How label files find their image file. `name`: the same stem. `number`: the same last number in it. `part`: the
+    same number or word that tells files apart, wherever it stands. `order`: the same place in natural order."""
     slices: tuple[int, ...] | None = None
     """For a stack with fewer slices than the image: which image slice each label slice belongs to (from 0)."""
 
@@ -103,6 +107,8 @@ class VolumeConfig(Config):
     """Where voxels count at all; elsewhere they enter no loss, score or sample."""
     weight: str | None = None
     """File or folder with a weight for each voxel of the pixelwise loss terms."""
+    weight_match: Match = "name"
+    """How weight files find their image file; as in `labels.match`."""
     voxel_size_nm: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = None
     """(z, y, x) in nm; for images z is the section thickness. Required where the files do not say and it matters;
     it must agree with the files where they do."""

@@ -15,12 +15,11 @@ from cristae.data.box import Box, Triple
 from cristae.data.description import Match
 from cristae.data.formats import open_image, open_images
 from cristae.data.image import Image, VoxelSize
-from cristae.data.label_sources import LabelSource, is_slice_files, open_flat_sources, open_source
+from cristae.data.label_sources import LabelSource, is_slice_files, open_flat_sources, open_source, sure_match
 from cristae.data.pairing import stem_of
 from cristae.errors import LabelError
 from cristae.progress import Progress
 
-_MATCHES: tuple[Match, ...] = ("name", "number", "order")
 _MAX_SLICES = 64
 _MAX_CLASSES = 20
 _NAMELESS = ("image", "images", "img", "raw", "slices", "data", "stack", "volume", "train", "training")
@@ -43,6 +42,8 @@ class LabelFindings:
     """Those of the labelled slices that were looked at and hold more than one value or another than the commonest."""
     complete: bool
     """Whether every labelled slice was looked at."""
+    example: tuple[str, str] | None = None
+    """A label file and its image file, where they were paired by their names."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def _images_of(image: str) -> tuple[Image, ...]:
 def _examine_labels(
     labels: str, images: tuple[Image, ...], slices: Sequence[int] | None, folder: Path, progress: Progress
 ) -> LabelFindings:
-    match, sources = _paired(labels, images, slices)
+    match, sources, example = _paired(labels, images, slices)
     places = [(number, *source.places[z]) for number, z, source in _slots(sources)]
     looked_at = places
     if len(places) > _MAX_SLICES:
@@ -145,23 +146,29 @@ def _examine_labels(
         labelled=tuple(number for number, _, _ in places),
         with_foreground=tuple(number for number, found in by_slice.items() if set(found) - {commonest}),
         complete=len(looked_at) == len(places),
+        example=example,
     )
 
 
 def _paired(
     labels: str, images: tuple[Image, ...], slices: Sequence[int] | None
-) -> tuple[Match, tuple[LabelSource, ...]]:
-    """The first rule by which label files find their images."""
-    problem: LabelError | None = None
-    for match in _MATCHES:
-        try:
-            if len(images) > 1:
-                return match, open_flat_sources(Path(labels), images, match=match, where="labels")
-            return match, (open_source(Path(labels), images[0], match=match, slices=slices, where="labels"),)
-        except LabelError as error:
-            problem = problem or error
-    message = str(problem).replace("`slices: [...]`", "`--label-slices 0,10,20`")
-    raise LabelError(message) from problem
+) -> tuple[Match, tuple[LabelSource, ...], tuple[str, str] | None]:
+    """The rule by which label files surely find their images, what it finds, and one of the pairs."""
+    path = Path(labels)
+    try:
+        match = sure_match(path, images, where="labels") if slices is None else "name"
+        if len(images) > 1:
+            flat = open_flat_sources(path, images, match=match, where="labels")
+            number = next(number for number, source in enumerate(flat) if source.places)
+            return match, flat, (flat[number].places[0][0].path.name, images[number].path.name)
+        source = open_source(path, images[0], match=match, slices=slices, where="labels")
+    except LabelError as error:
+        raise LabelError(str(error).replace("`slices: [...]`", "`--label-slices 0,10,20`")) from error
+    names = images[0].slice_names
+    if slices is not None or names is None or not is_slice_files(path):
+        return match, (source,), None
+    z = min(source.places)
+    return match, (source,), (source.places[z][0].path.name, names[z])
 
 
 def _slots(sources: tuple[LabelSource, ...]) -> list[tuple[int, int, LabelSource]]:

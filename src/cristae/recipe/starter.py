@@ -123,7 +123,8 @@ def _label_lines(labels: LabelFindings | None, classes: dict[str, str]) -> list[
         ]
     head = ["      labels:", f"        kind: {labels.meaning}", f"        path: {_yaml(labels.path)}"]
     if labels.match != "name":
-        head.append(f"        match: {labels.match}  # how label files find their image file")
+        such = f": '{labels.example[0]}' is for '{labels.example[1]}'" if labels.example else ""
+        head.append(f"        match: {labels.match}  # how label files find their image file{such}")
     if labels.slices is not None:
         head.append(f"        slices: {list(labels.slices)}  # which image slice each label slice belongs to, from 0")
     if labels.meaning == "instances":
