@@ -113,13 +113,17 @@ def clear_cache() -> tuple[CacheEntry, ...]:
 
 
 @contextmanager
-def open_cache() -> Iterator[Cache]:
+def open_cache(folder: Path | None = None) -> Iterator[Cache]:
     """Use the cache: entries taken inside the `with` block stay until it ends, or until the process does.
+
+    Args:
+        folder: Another place than that of all runs, which takes whatever is written into it.
 
     Raises:
         StorageError: The folder cannot be made, or its file system knows no locks.
     """
-    folder = cache_folder()
+    room = 0.0 if folder is None else math.inf
+    folder = folder or cache_folder()
     session = folder / "sessions" / uuid.uuid4().hex
     with _messages(folder):
         session.parent.mkdir(parents=True, exist_ok=True)
@@ -130,7 +134,7 @@ def open_cache() -> Iterator[Cache]:
             lock.acquire()
             _remove_dead_sessions(folder, session)
     try:
-        yield Cache(folder, session)
+        yield Cache(folder, session, room)
     finally:
         lock.release()
         shutil.rmtree(session, ignore_errors=True)
@@ -139,10 +143,10 @@ def open_cache() -> Iterator[Cache]:
 class Cache:
     """One process's use of the cache folder."""
 
-    def __init__(self, folder: Path, session: Path) -> None:
+    def __init__(self, folder: Path, session: Path, room: float = 0.0) -> None:
         self.folder = folder
         self._session = session
-        self._room = 0.0  # bytes that may be written before entries are looked at again
+        self._room = room  # bytes that may be written before entries are looked at again
 
     def take(self, key: str) -> Path | None:
         """The folder of an entry, which stays until the session ends; None when there is none."""
