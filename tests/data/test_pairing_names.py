@@ -143,7 +143,7 @@ def naming_schemes(draw: st.DrawFn) -> tuple[list[str], list[str], dict[str, str
     rng = random.Random(draw(st.integers(0, 2**32)))
     count = draw(st.integers(2, 14))
     first = draw(st.integers(0, 3))
-    keys = [(z,) for z in range(first, first + count)]
+    keys: list[tuple[int, ...]] = [(z,) for z in range(first, first + count)]
     if draw(st.booleans()):
         keys = [(run, z) for run in range(3) for z in range(first, first + 4)]
     chosen = sorted(rng.sample(range(len(keys)), draw(st.integers(1, len(keys)))))

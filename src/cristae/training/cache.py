@@ -31,10 +31,11 @@ from cristae.data.volume import Volume
 from cristae.errors import LabelError, RunError
 from cristae.progress import Progress
 from cristae.sampling import Patch, SamplePart
-from cristae.training.cache_folder import FACTS, Cache
+from cristae.training.cache_folder import FACTS, FOLDER_VARIABLE, Cache, cache_folder, cache_room
 from cristae.training.class_index import INVALID, ClassIndex
 from cristae.training.framing import Framing
 from cristae.training.regions import RegionContent
+from cristae.words import memory
 
 _FORMAT = 1
 """Of the entries; another number makes all of them unknown."""
@@ -233,6 +234,21 @@ def require_weights(parts: Sequence[CachedPart]) -> None:
         raise LabelError(
             f"the weights of {names} are 0 in every voxel of the training regions that counts, so nothing would be "
             "learnt there; give other weights under data.volumes, or leave them out"
+        )
+
+
+def warn_about_room(parts: Sequence[Part], progress: Progress) -> None:
+    """Warn where the disk of the cache could be too small for `parts`, were they not compressed."""
+    needed = sum(
+        box.size * (1 + len(part.volume.labels)) * part.volume.image.dtype.itemsize
+        for part in parts
+        for box in labelled_boxes(part)
+    )
+    room = cache_room()
+    if needed > room:
+        progress.warn(
+            f"training data is cached on disk and may take {memory(needed)}, but {cache_folder()} has room for "
+            f"{memory(room)}; make room, or name a folder on another disk in {FOLDER_VARIABLE}"
         )
 
 

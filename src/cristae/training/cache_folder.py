@@ -73,10 +73,14 @@ def cache_limit() -> int:
     stated = os.environ.get(LIMIT_VARIABLE)
     if stated:
         return parse_size(stated)
+    return min(_LARGEST, int(_FREE_FRACTION * cache_room()))
+
+
+def cache_room() -> int:
+    """Bytes of the disk that are free, or taken by entries."""
     folder = cache_folder()
     there = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
-    room = psutil.disk_usage(str(there)).free + sum(entry.size_bytes for entry in list_cache())
-    return min(_LARGEST, int(_FREE_FRACTION * room))
+    return psutil.disk_usage(str(there)).free + sum(entry.size_bytes for entry in list_cache())
 
 
 def list_cache() -> tuple[CacheEntry, ...]:

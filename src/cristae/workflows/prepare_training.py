@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cristae.augment import required_margin
 from cristae.classical.config import RandomForestConfig
 from cristae.data.fingerprint import Fingerprints
-from cristae.data.open import open_data, resolve_data
+from cristae.data.open import Dataset, open_data, resolve_data
 from cristae.errors import CristaeError, RecipeError, RunError
 from cristae.evaluation.validation import Validation, plan_validation
 from cristae.inference.device import choose_device, require_devices
@@ -27,7 +27,7 @@ from cristae.recipe.network import build_network, start_from, starting_weights
 from cristae.recipe.recipe import Recipe
 from cristae.recipe.run import TrainedModel
 from cristae.sampling import as_triple
-from cristae.training.cache import CachedPart, cache_parts, require_weights
+from cristae.training.cache import CachedPart, cache_parts, require_weights, warn_about_room
 from cristae.training.cache_folder import Cache
 from cristae.training.feed import PatchFeed
 from cristae.training.framing import Framing
@@ -45,8 +45,8 @@ _HISTOGRAM_VOXELS = 1 << 25
 class TrainingData:
     """The opened data of a recipe."""
 
+    dataset: Dataset
     regions: Regions
-    warnings: tuple[str, ...]
     fingerprints: Fingerprints
     whole: bool = True
     """Whether `regions` are all that the recipe names, or a part of it that is read quickly."""
@@ -54,7 +54,7 @@ class TrainingData:
     def limited(self, read_vox: int) -> TrainingData:
         """The same, cut to slices that hold about `read_vox` voxels where there are more."""
         regions, whole = self.regions.limited(read_vox)
-        return TrainingData(regions, self.warnings, self.fingerprints, whole)
+        return replace(self, regions=regions, whole=whole)
 
     @contextmanager
     def judging(self, progress: Progress) -> Iterator[None]:
@@ -110,11 +110,13 @@ def begin_training(recipe: Recipe, progress: Progress, *, read_vox: int | None =
     require_regions(recipe)
     choose_device(recipe.device)
     data = open_training_data(recipe)
+    if not isinstance(recipe.model, RandomForestConfig):
+        warn_about_room(data.regions.train, progress)
     if read_vox is not None:
         data = data.limited(read_vox)
     with data.judging(progress):
         require_validation(data.regions, progress)
-    for warning in data.warnings:
+    for warning in data.dataset.warnings:
         progress.warn(warning)
     return recipe, data
 
@@ -133,7 +135,7 @@ def open_training_data(recipe: Recipe) -> TrainingData:
     fingerprints = Fingerprints.take(*resolve_data(recipe.data, recipe.folder))
     dataset = open_data(recipe.data, recipe.folder)
     regions = prepare_regions(dataset, recipe.data.voxel_size_nm, flat=recipe.model.ndim == 2)
-    return TrainingData(regions, dataset.warnings, fingerprints)
+    return TrainingData(dataset, regions, fingerprints)
 
 
 def make_network(recipe: Recipe, data: TrainingData) -> tuple[nn.Module, Locality]:

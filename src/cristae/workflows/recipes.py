@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 from cristae.classical.config import RandomForestConfig
 from cristae.data.files import require_new, write_text
-from cristae.data.open import labelled_boxes, open_data, read_samples
+from cristae.data.open import labelled_boxes, read_samples
 from cristae.data.public import find_set
 from cristae.errors import CristaeError, RecipeError
 from cristae.progress import Progress
@@ -17,7 +17,7 @@ from cristae.recipe.load import load_recipe, parse_recipe
 from cristae.recipe.recipe import Recipe
 from cristae.recipe.run import require_place
 from cristae.recipe.starter import set_starter_text, starter_text
-from cristae.training.cache_folder import open_cache
+from cristae.training.cache_folder import cache_limit, open_cache
 from cristae.training.regions import Regions
 from cristae.workflows.prepare_training import (
     TrainingData,
@@ -29,7 +29,7 @@ from cristae.workflows.prepare_training import (
     start_network,
 )
 
-_READ_VOX = 96 << 20
+_READ_VOX = 48 << 20
 """Voxels of the labelled regions that a check reads at most: seconds."""
 _BLOCK = (16, 1024, 1024)
 
@@ -98,7 +98,7 @@ def check_recipe(path: str | Path, overrides: Sequence[str] = (), *, progress: P
     else:
         _check_network(recipe, data, progress)
     _read(data.regions, progress)
-    read_samples(open_data(recipe.data, recipe.folder), progress)
+    read_samples(data.dataset, progress)
     try:
         require_place(default_place(recipe))
     except CristaeError as error:  # training can be given another place
@@ -111,8 +111,8 @@ def check_recipe(path: str | Path, overrides: Sequence[str] = (), *, progress: P
 def _check_network(recipe: Recipe, data: TrainingData, progress: Progress) -> None:
     network, locality = make_network(recipe, data)
     start_network(network, recipe, None, progress)
-    with open_cache():
-        pass  # the one that training will use
+    with open_cache():  # the one that training will use
+        cache_limit()
     with TemporaryDirectory(prefix="cristae-check-") as folder, open_cache(Path(folder)) as cache:
         prepared = prepare_network_training(recipe, data, locality, cache, progress)
         if prepared is not None:
