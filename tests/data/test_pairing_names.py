@@ -1,13 +1,17 @@
 """Names that people and other programs give to images and labels: paired as meant, or refused; never wrongly."""
 
 import random
+from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
-from cristae.data.description import Match
+from cristae.data.description import DataConfig, Match
 from cristae.data.name_parts import parts_of
+from cristae.data.open import open_data
 from cristae.data.pairing import find_match, pair_files
 from cristae.errors import LabelError
 
@@ -187,3 +191,47 @@ def test_a_pairing_is_the_true_one_or_is_refused(scheme: tuple[list[str], list[s
     except LabelError:
         return
     assert pairs == truth, found
+
+
+def slices(folder: Path, names: list[str], value: int | None = None) -> None:
+    folder.mkdir()
+    for z, name in enumerate(names):
+        voxels = np.full((20, 24), z if value is None else value, np.uint8)
+        Image.fromarray(voxels).save(folder / name)
+
+
+@pytest.mark.parametrize("kind", ["volume", "images"])
+def test_labels_masks_valid_masks_and_weights_are_paired_alike(tmp_path: Path, kind: str) -> None:
+    slices(tmp_path / "image", [f"case_{z}_0000.png" for z in range(6)])
+    slices(tmp_path / "mito", [f"case_{z}.png" for z in (1, 4)])
+    slices(tmp_path / "valid", [f"valid{z:03}_8bit.png" for z in range(6)], 1)
+    slices(tmp_path / "weight", [f"w-{z}_2024-01-02.png" for z in range(6)])
+    volume = {
+        "name": "v",
+        "kind": kind,
+        "image": "image",
+        "labels": {"kind": "masks", "masks": {"mito": {"path": "mito", "inside": "1", "match": "part"}}},
+        "valid": {"path": "valid", "match": "part"},
+        "weight": "weight",
+        "weight_match": "part",
+    }
+
+    def described() -> DataConfig:
+        return DataConfig.model_validate({"classes": {"names": ["background", "mito"]}, "volumes": [volume]})
+
+    volumes = open_data(described(), tmp_path).volumes
+    if kind == "images":
+        assert [one.labelled_slices for one in volumes] == [None if z in (1, 4) else () for z in range(6)]
+        weight = volumes[4].weight
+        assert weight is not None
+        assert (weight.read() == 4).all()
+    else:
+        assert volumes[0].labelled_slices == (1, 4)
+        assert volumes[0].weight is not None
+        assert volumes[0].weight.read()[:, 0, 0].tolist() == list(range(6))
+        assert volumes[0].labels[0].read()[[1, 4], 0, 0].tolist() == [0, 1]
+    volume.pop("weight_match")
+    with pytest.raises(LabelError, match=r"(?s)^weight of 'v': .*Pair them with `match: part`"):
+        open_data(
+            DataConfig.model_validate({"classes": {"names": ["background", "mito"]}, "volumes": [volume]}), tmp_path
+        )

@@ -80,7 +80,8 @@ def cache_room() -> int:
     """Bytes of the disk that are free, or taken by entries."""
     folder = cache_folder()
     there = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
-    return psutil.disk_usage(str(there)).free + sum(entry.size_bytes for entry in list_cache())
+    free: int = psutil.disk_usage(str(there)).free
+    return free + sum(entry.size_bytes for entry in list_cache())
 
 
 def list_cache() -> tuple[CacheEntry, ...]:
