@@ -139,6 +139,7 @@ def test_what_an_error_advises_has_been_tried() -> None:
 
 
 WORDS = ["slice", "mask", "seg", "z", "img", "case", "run", "v", "labels", "gt", "A", "b"]
+ORGANS = ["liver", "heart", "seg", "z", "brain"]
 
 
 @st.composite
@@ -147,12 +148,17 @@ def naming_schemes(draw: st.DrawFn) -> tuple[list[str], list[str], dict[str, str
     rng = random.Random(draw(st.integers(0, 2**32)))
     count = draw(st.integers(2, 14))
     first = draw(st.integers(0, 3))
-    keys: list[tuple[int, ...]] = [(z,) for z in range(first, first + count)]
-    if draw(st.booleans()):
-        keys = [(run, z) for run in range(3) for z in range(first, first + 4)]
+    keys: list[tuple[int | str, ...]] = [(z,) for z in range(first, first + count)]
+    match draw(st.integers(0, 3)):
+        case 1:
+            keys = [(run, z) for run in range(3) for z in range(first, first + 4)]
+        case 2:
+            keys = [(organ,) for organ in ORGANS]
+        case 3:
+            keys = [(organ, z) for organ in ORGANS[:3] for z in range(first, first + 3)]
     chosen = sorted(rng.sample(range(len(keys)), draw(st.integers(1, len(keys)))))
 
-    def names(of: list[tuple[int, ...]]) -> list[str]:
+    def names(of: list[tuple[int | str, ...]]) -> list[str]:
         fields: list[str] = [f"key{place}" for place in range(len(keys[0]))]
         for _ in range(rng.randint(0, 2)):
             kind = rng.choice(["constant", "counter", "random", "date", "bits", "word"])
@@ -172,7 +178,8 @@ def naming_schemes(draw: st.DrawFn) -> tuple[list[str], list[str], dict[str, str
                     value = place + constant % 3 if field == "counter" else rng.randint(0, 14)
                 text = str(value).zfill(pad)
                 text = {"date": "2024-01-02", "bits": "8bit", "word": "raw"}.get(field, text)
-                name += f"{word}{text}{sign}"
+                apart = "-" if word and not text[0].isdigit() else ""  # words that are run together are one word
+                name += f"{word}{apart}{text}{sign}"
             made.append(f"{name[:-1]}.png")
         return made
 

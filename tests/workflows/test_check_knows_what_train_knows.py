@@ -20,7 +20,7 @@ import cristae
 from cristae import errors
 from cristae.data.formats import write_image
 from cristae.data.image import image_of_array
-from cristae.errors import CristaeError, OutputExistsError
+from cristae.errors import CristaeError, OutputExistsError, StorageError
 from cristae.progress import Progress
 from cristae.recipe.load import load_recipe
 from cristae.workflows import recipes
@@ -252,6 +252,24 @@ def test_check_warns_of_what_train_warns_of(case: Case, tmp_path: Path, monkeypa
     assert len(said[0].warned) == 1
     with pytest.raises(ValueError, match=case.text):
         raise ValueError(said[0].warned[0])
+
+
+def test_check_warns_where_the_usual_place_may_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_discs(tmp_path, epochs=1)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("cristae.data.files.os.access", lambda folder, mode: False)
+    with pytest.raises(StorageError, match="permission denied") as refused:
+        train(load_recipe(path))
+    said = Said()
+    check_recipe(path, progress=said)
+    assert said.warned == [str(refused.value)]
+
+
+def test_a_forest_does_not_ask_for_the_device_of_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_discs(tmp_path, epochs=1)
+    monkeypatch.chdir(tmp_path)
+    assert check_recipe(path, (FOREST, "device=mps"))
+    assert train(load_recipe(path, (FOREST, "device=mps")), out=tmp_path / "run").weights_path.is_file()
 
 
 def test_check_warns_where_the_usual_place_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -164,8 +164,10 @@ def _way_out(labels: Sequence[str], images: Sequence[str], tried: Match | None) 
     if channels := shared_channels(labels, images):
         channel = stem_of(channels[1][0])[-5:]
         return f"Name the files of one channel, such as `*{channel}.*`, or put them into a folder of their own."
-    lone = [name for name in labels if not _works([name], images, "number" if tried == "number" else "name")]
-    if 2 * len(lone) < len(labels) != len(images):
+    key: Callable[[str], Hashable] = last_number if tried == "number" else stem_of
+    there = set(map(key, images))
+    lone = [name for name in labels if key(name) not in there]
+    if 0 < 2 * len(lone) < len(labels) != len(images):
         return f"Remove {_some(lone)}, or add {'its image' if len(lone) == 1 else 'their images'}."
     named = {stem_of(name) for name in labels}
     image = next((name for name in images if stem_of(name) not in named), images[0])
@@ -173,13 +175,6 @@ def _way_out(labels: Sequence[str], images: Sequence[str], tried: Match | None) 
         "No rule surely pairs these names. Name each label file like its image, for instance "
         f"'{stem_of(image)}{_ending(labels[0])}' for the label of {_some([image])}."
     )
-
-
-def _works(labels: Sequence[str], images: Sequence[str], match: Match) -> bool:
-    try:
-        return bool(_pair(labels, images, match))
-    except LabelError:
-        return False
 
 
 def _ending(name: str) -> str:

@@ -22,7 +22,7 @@ from pydantic import Field, PositiveInt
 from cristae.classical.config import RandomForestConfig
 from cristae.config import facts_from
 from cristae.data.classes import Classes
-from cristae.data.files import require_new, write_bytes, write_json, write_text, write_together
+from cristae.data.files import require_new, require_writable, write_bytes, write_json, write_text, write_together
 from cristae.data.image import VoxelSize
 from cristae.errors import OutputExistsError, RunError
 from cristae.inference.locality import Locality
@@ -224,7 +224,7 @@ def require_place(path: Path, *, resume: bool = False) -> None:
 
     Raises:
         OutputExistsError: It holds something else, or a run that is not to be resumed.
-        StorageError: There can be no folder at this place.
+        StorageError: There can be no folder at this place, or it may not be written.
     """
     if is_run(path):
         if not resume:
@@ -235,6 +235,7 @@ def require_place(path: Path, *, resume: bool = False) -> None:
     if (path / RECIPE).exists():
         raise OutputExistsError(f"{path}: holds a {RECIPE} that is not of a run; choose another folder with --out")
     require_new(path, what="the run")
+    require_writable(path)
 
 
 def open_run(path: str | Path) -> Run:

@@ -108,7 +108,6 @@ def begin_training(recipe: Recipe, progress: Progress, *, read_vox: int | None =
     recipe = completed(recipe)
     check_consistency(recipe)
     require_regions(recipe)
-    choose_device(recipe.device)
     data = open_training_data(recipe)
     if not isinstance(recipe.model, RandomForestConfig):
         warn_about_room(data.regions.train, progress)
