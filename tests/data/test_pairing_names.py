@@ -104,6 +104,14 @@ REFUSED = [
         ["case_0.png", "case_2.png"],
         r"channels of one image.*`\*_0000\.\*`",
     ),
+    (
+        "channels, and as many labels",
+        ["case_0_0000.png", "case_0_0001.png", "case_1_0000.png"],
+        ["case_0.png", "case_1.png", "q.png"],
+        "channels of one image",
+    ),
+    ("words of which one is shared", ["heart.png", "liver.png"], ["heart_m.png", "spleen_m.png"], "no number or word"),
+    ("unrelated numbers", ["t1015.png", "t1020.png"], ["1_a.png", "2_b.png"], "no number or word"),
     ("channels of one case", ["case_1_0000.png", "case_1_0001.png"], ["case_1.png"], "channels of one image"),
 ]
 
@@ -136,6 +144,8 @@ def test_what_an_error_advises_has_been_tried() -> None:
     with pytest.raises(LabelError, match=r"Remove 'overview\.png', or add its image"):
         pair_files(labels, images_of("s{}.png"), "name", where="labels of 'v'")
     assert pair_files(labels[:3], images_of("s{}.png"), "name", where="labels of 'v'")
+    with pytest.raises(LabelError, match=r"(?s)'s0\.png', 's0\.tif' have the same name.*Keep one file for each"):
+        pair_files(["s0.png", "s0.tif"], images_of("s{}.png"), "name", where="labels of 'v'")
 
 
 WORDS = ["slice", "mask", "seg", "z", "img", "case", "run", "v", "labels", "gt", "A", "b"]

@@ -114,15 +114,17 @@ def pairings(labels: Sequence[str], images: Sequence[str]) -> set[Pairing]:
     return {one for one in found if one is not None}
 
 
-def carry_other_numbers(labels: Sequence[str], images: Sequence[str]) -> bool:
-    """Whether both sets have names that are told apart by numbers, or share some of what tells them apart.
+def speak_against_order(labels: Sequence[str], images: Sequence[str]) -> bool:
+    """Whether both sets have numbers that differ from name to name, or share what not all names of a set have.
 
     Where `pairings` finds nothing, such names contradict a pairing by order.
     """
-    ours, theirs = _Names.of(labels).columns.values(), _Names.of(images).columns.values()
-    telling = [[set(column) for column in columns if len(set(column)) == len(column)] for columns in (ours, theirs)]
-    numbered = [any(all(kind == "number" for kind, _ in one) for one in columns) for columns in telling]
-    return all(numbered) or any(a & b for a in telling[0] for b in telling[1])
+    varying = []
+    for names in (labels, images):
+        parts = [set(parts_of(name)) for name in names]
+        varying.append({one for each in parts for one in each if not all(one in other for other in parts)})
+    numbered = [any(kind != "word" for kind, _ in parts) for parts in varying]
+    return all(numbered) or bool(varying[0] & varying[1])
 
 
 def shared_channels(labels: Sequence[str], images: Sequence[str]) -> tuple[str, list[str]] | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 
 from cristae.data.description import Match
-from cristae.data.name_parts import carry_other_numbers, pairings, shared_channels, stem_of
+from cristae.data.name_parts import pairings, shared_channels, speak_against_order, stem_of
 from cristae.errors import LabelError
 
 __all__ = ["find_match", "last_number", "pair_files", "stem_of"]
@@ -80,7 +80,7 @@ def _sure_match(labels: Sequence[str], images: Sequence[str]) -> Match:
 
 def _contradicted(labels: Sequence[str], images: Sequence[str]) -> bool:
     """Whether names speak against a pairing by order."""
-    return bool(pairings(labels, images)) or carry_other_numbers(labels, images)
+    return bool(pairings(labels, images) or shared_channels(labels, images)) or speak_against_order(labels, images)
 
 
 def _pair(labels: Sequence[str], images: Sequence[str], match: Match) -> Pairs:
@@ -163,18 +163,30 @@ def _way_out(labels: Sequence[str], images: Sequence[str], tried: Match | None) 
         return f"Pair them with `match: {match}`, which takes {_some([labels[label]])} for {_some([images[place]])}."
     if channels := shared_channels(labels, images):
         channel = stem_of(channels[1][0])[-5:]
-        return f"Name the files of one channel, such as `*{channel}.*`, or put them into a folder of their own."
+        if _works(labels, [name for name in images if stem_of(name).endswith(channel)], "part"):
+            return f"Name the files of one channel, such as `*{channel}.*`, or put them into a folder of their own."
     key: Callable[[str], Hashable] = last_number if tried == "number" else stem_of
     there = set(map(key, images))
     lone = [name for name in labels if key(name) not in there]
-    if 0 < 2 * len(lone) < len(labels) != len(images):
+    rest = [name for name in labels if key(name) in there]
+    if len(lone) < len(rest) and len(labels) != len(images) and _works(rest, images, tried or "name"):
         return f"Remove {_some(lone)}, or add {'its image' if len(lone) == 1 else 'their images'}."
+    single = list({stem_of(name): name for name in labels}.values())
+    if len(single) < len(labels) and _works(single, images, tried or "name"):
+        return "Keep one file for each of these names."
     named = {stem_of(name) for name in labels}
     image = next((name for name in images if stem_of(name) not in named), images[0])
     return (
         "No rule surely pairs these names. Name each label file like its image, for instance "
         f"'{stem_of(image)}{_ending(labels[0])}' for the label of {_some([image])}."
     )
+
+
+def _works(labels: Sequence[str], images: Sequence[str], match: Match) -> bool:
+    try:
+        return bool(_pair(labels, images, match))
+    except LabelError:
+        return False
 
 
 def _ending(name: str) -> str:
