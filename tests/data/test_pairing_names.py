@@ -112,6 +112,7 @@ REFUSED = [
     ),
     ("words of which one is shared", ["heart.png", "liver.png"], ["heart_m.png", "spleen_m.png"], "no number or word"),
     ("unrelated numbers", ["t1015.png", "t1020.png"], ["1_a.png", "2_b.png"], "no number or word"),
+    ("a name without the slice", [f"img_3_{z}.png" for z in range(9)], ["img_3.png"], "no number or word"),
     ("channels of one case", ["case_1_0000.png", "case_1_0001.png"], ["case_1.png"], "channels of one image"),
 ]
 
@@ -148,8 +149,10 @@ def test_what_an_error_advises_has_been_tried() -> None:
         pair_files(["s0.png", "s0.tif"], images_of("s{}.png"), "name", where="labels of 'v'")
 
 
-WORDS = ["slice", "mask", "seg", "z", "img", "case", "run", "v", "labels", "gt", "A", "b"]
-ORGANS = ["liver", "heart", "seg", "z", "brain"]
+WORDS = ["slice", "mask", "seg", "z", "img", "case", "labels", "gt", ""]
+OTHERS = ["run", "v", "A", "b", "exp", "by", ""]
+"""Words before numbers that mean something else: behind the same word a number means the same thing."""
+ORGANS = ["liver", "heart", "raw", "c", "brain"]
 
 
 @st.composite
@@ -173,7 +176,7 @@ def naming_schemes(draw: st.DrawFn) -> tuple[list[str], list[str], dict[str, str
         for _ in range(rng.randint(0, 2)):
             kind = rng.choice(["constant", "counter", "random", "date", "bits", "word"])
             fields.insert(rng.randint(0, len(fields)), kind)
-        words = [rng.choice([*WORDS, ""]) for _ in fields]
+        words = [rng.choice(WORDS if field.startswith("key") else OTHERS) for field in fields]
         pads = [rng.choice([0, 3]) for _ in fields]
         constants = [rng.randint(0, 14) for _ in fields]
         signs = [rng.choice("_-.") for _ in fields]

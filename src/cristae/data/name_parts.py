@@ -47,13 +47,13 @@ class _Names:
         places = [*range(shortest), *(range(-shortest, 0) if len(lengths) > 1 else ())]
         return {place: tuple(one[place] for one in self.parts) for place in places}
 
-    def constant_runs(self) -> set[tuple[Part | None, Part]]:
-        """Parts that all names share, each with the one before it."""
+    def constant_runs(self) -> set[tuple[Part, Part]]:
+        """Parts that all names share behind a word that all share, such as the number of a run."""
         columns = self.columns
         return {
-            (columns[place - 1][0] if place else None, column[0])
+            (columns[place - 1][0], column[0])
             for place, column in columns.items()
-            if place >= 0 and len(set(column)) == 1 and (not place or len(set(columns[place - 1])) == 1)
+            if place > 0 and len({*zip(columns[place - 1], column, strict=True)}) == 1 and column[0][0] != "word"
         }
 
     def without_ends(self) -> Iterator[tuple[Key, ...]]:
@@ -102,10 +102,12 @@ def pairings(labels: Sequence[str], images: Sequence[str]) -> set[Pairing]:
     """
     ours, theirs = _Names.of(labels), _Names.of(images)
     found = {_paired(a, b) for b in map(_places, theirs.without_ends()) if b for a in ours.without_ends()}
-    known = theirs.constant_runs() if len(images) > 1 else set()
-    own = {place: column for place, column in ours.columns.items() if not _explained(ours, place, known)}
-    single = [_places(zip(column)) for column in theirs.columns.values()]
-    found |= {_paired(list(zip(a)), b) for b in single if b for a in own.values()}
+    own = ours.columns
+    if len(labels) == 1 < len(images):  # of several labels, what all have in common does not tell them apart
+        known = theirs.constant_runs()
+        own = {place: column for place, column in own.items() if not _explained(ours.parts[0], place, known)}
+    single = [_places(zip(column, strict=True)) for column in theirs.columns.values()]
+    found |= {_paired(list(zip(a, strict=True)), b) for b in single if b for a in own.values()}
     rest = [column for column in theirs.columns.values() if 1 < len(set(column)) < len(images)]
     double = [_places(zip(*two, strict=True)) for two in combinations(rest, 2)]
     if any(double):
@@ -142,13 +144,9 @@ def _shared(keys: Sequence[Key]) -> int:
     return sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, zip(*keys, strict=False)))
 
 
-def _explained(names: _Names, place: int, known: set[tuple[Part | None, Part]]) -> bool:
-    """Whether a part says of all labels what the names of all images say too, such as the number of a run."""
-    column = names.columns[place]
-    if len(set(column)) > 1:
-        return False
-    before = {one[place - 1] if place % len(one) else None for one in names.parts}
-    return len(before) == 1 and (before.pop(), column[0]) in known
+def _explained(label: tuple[Part, ...], place: int, known: set[tuple[Part, Part]]) -> bool:
+    """Whether a number says of a label what it says of all images: behind the same word it means the same thing."""
+    return place > 0 and (label[place - 1], label[place]) in known
 
 
 def _places(keys: Iterable[Key]) -> dict[Key, int]:
