@@ -102,6 +102,21 @@ def test_a_few_label_files_are_paired_by_number(tmp_path: Path) -> None:
     assert (recipe.data.train[0].slices, recipe.data.validate_[0].slices) == ((1, 4), "9:10")
 
 
+def test_the_rule_of_the_names_is_written_with_an_example(tmp_path: Path) -> None:
+    for folder, name in (("stack", "case_{:03}_0000"), ("drawn", "case_{:03}")):
+        (tmp_path / folder).mkdir()
+        for z in range(10):
+            if folder == "stack" or z in (1, 4, 7):
+                voxels = grey(1)[0] if folder == "stack" else labels_of(1, [0, 1])[0]
+                Image.fromarray(voxels).save(tmp_path / folder / f"{name.format(z)}.png")
+    text, recipe = started(tmp_path, image=str(tmp_path / "stack"), labels=str(tmp_path / "drawn"))
+    assert "match: part  # how label files find their image file: 'case_001.png' is for 'case_001_0000'" in text
+    assert (recipe.data.train[0].slices, recipe.data.validate_[0].slices) == ((1, 4), "7:8")
+    (tmp_path / "drawn" / "case_007.png").rename(tmp_path / "drawn" / "last.png")
+    with pytest.raises(LabelError, match=r"(?s)^labels: .*No rule surely pairs.*'case_000_0000\.png' for the label of"):
+        new_recipe(tmp_path / "other.yaml", image=str(tmp_path / "stack"), labels=str(tmp_path / "drawn"))
+
+
 def test_a_short_label_stack_needs_its_slices_and_takes_them(tmp_path: Path) -> None:
     image, labels = stack(tmp_path / "a.tif", grey(12)), stack(tmp_path / "b.tif", labels_of(3, [0, 1]))
     with pytest.raises(LabelError, match="--label-slices"):

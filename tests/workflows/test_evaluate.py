@@ -220,9 +220,23 @@ def test_unrelated_images_are_paired_by_name(tmp_path):
     whole = sum((Confusion.of(*pair, 2) for pair in pairs.values()), Confusion.empty(2))
     assert value(scores, volume="all") == pytest.approx(dice(whole)[1])
     assert value(scores, volume="set/b") == expected(*pairs["b"])
-    (tmp_path / "prediction" / "b.png").unlink()
+    (tmp_path / "prediction" / "a.png").rename(tmp_path / "prediction" / "a_pred.png")
+    (tmp_path / "prediction" / "b.png").rename(tmp_path / "prediction" / "b_pred.png")
+    again = evaluate(tmp_path / "prediction", tmp_path / "truth", recipe=recipe)
+    assert value(again, volume="set/b") == expected(*pairs["b"])
+    (tmp_path / "prediction" / "b_pred.png").unlink()
     with pytest.raises(MissingFileError, match="set/b"):
         evaluate(tmp_path / "prediction", tmp_path / "truth", recipe=recipe)
+
+
+def test_folders_whose_slices_are_shifted_against_each_other_are_not_scored(tmp_path):
+    truth, prediction = maps(2, 0, (4, 20, 30))
+    for folder, array, first in (("truth", truth, 0), ("prediction", prediction, 1)):
+        (tmp_path / folder).mkdir()
+        for z, plane in enumerate(array, first):
+            Picture.fromarray(plane).save(tmp_path / folder / f"s{z}.png")
+    with pytest.raises(ScoreError, match=r"'s1' is slice 0 .* but slice 1 of the truth"):
+        evaluate(tmp_path / "prediction", tmp_path / "truth", classes=Classes(names=("background", "mito")))
 
 
 @pytest.mark.parametrize(("threshold", "first"), [(0.2, 51), (0.5, 128), (0.0, 1), (1.0, 256)])

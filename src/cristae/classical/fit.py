@@ -12,7 +12,7 @@ from cristae.classical.features import FeaturePlan
 from cristae.classical.forest import Forest
 from cristae.classical.objects import describe_objects, find_objects
 from cristae.classical.pixels import read_around
-from cristae.classical.samples import draw_samples, structures
+from cristae.classical.samples import count_labelled, draw_samples, structures
 from cristae.classical.threads import usable_cores
 from cristae.classical.trees import Trees, grow
 from cristae.data.box import Box
@@ -51,11 +51,7 @@ def train_forest(
         VoxelSizeError: The filters are 3D and the shape of a voxel is not known.
     """
     size = parts[0].volume.voxel_size_nm
-    if config.ndim == 3 and size is None:
-        raise VoxelSizeError(
-            f"the voxel size of {parts[0].volume.name} is not known; 3D filters need it, since slices are rarely as "
-            "thin as pixels are wide: give voxel_size_nm (z, y, x) under data.volumes, or set model.ndim: 2"
-        )
+    require_voxel_size(config, parts)
     learner = _Learner(config, classes, normalizers, seed)
     folds = _folds(parts) if config.objects else []
     with progress.task("Learn", total=1 + len(folds), unit="forests") as task:
@@ -103,7 +99,7 @@ class _Learner:
         )
         if complete:
             for number, one in enumerate(samples):
-                self._require_classes(one.labelled, number)
+                _require_classes(one.labelled, self.classes, number)
         return tuple(
             grow(
                 one.features,
@@ -144,14 +140,38 @@ class _Learner:
             forests.append(forest)
         return tuple(forests)
 
-    def _require_classes(self, labelled: np.ndarray, number: int) -> None:
-        names = self.classes.names if self.classes.exclusive else ("outside", self.classes.names[number])
-        missing = [name for name, count in zip(names, labelled, strict=True) if not count]
-        if missing:
-            raise LabelError(
-                f"no labelled voxel of {', '.join(missing)} in the training regions: a forest cannot learn it; "
-                "label some, or add regions that have it under data.train"
-            )
+
+def require_voxel_size(config: RandomForestConfig, parts: Sequence[Part]) -> None:
+    """Make sure that 3D filters know the shape of a voxel.
+
+    Raises:
+        VoxelSizeError: They do not.
+    """
+    if config.ndim == 3 and parts[0].volume.voxel_size_nm is None:
+        raise VoxelSizeError(
+            f"the voxel size of {parts[0].volume.name} is not known; 3D filters need it, since slices are rarely as "
+            "thin as pixels are wide: give voxel_size_nm (z, y, x) under data.volumes, or set model.ndim: 2"
+        )
+
+
+def require_labelled(parts: Sequence[Part], classes: Classes, *, ndim: int) -> None:
+    """Make sure that every class, the background too, has labelled voxels to learn from.
+
+    Raises:
+        LabelError: One has none.
+    """
+    for number, labelled in enumerate(count_labelled(parts, classes, ndim=ndim, threads=usable_cores())):
+        _require_classes(labelled, classes, number)
+
+
+def _require_classes(labelled: np.ndarray, classes: Classes, number: int) -> None:
+    names = classes.names if classes.exclusive else ("outside", classes.names[number])
+    missing = [name for name, count in zip(names, labelled, strict=True) if not count]
+    if missing:
+        raise LabelError(
+            f"no labelled voxel of {', '.join(missing)} in the training regions: a forest cannot learn it; "
+            "label some, or add regions that have it under data.train"
+        )
 
 
 def _folds(parts: Sequence[Part]) -> list[list[Part]]:

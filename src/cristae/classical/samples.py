@@ -65,12 +65,7 @@ def draw_samples(
     Returns:
         One for exclusive classes; for overlapping ones as many as there are classes.
     """
-    blocks = [
-        _Block(number, block)
-        for number, part in enumerate(parts)
-        for box in labelled_boxes(part)
-        for block in box.blocks(_BLOCK[plan.ndim])
-    ]
+    blocks = _blocks(parts, plan.ndim)
     counts = np.stack(list(side_by_side(lambda block: _counts(parts[block.part], block.box, classes), blocks, threads)))
     quotas = _quotas(counts, np.array([block.part for block in blocks]), limit, seed)
 
@@ -93,6 +88,23 @@ def draw_samples(
         )
         for s in range(counts.shape[1])
     )
+
+
+def count_labelled(parts: Sequence[Part], classes: Classes, *, ndim: int, threads: int) -> np.ndarray:
+    """(S, K) labelled voxels of each class: in one row for exclusive ones, or outside and inside of each mask."""
+    blocks = _blocks(parts, ndim)
+    counts = side_by_side(lambda block: _counts(parts[block.part], block.box, classes), blocks, threads)
+    total: np.ndarray = np.stack(list(counts)).sum(axis=0)
+    return total
+
+
+def _blocks(parts: Sequence[Part], ndim: int) -> list[_Block]:
+    return [
+        _Block(number, block)
+        for number, part in enumerate(parts)
+        for box in labelled_boxes(part)
+        for block in box.blocks(_BLOCK[ndim])
+    ]
 
 
 def structures(part: Part, box: Box, classes: Classes) -> np.ndarray:

@@ -48,7 +48,7 @@ def new(
 
 @app.command()
 def check(path: RecipePath, changes: Set = None) -> None:
-    """Check a recipe and that its data can be opened and fit together."""
+    """Do all that training does before its first step. Of large data a part is read."""
     from cristae.cli.progress import console_progress
     from cristae.workflows.recipes import check_recipe
 

@@ -10,7 +10,7 @@ from cristae.config import Config
 from cristae.data.classes import Classes
 from cristae.data.formats.paths import Reading
 
-Match = Literal["name", "number", "order"]
+Match = Literal["name", "number", "part", "order"]
 Channel = NonNegativeInt | Literal["color"]
 SliceText = Annotated[str, StringConstraints(pattern=r"^\s*\d*:\d*(:\d*[1-9]\d*)?\s*$")]
 ValueText = Annotated[str, BeforeValidator(str), StringConstraints(pattern=r"^(-?\d+|-?\d+--?\d+|#[0-9a-fA-F]{6,8})$")]
@@ -29,7 +29,8 @@ class LabelFiles(Config):
     signed: bool | None = None
     """Whether 8-bit values are signed, where an MRC header does not say. As `::signed=false` after the path."""
     match: Match = "name"
-    """How label files find their image file: same stem, same last number in it, or same place in natural order."""
+    """How label files find their image file. `name`: the same stem. `number`: the same last number in it. `part`: the
+    same number or word that tells files apart, wherever it stands. `order`: the same place in natural order."""
     slices: tuple[int, ...] | None = None
     """For a stack with fewer slices than the image: which image slice each label slice belongs to (from 0)."""
 
@@ -68,7 +69,8 @@ class Mask(Config):
     """Which values mean inside: `nonzero`, one value such as `0`, an inclusive range such as `128-255`, or `opaque`:
     where the alpha channel is full."""
     match: Match = "name"
-    """How mask files find their image file: same stem, same last number in it, or same place in natural order."""
+    """How mask files find their image file. `name`: the same stem. `number`: the same last number in it. `part`: the
+    same number or word that tells files apart, wherever it stands. `order`: the same place in natural order."""
 
     @property
     def source(self) -> str:
@@ -132,6 +134,8 @@ class VolumeConfig(Config):
     """Where voxels count at all; elsewhere they enter no loss, score or sample."""
     weight: str | None = None
     """File or folder with a weight for each voxel of the pixelwise loss terms."""
+    weight_match: Match = "name"
+    """How weight files find their image file; as in `labels.match`."""
     voxel_size_nm: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = None
     """(z, y, x) in nm; for images z is the section thickness. Required where the files do not say and it matters;
     it must agree with the files where they do."""

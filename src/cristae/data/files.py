@@ -104,6 +104,18 @@ def require_new(path: Path, *, what: str) -> None:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(above))
 
 
+def require_writable(path: Path) -> None:
+    """Raise when the folder that an output lies in, or the nearest one that there is above it, may not be written.
+
+    Raises:
+        StorageError: It may not.
+    """
+    with storage_errors(path):
+        above = next((folder for folder in (path, *path.absolute().parents) if folder.is_dir()), path)
+        if not os.access(above, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(above))
+
+
 def require_new_file(path: Path, *, what: str) -> None:
     """Raise when a file would land on something that exists already; even an empty folder is in its way.
 

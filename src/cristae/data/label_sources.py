@@ -11,7 +11,7 @@ from cristae.data.description import Match
 from cristae.data.formats import open_image, open_images
 from cristae.data.formats.paths import is_zarr, split_options
 from cristae.data.image import Image
-from cristae.data.pairing import pair_files
+from cristae.data.pairing import find_match, pair_files
 from cristae.errors import LabelError
 
 
@@ -118,6 +118,19 @@ def open_flat_sources(path: Path, images: Sequence[Image], *, match: Match, wher
         _check_sizes(places, image, where)
         sources.append(LabelSource(shape=image.shape, places=places))
     return tuple(sources)
+
+
+def sure_match(path: Path, images: Sequence[Image], *, where: str) -> Match:
+    """The rule by which the label files at a path surely find their images, or the slices of the one image.
+
+    Raises:
+        LabelError: There is none.
+        MissingFileError: The path does not exist.
+    """
+    names = images[0].slice_names if len(images) == 1 else [str(image.path) for image in images]
+    if names is None or not is_slice_files(path):
+        return "name"  # a stack is not paired by names
+    return find_match([str(file.path) for file in open_images(path)], names, where=where)
 
 
 def _listed(slices: Sequence[int], found: int, image: Image, path: Path, where: str) -> dict[int, int]:

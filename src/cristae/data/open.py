@@ -12,7 +12,7 @@ import numpy as np
 
 from cristae.data.box import Box
 from cristae.data.classes import Classes
-from cristae.data.description import DataConfig, IdLabels, Labels, Mask, Region, VolumeConfig
+from cristae.data.description import DataConfig, IdLabels, Labels, Region, VolumeConfig
 from cristae.data.formats import open_image, open_images
 from cristae.data.formats.paths import split_options
 from cristae.data.image import Image, VoxelSize, same_voxel_size, voxel_size_text
@@ -161,15 +161,12 @@ def _open_stack(config: VolumeConfig, classes: Classes | None, folder: Path) -> 
     sources = None if config.labels is None else open_sources(config.labels, image, folder, name=name)
     valid = weight = None
     if config.valid is not None:
-        valid = _stack_source(config.valid.source, config.valid, image, folder, f"valid mask of '{name}'")
+        where = f"valid mask of '{name}'"
+        valid = open_source(folder / config.valid.source, image, match=config.valid.match, slices=None, where=where)
     if config.weight is not None:
-        weight = _stack_source(config.weight, None, image, folder, f"weight of '{name}'")
+        where = f"weight of '{name}'"
+        weight = open_source(folder / config.weight, image, match=config.weight_match, slices=None, where=where)
     return _assemble(config, classes, image, name=name, sources=sources, valid=valid, weight=weight)
-
-
-def _stack_source(path: str, mask: Mask | None, image: Image, folder: Path, where: str) -> LabelSource:
-    match = "name" if mask is None else mask.match
-    return open_source(folder / path, image, match=match, slices=None, where=where)
 
 
 def _open_flat(config: VolumeConfig, classes: Classes, folder: Path) -> tuple[Volume, ...]:
@@ -189,7 +186,8 @@ def _open_flat(config: VolumeConfig, classes: Classes, folder: Path) -> tuple[Vo
         valid = open_flat_sources(folder / config.valid.source, images, match=config.valid.match, where=where)
     weight: Sequence[LabelSource | None] = [None] * len(images)
     if config.weight is not None:
-        weight = open_flat_sources(folder / config.weight, images, match="name", where=f"weight of '{config.name}'")
+        where = f"weight of '{config.name}'"
+        weight = open_flat_sources(folder / config.weight, images, match=config.weight_match, where=where)
     return tuple(
         _assemble(config, classes, image, name=name, sources=found, valid=mask, weight=scale)
         for image, name, found, mask, scale in zip(images, names, sources, valid, weight, strict=True)

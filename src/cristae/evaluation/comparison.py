@@ -116,6 +116,7 @@ def align(
             "prediction has a class for every voxel; compare annotations with each other by `cristae agree`"
         )
     covered = check_shape(truth.volume, truth.shape, prediction)
+    _check_slice_names(truth, prediction)
     wanted = covered if box is None else _box_in(truth, box)
     if not covered.contains(wanted):
         raise ScoreError(f"volume '{truth.volume}': box {wanted} reaches outside the predicted part {covered}")
@@ -132,6 +133,18 @@ def align(
         first_slice=wanted.start[0],
         voxel_size_nm=agreed_voxel_size(sizes, voxel_size_nm, flat=prediction.shape[0] == 1),
     )
+
+
+def _check_slice_names(truth: Segmentation, prediction: Segmentation) -> None:
+    """Refuse folders of slices of which a file stands at another place than the file of the same name."""
+    names, found = (next((one.slice_names for one in of.images if one.slice_names), ()) for of in (truth, prediction))
+    places = {name: z for z, name in enumerate(names)}
+    for z, name in enumerate(found):
+        if len(names) == len(found) and places.get(name, z) != z:
+            raise ScoreError(
+                f"{prediction.path}: '{name}' is slice {z} (from 0) of this folder, but slice {places[name]} of the "
+                f"truth of '{truth.volume}'; a file is missing or too many in one of them. Give both the same slices"
+            )
 
 
 def _box_in(truth: Segmentation, box: Box | str) -> Box:

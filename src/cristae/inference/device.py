@@ -25,3 +25,17 @@ def choose_device(name: DeviceName = "auto", *, cure: str = "set the recipe's de
         found = ", ".join(device for device in there if there[device])
         raise RunError(f"device '{name}' was asked for, but this machine offers only {found}; {cure}")
     return torch.device(name)
+
+
+def require_devices(device: torch.device, count: int) -> None:
+    """Make sure that as many devices of a kind are there as train together; any number of CPU processes is.
+
+    Raises:
+        RunError: There are fewer.
+    """
+    there = {"cuda": torch.cuda.device_count(), "mps": 1}.get(device.type, count)
+    if count > there:
+        raise RunError(
+            f"training.devices: {count} devices are to train together, but this machine has {there} of kind "
+            f"'{device.type}'; set training.devices to {there} or less"
+        )

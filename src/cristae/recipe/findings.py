@@ -15,14 +15,13 @@ from cristae.data.description import Match
 from cristae.data.formats import open_image, open_images
 from cristae.data.image import Image, VoxelSize
 from cristae.data.label_evidence import LabelEvidence, Place, chosen_places, look_at, profile
-from cristae.data.label_sources import LabelSource, is_slice_files, open_flat_sources, open_source
+from cristae.data.label_sources import LabelSource, is_slice_files, open_flat_sources, open_source, sure_match
 from cristae.data.padding import Padding, find_padding
 from cristae.data.pairing import stem_of
 from cristae.errors import LabelError
 from cristae.progress import Progress
 from cristae.recipe.label_meaning import LabelMeaning, meaning_of
 
-_MATCHES: tuple[Match, ...] = ("name", "number", "order")
 _NAMELESS = ("image", "images", "img", "raw", "slices", "data", "stack", "volume", "train", "training")
 
 
@@ -40,6 +39,8 @@ class LabelFindings:
     """Slices (or images) with labels, apart from those in which every voxel is marked as not annotated."""
     complete: bool
     """Whether every labelled slice was looked at."""
+    example: tuple[str, str] | None = None
+    """A label file and its image file, where they were paired by their names."""
     profiles: tuple[np.ndarray, np.ndarray] | None = None
     """Where only one slice has foreground, the voxels of each class of it in each row and in each column."""
 
@@ -141,7 +142,7 @@ def _images_of(image: str) -> tuple[Image, ...]:
 def _examine_labels(
     labels: str, images: tuple[Image, ...], slices: Sequence[int] | None, folder: Path, progress: Progress
 ) -> LabelFindings:
-    match, sources = _paired(labels, images, slices)
+    match, sources, example = _paired(labels, images, slices)
     places = _places(sources)
     looked_at = chosen_places(places)
     _refuse_the_image(looked_at[len(looked_at) // 2], images)
@@ -160,6 +161,7 @@ def _examine_labels(
             number for number, _, _ in places if not meaning.says_nothing(evidence.by_slice.get(number, {}))
         ),
         complete=len(looked_at) == len(places),
+        example=example,
     )
     filled = [place for place in places if place[0] in found.filled] if found.complete else places
     return replace(found, profiles=_profiles(filled[0], found)) if len(filled) == 1 else found
@@ -201,18 +203,23 @@ def _places(sources: tuple[LabelSource, ...]) -> list[Place]:
 
 def _paired(
     labels: str, images: tuple[Image, ...], slices: Sequence[int] | None
-) -> tuple[Match, tuple[LabelSource, ...]]:
-    """The first rule by which label files find their images."""
-    problem: LabelError | None = None
-    for match in _MATCHES:
-        try:
-            if len(images) > 1:
-                return match, open_flat_sources(Path(labels), images, match=match, where="labels")
-            return match, (open_source(Path(labels), images[0], match=match, slices=slices, where="labels"),)
-        except LabelError as error:
-            problem = problem or error
-    message = str(problem).replace("`slices: [...]`", "`--label-slices 0,10,20`")
-    raise LabelError(message) from problem
+) -> tuple[Match, tuple[LabelSource, ...], tuple[str, str] | None]:
+    """The rule by which label files surely find their images, what it finds, and one of the pairs."""
+    path = Path(labels)
+    try:
+        match = sure_match(path, images, where="labels") if slices is None else "name"
+        if len(images) > 1:
+            flat = open_flat_sources(path, images, match=match, where="labels")
+            number = next(number for number, source in enumerate(flat) if source.places)
+            return match, flat, (flat[number].places[0][0].path.name, images[number].path.name)
+        source = open_source(path, images[0], match=match, slices=slices, where="labels")
+    except LabelError as error:
+        raise LabelError(str(error).replace("`slices: [...]`", "`--label-slices 0,10,20`")) from error
+    names = images[0].slice_names
+    if slices is not None or names is None or not is_slice_files(path):
+        return match, (source,), None
+    z = min(source.places)
+    return match, (source,), (source.places[z][0].path.name, names[z])
 
 
 def _slots(sources: tuple[LabelSource, ...]) -> list[tuple[int, int, LabelSource]]:

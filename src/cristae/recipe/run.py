@@ -22,7 +22,7 @@ from pydantic import Field, PositiveInt
 from cristae.classical.config import RandomForestConfig
 from cristae.config import facts_from
 from cristae.data.classes import Classes
-from cristae.data.files import require_new, write_bytes, write_json, write_text, write_together
+from cristae.data.files import require_new, require_writable, write_bytes, write_json, write_text, write_together
 from cristae.data.image import VoxelSize
 from cristae.errors import OutputExistsError, RunError
 from cristae.inference.locality import Locality
@@ -209,20 +209,33 @@ def create_run(path: str | Path, recipe: Recipe, *, resume: bool = False) -> Run
     """
     path, recipe = Path(path), anchored(recipe)
     run = Run(path, recipe.read_from(path / RECIPE), run_id(recipe))
+    require_place(path, resume=resume)
+    if is_run(path):
+        _require_same(path, recipe)
+        write_text(path / RECIPE, recipe_to_yaml(recipe))
+        return run
+    mark = json.dumps({"run": run.id, "status": "created"})
+    write_together({path / SUMMARY: mark.encode(), path / RECIPE: recipe_to_yaml(recipe).encode()})
+    return run
+
+
+def require_place(path: Path, *, resume: bool = False) -> None:
+    """Make sure that a run can be made, or resumed, in a folder.
+
+    Raises:
+        OutputExistsError: It holds something else, or a run that is not to be resumed.
+        StorageError: There can be no folder at this place, or it may not be written.
+    """
     if is_run(path):
         if not resume:
             raise OutputExistsError(
                 f"{path}: holds a run already; continue it with --resume, or choose another folder with --out"
             )
-        _require_same(path, recipe)
-        write_text(path / RECIPE, recipe_to_yaml(recipe))
-        return run
+        return
     if (path / RECIPE).exists():
         raise OutputExistsError(f"{path}: holds a {RECIPE} that is not of a run; choose another folder with --out")
     require_new(path, what="the run")
-    mark = json.dumps({"run": run.id, "status": "created"})
-    write_together({path / SUMMARY: mark.encode(), path / RECIPE: recipe_to_yaml(recipe).encode()})
-    return run
+    require_writable(path)
 
 
 def open_run(path: str | Path) -> Run:

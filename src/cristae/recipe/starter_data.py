@@ -24,7 +24,8 @@ def label_lines(labels: LabelFindings) -> list[str]:
     kind = "instances" if isinstance(meaning, ObjectMeaning) else meaning.kind
     head = ["      labels:", f"        kind: {kind}", f"        path: {_yaml(labels.path)}"]
     if labels.match != "name":
-        head.append(f"        match: {labels.match}  # how label files find their image file")
+        such = f": '{labels.example[0]}' is for '{labels.example[1]}'" if labels.example else ""
+        head.append(f"        match: {labels.match}  # how label files find their image file{such}")
     if labels.slices is not None:
         head.append(f"        slices: {list(labels.slices)}  # which image slice each label slice belongs to, from 0")
     asked = [line for question in meaning.questions for line in question_lines(question, "        ")]

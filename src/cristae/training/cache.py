@@ -28,13 +28,14 @@ from cristae.data.formats.zarr_arrays import array_metadata, find_node, open_arr
 from cristae.data.mirror import read_mirrored
 from cristae.data.splits import Part, labelled_boxes
 from cristae.data.volume import Volume
-from cristae.errors import RunError
+from cristae.errors import LabelError, RunError
 from cristae.progress import Progress
 from cristae.sampling import Patch, SamplePart
-from cristae.training.cache_folder import FACTS, Cache
+from cristae.training.cache_folder import FACTS, FOLDER_VARIABLE, Cache, cache_folder, cache_room
 from cristae.training.class_index import INVALID, ClassIndex
 from cristae.training.framing import Framing
 from cristae.training.regions import RegionContent
+from cristae.words import memory
 
 _FORMAT = 1
 """Of the entries; another number makes all of them unknown."""
@@ -132,6 +133,14 @@ class CachedPart:
         for block in Box.of_shape(self.shape).blocks(_SLAB[False]):
             yield self._targets(block).astype(np.uint8)
 
+    def has_weight(self) -> bool:
+        """Whether a voxel that counts has a weight above 0; true of a volume without weights."""
+        for block in Box.of_shape(self.shape).blocks(_SLAB[False]):
+            weights = self._weights(block)
+            if weights is None or np.any((weights > 0) & np.all(self._targets(block) != INVALID, axis=0)):
+                return True
+        return False
+
     def read(self, box: Box, framing: Framing) -> Patch:
         """Cut out a patch; what reaches outside the part does not count, and beyond the volume its image is mirrored.
 
@@ -212,6 +221,35 @@ def cache_parts(
             cached.append(layout.opened(_entry_of(layout, cache, fingerprints)))
             task.advance(box.size, note=part.volume.name)
     return tuple(cached)
+
+
+def require_weights(parts: Sequence[CachedPart]) -> None:
+    """Make sure that the volumes' own weights leave something to learn.
+
+    Raises:
+        LabelError: All of them are 0.
+    """
+    if not any(part.has_weight() for part in parts):
+        names = ", ".join(dict.fromkeys(part.volume for part in parts))
+        raise LabelError(
+            f"the weights of {names} are 0 in every voxel of the training regions that counts, so nothing would be "
+            "learnt there; give other weights under data.volumes, or leave them out"
+        )
+
+
+def warn_about_room(parts: Sequence[Part], progress: Progress) -> None:
+    """Warn where the disk of the cache could be too small for `parts`, were they not compressed."""
+    needed = sum(
+        box.size * (1 + len(part.volume.labels)) * part.volume.image.dtype.itemsize
+        for part in parts
+        for box in labelled_boxes(part)
+    )
+    room = cache_room()
+    if needed > room:
+        progress.warn(
+            f"training data is cached on disk and may take {memory(needed)}, but {cache_folder()} has room for "
+            f"{memory(room)}; make room, or name a folder on another disk in {FOLDER_VARIABLE}"
+        )
 
 
 def _around(box: Box, volume: Volume, framing: Framing, size: Triple) -> Box:

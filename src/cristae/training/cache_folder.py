@@ -73,10 +73,15 @@ def cache_limit() -> int:
     stated = os.environ.get(LIMIT_VARIABLE)
     if stated:
         return parse_size(stated)
+    return min(_LARGEST, int(_FREE_FRACTION * cache_room()))
+
+
+def cache_room() -> int:
+    """Bytes of the disk that are free, or taken by entries."""
     folder = cache_folder()
     there = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
-    room = psutil.disk_usage(str(there)).free + sum(entry.size_bytes for entry in list_cache())
-    return min(_LARGEST, int(_FREE_FRACTION * room))
+    free: int = psutil.disk_usage(str(there)).free
+    return free + sum(entry.size_bytes for entry in list_cache())
 
 
 def list_cache() -> tuple[CacheEntry, ...]:
@@ -113,13 +118,17 @@ def clear_cache() -> tuple[CacheEntry, ...]:
 
 
 @contextmanager
-def open_cache() -> Iterator[Cache]:
+def open_cache(folder: Path | None = None) -> Iterator[Cache]:
     """Use the cache: entries taken inside the `with` block stay until it ends, or until the process does.
+
+    Args:
+        folder: Another place than that of all runs, which takes whatever is written into it.
 
     Raises:
         StorageError: The folder cannot be made, or its file system knows no locks.
     """
-    folder = cache_folder()
+    room = 0.0 if folder is None else math.inf
+    folder = folder or cache_folder()
     session = folder / "sessions" / uuid.uuid4().hex
     with _messages(folder):
         session.parent.mkdir(parents=True, exist_ok=True)
@@ -130,7 +139,7 @@ def open_cache() -> Iterator[Cache]:
             lock.acquire()
             _remove_dead_sessions(folder, session)
     try:
-        yield Cache(folder, session)
+        yield Cache(folder, session, room)
     finally:
         lock.release()
         shutil.rmtree(session, ignore_errors=True)
@@ -139,10 +148,10 @@ def open_cache() -> Iterator[Cache]:
 class Cache:
     """One process's use of the cache folder."""
 
-    def __init__(self, folder: Path, session: Path) -> None:
+    def __init__(self, folder: Path, session: Path, room: float = 0.0) -> None:
         self.folder = folder
         self._session = session
-        self._room = 0.0  # bytes that may be written before entries are looked at again
+        self._room = room  # bytes that may be written before entries are looked at again
 
     def take(self, key: str) -> Path | None:
         """The folder of an entry, which stays until the session ends; None when there is none."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from cristae.data.box import Box
 from cristae.data.classes import Classes
 from cristae.data.image import Image, VoxelSize, same_voxel_size, voxel_size_text
 from cristae.data.open import Dataset, Part, labelled_boxes
-from cristae.errors import LabelError, VoxelSizeError
+from cristae.errors import LabelError, VolumeError, VoxelSizeError
 from cristae.preprocess.histogram import IntensityHistogram, histogram_of
 from cristae.preprocess.normalize import NormalizeConfig, Normalizer, fit
 from cristae.preprocess.resample import resample_volume
@@ -23,6 +23,8 @@ _MAX_HISTOGRAM_VOXELS = 200_000_000
 _BLOCK = (1, 2048, 2048)
 """Voxels whose labels are counted at once."""
 _HASHED_BLOCK = (16, 1024, 1024)
+_SLAB = (16, 1024, 1024)
+"""What is read of large regions: some boxes of this size."""
 
 
 @dataclass(frozen=True)
@@ -36,23 +38,70 @@ class Regions:
     """The images of their volumes as they are on disk, by volume name."""
     voxel_size_nm: VoxelSize | None
 
-    def fit_normalizers(self, config: NormalizeConfig) -> tuple[dict[str, Normalizer], Normalizer]:
-        """The mapping of each volume by its name, and the one that the run keeps.
+    def count_greys(self, config: NormalizeConfig, max_voxels: int | None = None) -> dict[str, IntensityHistogram]:
+        """Grey values that the mapping is found from: of each whole volume with `scope: volume`, as at prediction, by
+        its name; otherwise of all training regions together, under ''.
 
-        With `scope: volume` it is found from all voxels of a volume, as at prediction; otherwise from the training
-        regions.
+        Args:
+            config: How grey values are normalised.
+            max_voxels: Look at no more than about this many, of each volume or of all regions.
+
+        Raises:
+            VolumeError: They are not finite, or of several types that are not on one scale.
         """
         if config.scope == "volume":
-            own = {name: fit(config, histogram_of(image)) for name, image in self.images.items()}
-            return own, own[self.train[0].volume.name]
-        limit = _MAX_HISTOGRAM_VOXELS // len(self.train)
+            return {name: histogram_of(image, max_voxels=max_voxels) for name, image in self.images.items()}
+        limit = min(max_voxels or _MAX_HISTOGRAM_VOXELS, _MAX_HISTOGRAM_VOXELS) // len(self.train)
         total: IntensityHistogram | None = None
         for part in self.train:
             histogram = histogram_of(part.volume.image, part.box, max_voxels=limit)
             total = histogram if total is None else total + histogram
         assert total is not None
-        shared = fit(config, total)
+        return {"": total}
+
+    def fit_normalizers(
+        self, config: NormalizeConfig, counted: Mapping[str, IntensityHistogram]
+    ) -> tuple[dict[str, Normalizer], Normalizer]:
+        """The mapping of each volume by its name, and the one that the run keeps, from what `count_greys` counted.
+
+        Raises:
+            VolumeError: Grey values are constant.
+        """
+        if config.scope == "volume":
+            own = {name: _fit_named(config, histogram, name) for name, histogram in counted.items()}
+            return own, own[self.train[0].volume.name]
+        names = ", ".join(dict.fromkeys(part.volume.name for part in self.train))
+        shared = _fit_named(config, counted[""], names)
         return dict.fromkeys(self.images, shared), shared
+
+    def limited(self, read_vox: int) -> tuple[Regions, bool]:
+        """The same with fewer slices, where labelled ones hold more voxels than `read_vox`; and whether all are left.
+
+        Training regions get two thirds of what is read.
+        """
+        train, train_whole = _limited(self.train, 2 * read_vox // 3)
+        validate, validate_whole = _limited(self.validate, read_vox // 3)
+        return replace(self, train=train, validate=validate), train_whole and validate_whole
+
+
+def _limited(parts: Sequence[Part], read_vox: int) -> tuple[tuple[Part, ...], bool]:
+    """Some labelled slabs of each part, spread evenly over it."""
+    if sum(part.box.size for part in parts) <= read_vox:
+        return tuple(parts), True
+    each, found = read_vox // len(parts), []
+    for part in parts:
+        boxes = [slab for box in labelled_boxes(part) for slab in box.blocks(_SLAB)]
+        count = max(1, min(len(boxes), each // max(box.size for box in boxes))) if boxes else 0
+        chosen = np.linspace(0, len(boxes) - 1, count).round().astype(int)
+        found += [Part(part.volume, boxes[place]) for place in chosen]
+    return tuple(found), False
+
+
+def _fit_named(config: NormalizeConfig, histogram: IntensityHistogram, names: str) -> Normalizer:
+    try:
+        return fit(config, histogram)
+    except VolumeError as error:
+        raise VolumeError(f"'{names}': {error}") from None
 
 
 def prepare_regions(dataset: Dataset, working: VoxelSize | None, *, flat: bool) -> Regions:

@@ -4,23 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from cristae.classical.config import RandomForestConfig
 from cristae.data.files import require_new, write_text
-from cristae.data.open import open_data, read_samples
+from cristae.data.open import labelled_boxes, read_samples
 from cristae.data.public import find_set
-from cristae.errors import RecipeError
-from cristae.inference.device import choose_device
-from cristae.models.external import prove_own
-from cristae.models.form import NetworkConfig
+from cristae.errors import CristaeError, RecipeError
 from cristae.progress import Progress
-from cristae.recipe.complete import completed
-from cristae.recipe.consistency import check_consistency, require_regions
 from cristae.recipe.findings import examine
 from cristae.recipe.load import load_recipe, parse_recipe
-from cristae.recipe.questions import warn_open_questions
 from cristae.recipe.recipe import Recipe
+from cristae.recipe.run import require_place
 from cristae.recipe.starter import set_starter_text, starter_text
-from cristae.training.regions import prepare_regions, require_validation
+from cristae.training.cache_folder import cache_limit, open_cache
+from cristae.training.regions import Regions
+from cristae.workflows.prepare_training import (
+    TrainingData,
+    begin_training,
+    default_place,
+    make_network,
+    prepare_forest_training,
+    prepare_network_training,
+    start_network,
+)
+
+_READ_VOX = 48 << 20
+"""Voxels of the labelled regions that a check reads at most: seconds."""
+_BLOCK = (16, 1024, 1024)
 
 
 def new_recipe(
@@ -64,7 +75,9 @@ def new_recipe(
 
 
 def check_recipe(path: str | Path, overrides: Sequence[str] = (), *, progress: Progress = Progress()) -> Recipe:
-    """Check a recipe, open its data and look at one labelled slice of each part; questions in it are asked again.
+    """Do everything that training does before its first step, and leave nothing behind.
+
+    Of large data a part is read, which the last line of progress says: what only the rest holds, training will find.
 
     Args:
         path: The recipe file.
@@ -77,20 +90,41 @@ def check_recipe(path: str | Path, overrides: Sequence[str] = (), *, progress: P
     Raises:
         RecipeError: The recipe is not valid.
         NetworkError: A network of one's own is not what its config says.
-        CristaeError: Its data cannot be opened, or do not fit together.
+        CristaeError: Its data cannot be opened, do not fit together, or give nothing to learn.
     """
-    recipe = load_recipe(path, overrides)
-    complete = completed(recipe)
-    check_consistency(complete)
-    require_regions(complete)
-    warn_open_questions(recipe, progress)
-    dataset = open_data(recipe.data, recipe.folder)
-    for warning in dataset.warnings:
-        progress.warn(warning)
-    regions = prepare_regions(dataset, complete.data.voxel_size_nm, flat=complete.model.ndim == 2)
-    require_validation(regions, progress)
-    choose_device(complete.device)
-    if isinstance(complete.model, NetworkConfig):
-        prove_own(complete.model, in_channels=complete.model.in_slices, out_channels=regions.classes.n_logits)
-    read_samples(dataset, progress)
-    return complete
+    recipe, data = begin_training(load_recipe(path, overrides), progress, read_vox=_READ_VOX)
+    if isinstance(recipe.model, RandomForestConfig):
+        prepare_forest_training(recipe, data, progress)
+    else:
+        _check_network(recipe, data, progress)
+    _read(data.regions, progress)
+    read_samples(data.dataset, progress)
+    try:
+        require_place(default_place(recipe))
+    except CristaeError as error:  # training can be given another place
+        progress.warn(str(error))
+    if not data.whole:
+        progress.warn("the data is large and was read in part; what only the rest of it holds, training will find")
+    return recipe
+
+
+def _check_network(recipe: Recipe, data: TrainingData, progress: Progress) -> None:
+    network, locality = make_network(recipe, data)
+    start_network(network, recipe, None, progress)
+    with open_cache():  # the one that training will use
+        cache_limit()
+    with TemporaryDirectory(prefix="cristae-check-") as folder, open_cache(Path(folder)) as cache:
+        prepared = prepare_network_training(recipe, data, locality, cache, progress)
+        if prepared is not None:
+            prepared.feed.read(0, 0)
+
+
+def _read(regions: Regions, progress: Progress) -> None:
+    """Read the images of the validation regions, and of a forest's training regions, as training will."""
+    parts = (*regions.train, *regions.validate)
+    with progress.task("Reading the data", len(parts), unit="parts") as task:
+        for part in parts:
+            for box in labelled_boxes(part):
+                for block in box.blocks(_BLOCK):
+                    part.volume.image.read(block)
+            task.advance()

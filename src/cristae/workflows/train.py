@@ -6,14 +6,11 @@ from pathlib import Path
 
 from cristae.classical.config import RandomForestConfig
 from cristae.progress import Progress
-from cristae.recipe.complete import completed
-from cristae.recipe.consistency import check_consistency, require_regions
-from cristae.recipe.questions import warn_open_questions
 from cristae.recipe.recipe import Recipe
 from cristae.recipe.run import Run
-from cristae.training.regions import require_validation
+from cristae.workflows.prepare_training import begin_training, default_place
 from cristae.workflows.train_forest import train_forest_run
-from cristae.workflows.train_network import open_training_data, train_network_run
+from cristae.workflows.train_network import train_network_run
 
 
 def train(
@@ -37,15 +34,8 @@ def train(
     Example:
         run = cristae.train(cristae.load_recipe("mito.yaml"))
     """
-    recipe = completed(recipe)
-    check_consistency(recipe)
-    require_regions(recipe)
-    warn_open_questions(recipe, progress)
-    data = open_training_data(recipe)
-    require_validation(data.regions, progress)
-    for warning in data.warnings:
-        progress.warn(warning)
-    place = Path(out or Path("runs") / recipe.name)
+    recipe, data = begin_training(recipe, progress)
+    place = Path(out or default_place(recipe))
     if isinstance(recipe.model, RandomForestConfig):
-        return train_forest_run(recipe, data.regions, place, resume=resume, progress=progress)
+        return train_forest_run(recipe, data, place, resume=resume, progress=progress)
     return train_network_run(recipe, data, place, resume=resume, progress=progress)

@@ -15,19 +15,20 @@ from cristae.progress import Progress
 from cristae.recipe.provenance import write_provenance
 from cristae.recipe.recipe import Recipe
 from cristae.recipe.run import Run, TrainedModel, array_model, create_run, is_complete, write_summary
-from cristae.training.regions import Regions, read_content
+from cristae.training.regions import read_content
+from cristae.workflows.prepare_training import TrainingData, prepare_forest_training
 from cristae.workflows.validate_run import validate_run, write_page
 
 _FOR_NETWORKS = ("sampling", "targets", "augment", "loss", "training")
 """Sections of a recipe that say how a network learns."""
 
 
-def train_forest_run(recipe: Recipe, regions: Regions, place: Path, *, resume: bool, progress: Progress) -> Run:
+def train_forest_run(recipe: Recipe, data: TrainingData, place: Path, *, resume: bool, progress: Progress) -> Run:
     """Make the run of a recipe whose model is the random forest.
 
     Args:
         recipe: Checked and complete.
-        regions: Where to learn and where to validate.
+        data: Where to learn and where to validate.
         place: The run folder.
         resume: Take a folder that holds this run already; one that is not finished is begun anew.
         progress: Where to report.
@@ -42,7 +43,7 @@ def train_forest_run(recipe: Recipe, regions: Regions, place: Path, *, resume: b
         return write_page(run)
     _report_unused(recipe, progress)
     try:
-        _train(run, regions, progress)
+        _train(run, data, progress)
     except CristaeError:
         if fresh:
             shutil.rmtree(run.path, ignore_errors=True)
@@ -58,13 +59,15 @@ def _report_unused(recipe: Recipe, progress: Progress) -> None:
         progress.say(f"{', '.join(unused)}: no effect on a random forest")
 
 
-def _train(run: Run, regions: Regions, progress: Progress) -> None:
+def _train(run: Run, data: TrainingData, progress: Progress) -> None:
     from cristae.classical.fit import train_forest
 
     began = time.monotonic()
-    recipe, classes = run.recipe, regions.classes
+    recipe, regions, classes = run.recipe, data.regions, data.regions.classes
     assert isinstance(recipe.model, RandomForestConfig)
-    normalizers, shared = regions.fit_normalizers(recipe.normalize)
+    prepared = prepare_forest_training(recipe, data, progress)
+    assert prepared is not None, "only a part of the data can be too little"
+    normalizers, shared = prepared
     forest = train_forest(recipe.model, regions.train, classes, normalizers, seed=recipe.seed, progress=progress)
     forest.save(run.weights_path)
     seconds = time.monotonic() - began

@@ -4,32 +4,24 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cristae.allocator import peak_memory_bytes
-from cristae.augment import required_margin
-from cristae.data.fingerprint import Fingerprints
-from cristae.data.open import open_data, resolve_data
-from cristae.errors import RecipeError, RunError
-from cristae.evaluation.validation import Validation, better_application, plan_validation
+from cristae.errors import RunError
+from cristae.evaluation.validation import better_application
 from cristae.inference.device import choose_device
 from cristae.inference.locality import Locality
-from cristae.losses import with_auxiliary_outputs
 from cristae.models.external import own_errors
 from cristae.progress import Progress
-from cristae.recipe.folder import CHECKPOINT, RECIPE, read_summary
+from cristae.recipe.folder import RECIPE
 from cristae.recipe.load import load_run_recipe
-from cristae.recipe.network import build_network, start_from, starting_weights
 from cristae.recipe.provenance import known_inputs, write_provenance
 from cristae.recipe.recipe import Recipe
 from cristae.recipe.run import (
     Run,
-    TrainedModel,
     append_metrics,
     create_run,
     is_complete,
@@ -38,16 +30,18 @@ from cristae.recipe.run import (
     save_weights,
     write_summary,
 )
-from cristae.sampling import as_triple
-from cristae.training.cache import CachedPart, cache_parts
 from cristae.training.cache_folder import Cache, open_cache
-from cristae.training.feed import PatchFeed, Worker
+from cristae.training.feed import Worker
 from cristae.training.fit import fit
-from cristae.training.framing import Framing
 from cristae.training.layout import put_channels_last
-from cristae.training.module import StepConfig
 from cristae.training.processes import run_processes
-from cristae.training.regions import Regions, prepare_regions, require_classes
+from cristae.workflows.prepare_training import (
+    Prepared,
+    TrainingData,
+    make_network,
+    prepare_network_training,
+    start_network,
+)
 from cristae.workflows.validate_run import validate_run, write_page
 
 if TYPE_CHECKING:
@@ -56,27 +50,6 @@ if TYPE_CHECKING:
     from torch import nn
 
 _PROCESS = "cristae.workflows.training_process"
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingData:
-    """The opened data of a recipe."""
-
-    regions: Regions
-    warnings: tuple[str, ...]
-    fingerprints: Fingerprints
-
-
-def open_training_data(recipe: Recipe) -> TrainingData:
-    """Open the data of a recipe and bring its regions to the working grid.
-
-    Raises:
-        CristaeError: The data cannot be opened, or do not fit together.
-    """
-    fingerprints = Fingerprints.take(*resolve_data(recipe.data, recipe.folder))
-    dataset = open_data(recipe.data, recipe.folder)
-    regions = prepare_regions(dataset, recipe.data.voxel_size_nm, flat=recipe.model.ndim == 2)
-    return TrainingData(regions, dataset.warnings, fingerprints)
 
 
 def train_network_run(recipe: Recipe, data: TrainingData, place: Path, *, resume: bool, progress: Progress) -> Run:
@@ -93,8 +66,7 @@ def train_network_run(recipe: Recipe, data: TrainingData, place: Path, *, resume
         CristaeError: The labels, the network or the folder cannot be used.
         KeyboardInterrupt: Ctrl-C.
     """
-    choose_device(recipe.device)  # raises before anything is written
-    network, locality = build_network(recipe, data.regions.classes.n_logits)
+    network, locality = make_network(recipe, data)  # raises before anything is written
     start = start_network(network, recipe, place, progress)
     fresh = not place.exists()
     before = load_run_recipe(place / RECIPE) if resume and (place / RECIPE).is_file() else None
@@ -114,22 +86,6 @@ def train_network_run(recipe: Recipe, data: TrainingData, place: Path, *, resume
             shutil.rmtree(run.path, ignore_errors=True)
         raise
     return write_page(run)
-
-
-def start_network(network: nn.Module, recipe: Recipe, place: Path, progress: Progress) -> Mapping[str, Any]:
-    """Fill a network with the weights that its recipe names, unless a checkpoint has better ones already.
-
-    Returns:
-        What the summary keeps of it: nothing, or the facts under 'start_from'.
-    """
-    if recipe.training.start_from is None:
-        return {}
-    if not (place / CHECKPOINT).is_file():
-        return {"start_from": start_from(network, starting_weights(recipe), progress)}
-    with suppress(RunError):  # damage is reported elsewhere, and costs nothing but this entry
-        summary = read_summary(place)
-        return {"start_from": summary["start_from"]} if summary.get("start_from") else {}
-    return {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -160,7 +116,8 @@ class TrainingSession:
             found = run_processes(_PROCESS, [str(run.path.absolute())], recipe.training.devices, progress)
         else:
             found = loop.run(progress)
-        contents = [part.content for part in loop.cached]
+        prepared = loop.prepared
+        contents = [part.content for part in prepared.cached]
         facts = {
             "status": "complete",
             "epochs": recipe.training.epochs,
@@ -171,16 +128,16 @@ class TrainingSession:
             "peak_memory_bytes": found["peak_memory_bytes"],
             "device": str(self.device),
             "locality": self.locality.to_dict(),
-            "data": [one.facts(classes, loop.model.voxel_size_nm) for one in contents],
-            **({"target_statistics": dict(loop.target_statistics)} if loop.target_statistics else {}),
+            "data": [one.facts(classes, prepared.model.voxel_size_nm) for one in contents],
+            **({"target_statistics": dict(prepared.target_statistics)} if prepared.target_statistics else {}),
             **self.start,
         }
         put_channels_last(self.network)  # what `fit` does, also where other processes trained
         load_weights(self.network, run.weights_path)
-        validation, application = better_application(recipe.predict, self.network, loop.validation, progress)
+        validation, application = better_application(recipe.predict, self.network, prepared.validation, progress)
         validate_run(run, self.network, validation, progress)
         write_provenance(run, device=str(self.device), inputs=loop.inputs)
-        write_summary(run, loop.model, facts | ({"application": application} if application else {}))
+        write_summary(run, prepared.model, facts | ({"application": application} if application else {}))
 
     def prepare(self, cache: Cache, progress: Progress) -> TrainingLoop:
         """Cache the training data and make all that the loop needs of it.
@@ -188,41 +145,9 @@ class TrainingSession:
         Raises:
             CristaeError: A class is missing, an epoch has too few patches, or the cache cannot be written.
         """
-        recipe, regions, size = self.recipe, self.data.regions, self.recipe.sampling.size
-        assert size
-        framing = Framing.of(recipe.network)
-        margin = required_margin(recipe.augment, recipe.network.input_size(size))
-        cached = cache_parts(
-            regions.train,
-            regions.classes,
-            cache,
-            framing.grown(margin),
-            size=as_triple(size),
-            fingerprints=self.data.fingerprints,
-            progress=progress,
-        )
-        require_classes([part.class_counts for part in cached], regions.classes)
-        normalizers, shared = regions.fit_normalizers(recipe.normalize)
-        model = TrainedModel(1, regions.classes, shared, regions.voxel_size_nm, size)
-        validation = plan_validation(
-            recipe, regions.validate, regions.classes, normalizers, self.locality, size, self.device
-        )
-        loss = with_auxiliary_outputs(
-            recipe.loss.build(regions.classes), recipe.network.auxiliary_weights, recipe.loss.auxiliary_weights
-        )
-        statistics = recipe.targets.prepare(cached)
-        step = StepConfig(
-            loss,
-            recipe.loss.penalty,
-            recipe.augment,
-            partial(recipe.targets, statistics=statistics),
-            normalizers,
-            recipe.training,
-            recipe.seed,
-            self.device,
-        )
-        feed = _feed(recipe, cached, framing, margin)
-        return TrainingLoop(self, cached, feed, step, model, validation, statistics)
+        prepared = prepare_network_training(self.recipe, self.data, self.locality, cache, progress)
+        assert prepared is not None, "only a part of the data can be too little"
+        return TrainingLoop(self, prepared)
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,32 +155,27 @@ class TrainingLoop:
     """What the training loop of a session needs, and what it does after each epoch (a `TrainingCallback`)."""
 
     session: TrainingSession
-    cached: tuple[CachedPart, ...]
-    feed: PatchFeed
-    step: StepConfig
-    model: TrainedModel
-    validation: Validation
-    target_statistics: Mapping[str, Any]
-    """What the targets were prepared with, for the summary."""
+    prepared: Prepared
 
     @property
     def inputs(self) -> dict[str, str]:
         """Hashes of the training regions, for provenance."""
-        return {part.content.name: part.sha256 for part in self.cached}
+        return {part.content.name: part.sha256 for part in self.prepared.cached}
 
     def run(self, progress: Progress) -> dict[str, Any]:
         """Train in this process; the best epoch, its score and what it took."""
         session = self.session
-        result = fit(session.network, self.step, self.feed, callback=self, folder=session.run.path, progress=progress)
+        step, feed, folder = self.prepared.step, self.prepared.feed, session.run.path
+        result = fit(session.network, step, feed, callback=self, folder=folder, progress=progress)
         return asdict(result) | {"peak_memory_bytes": peak_memory_bytes(session.device)}
 
     def validate(self, network: nn.Module, worker: Worker) -> np.ndarray:
         """Counts (T, K, K) of this process's part of the validation regions."""
-        return self.validation.count_tables(network, worker)
+        return self.prepared.validation.count_tables(network, worker)
 
     def score(self, counts: np.ndarray) -> dict[str, float]:
         """Mean IoU and the IoU of each class."""
-        return self.validation.scores(counts)
+        return self.prepared.validation.scores(counts)
 
     def save_best(self, network: nn.Module, epoch: int) -> None:
         """The best weights so far, and what is needed to predict with them before training has ended."""
@@ -268,29 +188,11 @@ class TrainingLoop:
             "inputs": self.inputs,
             **session.start,
         }
-        write_summary(session.run, self.model, facts)
+        write_summary(session.run, self.prepared.model, facts)
 
     def log_epoch(self, row: dict[str, float]) -> None:
         """A row of metrics.csv."""
         append_metrics(self.session.run, row)
-
-
-def _feed(recipe: Recipe, cached: Sequence[CachedPart], framing: Framing, margin: Sequence[int]) -> PatchFeed:
-    plan = recipe.sampling.plan([part.sample_part() for part in cached], recipe.seed)
-    config = recipe.training
-    if len(plan) < config.batch_size:
-        raise RecipeError(
-            f"{recipe.source or recipe.name}: an epoch has only {len(plan)} patches, fewer than training.batch_size: "
-            f"{config.batch_size}; lower it, or make sampling give more patches"
-        )
-    return PatchFeed(
-        plan,
-        cached,
-        framing,
-        batch_size=config.batch_size,
-        margin=margin,
-        threads=config.reader_threads,
-    )
 
 
 def _check_length(run: Run, before: Recipe, now: Recipe, progress: Progress) -> None:

@@ -7,11 +7,11 @@ from typing import Any
 
 from cristae.models.external import own_errors
 from cristae.progress import Progress
-from cristae.recipe.network import build_network
 from cristae.recipe.run import open_unfinished_run
 from cristae.training.cache_folder import open_cache
 from cristae.training.processes import take_part
-from cristae.workflows.train_network import TrainingSession, open_training_data, start_network
+from cristae.workflows.prepare_training import make_network, open_training_data, start_network
+from cristae.workflows.train_network import TrainingSession
 
 
 def train_together(arguments: Sequence[str], progress: Progress) -> dict[str, Any]:
@@ -19,7 +19,7 @@ def train_together(arguments: Sequence[str], progress: Progress) -> dict[str, An
     (path,) = arguments
     run = open_unfinished_run(path)
     data = open_training_data(run.recipe)
-    network, locality = build_network(run.recipe, data.regions.classes.n_logits)
+    network, locality = make_network(run.recipe, data)
     start = start_network(network, run.recipe, run.path, Progress())
     with own_errors(run.recipe.model, network), open_cache() as cache:
         session = TrainingSession(run.recipe, run, data, network, locality, start)

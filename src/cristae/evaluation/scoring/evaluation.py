@@ -11,7 +11,8 @@ from cristae.data.classes import Classes
 from cristae.data.formats import open_image
 from cristae.data.formats.paths import is_zarr
 from cristae.data.image import Image
-from cristae.errors import MissingFileError, ScoreError
+from cristae.data.pairing import find_match, pair_files
+from cristae.errors import LabelError, MissingFileError, ScoreError
 from cristae.evaluation.comparison import Comparison, align
 from cristae.evaluation.label_files import name_of
 from cristae.evaluation.scoring.borders import check_thresholds, scored_classes
@@ -54,7 +55,7 @@ def open_evaluations(
 
     Args:
         predictions: By the name of the run. Where the truth is unrelated images, each is a folder with one file for
-            each image, named like it.
+            each image, named like it or so that one number or word says which image it is of.
         truth: Opened once for all of them, unless each prediction says itself what the values mean.
         meaning: What the values mean.
         mask: Only voxels where this is not 0 count.
@@ -75,7 +76,7 @@ def open_evaluations(
         opened = truths or open_segmentations(truth, own, role="truth", progress=progress)
         pairs = [
             (one, open_segmentation(part, own, role="prediction", shape=one.shape, progress=progress))
-            for one, part in zip(opened, _one_for_each(opened, source), strict=True)
+            for one, part in zip(opened, _one_for_each(opened, source, progress), strict=True)
         ]
         found.append(_evaluation(run, pairs, options, inside))
     return found
@@ -129,7 +130,9 @@ def _evaluation(
     return Evaluation(Scoring(run, classes, options.binarize, options, chosen), comparisons)
 
 
-def _one_for_each(truths: Sequence[Segmentation], source: SegmentationSource) -> Sequence[SegmentationSource]:
+def _one_for_each(
+    truths: Sequence[Segmentation], source: SegmentationSource, progress: Progress
+) -> Sequence[SegmentationSource]:
     """The prediction of each truth: the source itself for one, the file of its name for each unrelated image.
 
     Raises:
@@ -141,12 +144,22 @@ def _one_for_each(truths: Sequence[Segmentation], source: SegmentationSource) ->
     if folder is None or not folder.is_dir():
         raise MissingFileError(f"{source}: expected a folder with a prediction for each of the {len(truths)} images")
     files = {name_of(file): file for file in sorted(folder.iterdir()) if not file.name.startswith(".")}
-    names = {truth.volume: truth.volume.rsplit("/", 1)[-1] for truth in truths}
-    if missing := [volume for volume, name in names.items() if name not in files]:
+    names = [truth.volume.rsplit("/", 1)[-1] for truth in truths]
+    missing = [truth.volume for truth, name in zip(truths, names, strict=True) if name not in files]
+    if not missing:
+        return [files[name] for name in names]
+    listed = list(files)
+    try:
+        match = find_match(names, listed, where=str(folder))
+    except LabelError:
+        match = "order"
+    if match == "order":  # names alone may say what is scored against what
         raise MissingFileError(
             f"{folder}: has no prediction for {', '.join(missing[:6])}; name each file like its image"
         )
-    return [files[name] for name in names.values()]
+    pairs = {truth: listed[place] for place, truth in pair_files(names, listed, match, where=str(folder)).items()}
+    progress.say(f"{folder}: files are paired by their {match}: {files[pairs[0]].name} is scored with {names[0]}")
+    return [files[pairs[place]] for place in range(len(names))]
 
 
 def _check_objects(meaning: Meaning, options: ScoreOptions) -> None:

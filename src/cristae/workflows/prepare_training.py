@@ -1,0 +1,270 @@
+"""Everything that a training does before its first step. `recipe check` does the same, with a part of large data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cristae.augment import required_margin
+from cristae.classical.config import RandomForestConfig
+from cristae.data.fingerprint import Fingerprints
+from cristae.data.open import Dataset, open_data, resolve_data
+from cristae.errors import CristaeError, RecipeError, RunError
+from cristae.evaluation.validation import Validation, plan_validation
+from cristae.inference.device import choose_device, require_devices
+from cristae.inference.locality import Locality
+from cristae.losses import with_auxiliary_outputs
+from cristae.preprocess.normalize import Normalizer
+from cristae.progress import Progress
+from cristae.recipe.complete import completed
+from cristae.recipe.consistency import check_consistency, require_regions
+from cristae.recipe.folder import CHECKPOINT, read_summary
+from cristae.recipe.network import build_network, start_from, starting_weights
+from cristae.recipe.questions import warn_open_questions
+from cristae.recipe.recipe import Recipe
+from cristae.recipe.run import TrainedModel
+from cristae.sampling import as_triple
+from cristae.training.cache import CachedPart, cache_parts, require_weights, warn_about_room
+from cristae.training.cache_folder import Cache
+from cristae.training.feed import PatchFeed
+from cristae.training.framing import Framing
+from cristae.training.module import StepConfig
+from cristae.training.regions import Regions, prepare_regions, require_classes, require_validation
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_HISTOGRAM_VOXELS = 1 << 25
+"""Grey values that are looked at of each part or volume that is not read wholly."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingData:
+    """The opened data of a recipe."""
+
+    dataset: Dataset
+    regions: Regions
+    fingerprints: Fingerprints
+    whole: bool = True
+    """Whether `regions` are all that the recipe names, or a part of it that is read quickly."""
+
+    def limited(self, read_vox: int) -> TrainingData:
+        """The same, cut to slices that hold about `read_vox` voxels where there are more."""
+        regions, whole = self.regions.limited(read_vox)
+        return replace(self, regions=regions, whole=whole)
+
+    @contextmanager
+    def judging(self, progress: Progress) -> Iterator[None]:
+        """For what only all of the data can prove, such as that a class is missing: of a part it is a warning."""
+        try:
+            yield
+        except CristaeError as error:
+            if self.whole:
+                raise
+            progress.warn(f"in the part of the data that was read: {error}")
+
+    def fit_normalizers(self, recipe: Recipe, progress: Progress) -> tuple[dict[str, Normalizer], Normalizer] | None:
+        """As `Regions.fit_normalizers`; None where a part of the data does not suffice to find them.
+
+        Raises:
+            VolumeError: The grey values are constant, of several types, or not finite.
+        """
+        counted = self.regions.count_greys(recipe.normalize, None if self.whole else _HISTOGRAM_VOXELS)
+        with self.judging(progress):
+            return self.regions.fit_normalizers(recipe.normalize, counted)
+        return None
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What the training loop needs besides the network."""
+
+    cached: tuple[CachedPart, ...]
+    feed: PatchFeed
+    step: StepConfig
+    model: TrainedModel
+    validation: Validation
+    target_statistics: Mapping[str, Any]
+    """What the targets were prepared with, for the summary."""
+
+
+def begin_training(recipe: Recipe, progress: Progress, *, read_vox: int | None = None) -> tuple[Recipe, TrainingData]:
+    """Check a recipe by itself, then with its opened data.
+
+    Args:
+        recipe: As `load_recipe` gives it.
+        progress: Where warnings go.
+        read_vox: Read about this many voxels at most; None reads all that training needs.
+
+    Returns:
+        The recipe with what it leaves to others, and its data.
+
+    Raises:
+        CristaeError: The recipe is not consistent, or its data cannot be used.
+    """
+    recipe = completed(recipe)
+    check_consistency(recipe)
+    require_regions(recipe)
+    warn_open_questions(recipe, progress)
+    data = open_training_data(recipe)
+    if not isinstance(recipe.model, RandomForestConfig):
+        warn_about_room(data.regions.train, progress)
+    if read_vox is not None:
+        data = data.limited(read_vox)
+    with data.judging(progress):
+        require_validation(data.regions, progress)
+    for warning in data.dataset.warnings:
+        progress.warn(warning)
+    return recipe, data
+
+
+def default_place(recipe: Recipe) -> Path:
+    """The run folder where none is named."""
+    return Path("runs") / recipe.name
+
+
+def open_training_data(recipe: Recipe) -> TrainingData:
+    """Open the data of a recipe and bring its regions to the working grid.
+
+    Raises:
+        CristaeError: The data cannot be opened, or do not fit together.
+    """
+    fingerprints = Fingerprints.take(*resolve_data(recipe.data, recipe.folder))
+    dataset = open_data(recipe.data, recipe.folder)
+    regions = prepare_regions(dataset, recipe.data.voxel_size_nm, flat=recipe.model.ndim == 2)
+    return TrainingData(dataset, regions, fingerprints)
+
+
+def make_network(recipe: Recipe, data: TrainingData) -> tuple[nn.Module, Locality]:
+    """The network of a recipe with random weights, for devices that are there.
+
+    Raises:
+        RunError: A device is missing, or the network cannot be applied as the recipe wants it.
+        NetworkError: It cannot be built.
+    """
+    require_devices(choose_device(recipe.device), recipe.training.devices)
+    return build_network(recipe, data.regions.classes.n_logits)
+
+
+def start_network(network: nn.Module, recipe: Recipe, place: Path | None, progress: Progress) -> Mapping[str, Any]:
+    """Fill a network with the weights that its recipe names, unless a checkpoint in `place` has better ones already.
+
+    Returns:
+        What the summary keeps of it: nothing, or the facts under 'start_from'.
+
+    Raises:
+        CristaeError: The weights are missing, damaged, or of another network.
+    """
+    if recipe.training.start_from is None:
+        return {}
+    if place is None or not (place / CHECKPOINT).is_file():
+        return {"start_from": start_from(network, starting_weights(recipe), progress)}
+    with suppress(RunError):  # damage is reported elsewhere, and costs nothing but this entry
+        summary = read_summary(place)
+        return {"start_from": summary["start_from"]} if summary.get("start_from") else {}
+    return {}
+
+
+def prepare_network_training(
+    recipe: Recipe, data: TrainingData, locality: Locality, cache: Cache, progress: Progress
+) -> Prepared | None:
+    """Cache the training data and make all that the loop needs of it; None where a part of the data does not suffice.
+
+    Raises:
+        CristaeError: A class is missing, an epoch has too few patches, the grey values cannot be normalised, or the
+            cache cannot be written.
+    """
+    regions, size = data.regions, recipe.sampling.size
+    assert size
+    framing, classes = Framing.of(recipe.network), regions.classes
+    margin = required_margin(recipe.augment, recipe.network.input_size(size))
+    _warn_about_size(regions, size, progress)
+    cached = cache_parts(
+        regions.train,
+        classes,
+        cache,
+        framing.grown(margin),
+        size=as_triple(size),
+        fingerprints=data.fingerprints if data.whole else None,
+        progress=progress,
+    )
+    with data.judging(progress):
+        require_classes([part.class_counts for part in cached], classes)
+        require_weights(cached)
+    normal = data.fit_normalizers(recipe, progress)
+    if normal is None:
+        return None
+    normalizers, shared = normal
+    device = choose_device(recipe.device)
+    validation = plan_validation(recipe, regions.validate, classes, normalizers, locality, size, device)
+    loss = with_auxiliary_outputs(
+        recipe.loss.build(classes), recipe.network.auxiliary_weights, recipe.loss.auxiliary_weights
+    )
+    statistics = recipe.targets.prepare(cached)
+    targets = partial(recipe.targets, statistics=statistics)
+    step = StepConfig(
+        loss, recipe.loss.penalty, recipe.augment, targets, normalizers, recipe.training, recipe.seed, device
+    )
+    with data.judging(progress):
+        feed = _feed(recipe, cached, framing, margin)
+        model = TrainedModel(1, classes, shared, regions.voxel_size_nm, size)
+        return Prepared(cached, feed, step, model, validation, statistics)
+    return None
+
+
+def prepare_forest_training(
+    recipe: Recipe, data: TrainingData, progress: Progress
+) -> tuple[dict[str, Normalizer], Normalizer] | None:
+    """What a forest needs before it learns; None where a part of the data does not suffice.
+
+    Raises:
+        CristaeError: A class is missing, 3D filters lack a voxel size, or the grey values cannot be normalised.
+    """
+    from cristae.classical.fit import require_labelled, require_voxel_size
+
+    assert isinstance(recipe.model, RandomForestConfig)
+    regions = data.regions
+    require_voxel_size(recipe.model, regions.train)
+    with data.judging(progress):
+        require_labelled(regions.train, regions.classes, ndim=recipe.model.ndim)
+    return data.fit_normalizers(recipe, progress)
+
+
+def _warn_about_size(regions: Regions, size: Sequence[int], progress: Progress) -> None:
+    """Warn about patches that no volume can fill."""
+    wanted = as_triple(tuple(size))
+    for part in regions.train:
+        shape = part.volume.image.shape
+        if any(side > there for side, there in zip(wanted, shape, strict=True)):
+            progress.warn(
+                f"patches of {_size(wanted)} voxels (z, y, x) are larger than '{part.volume.name}', {_size(shape)}: "
+                "they are filled up with its mirror image, which does not count; a smaller sampling.size learns more "
+                "from each patch"
+            )
+            return
+
+
+def _size(shape: Sequence[int]) -> str:
+    return " x ".join(str(side) for side in shape)
+
+
+def _feed(recipe: Recipe, cached: Sequence[CachedPart], framing: Framing, margin: Sequence[int]) -> PatchFeed:
+    plan = recipe.sampling.plan([part.sample_part() for part in cached], recipe.seed)
+    config = recipe.training
+    if len(plan) < config.batch_size:
+        raise RecipeError(
+            f"{recipe.source or recipe.name}: an epoch has only {len(plan)} patches, fewer than training.batch_size: "
+            f"{config.batch_size}; lower it, or make sampling give more patches"
+        )
+    return PatchFeed(
+        plan,
+        cached,
+        framing,
+        batch_size=config.batch_size,
+        margin=margin,
+        threads=config.reader_threads,
+    )

@@ -1,0 +1,401 @@
+"""`recipe check` refuses what `train` refuses before its first step, in the same words, and warns of the same.
+
+Each refusal of the rooms of training is in the table below, with ways to provoke it or a reason why a check cannot.
+"""
+
+import ast
+import inspect
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from training_data import write_discs
+
+import cristae
+from cristae import errors
+from cristae.data.formats import write_image
+from cristae.data.image import image_of_array
+from cristae.errors import CristaeError, OutputExistsError, StorageError
+from cristae.progress import Progress
+from cristae.recipe.load import load_recipe
+from cristae.workflows import recipes
+from cristae.workflows.recipes import check_recipe
+from cristae.workflows.train import train
+
+
+class Said(Progress):
+    def __init__(self) -> None:
+        self.warned: list[str] = []
+
+    def warn(self, message: str) -> None:
+        self.warned.append(message)
+
+
+def slices_of(folder: Path, kind: str) -> np.ndarray:
+    return np.stack([np.asarray(Image.open(file)) for file in sorted((folder / kind).iterdir())])
+
+
+def write(folder: Path, kind: str, voxels: np.ndarray) -> None:
+    shutil.rmtree(folder / kind, ignore_errors=True)
+    (folder / kind).mkdir()
+    for z, plane in enumerate(voxels):
+        Image.fromarray(plane).save(folder / kind / f"{z:02d}.png")
+
+
+def set_slice(folder: Path, kind: str, z: int, change: Callable[[np.ndarray], np.ndarray]) -> None:
+    path = folder / kind / f"{z:02d}.png"
+    Image.fromarray(change(np.array(Image.open(path)))).save(path)
+
+
+def constant(folder: Path) -> None:
+    write(folder, "image", np.full((10, 61, 70), 7, np.uint8))
+
+
+def constant_where_trained(folder: Path) -> None:
+    grey = slices_of(folder, "image")
+    grey[:6] = 7
+    write(folder, "image", grey)
+
+
+def two_greys(folder: Path) -> None:
+    write(folder, "image", np.where(slices_of(folder, "labels") > 0, 200, 10).astype(np.uint8))
+
+
+def second_type(folder: Path) -> None:
+    grey = slices_of(folder, "image").astype(np.uint16) * 200
+    write_image(image_of_array(grey), folder / "other.tif")
+
+
+def float_image(folder: Path, z: int) -> None:
+    grey = slices_of(folder, "image").astype(np.float32)
+    grey[z, 5, 6] = np.nan
+    write_image(image_of_array(grey), folder / "float.tif")
+
+
+def coloured(folder: Path) -> None:
+    grey = slices_of(folder, "image")
+    color = np.stack([grey, grey // 2, grey], axis=-1)
+    write(folder, "image", color)
+
+
+def unknown_value(folder: Path) -> None:
+    set_slice(folder, "labels", 1, lambda plane: np.where(np.indices(plane.shape).sum(0) == 9, 77, plane).astype("u1"))
+
+
+def truncated(folder: Path, kind: str, z: int) -> None:
+    path = folder / kind / f"{z:02d}.png"
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+def masked(folder: Path, *slices: int) -> None:
+    mask = np.full((10, 61, 70), 1, np.uint8)
+    mask[list(slices)] = 0
+    write(folder, "valid", mask)
+
+
+def weights(folder: Path, value: float) -> None:
+    write_image(image_of_array(np.full((10, 61, 70), value, np.float32)), folder / "weight.tif")
+
+
+def all_background(folder: Path, *slices: int) -> None:
+    labels = slices_of(folder, "labels")
+    labels[list(slices)] = 0
+    write(folder, "labels", labels)
+
+
+def all_foreground(folder: Path) -> None:
+    write(folder, "labels", np.full((10, 61, 70), 255, np.uint8))
+
+
+def few_cuda_devices(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(torch.cuda, "is_available", lambda: True)
+    patch.setattr(torch.cuda, "device_count", lambda: 1)
+
+
+def cache_is_a_file(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    (folder / "taken").write_text("")
+    patch.setenv("CRISTAE_CACHE", str(folder / "taken"))
+
+
+def nothing(folder: Path) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Case:
+    """How a refusal is provoked."""
+
+    name: str
+    change: Callable[..., None]
+    overrides: tuple[str, ...] = ()
+    text: str = ""
+    same: bool = True
+    """Whether the messages are equal to the letter; counts in them may be of other blocks."""
+
+
+ONE = "data.volumes.0"
+FOREST = "model={name: random_forest, trees: 2, max_samples_per_class: 50}"
+WHOLE_SPLIT = ("data.train=[{volume: stack, slices: '0:6'}, {volume: other}]",)
+OTHER = (
+    "data.volumes=[{name: stack, image: image, voxel_size_nm: [50, 10, 10], labels: {kind: values, path: labels, "
+    "values: {0: background, 255: disc}}}, {name: other, image: other.tif, voxel_size_nm: %s, labels: {kind: values, "
+    "path: labels, values: {0: background, 255: disc}, slices: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]}}]"
+)
+MASKS = f"{ONE}.valid={{path: valid}}"
+
+CASES = [
+    Case("constant volume", constant, text="'stack': every voxel is 7: a constant image"),
+    Case("constant volume of its own", constant, ("normalize.scope=volume",), text="'stack': every voxel is 7"),
+    Case("constant training region", constant_where_trained, text="'stack': every voxel is 7"),
+    Case("one grey left", two_greys, ("normalize.ignore=[10]",), text="nothing but one value"),
+    Case("mixed types", second_type, (OTHER % "[50, 10, 10]", *WHOLE_SPLIT), text="some images are stored as uint"),
+    Case("other voxel size", second_type, (OTHER % "[50, 5, 5]", *WHOLE_SPLIT), text="different voxel sizes"),
+    Case("unknown voxel size", second_type, (OTHER % "null", *WHOLE_SPLIT), text="voxel size of other is not known"),
+    Case("NaN", lambda f: float_image(f, 1), (f"{ONE}.image=float.tif", f"{ONE}.labels.slices={list(range(10))}"),
+         "NaN or infinite"),
+    Case("NaN where validated", lambda f: float_image(f, 9),
+         (f"{ONE}.image=float.tif", f"{ONE}.labels.slices={list(range(10))}"), "NaN or infinite", same=False),
+    Case("colour image", coloured, text="is a colour image"),
+    Case("unknown label value", unknown_value, text=r"holds value 77 \(10 voxels\) in slice 1"),
+    Case("damaged image", lambda f: truncated(f, "image", 1), text=r"01\.png"),
+    Case("damaged labels", lambda f: truncated(f, "labels", 4), text=r"04\.png"),
+    Case("damaged image where validated", lambda f: truncated(f, "image", 9), text=r"09\.png"),
+    Case("class without voxels", nothing, ("data.classes.names=[background, disc, ring]",), "no voxel of ring"),
+    Case("all background", lambda f: all_background(f, *range(6)), text="no voxel of disc in the training"),
+    Case("mask leaves nothing", lambda f: masked(f, *range(6)), (MASKS,), "no voxel of disc in the training"),
+    Case("mask leaves nothing to validate", lambda f: masked(f, 8, 9), (MASKS,), "no voxel of the validation regions"),
+    Case("weights of 0", lambda f: weights(f, 0), (f"{ONE}.weight=weight.tif",), "weights of stack are 0"),
+    Case("negative weights", lambda f: weights(f, -1), (f"{ONE}.weight=weight.tif",), "numbers of 0 or more"),
+    Case("no labels", nothing, (f"{ONE}.labels=null",), "labels"),
+    Case("no labels for one", second_type, ("data.volumes=[{name: stack, image: image}]",), "no labels"),
+    Case("region below a voxel", nothing,
+         ("data.voxel_size_nm=[50, 100000, 100000]",), "no voxel of the validation"),
+    Case("few random patches", nothing, ("sampling.per_epoch=7",), "an epoch has only 7 patches"),
+    Case("few grid patches", nothing, ("sampling={name: grid, size: [61, 70]}",), "an epoch has only 6 patches"),
+    Case("device", nothing, ("device=mps",), "this machine offers only"),
+    Case("few devices", few_cuda_devices, ("device=cuda", "training.devices=2"), "this machine has 1 of kind 'cuda'"),
+    Case("large network", nothing, ("model.widths=[4, 8, 100000000]",), "choose smaller widths"),
+    Case("nothing to start from", nothing, ("training.start_from=none.safetensors",), "start_from"),
+    Case("not exact", nothing, ("model={name: resenc_unet}", "predict.windows=exact"), "cannot be applied exactly"),
+    Case("patch axes", nothing, ("sampling.size=[4, 32, 32]",), "has 3 axes"),
+    Case("several problems", nothing, ("sampling.size=[32, 64]", "augment=[{name: rotate90}]"), "square"),
+    Case("nothing to validate on", nothing, ("data.validate=[]",), "data.validate: is empty"),
+    Case("auxiliary weights", nothing, ("loss.auxiliary_weights=[1, 0.5]",), "auxiliary_weights"),
+    Case("flip across slices", nothing, ("augment=[{name: flip, axes: [z]}]",), "needs 3D patches"),
+    Case("loss for one class", nothing,
+         ("loss={name: seget}", "data.classes.names=[background, disc, ring]"), "loss"),
+    Case("term for one class", nothing, (
+        "loss={name: sum, terms: [{name: binary_cross_entropy}]}", "data.classes.names=[background, disc, ring]"
+    ), "terms"),
+    Case("cache", cache_is_a_file, text="CRISTAE_CACHE"),
+    Case("cache limit", lambda f, patch: patch.setenv("CRISTAE_CACHE_LIMIT", "much"), text="'much' is not a memory"),
+    Case("forest: constant", constant, (FOREST,), "'stack': every voxel is 7"),
+    Case("forest: NaN", lambda f: float_image(f, 1),
+         (FOREST, f"{ONE}.image=float.tif", f"{ONE}.labels.slices={list(range(10))}"), "NaN or infinite"),
+    Case("forest: no background", all_foreground, (FOREST,), "no labelled voxel of background"),
+    Case("forest: no voxel size", nothing,
+         ("model={name: random_forest, ndim: 3}", f"{ONE}.voxel_size_nm=null"), "3D filters need it"),
+    Case("forest: windows", nothing, (FOREST, "predict.windows=gaussian"), "always exact"),
+    Case("forest: damaged image where validated", lambda f: truncated(f, "image", 9), (FOREST,), r"09\.png"),
+]  # fmt: skip
+
+
+def refusal(work: Callable[[], object]) -> CristaeError | None:
+    try:
+        work()
+    except CristaeError as error:
+        return error
+    return None
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_check_refuses_what_train_refuses(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_discs(tmp_path, epochs=1)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CRISTAE_CACHE", str(tmp_path / "cache"))
+    wants_patch = len(inspect.signature(case.change).parameters) == 2
+    case.change(*((tmp_path, monkeypatch) if wants_patch else (tmp_path,)))
+    checked = refusal(lambda: check_recipe(path, case.overrides))
+    trained = refusal(lambda: train(load_recipe(path, case.overrides), out=tmp_path / "run"))
+    assert trained is not None, "train refuses it"
+    assert checked is not None, f"only train says: {trained}"
+    assert type(checked) is type(trained)
+    assert not case.same or str(checked) == str(trained)
+    with pytest.raises(type(checked), match=case.text):
+        raise checked
+
+
+WARNINGS = [
+    Case("no class where validated", lambda f: all_background(f, 8, 9), (), "validation regions hold no disc"),
+    Case("parts that touch", nothing, ("data.train=[{volume: stack, slices: '0:8'}]",), "touch"),
+    Case("patches beyond the volume", nothing, ("sampling.size=[64, 64]",), "64 x 64 voxels .* are larger"),
+    Case("small disk", lambda f, patch: patch.setattr("cristae.training.cache.cache_room", lambda: 1000), (),
+         r"may take 50 KiB, but .* has room for 1000 B"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WARNINGS, ids=lambda case: case.name)
+def test_check_warns_of_what_train_warns_of(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_discs(tmp_path, epochs=1)
+    monkeypatch.chdir(tmp_path)
+    wants_patch = len(inspect.signature(case.change).parameters) == 2
+    case.change(*((tmp_path, monkeypatch) if wants_patch else (tmp_path,)))
+    said = Said(), Said()
+    check_recipe(path, case.overrides, progress=said[0])
+    train(load_recipe(path, case.overrides), out=tmp_path / "run", progress=said[1])
+    assert said[0].warned == said[1].warned
+    assert len(said[0].warned) == 1
+    with pytest.raises(ValueError, match=case.text):
+        raise ValueError(said[0].warned[0])
+
+
+def test_check_warns_where_the_usual_place_may_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_discs(tmp_path, epochs=1)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("cristae.data.files.os.access", lambda folder, mode: False)
+    with pytest.raises(StorageError, match="permission denied") as refused:
+        train(load_recipe(path))
+    said = Said()
+    check_recipe(path, progress=said)
+    assert said.warned == [str(refused.value)]
+
+
+def test_a_forest_does_not_ask_for_the_device_of_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_discs(tmp_path, epochs=1)
+    monkeypatch.chdir(tmp_path)
+    assert check_recipe(path, (FOREST, "device=mps"))
+    assert train(load_recipe(path, (FOREST, "device=mps")), out=tmp_path / "run").weights_path.is_file()
+
+
+def test_check_warns_where_the_usual_place_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_discs(tmp_path, epochs=1)
+    monkeypatch.chdir(tmp_path)
+    train(load_recipe(path))
+    with pytest.raises(OutputExistsError) as refused:
+        train(load_recipe(path))
+    said = Said()
+    check_recipe(path, progress=said)
+    assert said.warned == [str(refused.value)]
+
+
+def test_a_check_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_discs(tmp_path / "data", epochs=1)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CRISTAE_CACHE", str(tmp_path / "cache"))
+    check_recipe(path)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["cache", "data"]
+    assert not any((tmp_path / "cache" / "training" / "entries").iterdir())
+
+
+def test_large_data_is_read_in_part_and_a_part_proves_only_what_it_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_discs(tmp_path, epochs=1)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(recipes, "_READ_VOX", 2 * 61 * 70)
+    monkeypatch.setattr("cristae.training.regions._SLAB", (1, 1024, 1024))
+    said = Said()
+    assert check_recipe(path, progress=said)
+    assert said.warned == ["the data is large and was read in part; what only the rest of it holds, training will find"]
+    all_background(tmp_path, 0, 1)
+    said = Said()
+    assert check_recipe(path, progress=said)
+    assert said.warned[0].startswith("in the part of the data that was read: no voxel of disc in the training regions")
+    unknown_value(tmp_path)
+    assert check_recipe(path)
+    monkeypatch.setattr(recipes, "_READ_VOX", 48 << 20)
+    with pytest.raises(CristaeError, match="77"):
+        check_recipe(path)
+
+
+# --- every refusal is in the table
+
+_LATER = "comes up after the first step: of losses, memory, other processes or what a killed training left"
+_OTHER_VERBS = "of prediction and evaluation, which training does not reach"
+_OWN = "an own network's code, tried out by `prove_own` in both; see test_own_network.py"
+_GUARD = "guards against a caller inside Cristae"
+TABLE: dict[str, tuple[str, ...] | str] = {
+    "classical.fit.require_voxel_size": ("forest: no voxel size",),
+    "classical.fit._require_classes": ("forest: no background",),
+    "classical.fit._Learner.objects": "whether the first stage finds objects shows only once it has learnt",
+    "augment.geometry.Flip.check": ("flip across slices",),
+    "augment.geometry.Rotate90.check": ("several problems",),
+    "inference.application.choose_application": ("not exact",),
+    "inference.device.choose_device": ("device",),
+    "inference.device.require_devices": ("few devices",),
+    "losses.auxiliary.require_auxiliary_weights": ("auxiliary weights",),
+    "losses.auxiliary._LossOfOutputs.forward": _OWN,
+    "losses.seget.SegETLoss.as_terms": ("loss for one class",),
+    "losses.sum.SumLoss.as_terms": ("term for one class",),
+    "preprocess.histogram.IntensityHistogram.__add__": ("mixed types",),
+    "preprocess.histogram.IntensityHistogram.of": _GUARD,
+    "preprocess.histogram._kind": _GUARD,
+    "preprocess.histogram._read_finite": _GUARD,
+    "preprocess.histogram.histogram_of": _GUARD,
+    "preprocess.normalize.Normalizer.from_dict": _OTHER_VERBS,
+    "preprocess.normalize.distance": _OTHER_VERBS,
+    "preprocess.normalize.fit": ("constant volume", "constant training region", "one grey left"),
+    "preprocess.resample.resample_image": _GUARD,
+    "recipe.consistency.check_consistency": ("patch axes", "several problems", "forest: windows"),
+    "recipe.consistency.require_regions": ("nothing to validate on",),
+    "recipe.network.build_network": ("large network",),
+    "recipe.network.starting_weights": ("nothing to start from",),
+    "training.cache.CachedPart._read": _LATER,
+    "training.cache._open": _LATER,
+    "training.cache.require_weights": ("weights of 0",),
+    "training.cache_folder._messages": ("cache",),
+    "training.counts.count_on_device": _GUARD,
+    "training.counts._count_by_torch": _GUARD,
+    "training.fit._AtomicCheckpoints.load_checkpoint": _LATER,
+    "training.fit._mean_loss": _LATER,
+    "training.fit.fit": _LATER,
+    "training.module.TrainingModule._require_finite": _LATER,
+    "training.regions._common_voxel_size": ("other voxel size", "unknown voxel size"),
+    "training.regions._fit_named": ("constant volume of its own", "forest: constant"),
+    "training.regions.prepare_regions": ("no labels for one",),
+    "training.regions.require_classes": ("class without voxels", "all background", "mask leaves nothing"),
+    "training.regions.require_validation": ("mask leaves nothing to validate",),
+    "workflows.prepare_training._feed": ("few random patches", "few grid patches"),
+    "workflows.train_network._check_length": _LATER,
+}
+ROOMS = ("training", "sampling", "targets", "preprocess", "losses", "augment")
+FILES = (
+    "workflows/train.py", "workflows/train_network.py", "workflows/train_forest.py", "workflows/prepare_training.py",
+    "workflows/training_process.py", "workflows/validate_run.py", "recipe/consistency.py", "recipe/network.py",
+    "recipe/complete.py", "classical/fit.py", "classical/samples.py", "inference/device.py", "inference/application.py",
+    "evaluation/validation.py",
+)  # fmt: skip
+
+
+def refusals_in(path: Path, root: Path) -> set[str]:
+    """The functions of a module that raise an error of Cristae's, as `room.file.function`."""
+    kinds = {name for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, CristaeError)}
+    found: set[str] = set()
+
+    def walk(node: ast.AST, names: tuple[str, ...]) -> None:
+        for child in ast.iter_child_nodes(node):
+            inner = names
+            if isinstance(child, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
+                inner = (*names, child.name)
+            if isinstance(child, ast.Raise) and isinstance(child.exc, ast.Call):
+                called = child.exc.func
+                if isinstance(called, ast.Name) and called.id in kinds:
+                    found.add(".".join((*path.relative_to(root).with_suffix("").parts, *names)))
+            walk(child, inner)
+
+    walk(ast.parse(path.read_text(encoding="utf-8")), ())
+    return found
+
+
+def test_every_refusal_of_training_is_in_the_table() -> None:
+    root = Path(str(cristae.__file__)).parent
+    files = [*(root / file for file in FILES), *(one for room in ROOMS for one in sorted((root / room).glob("*.py")))]
+    found = set[str]().union(*(refusals_in(file, root) for file in files))
+    assert found == set(TABLE)
+    named = {name for entry in TABLE.values() if not isinstance(entry, str) for name in entry}
+    assert named <= {case.name for case in CASES}
