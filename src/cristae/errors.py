@@ -19,6 +19,15 @@ class FormatError(VolumeError):
     """A file is truncated, corrupt, empty, or not what its name says."""
 
 
+class ChannelError(FormatError):
+    """A file holds several channels and none is chosen, or the chosen one is not there."""
+
+    def __init__(self, message: str, channels: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.channels = channels
+        """Names of the channels of the file, '' where they have none."""
+
+
 class VoxelSizeError(VolumeError):
     """A voxel size is missing where it matters, or two of them disagree."""
 

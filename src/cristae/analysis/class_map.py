@@ -10,7 +10,7 @@ import numpy as np
 
 from cristae.data.box import Box, Triple
 from cristae.data.classes import Classes
-from cristae.data.image import Image, VoxelSize
+from cristae.data.image import NO_SHIFT_NM, Image, VoxelSize
 from cristae.errors import LabelError, ScoreError
 
 BLOCK_VOXELS = 1 << 22
@@ -37,7 +37,7 @@ class ClassMap:
     @property
     def origin_nm(self) -> VoxelSize:
         """Where the middle of voxel (0, 0, 0) lies, (z, y, x)."""
-        return self.labels[0].origin_nm
+        return self.labels[0].origin_nm or NO_SHIFT_NM
 
     @property
     def voxel_um3(self) -> float:

@@ -57,7 +57,7 @@ def inspection_text(found: Inspection) -> str:
     ]
     if found.colors > 1:
         rows.append(("channels", f"{found.colors} (colour or alpha)"))
-    if size is not None and any(found.origin_nm):
+    if size is not None and found.origin_nm is not None and any(found.origin_nm):
         rows.append(("origin", f"{voxel_size_text(found.origin_nm)} (z, y, x)"))
     rows += [(key, value) for key, value in found.details.items() if key not in ("axes",)]
     lines = [found.path, *(f"  {title + ':':14}{text}" for title, text in rows)]

@@ -4,42 +4,54 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, PositiveFloat, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat, StringConstraints, model_validator
 
 from cristae.config import Config
 from cristae.data.classes import Classes
+from cristae.data.formats.paths import Reading
 
 Match = Literal["name", "number", "order"]
+Channel = NonNegativeInt | Literal["color"]
 SliceText = Annotated[str, StringConstraints(pattern=r"^\s*\d*:\d*(:\d*[1-9]\d*)?\s*$")]
 ValueText = Annotated[str, BeforeValidator(str), StringConstraints(pattern=r"^(-?\d+|-?\d+--?\d+|#[0-9a-fA-F]{6,8})$")]
 BoxText = Annotated[str, StringConstraints(pattern=r"^\s*\d*:\d*\s*,\s*\d*:\d*\s*,\s*\d*:\d*\s*$")]
 
 
-class IdLabels(Config):
+class LabelFiles(Config):
+    """Where labels are; what their values mean is said by each kind."""
+
+    kind: str
+    path: str
+    """File, folder or glob; an array inside HDF5 or Zarr is named after a colon, `file.h5:/labels`."""
+    channel: Channel | None = None
+    """Which channel, from 0, where the file has several; `color` for the samples of a colour image. The same as
+    `::channel=1` after the path."""
+    signed: bool | None = None
+    """Whether 8-bit values are signed, where an MRC header does not say. As `::signed=false` after the path."""
+    match: Match = "name"
+    """How label files find their image file: same stem, same last number in it, or same place in natural order."""
+    slices: tuple[int, ...] | None = None
+    """For a stack with fewer slices than the image: which image slice each label slice belongs to (from 0)."""
+
+    @property
+    def source(self) -> str:
+        """The path with what is said about how to read it."""
+        return Reading(channel=self.channel, signed=self.signed).on(self.path)
+
+
+class IdLabels(LabelFiles):
     """Labels that hold class ids already."""
 
     kind: Literal["ids"] = "ids"
-    path: str
-    """File, folder or glob; an array inside HDF5 or Zarr is named after a colon, `file.h5:/labels`."""
-    match: Match = "name"
-    """How label files find their image file: same stem, same last number in it, or same place in natural order."""
-    slices: tuple[int, ...] | None = None
-    """For a stack with fewer slices than the image: which image slice each label slice belongs to (from 0)."""
 
 
-class MappedLabels(Config):
+class MappedLabels(LabelFiles):
     """Grey values, ranges or colours that stand for classes."""
 
     kind: Literal["values"] = "values"
-    path: str
-    """File, folder or glob; an array inside HDF5 or Zarr is named after a colon, `file.h5:/labels`."""
     values: dict[ValueText, str]
     """Value to class name: an integer `159`, an inclusive range `64-191`, or a colour `#rrggbb` or `#rrggbbaa`.
     The name `unlabelled` means the voxel does not count. A value that is not listed is an error."""
-    match: Match = "name"
-    """How label files find their image file: same stem, same last number in it, or same place in natural order."""
-    slices: tuple[int, ...] | None = None
-    """For a stack with fewer slices than the image: which image slice each label slice belongs to (from 0)."""
 
 
 class Mask(Config):
@@ -47,11 +59,21 @@ class Mask(Config):
 
     path: str
     """File, folder or glob; an array inside HDF5 or Zarr is named after a colon, `file.h5:/mask`."""
+    channel: Channel | None = None
+    """Which channel, from 0, where the file has several; `color` for the samples of a colour image. The same as
+    `::channel=1` after the path."""
+    signed: bool | None = None
+    """Whether 8-bit values are signed, where an MRC header does not say. As `::signed=false` after the path."""
     inside: ValueText | Literal["nonzero", "opaque"] = "nonzero"
     """Which values mean inside: `nonzero`, one value such as `0`, an inclusive range such as `128-255`, or `opaque`:
     where the alpha channel is full."""
     match: Match = "name"
     """How mask files find their image file: same stem, same last number in it, or same place in natural order."""
+
+    @property
+    def source(self) -> str:
+        """The path with what is said about how to read it."""
+        return Reading(channel=self.channel, signed=self.signed).on(self.path)
 
 
 class MaskLabels(Config):
@@ -65,12 +87,10 @@ class MaskLabels(Config):
     """For stacks with fewer slices than the image: which image slice each mask slice belongs to (from 0)."""
 
 
-class InstanceLabels(Config):
+class InstanceLabels(LabelFiles):
     """Object ids, turned into the objects' interior or into the boundary between them."""
 
     kind: Literal["instances"] = "instances"
-    path: str
-    """File, folder or glob; an array inside HDF5 or Zarr is named after a colon, `file.h5:/ids`."""
     to: Literal["foreground", "boundary"]
     """`foreground`: every id that is neither background nor unlabelled. `boundary`: voxels near a differently labelled
     voxel."""
@@ -86,10 +106,6 @@ class InstanceLabels(Config):
     """Ids that mean: not annotated, such as `[-1]` or `[18446744073709551615]`; ranges and colours may be given too.
     null: not stated, and ids that often mean it (below 0, or the largest of 32 and 64 bits) are refused. `[]`: every
     id is an object."""
-    match: Match = "name"
-    """How label files find their image file: same stem, same last number in it, or same place in natural order."""
-    slices: tuple[int, ...] | None = None
-    """For a stack with fewer slices than the image: which image slice each label slice belongs to (from 0)."""
 
 
 Labels = Annotated[IdLabels | MappedLabels | MaskLabels | InstanceLabels, Field(discriminator="kind")]
@@ -103,6 +119,11 @@ class VolumeConfig(Config):
     image: str
     """File, folder or glob of slices, relative to the recipe (or to the data set's folder when `data.set` is given);
     an array inside HDF5 or Zarr is named after a colon, `file.h5:/raw`."""
+    channel: Channel | None = None
+    """Which channel, from 0, where the image has several; `color` for the samples of a colour image. The same as
+    `::channel=1` after the path."""
+    signed: bool | None = None
+    """Whether 8-bit values are signed, where an MRC header does not say. As `::signed=false` after the path."""
     kind: Literal["volume", "images"] = "volume"
     """`volume`: slices follow each other. `images`: unrelated 2D images, which may differ in size."""
     labels: Labels | None = None
@@ -116,6 +137,11 @@ class VolumeConfig(Config):
     it must agree with the files where they do."""
     trust_voxel_size: bool = False
     """Take `voxel_size_nm` even when the file says otherwise."""
+
+    @property
+    def source(self) -> str:
+        """The path of the image with what is said about how to read it."""
+        return Reading(channel=self.channel, signed=self.signed).on(self.image)
 
 
 class Region(Config):

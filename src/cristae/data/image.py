@@ -21,6 +21,9 @@ SIZE_TOLERANCE = 0.01
 SHORTEST_EDGE_NM, LONGEST_EDGE_NM = 1e-6, 1e9
 """Edges of voxels beyond these are slips of the unit, and squares and cubes of them are not exact."""
 
+NO_SHIFT_NM: VoxelSize = (0.0, 0.0, 0.0)
+"""Where images begin whose origin nobody knows."""
+
 Reader = Callable[[Box], np.ndarray]
 
 
@@ -42,7 +45,8 @@ class Image:
     """The extent that is cheapest to read at once."""
     voxel_size_nm: VoxelSize | None = None
     """What the file itself says; None when it says nothing, never a guess."""
-    origin_nm: VoxelSize = (0.0, 0.0, 0.0)
+    origin_nm: VoxelSize | None = None
+    """Where the centre of the first voxel lies (z, y, x), as the file says; None when it says nothing."""
     slice_names: tuple[str, ...] | None = None
     """File names of the slices for a folder of images, in order."""
     palette: tuple[str, ...] | None = None
@@ -67,15 +71,11 @@ class Image:
         """The part inside `box`, as lazily read as the whole; the origin moves along where the voxel size is known."""
         if not Box.of_shape(self.shape).contains(box):
             raise ValueError(f"{self.path}: box {box} reaches outside the image of shape {self.shape}")
-        size = self.voxel_size_nm
-        z, y, x = self.origin_nm
-        if size is not None:
-            z, y, x = (o + a * s for o, a, s in zip(self.origin_nm, box.start, size, strict=True))
         names = self.slice_names[box.start[0] : box.stop[0]] if self.slice_names else None
         return replace(
             self,
             shape=box.shape,
-            origin_nm=(z, y, x),
+            origin_nm=moved_origin(self.origin_nm, box.start, self.voxel_size_nm),
             slice_names=names,
             reader=lambda inner: self.reader(inner.shift(box.start)),
         )
@@ -85,6 +85,17 @@ class Image:
         return replace(
             self, dtype=np.dtype(dtype), colors=colors, palette=None, reader=lambda box: function(self.reader(box))
         )
+
+
+def moved_origin(origin_nm: VoxelSize | None, start: Triple, voxel_size_nm: VoxelSize | None) -> VoxelSize | None:
+    """The origin of the part of an image that begins at voxel `start` (z, y, x).
+
+    A part of an image without an origin is placed in that image; where the voxel size is unknown nothing moves.
+    """
+    if voxel_size_nm is None or not any(start):
+        return origin_nm
+    z, y, x = (o + a * s for o, a, s in zip(origin_nm or NO_SHIFT_NM, start, voxel_size_nm, strict=True))
+    return z, y, x
 
 
 def same_voxel_size(first: VoxelSize, second: VoxelSize, *, axes: Sequence[int] = (0, 1, 2)) -> bool:

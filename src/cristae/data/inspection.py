@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from cristae.data.box import Triple
-from cristae.data.formats import UnequalSlicesError, open_image, open_images
+from cristae.data.formats import UnequalSlicesError, open_channels, open_image, open_images
 from cristae.data.formats.hdf5 import list_hdf5
-from cristae.data.formats.ome_zarr import count_channels, list_labels, open_ome_zarr
-from cristae.data.formats.paths import HDF5_SUFFIXES, find_source, is_zarr
+from cristae.data.formats.ome_zarr import list_labels, open_ome_zarr
+from cristae.data.formats.paths import HDF5_SUFFIXES, Reading, Source, find_source, is_zarr
 from cristae.data.image import Image, VoxelSize
 from cristae.data.padding import find_padding, inside_of
 from cristae.data.slice_ranges import ranges_text
@@ -54,7 +54,7 @@ class Inspection:
     """Axes as the file stores them."""
     voxel_size_nm: VoxelSize | None
     """(z, y, x); None when the file does not say."""
-    origin_nm: VoxelSize
+    origin_nm: VoxelSize | None
     dtype: str
     colors: int
     chunks: Triple
@@ -94,31 +94,35 @@ def images_in(path: str | Path, *, is_prediction: bool = False) -> Iterator[tupl
     if source.path.suffix.lower() in HDF5_SUFFIXES and not source.inner and not source.files:
         inner = list_hdf5(source.path)
         if len(inner) > 1:
-            yield from ((f"{path}:/{name}", open_image(f"{path}:/{name}"), ()) for name in inner)
+            for name in inner:
+                yield from _channels(f"{source.path}:/{name}", source.reading)
             return
     if is_zarr(source.path):
-        yield from _zarr_images(str(path), source.path / source.inner, is_prediction)
+        yield from _zarr_images(path, source, is_prediction)
         return
     try:
-        yield str(path), open_image(path), ()
+        yield from _channels(str(path), source.reading)
     except UnequalSlicesError:
         note = ("the images of this folder differ in size: use `kind: images` in a recipe",)
         yield from ((str(image.path), image, note) for image in open_images(path))
 
 
-def _zarr_images(name: str, path: Path, is_prediction: bool) -> Iterator[tuple[str, Image, tuple[str, ...]]]:
-    channels = count_channels(path)
-    if channels > 1:
-        for channel in range(channels):
-            yield f"{name} (channel {channel})", open_ome_zarr(path, channel=channel), ()
-    else:
-        image = open_image(path)
+def _channels(name: str, reading: Reading) -> Iterator[tuple[str, Image, tuple[str, ...]]]:
+    """One image, or each of its channels."""
+    channels = open_channels(reading.on(name))
+    for channel, image in enumerate(channels):
+        yield name if len(channels) == 1 else Reading(channel=channel).on(name), image, ()
+
+
+def _zarr_images(path: str | Path, source: Source, is_prediction: bool) -> Iterator[tuple[str, Image, tuple[str, ...]]]:
+    place = source.path / source.inner
+    for name, image, problems in _channels(str(path), source.reading):
         if is_prediction:
-            image = replace(image, details={**image.details, **_preview_of(image, path)})
-        yield name, image, ()
-    for label in list_labels(path):
-        inner = path / "labels" / label
-        yield f"{name}:/labels/{label}" if ":/" not in name else str(inner), open_image(inner), ()
+            image = replace(image, details={**image.details, **_preview_of(image, place)})
+        yield name, image, problems
+    for label in list_labels(place):
+        inner = place / "labels" / label
+        yield f"{source.path}:/labels/{label}" if not source.inner else str(inner), open_image(inner), ()
 
 
 def _preview_of(image: Image, prediction: Path) -> dict[str, str]:

@@ -9,11 +9,10 @@ from pathlib import Path
 from cristae.data.box import Box, Triple
 from cristae.data.description import Match
 from cristae.data.formats import open_image, open_images
+from cristae.data.formats.paths import is_zarr, split_options
 from cristae.data.image import Image
 from cristae.data.pairing import pair_files
 from cristae.errors import LabelError
-
-_ZARR_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,9 +65,10 @@ class LabelSource:
 
 def is_slice_files(path: Path) -> bool:
     """Whether a path names several files of one slice each (a folder or a glob), rather than one stack."""
-    if path.is_dir():
-        return not any((path / name).exists() for name in _ZARR_FILES)
-    return not path.exists() and any(mark in str(path) for mark in "*?[")
+    plain = Path(split_options(path)[0])
+    if plain.is_dir():
+        return not is_zarr(plain)
+    return not plain.exists() and any(mark in str(plain) for mark in "*?[")
 
 
 def open_source(path: Path, image: Image, *, match: Match, slices: Sequence[int] | None, where: str) -> LabelSource:

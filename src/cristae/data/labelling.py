@@ -47,11 +47,11 @@ def open_sources(config: Labels, image: Image, folder: Path, *, name: str) -> La
     if isinstance(config, MaskLabels):
         return {
             key: open_source(
-                folder / mask.path, image, match=mask.match, slices=config.slices, where=_mask_where(key, name)
+                folder / mask.source, image, match=mask.match, slices=config.slices, where=_mask_where(key, name)
             )
             for key, mask in config.masks.items()
         }
-    path = folder / config.path
+    path = folder / config.source
     return {"": open_source(path, image, match=config.match, slices=config.slices, where=f"labels of '{name}'")}
 
 
@@ -63,11 +63,11 @@ def open_sources_of_images(
         raise LabelError(f"labels of '{name}': `slices` is for stacks; `kind: images` pairs files by `match`.")
     if isinstance(config, MaskLabels):
         by_class = {
-            key: open_flat_sources(folder / mask.path, images, match=mask.match, where=_mask_where(key, name))
+            key: open_flat_sources(folder / mask.source, images, match=mask.match, where=_mask_where(key, name))
             for key, mask in config.masks.items()
         }
         return tuple({key: found[place] for key, found in by_class.items()} for place in range(len(images)))
-    found = open_flat_sources(folder / config.path, images, match=config.match, where=f"labels of '{name}'")
+    found = open_flat_sources(folder / config.source, images, match=config.match, where=f"labels of '{name}'")
     return tuple({"": source} for source in found)
 
 

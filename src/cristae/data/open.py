@@ -14,6 +14,7 @@ from cristae.data.box import Box
 from cristae.data.classes import Classes
 from cristae.data.description import DataConfig, IdLabels, Labels, Mask, Region, VolumeConfig
 from cristae.data.formats import open_image, open_images
+from cristae.data.formats.paths import split_options
 from cristae.data.image import Image, VoxelSize, same_voxel_size, voxel_size_text
 from cristae.data.label_sources import LabelSource, open_flat_sources, open_source
 from cristae.data.labelling import (
@@ -75,7 +76,7 @@ def open_volume(
         VolumeError: The file, its labels or its voxel size are not usable.
     """
     config = VolumeConfig(
-        name=_safe_name(name or stem_of(re.sub(r"(?<=\w\w):/.*$", "", str(path)))),
+        name=_safe_name(name or stem_of(re.sub(r"(?<=\w\w):/.*$", "", split_options(path)[0]))),
         image=str(path),
         labels=IdLabels(path=str(labels)) if isinstance(labels, str | Path) else labels,
         voxel_size_nm=voxel_size_nm,
@@ -156,11 +157,11 @@ def _open_entry(config: VolumeConfig, classes: Classes, folder: Path) -> tuple[V
 
 def _open_stack(config: VolumeConfig, classes: Classes | None, folder: Path) -> Volume:
     name = config.name
-    image = open_image(folder / config.image)
+    image = open_image(folder / config.source)
     sources = None if config.labels is None else open_sources(config.labels, image, folder, name=name)
     valid = weight = None
     if config.valid is not None:
-        valid = _stack_source(config.valid.path, config.valid, image, folder, f"valid mask of '{name}'")
+        valid = _stack_source(config.valid.source, config.valid, image, folder, f"valid mask of '{name}'")
     if config.weight is not None:
         weight = _stack_source(config.weight, None, image, folder, f"weight of '{name}'")
     return _assemble(config, classes, image, name=name, sources=sources, valid=valid, weight=weight)
@@ -172,7 +173,7 @@ def _stack_source(path: str, mask: Mask | None, image: Image, folder: Path, wher
 
 
 def _open_flat(config: VolumeConfig, classes: Classes, folder: Path) -> tuple[Volume, ...]:
-    images = open_images(folder / config.image)
+    images = open_images(folder / config.source)
     names = [f"{config.name}/{stem_of(image.path.name)}" for image in images]
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise VolumeError(
@@ -185,7 +186,7 @@ def _open_flat(config: VolumeConfig, classes: Classes, folder: Path) -> tuple[Vo
     valid: Sequence[LabelSource | None] = [None] * len(images)
     if config.valid is not None:
         where = f"valid mask of '{config.name}'"
-        valid = open_flat_sources(folder / config.valid.path, images, match=config.valid.match, where=where)
+        valid = open_flat_sources(folder / config.valid.source, images, match=config.valid.match, where=where)
     weight: Sequence[LabelSource | None] = [None] * len(images)
     if config.weight is not None:
         weight = open_flat_sources(folder / config.weight, images, match="name", where=f"weight of '{config.name}'")

@@ -102,7 +102,7 @@ def _map_labels(path: Path, mapping: Labels | None, classes: Classes) -> Volume:
     """Labels read with a mapping, or as class ids."""
     if mapping is None:
         return open_volume(path, labels=str(path), classes=classes, name=name_of(path))
-    own = mapping.model_copy(update={"path": str(path), "slices": None})
+    own = mapping.model_copy(update={"path": str(path), "channel": None, "signed": None, "slices": None})
     return open_volume(path, labels=own, classes=classes, name=name_of(path))
 
 
@@ -120,14 +120,15 @@ def _only_mapping(data: DataConfig, path: str | Path) -> Labels:
 
 def _names(config: VolumeConfig, path: str, folder: Path) -> bool:
     wanted = Path(path).resolve()
-    files = [config.image, *_label_paths(config.labels)]
+    files = [config.image, config.source, *_label_paths(config.labels)]
     return path == config.name or any((folder / file).resolve() == wanted for file in files)
 
 
 def _label_paths(labels: Labels | None) -> Iterable[str]:
     if labels is None:
         return ()
-    return [mask.path for mask in labels.masks.values()] if isinstance(labels, MaskLabels) else [labels.path]
+    files = labels.masks.values() if isinstance(labels, MaskLabels) else [labels]
+    return [path for file in files for path in (file.path, file.source)]
 
 
 def _values_in(image: Image) -> set[int]:

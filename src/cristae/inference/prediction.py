@@ -12,7 +12,7 @@ from cristae.config import problem_of
 from cristae.data.box import Box, Triple
 from cristae.data.classes import Classes
 from cristae.data.formats.ome_zarr import open_ome_zarr, read_attributes
-from cristae.data.formats.paths import find_source, is_zarr
+from cristae.data.formats.paths import Reading, find_source, is_zarr
 from cristae.data.image import Image, VoxelSize
 from cristae.errors import FormatError, MissingFileError, RunError
 
@@ -88,7 +88,7 @@ def open_prediction(path: str | Path) -> Prediction:
     return Prediction(
         path=path,
         labels=labels,
-        probabilities=tuple(open_ome_zarr(path, channel=channel) for channel in channels),
+        probabilities=tuple(open_ome_zarr(path, reading=Reading(channel=channel)) for channel in channels),
         classes=classes,
         voxel_size_nm=labels[0].voxel_size_nm,
         box=box,

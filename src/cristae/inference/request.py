@@ -47,7 +47,7 @@ class VolumeSpec:
     dtype: str
     voxel_size_nm: VoxelSize | None
     """The one that holds: of the file, or stated by the caller."""
-    origin_nm: VoxelSize
+    origin_nm: VoxelSize | None
     sample_sha256: str
     """SHA-256 of some voxels in the centre, by which a file that was replaced is noticed; empty without a path."""
 

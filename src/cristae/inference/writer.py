@@ -30,7 +30,8 @@ from cristae.data.formats.ome_zarr import (
     pyramid_levels,
     write_attributes,
 )
-from cristae.data.image import VoxelSize
+from cristae.data.formats.paths import Reading
+from cristae.data.image import VoxelSize, moved_origin
 from cristae.errors import FormatError, MissingFileError, RunError
 from cristae.inference.blocks import Block, plan_blocks
 from cristae.inference.ensemble import Ensemble
@@ -53,7 +54,7 @@ class Layout:
     keep_probabilities: bool
     input_dtype: np.dtype[Any]
     voxel_size_nm: VoxelSize | None
-    origin_nm: VoxelSize
+    origin_nm: VoxelSize | None
     """Of the volume's first voxel."""
     name: str
     """What viewers show."""
@@ -70,16 +71,13 @@ class Layout:
 
     def spec(self, *, channels: int | None = None) -> ZarrSpec:
         """The array of labels or probabilities."""
-        size = self.voxel_size_nm or (0.0, 0.0, 0.0)
-        moved = zip(self.origin_nm, self.region.start, size, strict=True)
-        z, y, x = (origin + start * step for origin, start, step in moved)
         return ZarrSpec(
             self.region.shape,
             np.dtype(np.uint8),
             self.plan.chunk,
             self.plan.block,
             self.voxel_size_nm,
-            (z, y, x),
+            moved_origin(self.origin_nm, self.region.start, self.voxel_size_nm),
             channels,
         )
 
@@ -149,7 +147,9 @@ class PredictionWriter:
         kept = None
         if self.layout.keep_probabilities:
             channels = range(self.layout.ensemble.channels)
-            kept = np.stack([open_ome_zarr(self.path, channel=c, cache_bytes=0).read(here) for c in channels])
+            kept = np.stack(
+                [open_ome_zarr(self.path, reading=Reading(channel=c), cache_bytes=0).read(here) for c in channels]
+            )
         return _output_digest(Written(np.stack(labels), kept)) == entry.output
 
     def finish(self, progress: Progress) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from cristae.data.box import Box, Triple
-from cristae.data.image import Image, VoxelSize, same_voxel_size, voxel_size_text
+from cristae.data.image import NO_SHIFT_NM, Image, VoxelSize, same_voxel_size, voxel_size_text
 from cristae.data.volume import Volume
 from cristae.errors import VoxelSizeError
 
@@ -111,7 +111,7 @@ def resample_image(image: Image, to: VoxelSize, *, method: Method) -> Image:
         return image
     source = Grid(image.shape, size)
     target = working_grid(source, to)
-    z, y, x = (o + (t - s) / 2 for o, s, t in zip(image.origin_nm, size, to, strict=True))
+    z, y, x = (o + (t - s) / 2 for o, s, t in zip(image.origin_nm or NO_SHIFT_NM, size, to, strict=True))
     names = image.slice_names if target.shape[0] == image.shape[0] else None
     return replace(
         image,

@@ -10,7 +10,7 @@ import pytest
 
 from cristae.data.box import Box
 from cristae.data.formats import open_image
-from cristae.errors import FormatError
+from cristae.errors import ChannelError, FormatError
 
 STACK = np.random.default_rng(17).integers(0, 255, (4, 20, 30)).astype(np.uint8)
 
@@ -63,9 +63,13 @@ def test_flat_bool_and_big_endian(tmp_path: Path) -> None:
 
 
 def test_colours(tmp_path: Path) -> None:
-    array = np.stack([STACK] * 3, axis=-1)
-    image = open_image(write(tmp_path / "a.h5", array, axistags=tags("zyxc")))
+    array = np.stack([STACK, STACK + 1, STACK + 2], axis=-1)
+    path = write(tmp_path / "a.h5", array, axistags=tags("zyxc"))
+    with pytest.raises(ChannelError, match=r"3 channels.*::channel=0 to ::channel=2"):
+        open_image(path)
+    image = open_image(f"{path}::channel=color")
     assert (image.shape, image.colors) == (STACK.shape, 3)
+    np.testing.assert_array_equal(open_image(f"{path}::channel=2").read(), STACK + 2)
 
 
 def test_several_arrays_are_listed(tmp_path: Path) -> None:
@@ -84,10 +88,10 @@ def test_several_arrays_are_listed(tmp_path: Path) -> None:
     ("array", "attributes", "words"),
     [
         (np.ones((2, 3, 4, 5), np.uint8), {}, "does not say which"),
-        (np.ones((2, 3, 4, 5), np.uint8), {"axistags": tags("tzyx")}, "t=2"),
-        (np.ones((9, 3, 4), np.uint8), {"axistags": tags("cyx")}, "c=9"),
+        (np.ones((2, 3, 4, 5), np.uint8), {"axistags": tags("tzyx")}, "2 time points"),
+        (np.ones((9, 3, 4), np.uint8), {"axistags": tags("cyx")}, "9 channels"),
         (np.ones((2, 3, 4), np.uint8), {"axistags": "{broken"}, "axistags"),
-        (np.ones((2, 3, 4), np.uint8), {"axistags": tags("yx")}, "which is which"),
+        (np.ones((2, 3, 4), np.uint8), {"axistags": tags("yx")}, "names y,x"),
         (np.ones((2, 3, 4), np.complex64), {}, "holds 0 arrays"),
         (np.ones((0, 3, 4), np.uint8)[:], {}, "no voxels|not a readable|ERROR"),
     ],

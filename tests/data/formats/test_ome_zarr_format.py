@@ -17,11 +17,10 @@ from ome_zarr.reader import Reader
 from ome_zarr.writer import write_image as write_with_ome_zarr
 
 from cristae.data.box import Box
-from cristae.data.formats import open_image
+from cristae.data.formats import open_channels, open_image
 from cristae.data.formats.ome_zarr import (
     ZarrSpec,
     build_pyramid,
-    count_channels,
     create_multiscale,
     list_labels,
     open_ome_zarr,
@@ -31,6 +30,7 @@ from cristae.data.formats.ome_zarr import (
     read_label_classes,
     write_attributes,
 )
+from cristae.data.formats.paths import Reading
 from cristae.errors import FormatError, MissingFileError, OutputExistsError
 
 RNG = np.random.default_rng(11)
@@ -125,13 +125,13 @@ def test_channels(tmp_path: Path) -> None:
     spec = ZarrSpec((3, 20, 30), np.dtype("uint8"), (1, 16, 16), (2, 32, 32), (40.0, 4.0, 4.0), channels=5)
     array = fill(tmp_path / "p.zarr", spec)
     for channel in (0, 4):
-        image = open_ome_zarr(tmp_path / "p.zarr", channel=channel)
+        image = open_ome_zarr(tmp_path / "p.zarr", reading=Reading(channel=channel))
         np.testing.assert_array_equal(image.read(Box((1, 2, 3), (3, 19, 29))), array[channel, 1:3, 2:19, 3:29])
-    assert count_channels(tmp_path / "p.zarr") == 5
+    assert len(open_channels(tmp_path / "p.zarr")) == 5
     with pytest.raises(FormatError, match="5 channels"):
         open_image(tmp_path / "p.zarr")
     with pytest.raises(FormatError, match="no channel 5"):
-        open_ome_zarr(tmp_path / "p.zarr", channel=5)
+        open_image(tmp_path / "p.zarr::channel=5")
 
 
 def test_labels_are_listed_named_and_found(tmp_path: Path) -> None:
@@ -325,7 +325,7 @@ def test_plain_arrays(tmp_path: Path) -> None:
     [
         ("czyx", (2, 3, 8, 8), "2 channels"),
         ("tzyx", (2, 3, 8, 8), "2 time points"),
-        ("qzyx", (1, 3, 8, 8), "axes q,z,y,x"),
+        ("qzyx", (2, 3, 8, 8), "an axis 'q' of 2"),
     ],
 )
 def test_more_than_one_volume(tmp_path: Path, axes: str, shape: tuple[int, ...], words: str) -> None:

@@ -16,17 +16,20 @@ from cristae.data.formats.paths import (
     KNOWN,
     MRC_SUFFIXES,
     TIFF_SUFFIXES,
+    Reading,
+    Source,
     check_files,
     find_source,
     is_zarr,
 )
 from cristae.data.formats.slices import UnequalSlicesError, open_slice, open_slices
+from cristae.data.formats.stored import chosen_channel
 from cristae.data.formats.tiff import open_tiff
 from cristae.data.formats.write import write_image
 from cristae.data.image import Image
-from cristae.errors import FormatError
+from cristae.errors import ChannelError, FormatError
 
-__all__ = ["UnequalSlicesError", "open_image", "open_images", "write_image"]
+__all__ = ["UnequalSlicesError", "open_channels", "open_image", "open_images", "write_image"]
 
 
 def open_image(path: str | Path, *, files: Sequence[Path] | None = None) -> Image:
@@ -34,11 +37,13 @@ def open_image(path: str | Path, *, files: Sequence[Path] | None = None) -> Imag
 
     Args:
         path: A file, a folder of slices (natural order), a glob such as `slices/*.png`, or an array inside a file,
-            `file.h5:/inner/array` or `cell.zarr:/labels/segmentation`.
+            `file.h5:/inner/array` or `cell.zarr:/labels/segmentation`. What the file does not say stands behind
+            it: `::channel=1`, `::channel=color`, `::signed=false`, `::axes=czyx`.
         files: The slices in order, instead of those that `path` would list; `path` then only gives the name.
 
     Raises:
         MissingFileError: There is nothing by this name.
+        ChannelError: There are several channels and none is chosen, or not the chosen one.
         FormatError: A file is truncated, corrupt, empty, not what its name says, or the slices do not fit each other.
 
     Example:
@@ -49,10 +54,23 @@ def open_image(path: str | Path, *, files: Sequence[Path] | None = None) -> Imag
     if files is not None:
         return open_slices(Path(path), check_files(files))
     source = find_source(path)
-    if source.files:
-        return open_slices(source.path, source.files)
-    image = _open_file(source.path, source.inner)
-    return replace(image, path=Path(path)) if source.inner else image
+    image = _open_file(source)
+    return replace(image, path=Path(path)) if source.inner or source.reading != Reading() else image
+
+
+def open_channels(path: str | Path) -> tuple[Image, ...]:
+    """Open every channel of a stack as an image of its own; the samples of a colour image stay together.
+
+    Raises:
+        MissingFileError: There is nothing by this name.
+        FormatError: The file is damaged, or not what its name says.
+    """
+    try:
+        return (open_image(path),)
+    except ChannelError as error:
+        if find_source(path).reading.channel is not None:
+            raise
+        return tuple(open_image(Reading(channel=channel).on(path)) for channel in range(len(error.channels)))
 
 
 def open_images(path: str | Path) -> tuple[Image, ...]:
@@ -68,19 +86,37 @@ def open_images(path: str | Path) -> tuple[Image, ...]:
     source = find_source(path)
     if source.inner or is_zarr(source.path):
         raise FormatError(f"{path}: is a volume; expected a folder of flat images such as PNG or TIFF")
-    return tuple(open_slice(file) for file in source.files or (source.path,))
+    return tuple(_as_read(open_slice(file), source.reading) for file in source.files or (source.path,))
 
 
-def _open_file(path: Path, inner: str) -> Image:
+def _open_file(source: Source) -> Image:
+    path, inner, reading = source.path, source.inner, source.reading
     suffix = path.suffix.lower()
+    if source.files:
+        return _as_read(open_slices(path, source.files), reading)
     if path.is_dir():
-        return open_ome_zarr(path, inner)
+        return open_ome_zarr(path, inner, reading=reading)
     if suffix in HDF5_SUFFIXES:
-        return open_hdf5(path, inner)
+        return open_hdf5(path, inner, reading=reading)
     if suffix in MRC_SUFFIXES:
-        return open_mrc(path)
+        return _as_read(open_mrc(path, signed=reading.signed), replace(reading, signed=None))
     if suffix in TIFF_SUFFIXES:
-        return open_tiff(path)
+        return _as_read(open_tiff(path), reading)
     if suffix in FLAT_SUFFIXES:
-        return open_flat(path)
+        return _as_read(open_flat(path), reading)
     raise FormatError(f"{path}: files ending in '{path.suffix}' are not known; expected {KNOWN}")
+
+
+def _as_read(image: Image, reading: Reading) -> Image:
+    """An image whose file names its own axes, with what the person says: one sample of its colours, at most.
+
+    Raises:
+        FormatError: The person says what does not apply to this file.
+    """
+    if reading.signed is not None or reading.axes is not None:
+        what, where = ("::signed", "8-bit MRC") if reading.signed is not None else ("::axes", "HDF5, Zarr and N5")
+        raise FormatError(f"{image.path}: {what} is for {where} files; leave it out")
+    if reading.channel is None or (reading.channel == "color" and image.colors > 1):
+        return image
+    channel = chosen_channel(str(image.path), reading, ("",) * image.colors)
+    return image if image.colors == 1 else image.map(lambda voxels: voxels[..., channel], image.dtype)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -11,38 +11,43 @@ from typing import Any
 import h5py
 import numpy as np
 
-from cristae.data.box import Box
+from cristae.data.formats.conventions import attribute_calibration
 from cristae.data.formats.full_disk import PatientFile
-from cristae.data.formats.paths import require_content
+from cristae.data.formats.paths import Reading, require_content
+from cristae.data.formats.stored import Index, StoredArray, assumed_axes, axis_names, open_stored
 from cristae.data.formats.stream import bands
-from cristae.data.formats.units import to_nm
+from cristae.data.formats.units import Calibration, calibrate, to_nm
 from cristae.data.image import Image, VoxelSize
 from cristae.errors import CristaeError, FormatError
 from cristae.progress import Task
 
+_COLORS = "cristae_colors"
+"""Attribute of arrays that Cristae writes: channels are the samples of one colour image."""
 ARRAY = "data"
 """Name of the array in files that Cristae writes."""
 MAX_CHUNK_BYTES = 2**31
 CACHE_BYTES = 64 * 2**20
 
 
-def open_hdf5(path: Path, inner: str = "") -> Image:
+def open_hdf5(path: Path, inner: str = "", *, reading: Reading = Reading()) -> Image:
     """Open one array of an HDF5 file; nothing but metadata is read.
 
     Axes come from ilastik's `axistags`, then from dimension labels, then z, y, x (or y, x) are assumed for 3 (or 2)
-    axes. The voxel size comes from `voxel_size_nm` (ours), `element_size_um` (ImageJ), or `axistags` with units.
+    axes. The voxel size comes from the attributes (see `conventions`), or from `axistags` with units.
 
     Args:
         path: The file.
         inner: The array, such as 'volumes/raw'; may be left out when there is only one.
+        reading: What the person says about it.
 
     Raises:
+        ChannelError: There are several channels and none is chosen, or not the chosen one.
         FormatError: The file is damaged or truncated, holds several arrays, or the array has no such axes.
     """
     require_content(path, at_least=8)
     try:
         file = h5py.File(path, "r", rdcc_nbytes=CACHE_BYTES)
-        return _image(path, file[_choose(path, file, inner)])
+        return _image(path, file[_choose(path, file, inner)], reading)
     except CristaeError:
         raise
     except Exception as error:
@@ -82,7 +87,10 @@ def write_hdf5(image: Image, path: Path, task: Task) -> None:
             if image.voxel_size_nm is not None:
                 array.attrs["element_size_um"] = np.array(image.voxel_size_nm) / 1000
                 array.attrs["voxel_size_nm"] = np.array(image.voxel_size_nm)
+            if image.voxel_size_nm is not None and image.origin_nm is not None:
                 array.attrs["origin_nm"] = np.array(image.origin_nm)
+            if colored:
+                array.attrs[_COLORS] = True
             for box in bands(image, step=(max(8, image.chunks[0]), *image.chunks[1:])):
                 array[box.slices] = image.read(box)
                 if target.failure is not None:
@@ -117,53 +125,39 @@ def _arrays(file: Any) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _image(path: Path, array: Any) -> Image:
+def _image(path: Path, array: Any, reading: Reading) -> Image:
     name = f"{path}:{array.name}"
     dtype = array.dtype
     if dtype.kind not in "iufb" or array.shape is None or 0 in array.shape:
         raise FormatError(f"{name}: holds no voxels: shape {array.shape}, type {dtype}")
     _check_stored(name, path, array)
-    axes, tags = _axes(name, array)
-    sizes = dict(zip(axes, array.shape, strict=True))
-    colors = sizes.get("c", 1)
-    if sizes.get("t", 1) > 1 or colors > 4 or not {"y", "x"} <= set(sizes) or set(sizes) - set("tczyx"):
-        shown = ", ".join(f"{axis}={size}" for axis, size in sizes.items())
-        raise FormatError(f"{name}: has axes {shown}; expected z, y, x (and at most 4 colours). Save one by itself")
-    native = np.dtype(np.uint8) if dtype.kind == "b" else dtype.newbyteorder("=")
-    voxel_size, origin = _voxel_size(array, tags)
-    chunks = dict(zip(axes, array.chunks or tuple(1 if a in "tz" else s for a, s in sizes.items()), strict=True))
-    details = {"array": array.name, "axes": ",".join(axes), "compression": str(array.compression or "none")}
+    axes, tags = _axes(name, array, reading)
+    details = {"array": array.name, "compression": str(array.compression or "none")}
     if array.chunks is None:
         details["chunks"] = "stored in one piece"
-    return Image(
-        path=path,
-        format="hdf5",
-        shape=(sizes.get("z", 1), sizes["y"], sizes["x"]),
-        dtype=native,
-        reader=_reader(name, array, axes, colors, native),
-        colors=colors,
-        chunks=(chunks.get("z", 1), chunks["y"], chunks["x"]),
-        voxel_size_nm=voxel_size,
-        origin_nm=origin,
+    stored = StoredArray(
+        where=name,
+        axes=axes,
+        shape=array.shape,
+        dtype=dtype,
+        chunks=array.chunks or tuple(1 if a in "tz" else s for a, s in zip(axes, array.shape, strict=True)),
+        read=_reader(name, array),
+        colors=bool(array.attrs.get(_COLORS, False)),
         details=details,
     )
+    calibration = _calibration(array, axes, tags)
+    return open_stored(stored, path, format="hdf5", reading=reading, calibration=calibration)
 
 
-def _reader(name: str, array: Any, axes: str, colors: int, dtype: np.dtype[Any]) -> Any:
-    kept = [axis for axis in axes if axis in "zyx" or (axis == "c" and colors > 1)]
-    order = [kept.index(axis) for axis in "zyxc" if axis in kept]
+def _reader(name: str, array: Any) -> Callable[[Index], np.ndarray]:
     lock = Lock()
 
-    def read(box: Box) -> np.ndarray:
-        pick: dict[str, Any] = {"t": 0, "c": slice(None) if colors > 1 else 0}
-        pick |= dict(zip("zyx", box.slices, strict=True))
+    def read(index: Index) -> np.ndarray:
         try:
             with lock:
-                voxels = array[tuple(pick[axis] for axis in axes)]
+                return np.asarray(array[index])
         except Exception as error:
             raise FormatError(f"{name}: does not decode, the file is damaged: {str(error)[:300]}") from error
-        voxels = voxels.transpose(order) if "z" in axes else voxels.transpose(order)[None]
-        return np.array(voxels, dtype=dtype, order="C")
 
     return read
 
@@ -180,40 +174,30 @@ def _check_stored(name: str, path: Path, array: Any) -> None:
             raise FormatError(f"{name}: refers to voxels in {source.file_name}, which is missing")
 
 
-def _axes(name: str, array: Any) -> tuple[str, list[dict[str, Any]]]:
+def _axes(name: str, array: Any, reading: Reading) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
     tags: list[dict[str, Any]] = []
     if "axistags" in array.attrs:
         try:
             tags = json.loads(array.attrs["axistags"])["axes"]
-            axes = "".join(str(tag["key"]) for tag in tags)
+            axes = [str(tag["key"]) for tag in tags]
         except (ValueError, KeyError, TypeError) as error:
             raise FormatError(f"{name}: the attribute 'axistags' is damaged: {error}") from error
-    else:
-        labels = [str(dimension.label) for dimension in array.dims]
-        axes = "".join(labels) if all(len(label) == 1 for label in labels) else ""
-        if not axes and array.ndim in (2, 3):
-            axes = "zyx"[3 - array.ndim :]
-    if len(axes) != array.ndim or len(set(axes)) != len(axes):
-        raise FormatError(
-            f"{name}: has {array.ndim} axes {array.shape} and does not say which is which; expected z, y, x."
-            " Save it with ilastik's axistags, or as a volume of three axes"
-        )
-    return axes, tags
+        if len(axes) != array.ndim:
+            raise FormatError(f"{name}: has {array.ndim} axes {array.shape}, but 'axistags' names {','.join(axes)}")
+        return axis_names(axes, reading, name), tags
+    labels = [str(dimension.label) for dimension in array.dims]
+    if all(labels):
+        return axis_names(labels, reading, name), tags
+    return assumed_axes(array.shape, reading, name), tags
 
 
-def _voxel_size(array: Any, tags: list[dict[str, Any]]) -> tuple[VoxelSize | None, VoxelSize]:
-    origin = _triple(array.attrs.get("origin_nm")) or (0.0, 0.0, 0.0)
-    ours = _triple(array.attrs.get("voxel_size_nm"))
-    if ours is not None and min(ours) > 0:
-        return ours, origin
-    micrometres = _triple(array.attrs.get("element_size_um"))
-    if micrometres is not None and min(micrometres) > 0:
-        z, y, x = (to_nm(edge, "um") for edge in micrometres)
-        return (z, y, x) if z and y and x else None, origin
+def _calibration(array: Any, axes: Sequence[str], tags: list[dict[str, Any]]) -> Calibration:
+    found = attribute_calibration(dict(array.attrs), axes)
+    if found != Calibration():
+        return found
     units = _units(array.attrs.get("axis_units"))
     edges = {tag["key"]: to_nm(tag.get("resolution", 0), units.get(tag["key"])) for tag in tags}
-    z, y, x = (edges.get(axis) for axis in "zyx")
-    return (z, y, x) if z and y and x else None, origin
+    return calibrate([edges.get(axis) for axis in "zyx"])
 
 
 def _units(text: Any) -> Mapping[str, str]:
@@ -223,14 +207,6 @@ def _units(text: Any) -> Mapping[str, str]:
     except ValueError:
         return {}
     return {str(k): str(v) for k, v in units.items()} if isinstance(units, dict) else {}
-
-
-def _triple(value: Any) -> VoxelSize | None:
-    numbers = np.asarray(value, dtype=object).ravel() if value is not None else np.zeros(0)
-    if numbers.size != 3:
-        return None
-    z, y, x = (float(number) for number in numbers)
-    return (z, y, x) if np.isfinite([z, y, x]).all() else None
 
 
 def _axistags(voxel_size_nm: VoxelSize | None, colored: bool) -> str:

@@ -16,7 +16,7 @@ from cristae.data.box import Triple
 from cristae.data.formats.paths import require_content
 from cristae.data.formats.stream import bands
 from cristae.data.formats.units import to_nm
-from cristae.data.image import Image, VoxelSize
+from cristae.data.image import NO_SHIFT_NM, Image, VoxelSize
 from cristae.errors import FormatError
 from cristae.progress import Task
 
@@ -56,18 +56,22 @@ class Layout:
     """Whether 8-bit values were written as mode 6, which has no unsigned bytes of its own."""
 
 
-def open_mrc(path: Path) -> Image:
+def open_mrc(path: Path, *, signed: bool | None = None) -> Image:
     """Open an MRC file through a memory map.
 
     A voxel of exactly 1 Angstrom on all axes is what many programs write when they know nothing, so it counts as
     unknown unless Cristae wrote the file. The order of rows is that of the file.
+
+    Args:
+        path: The file.
+        signed: Whether 8-bit values are signed, where a person says it.
 
     Raises:
         FormatError: The header makes no sense, the mode cannot be read, or the file is truncated.
     """
     size = require_content(path, at_least=HEADER_BYTES)
     header = _read_header(path, size)
-    layout = _layout(path, header)
+    layout = _layout(path, header, signed)
     shape = tuple(layout.stored[axis] for axis in layout.order)
     need = layout.offset + int(np.prod(layout.stored, dtype=object)) * layout.dtype.itemsize
     if size < need:
@@ -164,7 +168,7 @@ def _fits(header: np.void, size: int) -> bool:
     return need <= size and sorted(int(axis) for axis in header["map"]) in ([1, 2, 3], [0, 0, 0])
 
 
-def _layout(path: Path, header: np.void) -> Layout:
+def _layout(path: Path, header: np.void, signed: bool | None) -> Layout:
     columns, rows, sections = (int(n) for n in header["n"])
     if min(columns, rows, sections) < 1:
         raise FormatError(f"{path}: the header says {columns} x {rows} x {sections} voxels, which is no volume")
@@ -175,7 +179,9 @@ def _layout(path: Path, header: np.void) -> Layout:
     if mode not in _MODES or (flags is not None and flags & _NIBBLES and mode == 0):
         what = _UNREADABLE.get(mode, "unknown values" if mode else "4-bit values")
         raise FormatError(f"{path}: mode {mode} ({what}) holds no grey values; convert it to mode 0, 1, 2 or 6")
-    kind, note = _signedness(header, flags) if mode == 0 else (_MODES[mode], f"mode {mode}")
+    if signed is not None and mode != 0:
+        raise FormatError(f"{path}: ::signed is for 8-bit values (mode 0), but this file has mode {mode}; leave it out")
+    kind, note = _signedness(header, flags, signed) if mode == 0 else (_MODES[mode], f"mode {mode}")
     dtype = np.dtype(kind).newbyteorder(header.dtype["mode"].byteorder)
     axes = [int(axis) for axis in header["map"]]
     axes = [1, 2, 3] if axes == [0, 0, 0] else axes
@@ -188,8 +194,10 @@ def _layout(path: Path, header: np.void) -> Layout:
     return Layout(dtype, HEADER_BYTES + int(header["extended"]), stored, order, note, widened)
 
 
-def _signedness(header: np.void, flags: int | None) -> tuple[str, str]:
+def _signedness(header: np.void, flags: int | None, signed: bool | None) -> tuple[str, str]:
     """Mode 0 is signed by the standard, but older programs wrote unsigned bytes; the header says which where it can."""
+    if signed is not None:
+        return ("i1", "mode 0, signed as stated") if signed else ("u1", "mode 0, unsigned as stated")
     if flags is not None:
         return ("i1", "mode 0, signed (IMOD flag)") if flags & _SIGNED else ("u1", "mode 0, unsigned (IMOD flag)")
     low, high = float(header["low"]), float(header["high"])
@@ -214,19 +222,16 @@ def _voxel_size(header: np.void) -> tuple[VoxelSize | None, str]:
     return (z, y, x), ""
 
 
-def _origin(header: np.void, voxel_size_nm: VoxelSize | None) -> VoxelSize:
+def _origin(header: np.void, voxel_size_nm: VoxelSize | None) -> VoxelSize | None:
+    """Where the volume begins; all zeros is what programs write that do not know."""
     inverted = int(header["imod_stamp"]) == _IMOD_STAMP and int(header["imod_flags"]) & _INVERTED_ORIGIN
     x, y, z = (float(f"{float(o):.7g}") / 10 if np.isfinite(o) else 0.0 for o in header["origin"])
     if inverted:
         return -z, -y, -x
     if x == y == z == 0.0 and voxel_size_nm is not None and sorted(map(int, header["map"])) == [1, 2, 3]:
         start = {int(axis): int(first) for axis, first in zip(header["map"], header["start"], strict=True)}
-        return (
-            start[3] * voxel_size_nm[0],
-            start[2] * voxel_size_nm[1],
-            start[1] * voxel_size_nm[2],
-        )
-    return z, y, x
+        z, y, x = (start[axis] * edge for axis, edge in zip((3, 2, 1), voxel_size_nm, strict=True))
+    return None if x == y == z == 0.0 else (z, y, x)
 
 
 def _new_header(image: Image, stored: np.dtype[Any]) -> np.ndarray:
@@ -236,7 +241,7 @@ def _new_header(image: Image, stored: np.dtype[Any]) -> np.ndarray:
     header["mode"] = {code: mode for mode, code in _MODES.items()}[stored.str[1:]]
     size = image.voxel_size_nm or (0.0, 0.0, 0.0)
     header["cell"] = [n * s * 10 for n, s in zip((x, y, z), size[::-1], strict=True)]
-    header["origin"] = [o * 10 for o in image.origin_nm[::-1]]
+    header["origin"] = [o * 10 for o in (image.origin_nm or NO_SHIFT_NM)[::-1]]
     header["angles"] = 90
     header["map"] = (1, 2, 3)
     header["space_group"] = 1

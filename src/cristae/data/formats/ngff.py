@@ -7,30 +7,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cristae.data.box import Triple
-from cristae.data.formats.units import offset_to_nm, to_nm
-from cristae.data.image import VoxelSize
+from cristae.data.formats.units import Calibration, calibrate, offset_to_nm, to_nm
+from cristae.data.image import NO_SHIFT_NM, VoxelSize
 from cristae.errors import FormatError
 
 LabelClass = tuple[int, str, str]
 """Id, name and display colour of a class in a label image: '#rrggbb', where id 0 is transparent, or '#rrggbbaa'."""
 
 _SAMPLES = ("red", "green", "blue", "alpha")
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """Axes of an array and what they measure."""
-
-    axes: tuple[str, ...]
-    voxel_size_nm: VoxelSize | None = None
-    origin_nm: VoxelSize = (0.0, 0.0, 0.0)
-    note: str = ""
-    """Why the voxel size is not known although the file holds a scale."""
 
 
 def ome_attributes(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -74,7 +62,9 @@ def dataset_paths(multiscale: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(str(item["path"]) for item in datasets if isinstance(item, dict) and "path" in item)
 
 
-def read_geometry(multiscale: Mapping[str, Any], dataset: str, ndim: int, where: Path) -> Geometry:
+def read_geometry(
+    multiscale: Mapping[str, Any], dataset: str, ndim: int, where: Path
+) -> tuple[tuple[str, ...], Calibration]:
     """Axes, voxel size and origin of one level: its own transformations, then those of the whole multiscale.
 
     Raises:
@@ -82,7 +72,7 @@ def read_geometry(multiscale: Mapping[str, Any], dataset: str, ndim: int, where:
     """
     axes, units = _axes(multiscale, ndim, where)
     item = next(entry for entry in multiscale["datasets"] if str(entry.get("path")) == dataset)
-    scale, offset, note = [1.0] * ndim, [0.0] * ndim, ""
+    scale, offset, placed, note = [1.0] * ndim, [0.0] * ndim, False, ""
     for owner in (item, multiscale):
         for step in owner.get("coordinateTransformations") or ():
             kind = step.get("type") if isinstance(step, dict) else None
@@ -92,11 +82,12 @@ def read_geometry(multiscale: Mapping[str, Any], dataset: str, ndim: int, where:
                 offset = [_product(a, b) for a, b in zip(offset, factors, strict=True)]
             elif kind == "translation":
                 offset = [a + b for a, b in zip(offset, _numbers(step, "translation", ndim, where), strict=True)]
+                placed = True
             elif kind != "identity":
                 note = f"transformation '{kind}' is not understood, so the voxel size is unknown"
     if note:
-        return Geometry(axes, note=note)
-    return _measure(axes, units, scale, offset)
+        return axes, Calibration(note=note)
+    return axes, _measure(axes, units, scale, offset if placed else None)
 
 
 def _product(a: float, b: float) -> float:
@@ -127,18 +118,18 @@ def _numbers(step: Mapping[str, Any], key: str, ndim: int, where: Path) -> list[
 
 
 def _measure(
-    axes: tuple[str, ...], units: Sequence[str | None], scale: Sequence[float], offset: Sequence[float]
-) -> Geometry:
-    sizes: list[float] = []
+    axes: tuple[str, ...], units: Sequence[str | None], scale: Sequence[float], offset: Sequence[float] | None
+) -> Calibration:
+    sizes: list[float | None] = []
     origin: list[float] = []
     for name in "zyx":
         at = axes.index(name) if name in axes else None
         size = None if at is None else to_nm(scale[at], units[at])
         if at is None or size is None:
-            return Geometry(axes, note=_unknown(axes, units, scale, name))
+            return Calibration(note=_unknown(axes, units, scale, name))
         sizes.append(size)
-        origin.append(offset_to_nm(offset[at], units[at]) or 0.0)
-    return Geometry(axes, (sizes[0], sizes[1], sizes[2]), (origin[0], origin[1], origin[2]))
+        origin.append(0.0 if offset is None else offset_to_nm(offset[at], units[at]) or 0.0)
+    return calibrate(sizes, None if offset is None else (origin[0], origin[1], origin[2]))
 
 
 def _unknown(axes: tuple[str, ...], units: Sequence[str | None], scale: Sequence[float], name: str) -> str:
@@ -154,7 +145,7 @@ def group_attributes(
     name: str,
     levels: Sequence[tuple[str, Triple]],
     voxel_size_nm: VoxelSize | None,
-    origin_nm: VoxelSize,
+    origin_nm: VoxelSize | None,
     *,
     channels: int | None,
     colors: int = 1,
@@ -165,6 +156,7 @@ def group_attributes(
     Args:
         levels: Inner path and cumulative downsampling factor (z, y, x) of each level, finest first.
         voxel_size_nm: Of the finest level; when it is None the axes carry no unit and the scale counts voxels.
+        origin_nm: Centre of the first voxel (z, y, x); None where nobody knows it.
         channels: Length of a leading channel axis, or None when there is none.
         colors: 2 to 4 when the channels are the samples of a colour image.
     """
@@ -178,11 +170,11 @@ def group_attributes(
     for path, factor in levels:
         scale = [s * f for s, f in zip(size, factor, strict=True)]
         # A coarse voxel covers `factor` fine ones, so its centre lies half the difference further.
-        shift = [o + s * (f - 1) / 2 for o, s, f in zip(origin_nm, size, factor, strict=True)]
-        steps: list[dict[str, Any]] = [
-            {"type": "scale", "scale": [1.0] * lead + scale},
-            {"type": "translation", "translation": [0.0] * lead + shift},
-        ]
+        steps: list[dict[str, Any]] = [{"type": "scale", "scale": [1.0] * lead + scale}]
+        if origin_nm is not None or factor != (1, 1, 1):
+            start = origin_nm or NO_SHIFT_NM
+            shift = [o + s * (f - 1) / 2 for o, s, f in zip(start, size, factor, strict=True)]
+            steps.append({"type": "translation", "translation": [0.0] * lead + shift})
         datasets.append({"path": path, "coordinateTransformations": steps})
     ome: dict[str, Any] = {"version": "0.5", "multiscales": [{"name": name, "axes": axes, "datasets": datasets}]}
     if colors > 1:
@@ -198,10 +190,16 @@ def group_attributes(
 
 def color_samples(attributes: Mapping[str, Any]) -> int:
     """How many channels are declared as the samples of one colour image; 1 when they are not."""
+    labels = channel_names(attributes)
+    return len(labels) if labels in (("grey", "alpha"), _SAMPLES[:3], _SAMPLES) else 1
+
+
+def channel_names(attributes: Mapping[str, Any]) -> tuple[str, ...]:
+    """Labels of the channels, '' where one has none; empty when none are listed."""
     omero = ome_attributes(attributes).get("omero")
     channels = omero.get("channels") if isinstance(omero, dict) else None
-    labels = tuple(str(c.get("label", "")) for c in channels or () if isinstance(c, dict))
-    return len(labels) if labels in (("grey", "alpha"), _SAMPLES[:3], _SAMPLES) else 1
+    listed = channels if isinstance(channels, list) else []
+    return tuple(str(channel.get("label") or "") if isinstance(channel, dict) else "" for channel in listed)
 
 
 def label_classes(attributes: Mapping[str, Any]) -> tuple[LabelClass, ...]:

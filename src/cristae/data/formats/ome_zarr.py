@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,10 @@ import numpy as np
 
 from cristae.data.box import Box, Triple
 from cristae.data.files import require_new, write_json
+from cristae.data.formats.conventions import attribute_calibration
 from cristae.data.formats.ngff import (
-    Geometry,
     LabelClass,
+    channel_names,
     color_samples,
     dataset_paths,
     find_multiscale,
@@ -23,7 +24,10 @@ from cristae.data.formats.ngff import (
     ome_version,
     read_geometry,
 )
+from cristae.data.formats.paths import Reading
 from cristae.data.formats.pyramid import Level, Method, build_pyramid, first_levels, pyramid_levels
+from cristae.data.formats.stored import StoredArray, assumed_axes, axis_names, open_stored
+from cristae.data.formats.units import Calibration
 from cristae.data.formats.zarr_arrays import (
     CACHE_BYTES,
     Node,
@@ -36,7 +40,7 @@ from cristae.data.formats.zarr_arrays import (
     write_block,
 )
 from cristae.data.image import Image, VoxelSize
-from cristae.errors import FormatError, MissingFileError
+from cristae.errors import ChannelError, FormatError, MissingFileError
 
 __all__ = [
     "LabelClass",
@@ -45,7 +49,6 @@ __all__ = [
     "ZarrSpec",
     "ZarrWriter",
     "build_pyramid",
-    "count_channels",
     "create_multiscale",
     "list_labels",
     "open_ome_zarr",
@@ -55,6 +58,10 @@ __all__ = [
     "read_label_classes",
     "write_attributes",
 ]
+
+
+Geometry = tuple[tuple[str, ...], Calibration]
+"""Axes of an array and what they measure."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,7 @@ class ZarrSpec:
     shards: Triple
     """What is written at once, one file each; a multiple of `chunks` on every axis."""
     voxel_size_nm: VoxelSize | None
-    origin_nm: VoxelSize = (0.0, 0.0, 0.0)
+    origin_nm: VoxelSize | None = None
     channels: int | None = None
     """Length of a leading channel axis; the array is then (C, Z, Y, X). A shard holds all channels, a chunk one."""
     colors: int = 1
@@ -177,14 +184,14 @@ def open_writer(path: Path) -> ZarrWriter:
     shape = array.metadata["shape"]
     shards = array.metadata["chunk_grid"]["configuration"]["chunk_shape"]
     chunks = codecs[0]["configuration"]["chunk_shape"]
-    geometry = read_geometry(multiscale, "0", len(shape), path)
+    _, calibration = read_geometry(multiscale, "0", len(shape), path)
     spec = ZarrSpec(
         shape=tuple(shape[-3:]),
         dtype=np.dtype(array.metadata["data_type"]),
         chunks=tuple(chunks[-3:]),
         shards=tuple(shards[-3:]),
-        voxel_size_nm=geometry.voxel_size_nm,
-        origin_nm=geometry.origin_nm,
+        voxel_size_nm=calibration.voxel_size_nm,
+        origin_nm=calibration.origin_nm,
         channels=shape[0] if len(shape) == 4 else None,
         colors=color_samples(group.attributes),
     )
@@ -192,26 +199,27 @@ def open_writer(path: Path) -> ZarrWriter:
 
 
 def open_ome_zarr(
-    path: str | Path, array: str = "", *, channel: int | None = None, cache_bytes: int = CACHE_BYTES
+    path: str | Path, array: str = "", *, reading: Reading = Reading(), cache_bytes: int = CACHE_BYTES
 ) -> Image:
     """Open an image inside a Zarr hierarchy; nothing but metadata is read.
 
     Args:
         path: The root of the hierarchy, or any group or array in it.
         array: Inner path of a group or an array; empty means the finest level of the image at `path`.
-        channel: Which one of several channels; needed when there are several.
+        reading: What the person says about it; a channel is needed when there are several.
         cache_bytes: Ceiling of the cache of decoded chunks that all images opened with the same ceiling share.
 
     Raises:
         MissingFileError: There is nothing at this path.
+        ChannelError: There are several channels and none is chosen, or not the chosen one.
         FormatError: The metadata are damaged, the array has axes that make no volume, or holds several images.
     """
     where = Path(path) / array.strip("/") if array.strip("/") else Path(path)
     node, geometry, group = _locate(_require_node(where))
     store = open_array(node, cache_bytes=cache_bytes)
     if geometry is None:
-        geometry = _plain_geometry(node, len(store.shape))
-    return _image(where, store, geometry, group, channel)
+        geometry = _plain_geometry(node, store.shape, reading)
+    return _image(where, store, geometry, group, reading)
 
 
 def read_label_classes(path: Path) -> tuple[LabelClass, ...]:
@@ -224,14 +232,6 @@ def list_labels(path: Path) -> tuple[str, ...]:
     node = find_node(path / "labels")
     listed = ome_attributes(node.attributes).get("labels") if node is not None else None
     return tuple(name for name in listed if isinstance(name, str)) if isinstance(listed, list) else ()
-
-
-def count_channels(path: Path) -> int:
-    """How many separate channels an image has; 1 for a colour image, whose samples belong together."""
-    node, geometry, group = _locate(_require_node(path))
-    if geometry is None or "c" not in geometry.axes or (group is not None and color_samples(group.attributes) > 1):
-        return 1
-    return int(node.metadata["shape"][geometry.axes.index("c")])
 
 
 def read_attributes(path: Path) -> dict[str, Any]:
@@ -324,72 +324,39 @@ def _geometry(multiscale: Mapping[str, Any], inner: str, array: Node, group: Nod
     return read_geometry(multiscale, inner, len(shape), group.path)
 
 
-def _plain_geometry(node: Node, ndim: int) -> Geometry:
+def _plain_geometry(node: Node, shape: Sequence[int], reading: Reading) -> Geometry:
     names = node.metadata.get("dimension_names") or node.attributes.get("_ARRAY_DIMENSIONS")
-    if isinstance(names, list) and len(names) == ndim and all(isinstance(name, str) for name in names):
-        return Geometry(tuple(name.lower() for name in names))
-    if ndim in (2, 3):
-        return Geometry(("z", "y", "x")[3 - ndim :])
-    raise FormatError(
-        f"{node.path}: has {ndim} axes without names; expected z, y, x. Add dimension names or OME metadata"
+    where = str(node.path)
+    if isinstance(names, list) and len(names) == len(shape) and all(isinstance(name, str) for name in names):
+        axes = axis_names(names, reading, where)
+    else:
+        axes = assumed_axes(shape, reading, where)
+    return axes, attribute_calibration(node.attributes, axes)
+
+
+def _image(where: Path, store: Any, geometry: Geometry, group: Node | None, reading: Reading) -> Image:
+    axes, calibration = geometry
+    attributes = group.attributes if group is not None else {}
+    classes = label_classes(attributes)
+    version = ome_version(attributes) if group else "no (plain Zarr array)"
+    stored = StoredArray(
+        where=str(where),
+        axes=axis_names(axes, reading, str(where)),
+        shape=tuple(int(size) for size in store.shape),
+        dtype=np.dtype(store.dtype.numpy_dtype),
+        chunks=read_chunks(store),
+        read=lambda index: read_block(store, index, where),
+        channel_names=channel_names(attributes),
+        colors=color_samples(attributes) > 1,
+        details={"OME-Zarr": version, **{f"label {value}": label for value, label, _ in classes}},
     )
-
-
-def _image(where: Path, store: Any, geometry: Geometry, group: Node | None, channel: int | None) -> Image:
-    axes = geometry.axes
-    if len(set(axes)) != len(axes):
-        raise FormatError(f"{where}: names an axis twice: {','.join(axes)}")
-    sizes = dict(zip(axes, (int(size) for size in store.shape), strict=True))
-    colors = color_samples(group.attributes) if group is not None and channel is None else 1
-    _check_axes(where, sizes, channel, colors)
-    classes = label_classes(group.attributes) if group is not None else ()
-    chunks = dict(zip(axes, read_chunks(store), strict=True))
-    details = {"axes": ",".join(axes), "OME-Zarr": ome_version(group.attributes) if group else "no (plain Zarr array)"}
-    if geometry.note:
-        details["voxel size"] = geometry.note
-    details |= {f"label {value}": label for value, label, _ in classes}
-
-    kept = [axis for axis in axes if axis in "zyx" or (axis == "c" and colors > 1)]
-    order = [kept.index(axis) for axis in "zyxc" if axis in kept]
-
-    def read(box: Box) -> np.ndarray:
-        pick: dict[str, slice | int] = {"t": 0, "c": slice(None) if colors > 1 else channel or 0}
-        pick |= dict(zip("zyx", box.slices, strict=True))
-        voxels = read_block(store, tuple(pick[axis] for axis in axes), where).transpose(order)
-        voxels = voxels if "z" in axes else voxels[None]
-        return voxels if voxels.flags.c_contiguous and voxels.flags.writeable else voxels.copy()
-
-    dtype = np.dtype(store.dtype.numpy_dtype)
-    return Image(
-        path=where,
-        format="ome-zarr" if group is not None else "zarr",
-        shape=(sizes.get("z", 1), sizes["y"], sizes["x"]),
-        dtype=np.dtype(np.uint8) if dtype.kind == "b" else dtype,
-        reader=read,
-        colors=colors,
-        chunks=(chunks.get("z", 1), chunks["y"], chunks["x"]),
-        voxel_size_nm=geometry.voxel_size_nm,
-        origin_nm=geometry.origin_nm,
-        palette=_palette(classes),
-        details=details,
-    )
-
-
-def _check_axes(where: Path, sizes: Mapping[str, int], channel: int | None, colors: int) -> None:
-    names = "".join(sizes)
-    if set(names) - set("tczyx") or not {"y", "x"} <= set(sizes):
-        raise FormatError(f"{where}: has axes {','.join(sizes)}; expected z, y, x, with t and c of length 1 at most")
-    if sizes.get("t", 1) > 1:
-        raise FormatError(f"{where}: has {sizes['t']} time points; expected one volume. Save one of them by itself")
-    many = sizes.get("c", 1)
-    if channel is not None and not 0 <= channel < many:
-        raise FormatError(f"{where}: has {many} channels; there is no channel {channel}")
-    if many > 1 and colors == 1 and channel is None:
+    format_name = "ome-zarr" if group is not None else "zarr"
+    try:
+        image = open_stored(stored, where, format=format_name, reading=reading, calibration=calibration)
+    except ChannelError as error:
         hint = ", ".join(f"{where}:/labels/{name}" for name in list_labels(where))
-        raise FormatError(
-            f"{where}: has {many} channels; expected one. Save one of them by itself"
-            + (f"; its label images are {hint}" if hint else "")
-        )
+        raise ChannelError(f"{error}{f'; its label images are {hint}' if hint else ''}", error.channels) from None
+    return replace(image, palette=_palette(classes))
 
 
 def _palette(classes: Sequence[LabelClass]) -> tuple[str, ...] | None:

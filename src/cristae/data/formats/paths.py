@@ -1,4 +1,4 @@
-"""What a path written by a person names: a file, a folder, a glob, or an array inside a file."""
+"""What a path written by a person names: a file, a folder, a glob, or an array inside a file, and how to read it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import re
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from cristae.errors import FormatError, MissingFileError
 
@@ -33,6 +33,65 @@ _REFUSALS = {
 KNOWN = "TIFF, MRC, HDF5, OME-Zarr, PNG, BMP, JPEG, or a folder of slices"
 
 
+_OPTION = re.compile(r"::(?P<key>[a-z]+)=(?P<value>[^:]*)$")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a person says about a file that the file does not say, after its path: `prob.h5::channel=1`."""
+
+    channel: int | Literal["color"] | None = None
+    """`::channel=1`: which of several channels, from 0. `::channel=color`: they are the samples of a colour image."""
+    signed: bool | None = None
+    """`::signed=false`: whether the 8-bit values of an MRC file are signed."""
+    axes: str | None = None
+    """`::axes=czyx`: what the axes of an array are, in the order in which the file lists them."""
+
+    def on(self, path: str | Path) -> str:
+        """A path with these options behind it; options that the path has already are replaced.
+
+        Example:
+            >>> Reading(channel=1).on("prob.h5:/exported_data")
+            'prob.h5:/exported_data::channel=1'
+        """
+        plain, given = split_options(path)
+        merged = {**vars(given), **{key: value for key, value in vars(self).items() if value is not None}}
+        options = ((key, str(value).lower()) for key, value in merged.items() if value is not None)
+        return plain + "".join(f"::{key}={value}" for key, value in options)
+
+
+def split_options(path: str | Path) -> tuple[str, Reading]:
+    """A path without the options behind it, and the options.
+
+    Raises:
+        FormatError: An option is not known, or has no such value.
+
+    Example:
+        >>> split_options("cell.mrc::signed=false")
+        ('cell.mrc', Reading(channel=None, signed=False, axes=None))
+    """
+    text, found = str(path), dict[str, Any]()
+    while option := _OPTION.search(text):
+        if option["key"] in found:
+            raise FormatError(f"{path}: gives ::{option['key']} twice; give it once")
+        found[option["key"]] = _option(str(path), option["key"], option["value"])
+        text = text[: option.start()]
+    return text, Reading(**found)
+
+
+def _option(path: str, key: str, value: str) -> Any:
+    if key == "channel" and (value.isdecimal() or value == "color"):
+        return value if value == "color" else int(value)
+    if key == "signed" and value in ("true", "false"):
+        return value == "true"
+    if key == "axes" and {"y", "x"} <= set(value) <= set("tczyx") and len(set(value)) == len(value):
+        return value
+    raise FormatError(
+        f"{path}: '::{key}={value}' is not understood; expected ::channel=1 (from 0) or ::channel=color, "
+        "::signed=true or ::signed=false, or ::axes=czyx (letters t, c, z, y, x)"
+    )
+
+
 @dataclass(frozen=True)
 class Source:
     """Where an image is."""
@@ -43,17 +102,23 @@ class Source:
     """The array inside an HDF5 file or a Zarr hierarchy, without a leading slash."""
     files: tuple[Path, ...] = ()
     """The slices in natural order, for a folder or a glob."""
+    reading: Reading = Reading()
+    """What the person says about it."""
 
 
 def find_source(path: str | Path) -> Source:
-    """Resolve a path, `folder/*.png`, `file.h5:/inner/array` or `x.zarr:/labels/segmentation`.
+    """Resolve a path, `folder/*.png`, `file.h5:/inner/array` or `x.zarr:/labels/segmentation`, with its options.
 
     Raises:
         MissingFileError: There is nothing by this name, or the glob matches no file.
         FormatError: A folder holds no slices, or slices of several formats; the place is a pipe or a device.
     """
-    text = str(path)
-    place = Path(path)
+    text, reading = split_options(path)
+    return replace(_find(text), reading=reading)
+
+
+def _find(text: str) -> Source:
+    place = Path(text)
     kind = _look(place)
     if kind == "folder":
         return Source(place) if is_zarr(place) else Source(place, files=list_slices(place))

@@ -18,13 +18,13 @@ from cristae.data.box import Box, Triple
 from cristae.data.formats.cache import DECODED, file_key
 from cristae.data.formats.paths import require_content
 from cristae.data.formats.tiff_metadata import (
-    Calibration,
     imagej_calibration,
     ome_calibration,
     palette_of,
     stack_axes,
     tag_calibration,
 )
+from cristae.data.formats.units import Calibration
 from cristae.data.image import Image, Reader
 from cristae.errors import CristaeError, FormatError, MissingFileError
 

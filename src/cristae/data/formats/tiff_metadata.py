@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,8 @@ from xml.sax.saxutils import quoteattr
 
 import numpy as np
 
-from cristae.data.formats.units import offset_to_nm, to_nm
-from cristae.data.image import Image, VoxelSize
+from cristae.data.formats.units import Calibration, calibrate, offset_to_nm, to_nm
+from cristae.data.image import Image
 from cristae.errors import FormatError
 
 _NAMESPACE = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
@@ -29,16 +28,6 @@ _OME_TYPES = {
 }
 _PLAUSIBLE_NM = (0.01, 100_000.0)
 """Pixels outside this range come from a screen's dots per inch, not from a microscope."""
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """What a TIFF says about sizes."""
-
-    voxel_size_nm: VoxelSize | None = None
-    origin_nm: VoxelSize = (0.0, 0.0, 0.0)
-    note: str = ""
-    """What is known when the voxel size is not complete."""
 
 
 def stack_axes(axes: str, shape: Sequence[int], path: Path) -> tuple[int, int, int, int, str]:
@@ -81,8 +70,9 @@ def ome_calibration(xml: str) -> Calibration:
     plane = next((node for node in pixels if node.tag.split("}")[-1] == "Plane"), None)
     place = plane.attrib if plane is not None else {}
     # A stage position without a unit is in the stage's own frame and no length.
-    origin = [offset_to_nm(place.get(f"Position{a}", "0"), place.get(f"Position{a}Unit")) or 0.0 for a in "ZYX"]
-    return _calibrate(sizes["Z"], sizes["Y"], sizes["X"], (origin[0], origin[1], origin[2]))
+    origin = [offset_to_nm(place.get(f"Position{a}", "0"), place.get(f"Position{a}Unit")) for a in "ZYX"]
+    placed = None if origin == [None] * 3 else (origin[0] or 0.0, origin[1] or 0.0, origin[2] or 0.0)
+    return calibrate([sizes["Z"], sizes["Y"], sizes["X"]], placed)
 
 
 def imagej_calibration(description: Mapping[str, Any], page: Any) -> Calibration:
@@ -93,7 +83,7 @@ def imagej_calibration(description: Mapping[str, Any], page: Any) -> Calibration
     # ImageJ leaves out a spacing of 1; so a missing one could be set or forgotten, and is not taken as known.
     z = to_nm(abs(float(spacing)), unit) if isinstance(spacing, int | float) else None
     y, x = (_pixel(page, tag, unit) for tag in ("YResolution", "XResolution"))
-    return _calibrate(z, y, x)
+    return calibrate([z, y, x])
 
 
 def tag_calibration(page: Any) -> Calibration:
@@ -102,7 +92,7 @@ def tag_calibration(page: Any) -> Calibration:
     unit = "cm" if code is not None and int(code.value) == 3 else None
     y, x = (_pixel(page, tag, unit) for tag in ("YResolution", "XResolution"))
     plausible = all(size is not None and _PLAUSIBLE_NM[0] <= size <= 10_000.0 for size in (y, x))
-    return _calibrate(None, y, x) if plausible else Calibration()
+    return calibrate([None, y, x]) if plausible else Calibration()
 
 
 def palette_of(page: Any) -> tuple[str, ...] | None:
@@ -131,8 +121,10 @@ def ome_xml(image: Image, name: str) -> str:
     sizes = f'SizeX="{x}" SizeY="{y}" SizeC="{image.colors}" SizeZ="{z}" SizeT="1"'
     plane = ""
     if image.voxel_size_nm is not None:
-        for axis, size, start in zip("ZYX", image.voxel_size_nm, image.origin_nm, strict=True):
+        for axis, size in zip("ZYX", image.voxel_size_nm, strict=True):
             sizes += f' PhysicalSize{axis}="{size!r}" PhysicalSize{axis}Unit="nm"'
+    if image.voxel_size_nm is not None and image.origin_nm is not None:
+        for axis, start in zip("ZYX", image.origin_nm, strict=True):
             plane += f' Position{axis}="{start!r}" Position{axis}Unit="nm"'
         plane = f'<Plane TheZ="0" TheC="0" TheT="0"{plane}/>'
     text = (
@@ -143,15 +135,6 @@ def ome_xml(image: Image, name: str) -> str:
         "</Pixels></Image></OME>"
     )
     return text.encode("ascii", "xmlcharrefreplace").decode("ascii")
-
-
-def _calibrate(
-    z: float | None, y: float | None, x: float | None, origin_nm: VoxelSize = (0.0, 0.0, 0.0)
-) -> Calibration:
-    if z is not None and y is not None and x is not None:
-        return Calibration((z, y, x), origin_nm)
-    known = [f"{axis} {size:g} nm" for axis, size in zip("zyx", (z, y, x), strict=True) if size is not None]
-    return Calibration(note=f"incomplete: the file only says {', '.join(known)}" if known else "")
 
 
 def _ome_length(attributes: Mapping[str, str], key: str) -> float | None:
