@@ -180,6 +180,12 @@ def test_blended_edges_are_cut_half_way() -> None:
     assert classes(sixteen)[0] == {"0-32767": "background", "32768-65535": "foreground"}
 
 
+def test_a_few_stray_values_are_no_classes() -> None:
+    area = painted(np.uint8, 0, 255, 128)
+    area[5, 5], area[40, 30] = 3, 130
+    assert classes(area)[0] == {"0-64": "background", "65-191": "class-128", "192-255": "class-255"}
+
+
 def test_a_thin_value_between_two_others_is_asked_about() -> None:
     area = painted(np.uint8, 0, 255)
     area[ndimage.binary_dilation(DISC) & ~DISC] = 128

@@ -9,16 +9,11 @@ import numpy as np
 
 from cristae.data.label_evidence import LabelEvidence
 from cristae.errors import LabelError
+from cristae.recipe.label_modes import flat_share_of, modes_of, no_labels, values_of_areas
 
 MAX_CLASSES = 20
-_APART = 32
-"""Grey levels between two modes of a JPEG; closer ones blur into each other."""
-_WINDOW = 12
-_MOST_MODES = 6
 _ROUNDED = 3
 """Samples of a blended colour are this close to the way between the two."""
-_STEEP = 64
-"""Modes less far apart have too few values between them to be told from ids."""
 
 
 @dataclass(frozen=True)
@@ -76,9 +71,7 @@ def groups_of(evidence: LabelEvidence) -> tuple[Group, ...]:
     if evidence.kind == "colors":
         _refuse_no_colors(evidence)
         return _single(evidence)
-    blurred = evidence.jpeg and evidence.dtype == np.uint8
-    modes = _modes_of_jpeg(evidence) if blurred else _modes_of_blends(evidence)
-    if modes:
+    if modes := modes_of(evidence):
         return _ranges(modes, evidence)
     _refuse_grey(evidence)
     return _single(evidence)
@@ -132,84 +125,12 @@ def _ranges(modes: list[int], evidence: LabelEvidence) -> tuple[Group, ...]:
     return tuple(_group(low, high, evidence) for low, high in zip(lows, highs, strict=True))
 
 
-def _modes_of_jpeg(evidence: LabelEvidence) -> list[int]:
-    """Grey levels around which the values of a JPEG lie."""
-    if max(evidence.values) - min(evidence.values) < _STEEP:
-        raise LabelError(
-            f"the labels are JPEG files with values from {min(evidence.values)} to {max(evidence.values)}: its "
-            "compression changes such small numbers, so that classes cannot be told apart.\n"
-            "  Save the labels again from their source, as PNG or TIFF"
-        )
-    counts = np.zeros(256 + 2 * _WINDOW, np.int64)
-    for value, seen in evidence.values.items():
-        counts[value + _WINDOW] = seen.voxels
-    around = np.convolve(counts, np.ones(2 * _WINDOW + 1, np.int64), "valid")
-    alone = counts[_WINDOW:-_WINDOW]
-    modes: list[int] = []
-    for value in sorted(range(256), key=lambda value: (-around[value], -alone[value])):
-        if around[value] < evidence.voxels * 5e-4:
-            break
-        if all(_is_apart(value, mode, around) for mode in modes):
-            low = max(0, value - _WINDOW)
-            modes.append(low + int(np.argmax(alone[low : value + _WINDOW + 1])))
-    covered = sum(int(alone[max(0, mode - 2 * _WINDOW) : mode + 2 * _WINDOW + 1].sum()) for mode in modes)
-    near = int(alone[max(0, modes[0] - 4) : modes[0] + 5].sum())
-    if (
-        covered < 0.85 * evidence.voxels
-        or len(modes) > _MOST_MODES
-        or (len(modes) == 1 and near < 0.9 * evidence.voxels)
-    ):
-        raise LabelError(_no_labels(evidence))
-    if len(modes) == 1:
-        raise LabelError(
-            f"every labelled voxel of these JPEG files is near {modes[0]}: there is nothing to learn from these labels"
-        )
-    return sorted(modes)
-
-
-def _is_apart(value: int, mode: int, around: np.ndarray) -> bool:
-    low, high = sorted((value, mode))
-    return high - low >= _APART and bool(around[low : high + 1].min() * 3 <= around[value])
-
-
-def _modes_of_blends(evidence: LabelEvidence) -> list[int]:
-    """The values of areas, where all others are seen only in the thin edges between them; empty where it is not so."""
-    values = sorted(evidence.values)
-    if len(values) < 5 or evidence.dtype.kind not in "iu" or evidence.dtype.itemsize > 2:
-        return []
-    modes = _values_of_areas(evidence)
-    if not 2 <= len(modes) <= _MOST_MODES:
-        return []
-    between = [value for value in values if value not in modes]
-    if len(between) < 3 or _flat_share(between, evidence) >= 0.15:
-        return []
-    if len(between) < 10 and any(evidence.flat_share(value) >= 0.2 for value in between):
-        return []
-    steep = all(high - low >= _STEEP for low, high in pairwise(modes))
-    inside = modes[0] < between[0] and between[-1] < modes[-1]
-    rare = sum(evidence.share(value) for value in between) < 0.2
-    return modes if steep and inside and rare else []
-
-
-def _values_of_areas(evidence: LabelEvidence) -> list[int]:
-    """Values that fill areas, rising; those of thin edges do not."""
-    least = 1e-3 * sum(seen.flat for seen in evidence.values.values())
-    return sorted(
-        value for value, seen in evidence.values.items() if seen.flat > least and evidence.flat_share(value) >= 0.2
-    )
-
-
-def _flat_share(values: list[int], evidence: LabelEvidence) -> float:
-    seen = [evidence.values[value] for value in values]
-    return sum(one.flat for one in seen) / max(1, sum(one.voxels for one in seen))
-
-
 def _refuse_grey(evidence: LabelEvidence) -> None:
     """Refuse what is no labels: only the one or two commonest values fill areas, or none does."""
     common = sorted(evidence.values, key=lambda value: -evidence.values[value].voxels)
-    if len(common) <= MAX_CLASSES or _flat_share(common[2:], evidence) >= 0.15:
+    if len(common) <= MAX_CLASSES or flat_share_of(common[2:], evidence) >= 0.15:
         return
-    raise LabelError(_no_labels(evidence))
+    raise LabelError(no_labels(evidence))
 
 
 def _refuse_no_colors(evidence: LabelEvidence) -> None:
@@ -222,7 +143,7 @@ def _refuse_no_colors(evidence: LabelEvidence) -> None:
             "another one where nothing was drawn"
         )
     flat = sum(seen.flat for seen in evidence.values.values())
-    plain = _values_of_areas(evidence)
+    plain = values_of_areas(evidence)
     thin = list(evidence.values.keys() - set(plain))
     if len(thin) >= 3 and len(plain) <= MAX_CLASSES and _are_blends(thin, plain):
         raise LabelError(
@@ -251,12 +172,3 @@ def _are_blends(between: list[int], modes: list[int]) -> bool:
 def _is_grey(color: int) -> bool:
     red, green, blue, alpha = color >> 24, color >> 16 & 255, color >> 8 & 255, color & 255
     return red == green == blue and alpha == 255
-
-
-def _no_labels(evidence: LabelEvidence) -> str:
-    low, high = min(evidence.values), max(evidence.values)
-    return (
-        f"the labels hold {len(evidence.values)} values from {low} to {high}, of which hardly any fills an area: this "
-        "looks like a grey image, a probability map or a blurred mask, not like labels.\n"
-        "  Give the file in which each class has a number of its own; probabilities become such labels with a threshold"
-    )
