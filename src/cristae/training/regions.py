@@ -59,6 +59,14 @@ class Regions:
         assert total is not None
         return {"": total}
 
+    def counts_all(self, config: NormalizeConfig, max_voxels: int | None) -> bool:
+        """Whether `count_greys` looks at no less with `max_voxels` than without."""
+        if max_voxels is None:
+            return True
+        if config.scope == "volume":
+            return all(Box.of_shape(image.shape).size <= max_voxels for image in self.images.values())
+        return all(part.box.size <= max_voxels // len(self.train) for part in self.train)
+
     def fit_normalizers(
         self, config: NormalizeConfig, counted: Mapping[str, IntensityHistogram]
     ) -> tuple[dict[str, Normalizer], Normalizer]:
@@ -74,26 +82,30 @@ class Regions:
         shared = _fit_named(config, counted[""], names)
         return dict.fromkeys(self.images, shared), shared
 
-    def limited(self, read_vox: int) -> tuple[Regions, bool]:
-        """The same with fewer slices, where labelled ones hold more voxels than `read_vox`; and whether all are left.
+    def limited(self, read_vox: int, *, flat: bool) -> tuple[Regions, bool]:
+        """The same with fewer slices, where they hold more voxels than `read_vox`; and whether all are left.
 
-        Training regions get two thirds of what is read.
+        Args:
+            read_vox: Two thirds of it are for training regions.
+            flat: Whether only labelled slices are read.
         """
-        train, train_whole = _limited(self.train, 2 * read_vox // 3)
-        validate, validate_whole = _limited(self.validate, read_vox // 3)
+        train, train_whole = _limited(self.train, 2 * read_vox // 3, flat=flat)
+        validate, validate_whole = _limited(self.validate, read_vox // 3, flat=True)
         return replace(self, train=train, validate=validate), train_whole and validate_whole
 
 
-def _limited(parts: Sequence[Part], read_vox: int) -> tuple[tuple[Part, ...], bool]:
+def _limited(parts: Sequence[Part], read_vox: int, *, flat: bool) -> tuple[tuple[Part, ...], bool]:
     """Some labelled slabs of each part, spread evenly over it."""
-    if sum(part.box.size for part in parts) <= read_vox:
+    labelled = [[slab for box in labelled_boxes(part) for slab in box.blocks(_SLAB)] for part in parts]
+    read = sum(box.size for boxes in labelled for box in boxes) if flat else sum(part.box.size for part in parts)
+    if read <= read_vox:
         return tuple(parts), True
-    each, found = read_vox // len(parts), []
-    for part in parts:
-        boxes = [slab for box in labelled_boxes(part) for slab in box.blocks(_SLAB)]
-        count = max(1, min(len(boxes), each // max(box.size for box in boxes))) if boxes else 0
-        chosen = np.linspace(0, len(boxes) - 1, count).round().astype(int)
-        found += [Part(part.volume, boxes[place]) for place in chosen]
+    found = []
+    for part, boxes in zip(parts, labelled, strict=True):
+        if boxes:
+            count = max(1, min(len(boxes), read_vox // len(parts) // boxes[0].size))
+            chosen = np.linspace(0, len(boxes) - 1, count).round().astype(int)
+            found += [Part(part.volume, boxes[place]) for place in chosen]
     return tuple(found), False
 
 
