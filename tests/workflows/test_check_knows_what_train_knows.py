@@ -174,7 +174,7 @@ CASES = [
     Case("all background", lambda f: all_background(f, *range(6)), text="no voxel of disc in the training"),
     Case("mask leaves nothing", lambda f: masked(f, *range(6)), (MASKS,), "no voxel of disc in the training"),
     Case("mask leaves nothing to validate", lambda f: masked(f, 8, 9), (MASKS,), "no voxel of the validation regions"),
-    Case("weights of 0", lambda f: weights(f, 0), (f"{ONE}.weight=weight.tif",), "weights of stack are 0"),
+    Case("weights of 0", lambda f: weights(f, 0), (f"{ONE}.weight=weight.tif",), "weights of 'stack' are 0"),
     Case("negative weights", lambda f: weights(f, -1), (f"{ONE}.weight=weight.tif",), "numbers of 0 or more"),
     Case("no labels", nothing, (f"{ONE}.labels=null",), "labels"),
     Case("no labels for one", second_type, ("data.volumes=[{name: stack, image: image}]",), "no labels"),

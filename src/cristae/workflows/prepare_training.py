@@ -115,11 +115,11 @@ def begin_training(recipe: Recipe, progress: Progress, *, read_vox: int | None =
     require_regions(recipe)
     data = open_training_data(recipe)
     if not isinstance(recipe.model, RandomForestConfig):
-        warn_about_room(data.regions.train, progress)
+        warn_about_room(data.regions.train, progress, flat=recipe.model.ndim == 2)
     if read_vox is not None:
         data = data.limited(read_vox, flat=recipe.model.ndim == 2)
     with data.judging(progress):
-        require_validation(data.regions, progress)
+        require_validation(data.regions, progress, what=f"the validation regions{'' if data.whole else ', as read,'}")
     for warning in data.dataset.warnings:
         progress.warn(warning)
     return recipe, data
