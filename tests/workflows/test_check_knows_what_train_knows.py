@@ -87,6 +87,10 @@ def unknown_value(folder: Path) -> None:
     set_slice(folder, "labels", 1, lambda plane: np.where(np.indices(plane.shape).sum(0) == 9, 77, plane).astype("u1"))
 
 
+def unknown_value_where_validated(folder: Path) -> None:
+    set_slice(folder, "labels", 9, lambda plane: np.where(np.indices(plane.shape).sum(0) == 9, 77, plane).astype("u1"))
+
+
 def truncated(folder: Path, kind: str, z: int) -> None:
     path = folder / kind / f"{z:02d}.png"
     path.write_bytes(path.read_bytes()[:-200])
@@ -162,6 +166,7 @@ CASES = [
          (f"{ONE}.image=float.tif", f"{ONE}.labels.slices={list(range(10))}"), "NaN or infinite", same=False),
     Case("colour image", coloured, text="is a colour image"),
     Case("unknown label value", unknown_value, text=r"holds value 77 \(10 voxels\) in slice 1"),
+    Case("unknown label value where validated", unknown_value_where_validated, text=r"holds value 77 .* in slice 9"),
     Case("damaged image", lambda f: truncated(f, "image", 1), text=r"01\.png"),
     Case("damaged labels", lambda f: truncated(f, "labels", 4), text=r"04\.png"),
     Case("damaged image where validated", lambda f: truncated(f, "image", 9), text=r"09\.png"),
@@ -169,7 +174,7 @@ CASES = [
     Case("all background", lambda f: all_background(f, *range(6)), text="no voxel of disc in the training"),
     Case("mask leaves nothing", lambda f: masked(f, *range(6)), (MASKS,), "no voxel of disc in the training"),
     Case("mask leaves nothing to validate", lambda f: masked(f, 8, 9), (MASKS,), "no voxel of the validation regions"),
-    Case("weights of 0", lambda f: weights(f, 0), (f"{ONE}.weight=weight.tif",), "weights of stack are 0"),
+    Case("weights of 0", lambda f: weights(f, 0), (f"{ONE}.weight=weight.tif",), "weights of 'stack' are 0"),
     Case("negative weights", lambda f: weights(f, -1), (f"{ONE}.weight=weight.tif",), "numbers of 0 or more"),
     Case("no labels", nothing, (f"{ONE}.labels=null",), "labels"),
     Case("no labels for one", second_type, ("data.volumes=[{name: stack, image: image}]",), "no labels"),
@@ -306,6 +311,10 @@ def test_large_data_is_read_in_part_and_a_part_proves_only_what_it_holds(
     said = Said()
     assert check_recipe(path, progress=said)
     assert said.warned[0].startswith("in the part of the data that was read: no voxel of disc in the training regions")
+    write(tmp_path, "image", np.where(np.arange(10)[:, None, None] == 3, slices_of(tmp_path, "image"), np.uint8(7)))
+    said = Said()
+    assert check_recipe(path, progress=said)
+    assert "in the part of the data that was read: 'stack': every voxel is 7" in said.warned[-2]
     unknown_value(tmp_path)
     assert check_recipe(path)
     monkeypatch.setattr(recipes, "_READ_VOX", 48 << 20)

@@ -230,19 +230,24 @@ def require_weights(parts: Sequence[CachedPart]) -> None:
         LabelError: All of them are 0.
     """
     if not any(part.has_weight() for part in parts):
-        names = ", ".join(dict.fromkeys(part.volume for part in parts))
         raise LabelError(
-            f"the weights of {names} are 0 in every voxel of the training regions that counts, so nothing would be "
-            "learnt there; give other weights under data.volumes, or leave them out"
+            f"the weights of '{parts[0].volume}' are 0 in every voxel of the training regions that counts, so nothing "
+            "would be learnt there; give other weights under data.volumes, or leave them out"
         )
 
 
-def warn_about_room(parts: Sequence[Part], progress: Progress) -> None:
-    """Warn where the disk of the cache could be too small for `parts`, were they not compressed."""
+def warn_about_room(parts: Sequence[Part], progress: Progress, *, flat: bool) -> None:
+    """Warn where the disk of the cache could be too small for `parts`, were they not compressed.
+
+    Args:
+        parts: What is to be cached.
+        progress: Where the warning goes.
+        flat: Whether only slices that have labels are cached, as for flat patches.
+    """
     needed = sum(
         box.size * (1 + len(part.volume.labels)) * part.volume.image.dtype.itemsize
         for part in parts
-        for box in labelled_boxes(part)
+        for box in (labelled_boxes(part) if flat else (part.box,))
     )
     room = cache_room()
     if needed > room:

@@ -153,6 +153,11 @@ class Cache:
         self._session = session
         self._room = room  # bytes that may be written before entries are looked at again
 
+    @property
+    def scratch(self) -> Path:
+        """A folder beside the entries that goes with the session, however it ends."""
+        return self._session / "scratch"
+
     def take(self, key: str) -> Path | None:
         """The folder of an entry, which stays until the session ends; None when there is none."""
         entry = self.folder / "entries" / key

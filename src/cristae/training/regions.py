@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,6 +22,8 @@ from cristae.progress import Progress
 _MAX_HISTOGRAM_VOXELS = 200_000_000
 _BLOCK = (1, 2048, 2048)
 """Voxels whose labels are counted at once."""
+_SHOWN = 5
+"""Names that a message lists."""
 _HASHED_BLOCK = (16, 1024, 1024)
 _SLAB = (16, 1024, 1024)
 """What is read of large regions: some boxes of this size."""
@@ -51,13 +53,23 @@ class Regions:
         """
         if config.scope == "volume":
             return {name: histogram_of(image, max_voxels=max_voxels) for name, image in self.images.items()}
-        limit = min(max_voxels or _MAX_HISTOGRAM_VOXELS, _MAX_HISTOGRAM_VOXELS) // len(self.train)
+        limit = _MAX_HISTOGRAM_VOXELS // len(self.train)
+        if max_voxels is not None and not self.counts_all(config, max_voxels):
+            limit = min(limit, max_voxels // len(self.train))
         total: IntensityHistogram | None = None
         for part in self.train:
             histogram = histogram_of(part.volume.image, part.box, max_voxels=limit)
             total = histogram if total is None else total + histogram
         assert total is not None
         return {"": total}
+
+    def counts_all(self, config: NormalizeConfig, max_voxels: int | None) -> bool:
+        """Whether `count_greys` looks at no less with `max_voxels` than without."""
+        if max_voxels is None:
+            return True
+        if config.scope == "volume":
+            return all(Box.of_shape(image.shape).size <= max_voxels for image in self.images.values())
+        return sum(part.box.size for part in self.train) <= max_voxels
 
     def fit_normalizers(
         self, config: NormalizeConfig, counted: Mapping[str, IntensityHistogram]
@@ -68,32 +80,41 @@ class Regions:
             VolumeError: Grey values are constant.
         """
         if config.scope == "volume":
-            own = {name: _fit_named(config, histogram, name) for name, histogram in counted.items()}
+            own = {name: _fit_named(config, histogram, f"'{name}'") for name, histogram in counted.items()}
             return own, own[self.train[0].volume.name]
-        names = ", ".join(dict.fromkeys(part.volume.name for part in self.train))
-        shared = _fit_named(config, counted[""], names)
+        shared = _fit_named(config, counted[""], volume_names(self.train))
         return dict.fromkeys(self.images, shared), shared
 
-    def limited(self, read_vox: int) -> tuple[Regions, bool]:
-        """The same with fewer slices, where labelled ones hold more voxels than `read_vox`; and whether all are left.
+    def limited(self, read_vox: int, *, flat: bool) -> tuple[Regions, bool]:
+        """The same with fewer slices, where they hold more voxels than `read_vox`; and whether all are left.
 
-        Training regions get two thirds of what is read.
+        Args:
+            read_vox: Two thirds of it are for training regions.
+            flat: Whether only labelled slices are read.
         """
-        train, train_whole = _limited(self.train, 2 * read_vox // 3)
-        validate, validate_whole = _limited(self.validate, read_vox // 3)
+        train, train_whole = _limited(self.train, 2 * read_vox // 3, flat=flat)
+        validate, validate_whole = _limited(self.validate, read_vox // 3, flat=True)
         return replace(self, train=train, validate=validate), train_whole and validate_whole
 
 
-def _limited(parts: Sequence[Part], read_vox: int) -> tuple[tuple[Part, ...], bool]:
+def volume_names(parts: Iterable[Part]) -> str:
+    """The volumes of some parts, for messages."""
+    names = [f"'{name}'" for name in dict.fromkeys(part.volume.name for part in parts)]
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+
+
+def _limited(parts: Sequence[Part], read_vox: int, *, flat: bool) -> tuple[tuple[Part, ...], bool]:
     """Some labelled slabs of each part, spread evenly over it."""
-    if sum(part.box.size for part in parts) <= read_vox:
+    labelled = [[slab for box in labelled_boxes(part) for slab in box.blocks(_SLAB)] for part in parts]
+    read = sum(box.size for boxes in labelled for box in boxes) if flat else sum(part.box.size for part in parts)
+    if read <= read_vox:
         return tuple(parts), True
-    each, found = read_vox // len(parts), []
-    for part in parts:
-        boxes = [slab for box in labelled_boxes(part) for slab in box.blocks(_SLAB)]
-        count = max(1, min(len(boxes), each // max(box.size for box in boxes))) if boxes else 0
-        chosen = np.linspace(0, len(boxes) - 1, count).round().astype(int)
-        found += [Part(part.volume, boxes[place]) for place in chosen]
+    found = []
+    for part, boxes in zip(parts, labelled, strict=True):
+        if boxes:
+            count = max(1, min(len(boxes), read_vox // len(parts) // boxes[0].size))
+            chosen = np.linspace(0, len(boxes) - 1, count).round().astype(int)
+            found += [Part(part.volume, boxes[place]) for place in chosen]
     return tuple(found), False
 
 
@@ -101,7 +122,7 @@ def _fit_named(config: NormalizeConfig, histogram: IntensityHistogram, names: st
     try:
         return fit(config, histogram)
     except VolumeError as error:
-        raise VolumeError(f"'{names}': {error}") from None
+        raise VolumeError(f"{names}: {error}") from None
 
 
 def prepare_regions(dataset: Dataset, working: VoxelSize | None, *, flat: bool) -> Regions:
@@ -197,8 +218,13 @@ def require_classes(counts: Sequence[np.ndarray], classes: Classes) -> None:
         )
 
 
-def require_validation(regions: Regions, progress: Progress) -> None:
+def require_validation(regions: Regions, progress: Progress, *, what: str = "the validation regions") -> None:
     """Make sure that the validation regions can rank networks, and warn about classes that they lack.
+
+    Args:
+        regions: Where to validate.
+        progress: Where the warning goes.
+        what: What messages call the regions, where these are a part of them.
 
     Raises:
         LabelError: No voxel there counts.
@@ -217,9 +243,7 @@ def require_validation(regions: Regions, progress: Progress) -> None:
             "the best; choose other regions under data.validate"
         )
     missing = [name for name, count in zip(regions.classes.foreground, counts[ids], strict=True) if not count]
-    progress.warn(
-        f"the validation regions hold no {', '.join(missing)}: nothing there can show how well the network finds it"
-    )
+    progress.warn(f"{what} hold no {', '.join(missing)}: nothing there can show how well the network finds it")
 
 
 def _class_counts(part: Part, box: Box, *, exclusive: bool) -> np.ndarray:

@@ -38,9 +38,6 @@ from cristae.training.regions import Regions, prepare_regions, require_classes, 
 if TYPE_CHECKING:
     from torch import nn
 
-_HISTOGRAM_VOXELS = 1 << 25
-"""Grey values that are looked at of each part or volume that is not read wholly."""
-
 
 @dataclass(frozen=True, eq=False)
 class TrainingData:
@@ -51,19 +48,26 @@ class TrainingData:
     fingerprints: Fingerprints
     whole: bool = True
     """Whether `regions` are all that the recipe names, or a part of it that is read quickly."""
+    grey_vox: int | None = None
+    """Grey values that are looked at of each volume, or of all regions; None looks at all that matter."""
 
-    def limited(self, read_vox: int) -> TrainingData:
-        """The same, cut to slices that hold about `read_vox` voxels where there are more."""
-        regions, whole = self.regions.limited(read_vox)
-        return replace(self, regions=regions, whole=whole)
+    def limited(self, read_vox: int, *, flat: bool) -> TrainingData:
+        """The same, cut to slices that hold about `read_vox` voxels where there are more.
+
+        Args:
+            read_vox: Of labels and of grey values.
+            flat: Whether only labelled slices are read, as for 2D models.
+        """
+        regions, whole = self.regions.limited(read_vox, flat=flat)
+        return replace(self, regions=regions, whole=whole, grey_vox=read_vox)
 
     @contextmanager
-    def judging(self, progress: Progress) -> Iterator[None]:
+    def judging(self, progress: Progress, *, whole: bool | None = None) -> Iterator[None]:
         """For what only all of the data can prove, such as that a class is missing: of a part it is a warning."""
         try:
             yield
         except CristaeError as error:
-            if self.whole:
+            if self.whole if whole is None else whole:
                 raise
             progress.warn(f"in the part of the data that was read: {error}")
 
@@ -73,9 +77,10 @@ class TrainingData:
         Raises:
             VolumeError: The grey values are constant, of several types, or not finite.
         """
-        counted = self.regions.count_greys(recipe.normalize, None if self.whole else _HISTOGRAM_VOXELS)
-        with self.judging(progress):
-            return self.regions.fit_normalizers(recipe.normalize, counted)
+        regions, config = self.regions, recipe.normalize
+        counted = regions.count_greys(config, self.grey_vox)
+        with self.judging(progress, whole=self.whole and regions.counts_all(config, self.grey_vox)):
+            return regions.fit_normalizers(config, counted)
         return None
 
 
@@ -112,11 +117,11 @@ def begin_training(recipe: Recipe, progress: Progress, *, read_vox: int | None =
     warn_open_questions(recipe, progress)
     data = open_training_data(recipe)
     if not isinstance(recipe.model, RandomForestConfig):
-        warn_about_room(data.regions.train, progress)
+        warn_about_room(data.regions.train, progress, flat=recipe.model.ndim == 2)
     if read_vox is not None:
-        data = data.limited(read_vox)
+        data = data.limited(read_vox, flat=recipe.model.ndim == 2)
     with data.judging(progress):
-        require_validation(data.regions, progress)
+        require_validation(data.regions, progress, what=f"the validation regions{'' if data.whole else ', as read,'}")
     for warning in data.dataset.warnings:
         progress.warn(warning)
     return recipe, data

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from cristae.classical.config import RandomForestConfig
 from cristae.data.files import require_new, write_text
-from cristae.data.open import labelled_boxes, read_samples
+from cristae.data.open import Part, labelled_boxes, read_samples
 from cristae.data.public import find_set
 from cristae.errors import CristaeError, RecipeError
 from cristae.progress import Progress
@@ -18,7 +17,6 @@ from cristae.recipe.recipe import Recipe
 from cristae.recipe.run import require_place
 from cristae.recipe.starter import set_starter_text, starter_text
 from cristae.training.cache_folder import cache_limit, open_cache
-from cristae.training.regions import Regions
 from cristae.workflows.prepare_training import (
     TrainingData,
     begin_training,
@@ -93,11 +91,13 @@ def check_recipe(path: str | Path, overrides: Sequence[str] = (), *, progress: P
         CristaeError: Its data cannot be opened, do not fit together, or give nothing to learn.
     """
     recipe, data = begin_training(load_recipe(path, overrides), progress, read_vox=_READ_VOX)
+    regions = data.regions
     if isinstance(recipe.model, RandomForestConfig):
         prepare_forest_training(recipe, data, progress)
+        _read((*regions.train, *regions.validate), progress)
     else:
         _check_network(recipe, data, progress)
-    _read(data.regions, progress)
+        _read(regions.validate, progress)
     read_samples(data.dataset, progress)
     try:
         require_place(default_place(recipe))
@@ -111,20 +111,21 @@ def check_recipe(path: str | Path, overrides: Sequence[str] = (), *, progress: P
 def _check_network(recipe: Recipe, data: TrainingData, progress: Progress) -> None:
     network, locality = make_network(recipe, data)
     start_network(network, recipe, None, progress)
-    with open_cache():  # the one that training will use
-        cache_limit()
-    with TemporaryDirectory(prefix="cristae-check-") as folder, open_cache(Path(folder)) as cache:
+    cache_limit()
+    with open_cache() as lasting, open_cache(lasting.scratch) as cache:
         prepared = prepare_network_training(recipe, data, locality, cache, progress)
         if prepared is not None:
             prepared.feed.read(0, 0)
 
 
-def _read(regions: Regions, progress: Progress) -> None:
-    """Read the images of the validation regions, and of a forest's training regions, as training will."""
-    parts = (*regions.train, *regions.validate)
+def _read(parts: Sequence[Part], progress: Progress) -> None:
+    """Read what validation, or a forest, will read: it is damaged or not."""
     with progress.task("Reading the data", len(parts), unit="parts") as task:
         for part in parts:
+            volume = part.volume
+            images = [volume.image, *volume.labels, *([] if volume.valid is None else [volume.valid])]
             for box in labelled_boxes(part):
                 for block in box.blocks(_BLOCK):
-                    part.volume.image.read(block)
+                    for image in images:
+                        image.read(block)
             task.advance()
