@@ -206,16 +206,14 @@ def _check_count(axes: Sequence[str], ndim: int, where: Path) -> None:
 
 def _measure(axes: Sequence[str], units: Sequence[str | None], at: Placement) -> Calibration:
     """Voxel size and origin of an array whose axes have these names and units."""
-    edges: dict[str, float | None] = {}
-    origin: dict[str, float] = {}
-    for name, unit, one in zip(axes, units, at, strict=True):
-        edges[name] = to_nm(one.scale, unit)
-        origin[name] = offset_to_nm(one.offset or 0.0, unit) or 0.0
-    if any(edges.get(name) is None for name in "zyx"):
+    along = {name: (unit, one) for name, unit, one in zip(axes, units, at, strict=True)}
+    edges = [to_nm(along[name][1].scale, along[name][0]) if name in along else None for name in "zyx"]
+    if None in edges:
         return Calibration(note=_unknown(axes, units, at))
-    placed = any(one.offset is not None for one in at)
-    z, y, x = (origin[name] for name in "zyx")
-    return calibrate([edges[name] for name in "zyx"], (z, y, x) if placed else None)
+    if all(one.offset is None for one in at):
+        return calibrate(edges)
+    z, y, x = (offset_to_nm(along[name][1].offset or 0.0, along[name][0]) or 0.0 for name in "zyx")
+    return calibrate(edges, (z, y, x))
 
 
 def _unknown(axes: Sequence[str], units: Sequence[str | None], at: Placement) -> str:

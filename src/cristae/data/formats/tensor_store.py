@@ -49,8 +49,8 @@ def open_store(spec: Mapping[str, Any], folder: Path, *, cache_bytes: int = CACH
         Exception: Whatever tensorstore raises; see `reason`.
     """
     kvstore = {"driver": "file", "path": f"{_plain(folder).as_posix()}/"}
-    rules = {"recheck_cached_data": "open", "recheck_cached_metadata": "open"}
-    return tensorstore.open({"kvstore": kvstore, **rules, **spec}, context=_context(cache_bytes), open=True).result()
+    rules = {"open": True, "recheck_cached_data": "open", "recheck_cached_metadata": "open"}
+    return tensorstore.open({"kvstore": kvstore, **rules, **spec}, context=_context(cache_bytes)).result()
 
 
 def lazy_array(store: Any, where: str) -> LazyArray:
