@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ _CORE = frozenset({"bytes", "transpose", "gzip", "zstd", "blosc", "crc32c", "sha
 _OBJECTS = frozenset({"pickle", "json2", "msgpack2", "msgpack", "vlen-utf8", "vlen-bytes", "vlen-array", "categorize"})
 _TYPES = ("dtype", "astype", "encode_dtype", "decode_dtype")
 _KINDS = {"O": "Python objects, which are never loaded", "U": "text", "S": "text", "V": "records", "M": "dates",
-          "m": "durations"}  # fmt: skip
+          "m": "durations", "c": "complex numbers"}  # fmt: skip
 
 
 def needs_zarr_python(metadata: Mapping[str, Any]) -> bool:
@@ -86,6 +87,8 @@ def _damaged(path: Path, error: BaseException) -> str:
 
 def _reader(array: Any, dtype: np.dtype[Any], path: Path) -> Callable[[Index], np.ndarray]:
     def read(index: Index) -> np.ndarray:
+        if array.shards is not None:
+            _refuse_empty_shards(array, index, path)
         try:
             voxels = np.asarray(array[index])
         except Exception as error:
@@ -93,6 +96,18 @@ def _reader(array: Any, dtype: np.dtype[Any], path: Path) -> Callable[[Index], n
         return voxels.view(np.uint8) if voxels.dtype == bool else voxels.astype(dtype, copy=False)
 
     return read
+
+
+def _refuse_empty_shards(array: Any, index: Index, path: Path) -> None:
+    """zarr-python takes a shard of 0 bytes for one that was never written."""
+    ranges = []
+    for part, size, shard in zip(index, array.shape, array.shards, strict=True):
+        start, stop, _ = part.indices(size) if isinstance(part, slice) else (part, part + 1, 1)
+        ranges.append(range(start // shard, -(-stop // shard)))
+    for place in product(*ranges):
+        file = path / array.metadata.encode_chunk_key(place)
+        if file.is_file() and file.stat().st_size == 0:
+            raise FormatError(f"{path}: a block does not decode, the file is damaged: {file} is empty. Copy it again")
 
 
 def _voxel_kind(metadata: Mapping[str, Any]) -> str:
