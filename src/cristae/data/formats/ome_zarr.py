@@ -25,7 +25,7 @@ from cristae.data.formats.ngff import (
     ome_version,
     read_geometry,
 )
-from cristae.data.formats.paths import Reading
+from cristae.data.formats.paths import Reading, is_zarr
 from cristae.data.formats.pyramid import Level, Method, build_pyramid, first_levels, pyramid_levels
 from cristae.data.formats.stored import StoredArray, axis_names, open_stored
 from cristae.data.formats.tensor_store import CACHE_BYTES, NO_CHUNKS, LazyArray, holds_chunks
@@ -210,7 +210,8 @@ def open_ome_zarr(
         FormatError: The metadata are damaged, the array has axes that make no volume, or holds several images.
     """
     where = Path(path) / array.strip("/") if array.strip("/") else Path(path)
-    node, geometry, group = _locate(_require_node(where), reading)
+    start = find_node(where) or (Node(where, "group", 2, {}, {}) if is_zarr(where) else _require_node(where))
+    node, geometry, group = _locate(start, reading)
     voxels = open_lazy(node, cache_bytes=cache_bytes)
     if geometry is None:
         geometry = plain_geometry(node, voxels.shape, reading)

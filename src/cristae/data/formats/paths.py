@@ -31,7 +31,7 @@ _REFUSALS = {
     errno.EPERM: _FORBIDDEN,
 }
 KNOWN = "TIFF, MRC, HDF5, OME-Zarr, N5, precomputed, PNG, BMP, JPEG, or a folder of slices"
-_ZARR_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
+_ZARR_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata")
 _NESTED = 6
 """How deep groups lie in each other at most."""
 _METADATA_BYTES = 2**20
@@ -176,12 +176,10 @@ def is_array_folder(path: Path) -> bool:
 
 
 def is_zarr(path: Path) -> bool:
-    """Whether a folder is a node of a Zarr hierarchy."""
+    """Whether a folder is a node of a Zarr hierarchy, where groups of version 2 need no metadata of their own."""
     if not path.is_dir():
         return False
-    if any((path / name).is_file() for name in (*_ZARR_FILES, ".zmetadata")):
-        return True
-    return _is_inside(path, lambda above: any((above / name).is_file() for name in _ZARR_FILES))
+    return _is_zarr_node(path) or _is_inside(path, _is_zarr_node)
 
 
 def is_n5(path: Path) -> bool:
@@ -204,6 +202,10 @@ def is_precomputed(path: Path) -> bool:
         _says(above / "info", ("scales",)) and f'"{place.relative_to(above).as_posix()}"' in _start(above / "info")
         for above in list(place.parents)[:2]
     )
+
+
+def _is_zarr_node(path: Path) -> bool:
+    return path.suffix.lower() == ".zarr" or any((path / name).is_file() for name in _ZARR_FILES)
 
 
 def _is_inside(path: Path, is_outer: Callable[[Path], bool]) -> bool:
