@@ -264,3 +264,15 @@ def test_array_folders_are_no_folders_of_slices(tmp_path: Path) -> None:
     (tmp_path / "slices").mkdir()
     assert not any(is_slice_files(tmp_path / name) for name in ("a.zarr", "v.n5", "pre"))
     assert is_slice_files(tmp_path / "slices")
+
+
+@pytest.mark.parametrize("name", ["a.zarr.zip", "a.ozx"])
+def test_archives_are_to_be_unpacked(tmp_path: Path, name: str) -> None:
+    import zipfile
+
+    array(tmp_path / "a.zarr")
+    with zipfile.ZipFile(tmp_path / name, "w") as packed:
+        packed.write(tmp_path / "a.zarr" / ".zarray", ".zarray")
+    for path in (name, f"{name}:/0"):
+        with pytest.raises(FormatError, match=r"is an archive.*unpack it"):
+            open_image(tmp_path / path)

@@ -31,6 +31,7 @@ _REFUSALS = {
     errno.EPERM: _FORBIDDEN,
 }
 KNOWN = "TIFF, MRC, HDF5, OME-Zarr, N5, precomputed, PNG, BMP, JPEG, or a folder of slices"
+_ARCHIVES = (".zip", ".ozx", ".tar", ".tgz", ".7z", ".rar")
 _ZARR_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata")
 _NESTED = 6
 """How deep groups lie in each other at most."""
@@ -126,9 +127,11 @@ def _find(text: str) -> Source:
     if kind == "folder":
         return Source(place) if is_array_folder(place) else Source(place, files=list_slices(place))
     if kind == "file":
+        _refuse_archive(place)
         return Source(place)
     outer, inner = _split(text)
     if inner and _look(outer) != "nothing":
+        _refuse_archive(outer)
         if not is_array_folder(outer) and outer.suffix.lower() not in HDF5_SUFFIXES:
             raise FormatError(f"{text}: only HDF5, Zarr and N5 hold arrays inside; '{outer.name}' does not")
         return Source(outer, inner=inner)
@@ -143,6 +146,13 @@ def _find(text: str) -> Source:
     with readable(missing):
         missing.stat()
     raise MissingFileError(f"{missing}: does not exist")
+
+
+def _refuse_archive(path: Path) -> None:
+    if path.suffix.lower() in _ARCHIVES:
+        raise FormatError(
+            f"{path}: is an archive, and archives are not read; unpack it and name the folder or file in it"
+        )
 
 
 def list_slices(folder: Path) -> tuple[Path, ...]:

@@ -61,7 +61,11 @@ def open_with_zarr_python(path: Path, version: int) -> LazyArray:
 def not_opened(path: Path, metadata: Mapping[str, Any], error: BaseException) -> str:
     """Why an array cannot be opened, and what to do, for a message."""
     if (kind := _voxel_kind(metadata)) in _KINDS:
-        return f"{path}: cannot be opened: it holds {_KINDS[kind]}; expected integers or floats. Name another array"
+        stated = str(metadata.get("dtype", metadata.get("data_type")))[:80]
+        return (
+            f"{path}: cannot be opened: it holds {_KINDS[kind]} ({stated}); expected integers or floats. Name another "
+            "array"
+        )
     for name, given in _codecs(metadata):
         if name in _OBJECTS:
             return f"{path}: cannot be opened: its codec '{name}' makes objects, which are never loaded"
