@@ -11,7 +11,7 @@ from cristae.errors import LabelError
 
 _SHOWN = 5
 """Names that a message lists."""
-_SUFFIX = re.compile(r"\.(png|tiff?|jpe?g|bmp|mrc|h5|hdf5|zarr)$", re.IGNORECASE)
+_SUFFIX = re.compile(r"\.(png|tiff?|jpe?g|bmp|mrc|h5|hdf5|zarr|n5)$", re.IGNORECASE)
 
 
 def stem_of(name: str) -> str:

@@ -132,14 +132,14 @@ def write_block(store: Any, index: tuple[slice, ...], voxels: np.ndarray, where:
         raise StorageError(f"{where}: cannot write: {reason(error)}") from error
 
 
-def holds_chunks(folder: Path) -> bool:
+def holds_chunks(folder: Path | str) -> bool:
     """Whether a folder of an array holds any file beside its metadata; a missing chunk counts as filled evenly."""
-    below = []
+    below: list[str] = []
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if entry.is_dir():
-                    below.append(Path(entry.path))
+                    below.append(entry.path)
                 elif not entry.name.startswith(".") and entry.name not in _METADATA:
                     return True
     except OSError:
