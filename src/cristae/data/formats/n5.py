@@ -84,7 +84,7 @@ def _below(folder: Path, inner: str, depth: int) -> list[str]:
     attributes = _attributes(folder)
     if "dimensions" in attributes:
         wide = isinstance(attributes["dimensions"], list) and len(attributes["dimensions"]) > 1
-        return [inner] if wide and attributes.get("dataType") in _TYPES else []
+        return [inner] if wide and str(attributes.get("dataType")) in _TYPES else []
     if depth == 0:
         return []
     children = sorted(child for child in folder.iterdir() if child.is_dir() and child.name not in _TABLES)
@@ -143,7 +143,7 @@ def _open(place: Path, attributes: Mapping[str, Any]) -> LazyArray:
     """
     compression = _compression(attributes)
     kind, name = attributes.get("dataType"), compression.get("type")
-    if kind not in _TYPES:
+    if not isinstance(kind, str) or kind not in _TYPES:
         raise FormatError(f"{place}: holds '{kind}' values; expected integers or floats. Name another array")
     if name not in _COMPRESSIONS:
         raise FormatError(

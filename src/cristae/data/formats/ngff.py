@@ -292,14 +292,15 @@ def label_classes(attributes: Mapping[str, Any]) -> tuple[LabelClass, ...]:
     described = ome_attributes(attributes).get("image-label")
     if not isinstance(described, dict):
         return ()
-    colors = {c.get("label-value"): c.get("rgba") for c in described.get("colors") or () if isinstance(c, dict)}
-    names = {
-        p.get("label-value"): p.get("name") or p.get("class")
-        for p in described.get("properties") or ()
-        if isinstance(p, dict)
-    }
-    ids = sorted(value for value in {*colors, *names} if isinstance(value, int))
+    colors = {value: color.get("rgba") for value, color in _by_label(described.get("colors"))}
+    names = {value: about.get("name") or about.get("class") for value, about in _by_label(described.get("properties"))}
+    ids = sorted({*colors, *names})
     return tuple((value, str(names.get(value) or f"label {value}"), _hex(colors.get(value))) for value in ids)
+
+
+def _by_label(listed: Any) -> list[tuple[int, dict[str, Any]]]:
+    items = [item for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
+    return [(item["label-value"], item) for item in items if isinstance(item.get("label-value"), int)]
 
 
 def _omero_channel(label: str) -> dict[str, Any]:

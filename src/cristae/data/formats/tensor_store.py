@@ -18,6 +18,8 @@ from cristae.errors import FormatError, StorageError
 CACHE_BYTES = 256 * 2**20
 MAX_CHUNK_BYTES = 2**31
 """Larger chunks would have to be decoded whole to read one voxel, so they are refused."""
+MAX_EXTENT = 2**31
+"""More voxels along an axis than any volume has."""
 
 NO_CHUNKS = "no chunk is stored, so every voxel has the fill value; unless that is meant, the copy is incomplete"
 
@@ -81,6 +83,11 @@ def check_voxels(array: LazyArray, where: str) -> None:
         )
     if not array.shape or 0 in array.shape:
         raise FormatError(f"{where}: the array of shape {array.shape} holds no voxels; name another array")
+    if max(array.shape) > MAX_EXTENT or min(array.chunks) < 1:
+        raise FormatError(
+            f"{where}: a shape {array.shape} in chunks of {array.chunks} is no volume; the metadata are damaged: copy "
+            "them again"
+        )
     if (size := int(np.prod(array.chunks, dtype=object)) * array.dtype.itemsize) > MAX_CHUNK_BYTES:
         raise FormatError(
             f"{where}: chunks of {array.chunks} are {size / 2**30:.0f} GiB each, more than can be read at once;"

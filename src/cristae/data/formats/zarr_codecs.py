@@ -123,7 +123,7 @@ def _voxel_kind(metadata: Mapping[str, Any]) -> str:
         return "S"
     try:
         return np.dtype(stated).kind if isinstance(stated, str) else "?"
-    except TypeError:
+    except (TypeError, ValueError):
         return "?"
 
 
