@@ -15,7 +15,7 @@ from cristae.errors import FormatError
 
 STACK = np.random.default_rng(5).integers(0, 255, (4, 20, 30)).astype(np.uint8)
 PHYSICAL = ("physical", "zyx", "micrometer")
-SCALE = {"type": "scale", "scale": [0.05, 0.004, 0.005]}
+SCALE: dict[str, Any] = {"type": "scale", "scale": [0.05, 0.004, 0.005]}
 SIZE = (50.0, 4.0, 5.0)
 
 
@@ -35,7 +35,7 @@ def image(
     return path
 
 
-ENDS = [
+ENDS: list[dict[str, Any]] = [
     {"input": "0", "output": "physical"},
     {"input": {"path": "0"}, "output": {"name": "physical"}},
     {"input": "/0", "output": "physical"},
@@ -58,9 +58,9 @@ def test_axes_as_an_object(tmp_path: Path) -> None:
     assert open_image(path).voxel_size_nm == SIZE
 
 
-SHIFT = {"type": "translation", "translation": [1.0, 0.5, 0.25]}
-MATRIX = {"type": "affine", "affine": [[0.05, 0, 0, 1], [0, 0.004, 0, 0.5], [0, 0, 0.005, 0.25]]}
-BY_AXIS = {
+SHIFT: dict[str, Any] = {"type": "translation", "translation": [1.0, 0.5, 0.25]}
+MATRIX: dict[str, Any] = {"type": "affine", "affine": [[0.05, 0, 0, 1], [0, 0.004, 0, 0.5], [0, 0, 0.005, 0.25]]}
+BY_AXIS: dict[str, Any] = {
     "type": "byDimension",
     "transformations": [
         {"transformation": {"type": "sequence", "transformations": [
@@ -103,7 +103,7 @@ def test_axes_that_are_swapped(tmp_path: Path, swap: dict[str, Any]) -> None:
     assert found.voxel_size_nm == SIZE
 
 
-TILTED = [[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]]
+TILTED: list[list[float]] = [[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]]
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def test_every_name_of_an_array(tmp_path: Path, compression: str) -> None:
     n5(container(tmp_path / "v.n5") / "raw" / "s0", compression=compression)
     for path in ("v.n5", "v.n5/raw", "v.n5/raw/s0", "v.n5:/raw", "v.n5:/raw/s0"):
         image = open_image(f"{tmp_path}/{path}")
-        assert (image.format, image.shape, image.dtype) == ("n5", STACK.shape, np.uint16)
+        assert (image.format, image.shape, image.dtype) == ("n5", STACK.shape, STACK.dtype)
         np.testing.assert_array_equal(image.read(Box((1, 3, 5), (5, 39, 40))), STACK[1:5, 3:39, 5:40])
         assert image.chunks == (3, 20, 28)
         assert str(image.path) == f"{tmp_path}/{path}"
@@ -123,7 +123,8 @@ def test_a_coarser_level_of_a_group(tmp_path: Path) -> None:
     root = container(tmp_path / "v.n5")
     group(root / "raw" / "data", multiScale=True, resolution=[4, 4, 40], offset=[0, 0, 400])
     for level, factors in (("s0", None), ("s1", [2, 2, 1]), ("s2", None)):
-        n5(root / "raw" / "data" / level, **({"downsamplingFactors": factors} if factors else {}))
+        stated: dict[str, Any] = {"downsamplingFactors": factors} if factors else {}
+        n5(root / "raw" / "data" / level, **stated)
     assert open_image(f"{root}:/raw/data").voxel_size_nm == (40.0, 4.0, 4.0)
     coarse = open_image(f"{root}:/raw/data/s1")
     assert (coarse.voxel_size_nm, coarse.origin_nm) == ((40.0, 8.0, 8.0), (400.0, 2.0, 2.0))

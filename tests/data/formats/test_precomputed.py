@@ -55,7 +55,7 @@ def test_voxels_size_and_place(tmp_path: Path) -> None:
     path = precomputed(tmp_path / "pre", offset=(100, 200, 30))
     for name in ("pre", "pre/4_5_50", "pre:/4_5_50"):
         image = open_image(f"{tmp_path}/{name}")
-        assert (image.format, image.shape, image.dtype) == ("precomputed", STACK.shape, np.uint16)
+        assert (image.format, image.shape, image.dtype) == ("precomputed", STACK.shape, STACK.dtype)
         assert image.voxel_size_nm == (50.0, 5.0, 4.0)
         assert image.origin_nm == (30 * 50.0, 200 * 5.0, 100 * 4.0)
         np.testing.assert_array_equal(image.read(Box((1, 3, 5), (5, 39, 40))), STACK[1:5, 3:39, 5:40])
@@ -122,6 +122,10 @@ def change(path: Path, *, scale: bool = False, **changes: Any) -> None:
     (path / "info").write_text(json.dumps(info))
 
 
+def as_mesh(path: Path) -> None:
+    (path / "info").write_text('{"@type": "neuroglancer_legacy_mesh"}')
+
+
 def cut_chunk(path: Path) -> None:
     chunk = sorted((path / "4_5_50").iterdir())[0]
     chunk.write_bytes(chunk.read_bytes()[:-9])
@@ -134,7 +138,7 @@ def cut_chunk(path: Path) -> None:
         (cut_chunk, "does not decode.*Copy it again"),
         (lambda path: change(path, scales=[]), "lists no scales"),
         (lambda path: change(path, scales=5), "list of scales is damaged"),
-        (lambda path: change(path, **{"@type": "neuroglancer_legacy_mesh"}), "is no volume"),
+        (as_mesh, "is no volume"),
         (lambda path: change(path, data_type="complex"), "metadata are damaged"),
         (lambda path: change(path, scale=True, encoding="compresso"), "encoding 'compresso'.*is not read"),
         (lambda path: change(path, scale=True, encoding="jxl"), "encoding 'jxl'.*is not read"),

@@ -172,7 +172,8 @@ def test_labels_alone(tmp_path: Path) -> None:
             "source": {"image": "../../"},
         }
         scale = {"version": "0.4", "axes": AXES, "datasets": [LEVEL]}
-        group(root / "labels" / name, **{"multiscales": [scale], "image-label": label})
+        attributes: dict[str, Any] = {"multiscales": [scale], "image-label": label}
+        group(root / "labels" / name, **attributes)
         array(root / "labels" / name / "0")
     assert names(root / "labels") == [f"{root}/labels:/cells", f"{root}/labels:/nuclei"]
     assert open_image(f"{root}:/labels/cells").palette == ("#000000", "#ff0000")
