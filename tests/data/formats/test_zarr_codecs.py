@@ -140,6 +140,8 @@ def test_what_is_not_read_of_version_2(tmp_path: Path, changes: dict[str, Any], 
     ("changes", "words"),
     [
         ({"data_type": "string"}, "holds text"),
+        ({"data_type": "int128"}, "type 'int128' is not read"),
+        ({"data_type": "bfloat16"}, "'bfloat16' values; expected integers or floats"),
         ({"data_type": {"name": "numpy.datetime64", "configuration": {}}}, "cannot be opened"),
         ({"codecs": [{"name": "bytes"}, {"name": "numcodecs.pickle"}]}, "never loaded|not read"),
         ({"codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "zfp"}]}, "codec 'zfp' is not"),
@@ -202,6 +204,15 @@ def test_missing_chunks_are_filled(tmp_path: Path, compressors: Any) -> None:
             file.unlink()
     problems = describe_image("a", open_image(tmp_path / "a.zarr")).problems
     assert any("no chunk is stored" in problem for problem in problems)
+
+
+@pytest.mark.parametrize(("version", "dtype"), [(2, "u2"), (3, "u2"), (3, "bool"), (3, "f4")])
+def test_no_fill_value(tmp_path: Path, version: int, dtype: str) -> None:
+    array = store(tmp_path / "a.zarr", dtype, version)
+    edit(tmp_path / "a.zarr", fill_value=None)
+    first_chunk(tmp_path / "a.zarr").unlink()
+    array[:3, :20, :28] = 0
+    np.testing.assert_array_equal(open_image(tmp_path / "a.zarr").read(), array)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

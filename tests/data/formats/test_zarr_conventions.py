@@ -277,3 +277,11 @@ def test_archives_are_to_be_unpacked(tmp_path: Path, name: str) -> None:
     for path in (name, f"{name}:/0"):
         with pytest.raises(FormatError, match=r"is an archive.*unpack it"):
             open_image(tmp_path / path)
+
+
+def test_links_may_lead_round_in_a_circle(tmp_path: Path) -> None:
+    group(tmp_path / "a.zarr")
+    array(tmp_path / "a.zarr" / "raw")
+    for folder in ("a.zarr", "a.zarr/raw"):
+        (tmp_path / folder / "loop").symlink_to(tmp_path / "a.zarr")
+    np.testing.assert_array_equal(open_image(tmp_path / "a.zarr").read(), STACK)

@@ -14,7 +14,15 @@ from cristae.data.formats.array_groups import finest_level, measured
 from cristae.data.formats.json_file import load_object
 from cristae.data.formats.paths import Reading, is_n5
 from cristae.data.formats.stored import StoredArray, assumed_axes, axis_names, open_stored
-from cristae.data.formats.tensor_store import NO_CHUNKS, LazyArray, holds_chunks, lazy_array, open_store, reason
+from cristae.data.formats.tensor_store import (
+    NO_CHUNKS,
+    LazyArray,
+    holds_chunks,
+    lazy_array,
+    open_store,
+    reason,
+    subfolders,
+)
 from cristae.data.formats.units import Calibration
 from cristae.data.image import Image
 from cristae.errors import FormatError, MissingFileError
@@ -87,7 +95,7 @@ def _below(folder: Path, inner: str, depth: int) -> list[str]:
         return [inner] if wide and str(attributes.get("dataType")) in _TYPES else []
     if depth == 0:
         return []
-    children = sorted(child for child in folder.iterdir() if child.is_dir() and child.name not in _TABLES)
+    children = [child for child in subfolders(folder) if child.name not in _TABLES]
     arrays = [child.name for child in children if "dimensions" in _attributes(child)]
     if inner and len(arrays) == len(children) and finest_level(arrays):
         return [inner]

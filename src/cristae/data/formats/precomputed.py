@@ -130,7 +130,7 @@ def _calibration(level: Mapping[str, Any]) -> Calibration:
     found = calibrate((z, y, x))
     if found.voxel_size_nm is None or not isinstance(start, list) or len(start) != 3:
         return found
-    if not all(isinstance(at, int) for at in start):
+    if not all(isinstance(at, int | float) and abs(at) < 2**62 for at in start):
         return found
     z0, y0, x0 = (at * edge for at, edge in zip(start[::-1], found.voxel_size_nm, strict=True))
     return Calibration(found.voxel_size_nm, (z0, y0, x0))

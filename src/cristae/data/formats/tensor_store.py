@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -145,6 +146,8 @@ def holds_chunks(folder: Path | str) -> bool:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
+                if entry.is_symlink():
+                    return True  # wherever it leads; it may lead round in a circle
                 if entry.is_dir():
                     below.append(entry.path)
                 elif not entry.name.startswith(".") and entry.name not in _METADATA:
@@ -154,9 +157,17 @@ def holds_chunks(folder: Path | str) -> bool:
     return any(holds_chunks(child) for child in below)
 
 
+def subfolders(folder: Path) -> list[Path]:
+    """The folders in a folder in order of name, without links that lead round in a circle."""
+    found = sorted(child for child in folder.iterdir() if child.is_dir())
+    place = folder.resolve()
+    return [child for child in found if not (child.is_symlink() and place.is_relative_to(child.resolve()))]
+
+
 def reason(error: BaseException) -> str:
     """The first sentence of a library's message, without the dump of settings that some add."""
-    text = str(error).split(" [tensorstore_spec=")[0].split(" [source locations=")[0].split("\n")[0].strip()
+    text = str(error).split(" [tensorstore_spec=")[0].split(" [source locations=")[0].split("\n")[0]
+    text = re.sub(r'^[A-Z_]+: |Error opening "\w+" driver: ', "", text.strip()).strip()
     return text[:300].rstrip(" .") or type(error).__name__
 
 

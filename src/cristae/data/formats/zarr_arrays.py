@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 
 from cristae.data.formats.json_file import as_object, load_object
-from cristae.data.formats.tensor_store import CACHE_BYTES, LazyArray, lazy_array, open_store, read_block, write_block
+from cristae.data.formats.tensor_store import (
+    CACHE_BYTES,
+    LazyArray,
+    lazy_array,
+    open_store,
+    read_block,
+    subfolders,
+    write_block,
+)
 from cristae.data.formats.zarr_codecs import needs_zarr_python, not_opened, open_with_zarr_python
 from cristae.errors import FormatError
 
@@ -66,7 +74,7 @@ def find_arrays(path: Path, *, depth: int = 4) -> tuple[str, ...]:
     Folders without metadata count as groups, as in Zarr 2.
     """
     found: list[str] = []
-    for folder in sorted(child for child in path.iterdir() if child.is_dir()):
+    for folder in subfolders(path):
         node = find_node(folder)
         if node is not None and (node.kind == "array" or _is_image(node)):
             found.append(folder.name)
@@ -142,8 +150,11 @@ def open_lazy(node: Node, *, cache_bytes: int = CACHE_BYTES) -> LazyArray:
 
 def _open(node: Node, cache_bytes: int) -> Any:
     spec: dict[str, Any] = {"driver": "zarr3" if node.version == 3 else "zarr"}
-    if node.consolidated:
-        spec |= {"metadata": node.metadata, "assume_metadata": True}
+    metadata = node.metadata
+    if node.version == 3 and metadata.get("fill_value", 0) is None:  # which early writers of version 3 left open
+        metadata = {**metadata, "fill_value": metadata.get("data_type") != "bool" and 0}
+    if node.consolidated or metadata is not node.metadata:
+        spec |= {"metadata": metadata, "assume_metadata": True}
     return open_store(spec, node.path, cache_bytes=cache_bytes)
 
 

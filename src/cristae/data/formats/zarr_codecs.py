@@ -25,8 +25,8 @@ _CORE = frozenset({"bytes", "transpose", "gzip", "zstd", "blosc", "crc32c", "sha
 """Codecs of Zarr 3 itself."""
 _OBJECTS = frozenset({"pickle", "json2", "msgpack2", "msgpack", "vlen-utf8", "vlen-bytes", "vlen-array", "categorize"})
 _TYPES = ("dtype", "astype", "encode_dtype", "decode_dtype")
-_KINDS = {"O": "Python objects, which are never loaded", "U": "text", "S": "text", "V": "records", "M": "dates",
-          "m": "durations", "c": "complex numbers"}  # fmt: skip
+_KINDS = {"O": "Python objects, which are never loaded", "U": "text", "S": "text", "V": "records or uncommon numbers",
+          "M": "dates", "m": "durations", "c": "complex numbers"}  # fmt: skip
 
 
 def needs_zarr_python(metadata: Mapping[str, Any]) -> bool:
@@ -60,8 +60,8 @@ def open_with_zarr_python(path: Path, version: int) -> LazyArray:
 
 def not_opened(path: Path, metadata: Mapping[str, Any], error: BaseException) -> str:
     """Why an array cannot be opened, and what to do, for a message."""
+    stated = str(metadata.get("dtype", metadata.get("data_type")))[:80]
     if (kind := _voxel_kind(metadata)) in _KINDS:
-        stated = str(metadata.get("dtype", metadata.get("data_type")))[:80]
         return (
             f"{path}: cannot be opened: it holds {_KINDS[kind]} ({stated}); expected integers or floats. Name another "
             "array"
@@ -74,6 +74,8 @@ def not_opened(path: Path, metadata: Mapping[str, Any], error: BaseException) ->
                 f"{path}: cannot be opened: its codec '{name}' is not read; write the array again with the program it "
                 "came from, compressed by zstd, gzip or blosc"
             )
+    if kind == "?":
+        return f"{path}: cannot be opened: its type '{stated}' is not read; expected integers or floats"
     if metadata.get("storage_transformers"):
         return f"{path}: cannot be opened: storage transformers are not read; write the array again without them"
     grid = metadata.get("chunk_grid")
