@@ -15,8 +15,9 @@ import numpy as np
 from cristae.data.box import Triple
 from cristae.data.formats import UnequalSlicesError, open_channels, open_image, open_images
 from cristae.data.formats.hdf5 import list_hdf5
-from cristae.data.formats.ome_zarr import list_labels, open_ome_zarr
-from cristae.data.formats.paths import HDF5_SUFFIXES, Reading, Source, find_source, is_zarr
+from cristae.data.formats.n5 import list_n5
+from cristae.data.formats.ome_zarr import list_images, list_labels, open_ome_zarr
+from cristae.data.formats.paths import HDF5_SUFFIXES, Reading, Source, find_source, is_array_folder, is_n5, is_zarr
 from cristae.data.image import Image, VoxelSize
 from cristae.data.padding import find_padding, inside_of
 from cristae.data.slice_ranges import ranges_text
@@ -79,7 +80,7 @@ class Inspection:
 def images_in(path: str | Path, *, is_prediction: bool = False) -> Iterator[tuple[str, Image, tuple[str, ...]]]:
     """Every image that a path holds, with its name and what is likely to go wrong with it.
 
-    Files with several arrays (HDF5, OME-Zarr with label images or channels) and folders of unrelated images hold
+    Files with several arrays (HDF5, N5, OME-Zarr with label images or channels) and folders of unrelated images hold
     several.
 
     Args:
@@ -91,12 +92,11 @@ def images_in(path: str | Path, *, is_prediction: bool = False) -> Iterator[tupl
         FormatError: A file is damaged, or is not what its name says.
     """
     source = find_source(path)
-    if source.path.suffix.lower() in HDF5_SUFFIXES and not source.inner and not source.files:
-        inner = list_hdf5(source.path)
-        if len(inner) > 1:
-            for name in inner:
-                yield from _channels(f"{source.path}:/{name}", source.reading)
-            return
+    inner = () if source.files else _arrays_in(source)
+    if len(inner) > 1:
+        for name in inner:
+            yield from _channels(f"{source.path}:/{name}", source.reading)
+        return
     if is_zarr(source.path):
         yield from _zarr_images(path, source, is_prediction)
         return
@@ -105,6 +105,17 @@ def images_in(path: str | Path, *, is_prediction: bool = False) -> Iterator[tupl
     except UnequalSlicesError:
         note = ("the images of this folder differ in size: use `kind: images` in a recipe",)
         yield from ((str(image.path), image, note) for image in open_images(path))
+
+
+def _arrays_in(source: Source) -> tuple[str, ...]:
+    """Inner paths of the arrays of a file or folder of several, from its root."""
+    place = source.path / source.inner
+    if source.path.suffix.lower() in HDF5_SUFFIXES:
+        return () if source.inner else list_hdf5(source.path)
+    if not is_array_folder(source.path) or not place.is_dir():
+        return ()
+    found = list_images(place) if is_zarr(source.path) else list_n5(place) if is_n5(source.path) else ()
+    return tuple("/".join(filter(None, (source.inner, name))) for name in found)
 
 
 def _channels(name: str, reading: Reading) -> Iterator[tuple[str, Image, tuple[str, ...]]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from cristae.data.box import Box, Triple
 from cristae.data.description import Match
 from cristae.data.formats import open_image, open_images
-from cristae.data.formats.paths import is_zarr, split_options
+from cristae.data.formats.paths import is_array_folder, split_options
 from cristae.data.image import Image
 from cristae.data.pairing import find_match, pair_files
 from cristae.errors import LabelError
@@ -67,7 +67,7 @@ def is_slice_files(path: Path) -> bool:
     """Whether a path names several files of one slice each (a folder or a glob), rather than one stack."""
     plain = Path(split_options(path)[0])
     if plain.is_dir():
-        return not is_zarr(plain)
+        return not is_array_folder(plain)
     return not plain.exists() and any(mark in str(plain) for mark in "*?[")
 
 

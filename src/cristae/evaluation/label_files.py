@@ -95,7 +95,7 @@ def open_label_files(source: str | Path, recipe: Recipe) -> LabelFiles:
 
 def name_of(path: Path) -> str:
     """A short name: the file's, without suffixes of image formats."""
-    return re.sub(r"(\.ome)?\.(zarr|tiff?|png|mrc|rec|st|map|h5|hdf5|nii|gz)$", "", path.name) or path.name
+    return re.sub(r"(\.ome)?\.(zarr|n5|tiff?|png|mrc|rec|st|map|h5|hdf5|nii|gz)$", "", path.name) or path.name
 
 
 def _map_labels(path: Path, mapping: Labels | None, classes: Classes) -> Volume:

@@ -175,7 +175,7 @@ def test_names_that_lead_nowhere(tmp_path: Path) -> None:
         ("empty", FormatError, "empty folder"),
         ("text", FormatError, "readme.md"),
         ("a.xyz", FormatError, "TIFF, MRC"),
-        ("a.xyz:/raw", FormatError, "only HDF5 and Zarr"),
+        ("a.xyz:/raw", FormatError, "only HDF5, Zarr and N5"),
     ):
         with pytest.raises(error, match=words.replace("*", r"\*")):
             open_image(f"{tmp_path}/{path}")

@@ -9,6 +9,7 @@ from pathlib import Path
 from cristae.data.formats.flat import open_flat
 from cristae.data.formats.hdf5 import open_hdf5
 from cristae.data.formats.mrc import open_mrc
+from cristae.data.formats.n5 import open_n5
 from cristae.data.formats.ome_zarr import open_ome_zarr
 from cristae.data.formats.paths import (
     FLAT_SUFFIXES,
@@ -20,8 +21,12 @@ from cristae.data.formats.paths import (
     Source,
     check_files,
     find_source,
+    is_array_folder,
+    is_n5,
+    is_precomputed,
     is_zarr,
 )
+from cristae.data.formats.precomputed import open_precomputed
 from cristae.data.formats.slices import UnequalSlicesError, open_slice, open_slices
 from cristae.data.formats.stored import chosen_channel
 from cristae.data.formats.tiff import open_tiff
@@ -33,12 +38,12 @@ __all__ = ["UnequalSlicesError", "open_channels", "open_image", "open_images", "
 
 
 def open_image(path: str | Path, *, files: Sequence[Path] | None = None) -> Image:
-    """Open one stack lazily: TIFF, MRC, HDF5, OME-Zarr, a flat image (one slice), or a folder of slices.
+    """Open one stack lazily: TIFF, MRC, HDF5, OME-Zarr, N5, precomputed, a flat image, or a folder of slices.
 
     Args:
         path: A file, a folder of slices (natural order), a glob such as `slices/*.png`, or an array inside a file,
-            `file.h5:/inner/array` or `cell.zarr:/labels/segmentation`. What the file does not say stands behind
-            it: `::channel=1`, `::channel=color`, `::signed=false`, `::axes=czyx`.
+            `file.h5:/inner/array`, `cell.zarr:/labels/segmentation` or `cell.n5:/raw/s0`. What the file does not
+            say stands behind it: `::channel=1`, `::channel=color`, `::signed=false`, `::axes=czyx`.
         files: The slices in order, instead of those that `path` would list; `path` then only gives the name.
 
     Raises:
@@ -84,7 +89,7 @@ def open_images(path: str | Path) -> tuple[Image, ...]:
         FormatError: A file is damaged, or holds several slices.
     """
     source = find_source(path)
-    if source.inner or is_zarr(source.path):
+    if source.inner or is_array_folder(source.path):
         raise FormatError(f"{path}: is a volume; expected a folder of flat images such as PNG or TIFF")
     return tuple(_as_read(open_slice(file), source.reading) for file in source.files or (source.path,))
 
@@ -95,7 +100,7 @@ def _open_file(source: Source) -> Image:
     if source.files:
         return _as_read(open_slices(path, source.files), reading)
     if path.is_dir():
-        return open_ome_zarr(path, inner, reading=reading)
+        return _open_folder(path, inner, reading)
     if suffix in HDF5_SUFFIXES:
         return open_hdf5(path, inner, reading=reading)
     if suffix in MRC_SUFFIXES:
@@ -105,6 +110,14 @@ def _open_file(source: Source) -> Image:
     if suffix in FLAT_SUFFIXES:
         return _as_read(open_flat(path), reading)
     raise FormatError(f"{path}: files ending in '{path.suffix}' are not known; expected {KNOWN}")
+
+
+def _open_folder(path: Path, inner: str, reading: Reading) -> Image:
+    if not is_zarr(path) and is_precomputed(path):
+        return open_precomputed(path, inner, reading=reading)
+    if not is_zarr(path) and is_n5(path):
+        return open_n5(path, inner, reading=reading)
+    return open_ome_zarr(path, inner, reading=reading)
 
 
 def _as_read(image: Image, reading: Reading) -> Image:

@@ -1,18 +1,31 @@
-"""OME-NGFF metadata: axes, voxel size, origin and class colours of an OME-Zarr group (0.1 to 0.5).
+"""OME-NGFF metadata: axes, voxel size, origin and class colours of an OME-Zarr group (0.1 to 0.6).
 
 https://ngff.openmicroscopy.org/0.5/ (multiscales, coordinateTransformations, image-label)
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cristae.data.box import Triple
+from cristae.data.formats.conventions import attribute_calibration
+from cristae.data.formats.coordinate_systems import (
+    Placement,
+    UnfitTransformationError,
+    UnreadTransformationError,
+    apply,
+    described_axes,
+    is_length,
+    reached,
+    start,
+    systems_of,
+)
+from cristae.data.formats.paths import Reading
+from cristae.data.formats.stored import axis_names
 from cristae.data.formats.units import Calibration, calibrate, offset_to_nm, to_nm
-from cristae.data.image import NO_SHIFT_NM, VoxelSize
+from cristae.data.image import NO_SHIFT_NM, VoxelSize, same_voxel_size, voxel_size_text
 from cristae.errors import FormatError
 
 LabelClass = tuple[int, str, str]
@@ -35,23 +48,33 @@ def ome_version(attributes: Mapping[str, Any]) -> str:
     return str(ome.get("version") or first.get("version") or "unknown")
 
 
+def multiscales_of(attributes: Mapping[str, Any], where: Path) -> tuple[Mapping[str, Any], ...]:
+    """The multiscales of a group; none when the group is not an image.
+
+    Raises:
+        FormatError: The metadata are damaged.
+    """
+    scales = ome_attributes(attributes).get("multiscales")
+    if scales is None:
+        return ()
+    if not isinstance(scales, list) or not scales or not all(isinstance(scale, dict) for scale in scales):
+        raise FormatError(f"{where}: 'multiscales' is damaged; expected a list with one description")
+    if not all(dataset_paths(scale) for scale in scales):
+        raise FormatError(f"{where}: 'multiscales' lists no arrays; the metadata are damaged")
+    return tuple(scales)
+
+
 def find_multiscale(attributes: Mapping[str, Any], where: Path) -> Mapping[str, Any] | None:
     """The one multiscale of a group, or None when the group is not an image.
 
     Raises:
         FormatError: The metadata are damaged, or there are several multiscales.
     """
-    scales = ome_attributes(attributes).get("multiscales")
-    if scales is None:
-        return None
-    if not isinstance(scales, list) or not scales or not all(isinstance(scale, dict) for scale in scales):
-        raise FormatError(f"{where}: 'multiscales' is damaged; expected a list with one description")
+    scales = multiscales_of(attributes, where)
     if len(scales) > 1:
-        raise FormatError(f"{where}: holds {len(scales)} multiscales; expected one. Name the array: {where}:/0")
-    if not dataset_paths(scales[0]):
-        raise FormatError(f"{where}: 'multiscales' lists no arrays; the metadata are damaged")
-    first: Mapping[str, Any] = scales[0]
-    return first
+        arrays = ", ".join(f"{where}:/{dataset_paths(scale)[0]}" for scale in scales)
+        raise FormatError(f"{where}: holds {len(scales)} multiscales; name one of their arrays: {arrays}")
+    return scales[0] if scales else None
 
 
 def dataset_paths(multiscale: Mapping[str, Any]) -> tuple[str, ...]:
@@ -63,80 +86,142 @@ def dataset_paths(multiscale: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def read_geometry(
-    multiscale: Mapping[str, Any], dataset: str, ndim: int, where: Path
+    multiscale: Mapping[str, Any], dataset: str, ndim: int, where: Path, reading: Reading = Reading()
 ) -> tuple[tuple[str, ...], Calibration]:
     """Axes, voxel size and origin of one level: its own transformations, then those of the whole multiscale.
+
+    Of several coordinate systems that of the levels counts, or the one that has units of length; two that give
+    different voxel sizes leave it unknown.
+
+    Args:
+        multiscale: The description of the image.
+        dataset: Inner path of the level.
+        ndim: Number of the array's axes.
+        where: The group, for messages.
+        reading: What the person says; axes named there go first.
 
     Raises:
         FormatError: Axes or transformations do not fit the array.
     """
-    axes, units = _axes(multiscale, ndim, where)
     item = next(entry for entry in multiscale["datasets"] if str(entry.get("path")) == dataset)
-    scale, offset, placed, note = [1.0] * ndim, [0.0] * ndim, False, ""
-    for owner in (item, multiscale):
-        for step in owner.get("coordinateTransformations") or ():
-            kind = step.get("type") if isinstance(step, dict) else None
-            if kind == "scale":
-                factors = _numbers(step, "scale", ndim, where)
-                scale = [_product(a, b) for a, b in zip(scale, factors, strict=True)]
-                offset = [_product(a, b) for a, b in zip(offset, factors, strict=True)]
-            elif kind == "translation":
-                offset = [a + b for a, b in zip(offset, _numbers(step, "translation", ndim, where), strict=True)]
-                placed = True
-            elif kind != "identity":
-                note = f"transformation '{kind}' is not understood, so the voxel size is unknown"
-    if note:
-        return axes, Calibration(note=note)
-    return axes, _measure(axes, units, scale, offset if placed else None)
+    try:
+        if "coordinateSystems" in multiscale:
+            return _in_systems(multiscale, item, dataset, ndim, where, reading)
+        return _in_axes(multiscale, item, ndim, where, reading)
+    except UnfitTransformationError as error:
+        raise FormatError(f"{where}: {error}. The metadata are damaged: write them again") from error
 
 
-def _product(a: float, b: float) -> float:
-    return a if b == 1.0 else b if a == 1.0 else a * b
-
-
-def _axes(multiscale: Mapping[str, Any], ndim: int, where: Path) -> tuple[tuple[str, ...], tuple[str | None, ...]]:
+def _in_axes(
+    multiscale: Mapping[str, Any], item: Mapping[str, Any], ndim: int, where: Path, reading: Reading
+) -> tuple[tuple[str, ...], Calibration]:
+    """By one list of axes, as in 0.1 to 0.5; COSEM's `transform` names them at each level instead."""
+    cosem = item.get("transform")
     listed = multiscale.get("axes")
+    if listed is None and isinstance(cosem, dict):
+        axes = axis_names([str(axis) for axis in cosem.get("axes") or ()], reading, str(where))
+        _check_count(axes, ndim, where)
+        return axes, attribute_calibration({"transform": {**cosem, "axes": list(axes)}}, axes)
+    if listed is None and reading.axes is not None:
+        listed = list(reading.axes)
+    if listed is None and ndim == 5:
+        listed = list("tczyx")  # which 0.1 and 0.2 prescribe
     if listed is None:
-        listed = list("tczyx"[5 - ndim :]) if ndim == 5 else None
-    if not isinstance(listed, list) or len(listed) != ndim:
-        raise FormatError(f"{where}: 'axes' do not fit an array of {ndim} axes: {listed!r}")
-    names, units = [], []
-    for axis in listed:
-        described = axis if isinstance(axis, dict) else {"name": axis}
-        names.append(str(described.get("name")).lower())
-        unit = described.get("unit")
-        units.append(unit if isinstance(unit, str) else None)
-    return tuple(names), tuple(units)
+        raise FormatError(
+            f"{where}: the metadata name no axes of an array of {ndim} axes; say which they are: ::axes=czyx after the "
+            "path"
+        )
+    names, units = described_axes(listed)
+    _check_count(names, ndim, where)
+    axes = axis_names(names, reading, str(where))
+    steps = [step for owner in (item, multiscale) for step in _steps(owner)]
+    at: Placement = start(ndim)
+    try:
+        for step in steps:
+            at = apply(step, at, names, names)
+    except UnreadTransformationError as error:
+        return axes, Calibration(note=f"{error}, so the voxel size is unknown")
+    if not steps:
+        return axes, Calibration(note="the metadata give no scale")
+    return axes, _measure(axes, units, at)
 
 
-def _numbers(step: Mapping[str, Any], key: str, ndim: int, where: Path) -> list[float]:
-    values = step.get(key)
-    good = isinstance(values, list) and len(values) == ndim
-    if not good or not all(isinstance(value, int | float) and math.isfinite(value) for value in values or ()):
-        raise FormatError(f"{where}: {key} {values!r} does not fit an array of {ndim} axes; expected {ndim} numbers")
-    return [float(value) for value in values or ()]
+def _in_systems(
+    multiscale: Mapping[str, Any], item: Mapping[str, Any], dataset: str, ndim: int, where: Path, reading: Reading
+) -> tuple[tuple[str, ...], Calibration]:
+    """By coordinate systems, as in 0.6."""
+    systems = systems_of(multiscale)
+    own = _steps(item)
+    if len(own) > 1 and not any(isinstance(step, dict) and step.get("output") for step in own):
+        own = [{"type": "sequence", "transformations": own}]  # as 0.4 writes them
+    steps = [step for step in (*own, *_steps(multiscale)) if isinstance(step, dict)]
+    found = list(reached(steps, dataset, ndim, systems))
+    if not found:
+        raise UnfitTransformationError(f"no transformation leads from the array '{dataset}' to a coordinate system")
+    answers: list[tuple[str, tuple[str, ...], Calibration]] = []
+    for system, at in found:
+        if isinstance(at, str):
+            _check_count(system.axes, ndim, where)
+            answers.append((system.name, system.axes, Calibration(note=f"{at}, so the voxel size is unknown")))
+            continue
+        _check_count(system.axes, len(at), where)
+        names, units = [""] * ndim, list[str | None]([None] * ndim)
+        for name, unit, one in zip(system.axes, system.units, at, strict=True):
+            names[one.source], units[one.source] = name, unit
+        axes = axis_names(names, reading, str(where))
+        along = tuple(sorted(at, key=lambda one: one.source))
+        answers.append((system.name, axes, _measure(axes, units, along)))
+    return answers[0][1], _agreed(answers)
 
 
-def _measure(
-    axes: tuple[str, ...], units: Sequence[str | None], scale: Sequence[float], offset: Sequence[float] | None
-) -> Calibration:
-    sizes: list[float | None] = []
-    origin: list[float] = []
-    for name in "zyx":
-        at = axes.index(name) if name in axes else None
-        size = None if at is None else to_nm(scale[at], units[at])
-        if at is None or size is None:
-            return Calibration(note=_unknown(axes, units, scale, name))
-        sizes.append(size)
-        origin.append(0.0 if offset is None else offset_to_nm(offset[at], units[at]) or 0.0)
-    return calibrate(sizes, None if offset is None else (origin[0], origin[1], origin[2]))
+def _agreed(answers: Sequence[tuple[str, tuple[str, ...], Calibration]]) -> Calibration:
+    """The calibration of the levels' own coordinate system, unless another one contradicts it."""
+    sized = [(name, found, found.voxel_size_nm) for name, _, found in answers if found.voxel_size_nm is not None]
+    if not sized:
+        return answers[0][2]
+    first_name, first, size = sized[0]
+    for name, _, other in sized[1:]:
+        if not same_voxel_size(size, other):
+            return Calibration(
+                note=f"the coordinate system '{first_name}' says {voxel_size_text(size)}, '{name}' says "
+                f"{voxel_size_text(other)}"
+            )
+    return first
 
 
-def _unknown(axes: tuple[str, ...], units: Sequence[str | None], scale: Sequence[float], name: str) -> str:
-    stated = ", ".join(
-        f"{a} {s:g} {u or '(no unit)'}" for a, u, s in zip(axes, units, scale, strict=True) if a in "zyx"
-    )
-    if name not in axes:
+def _steps(owner: Mapping[str, Any]) -> list[Any]:
+    steps = owner.get("coordinateTransformations")
+    if steps is not None and not isinstance(steps, list):
+        raise UnfitTransformationError("'coordinateTransformations' are not a list")
+    return steps or []
+
+
+def _check_count(axes: Sequence[str], ndim: int, where: Path) -> None:
+    if len(axes) != ndim:
+        raise FormatError(
+            f"{where}: 'axes' do not fit an array of {ndim} axes: {', '.join(axes) or 'none'}. The metadata are "
+            "damaged: write them again"
+        )
+
+
+def _measure(axes: Sequence[str], units: Sequence[str | None], at: Placement) -> Calibration:
+    """Voxel size and origin of an array whose axes have these names and units."""
+    along = {name: (unit, one) for name, unit, one in zip(axes, units, at, strict=True)}
+    edges = [to_nm(along[name][1].scale, along[name][0]) if name in along else None for name in "zyx"]
+    if None in edges:
+        return Calibration(note=_unknown(axes, units, at))
+    if all(one.offset is None for one in at):
+        return calibrate(edges)
+    z, y, x = (offset_to_nm(along[name][1].offset or 0.0, along[name][0]) or 0.0 for name in "zyx")
+    return calibrate(edges, (z, y, x))
+
+
+def _unknown(axes: Sequence[str], units: Sequence[str | None], at: Placement) -> str:
+    spatial = [(a, u, one.scale) for a, u, one in zip(axes, units, at, strict=True) if a in "zyx"]
+    stated = ", ".join(f"{a} {s:g} {u or '(no unit)'}" for a, u, s in spatial)
+    if wrong := [a for a, _, s in spatial if not is_length(s)]:
+        return f"the scale of axis {wrong[0]} is no size ({stated})"
+    if "z" not in axes:
         return f"no axis z, so no section thickness ({stated})"
     return f"scale without a unit of length ({stated})"
 
@@ -207,14 +292,15 @@ def label_classes(attributes: Mapping[str, Any]) -> tuple[LabelClass, ...]:
     described = ome_attributes(attributes).get("image-label")
     if not isinstance(described, dict):
         return ()
-    colors = {c.get("label-value"): c.get("rgba") for c in described.get("colors") or () if isinstance(c, dict)}
-    names = {
-        p.get("label-value"): p.get("name") or p.get("class")
-        for p in described.get("properties") or ()
-        if isinstance(p, dict)
-    }
-    ids = sorted(value for value in {*colors, *names} if isinstance(value, int))
+    colors = {value: color.get("rgba") for value, color in _by_label(described.get("colors"))}
+    names = {value: about.get("name") or about.get("class") for value, about in _by_label(described.get("properties"))}
+    ids = sorted({*colors, *names})
     return tuple((value, str(names.get(value) or f"label {value}"), _hex(colors.get(value))) for value in ids)
+
+
+def _by_label(listed: Any) -> list[tuple[int, dict[str, Any]]]:
+    items = [item for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
+    return [(item["label-value"], item) for item in items if isinstance(item.get("label-value"), int)]
 
 
 def _omero_channel(label: str) -> dict[str, Any]:

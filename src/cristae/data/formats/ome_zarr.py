@@ -1,4 +1,4 @@
-"""OME-Zarr, the home format: version 0.5 (sharded Zarr 3) is written, 0.1 to 0.5 and plain Zarr arrays are read."""
+"""OME-Zarr, the home format: version 0.5 (sharded Zarr 3) is written, 0.1 to 0.6 and plain Zarr arrays are read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from cristae.data.box import Box, Triple
 from cristae.data.files import require_new, write_json
-from cristae.data.formats.conventions import attribute_calibration
+from cristae.data.formats.array_groups import Geometry, finest_level, plain_geometry
 from cristae.data.formats.ngff import (
     LabelClass,
     channel_names,
@@ -20,23 +20,22 @@ from cristae.data.formats.ngff import (
     find_multiscale,
     group_attributes,
     label_classes,
+    multiscales_of,
     ome_attributes,
     ome_version,
     read_geometry,
 )
-from cristae.data.formats.paths import Reading
+from cristae.data.formats.paths import Reading, is_zarr
 from cristae.data.formats.pyramid import Level, Method, build_pyramid, first_levels, pyramid_levels
-from cristae.data.formats.stored import StoredArray, assumed_axes, axis_names, open_stored
-from cristae.data.formats.units import Calibration
+from cristae.data.formats.stored import StoredArray, axis_names, open_stored
+from cristae.data.formats.tensor_store import CACHE_BYTES, NO_CHUNKS, LazyArray, holds_chunks
 from cristae.data.formats.zarr_arrays import (
-    CACHE_BYTES,
     Node,
     array_metadata,
     find_arrays,
     find_node,
     open_array,
-    read_block,
-    read_chunks,
+    open_lazy,
     write_block,
 )
 from cristae.data.image import Image, VoxelSize
@@ -58,10 +57,6 @@ __all__ = [
     "read_label_classes",
     "write_attributes",
 ]
-
-
-Geometry = tuple[tuple[str, ...], Calibration]
-"""Axes of an array and what they measure."""
 
 
 @dataclass(frozen=True)
@@ -215,16 +210,31 @@ def open_ome_zarr(
         FormatError: The metadata are damaged, the array has axes that make no volume, or holds several images.
     """
     where = Path(path) / array.strip("/") if array.strip("/") else Path(path)
-    node, geometry, group = _locate(_require_node(where))
-    store = open_array(node, cache_bytes=cache_bytes)
+    start = find_node(where) or (Node(where, "group", 2, {}, {}) if is_zarr(where) else _require_node(where))
+    node, geometry, group = _locate(start, reading)
+    voxels = open_lazy(node, cache_bytes=cache_bytes)
     if geometry is None:
-        geometry = _plain_geometry(node, store.shape, reading)
-    return _image(where, store, geometry, group, reading)
+        geometry = plain_geometry(node, voxels.shape, reading)
+    return _image(where, node, voxels, geometry, group, reading)
 
 
 def read_label_classes(path: Path) -> tuple[LabelClass, ...]:
     """Ids, names and colours of the classes of a label image; empty when it lists none."""
     return label_classes(_require_node(path).attributes)
+
+
+def list_images(path: Path) -> tuple[str, ...]:
+    """Inner paths of the images and arrays of a group that holds several; empty for one that is an image itself."""
+    node = find_node(path)
+    if node is None and not path.is_dir():
+        return ()
+    if node is not None and (node.kind == "array" or len(_images_of(node)) == 1):
+        return ()
+    _refuse_plate(path, node)
+    if node is not None and _images_of(node):
+        return tuple(dataset_paths(scale)[0] for scale in _images_of(node))
+    arrays = find_arrays(path)
+    return () if finest_level(arrays) else arrays
 
 
 def list_labels(path: Path) -> tuple[str, ...]:
@@ -291,64 +301,75 @@ def _labels_near(path: Path) -> str:
     return ""
 
 
-def _locate(node: Node) -> tuple[Node, Geometry | None, Node | None]:
+def _images_of(group: Node) -> tuple[Mapping[str, Any], ...]:
+    return multiscales_of(group.attributes, group.path)
+
+
+def _locate(node: Node, reading: Reading) -> tuple[Node, Geometry | None, Node | None]:
     """The array that a group or array stands for, with its geometry and group where an image description exists."""
     if node.kind == "array":
         place = node.path.absolute()
         for parent in list(place.parents)[:2]:
             inner = place.relative_to(parent).as_posix()
             group = find_node(parent)
-            multiscale = find_multiscale(group.attributes, parent) if group is not None else None
-            if group is not None and multiscale is not None and inner in dataset_paths(multiscale):
-                return node, _geometry(multiscale, inner, node, group), group
+            for multiscale in _images_of(group) if group is not None else ():
+                if group is not None and inner in dataset_paths(multiscale):
+                    return node, _geometry(multiscale, inner, node, group, reading), group
         return node, None, None
-    multiscale = find_multiscale(node.attributes, node.path)
-    if multiscale is not None:
-        inner = dataset_paths(multiscale)[0]
+    _refuse_plate(node.path, node)
+    multiscale_of = find_multiscale(node.attributes, node.path)
+    if multiscale_of is not None:
+        inner = dataset_paths(multiscale_of)[0]
         array = find_node(node.path / inner)
         if array is None or array.kind != "array":
             raise FormatError(f"{node.path}: lists the array '{inner}', but it is not there; the copy is incomplete")
-        return array, _geometry(multiscale, inner, array, node), node
+        return array, _geometry(multiscale_of, inner, array, node, reading), node
     arrays = find_arrays(node.path)
-    if len(arrays) == 1:
-        return _locate(_require_node(node.path / arrays[0]))
+    chosen = arrays[0] if len(arrays) == 1 else finest_level(arrays)
+    if chosen is not None:
+        return _locate(_require_node(node.path / chosen), reading)
     listed = ", ".join(f"{node.path}:/{inner}" for inner in arrays[:8])
     found = f"several arrays; name one of them: {listed}" if arrays else "no arrays"
     raise FormatError(f"{node.path}: is a Zarr group without image metadata that holds {found}")
 
 
-def _geometry(multiscale: Mapping[str, Any], inner: str, array: Node, group: Node) -> Geometry:
+def _refuse_plate(path: Path, group: Node | None) -> None:
+    """A plate or a well holds many unrelated images."""
+    ome = ome_attributes(group.attributes) if group is not None else {}
+    kind = next((kind for kind in ("plate", "well") if kind in ome), None)
+    if kind is not None:
+        arrays = find_arrays(path)
+        example = f", for instance {path}:/{arrays[0]}" if arrays else ""
+        raise FormatError(f"{path}: is a {kind} of high-content screening with many images; name one field{example}")
+
+
+def _geometry(multiscale: Mapping[str, Any], inner: str, array: Node, group: Node, reading: Reading) -> Geometry:
     shape = array.metadata.get("shape")
     if not isinstance(shape, list):
         raise FormatError(f"{array.path}: the array's metadata have no shape; they are damaged")
-    return read_geometry(multiscale, inner, len(shape), group.path)
+    return read_geometry(multiscale, inner, len(shape), group.path, reading)
 
 
-def _plain_geometry(node: Node, shape: Sequence[int], reading: Reading) -> Geometry:
-    names = node.metadata.get("dimension_names") or node.attributes.get("_ARRAY_DIMENSIONS")
-    where = str(node.path)
-    if isinstance(names, list) and len(names) == len(shape) and all(isinstance(name, str) for name in names):
-        axes = axis_names(names, reading, where)
-    else:
-        axes = assumed_axes(shape, reading, where)
-    return axes, attribute_calibration(node.attributes, axes)
-
-
-def _image(where: Path, store: Any, geometry: Geometry, group: Node | None, reading: Reading) -> Image:
+def _image(
+    where: Path, node: Node, voxels: LazyArray, geometry: Geometry, group: Node | None, reading: Reading
+) -> Image:
     axes, calibration = geometry
     attributes = group.attributes if group is not None else {}
     classes = label_classes(attributes)
     version = ome_version(attributes) if group else "no (plain Zarr array)"
+    details = {"OME-Zarr": version, **{f"label {value}": label for value, label, _ in classes}}
+    if not holds_chunks(node.path):
+        details["note"] = NO_CHUNKS
     stored = StoredArray(
         where=str(where),
         axes=axis_names(axes, reading, str(where)),
-        shape=tuple(int(size) for size in store.shape),
-        dtype=np.dtype(store.dtype.numpy_dtype),
-        chunks=read_chunks(store),
-        read=lambda index: read_block(store, index, where),
+        shape=voxels.shape,
+        dtype=voxels.dtype,
+        chunks=voxels.chunks,
+        read=voxels.read,
         channel_names=channel_names(attributes),
         colors=color_samples(attributes) > 1,
-        details={"OME-Zarr": version, **{f"label {value}": label for value, label, _ in classes}},
+        details=details,
     )
     format_name = "ome-zarr" if group is not None else "zarr"
     try:

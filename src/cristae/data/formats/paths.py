@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,8 +30,12 @@ _REFUSALS = {
     errno.EACCES: _FORBIDDEN,
     errno.EPERM: _FORBIDDEN,
 }
-KNOWN = "TIFF, MRC, HDF5, OME-Zarr, PNG, BMP, JPEG, or a folder of slices"
-
+KNOWN = "TIFF, MRC, HDF5, OME-Zarr, N5, precomputed, PNG, BMP, JPEG, or a folder of slices"
+_ARCHIVES = (".zip", ".ozx", ".tar", ".tgz", ".7z", ".rar")
+_ZARR_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata")
+_NESTED = 6
+"""How deep groups lie in each other at most."""
+_METADATA_BYTES = 2**20
 
 _OPTION = re.compile(r"::(?P<key>[a-z]+)=(?P<value>[^:]*)$")
 
@@ -99,7 +103,7 @@ class Source:
     path: Path
     """The file or folder."""
     inner: str = ""
-    """The array inside an HDF5 file or a Zarr hierarchy, without a leading slash."""
+    """The array inside an HDF5 file, a Zarr hierarchy or an N5 container, without a leading slash."""
     files: tuple[Path, ...] = ()
     """The slices in natural order, for a folder or a glob."""
     reading: Reading = Reading()
@@ -121,13 +125,15 @@ def _find(text: str) -> Source:
     place = Path(text)
     kind = _look(place)
     if kind == "folder":
-        return Source(place) if is_zarr(place) else Source(place, files=list_slices(place))
+        return Source(place) if is_array_folder(place) else Source(place, files=list_slices(place))
     if kind == "file":
+        _refuse_archive(place)
         return Source(place)
     outer, inner = _split(text)
     if inner and _look(outer) != "nothing":
-        if not is_zarr(outer) and outer.suffix.lower() not in HDF5_SUFFIXES:
-            raise FormatError(f"{text}: only HDF5 and Zarr files hold arrays inside; '{outer.name}' does not")
+        _refuse_archive(outer)
+        if not is_array_folder(outer) and outer.suffix.lower() not in HDF5_SUFFIXES:
+            raise FormatError(f"{text}: only HDF5, Zarr and N5 hold arrays inside; '{outer.name}' does not")
         return Source(outer, inner=inner)
     if any(sign in text for sign in "*?["):
         found = sorted(_glob(place), key=natural_key)
@@ -140,6 +146,13 @@ def _find(text: str) -> Source:
     with readable(missing):
         missing.stat()
     raise MissingFileError(f"{missing}: does not exist")
+
+
+def _refuse_archive(path: Path) -> None:
+    if path.suffix.lower() in _ARCHIVES:
+        raise FormatError(
+            f"{path}: is an archive, and archives are not read; unpack it and name the folder or file in it"
+        )
 
 
 def list_slices(folder: Path) -> tuple[Path, ...]:
@@ -167,9 +180,66 @@ def natural_key(path: Path) -> tuple[tuple[int, int, str], ...]:
     return (*key, (2, 0, path.name))
 
 
+def is_array_folder(path: Path) -> bool:
+    """Whether a folder is an array, or holds arrays, rather than slices: Zarr, N5 or neuroglancer precomputed."""
+    return is_zarr(path) or is_n5(path) or is_precomputed(path)
+
+
 def is_zarr(path: Path) -> bool:
-    """Whether a folder is a node of a Zarr hierarchy."""
-    return path.is_dir() and any((path / name).is_file() for name in ("zarr.json", ".zgroup", ".zarray", ".zattrs"))
+    """Whether a folder is a node of a Zarr hierarchy, where groups of version 2 need no metadata of their own."""
+    if not path.is_dir():
+        return False
+    return _is_zarr_node(path) or _is_inside(path, _is_zarr_node)
+
+
+def is_n5(path: Path) -> bool:
+    """Whether a folder is an N5 container, or a group or array in one, which needs no metadata of its own."""
+    if not path.is_dir():
+        return False
+    if path.suffix.lower() == ".n5" or _says(path / "attributes.json", ("n5", "dimensions")):
+        return True
+    return _is_inside(path, lambda above: above.suffix.lower() == ".n5" or _says(above / "attributes.json", ("n5",)))
+
+
+def is_precomputed(path: Path) -> bool:
+    """Whether a folder is a neuroglancer precomputed volume, or the folder of one of its scales."""
+    if not path.is_dir():
+        return False
+    if _says(path / "info", ("@type", "scales")):
+        return True
+    place = path.absolute()
+    return any(
+        _says(above / "info", ("scales",)) and f'"{place.relative_to(above).as_posix()}"' in _start(above / "info")
+        for above in list(place.parents)[:2]
+    )
+
+
+def _is_zarr_node(path: Path) -> bool:
+    return path.suffix.lower() == ".zarr" or any((path / name).is_file() for name in _ZARR_FILES)
+
+
+def _is_inside(path: Path, is_outer: Callable[[Path], bool]) -> bool:
+    """Whether a folder without slices lies in one of which `is_outer` holds."""
+    if not any(is_outer(above) for above in list(path.absolute().parents)[:_NESTED]):
+        return False
+    try:
+        return not any(child.suffix.lower() in SLICE_SUFFIXES for child in path.iterdir())
+    except OSError:
+        return False  # whoever reads it reports what is wrong
+
+
+def _says(file: Path, words: Sequence[str]) -> bool:
+    """Whether a JSON file holds one of the words as a key; damage is reported by whoever reads it."""
+    text = _start(file)
+    return text.lstrip("\ufeff \t\r\n").startswith("{") and any(f'"{word}"' in text for word in words)
+
+
+def _start(file: Path) -> str:
+    try:
+        with file.open("rb") as content:
+            return content.read(_METADATA_BYTES).decode("utf-8", "replace")
+    except OSError:
+        return ""
 
 
 def require_content(path: Path, *, at_least: int = 1) -> int:

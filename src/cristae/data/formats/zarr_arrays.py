@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorstore
 
-from cristae.data.formats.paths import readable
-from cristae.errors import FormatError, StorageError
+from cristae.data.formats.json_file import as_object, load_object
+from cristae.data.formats.tensor_store import (
+    CACHE_BYTES,
+    LazyArray,
+    lazy_array,
+    open_store,
+    read_block,
+    subfolders,
+    write_block,
+)
+from cristae.data.formats.zarr_codecs import needs_zarr_python, not_opened, open_with_zarr_python
+from cristae.errors import FormatError
 
-CACHE_BYTES = 256 * 2**20
-MAX_CHUNK_BYTES = 2**31
-"""Larger chunks would have to be decoded whole to read one voxel, so they are refused."""
-
-_FULL = ("No space left", "RESOURCE_EXHAUSTED", "Disk quota exceeded", "File too large")
-_FORBIDDEN = ("PERMISSION_DENIED", "Permission denied", "Read-only file system", "Operation not permitted")
+__all__ = [
+    "CACHE_BYTES",
+    "Node",
+    "array_metadata",
+    "find_arrays",
+    "find_node",
+    "open_array",
+    "open_lazy",
+    "read_block",
+    "write_block",
+]
 
 
 @dataclass(frozen=True)
@@ -36,6 +47,8 @@ class Node:
     attributes: dict[str, Any]
     metadata: dict[str, Any]
     """The array's own metadata; empty for groups of version 2."""
+    consolidated: bool = False
+    """Whether the metadata stand only in the folder above."""
 
 
 def find_node(path: Path) -> Node | None:
@@ -46,102 +59,103 @@ def find_node(path: Path) -> Node | None:
         FormatError: There are metadata, but they are not JSON objects.
     """
     if (path / "zarr.json").is_file():
-        metadata = _load(path / "zarr.json")
-        kind = metadata.get("node_type")
-        if kind not in ("group", "array"):
-            raise FormatError(f"{path / 'zarr.json'}: node_type is {kind!r}; expected 'group' or 'array'")
-        return Node(path, kind, 3, _mapping(metadata.get("attributes", {}), path), metadata)
-    attributes = _load(path / ".zattrs") if (path / ".zattrs").is_file() else {}
+        return _node_of_3(path, load_object(path / "zarr.json"))
+    attributes = load_object(path / ".zattrs") if (path / ".zattrs").is_file() else {}
     if (path / ".zarray").is_file():
-        return Node(path, "array", 2, attributes, _load(path / ".zarray"))
+        return Node(path, "array", 2, attributes, load_object(path / ".zarray"))
     if (path / ".zgroup").is_file() or attributes:
         return Node(path, "group", 2, attributes, {})
-    return None
+    return _consolidated(path) if path.is_dir() else None
 
 
-def find_arrays(path: Path, *, depth: int = 3) -> tuple[str, ...]:
-    """Inner paths of the images and plain arrays below a group, a few levels deep, in order of name."""
+def find_arrays(path: Path, *, depth: int = 4) -> tuple[str, ...]:
+    """Inner paths of the images and plain arrays below a group, a few levels deep, in order of name.
+
+    Folders without metadata count as groups, as in Zarr 2.
+    """
     found: list[str] = []
-    for folder in sorted(child for child in path.iterdir() if child.is_dir()):
+    for folder in subfolders(path):
         node = find_node(folder)
         if node is not None and (node.kind == "array" or _is_image(node)):
             found.append(folder.name)
-        elif node is not None and depth > 1:
+        elif depth > 1:
             found.extend(f"{folder.name}/{inner}" for inner in find_arrays(folder, depth=depth - 1))
     return tuple(found)
 
 
-@cache
-def _context(cache_bytes: int) -> tensorstore.Context:
-    return tensorstore.Context({"cache_pool": {"total_bytes_limit": cache_bytes}})
+def _node_of_3(path: Path, metadata: dict[str, Any], *, consolidated: bool = False) -> Node:
+    kind = metadata.get("node_type")
+    if kind not in ("group", "array"):
+        raise FormatError(f"{path / 'zarr.json'}: node_type is {kind!r}; expected 'group' or 'array'")
+    return Node(path, kind, 3, as_object(metadata.get("attributes") or {}, path), metadata, consolidated)
+
+
+def _consolidated(path: Path) -> Node | None:
+    """A node whose metadata stand only in a folder above, together with those of the others."""
+    place = path.absolute()
+    for root in (place, *place.parents[:4]):
+        inner = place.relative_to(root).as_posix().removeprefix(".")
+        if (root / ".zmetadata").is_file():
+            found = load_object(root / ".zmetadata").get("metadata")
+            return _node_of_2(path, found, f"{inner}/" if inner else "") if isinstance(found, dict) else None
+        if root != place and (root / "zarr.json").is_file():
+            together = load_object(root / "zarr.json").get("consolidated_metadata")
+            found = together.get("metadata") if isinstance(together, dict) else None
+            described = found.get(inner) if isinstance(found, dict) else None
+            return _node_of_3(path, described, consolidated=True) if isinstance(described, dict) else None
+    return None
+
+
+def _node_of_2(path: Path, found: Mapping[str, Any], inner: str) -> Node | None:
+    attributes = found.get(f"{inner}.zattrs")
+    attributes = attributes if isinstance(attributes, dict) else {}
+    array = found.get(f"{inner}.zarray")
+    if isinstance(array, dict):
+        return Node(path, "array", 2, attributes, array, consolidated=True)
+    return Node(path, "group", 2, attributes, {}, consolidated=True) if f"{inner}.zgroup" in found else None
 
 
 def open_array(node: Node, *, cache_bytes: int = CACHE_BYTES) -> Any:
-    """A tensorstore of the array, checked to hold plain numbers in chunks of a sensible size.
+    """A tensorstore of the array, for those who write it too; checked to hold plain numbers.
 
     Raises:
         FormatError: The metadata do not describe such an array, or use a codec that tensorstore does not know.
     """
-    spec = {
-        "driver": "zarr3" if node.version == 3 else "zarr",
-        "kvstore": {"driver": "file", "path": f"{_plain(node.path).as_posix()}/"},
-        "recheck_cached_data": "open",
-        "recheck_cached_metadata": "open",
-    }
     try:
-        store = tensorstore.open(spec, context=_context(cache_bytes), open=True).result()
-        dtype = np.dtype(store.dtype.numpy_dtype)
-        shape = tuple(int(size) for size in store.shape)
-        chunks = read_chunks(store)
+        store = _open(node, cache_bytes)
+        lazy_array(store, str(node.path))
+    except FormatError:
+        raise
     except Exception as error:
-        raise FormatError(f"{node.path}: cannot be opened as a Zarr array: {reason(error)}") from error
-    if dtype.kind not in "iufb":
-        raise FormatError(f"{node.path}: holds '{dtype}' values; expected integers or floats")
-    if not shape or 0 in shape:
-        raise FormatError(f"{node.path}: the array of shape {shape} holds no voxels")
-    if (size := int(np.prod(chunks, dtype=object)) * dtype.itemsize) > MAX_CHUNK_BYTES:
-        raise FormatError(
-            f"{node.path}: chunks of {chunks} are {size / 2**30:.0f} GiB each, more than can be read at once;"
-            " rewrite the array with smaller chunks"
-        )
+        raise FormatError(not_opened(node.path, node.metadata, error)) from error
     return store
 
 
-def read_chunks(store: Any) -> tuple[int, ...]:
-    """The extent that is decoded at once: inner chunks of a sharded array, else its chunks."""
-    return tuple(int(size) for size in store.chunk_layout.read_chunk.shape)
-
-
-def read_block(store: Any, index: tuple[slice | int, ...], where: Path) -> np.ndarray:
-    """Voxels of one block, bool as uint8, in the byte order of this machine.
+def open_lazy(node: Node, *, cache_bytes: int = CACHE_BYTES) -> LazyArray:
+    """The array, read with tensorstore, or with zarr-python where only that knows its codecs.
 
     Raises:
-        FormatError: A chunk is truncated or corrupt.
+        FormatError: The metadata do not describe an array of plain numbers, or a codec is not known or not safe.
     """
+    where = str(node.path)
     try:
-        voxels = np.asarray(store[index].read().result())
+        return lazy_array(_open(node, cache_bytes), where)
+    except FormatError:
+        raise
     except Exception as error:
-        raise FormatError(f"{where}: a block does not decode, the file is damaged: {reason(error)}") from error
-    return voxels.view(np.uint8) if voxels.dtype == bool else voxels
+        if needs_zarr_python(node.metadata):
+            return open_with_zarr_python(node.path, node.version)
+        raise FormatError(not_opened(node.path, node.metadata, error)) from error
 
 
-def write_block(store: Any, index: tuple[slice, ...], voxels: np.ndarray, where: Path) -> None:
-    """Write one block and return when it is on disk.
-
-    Raises:
-        StorageError: The disk is full or the place may not be written.
-    """
-    try:
-        store[index].write(voxels).result()
-    except Exception as error:
-        text = str(error)
-        if any(word in text for word in _FULL):
-            raise StorageError(
-                f"{where}: cannot write: the disk is full; free some space and run the same command again"
-            ) from error
-        if any(word in text for word in _FORBIDDEN):
-            raise StorageError(f"{where}: cannot write: permission denied; choose a place you may write to") from error
-        raise StorageError(f"{where}: cannot write: {reason(error)}") from error
+def _open(node: Node, cache_bytes: int) -> Any:
+    spec: dict[str, Any] = {"driver": "zarr3" if node.version == 3 else "zarr"}
+    metadata = node.metadata
+    if node.version == 3 and metadata.get("fill_value", 0) is None:  # which early writers of version 3 left open
+        metadata = {**metadata, "fill_value": metadata.get("data_type") != "bool" and 0}
+    if node.consolidated or metadata is not node.metadata:
+        spec |= {"metadata": metadata, "assume_metadata": True}
+    return open_store(spec, node.path, cache_bytes=cache_bytes)
 
 
 def array_metadata(
@@ -170,34 +184,6 @@ def array_metadata(
     }
 
 
-def reason(error: BaseException) -> str:
-    """The first sentence of a library's message, without the dump of settings that some add."""
-    text = str(error).split(" [tensorstore_spec=")[0].split("\n")[0].strip()
-    return text[:300] or type(error).__name__
-
-
-def _plain(path: Path) -> Path:
-    """The absolute path without '..', which tensorstore refuses."""
-    path = path.absolute()
-    if ".." not in path.parts:
-        return path  # not resolved: of a mapped Windows drive that would make a server's name, which is refused too
-    return Path(os.path.abspath(path)) if os.name == "nt" else path.resolve()  # noqa: PTH100
-
-
 def _is_image(node: Node) -> bool:
-    return "multiscales" in node.attributes or "multiscales" in (node.attributes.get("ome") or {})
-
-
-def _load(path: Path) -> dict[str, Any]:
-    with readable(path):
-        content = path.read_bytes()
-    try:
-        return _mapping(json.loads(content.decode()), path)
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"{path}: is not valid JSON, the metadata are damaged: {reason(error)}") from error
-
-
-def _mapping(value: Any, path: Path) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise FormatError(f"{path}: expected a JSON object, found {type(value).__name__}")
-    return value
+    inner = node.attributes.get("ome")
+    return "multiscales" in node.attributes or (isinstance(inner, dict) and "multiscales" in inner)

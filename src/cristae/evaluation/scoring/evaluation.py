@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cristae.data.classes import Classes
 from cristae.data.formats import open_image
-from cristae.data.formats.paths import is_zarr
+from cristae.data.formats.paths import is_array_folder
 from cristae.data.image import Image
 from cristae.data.pairing import find_match, pair_files
 from cristae.errors import LabelError, MissingFileError, ScoreError
@@ -198,7 +198,7 @@ def _check_chosen(
 
 
 def _stack_in(folder: Path) -> Path:
-    """The one file or Zarr that a folder holds, or the folder itself: a stack of slices, or a Zarr."""
+    """The one file or Zarr that a folder holds, or the folder itself: a stack of slices, a Zarr or an N5."""
     inside = [path for path in folder.iterdir() if not path.name.startswith(".")]
-    alone = not is_zarr(folder) and len(inside) == 1 and (inside[0].is_file() or is_zarr(inside[0]))
+    alone = not is_array_folder(folder) and len(inside) == 1 and (inside[0].is_file() or is_array_folder(inside[0]))
     return inside[0] if alone else folder
