@@ -15,7 +15,7 @@ from cristae.errors import FormatError, MissingFileError
 
 SLICE_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".jpg", ".jpeg")
 """Files that a folder of slices may hold."""
-HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".ilp")
+HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5", ".ilp", ".mat", ".ims", ".emd", ".nc", ".nxs")
 MRC_SUFFIXES = (".mrc", ".mrcs", ".map", ".rec", ".st", ".ali", ".preali")
 TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8")
 FLAT_SUFFIXES = (".png", ".bmp", ".jpg", ".jpeg")
