@@ -8,19 +8,25 @@ from pathlib import Path
 
 from cristae.data.formats.flat import open_flat
 from cristae.data.formats.hdf5 import open_hdf5
+from cristae.data.formats.kinds import require_kind
+from cristae.data.formats.microscope import open_dm
 from cristae.data.formats.mrc import open_mrc
+from cristae.data.formats.nifti import open_nifti
+from cristae.data.formats.npy import open_npy
 from cristae.data.formats.ome_zarr import open_ome_zarr
 from cristae.data.formats.paths import (
-    FLAT_SUFFIXES,
+    DM_SUFFIXES,
     HDF5_SUFFIXES,
-    KNOWN,
     MRC_SUFFIXES,
+    NIFTI_SUFFIXES,
+    NPY_SUFFIXES,
     TIFF_SUFFIXES,
     Reading,
     Source,
     check_files,
     find_source,
     is_zarr,
+    suffix_of,
 )
 from cristae.data.formats.slices import UnequalSlicesError, open_slice, open_slices
 from cristae.data.formats.stored import chosen_channel
@@ -33,7 +39,7 @@ __all__ = ["UnequalSlicesError", "open_channels", "open_image", "open_images", "
 
 
 def open_image(path: str | Path, *, files: Sequence[Path] | None = None) -> Image:
-    """Open one stack lazily: TIFF, MRC, HDF5, OME-Zarr, a flat image (one slice), or a folder of slices.
+    """Open one stack lazily: TIFF, MRC, HDF5, OME-Zarr, NIfTI, NPY, DM3, DM4, a flat image, or a folder of slices.
 
     Args:
         path: A file, a folder of slices (natural order), a glob such as `slices/*.png`, or an array inside a file,
@@ -91,20 +97,23 @@ def open_images(path: str | Path) -> tuple[Image, ...]:
 
 def _open_file(source: Source) -> Image:
     path, inner, reading = source.path, source.inner, source.reading
-    suffix = path.suffix.lower()
     if source.files:
         return _as_read(open_slices(path, source.files), reading)
     if path.is_dir():
         return open_ome_zarr(path, inner, reading=reading)
+    require_kind(path)
+    suffix = suffix_of(path)
     if suffix in HDF5_SUFFIXES:
         return open_hdf5(path, inner, reading=reading)
+    if suffix in NIFTI_SUFFIXES:
+        return open_nifti(path, reading=reading)
+    if suffix in NPY_SUFFIXES:
+        return open_npy(path, reading=reading)
     if suffix in MRC_SUFFIXES:
         return _as_read(open_mrc(path, signed=reading.signed), replace(reading, signed=None))
-    if suffix in TIFF_SUFFIXES:
-        return _as_read(open_tiff(path), reading)
-    if suffix in FLAT_SUFFIXES:
-        return _as_read(open_flat(path), reading)
-    raise FormatError(f"{path}: files ending in '{path.suffix}' are not known; expected {KNOWN}")
+    if suffix in DM_SUFFIXES:
+        return _as_read(open_dm(path), reading)
+    return _as_read(open_tiff(path) if suffix in TIFF_SUFFIXES else open_flat(path), reading)
 
 
 def _as_read(image: Image, reading: Reading) -> Image:
@@ -114,7 +123,9 @@ def _as_read(image: Image, reading: Reading) -> Image:
         FormatError: The person says what does not apply to this file.
     """
     if reading.signed is not None or reading.axes is not None:
-        what, where = ("::signed", "8-bit MRC") if reading.signed is not None else ("::axes", "HDF5, Zarr and N5")
+        what, where = (
+            ("::signed", "8-bit MRC") if reading.signed is not None else ("::axes", "HDF5, Zarr, N5, NIfTI and NPY")
+        )
         raise FormatError(f"{image.path}: {what} is for {where} files; leave it out")
     if reading.channel is None or (reading.channel == "color" and image.colors > 1):
         return image

@@ -150,7 +150,7 @@ def _image(path: Path, array: Any, reading: Reading) -> Image:
         colors=bool(array.attrs.get(_COLORS, False)),
         details=details | {f"label {value}": word for value, word in enumeration(array).items()},
     )
-    image = open_stored(stored, path, format="hdf5", reading=reading, calibration=array_calibration(name, array, axes))
+    image = open_stored(stored, path, format="hdf5", reading=reading, calibration=array_calibration(array, axes))
     return replace(image, details={**image.details, "note": "; ".join(notes)}) if notes else image
 
 

@@ -106,7 +106,7 @@ def guarded_axes(name: str, shape: Sequence[int], dtype: np.dtype[Any]) -> tuple
     return assumed_axes(shape, Reading(), name)
 
 
-def array_calibration(name: str, array: Any, axes: Sequence[str]) -> Calibration:
+def array_calibration(array: Any, axes: Sequence[str]) -> Calibration:
     """Voxel size and origin by the conventions of the table above."""
     found = attribute_calibration(dict(array.attrs), axes)
     if found != Calibration():
@@ -128,9 +128,10 @@ def array_calibration(name: str, array: Any, axes: Sequence[str]) -> Calibration
 def counted_as(array: Any) -> np.dtype[Any]:
     """The type as which the values count: some programs store unsigned values as signed ones."""
     unsigned = str(_plain(array.attrs.get("_Unsigned", ""))).lower() == "true"
-    if array.dtype.kind == "i" and (unsigned or (_BDV.search(array.name) and array.dtype.itemsize == 2)):
-        return np.dtype(array.dtype.str.replace("i", "u"))
-    return np.dtype(array.dtype.str)
+    stored: np.dtype[Any] = np.dtype(array.dtype.str)
+    if stored.kind == "i" and (unsigned or (_BDV.search(array.name) and stored.itemsize == 2)):
+        return np.dtype(stored.str.replace("i", "u"))
+    return stored
 
 
 def values_note(array: Any) -> str:

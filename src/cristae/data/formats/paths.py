@@ -19,6 +19,9 @@ HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5", ".ilp", ".mat", ".ims", ".emd",
 MRC_SUFFIXES = (".mrc", ".mrcs", ".map", ".rec", ".st", ".ali", ".preali")
 TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8")
 FLAT_SUFFIXES = (".png", ".bmp", ".jpg", ".jpeg")
+NIFTI_SUFFIXES = (".nii", ".nii.gz")
+NPY_SUFFIXES = (".npy",)
+DM_SUFFIXES = (".dm3", ".dm4")
 _ADDRESS = re.compile(r"(^|/)(https?|ftp|s3|gs):/")
 _ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 _FORBIDDEN = "may not be read: permission denied; ask its owner, or copy it to a place you may read"
@@ -30,7 +33,7 @@ _REFUSALS = {
     errno.EACCES: _FORBIDDEN,
     errno.EPERM: _FORBIDDEN,
 }
-KNOWN = "TIFF, MRC, HDF5, OME-Zarr, PNG, BMP, JPEG, or a folder of slices"
+KNOWN = "TIFF, MRC, HDF5, OME-Zarr, NIfTI, NPY, PNG, BMP, JPEG, or a folder of slices"
 
 
 _OPTION = re.compile(r"::(?P<key>[a-z]+)=(?P<value>[^:]*)$")
@@ -165,6 +168,12 @@ def natural_key(path: Path) -> tuple[tuple[int, int, str], ...]:
     parts = re.split(r"(\d+)", path.name.lower())
     key = [(0, int(part), part) if part.isdecimal() else (1, 0, part) for part in parts if part]
     return (*key, (2, 0, path.name))
+
+
+def suffix_of(path: Path) -> str:
+    """The end of a file's name that says its kind, in small letters; `.nii.gz` counts as one."""
+    name = path.name.lower()
+    return ".nii.gz" if name.endswith(".nii.gz") else path.suffix.lower()
 
 
 def is_zarr(path: Path) -> bool:
