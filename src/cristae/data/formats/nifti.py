@@ -57,38 +57,39 @@ def open_nifti(path: Path, *, reading: Reading = Reading()) -> Image:
         ChannelError: There are several channels and none is chosen, or not the chosen one.
         FormatError: It is damaged or truncated, holds time points or complex numbers, or is too large to be unpacked.
     """
-    header = _header(path)
-    stored_type: np.dtype[Any] = header.get_data_dtype()
+    header, proxy = _load(path)
+    stored_type: np.dtype[Any] = proxy.dtype
     if stored_type.kind == "c" or (stored_type.kind == "f" and stored_type.itemsize > 8):
         raise FormatError(f"{path}: holds '{stored_type}' values; expected integers or floats of up to 64 bits")
     samples = _COLORS.get(stored_type.names or (), 1)
-    shape = tuple(int(size) for size in reversed(header.get_data_shape()))
-    axes = _axes(path, header, reading)
+    shape = tuple(int(size) for size in reversed(proxy.shape))
+    axes = _axes(path, header, proxy.shape, reading)
     if samples > 1:
         stored_type, shape, axes = np.dtype("u1"), (*shape, samples), (*axes, "c")
-    scaling = None if samples > 1 else _scaling(path, header, stored_type)
+    scaling = None if samples > 1 else _scaling(proxy, stored_type)
     array = StoredArray(
         where=str(path),
         axes=axes,
         shape=shape,
         dtype=stored_type if scaling is None else scaling.dtype,
         chunks=tuple(size if axis in ("y", "x") else 1 for axis, size in zip(axes, shape, strict=True)),
-        read=_reader(path, header, shape, stored_type, scaling),
+        read=_reader(path, proxy.offset, shape, stored_type, scaling),
         colors=samples > 1,
         details=_details(header, scaling),
     )
     return open_stored(array, path, format="nifti", reading=reading, calibration=_calibration(header))
 
 
-def _header(path: Path) -> Any:
-    """The header, checked to describe what the file has room for."""
+def _load(path: Path) -> tuple[Any, Any]:
+    """The header and nibabel's view of the voxels, checked to describe what the file has room for."""
     import nibabel  # takes a while, and few files need it
 
     size = require_content(path, at_least=28)
     try:
-        header: Any = nibabel.load(path).header
-        shape, count = header.get_data_shape(), math.prod(header.get_data_shape())
-        need = int(header.get_data_offset()) + count * header.get_data_dtype().itemsize
+        image: Any = nibabel.load(path)
+        shape, proxy = image.dataobj.shape, image.dataobj
+        count = math.prod(shape)
+        need = int(proxy.offset) + count * proxy.dtype.itemsize
     except Exception as error:  # a damaged header makes nibabel raise whatever it stumbles over
         raise FormatError(f"{path}: is not a readable NIfTI volume, or its header is damaged") from error
     if len(shape) < 2 or count <= 0:
@@ -100,23 +101,22 @@ def _header(path: Path) -> Any:
             f"{path}: takes {need / 2**30:.1f} GiB unpacked, more than is kept in memory; run gunzip on it, and name "
             "the .nii file, which is read in parts"
         )
-    return header
+    return image.header, proxy
 
 
-def _axes(path: Path, header: Any, reading: Reading) -> tuple[str, ...]:
-    count = len(header.get_data_shape())
+def _axes(path: Path, header: Any, shape: tuple[int, ...], reading: Reading) -> tuple[str, ...]:
+    count = len(shape)
     if reading.axes is not None:
         return axis_names([""] * count, reading, str(path))[::-1]
     fourth = "t" if header.get_xyzt_units()[1] in ("sec", "msec", "usec") else "c"
-    fifth = "c" if fourth == "t" or (count > 4 and header.get_data_shape()[3] == 1) else "dim5"
+    fifth = "c" if fourth == "t" or (count > 4 and shape[3] == 1) else "dim5"
     fourth = "t" if fifth == "c" else fourth
     return ("x", "y", "z", fourth, fifth, "dim6", "dim7")[:count][::-1]
 
 
 def _reader(
-    path: Path, header: Any, shape: tuple[int, ...], dtype: np.dtype[Any], scaling: Scaling | None
+    path: Path, offset: int, shape: tuple[int, ...], dtype: np.dtype[Any], scaling: Scaling | None
 ) -> Callable[[Index], np.ndarray]:
-    offset = int(header.get_data_offset())
     if not _is_packed(path):
         voxels = np.memmap(path, dtype, "r", offset, shape)
 
@@ -148,14 +148,11 @@ def _unpacked(path: Path, offset: int, shape: tuple[int, ...], dtype: np.dtype[A
     return _UNPACKED.get((*file_key(path), "nifti"), unpack)
 
 
-def _scaling(path: Path, header: Any, stored: np.dtype[Any]) -> Scaling | None:
-    try:
-        slope, shift = header.get_slope_inter()
-    except Exception as error:
-        raise FormatError(f"{path}: its scl_slope or scl_inter is no number; the header is damaged") from error
-    if slope is None or (slope == 1 and shift == 0):
+def _scaling(proxy: Any, stored: np.dtype[Any]) -> Scaling | None:
+    slope, shift = float(proxy.slope), float(proxy.inter)
+    if slope == 1 and shift == 0:
         return None
-    if slope == 1 and stored.kind in "iu" and float(shift).is_integer() and stored.itemsize <= 2 and abs(shift) < 2**30:
+    if slope == 1 and stored.kind in "iu" and shift.is_integer() and stored.itemsize <= 2 and abs(shift) < 2**30:
         return Scaling(1.0, shift, np.dtype("i4"))
     precise = stored.itemsize > 2 and not (stored.kind == "f" and stored.itemsize == 4)
     return Scaling(slope, shift, np.dtype("f8") if precise else np.dtype("f4"))
