@@ -226,3 +226,12 @@ def test_any_damage_of_the_header_is_refused_or_read(
         assert image.read().shape[:3] == image.shape
     except CristaeError:
         pass
+
+
+def test_nibabel_stays_silent(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path / "a.nii", STACK.T)
+    content = bytearray(path.read_bytes())
+    content[254:256] = b"\xff\x7f"  # sform_code
+    path.write_bytes(content)
+    open_image(path)
+    assert capfd.readouterr() == ("", "")

@@ -8,6 +8,7 @@ https://nifti.nimh.nih.gov/nifti-1/documentation/nifti1fields
 from __future__ import annotations
 
 import gzip
+import logging
 import math
 import zlib
 from collections.abc import Callable
@@ -20,15 +21,13 @@ import numpy as np
 from cristae.data.formats.cache import DecodedCache, file_key
 from cristae.data.formats.paths import Reading, require_content
 from cristae.data.formats.stored import Index, StoredArray, axis_names, open_stored
-from cristae.data.formats.units import Calibration, calibrate, offset_to_nm, to_nm
+from cristae.data.formats.units import Calibration, calibrate, is_of_microscope, offset_to_nm, to_nm
 from cristae.data.image import Image, VoxelSize
-from cristae.errors import FormatError
+from cristae.errors import CristaeError, FormatError
 
 MAX_UNPACKED_BYTES = 2**30
 """A larger `.nii.gz` is refused: gzip has to be unpacked from its start to read one voxel."""
 _UNPACKED = DecodedCache(MAX_UNPACKED_BYTES)
-_LONGEST_NM = 1e5
-"""Voxels beyond 0.1 mm are no microscope's: the header's unit is one that a program wrote without knowing it."""
 _COLORS = {("R", "G", "B"): 3, ("R", "G", "B", "A"): 4}
 
 
@@ -57,6 +56,15 @@ def open_nifti(path: Path, *, reading: Reading = Reading()) -> Image:
         ChannelError: There are several channels and none is chosen, or not the chosen one.
         FormatError: It is damaged or truncated, holds time points or complex numbers, or is too large to be unpacked.
     """
+    try:
+        return _open(path, reading)
+    except CristaeError:
+        raise
+    except Exception as error:  # a damaged header makes nibabel raise whatever it stumbles over
+        raise FormatError(f"{path}: is not a readable NIfTI volume, or its header is damaged") from error
+
+
+def _open(path: Path, reading: Reading) -> Image:
     header, proxy = _load(path)
     stored_type: np.dtype[Any] = proxy.dtype
     if stored_type.kind == "c" or (stored_type.kind == "f" and stored_type.itemsize > 8):
@@ -84,14 +92,14 @@ def _load(path: Path) -> tuple[Any, Any]:
     """The header and nibabel's view of the voxels, checked to describe what the file has room for."""
     import nibabel  # takes a while, and few files need it
 
+    # What nibabel has to say about a file reaches the user as an error of ours, not as a line on the screen.
+    logging.getLogger("nibabel").setLevel(logging.CRITICAL)
+    logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)
     size = require_content(path, at_least=28)
-    try:
-        image: Any = nibabel.load(path)
-        shape, proxy = image.dataobj.shape, image.dataobj
-        count = math.prod(shape)
-        need = int(proxy.offset) + count * proxy.dtype.itemsize
-    except Exception as error:  # a damaged header makes nibabel raise whatever it stumbles over
-        raise FormatError(f"{path}: is not a readable NIfTI volume, or its header is damaged") from error
+    image: Any = nibabel.load(path)
+    shape, proxy = image.dataobj.shape, image.dataobj
+    count = math.prod(shape)
+    need = int(proxy.offset) + count * proxy.dtype.itemsize
     if len(shape) < 2 or count <= 0:
         raise FormatError(f"{path}: holds no volume: the header says {' x '.join(map(str, shape)) or 'no axes'}")
     if not _is_packed(path) and need > size:
@@ -108,7 +116,7 @@ def _axes(path: Path, header: Any, shape: tuple[int, ...], reading: Reading) -> 
     count = len(shape)
     if reading.axes is not None:
         return axis_names([""] * count, reading, str(path))[::-1]
-    fourth = "t" if header.get_xyzt_units()[1] in ("sec", "msec", "usec") else "c"
+    fourth = "t" if _units(header)[1] in ("sec", "msec", "usec") else "c"
     fifth = "c" if fourth == "t" or (count > 4 and shape[3] == 1) else "dim5"
     fourth = "t" if fifth == "c" else fourth
     return ("x", "y", "z", fourth, fifth, "dim6", "dim7")[:count][::-1]
@@ -191,7 +199,7 @@ def _qform(header: Any) -> Any:
 
 
 def _calibration(header: Any) -> Calibration:
-    unit = {"mm": "mm", "meter": "m", "micron": "um"}.get(header.get_xyzt_units()[0])
+    unit = {"mm": "mm", "meter": "m", "micron": "um"}.get(_units(header)[0])
     zooms = [float(f"{float(zoom):.7g}") for zoom in header.get_zooms()[:3]]
     stated = f"{' x '.join(f'{zoom:g}' for zoom in zooms)} {unit or '(no unit)'} (x, y, z)"
     if unit is None:
@@ -199,13 +207,21 @@ def _calibration(header: Any) -> Calibration:
     edges = [to_nm(zoom, unit) for zoom in zooms]
     if unit == "mm" and all(zoom == 1 for zoom in zooms):
         return Calibration(note="1 mm on all axes, which is what programs write when they do not know")
-    if any(edge is not None and edge > _LONGEST_NM for edge in edges):
+    if not is_of_microscope(edges):
         return Calibration(note=f"the file says {stated}, which is no voxel of a microscope; its unit must be wrong")
     affine, name = _affine(header)
     if affine is not None and not np.allclose(np.linalg.norm(affine[:3, :3], axis=0)[: len(zooms)], zooms, rtol=0.01):
         return Calibration(note=f"the file contradicts itself: pixdim says {stated}, its {name} another size")
     missing: list[float | None] = [None] * (3 - len(edges))
     return calibrate([*missing, *edges[::-1]], _origin(affine, unit))
+
+
+def _units(header: Any) -> tuple[str, str]:
+    try:
+        space, time = header.get_xyzt_units()
+    except KeyError:  # a number that stands for no unit
+        return "unknown", "unknown"
+    return str(space), str(time)
 
 
 def _origin(affine: np.ndarray | None, unit: str) -> VoxelSize | None:

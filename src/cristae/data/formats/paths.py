@@ -63,6 +63,11 @@ class Reading:
         return plain + "".join(f"::{key}={value}" for key, value in options)
 
 
+def signed_path(path: str | Path, signed: bool | None) -> str | Path:
+    """A path with `::signed=` behind it, where somebody says whether 8-bit values are signed."""
+    return path if signed is None else Reading(signed=signed).on(path)
+
+
 def split_options(path: str | Path) -> tuple[str, Reading]:
     """A path without the options behind it, and the options.
 
