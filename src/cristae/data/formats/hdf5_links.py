@@ -62,7 +62,7 @@ def find_contents(group: Any) -> Contents:
     """
     arrays: list[str] = []
     others: list[str] = []
-    seen: set[tuple[int, int]] = set()
+    seen: set[tuple[tuple[int, ...], tuple[int, ...]]] = set()
     waiting: deque[tuple[str, Any]] = deque([("", group)])
     linked: deque[tuple[str, Any, str]] = deque()
     while (waiting or linked) and len(seen) < _MAX_NODES:
@@ -145,9 +145,10 @@ def _leads_nowhere(group: Any, link: Any) -> str:
     return ""
 
 
-def _identity(node: Any) -> tuple[int, int]:
-    found = h5py.h5o.get_info(node.id)
-    return int(found.fileno), int(found.addr)
+def _identity(node: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """File and address. `h5o.get_info` says it too, but ends the process where attributes of the file are damaged."""
+    found = h5py.h5g.get_objinfo(node.id)
+    return tuple(found.fileno), tuple(found.objno)
 
 
 def _what_is_wrong(text: str) -> str:
