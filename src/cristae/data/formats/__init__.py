@@ -20,6 +20,7 @@ from cristae.data.formats.paths import (
     MRC_SUFFIXES,
     NIFTI_SUFFIXES,
     NPY_SUFFIXES,
+    SLICE_SUFFIXES,
     TIFF_SUFFIXES,
     Reading,
     Source,
@@ -98,7 +99,7 @@ def open_images(path: str | Path) -> tuple[Image, ...]:
 def _open_file(source: Source) -> Image:
     path, inner, reading = source.path, source.inner, source.reading
     if source.files:
-        return _as_read(open_slices(path, source.files), reading)
+        return _as_read(_open_slices(path, source.files), reading)
     if path.is_dir():
         return open_ome_zarr(path, inner, reading=reading)
     require_kind(path)
@@ -114,6 +115,21 @@ def _open_file(source: Source) -> Image:
     if suffix in DM_SUFFIXES:
         return _as_read(open_dm(path), reading)
     return _as_read(open_tiff(path) if suffix in TIFF_SUFFIXES else open_flat(path), reading)
+
+
+def _open_slices(path: Path, files: Sequence[Path]) -> Image:
+    """A stack of slices; where one of them cannot be opened, it may be because it is something else."""
+    if volumes := [file for file in files if file.suffix.lower() not in (*SLICE_SUFFIXES, *TIFF_SUFFIXES)]:
+        listed = ", ".join(file.name for file in volumes[:4]) + (" ..." if len(volumes) > 4 else "")
+        raise FormatError(f"{path}: names {len(files)} files, which are no slices ({listed}); name one of them")
+    try:
+        return open_slices(path, files)
+    except UnequalSlicesError:
+        raise
+    except FormatError:
+        for file in files:
+            require_kind(file)
+        raise
 
 
 def _as_read(image: Image, reading: Reading) -> Image:

@@ -134,8 +134,9 @@ def require_kind(path: Path) -> None:
     kind = _kind_of(path)
     if kind is not None and suffix not in kind.suffixes:
         named = f", though its name ends in '{suffix}'" if suffix in _OPENED else ""
+        opened = "" if kind.suffixes else ", and that is not opened" if named else ", which is not opened"
         cure = kind.cure or f"give it a name that ends in {kind.suffixes[0]}"
-        raise FormatError(f"{path}: is {kind.what}{named}, which is not opened as such; {cure}")
+        raise FormatError(f"{path}: is {kind.what}{named}{opened}; {cure}")
     if suffix in _REFUSED:
         what, cure = _REFUSED[suffix]
         raise FormatError(f"{path}: is {what}, by its name, which is not opened; {cure}")
