@@ -48,7 +48,11 @@ def is_bookkeeping(array: Any) -> bool:
     """Whether an array is a program's own table, or a coarser copy of one that is listed."""
     bdv = _BDV.search(array.name)
     coarser = bdv is not None and int(bdv["level"]) > 0 and "0/cells" in array.parent.parent
-    return coarser or _OF_PROGRAMS.search(array.name) is not None or array.is_scale
+    return (
+        coarser
+        or _OF_PROGRAMS.search(array.name) is not None
+        or _plain(array.attrs.get("CLASS", "")) == "DIMENSION_SCALE"
+    )
 
 
 def stored_axes(name: str, array: Any, reading: Reading) -> tuple[str, ...]:
@@ -61,8 +65,8 @@ def stored_axes(name: str, array: Any, reading: Reading) -> tuple[str, ...]:
         return assumed_axes(array.shape, reading, name)
     if "axistags" in array.attrs:
         return axis_names(_tagged_axes(name, array), reading, name)
-    labels = [str(dimension.label) for dimension in array.dims]
-    if all(labels):
+    labels = _labels(array)
+    if labels and all(labels):
         return axis_names(labels, reading, name)
     if named := [axis for axis, _ in _coordinates(array) if axis]:
         short = [short_name(axis) for axis in named]
@@ -210,10 +214,28 @@ def _coordinates(array: Any) -> Coordinates:
     if str(_plain(group.attrs.get("signal", ""))) == base and "axes" in group.attrs:
         names = [str(_plain(axis)) for axis in np.atleast_1d(group.attrs["axes"])]
         return [(axis, group.get(axis)) for axis in names] if len(names) == array.ndim else []
-    scales = [dimension.values()[0] if len(dimension) else None for dimension in array.dims]
+    scales = _scales(array)
     if not any(scale is not None for scale in scales):
         return []
     return [("" if scale is None else scale.name.rpartition("/")[2], scale) for scale in scales]
+
+
+# libhdf5's own functions for labels and scales end the process where their attributes have another type.
+def _labels(array: Any) -> list[str]:
+    """Labels of the axes, '' where one has none; empty where no axis has one."""
+    labels = array.attrs.get("DIMENSION_LABELS")
+    if not isinstance(labels, np.ndarray) or labels.shape != (array.ndim,):
+        return []
+    return [str(_plain(label) or "") if isinstance(label, str | bytes) else "" for label in labels.tolist()]
+
+
+def _scales(array: Any) -> list[Any]:
+    """The first dimension scale of each axis; None where it has none."""
+    listed = array.attrs.get("DIMENSION_LIST")
+    if not isinstance(listed, np.ndarray) or listed.shape != (array.ndim,) or listed.dtype != object:
+        return []
+    first = [scales[0] if isinstance(scales, np.ndarray) and len(scales) else None for scales in listed]
+    return [array.file[scale] if isinstance(scale, h5py.Reference) and scale else None for scale in first]
 
 
 def _spacing(coordinates: Any) -> tuple[float | None, float | None]:
