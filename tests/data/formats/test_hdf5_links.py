@@ -199,4 +199,11 @@ def test_enumerations_user_blocks_and_arrays_never_written(tmp_path: Path) -> No
     image = open_image(f"{tmp_path}/a.h5:/x")
     assert (image.dtype, image.details["label 1"]) == (np.uint8, "mito")
     np.testing.assert_array_equal(image.read(), STACK > 9)
-    assert "nothing was ever written" in open_image(f"{tmp_path}/a.h5:/late").details["note"]
+    assert "chunks were never written" in open_image(f"{tmp_path}/a.h5:/late").details["note"]
+
+
+def test_an_array_that_was_not_written_to_its_end(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("x", STACK.shape, "u2", chunks=(1, 40, 56), compression="gzip")[:4] = STACK[:4]
+    image = open_image(tmp_path / "a.h5")
+    assert image.details["note"] == "2 of 6 chunks were never written, and hold the fill value 0 only"
