@@ -11,7 +11,9 @@ from cristae.errors import LabelError
 
 _SHOWN = 5
 """Names that a message lists."""
-_SUFFIX = re.compile(r"\.(png|tiff?|jpe?g|bmp|mrc|h5|hdf5|zarr)$", re.IGNORECASE)
+_SUFFIX = re.compile(
+    r"\.(png|tiff?|jpe?g|bmp|mrcs?|map|rec|st|h5|hdf5?|mat|ims|emd|nc|nxs|nii(\.gz)?|npy|dm[34]|zarr)$", re.IGNORECASE
+)
 
 
 def stem_of(name: str) -> str:

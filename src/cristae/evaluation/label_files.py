@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from cristae.data.description import DataConfig, Labels, MappedLabels, MaskLabel
 from cristae.data.formats import open_image
 from cristae.data.image import Image
 from cristae.data.open import open_data, open_volume, resolve_data
+from cristae.data.pairing import stem_of
 from cristae.data.values import UNLABELLED_CODE, Context, table_of_values, whole_numbers
 from cristae.data.volume import Volume
 from cristae.errors import ScoreError
@@ -95,7 +95,7 @@ def open_label_files(source: str | Path, recipe: Recipe) -> LabelFiles:
 
 def name_of(path: Path) -> str:
     """A short name: the file's, without suffixes of image formats."""
-    return re.sub(r"(\.ome)?\.(zarr|tiff?|png|mrc|rec|st|map|h5|hdf5|nii|gz)$", "", path.name) or path.name
+    return stem_of(path.name) or path.name
 
 
 def _map_labels(path: Path, mapping: Labels | None, classes: Classes) -> Volume:
