@@ -115,3 +115,13 @@ def test_hdf5_files_that_refer_to_others_are_not_recognised(tmp_path: Path) -> N
     assert taken(tmp_path, described(image="plain.h5:/group/data")) is not None
     assert taken(tmp_path, described(image="linked.h5:/group/data")) is None
     assert taken(tmp_path, described(image="virtual.h5")) is None
+
+
+def test_the_file_beside_an_hdf5_file_that_gives_its_voxel_size_is_noticed(tmp_path: Path) -> None:
+    write_slices(tmp_path)
+    with h5py.File(tmp_path / "cell.h5", "w") as file:
+        file["t00000/s00/0/cells"] = np.zeros((2, 5, 6), np.int16)
+    data = described(image="cell.h5")
+    before = taken(tmp_path, data)
+    (tmp_path / "cell.xml").write_text("<SpimData/>", encoding="utf-8")
+    assert taken(tmp_path, data) not in (None, before)

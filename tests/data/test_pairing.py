@@ -1,6 +1,7 @@
 import pytest
 
-from cristae.data.pairing import last_number, pair_files, stem_of
+from cristae.data.names import stem_of
+from cristae.data.pairing import last_number, pair_files
 from cristae.errors import LabelError
 
 
@@ -9,6 +10,7 @@ def test_stems_keep_inner_dots_and_lose_suffixes() -> None:
     assert stem_of("cell.ome.tif") == "cell"
     assert stem_of(r"C:\data\slice_7.TIFF") == "slice_7"
     assert stem_of("v1.2") == "v1.2"
+    assert [stem_of(f"7.{end}") for end in ("nii.gz", "dm3", "npy", "mat", "rec")] == ["7"] * 5
 
 
 def test_last_number_ignores_leading_zeros_and_earlier_numbers() -> None:

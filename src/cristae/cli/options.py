@@ -13,6 +13,15 @@ VoxelSize = Annotated[
     typer.Option("--voxel-size-nm", metavar="Z Y X", help="Voxel size in nm, where the file does not say it."),
 ]
 
+Signed = Annotated[
+    bool | None,
+    typer.Option(
+        "--signed/--unsigned",
+        help="Whether 8-bit values of MRC files are signed, where their header does not say; ::signed=false after a "
+        "path says it of one file.",
+    ),
+]
+
 
 def print_json(content: Any) -> None:
     """Print a value as readable JSON on stdout."""

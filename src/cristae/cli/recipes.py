@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cristae.cli.options import Json, print_json
+from cristae.cli.options import Json, Signed, print_json
 
 app = typer.Typer(help="Recipes: start, check, show and compare them.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -29,6 +29,7 @@ def new(
     labels: Annotated[
         str | None, typer.Option("--labels", metavar="PATH", help="Its labels: file, slice folder or glob.")
     ] = None,
+    signed: Signed = None,
     label_slices: Annotated[
         str | None,
         typer.Option("--label-slices", metavar="0,10,20", help="The image slice of each label slice, from 0."),
@@ -43,7 +44,11 @@ def new(
 
     slices = None if label_slices is None else _numbers(label_slices)
     progress = console_progress()
-    print(new_recipe(out, image=image, labels=labels, label_slices=slices, set_name=set_name, progress=progress))
+    print(
+        new_recipe(
+            out, image=image, labels=labels, signed=signed, label_slices=slices, set_name=set_name, progress=progress
+        )
+    )
 
 
 @app.command()

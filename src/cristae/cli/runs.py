@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cristae.cli.options import VoxelSize
+from cristae.cli.options import Signed, VoxelSize
 from cristae.cli.recipes import RecipePath, Set
 
 
@@ -43,6 +43,7 @@ def predict(
     runs: Annotated[list[Path], typer.Option("--run", metavar="RUN", help="A run folder; several are fused.")],
     out: Annotated[Path, typer.Option("--out", metavar="OUT.zarr", help="The prediction to write.")],
     voxel_size_nm: VoxelSize = None,
+    signed: Signed = None,
     box: Annotated[
         str | None, typer.Option("--box", metavar="Z0:Z1,Y0:Y1,X0:X1", help="Predict only this box of voxels.")
     ] = None,
@@ -79,7 +80,7 @@ def predict(
         voxel_size_nm=voxel_size_nm,
         box=box,
         mask=mask,
-        options=PredictOptions(probabilities, max_ram, max_vram),
+        options=PredictOptions(probabilities, max_ram, max_vram, signed),
         progress=console_progress(),
     )
     print(prediction.path)

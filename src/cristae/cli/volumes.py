@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cristae.cli.options import Json, VoxelSize, print_json
+from cristae.cli.options import Json, Signed, VoxelSize, print_json
 
 if TYPE_CHECKING:
     from cristae.data.inspection import Inspection
@@ -15,13 +16,14 @@ if TYPE_CHECKING:
 
 def inspect(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Volumes: files, slice folders or globs.")],
+    signed: Signed = None,
     as_json: Json = False,
 ) -> None:
     """Show what volumes hold and what may go wrong. Format, shape, voxel size, intensities, label values."""
     from cristae.cli.progress import console_progress
     from cristae.workflows.inspect import inspect as look
 
-    found = look(paths, progress=console_progress())
+    found = look(paths, signed=signed, progress=console_progress())
     if as_json:
         print_json([one.to_dict() for one in found])
         return
@@ -34,12 +36,13 @@ def convert(
         Path, typer.Argument(metavar="DST", help="The file to write: .tif, .mrc, .h5 or .zarr decides the format.")
     ],
     voxel_size_nm: VoxelSize = None,
+    signed: Signed = None,
 ) -> None:
     """Write a volume in another format, with its metadata. Memory does not grow with the volume."""
     from cristae.cli.progress import console_progress
     from cristae.workflows.convert import convert as write
 
-    write(source, destination, voxel_size_nm=voxel_size_nm, progress=console_progress())
+    write(source, destination, voxel_size_nm=voxel_size_nm, signed=signed, progress=console_progress())
     print(destination)
 
 
@@ -52,7 +55,7 @@ def inspection_text(found: Inspection) -> str:
         ("format", found.format),
         ("shape", f"{shape} voxels (z, y, x), stored as {found.axes}"),
         ("voxel size", "not stated" if size is None else f"{voxel_size_text(size)} (z, y, x)"),
-        ("values", f"{found.dtype}, {found.minimum:g} to {found.maximum:g}{_middle(found)}"),
+        ("values", f"{found.dtype}, {_range(found)}"),
         ("chunks", " x ".join(str(n) for n in found.chunks)),
     ]
     if found.colors > 1:
@@ -70,6 +73,9 @@ def inspection_text(found: Inspection) -> str:
     return "\n".join([*lines, *(f"  problem: {problem}" for problem in found.problems)])
 
 
-def _middle(found: Inspection) -> str:
+def _range(found: Inspection) -> str:
+    if math.isnan(found.minimum):
+        return "NaN or infinite only"
     low, high = (None, None) if found.values else (found.percentiles.get("1"), found.percentiles.get("99"))
-    return "" if low is None or high is None else f"; 98 % lie between {low:g} and {high:g}"
+    middle = "" if low is None or high is None else f"; 98 % lie between {low:g} and {high:g}"
+    return f"{found.minimum:g} to {found.maximum:g}{middle}"

@@ -94,6 +94,9 @@ def _files(places: tuple[Path, ...]) -> Iterator[Path]:
                 yield from (Path(folder) / name for name in names)
         else:
             yield place.resolve()
+            # BigDataViewer keeps the voxel size of `cell.h5` in `cell.xml`.
+            if place.suffix.lower() in HDF5_SUFFIXES and (described := place.with_suffix(".xml")).is_file():
+                yield described.resolve()
 
 
 def _holds_its_voxels(file: Path) -> bool:

@@ -190,8 +190,10 @@ def _values(image: Image, result: ImageStatistics) -> tuple[LabelValue, ...]:
         if image.colors > 1:
             shown = f"#{value:0{2 * image.colors * image.dtype.itemsize}x}"
         item = LabelValue(shown, count, count / total)
+        if image.colors == 1:
+            item = replace(item, name=image.details.get(f"label {value}", ""))
         if image.palette is not None and 0 <= value < len(image.palette):
-            item = replace(item, color=image.palette[value], name=image.details.get(f"label {value}", ""))
+            item = replace(item, color=image.palette[value])
         listed.append(item)
     return tuple(listed)
 
@@ -205,7 +207,10 @@ def _problems(image: Image, result: ImageStatistics, values: tuple[LabelValue, .
     if {item.value for item in values} == {0, 255}:
         yield "holds only 0 and 255, so it looks like a mask; in a recipe use `kind: masks`, or map the values"
     if result.wrapped:
-        yield "signed bytes jump between -128 and 127: they were probably meant as unsigned; save the file as 16-bit"
+        cure = (
+            "say so by --unsigned, or ::signed=false after the path" if image.format == "mrc" else "save it as 16-bit"
+        )
+        yield f"signed bytes jump between -128 and 127: they were probably meant as unsigned; {cure}"
     if "note" in image.details:
         yield image.details["note"]
     yield from _constant(image, result)

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, permutations, takewhile
 
+from cristae.data.names import stem_of
+
 _UNITS = "bits?|nm|um|µm|μm|mm|kx|kv|ev|px|pix|vox|dpi|fps|hz|khz|ms"
 _PART = re.compile(
     rf"""
@@ -19,7 +21,6 @@ _PART = re.compile(
     re.VERBOSE,
 )
 _CHANNEL = re.compile(r"(?P<case>.+)_(?P<channel>\d{4})")
-_IMAGE_SUFFIX = re.compile(r"\.(png|tiff?|jpe?g|bmp|mrc|h5|hdf5|zarr)$", re.IGNORECASE)
 
 Part = tuple[str, str | int]
 """Kind and value: ('word', 'mask'), ('number', 7), ('date', '20240102'), ('nm', '4')."""
@@ -65,12 +66,6 @@ class _Names:
         for start in range(first + 1):
             for stop in range(min(last, shortest - start - 2) + 1):
                 yield tuple(one[start : len(one) - stop] for one in self.parts)
-
-
-def stem_of(name: str) -> str:
-    """A file's name without folder and image suffix; other dots stay (`images.010.png` gives `images.010`)."""
-    base = re.split(r"[/\\]", name)[-1]
-    return re.sub(r"\.ome$", "", _IMAGE_SUFFIX.sub("", base), flags=re.IGNORECASE)
 
 
 def parts_of(name: str) -> tuple[Part, ...]:

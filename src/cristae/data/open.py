@@ -25,7 +25,7 @@ from cristae.data.labelling import (
     open_sources,
     open_sources_of_images,
 )
-from cristae.data.pairing import stem_of
+from cristae.data.names import stem_of
 from cristae.data.public import find_set, find_set_folder
 from cristae.data.splits import Part, check_apart, labelled_boxes, parts_of, touching_parts
 from cristae.data.volume import Volume

@@ -8,10 +8,9 @@ from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 
 from cristae.data.description import Match
-from cristae.data.name_parts import pairings, shared_channels, speak_against_order, stem_of
+from cristae.data.name_parts import pairings, shared_channels, speak_against_order
+from cristae.data.names import stem_of
 from cristae.errors import LabelError
-
-__all__ = ["find_match", "last_number", "pair_files", "stem_of"]
 
 _SHOWN = 5
 """Names that a message lists."""

@@ -29,7 +29,7 @@ class ImageStatistics:
     within 1/65,536 of their range."""
     values: tuple[tuple[int, int], ...] | None
     """Distinct values with their voxel counts, when all are integers and at most 64. For colour images the values
-    are the samples as the bytes of one number, first sample highest."""
+    are the samples as the bytes of one number, first sample highest; samples that are floats are no such values."""
     not_finite: int
     """Voxels that are NaN or infinite."""
     constant_slices: tuple[tuple[int, float], ...]
@@ -60,6 +60,8 @@ class _Counts:
         if pixels.dtype == np.int8:
             self.signed_steps += _steps(pixels)
             self.unsigned_steps += _steps(pixels.view(np.uint8))
+        if colors > 1 and pixels.dtype.kind == "f":
+            self.values = None
         if self.values is not None:
             self._count(_packed(pixels) if colors > 1 else finite)
 

@@ -226,7 +226,8 @@ def grey_of_colors(voxels: np.ndarray, file: Image, where: str) -> np.ndarray:
         LabelError: A voxel has a colour, or is partly transparent.
     """
     grey = voxels[..., 0]
-    if file.colors in (2, 4) and not (voxels[..., -1] == np.iinfo(voxels.dtype).max).all():
+    opaque = np.iinfo(voxels.dtype).max if voxels.dtype.kind in "iu" else 1
+    if file.colors in (2, 4) and not (voxels[..., -1] == opaque).all():
         raise LabelError(
             f"{where}: {file.path} is partly transparent, so its grey values are ambiguous.\n"
             "  Map its colours instead, with keys '#rrggbbaa' under `values`, or save it without transparency."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from cristae.data.classes import Classes
 from cristae.data.description import DataConfig, Labels, MappedLabels, MaskLabels, VolumeConfig
 from cristae.data.formats import open_image
 from cristae.data.image import Image
+from cristae.data.names import name_of
 from cristae.data.open import open_data, open_volume, resolve_data
 from cristae.data.values import UNLABELLED_CODE, Context, table_of_values, whole_numbers
 from cristae.data.volume import Volume
@@ -91,11 +91,6 @@ def open_label_files(source: str | Path, recipe: Recipe) -> LabelFiles:
             return LabelFiles(Path(source), dataset.volumes, data.classes, config.labels, own=True)
     mapping, path = _only_mapping(data, source), Path(source)
     return LabelFiles(path, (_map_labels(path, mapping, data.classes),), data.classes, mapping, own=False)
-
-
-def name_of(path: Path) -> str:
-    """A short name: the file's, without suffixes of image formats."""
-    return re.sub(r"(\.ome)?\.(zarr|n5|tiff?|png|mrc|rec|st|map|h5|hdf5|nii|gz)$", "", path.name) or path.name
 
 
 def _map_labels(path: Path, mapping: Labels | None, classes: Classes) -> Volume:

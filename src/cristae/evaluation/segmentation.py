@@ -18,11 +18,12 @@ from cristae.data.box import Box, Triple
 from cristae.data.classes import Classes
 from cristae.data.formats import open_image
 from cristae.data.image import Image, VoxelSize
+from cristae.data.names import name_of
 from cristae.data.open import open_volume, resolve_data
 from cristae.data.volume import Volume
 from cristae.errors import LabelError, ScoreError
 from cristae.evaluation.blocks import blocks_of
-from cristae.evaluation.label_files import LabelFiles, name_of, open_label_files
+from cristae.evaluation.label_files import LabelFiles, open_label_files
 from cristae.inference.prediction import Prediction, is_prediction, label_names, open_prediction, require_finished
 from cristae.metrics.binary import BINARY_CLASSES, binarize, check_threshold, probability_map
 from cristae.metrics.merging import merge_classes, merge_images

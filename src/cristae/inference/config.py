@@ -19,7 +19,7 @@ DeviceName = Literal["auto"] | Backend
 
 @dataclass(frozen=True)
 class PredictOptions:
-    """What a prediction keeps and the memory it may use; neither changes the labels."""
+    """How a volume is read, what a prediction keeps, and the memory it may use."""
 
     probabilities: bool = False
     """Keep 8-bit probabilities beside the labels."""
@@ -27,6 +27,8 @@ class PredictOptions:
     """Ceiling for the memory of the process, such as '8GiB'; None takes half of the free memory."""
     max_vram: str | None = None
     """Ceiling on the GPU, likewise; None takes 85 % of what is free there."""
+    signed: bool | None = None
+    """Whether 8-bit values of an MRC volume are signed, where its header does not say."""
 
 
 class PredictConfig(Config):

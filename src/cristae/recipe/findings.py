@@ -16,8 +16,8 @@ from cristae.data.formats import open_image, open_images
 from cristae.data.image import Image, VoxelSize
 from cristae.data.label_evidence import LabelEvidence, Place, chosen_places, look_at, profile
 from cristae.data.label_sources import LabelSource, is_slice_files, open_flat_sources, open_source, sure_match
+from cristae.data.names import stem_of
 from cristae.data.padding import Padding, find_padding
-from cristae.data.pairing import stem_of
 from cristae.errors import LabelError
 from cristae.progress import Progress
 from cristae.recipe.label_meaning import LabelMeaning, meaning_of

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cristae.data.formats import open_image, write_image
+from cristae.data.formats.paths import signed_path
 from cristae.data.image import Image, VoxelSize, agreed_voxel_size
 from cristae.inference.prediction import require_finished
 from cristae.progress import Progress
@@ -16,6 +17,7 @@ def convert(
     destination: str | Path,
     *,
     voxel_size_nm: VoxelSize | None = None,
+    signed: bool | None = None,
     progress: Progress = Progress(),
 ) -> Image:
     """Copy a volume into another format, in bounded memory, with voxel size, origin, colours and class names.
@@ -24,6 +26,7 @@ def convert(
         source: Anything that can be opened: a file, a folder of slices, a glob, an array inside a file.
         destination: The new file: .zarr (OME-Zarr 0.5), .tif, .mrc or .h5.
         voxel_size_nm: (z, y, x), for files that do not say it. Without one an unknown size stays unknown.
+        signed: Whether the 8-bit values of an MRC file are signed, where its header does not say.
         progress: Where to report.
 
     Returns:
@@ -39,7 +42,7 @@ def convert(
         >>> convert("slices/*.png", "cell.zarr", voxel_size_nm=(50.0, 4.0, 4.0))  # doctest: +SKIP
     """
     require_finished(source)
-    image = open_image(source)
+    image = open_image(signed_path(source, signed))
     if voxel_size_nm is not None:
         image = replace(image, voxel_size_nm=agreed_voxel_size({str(image.path): image.voxel_size_nm}, voxel_size_nm))
     write_image(image, Path(destination), progress=progress)

@@ -6,13 +6,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from cristae.data.formats.ome_zarr import read_attributes
-from cristae.data.formats.paths import find_source
+from cristae.data.formats.paths import find_source, signed_path
 from cristae.data.inspection import Inspection, describe_image, images_in
 from cristae.inference.prediction import UNFINISHED, is_finished, prediction_around
 from cristae.progress import Progress
 
 
-def inspect(paths: str | Path | Iterable[str | Path], *, progress: Progress = Progress()) -> tuple[Inspection, ...]:
+def inspect(
+    paths: str | Path | Iterable[str | Path], *, signed: bool | None = None, progress: Progress = Progress()
+) -> tuple[Inspection, ...]:
     """Describe every image that the paths hold, reading all voxels once or twice in bounded memory.
 
     Files with several arrays (HDF5, OME-Zarr with label images or channels) and folders of unrelated images give
@@ -20,6 +22,7 @@ def inspect(paths: str | Path | Iterable[str | Path], *, progress: Progress = Pr
 
     Args:
         paths: Files, folders, globs, or arrays inside files.
+        signed: Whether 8-bit values of MRC files are signed, where their header does not say.
         progress: Where to report.
 
     Raises:
@@ -27,7 +30,7 @@ def inspect(paths: str | Path | Iterable[str | Path], *, progress: Progress = Pr
         FormatError: A file is damaged, or is not what its name says.
     """
     listed = [paths] if isinstance(paths, str | Path) else list(paths)
-    return tuple(one for path in listed for one in _inspect(path, progress))
+    return tuple(one for path in listed for one in _inspect(signed_path(path, signed), progress))
 
 
 def _inspect(path: str | Path, progress: Progress) -> Iterator[Inspection]:

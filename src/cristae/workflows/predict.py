@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cristae.data.box import Box
+from cristae.data.formats.paths import signed_path
 from cristae.data.image import VoxelSize
 from cristae.data.open import open_volume
 from cristae.data.padding import find_padding
@@ -116,6 +117,7 @@ def plan_prediction(
     progress: Progress = Progress(),
 ) -> PlannedPrediction:
     """Check what `predict` is asked for and choose its blocks; nothing is written. Arguments and errors as there."""
+    volume = volume if isinstance(volume, Volume) else signed_path(volume, options.signed)
     begun = find_begun(Path(out))
     opened = tuple(run if isinstance(run, Run) else open_run(run) for run in runs)
     settings = common_settings(opened)

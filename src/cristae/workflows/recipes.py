@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cristae.classical.config import RandomForestConfig
 from cristae.data.files import require_new, write_text
+from cristae.data.formats.paths import signed_path
 from cristae.data.open import Part, labelled_boxes, read_samples
 from cristae.data.public import find_set
 from cristae.errors import CristaeError, RecipeError
@@ -37,6 +38,7 @@ def new_recipe(
     *,
     image: str | None = None,
     labels: str | None = None,
+    signed: bool | None = None,
     label_slices: Sequence[int] | None = None,
     set_name: str | None = None,
     progress: Progress = Progress(),
@@ -47,6 +49,7 @@ def new_recipe(
         out: The recipe file; it must not exist yet.
         image: File, folder or glob of the image.
         labels: The same for its labels.
+        signed: Whether the 8-bit values of an MRC image are signed, where its header does not say.
         label_slices: For labels with fewer slices than the image: the image slice of each, from 0.
         set_name: A public data set, instead of files.
         progress: Where to show how far it is.
@@ -65,7 +68,13 @@ def new_recipe(
         task, description = chosen.find_task(None)
         text = set_starter_text(chosen.name, task, description, tuple(chosen.tasks))
     else:
-        found = examine(str(image), labels, label_slices=label_slices, folder=out.absolute().parent, progress=progress)
+        found = examine(
+            str(signed_path(str(image), signed)),
+            labels,
+            label_slices=label_slices,
+            folder=out.absolute().parent,
+            progress=progress,
+        )
         text = starter_text(found)
     parse_recipe(text, str(out))
     write_text(out, text)

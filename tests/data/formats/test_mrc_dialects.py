@@ -2,10 +2,13 @@
 
 import struct
 from pathlib import Path
+from typing import Any
 
 import mrcfile
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cristae.data.formats import open_image
 from cristae.data.formats.mrc import HEADER
@@ -170,3 +173,114 @@ def test_headers_that_make_no_sense(
     path = patch(write(tmp_path / "a.mrc", np.zeros((3, 20, 30), np.int16)), offset, layout, *values)
     with pytest.raises(FormatError, match=words):
         open_image(path)
+
+
+class TestVoxelSizes:
+    """Cell and intervals; the size is known only where every axis says one that can be a voxel's."""
+
+    ZEROS = np.zeros((3, 20, 30), np.int16)
+
+    @pytest.mark.parametrize(
+        ("size_a", "expected", "note"),
+        [
+            ((46, 46, 0), None, "incomplete: the file only says y 4.6 nm, x 4.6 nm"),
+            ((46, 46, 1), None, "incomplete: the file only says x 4.6 nm, y 4.6 nm, and 1 Angstrom for the rest"),
+            ((1, 1, 1), None, "1 Angstrom on all axes"),
+            ((1.2, 1.2, 1.2), (0.12, 0.12, 0.12), ""),
+            ((4.6e-9, 4.6e-9, 4e-8), None, "no voxel of a microscope"),
+            ((4.6e7, 4.6e7, 4e8), None, "no voxel of a microscope"),
+        ],
+    )
+    def test_sizes(self, tmp_path: Path, size_a: object, expected: object, note: str) -> None:
+        image = open_image(write(tmp_path / "a.mrc", self.ZEROS, size_a))
+        assert image.voxel_size_nm == (None if expected is None else pytest.approx(expected, rel=1e-6))
+        assert note in image.details.get("voxel size", "")
+
+    def test_intervals_of_a_part_and_of_an_image_stack(self, tmp_path: Path) -> None:
+        path = patch(write(tmp_path / "a.mrc", self.ZEROS, 20.0), 28, "<iii", 60, 40, 1)
+        patch(path, 40, "<fff", 1200, 800, 400)
+        assert open_image(path).voxel_size_nm == (40, 2, 2)
+
+    @pytest.mark.parametrize("kind", [b"FEI1", b"FEI2"])
+    def test_extended_header_of_the_microscope(self, tmp_path: Path, kind: bytes) -> None:
+        layout = mrcfile.dtypes.get_ext_header_dtype(kind, "<")
+        extended = np.zeros(3, layout)
+        extended["Pixel size X"], extended["Pixel size Y"] = 4e-9, 5e-9
+        with mrcfile.new(tmp_path / "a.mrc") as file:
+            file.set_data(self.ZEROS)
+            file.set_extended_header(extended)
+            file.header.exttyp = kind
+        image = open_image(tmp_path / "a.mrc")
+        assert image.voxel_size_nm is None
+        assert image.details["voxel size"] == "incomplete: the file only says y 5 nm, x 4 nm"
+        assert "may be a tilt series" in image.details["note"]
+
+
+def test_several_volumes_are_refused(tmp_path: Path) -> None:
+    with mrcfile.new(tmp_path / "a.mrc") as file:
+        file.set_data(RNG.integers(0, 99, (2, 3, 20, 30)).astype(np.int16))
+    with pytest.raises(FormatError, match=r"2 volumes of 3 sections each \(space group 401\).*newstack -secs 0-2"):
+        open_image(tmp_path / "a.mrc")
+
+
+def test_one_volume_in_a_stack_is_that_volume(tmp_path: Path) -> None:
+    array = RNG.integers(0, 99, (1, 3, 20, 30)).astype(np.int16)
+    with mrcfile.new(tmp_path / "a.mrc") as file:
+        file.set_data(array)
+    np.testing.assert_array_equal(open_image(tmp_path / "a.mrc").read(), array[0])
+
+
+def test_colours_of_imod(tmp_path: Path) -> None:
+    colours = RNG.integers(0, 255, (3, 20, 30, 3)).astype(np.uint8)
+    path = patch(write(tmp_path / "a.mrc", colours[..., 0].astype(np.int8)), 12, "<i", 16)
+    path.write_bytes(path.read_bytes()[:1024] + colours.tobytes())
+    image = open_image(path)
+    assert (image.colors, image.shape) == (3, (3, 20, 30))
+    np.testing.assert_array_equal(image.read(), colours)
+
+
+@pytest.mark.parametrize(
+    ("name", "beside"), [("a.st", ""), ("a.mrcs", ""), ("a.mrc", "a.mrc.mdoc"), ("a.ali", "a.tlt")]
+)
+def test_what_may_be_a_tilt_series_is_told(tmp_path: Path, name: str, beside: str) -> None:
+    path = write(tmp_path / name, RNG.integers(0, 99, (3, 20, 30)).astype(np.int16))
+    if beside:
+        assert "note" not in open_image(path).details
+        (tmp_path / beside).write_text("")
+    assert "views, not sections" in open_image(path).details["note"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "words"), [(3, "complex integers.*transform"), (4, "fftrans"), (101, "4-bit.*newstack -mode 1")]
+)
+def test_modes_that_are_refused_say_a_way_on(tmp_path: Path, mode: int, words: str) -> None:
+    path = patch(write(tmp_path / "a.mrc", np.zeros((3, 20, 30), np.float32)), 12, "<i", mode)
+    with pytest.raises(FormatError, match=words):
+        open_image(path)
+
+
+sizes = st.one_of(st.just(0.0), st.just(1.0), st.floats(0.0625, 1e5, width=32))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    shape=st.tuples(*[st.integers(1, 6)] * 3),
+    dtype=st.sampled_from(["i1", "i2", "u2", "f2", "f4"]),
+    size=st.tuples(sizes, sizes, sizes),
+    order=st.permutations([1, 2, 3]),
+    start=st.tuples(*[st.integers(-9, 9)] * 3),
+)
+def test_any_header_of_mrcfile_gives_the_same_values(
+    tmp_path_factory: pytest.TempPathFactory, shape: Any, dtype: str, size: tuple[float, ...], order: Any, start: Any
+) -> None:
+    array = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
+    path = write(tmp_path_factory.mktemp("m") / "a.mrc", array, size)
+    patch(patch(path, 64, "<iii", *order), 16, "<iii", *start)
+    image = open_image(path)
+    turned = array.transpose([order[::-1].index(axis) for axis in (3, 2, 1)])
+    np.testing.assert_array_equal(image.read(), turned)
+    if image.voxel_size_nm is None:
+        assert min(size) in (0, 1) or 1 in size
+        assert image.origin_nm is None
+    else:
+        assert image.voxel_size_nm == pytest.approx([edge / 10 for edge in size[::-1]], rel=1e-6)

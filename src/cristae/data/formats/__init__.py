@@ -8,14 +8,20 @@ from pathlib import Path
 
 from cristae.data.formats.flat import open_flat
 from cristae.data.formats.hdf5 import open_hdf5
+from cristae.data.formats.kinds import require_kind
+from cristae.data.formats.microscope import open_dm
 from cristae.data.formats.mrc import open_mrc
 from cristae.data.formats.n5 import open_n5
+from cristae.data.formats.nifti import open_nifti
+from cristae.data.formats.npy import open_npy
 from cristae.data.formats.ome_zarr import open_ome_zarr
 from cristae.data.formats.paths import (
-    FLAT_SUFFIXES,
+    DM_SUFFIXES,
     HDF5_SUFFIXES,
-    KNOWN,
     MRC_SUFFIXES,
+    NIFTI_SUFFIXES,
+    NPY_SUFFIXES,
+    SLICE_SUFFIXES,
     TIFF_SUFFIXES,
     Reading,
     Source,
@@ -25,6 +31,7 @@ from cristae.data.formats.paths import (
     is_n5,
     is_precomputed,
     is_zarr,
+    suffix_of,
 )
 from cristae.data.formats.precomputed import open_precomputed
 from cristae.data.formats.slices import UnequalSlicesError, open_slice, open_slices
@@ -38,7 +45,7 @@ __all__ = ["UnequalSlicesError", "open_channels", "open_image", "open_images", "
 
 
 def open_image(path: str | Path, *, files: Sequence[Path] | None = None) -> Image:
-    """Open one stack lazily: TIFF, MRC, HDF5, OME-Zarr, N5, precomputed, a flat image, or a folder of slices.
+    """Open one stack lazily, whatever file, folder or array inside one holds it.
 
     Args:
         path: A file, a folder of slices (natural order), a glob such as `slices/*.png`, or an array inside a file,
@@ -96,20 +103,38 @@ def open_images(path: str | Path) -> tuple[Image, ...]:
 
 def _open_file(source: Source) -> Image:
     path, inner, reading = source.path, source.inner, source.reading
-    suffix = path.suffix.lower()
     if source.files:
-        return _as_read(open_slices(path, source.files), reading)
+        return _as_read(_open_slices(path, source.files), reading)
     if path.is_dir():
         return _open_folder(path, inner, reading)
+    require_kind(path)
+    suffix = suffix_of(path)
     if suffix in HDF5_SUFFIXES:
         return open_hdf5(path, inner, reading=reading)
+    if suffix in NIFTI_SUFFIXES:
+        return open_nifti(path, reading=reading)
+    if suffix in NPY_SUFFIXES:
+        return open_npy(path, reading=reading)
     if suffix in MRC_SUFFIXES:
         return _as_read(open_mrc(path, signed=reading.signed), replace(reading, signed=None))
-    if suffix in TIFF_SUFFIXES:
-        return _as_read(open_tiff(path), reading)
-    if suffix in FLAT_SUFFIXES:
-        return _as_read(open_flat(path), reading)
-    raise FormatError(f"{path}: files ending in '{path.suffix}' are not known; expected {KNOWN}")
+    if suffix in DM_SUFFIXES:
+        return _as_read(open_dm(path), reading)
+    return _as_read(open_tiff(path) if suffix in TIFF_SUFFIXES else open_flat(path), reading)
+
+
+def _open_slices(path: Path, files: Sequence[Path]) -> Image:
+    """A stack of slices; where one of them cannot be opened, it may be because it is something else."""
+    if volumes := [file for file in files if file.suffix.lower() not in (*SLICE_SUFFIXES, *TIFF_SUFFIXES)]:
+        listed = ", ".join(file.name for file in volumes[:4]) + (" ..." if len(volumes) > 4 else "")
+        raise FormatError(f"{path}: names {len(files)} files, which are no slices ({listed}); name one of them")
+    try:
+        return open_slices(path, files)
+    except UnequalSlicesError:
+        raise
+    except FormatError:
+        for file in files:
+            require_kind(file)
+        raise
 
 
 def _open_folder(path: Path, inner: str, reading: Reading) -> Image:
@@ -127,7 +152,9 @@ def _as_read(image: Image, reading: Reading) -> Image:
         FormatError: The person says what does not apply to this file.
     """
     if reading.signed is not None or reading.axes is not None:
-        what, where = ("::signed", "8-bit MRC") if reading.signed is not None else ("::axes", "HDF5, Zarr and N5")
+        what, where = (
+            ("::signed", "8-bit MRC") if reading.signed is not None else ("::axes", "HDF5, Zarr, N5, NIfTI and NPY")
+        )
         raise FormatError(f"{image.path}: {what} is for {where} files; leave it out")
     if reading.channel is None or (reading.channel == "color" and image.colors > 1):
         return image

@@ -1,9 +1,10 @@
-"""HDF5 arrays: ilastik's axis tags, ImageJ's element sizes, dimension labels."""
+"""HDF5 arrays, as the programs of `hdf5_dialects` write them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -11,61 +12,61 @@ from typing import Any
 import h5py
 import numpy as np
 
-from cristae.data.formats.conventions import attribute_calibration
 from cristae.data.formats.full_disk import PatientFile
-from cristae.data.formats.paths import Reading, require_content
-from cristae.data.formats.stored import Index, StoredArray, assumed_axes, axis_names, open_stored
+from cristae.data.formats.hdf5_dialects import (
+    array_calibration,
+    counted_as,
+    default_array,
+    stored_axes,
+    values_note,
+)
+from cristae.data.formats.hdf5_links import broken_link, find_contents, hdf5_errors, open_file, why_no_image
+from cristae.data.formats.hdf5_storage import check_stored, enumeration, raw_reader
+from cristae.data.formats.imaris import DATA_SET, imaris_array, imaris_calibration, is_imaris
+from cristae.data.formats.paths import Reading
+from cristae.data.formats.stored import Index, StoredArray, open_stored
 from cristae.data.formats.stream import bands
-from cristae.data.formats.units import Calibration, calibrate, to_nm
 from cristae.data.image import Image, VoxelSize
-from cristae.errors import CristaeError, FormatError
+from cristae.errors import FormatError
 from cristae.progress import Task
 
 _COLORS = "cristae_colors"
 """Attribute of arrays that Cristae writes: channels are the samples of one colour image."""
 ARRAY = "data"
 """Name of the array in files that Cristae writes."""
-MAX_CHUNK_BYTES = 2**31
-CACHE_BYTES = 64 * 2**20
 
 
 def open_hdf5(path: Path, inner: str = "", *, reading: Reading = Reading()) -> Image:
     """Open one array of an HDF5 file; nothing but metadata is read.
 
-    Axes come from ilastik's `axistags`, then from dimension labels, then z, y, x (or y, x) are assumed for 3 (or 2)
-    axes. The voxel size comes from the attributes (see `conventions`), or from `axistags` with units.
+    Links are followed, into other files too. Axes and voxel size are those of the program that wrote the file (see
+    `hdf5_dialects`); where it names no axes they are z, y, x (or y, x).
 
     Args:
         path: The file.
-        inner: The array, such as 'volumes/raw'; may be left out when there is only one.
+        inner: The array, such as 'volumes/raw'; may be left out when there is only one, or NeXus names a default.
         reading: What the person says about it.
 
     Raises:
         ChannelError: There are several channels and none is chosen, or not the chosen one.
-        FormatError: The file is damaged or truncated, holds several arrays, or the array has no such axes.
+        FormatError: The file is damaged or truncated, holds several arrays, a part of it is missing, or the array has
+            no such axes.
     """
-    require_content(path, at_least=8)
-    try:
-        file = h5py.File(path, "r", rdcc_nbytes=CACHE_BYTES)
+    with hdf5_errors(path):
+        file = open_file(path)
+        if is_imaris(file):
+            return _imaris_image(path, file, inner, reading)
         return _image(path, file[_choose(path, file, inner)], reading)
-    except CristaeError:
-        raise
-    except Exception as error:
-        raise FormatError(f"{path}: is not a readable HDF5 file: {str(error).split(chr(10))[0][:300]}") from error
 
 
 def list_hdf5(path: Path) -> tuple[str, ...]:
-    """Inner paths of the arrays that have at least two axes and hold numbers.
+    """Inner paths of the arrays that have at least two axes and hold numbers; each once, whatever links lead to it.
 
     Raises:
         FormatError: The file is damaged or truncated.
     """
-    require_content(path, at_least=8)
-    try:
-        with h5py.File(path, "r") as file:
-            return _arrays(file)
-    except Exception as error:
-        raise FormatError(f"{path}: is not a readable HDF5 file: {str(error)[:300]}") from error
+    with hdf5_errors(path), open_file(path) as file:
+        return (DATA_SET,) if is_imaris(file) else find_contents(file).arrays
 
 
 def write_hdf5(image: Image, path: Path, task: Task) -> None:
@@ -101,112 +102,86 @@ def write_hdf5(image: Image, path: Path, task: Task) -> None:
 
 
 def _choose(path: Path, file: Any, inner: str) -> str:
-    if inner and inner in file:
-        if isinstance(file[inner], h5py.Dataset):
-            return inner
-        below = [name for name in _arrays(file) if name.startswith(f"{inner}/")]
-    else:
-        below = list(_arrays(file))
-    if len(below) == 1 and (not inner or inner in file):
+    """The inner path of the one array that is meant."""
+    try:
+        found = file[inner] if inner else file
+    except (KeyError, OSError, RuntimeError, ValueError):
+        if why := broken_link(file, inner):
+            raise FormatError(f"{path}: '/{inner}' is {why}") from None
+        listed = _listed(path, find_contents(file).arrays)
+        raise FormatError(f"{path}: has no array '/{inner}'; name one of them: {listed}") from None
+    if isinstance(found, h5py.Dataset):
+        return inner
+    if named := default_array(found):
+        return f"{inner}/{named}".lstrip("/")
+    contents = find_contents(found)
+    below = tuple(f"{inner}/{name}".lstrip("/") for name in contents.arrays)
+    if len(below) == 1:
         return below[0]
-    listed = ", ".join(f"{path}:/{name}" for name in below[:8]) or "none"
-    problem = f"has no array '/{inner}'" if inner and inner not in file else f"holds {len(below)} arrays"
-    raise FormatError(f"{path}: {problem}; name one of them: {listed}")
+    others = "".join(f"; {other}" for other in contents.others[:5]) if not below else ""
+    raise FormatError(f"{path}: holds {len(below)} arrays; name one of them: {_listed(path, below)}{others}")
 
 
-def _arrays(file: Any) -> tuple[str, ...]:
-    found: list[str] = []
-
-    def visit(name: str, node: Any) -> None:
-        if isinstance(node, h5py.Dataset) and node.dtype.kind in "iufb" and node.ndim >= 2:
-            found.append(name)
-
-    file.visititems(visit)
-    return tuple(found)
+def _listed(path: Path, names: tuple[str, ...]) -> str:
+    return ", ".join(f"{path}:/{name}" for name in names[:8]) + (" ..." if len(names) > 8 else "") or "none"
 
 
 def _image(path: Path, array: Any, reading: Reading) -> Image:
     name = f"{path}:{array.name}"
-    dtype = array.dtype
-    if dtype.kind not in "iufb" or array.shape is None or 0 in array.shape:
-        raise FormatError(f"{name}: holds no voxels: shape {array.shape}, type {dtype}")
-    _check_stored(name, path, array)
-    axes, tags = _axes(name, array, reading)
+    if why := why_no_image(array):
+        raise FormatError(f"{name}: {why}; expected an array of numbers with axes z, y, x")
+    if 0 in array.shape:
+        raise FormatError(f"{name}: holds no voxels: its shape is {array.shape}")
+    notes = [note for note in (check_stored(name, array), values_note(array)) if note]
+    axes, dtype = stored_axes(name, array, reading), counted_as(array)
     details = {"array": array.name, "compression": str(array.compression or "none")}
     if array.chunks is None:
         details["chunks"] = "stored in one piece"
+    if dtype != array.dtype:
+        details["values"] = "stored as signed and counted as unsigned, as the file means them"
     stored = StoredArray(
         where=name,
         axes=axes,
         shape=array.shape,
         dtype=dtype,
-        chunks=array.chunks or tuple(1 if a in "tz" else s for a, s in zip(axes, array.shape, strict=True)),
-        read=_reader(name, array),
+        chunks=array.chunks or tuple(s if a in "yxc" else 1 for a, s in zip(axes, array.shape, strict=True)),
+        read=_reader(name, array, dtype),
+        channel_names=_channel_names(array),
         colors=bool(array.attrs.get(_COLORS, False)),
-        details=details,
+        details=details | {f"label {value}": word for value, word in enumeration(array).items()},
     )
-    calibration = _calibration(array, axes, tags)
-    return open_stored(stored, path, format="hdf5", reading=reading, calibration=calibration)
+    image = open_stored(stored, path, format="hdf5", reading=reading, calibration=array_calibration(array, axes))
+    return replace(image, details={**image.details, "note": "; ".join(notes)}) if notes else image
 
 
-def _reader(name: str, array: Any) -> Callable[[Index], np.ndarray]:
+def _imaris_image(path: Path, file: Any, inner: str, reading: Reading) -> Image:
+    if inner not in ("", DATA_SET):
+        raise FormatError(f"{path}: an Imaris file is opened whole; leave out ':/{inner}', and choose ::channel=0")
+    stored = imaris_array(path, file, _reader)
+    calibration = imaris_calibration(file, stored.shape[2:])
+    return open_stored(stored, path, format="imaris", reading=reading, calibration=calibration)
+
+
+def _reader(name: str, array: Any, dtype: np.dtype[Any] | None = None) -> Callable[[Index], np.ndarray]:
+    if array.external:
+        return raw_reader(name, array)
     lock = Lock()
 
     def read(index: Index) -> np.ndarray:
         try:
             with lock:
-                return np.asarray(array[index])
+                voxels = np.asarray(array[index])
         except Exception as error:
             raise FormatError(f"{name}: does not decode, the file is damaged: {str(error)[:300]}") from error
+        return voxels if dtype is None or voxels.dtype == dtype else voxels.view(dtype)
 
     return read
 
 
-def _check_stored(name: str, path: Path, array: Any) -> None:
-    if array.chunks and int(np.prod(array.chunks, dtype=object)) * array.dtype.itemsize > MAX_CHUNK_BYTES:
-        raise FormatError(f"{name}: chunks of {array.chunks} are too large to decode; rewrite it with smaller ones")
-    if array.chunks is None and not array.is_virtual and not array.external:
-        need = int(np.prod(array.shape, dtype=object)) * array.dtype.itemsize
-        if array.id.get_offset() is not None and array.id.get_offset() + need > path.stat().st_size:
-            raise FormatError(f"{name}: is truncated: {need} bytes of voxels do not fit the file")
-    for source in array.virtual_sources() if array.is_virtual else ():
-        if source.file_name != "." and not (path.parent / source.file_name).exists():
-            raise FormatError(f"{name}: refers to voxels in {source.file_name}, which is missing")
-
-
-def _axes(name: str, array: Any, reading: Reading) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
-    tags: list[dict[str, Any]] = []
-    if "axistags" in array.attrs:
-        try:
-            tags = json.loads(array.attrs["axistags"])["axes"]
-            axes = [str(tag["key"]) for tag in tags]
-        except (ValueError, KeyError, TypeError) as error:
-            raise FormatError(f"{name}: the attribute 'axistags' is damaged: {error}") from error
-        if len(axes) != array.ndim:
-            raise FormatError(f"{name}: has {array.ndim} axes {array.shape}, but 'axistags' names {','.join(axes)}")
-        return axis_names(axes, reading, name), tags
-    labels = [str(dimension.label) for dimension in array.dims]
-    if all(labels):
-        return axis_names(labels, reading, name), tags
-    return assumed_axes(array.shape, reading, name), tags
-
-
-def _calibration(array: Any, axes: Sequence[str], tags: list[dict[str, Any]]) -> Calibration:
-    found = attribute_calibration(dict(array.attrs), axes)
-    if found != Calibration():
-        return found
-    units = _units(array.attrs.get("axis_units"))
-    edges = {tag["key"]: to_nm(tag.get("resolution", 0), units.get(tag["key"])) for tag in tags}
-    return calibrate([edges.get(axis) for axis in "zyx"])
-
-
-def _units(text: Any) -> Mapping[str, str]:
-    """ilastik's `axis_units`: without it the resolutions of the axis tags have no unit and say nothing."""
-    try:
-        units = json.loads(text) if isinstance(text, str | bytes) else {}
-    except ValueError:
-        return {}
-    return {str(k): str(v) for k, v in units.items()} if isinstance(units, dict) else {}
+def _channel_names(array: Any) -> tuple[str, ...]:
+    names = array.attrs.get("channel_names", ())
+    listed = names.tolist() if isinstance(names, np.ndarray) else ()
+    return tuple(name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in listed)
 
 
 def _axistags(voxel_size_nm: VoxelSize | None, colored: bool) -> str:

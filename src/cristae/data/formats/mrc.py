@@ -6,7 +6,7 @@ Cheng et al. (2015), MRC2014, https://doi.org/10.1016/j.jsb.2015.04.002; https:/
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,7 +15,7 @@ import numpy as np
 from cristae.data.box import Triple
 from cristae.data.formats.paths import require_content
 from cristae.data.formats.stream import bands
-from cristae.data.formats.units import to_nm
+from cristae.data.formats.units import Calibration, calibrate, is_of_microscope, to_nm
 from cristae.data.image import NO_SHIFT_NM, Image, VoxelSize
 from cristae.errors import FormatError
 from cristae.progress import Task
@@ -25,7 +25,16 @@ _IMOD_STAMP = 1146047817
 _BIG_STAMP = b"\x11\x11"
 _SIGNED, _INVERTED_ORIGIN, _NIBBLES = 1, 4, 16
 _MODES = {0: "i1", 1: "i2", 2: "f4", 6: "u2", 12: "f2"}
-_UNREADABLE = {3: "complex integers", 4: "complex floats (a Fourier transform)", 101: "4-bit values"}
+_RGB = 16
+_UNREADABLE = {
+    3: ("complex integers", "transform it back"),
+    4: ("complex floats, a Fourier transform", "transform it back: fftrans in.mrc out.mrc"),
+    101: ("4-bit values", "convert it: newstack -mode 1 in.mrc out.mrc"),
+}
+_STACKS = range(401, 631)
+"""Space groups of files that hold several volumes."""
+_TILTS = (".mdoc", ".rawtlt", ".tlt")
+"""Files that SerialEM and IMOD put beside a tilt series."""
 _LABEL = "Cristae"
 _WIDENED = "Cristae: 8-bit unsigned values in mode 6"
 
@@ -54,6 +63,7 @@ class Layout:
     mode_note: str
     widened: bool
     """Whether 8-bit values were written as mode 6, which has no unsigned bytes of its own."""
+    colors: int = 1
 
 
 def open_mrc(path: Path, *, signed: bool | None = None) -> Image:
@@ -73,30 +83,34 @@ def open_mrc(path: Path, *, signed: bool | None = None) -> Image:
     header = _read_header(path, size)
     layout = _layout(path, header, signed)
     shape = tuple(layout.stored[axis] for axis in layout.order)
-    need = layout.offset + int(np.prod(layout.stored, dtype=object)) * layout.dtype.itemsize
+    stored = layout.stored if layout.colors == 1 else (*layout.stored, layout.colors)
+    need = layout.offset + math.prod(stored) * layout.dtype.itemsize
     if size < need:
         raise FormatError(
             f"{path}: is truncated or damaged: the header says {' x '.join(map(str, shape))} voxels (z, y, x), which"
             f" take {need} bytes, but the file has {size}"
         )
-    voxels = np.memmap(path, layout.dtype, "r", layout.offset, layout.stored).transpose(layout.order)
+    voxels = np.memmap(path, layout.dtype, "r", layout.offset, stored)
+    voxels = voxels.transpose(layout.order if layout.colors == 1 else (*layout.order, 3))
     native = np.dtype(np.uint8) if layout.widened else layout.dtype.newbyteorder("=")
-    voxel_size, size_note = _voxel_size(header)
+    found = _calibration(path, header)
     details = {"mode": layout.mode_note, "axes": "zyx" if layout.order == (0, 1, 2) else f"stored as {layout.order}"}
-    if size_note:
-        details["voxel size"] = size_note
+    if found.note:
+        details["voxel size"] = found.note
+    if views := _may_be_views(path, header):
+        details["note"] = f"{views}, so this may be a tilt series: its slices are then views, not sections of a volume"
     if header["extended"] > 0:
-        kind = bytes(header["extended_kind"]).decode("ascii", "replace").strip("\0 ") or "of unknown kind"
-        details["extended header"] = f"{int(header['extended'])} bytes {kind}"
+        details["extended header"] = f"{int(header['extended'])} bytes {_extended_kind(header) or 'of unknown kind'}"
     return Image(
         path=path,
         format="mrc",
         shape=(shape[0], shape[1], shape[2]),
         dtype=native,
         reader=lambda box: np.array(voxels[box.slices], dtype=native, order="C"),
+        colors=layout.colors,
         chunks=(1, shape[1], shape[2]),
-        voxel_size_nm=voxel_size,
-        origin_nm=_origin(header, voxel_size),
+        voxel_size_nm=found.voxel_size_nm,
+        origin_nm=found.origin_nm,
         details=details,
     )
 
@@ -163,7 +177,7 @@ def _is_sensible(header: np.void) -> bool:
 def _fits(header: np.void, size: int) -> bool:
     """Whether the axes are named and the voxels fit in a file of `size` bytes."""
     mode = int(header["mode"])
-    itemsize = np.dtype(_MODES[mode]).itemsize if mode in _MODES else 1
+    itemsize = np.dtype(_MODES[mode]).itemsize if mode in _MODES else 3 if mode == _RGB else 1
     need = HEADER_BYTES + int(header["extended"]) + itemsize * math.prod(int(n) for n in header["n"])
     return need <= size and sorted(int(axis) for axis in header["map"]) in ([1, 2, 3], [0, 0, 0])
 
@@ -176,12 +190,19 @@ def _layout(path: Path, header: np.void, signed: bool | None) -> Layout:
         raise FormatError(f"{path}: the header is damaged: an extended header of {int(header['extended'])} bytes")
     mode = int(header["mode"])
     flags = int(header["imod_flags"]) if int(header["imod_stamp"]) == _IMOD_STAMP else None
-    if mode not in _MODES or (flags is not None and flags & _NIBBLES and mode == 0):
-        what = _UNREADABLE.get(mode, "unknown values" if mode else "4-bit values")
-        raise FormatError(f"{path}: mode {mode} ({what}) holds no grey values; convert it to mode 0, 1, 2 or 6")
+    nibbles = mode == 0 and flags is not None and bool(flags & _NIBBLES)
+    if nibbles or mode not in (*_MODES, _RGB):
+        what, cure = _UNREADABLE.get(101 if nibbles else mode, ("unknown values", "convert it to mode 0, 1, 2 or 6"))
+        raise FormatError(f"{path}: mode {mode} ({what}) holds no grey values; {cure}")
     if signed is not None and mode != 0:
         raise FormatError(f"{path}: ::signed is for 8-bit values (mode 0), but this file has mode {mode}; leave it out")
-    kind, note = _signedness(header, flags, signed) if mode == 0 else (_MODES[mode], f"mode {mode}")
+    if (volumes := _volumes(header)) > 1:
+        raise FormatError(
+            f"{path}: holds {volumes} volumes of {sections // volumes} sections each (space group "
+            f"{int(header['space_group'])}); save one: newstack -secs 0-{sections // volumes - 1} in.mrc out.mrc"
+        )
+    colors = 3 if mode == _RGB else 1
+    kind, note = _signedness(header, flags, signed) if mode == 0 else (_MODES.get(mode, "u1"), f"mode {mode}")
     dtype = np.dtype(kind).newbyteorder(header.dtype["mode"].byteorder)
     axes = [int(axis) for axis in header["map"]]
     axes = [1, 2, 3] if axes == [0, 0, 0] else axes
@@ -191,7 +212,7 @@ def _layout(path: Path, header: np.void, signed: bool | None) -> Layout:
     order = (slowest_first.index(3), slowest_first.index(2), slowest_first.index(1))
     stored = (sections, rows, columns)
     widened = mode == 6 and _WIDENED in _labels(header)
-    return Layout(dtype, HEADER_BYTES + int(header["extended"]), stored, order, note, widened)
+    return Layout(dtype, HEADER_BYTES + int(header["extended"]), stored, order, note, widened, colors)
 
 
 def _signedness(header: np.void, flags: int | None, signed: bool | None) -> tuple[str, str]:
@@ -210,16 +231,67 @@ def _labels(header: np.void) -> list[str]:
     return [bytes(label).decode("ascii", "replace").strip("\0 ") for label in header["labels"]]
 
 
-def _voxel_size(header: np.void) -> tuple[VoxelSize | None, str]:
+def _volumes(header: np.void) -> int:
+    """How many volumes a stack of volumes holds; 1 for every other file."""
+    sections, each = int(header["n"][2]), int(header["m"][2])
+    is_stack = int(header["space_group"]) in _STACKS and 0 < each < sections and sections % each == 0
+    return sections // each if is_stack else 1
+
+
+def _calibration(path: Path, header: np.void) -> Calibration:
     edges = [float(c) / int(m) if int(m) > 0 else 0.0 for c, m in zip(header["cell"], header["m"], strict=True)]
-    if not all(np.isfinite(edge) and edge > 0 for edge in edges):
-        return None, ""
-    ours = any(label.startswith(_LABEL) for label in _labels(header))
-    if all(abs(edge - 1) < 1e-6 for edge in edges) and not ours:
-        return None, "1 Angstrom on all axes, which is what programs write when they do not know"
     # float32 holds 7 digits; the rest is noise that would make 4.6 nm into 4.599999904632568 nm.
-    x, y, z = (to_nm(f"{edge:.7g}", "A") or 0.0 for edge in edges)
-    return (z, y, x), ""
+    sizes = [to_nm(f"{edge:.7g}", "A") if np.isfinite(edge) else None for edge in edges]
+    ours = any(label.startswith(_LABEL) for label in _labels(header))
+    unset = [not ours and abs(edge - 1) < 1e-6 for edge in edges]
+    if not is_of_microscope(sizes):
+        said = " x ".join(f"{edge:g}" for edge in edges)
+        return Calibration(note=f"the header says {said} Angstrom (x, y, z), which is no voxel of a microscope")
+    if all(unset) or not any(sizes):
+        note = "1 Angstrom on all axes, which is what programs write when they do not know" if all(unset) else ""
+        return calibrate([None, *_extended_size(path, header)], note=note)
+    if any(unset):
+        known = ", ".join(
+            f"{axis} {size:g} nm" for axis, size, no in zip("xyz", sizes, unset, strict=True) if size and not no
+        )
+        return Calibration(
+            note=f"incomplete: the file only says {known}, and 1 Angstrom for the rest, which is no size"
+        )
+    found = calibrate(sizes[::-1])
+    return replace(found, origin_nm=_origin(header, found.voxel_size_nm))
+
+
+def _extended_size(path: Path, header: np.void) -> list[float | None]:
+    """Pixel size (y, x) in the extended header of Thermo Fisher's microscopes, which write it in metres."""
+    kind = _extended_kind(header)
+    if kind not in ("FEI1", "FEI2"):
+        return [None, None]
+    import mrcfile  # few files need it
+
+    layout = mrcfile.dtypes.get_ext_header_dtype(kind.encode(), header.dtype["mode"].byteorder)
+    with path.open("rb") as file:
+        file.seek(HEADER_BYTES)
+        content = file.read(min(layout.itemsize, int(header["extended"])))
+    if len(content) < layout.itemsize:
+        return [None, None]
+    first = np.frombuffer(content, layout)[0]
+    return [to_nm(f"{float(first[f'Pixel size {axis}']):.7g}", "m") for axis in "YX"]
+
+
+def _may_be_views(path: Path, header: np.void) -> str:
+    """Why the slices may be the views of a tilt series; empty where nothing says so."""
+    if int(header["n"][2]) < 2:
+        return ""
+    beside = next((end for end in _TILTS for name in (path.name, path.stem) if path.with_name(name + end).exists()), "")
+    if beside:
+        return f"a {beside} file is beside it"
+    if _extended_kind(header) in ("SERI", "FEI1", "FEI2"):
+        return f"its extended header ({_extended_kind(header)}) describes each slice by itself"
+    return f"its name ends in {path.suffix}" if path.suffix.lower() in (".st", ".mrcs") else ""
+
+
+def _extended_kind(header: np.void) -> str:
+    return bytes(header["extended_kind"]).decode("ascii", "replace").strip("\0 ") if header["extended"] > 0 else ""
 
 
 def _origin(header: np.void, voxel_size_nm: VoxelSize | None) -> VoxelSize | None:

@@ -15,10 +15,13 @@ from cristae.errors import FormatError, MissingFileError
 
 SLICE_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".jpg", ".jpeg")
 """Files that a folder of slices may hold."""
-HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".ilp")
+HDF5_SUFFIXES = (".h5", ".hdf5", ".hdf", ".he5", ".ilp", ".mat", ".ims", ".emd", ".nc", ".nxs")
 MRC_SUFFIXES = (".mrc", ".mrcs", ".map", ".rec", ".st", ".ali", ".preali")
 TIFF_SUFFIXES = (".tif", ".tiff", ".btf", ".tf8")
 FLAT_SUFFIXES = (".png", ".bmp", ".jpg", ".jpeg")
+NIFTI_SUFFIXES = (".nii", ".nii.gz")
+NPY_SUFFIXES = (".npy",)
+DM_SUFFIXES = (".dm3", ".dm4")
 _ADDRESS = re.compile(r"(^|/)(https?|ftp|s3|gs):/")
 _ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 _FORBIDDEN = "may not be read: permission denied; ask its owner, or copy it to a place you may read"
@@ -30,7 +33,7 @@ _REFUSALS = {
     errno.EACCES: _FORBIDDEN,
     errno.EPERM: _FORBIDDEN,
 }
-KNOWN = "TIFF, MRC, HDF5, OME-Zarr, N5, precomputed, PNG, BMP, JPEG, or a folder of slices"
+KNOWN = "TIFF, MRC, HDF5, NIfTI, NPY, OME-Zarr, N5, precomputed, PNG, BMP, JPEG, or a folder of slices"
 _ARCHIVES = (".zip", ".ozx", ".tar", ".tgz", ".7z", ".rar")
 _ZARR_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata")
 _NESTED = 6
@@ -62,6 +65,11 @@ class Reading:
         merged = {**vars(given), **{key: value for key, value in vars(self).items() if value is not None}}
         options = ((key, str(value).lower()) for key, value in merged.items() if value is not None)
         return plain + "".join(f"::{key}={value}" for key, value in options)
+
+
+def signed_path(path: str | Path, signed: bool | None) -> str | Path:
+    """A path with `::signed=` behind it, where somebody says whether 8-bit values are signed."""
+    return path if signed is None else Reading(signed=signed).on(path)
 
 
 def split_options(path: str | Path) -> tuple[str, Reading]:
@@ -183,6 +191,12 @@ def natural_key(path: Path) -> tuple[tuple[int, int, str], ...]:
 def is_array_folder(path: Path) -> bool:
     """Whether a folder is an array, or holds arrays, rather than slices: Zarr, N5 or neuroglancer precomputed."""
     return is_zarr(path) or is_n5(path) or is_precomputed(path)
+
+
+def suffix_of(path: Path) -> str:
+    """The end of a file's name that says its kind, in small letters; `.nii.gz` counts as one."""
+    name = path.name.lower()
+    return ".nii.gz" if name.endswith(".nii.gz") else path.suffix.lower()
 
 
 def is_zarr(path: Path) -> bool:

@@ -47,6 +47,16 @@ class StoredArray:
     details: Mapping[str, str] = field(default_factory=dict)
 
 
+def short_name(name: str) -> str:
+    """The short name of an axis; a name that is not known stays, in small letters.
+
+    Example:
+        >>> short_name("Height"), short_name("phase")
+        ('y', 'phase')
+    """
+    return _NAMES.get(name.lower(), name.lower())
+
+
 def axis_names(names: Sequence[str], reading: Reading, where: str) -> tuple[str, ...]:
     """The axes by their short names t, c, z, y, x; other names stay. What the person says goes first.
 
@@ -58,7 +68,7 @@ def axis_names(names: Sequence[str], reading: Reading, where: str) -> tuple[str,
             f"{where}: has {len(names)} axes, but '::axes={reading.axes}' names {len(reading.axes)}; name each once, "
             "in the order in which the file lists them"
         )
-    named = tuple(_NAMES.get(name.lower(), name.lower()) for name in (reading.axes or names))
+    named = tuple(short_name(name) for name in (reading.axes or names))
     if twice := [name for name in named if named.count(name) > 1]:
         raise FormatError(
             f"{where}: has two axes named {twice[0]} ({', '.join(names)}); say which is which: ::axes=czyx"

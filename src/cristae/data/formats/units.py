@@ -27,6 +27,8 @@ _NM_PER_UNIT: dict[str, Decimal] = {
     **dict.fromkeys(("micron", "u", "µ", "μ"), Decimal(1000)),
     **dict.fromkeys(("a", "å", "ang", "angstrom", "ångström", "angstroem", "ångstrom", "angström"), Decimal("0.1")),
 }  # fmt: skip
+SHORTEST_NM, LONGEST_NM = 0.005, 1e5
+"""Voxels of microscopes lie between 0.05 Angstrom and 0.1 mm."""
 _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})")
 
 
@@ -55,6 +57,11 @@ def calibrate(edges_nm: Sequence[float | None], origin_nm: VoxelSize | None = No
     known = [f"{axis} {edge:g} nm" for axis, edge in zip("zyx", edges_nm, strict=True) if edge is not None]
     said = f"incomplete: the file only says {', '.join(known)}" if known else ""
     return Calibration(None, origin_nm, note or said)
+
+
+def is_of_microscope(edges_nm: Sequence[float | None]) -> bool:
+    """Whether the known edges can be those of a voxel from a microscope; others are slips of the unit."""
+    return all(edge is None or SHORTEST_NM <= edge <= LONGEST_NM for edge in edges_nm)
 
 
 def nm_per_unit(unit: Any) -> Decimal | None:

@@ -11,10 +11,10 @@ from cristae.data.classes import Classes
 from cristae.data.formats import open_image
 from cristae.data.formats.paths import is_array_folder
 from cristae.data.image import Image
+from cristae.data.names import name_of
 from cristae.data.pairing import find_match, pair_files
 from cristae.errors import LabelError, MissingFileError, ScoreError
 from cristae.evaluation.comparison import Comparison, align
-from cristae.evaluation.label_files import name_of
 from cristae.evaluation.scoring.borders import check_thresholds, scored_classes
 from cristae.evaluation.scoring.settings import OF_OBJECTS, ScoreOptions, Scoring, thresholds_of
 from cristae.evaluation.segmentation import (
