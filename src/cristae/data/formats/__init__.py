@@ -101,7 +101,7 @@ def _open_file(source: Source) -> Image:
     if suffix in MRC_SUFFIXES:
         return _as_read(open_mrc(path, signed=reading.signed), replace(reading, signed=None))
     if suffix in TIFF_SUFFIXES:
-        return _as_read(open_tiff(path), reading)
+        return open_tiff(path, reading)
     if suffix in FLAT_SUFFIXES:
         return _as_read(open_flat(path), reading)
     raise FormatError(f"{path}: files ending in '{path.suffix}' are not known; expected {KNOWN}")
