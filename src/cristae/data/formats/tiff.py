@@ -110,7 +110,7 @@ def _promised(tif: Any) -> int:
     if tif.is_imagej:
         return int((tif.imagej_metadata or {}).get("images", 1))
     shape = description_of(tif).get("shape", ())
-    return max(1, prod(shape) // max(1, prod(tif.pages.first.shape)))
+    return max(1, int(prod(shape)) // max(1, int(prod(tif.pages.first.shape))))
 
 
 def _check_promises(path: Path, tif: Any, pages: Pages, series: Any) -> None:
@@ -153,6 +153,7 @@ def _image(path: Path, tif: Any, pages: Pages, stored: Stored, reading: Reading,
         id(tags): None if keeps_white(tags, imagej=tif.is_imagej) else inverter(tags, pages.dtype) for tags in alike
     }
     palette = shared_palette(path, [tags.palette for tags in alike], lambda i: slice_name(pages.tags.index(alike[i])))
+    rows, columns = _orientation(pages, 0).size(*pages.step)
     found = _turned(calibration(tif, pages.tags, pages.width), pages)
     native = np.dtype(np.uint8) if pages.dtype.kind == "b" else pages.dtype.newbyteorder("=")
     image = Image(
@@ -162,10 +163,7 @@ def _image(path: Path, tif: Any, pages: Pages, stored: Stored, reading: Reading,
         dtype=native,
         reader=_reader(pages, layout, native, [inverters[id(tags)] for tags in pages.tags]),
         colors=layout.colors,
-        chunks=(
-            1,
-            *(min(a, b) for a, b in zip(_orientation(pages, 0).size(*pages.step), (height, width), strict=True)),
-        ),
+        chunks=(1, min(rows, height), min(columns, width)),
         voxel_size_nm=found.voxel_size_nm,
         origin_nm=found.origin_nm,
         palette=palette if layout.colors == 1 else None,
