@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cristae.data.formats.flat import open_flat
+from cristae.data.formats.flat import as_read, open_flat
 from cristae.data.formats.hdf5 import open_hdf5
 from cristae.data.formats.mrc import open_mrc
 from cristae.data.formats.ome_zarr import open_ome_zarr
@@ -23,7 +23,6 @@ from cristae.data.formats.paths import (
     is_zarr,
 )
 from cristae.data.formats.slices import UnequalSlicesError, open_slice, open_slices
-from cristae.data.formats.stored import chosen_channel
 from cristae.data.formats.tiff import open_tiff
 from cristae.data.formats.write import write_image
 from cristae.data.image import Image
@@ -86,37 +85,22 @@ def open_images(path: str | Path) -> tuple[Image, ...]:
     source = find_source(path)
     if source.inner or is_zarr(source.path):
         raise FormatError(f"{path}: is a volume; expected a folder of flat images such as PNG or TIFF")
-    return tuple(_as_read(open_slice(file), source.reading) for file in source.files or (source.path,))
+    return tuple(open_slice(file, source.reading) for file in source.files or (source.path,))
 
 
 def _open_file(source: Source) -> Image:
     path, inner, reading = source.path, source.inner, source.reading
     suffix = path.suffix.lower()
     if source.files:
-        return _as_read(open_slices(path, source.files), reading)
+        return open_slices(path, source.files, reading)
     if path.is_dir():
         return open_ome_zarr(path, inner, reading=reading)
     if suffix in HDF5_SUFFIXES:
         return open_hdf5(path, inner, reading=reading)
     if suffix in MRC_SUFFIXES:
-        return _as_read(open_mrc(path, signed=reading.signed), replace(reading, signed=None))
+        return as_read(open_mrc(path, signed=reading.signed), replace(reading, signed=None))
     if suffix in TIFF_SUFFIXES:
         return open_tiff(path, reading)
     if suffix in FLAT_SUFFIXES:
-        return _as_read(open_flat(path), reading)
+        return open_flat(path, reading)
     raise FormatError(f"{path}: files ending in '{path.suffix}' are not known; expected {KNOWN}")
-
-
-def _as_read(image: Image, reading: Reading) -> Image:
-    """An image whose file names its own axes, with what the person says: one sample of its colours, at most.
-
-    Raises:
-        FormatError: The person says what does not apply to this file.
-    """
-    if reading.signed is not None or reading.axes is not None:
-        what, where = ("::signed", "8-bit MRC") if reading.signed is not None else ("::axes", "HDF5, Zarr and N5")
-        raise FormatError(f"{image.path}: {what} is for {where} files; leave it out")
-    if reading.channel is None or (reading.channel == "color" and image.colors > 1):
-        return image
-    channel = chosen_channel(str(image.path), reading, ("",) * image.colors)
-    return image if image.colors == 1 else image.map(lambda voxels: voxels[..., channel], image.dtype)

@@ -179,7 +179,8 @@ def _note(found: Calibration) -> dict[str, str]:
 
 def _details(tif: Any, pages: Pages) -> dict[str, str]:
     """The tags that `inspect` shows, of all pages."""
-    shown = {id(tags): value_details(tags, imagej=tif.is_imagej) for tags in pages.tags}
+    alike = {id(tags): tags for tags in pages.tags}
+    shown = {key: value_details(tags, imagej=tif.is_imagej) for key, tags in alike.items()}
     return shared_details([shown[id(tags)] for tags in pages.tags]) if len(shown) > 1 else next(iter(shown.values()))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
@@ -52,13 +53,13 @@ class Pages:
         """Values that are stored side by side for each pixel of a plane."""
         return int(self.keys[0].samplesperpixel) if int(self.keys[0].planarconfig) == 1 else 1
 
-    @property
+    @cached_property
     def planes(self) -> int:
         """Planes of one page, stored one after the other."""
         shape = self.keys[0].shape
         return int(np.prod(shape, dtype=object)) // max(1, self.height * self.width * self.samples)
 
-    @property
+    @cached_property
     def is_raw(self) -> bool:
         """Whether the planes of every page lie in the file as they are, without a gap."""
         return all(map(_is_raw, self.keys, self.offsets, self.counts))
