@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -154,8 +153,11 @@ def _image(path: Path, tif: Any, pages: Pages, stored: Stored, reading: Reading,
     }
     palette = shared_palette(path, [tags.palette for tags in alike], lambda i: slice_name(pages.tags.index(alike[i])))
     rows, columns = _orientation(pages, 0).size(*pages.step)
-    found = _turned(calibration(tif, pages.tags, pages.width), pages)
+    found = _calibration(tif, pages)
     native = np.dtype(np.uint8) if pages.dtype.kind == "b" else pages.dtype.newbyteorder("=")
+    shown = _details(tif, pages)
+    if layout.colors not in (2, 4):
+        shown.pop("alpha", None)
     image = Image(
         path=path,
         format="tiff",
@@ -167,7 +169,7 @@ def _image(path: Path, tif: Any, pages: Pages, stored: Stored, reading: Reading,
         voxel_size_nm=found.voxel_size_nm,
         origin_nm=found.origin_nm,
         palette=palette if layout.colors == 1 else None,
-        details={"axes": stored.axes, **details, **_details(tif, pages), **layout.details, **_note(found)},
+        details={"axes": stored.axes, **details, **shown, **layout.details, **_note(found)},
     )
     divides = layout.colors in (2, 4) and is_premultiplied(pages.tags[0]) and "alpha" in stored.sample_names
     return image.map(divide_alpha, native, colors=layout.colors) if divides else image
@@ -181,7 +183,10 @@ def _details(tif: Any, pages: Pages) -> dict[str, str]:
     """The tags that `inspect` shows, of all pages."""
     alike = {id(tags): tags for tags in pages.tags}
     shown = {key: value_details(tags, imagej=tif.is_imagej) for key, tags in alike.items()}
-    return shared_details([shown[id(tags)] for tags in pages.tags]) if len(shown) > 1 else next(iter(shown.values()))
+    details = shared_details([shown[id(tags)] for tags in pages.tags])
+    if len({tags.orientation for tags in alike.values()}) > 1:
+        details["note"] = "slices differ in how they are turned; each is read as its own tag says"
+    return details
 
 
 def _orientation(pages: Pages, page: int) -> Orientation:
@@ -196,15 +201,13 @@ def _shown_size(path: Path, pages: Pages) -> tuple[int, int]:
     return _orientation(pages, 0).size(pages.height, pages.width)
 
 
-def _turned(found: Calibration, pages: Pages) -> Calibration:
-    """The voxel size of an image that is shown transposed."""
+def _calibration(tif: Any, pages: Pages) -> Calibration:
     transposed = {ORIENTATIONS[tags.orientation].transposed for tags in pages.tags}
-    if transposed == {False} or found.voxel_size_nm is None:
-        return found
-    z, y, x = found.voxel_size_nm
-    if len(transposed) > 1 and y != x:
+    found = calibration(tif, pages.tags, pages.width, transposed=True in transposed)
+    size = found.voxel_size_nm
+    if len(transposed) > 1 and size is not None and size[1] != size[2]:
         return Calibration(None, found.origin_nm, "some slices are stored transposed, and their pixels are no squares")
-    return replace(found, voxel_size_nm=(z, x, y))
+    return found
 
 
 def _reader(

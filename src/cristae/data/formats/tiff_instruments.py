@@ -18,17 +18,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
-from cristae.data.formats.units import Calibration, calibrate, to_nm
+from cristae.data.formats.units import to_nm
+from cristae.data.image import VoxelSize
 
 _GATAN_UNITS, _GATAN_SCALES = (65005, 65004, 65003), (65011, 65010, 65009)
 
 Edges = tuple[float | None, float | None, float | None]
 
 
-def instrument_calibration(tif: Any, width: int) -> Calibration:
+class Lengths(NamedTuple):
+    """Edges of a voxel in nm, along the axes as they are stored."""
+
+    z: float | None = None
+    y: float | None = None
+    x: float | None = None
+    origin: VoxelSize | None = None
+    """Centre of the first voxel (z, y, x)."""
+    remark: str = ""
+    """What is said where an edge stays unknown."""
+
+
+def instrument_lengths(tif: Any, width: int) -> Lengths:
     """What the microscope's own tags say of the first page; empty where there are none.
 
     Args:
@@ -51,9 +63,8 @@ def instrument_calibration(tif: Any, width: int) -> Calibration:
         with suppress(AttributeError, IndexError, KeyError, TypeError, ValueError):
             edges = read()
         if edges is not None and edges != (None, None, None):
-            found = calibrate(edges)
-            return replace(found, note=f"{found.note} ({who})") if found.note else found
-    return Calibration()
+            return Lengths(*edges, remark=f"as the tags of {who} say")
+    return Lengths()
 
 
 def _metres(stated: Mapping[str, Any] | None, *keys: str | None) -> Edges | None:

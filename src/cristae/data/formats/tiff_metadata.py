@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 from xml.etree import ElementTree
 from xml.sax.saxutils import quoteattr
 
-from cristae.data.formats.tiff_instruments import instrument_calibration
+from cristae.data.formats.tiff_instruments import Lengths, instrument_lengths
 from cristae.data.formats.tiff_tags import RESOLUTION_UNIT, X_RESOLUTION, Y_RESOLUTION, PageTags
 from cristae.data.formats.units import Calibration, calibrate, nm_per_unit, offset_to_nm, to_nm
-from cristae.data.image import SIZE_TOLERANCE, Image, VoxelSize
+from cristae.data.image import SIZE_TOLERANCE, Image
 from cristae.errors import FormatError
 
 _NAMESPACE = "http://www.openmicroscopy.org/Schemas/OME/2016-06"
@@ -34,78 +35,86 @@ _TAG_UNITS = {2: ("inch", 1_000.0), 3: ("cm", 10_000.0)}
 _NM_PER_INCH = Fraction(25_400_000)
 
 
-def calibration(tif: Any, tags: Sequence[PageTags], width: int) -> Calibration:
-    """Voxel size and origin as the file says them: its description goes first, then the microscope's tags, then the
-    resolution tags; each length has a unit of its own.
+def calibration(tif: Any, tags: Sequence[PageTags], width: int, *, transposed: bool) -> Calibration:
+    """Voxel size and origin of a file: its description goes first, then the microscope's tags, then the resolution.
 
     Args:
         tif: The file, opened by tifffile.
         tags: Of the slices, in order.
         width: Columns of a slice as stored.
+        transposed: Whether stored rows are shown as columns.
     """
+    found = _lengths(tif, tags, width)
+    edges, origin = [found.z, found.y, found.x], found.origin
+    if transposed:
+        edges, origin = [found.z, found.x, found.y], origin and (origin[0], origin[2], origin[1])
+    known = calibrate(edges, origin)
+    remarks = "; ".join(filter(None, (known.note, found.remark)))
+    return known if known.voxel_size_nm is not None else replace(known, note=remarks)
+
+
+def _lengths(tif: Any, tags: Sequence[PageTags], width: int) -> Lengths:
     if tif.is_ome and tif.ome_metadata:
-        return ome_calibration(tif.ome_metadata)
-    found = described_calibration(description_of(tif), tags[0])
-    if found == Calibration():
-        found = instrument_calibration(tif, width)
-    return tag_calibration(tags) if found == Calibration() else _unless_slices_differ(found, tags)
+        return ome_lengths(tif.ome_metadata)
+    for found in (
+        described_lengths(description_of(tif), tags[0]),
+        instrument_lengths(tif, width),
+        tag_lengths(tags[0]),
+    ):
+        if found != Lengths():
+            return _unless_slices_differ(found, tags)
+    return Lengths()
 
 
-def ome_calibration(xml: str) -> Calibration:
+def ome_lengths(xml: str) -> Lengths:
     """Physical sizes of the first image of an OME-XML description; units default to micrometres."""
     pixels = _ome_pixels(xml)
     if isinstance(pixels, str):
-        return Calibration(note=pixels)
+        return Lengths(remark=pixels)
     if pixels is None:
-        return Calibration()
-    sizes = [_ome_length(pixels.attrib, f"PhysicalSize{axis}") for axis in "ZYX"]
+        return Lengths()
     first = {"TheZ": "0", "TheC": "0", "TheT": "0"}
     planes = (node.attrib for node in pixels if _name(node) == "Plane")
     place = next((plane for plane in planes if all(plane.get(k, "0") == v for k, v in first.items())), {})
     # A stage position without a unit is in the stage's own frame and no length.
     origin = [offset_to_nm(place.get(f"Position{a}", "0"), place.get(f"Position{a}Unit")) for a in "ZYX"]
     placed = None if origin == [None] * 3 else (origin[0] or 0.0, origin[1] or 0.0, origin[2] or 0.0)
-    stated = [key for axis in "ZYX" if (key := f"PhysicalSize{axis}") in pixels.attrib]
-    strange = [
-        f"{key} {pixels.attrib[key]} {pixels.attrib.get(f'{key}Unit', 'µm')}"
-        for key in stated
-        if _ome_length(pixels.attrib, key) is None
-    ]
-    return _calibrate(sizes, placed, strange=strange)
+    return _physical_sizes(pixels.attrib)._replace(origin=placed)
 
 
-def described_calibration(description: Mapping[str, Any], tags: PageTags) -> Calibration:
+def described_lengths(description: Mapping[str, Any], tags: PageTags) -> Lengths:
     """Voxel size from a description by ImageJ or tifffile, whose resolution tags count pixels per its `unit`.
 
     ImageJ gives rows and slices units of their own where they differ: `yunit`, `zunit`.
     """
     if any(f"PhysicalSize{axis}" in description for axis in "XYZ"):
-        stated = {key: str(value) for key, value in description.items() if key.startswith("PhysicalSize")}
-        return _calibrate([_ome_length(stated, f"PhysicalSize{axis}") for axis in "ZYX"])
+        return _physical_sizes({key: str(value) for key, value in description.items()})
     unit = description.get("unit")
     units = {"x": unit, "y": description.get("yunit", unit), "z": description.get("zunit", unit)}
     if not any(isinstance(each, str) for each in units.values()):
-        return Calibration()
+        return Lengths()
     spacing = description.get("spacing")
     # ImageJ leaves out a spacing of 1; so a missing one could be set or forgotten, and is not taken as known.
     z = to_nm(abs(spacing), units["z"]) if isinstance(spacing, int | float) else None
     y, x = (_pixel(tags, tag, units[axis]) for tag, axis in ((Y_RESOLUTION, "y"), (X_RESOLUTION, "x")))
-    tagged = _tag_pixel(tags) if RESOLUTION_UNIT in tags.values else None
+    tagged = tag_lengths(tags) if RESOLUTION_UNIT in tags.values else Lengths()
     slip = [edge for edge in (y, x) if edge is not None and not _PLAUSIBLE_NM[0] <= edge <= _PLAUSIBLE_NM[1]]
-    if "ImageJ" not in description and tagged is not None:
-        y, x = tagged
-    elif tagged is not None and slip:
-        return Calibration(
-            note=f"ImageJ's unit '{unit}' makes pixels of {slip[-1]:g} nm, the resolution tags of {tagged[1]:g} nm"
-        )
+    if "ImageJ" not in description and tagged.x is not None:
+        y, x = tagged.y, tagged.x
+    elif slip and tagged.x is not None:
+        said = f"ImageJ's unit '{unit}' makes pixels of {slip[-1]:g} nm, the resolution tags of {tagged.x:g} nm"
+        return Lengths(remark=said)
     strange = {str(each) for each in units.values() if each is not None and nm_per_unit(each) is None}
-    return _calibrate([z, y, x], strange=sorted(f"unit '{each}'" for each in strange if each not in _NO_UNITS))
+    listed = ", ".join(sorted(f"'{each}'" for each in strange if each not in _NO_UNITS))
+    return Lengths(z, y, x, remark=f"units that are not understood: {listed}" if listed else "")
 
 
-def tag_calibration(tags: Sequence[PageTags]) -> Calibration:
+def tag_lengths(tags: PageTags) -> Lengths:
     """What plain resolution tags say: a pixel size at most, and only where a microscope could have written it."""
-    first = _tag_pixel(tags[0])
-    return _unless_slices_differ(calibrate([None, *first]), tags) if first is not None else Calibration()
+    unit, largest = _TAG_UNITS.get(tags.one(RESOLUTION_UNIT, 2), (None, 0.0))
+    y, x = (_pixel(tags, tag, unit) for tag in (Y_RESOLUTION, X_RESOLUTION))
+    plausible = y is not None and x is not None and min(y, x) >= 0.01 and max(y, x) <= largest
+    return Lengths(None, y, x) if plausible else Lengths()
 
 
 def channel_names(tif: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -165,49 +174,45 @@ def description_of(tif: Any) -> Mapping[str, Any]:
     return stated if isinstance(stated, Mapping) else {}
 
 
-def _calibrate(
-    edges_nm: Sequence[float | None], origin_nm: VoxelSize | None = None, *, strange: Sequence[str] = ()
-) -> Calibration:
-    """A calibration that says which stated lengths are not understood."""
-    found = calibrate(edges_nm, origin_nm)
-    if not strange or found.voxel_size_nm is not None:
-        return found
-    said = f"{found.note}; " if found.note else ""
-    return Calibration(None, origin_nm, f"{said}not understood: {', '.join(strange)}")
+def _physical_sizes(stated: Mapping[str, str]) -> Lengths:
+    """OME's `PhysicalSizeX` and the like, each with a unit of its own."""
+    keys = [f"PhysicalSize{axis}" for axis in "ZYX"]
+    units = [stated.get(f"{key}Unit", "µm") for key in keys]
+    z, y, x = (to_nm(stated.get(key), unit) for key, unit in zip(keys, units, strict=True))
+    strange = [
+        f"{key} {stated[key]} {unit}"
+        for key, unit, edge in zip(keys, units, (z, y, x), strict=True)
+        if key in stated and edge is None and unit not in _NO_UNITS
+    ]
+    return Lengths(z, y, x, remark=f"no length: {', '.join(strange)}" if strange else "")
 
 
-def _unless_slices_differ(found: Calibration, tags: Sequence[PageTags]) -> Calibration:
+def _unless_slices_differ(found: Lengths, tags: Sequence[PageTags]) -> Lengths:
     """What the first slice says, unless another one says that its pixels have another size."""
     known = list({id(each): each for each in tags}.values())
     stated = [(each, _resolution(each)) for each in known if all(_resolution(each))]
     odd = next((each for each, own in stated if _far(own, stated[0][1])), None)
     if odd is None:
         return found
-    shown = [f"{' x '.join(f'{float(n or 0):g}' for n in _resolution(each))}" for each in (stated[0][0], odd)]
-    places = [next(i for i, tagged in enumerate(tags) if tagged is each) for each in (stated[0][0], odd)]
-    return Calibration(
-        None,
-        found.origin_nm,
-        f"slices differ in pixel size: slice {places[0]} (from 0) has a resolution of {shown[0]} pixels per unit, "
-        f"slice {places[1]} of {shown[1]}",
+    pair = (stated[0][0], odd)
+    shown = ["{:g} x {:g}".format(*(float(number) for number in _resolution(each)[1:])) for each in pair]
+    places = [next(i for i, tagged in enumerate(tags) if tagged is each) for each in pair]
+    return Lengths(
+        origin=found.origin,
+        remark=f"slices differ in pixel size: slice {places[0]} (from 0) has a resolution of {shown[0]} pixels per "
+        f"unit, slice {places[1]} one of {shown[1]} (y, x)",
     )
 
 
-def _resolution(tags: PageTags) -> tuple[Fraction | None, Fraction | None]:
-    return tags.pixels_per_unit(Y_RESOLUTION), tags.pixels_per_unit(X_RESOLUTION)
+def _resolution(tags: PageTags) -> tuple[int, Fraction, Fraction]:
+    """Unit, and pixels per unit along y and x; 0 where that is not stated."""
+    y, x = (tags.pixels_per_unit(tag) or Fraction(0) for tag in (Y_RESOLUTION, X_RESOLUTION))
+    return tags.one(RESOLUTION_UNIT, 2), y, x
 
 
-def _far(one: tuple[Fraction | None, ...], other: tuple[Fraction | None, ...]) -> bool:
-    pairs = zip(one, other, strict=True)
-    return any(a is not None and b is not None and abs(a - b) > SIZE_TOLERANCE * max(a, b) for a, b in pairs)
-
-
-def _tag_pixel(tags: PageTags) -> tuple[float, float] | None:
-    """The pixel size (y, x) in nm by the resolution tags alone."""
-    unit, largest = _TAG_UNITS.get(tags.one(RESOLUTION_UNIT, 2), (None, 0.0))
-    y, x = (_pixel(tags, tag, unit) for tag in (Y_RESOLUTION, X_RESOLUTION))
-    plausible = all(size is not None and 0.01 <= size <= largest for size in (y, x))
-    return (y, x) if plausible and y is not None and x is not None else None
+def _far(one: tuple[int, Fraction, Fraction], other: tuple[int, Fraction, Fraction]) -> bool:
+    pairs = zip(one[1:], other[1:], strict=True)
+    return one[0] != other[0] or any(abs(a - b) > Fraction(SIZE_TOLERANCE) * max(a, b) for a, b in pairs)
 
 
 def _pixel(tags: PageTags, tag: int, unit: Any) -> float | None:
@@ -228,7 +233,3 @@ def _ome_pixels(xml: str) -> ElementTree.Element | str | None:
 
 def _name(node: ElementTree.Element) -> str:
     return node.tag.split("}")[-1]
-
-
-def _ome_length(attributes: Mapping[str, str], key: str) -> float | None:
-    return to_nm(attributes[key], attributes.get(f"{key}Unit", "µm")) if key in attributes else None

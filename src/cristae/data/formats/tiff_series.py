@@ -56,6 +56,7 @@ def series_pages(path: Path, tif: Any, series: Any, directories: Directories) ->
         FormatError: Pages are missing, lie in other files, or differ.
     """
     key = series.keyframe
+    directories = _inherited(directories)
     if series.dataoffset is not None and key.is_contiguous:
         # ImageJ, STK and tifffile may describe the first page only, and store the others behind it.
         many = prod(series.shape) // max(1, prod(key.shape))
@@ -73,6 +74,12 @@ def series_pages(path: Path, tif: Any, series: Any, directories: Directories) ->
     if any(page is None or page.parent.filehandle.path != tif.filehandle.path for page in found):
         raise FormatError(f"{path}: slices are missing, or lie in other files; open the folder of these files instead")
     return _pages(path, tif, [(page.index, page.offset, directories[page.offset]) for page in found], key, found)
+
+
+def _inherited(directories: Directories) -> Directories:
+    first = next(iter(directories.values()))
+    complete = {id(tags): tags.inherit(first) for tags in directories.values()}
+    return {at: complete[id(tags)] for at, tags in directories.items()}
 
 
 def plain_pages(path: Path, tif: Any, directories: Directories) -> Pages:

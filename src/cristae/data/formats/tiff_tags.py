@@ -55,6 +55,12 @@ class PageTags:
         """Pages with the same layout are decoded alike."""
         return tuple(entry for entry in self.entries if entry[0] not in _MEANING)
 
+    def inherit(self, first: PageTags) -> PageTags:
+        """The tags of a later page of a stack whose first page describes it: what is shown once holds for all."""
+        own = {tag for tag, _, _ in self.entries}
+        missing = [entry for entry in first.entries if entry[0] in (ORIENTATION, PALETTE) and entry[0] not in own]
+        return PageTags(self.order, (*self.entries, *missing)) if missing else self
+
     @property
     def size(self) -> tuple[int, int]:
         """Rows and columns as stored."""
