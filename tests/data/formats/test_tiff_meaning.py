@@ -97,6 +97,13 @@ def test_masks_counted_from_white(tmp_path: Path, compression: str | None) -> No
     assert "inverted" in image.details["photometric"]
 
 
+def test_boolean_arrays_by_tifffile_are_read_as_others_show_them_and_it_is_said(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", MASK)
+    image = open_image(tmp_path / "a.tif")
+    np.testing.assert_array_equal(image.read()[0] > 0, np.asarray(PillowImage.open(tmp_path / "a.tif")))
+    assert "tifffile tags boolean arrays in this way" in image.details["note"]
+
+
 @pytest.mark.parametrize(("dtype", "white"), [("u1", 255), ("u2", 65535), ("u4", 2**32 - 1)])
 def test_grey_values_counted_from_white(tmp_path: Path, dtype: str, white: int) -> None:
     stored = (GREY.astype(np.uint64) * (white // 255)).astype(dtype)

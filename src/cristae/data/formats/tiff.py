@@ -19,7 +19,7 @@ from cristae.data.formats.tiff_layout import Layout, Stored, lay_out
 from cristae.data.formats.tiff_metadata import calibration, channel_names, description_of
 from cristae.data.formats.tiff_pages import Pages, Plane, open_planes
 from cristae.data.formats.tiff_series import find_series, plain_pages, series_pages
-from cristae.data.formats.tiff_tags import scan_pages
+from cristae.data.formats.tiff_tags import BITS, scan_pages
 from cristae.data.formats.tiff_values import (
     color_samples,
     divide_alpha,
@@ -186,7 +186,17 @@ def _details(tif: Any, pages: Pages) -> dict[str, str]:
     details = shared_details([shown[id(tags)] for tags in pages.tags])
     if len({tags.orientation for tags in alike.values()}) > 1:
         details["note"] = "slices differ in how they are turned; each is read as its own tag says"
+    elif {(tags.photometric, tags.one(BITS, 1)) for tags in alike.values()} == {(0, 1)} and _is_by_tifffile(tif):
+        details["note"] = (
+            "0 is white in this mask, so stored 1 is read as 0, as most programs show it; but tifffile tags boolean "
+            "arrays in this way whatever they mean: look at it, and if it is inverted, save it as uint8"
+        )
     return details
+
+
+def _is_by_tifffile(tif: Any) -> bool:
+    page = tif.pages.first
+    return bool(page.shaped_description) or str(page.software).startswith("tifffile")
 
 
 def _orientation(pages: Pages, page: int) -> Orientation:

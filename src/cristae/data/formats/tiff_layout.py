@@ -163,7 +163,12 @@ def _choose_channels(stored: Stored, choice: _Choice, channels: list[_Axis], rea
     if own is not None and not rest:
         return
     names = _names(stored, rest)
-    channel = chosen_channel(stored.where, reading, names)
+    try:
+        channel = chosen_channel(stored.where, reading, names)
+    except ChannelError as error:
+        if choice.stack is not None or reading != Reading() or len(rest) != 1 or rest[0].stride == 0:
+            raise
+        raise ChannelError(f"{error}; if they are slices, say so by ::axes=zyx", error.channels) from None
     if len(names) > 1:
         choice.details["channel"] = channel_text(channel, names)
     for axis in reversed(rest):
