@@ -40,6 +40,10 @@ def find_series(path: Path, tif: Any, directories: Directories) -> Any:
         # Pages whose strips differ in number cannot share a description in tifffile.
         _check_pages(path, list(directories.values()), storage=True)
         raise
+    except ValueError as error:
+        raise FormatError(
+            f"{path}: its description of the pages is damaged, or does not fit them; save it again ({error})"
+        ) from error
     series = [each for each in found if not each.keyframe.is_reduced] or found
     if len(series) == 1 and series[0].kind == "generic":
         return None
