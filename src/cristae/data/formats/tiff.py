@@ -44,7 +44,7 @@ def open_tiff(path: Path, reading: Reading = Reading()) -> Image:
         ChannelError: There are several channels and none is chosen, or not the chosen one.
         FormatError: The file is damaged or truncated, or holds several images instead of one stack.
     """
-    return _guarded(path, lambda: _open_stack(path, reading))
+    return _guarded(path, reading, _open_stack)
 
 
 def open_tiff_slice(path: Path, reading: Reading = Reading()) -> Image:
@@ -54,13 +54,15 @@ def open_tiff_slice(path: Path, reading: Reading = Reading()) -> Image:
         ChannelError: There are several channels and none is chosen, or not the chosen one.
         FormatError: The file is damaged, or holds several slices.
     """
-    return _guarded(path, lambda: _open_slice(path, reading))
+    return _guarded(path, reading, _open_slice)
 
 
-def _guarded(path: Path, open_it: Callable[[], Image]) -> Image:
+def _guarded(path: Path, reading: Reading, open_it: Callable[[Path, Reading], Image]) -> Image:
+    if reading.signed is not None:
+        raise FormatError(f"{path}: ::signed is for 8-bit MRC files; leave it out")
     require_content(path, at_least=8)
     try:
-        return open_it()
+        return open_it(path, reading)
     except CristaeError:
         raise
     except Exception as error:
@@ -72,8 +74,6 @@ def _guarded(path: Path, open_it: Callable[[], Image]) -> Image:
 
 
 def _open_stack(path: Path, reading: Reading) -> Image:
-    if reading.signed is not None:
-        raise FormatError(f"{path}: ::signed is for 8-bit MRC files; leave it out")
     directories = scan_pages(path)
     with tifffile.TiffFile(path) as tif:
         series = find_series(path, tif, directories)

@@ -9,7 +9,7 @@
 | Gatan DigitalMicrograph | tags 65003 to 65005 units, 65009 to 65011 scales of x, y, z | its own |
 | Zeiss LSM | tag 34412: `VoxelSizeX`, `VoxelSizeY`, `VoxelSizeZ` | m |
 | MetaMorph STK | tags 33628 and 33629: `XCalibration`, `YCalibration`; `ZDistance` | its own; um |
-| Micro-Manager | its summary: `PixelSize_um`, `z-step_um` | um |
+| Micro-Manager | tag 51123, and its summary: `PixelSize_um`, `z-step_um` | um |
 
 A single picture of a scanning microscope does not say how thick a slice is; then z stays unknown.
 """
@@ -24,6 +24,7 @@ from cristae.data.formats.units import to_nm
 from cristae.data.image import VoxelSize
 
 _GATAN_UNITS, _GATAN_SCALES = (65005, 65004, 65003), (65011, 65010, 65009)
+_PRIVATE = (34680, 34682, 34118, 33471, 33560, 37706, *_GATAN_SCALES, 34412, 33628, 51123)
 
 Edges = tuple[float | None, float | None, float | None]
 
@@ -47,6 +48,8 @@ def instrument_lengths(tif: Any, width: int) -> Lengths:
         tif: The file, opened by tifffile.
         width: Columns of an image as stored, of which Zeiss's oldest tag needs to know.
     """
+    if not any(code in tif.pages.first.tags for code in _PRIVATE):
+        return Lengths()
     readers: dict[str, Callable[[], Edges | None]] = {
         "Thermo Fisher (FEI)": lambda: _fei(tif),
         "Zeiss SEM": lambda: _zeiss(tif, width),
