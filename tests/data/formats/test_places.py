@@ -113,7 +113,7 @@ def test_places_where_nothing_can_be_written(tmp_path: Path, name: str, error: t
 
 
 def test_slices_that_a_file_marks_as_colours_are_distinguished_from_types_mrc_cannot_hold(tmp_path: Path) -> None:
-    tifffile.imwrite(tmp_path / "rgb.tif", np.zeros((3, 9, 9), np.float64), photometric="rgb")
+    tifffile.imwrite(tmp_path / "rgb.tif", np.zeros((9, 9, 3), np.uint8), photometric="rgb")
     tifffile.imwrite(tmp_path / "grey.tif", np.zeros((3, 9, 9), np.float64), photometric="minisblack")
     with pytest.raises(FormatError, match=r"holds 3 colours in 1 x 9 x 9 voxels.*save it again as a grey stack"):
         write_image(open_image(tmp_path / "rgb.tif"), tmp_path / "a.mrc")

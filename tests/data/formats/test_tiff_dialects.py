@@ -79,8 +79,14 @@ def test_pages_that_do_not_follow_each_other(tmp_path: Path) -> None:
         for pixels in STACK:
             file.write(pixels, contiguous=False, metadata=None)
             file.write(pixels[:1], contiguous=False, metadata=None, subfiletype=1)
-    with pytest.raises(FormatError, match="different kinds"):
-        open_image(tmp_path / "a.tif")
+    thumbnails_left_out = open_image(tmp_path / "a.tif")
+    np.testing.assert_array_equal(thumbnails_left_out.read(), STACK)
+    assert thumbnails_left_out.details["left out"].startswith("5 of 10 pages")
+    with tifffile.TiffWriter(tmp_path / "c.tif") as file:
+        for pixels in (*STACK, STACK[0, :1]):
+            file.write(pixels, contiguous=False, metadata=None)
+    with pytest.raises(FormatError, match=r"differ in size: 5 of 6 have 30 x 40 .*slice 5 \(from 0\) has 1 x 40"):
+        open_image(tmp_path / "c.tif")
     with tifffile.TiffWriter(tmp_path / "b.tif") as file:
         for pixels in STACK:
             file.write(pixels, contiguous=False, metadata=None)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cristae.data.formats.flat import open_flat
+from cristae.data.formats.flat import as_read, open_flat
 from cristae.data.formats.hdf5 import open_hdf5
 from cristae.data.formats.kinds import require_kind
 from cristae.data.formats.microscope import open_dm
@@ -35,7 +35,6 @@ from cristae.data.formats.paths import (
 )
 from cristae.data.formats.precomputed import open_precomputed
 from cristae.data.formats.slices import UnequalSlicesError, open_slice, open_slices
-from cristae.data.formats.stored import chosen_channel
 from cristae.data.formats.tiff import open_tiff
 from cristae.data.formats.write import write_image
 from cristae.data.image import Image
@@ -98,13 +97,13 @@ def open_images(path: str | Path) -> tuple[Image, ...]:
     source = find_source(path)
     if source.inner or is_array_folder(source.path):
         raise FormatError(f"{path}: is a volume; expected a folder of flat images such as PNG or TIFF")
-    return tuple(_as_read(open_slice(file), source.reading) for file in source.files or (source.path,))
+    return tuple(open_slice(file, source.reading) for file in source.files or (source.path,))
 
 
 def _open_file(source: Source) -> Image:
     path, inner, reading = source.path, source.inner, source.reading
     if source.files:
-        return _as_read(_open_slices(path, source.files), reading)
+        return _open_slices(path, source.files, reading)
     if path.is_dir():
         return _open_folder(path, inner, reading)
     require_kind(path)
@@ -116,19 +115,19 @@ def _open_file(source: Source) -> Image:
     if suffix in NPY_SUFFIXES:
         return open_npy(path, reading=reading)
     if suffix in MRC_SUFFIXES:
-        return _as_read(open_mrc(path, signed=reading.signed), replace(reading, signed=None))
+        return as_read(open_mrc(path, signed=reading.signed), replace(reading, signed=None))
     if suffix in DM_SUFFIXES:
-        return _as_read(open_dm(path), reading)
-    return _as_read(open_tiff(path) if suffix in TIFF_SUFFIXES else open_flat(path), reading)
+        return as_read(open_dm(path), reading)
+    return open_tiff(path, reading) if suffix in TIFF_SUFFIXES else open_flat(path, reading)
 
 
-def _open_slices(path: Path, files: Sequence[Path]) -> Image:
+def _open_slices(path: Path, files: Sequence[Path], reading: Reading) -> Image:
     """A stack of slices; where one of them cannot be opened, it may be because it is something else."""
     if volumes := [file for file in files if file.suffix.lower() not in (*SLICE_SUFFIXES, *TIFF_SUFFIXES)]:
         listed = ", ".join(file.name for file in volumes[:4]) + (" ..." if len(volumes) > 4 else "")
         raise FormatError(f"{path}: names {len(files)} files, which are no slices ({listed}); name one of them")
     try:
-        return open_slices(path, files)
+        return open_slices(path, files, reading)
     except UnequalSlicesError:
         raise
     except FormatError:
@@ -143,20 +142,3 @@ def _open_folder(path: Path, inner: str, reading: Reading) -> Image:
     if not is_zarr(path) and is_n5(path):
         return open_n5(path, inner, reading=reading)
     return open_ome_zarr(path, inner, reading=reading)
-
-
-def _as_read(image: Image, reading: Reading) -> Image:
-    """An image whose file names its own axes, with what the person says: one sample of its colours, at most.
-
-    Raises:
-        FormatError: The person says what does not apply to this file.
-    """
-    if reading.signed is not None or reading.axes is not None:
-        what, where = (
-            ("::signed", "8-bit MRC") if reading.signed is not None else ("::axes", "HDF5, Zarr, N5, NIfTI and NPY")
-        )
-        raise FormatError(f"{image.path}: {what} is for {where} files; leave it out")
-    if reading.channel is None or (reading.channel == "color" and image.colors > 1):
-        return image
-    channel = chosen_channel(str(image.path), reading, ("",) * image.colors)
-    return image if image.colors == 1 else image.map(lambda voxels: voxels[..., channel], image.dtype)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,8 @@ import numpy as np
 
 from cristae.data.box import Box
 from cristae.data.formats.flat import open_flat
-from cristae.data.formats.paths import TIFF_SUFFIXES, check_files
+from cristae.data.formats.paths import TIFF_SUFFIXES, Reading, check_files
+from cristae.data.formats.slice_tags import check_alike, differing, shared_details, shared_palette
 from cristae.data.formats.tiff import open_tiff_slice
 from cristae.data.image import Image
 from cristae.errors import FormatError
@@ -21,44 +21,56 @@ class UnequalSlicesError(FormatError):
     """Files that were opened as one stack differ in size, so they may be unrelated images."""
 
 
-def open_slices(path: Path, files: Sequence[Path]) -> Image:
+def open_slices(path: Path, files: Sequence[Path], reading: Reading = Reading()) -> Image:
     """Open files as the slices of one stack, in the order given.
 
     One-bit slices among eight-bit grey ones count as black and white: 0 and 255.
 
     Raises:
         UnequalSlicesError: The slices differ in size.
+        ChannelError: They have several channels and none is chosen, or not the chosen one.
         FormatError: They differ in type, colours or palette, or one of them is damaged.
     """
-    slices = [open_slice(file) for file in check_files(files)]
+    slices = [open_slice(file, reading) for file in check_files(files)]
     slices = _widen_bits(slices)
-    _check_same(path, slices, "size", lambda s: f"{s.shape[1]} x {s.shape[2]} pixels")
-    _check_same(path, slices, "type", lambda s: _kind(s))
-    _check_same(path, slices, "palette", lambda s: "none" if s.palette is None else f"palette {hash(s.palette):x}")
+
+    def name(place: int) -> str:
+        return slices[place].path.name
+
+    if message := differing(path, "size", [f"{s.shape[1]} x {s.shape[2]} pixels" for s in slices], name):
+        raise UnequalSlicesError(
+            f"{message}. Slices of one stack must be equal; for unrelated 2D images set `kind: images`"
+        )
+    check_alike(path, "type", [_kind(s) for s in slices], name)
+    palette = shared_palette(path, [s.palette for s in slices], name)
     first = slices[0]
-    details = dict(first.details) | {"slices": f"{len(slices)} files, {first.format}"}
+    details = shared_details([s.details for s in slices]) | {"slices": f"{len(slices)} files, {first.format}"}
     if len({s.details.get("bits") for s in slices}) > 1:
         details["bits"] = "1-bit slices among 8-bit ones are read as 0 and 255"
-    sizes = {s.voxel_size_nm for s in slices}
+    sizes = [f"{s.voxel_size_nm} {s.details.get('voxel size', 'none')}" for s in slices]
+    if message := differing(path, "pixel size", [text.removeprefix("None ") for text in sizes], name):
+        details["voxel size"] = message.removeprefix(f"{path}: ")
     return replace(
         first,
         path=path,
         format=f"{first.format} slices",
         shape=(len(slices), *first.shape[1:]),
         reader=_reader(slices),
-        voxel_size_nm=first.voxel_size_nm if len(sizes) == 1 else None,
+        voxel_size_nm=first.voxel_size_nm if len(set(sizes)) == 1 else None,
         slice_names=tuple(file.stem for file in files),
+        palette=palette,
         details=details,
     )
 
 
-def open_slice(file: Path) -> Image:
+def open_slice(file: Path, reading: Reading = Reading()) -> Image:
     """One file as a stack of one slice.
 
     Raises:
+        ChannelError: It has several channels and none is chosen, or not the chosen one.
         FormatError: The file is damaged, or holds several slices.
     """
-    image = open_tiff_slice(file) if file.suffix.lower() in TIFF_SUFFIXES else open_flat(file)
+    image = open_tiff_slice(file, reading) if file.suffix.lower() in TIFF_SUFFIXES else open_flat(file, reading)
     return replace(image, slice_names=(file.stem,))
 
 
@@ -87,20 +99,3 @@ def _widen_bits(slices: list[Image]) -> list[Image]:
 
 def _kind(image: Image) -> str:
     return f"{image.dtype}" + (f" with {image.colors} colours" if image.colors > 1 else "")
-
-
-def _check_same(path: Path, slices: Sequence[Image], what: str, describe: Callable[[Image], str]) -> None:
-    found = Counter(describe(s) for s in slices)
-    if len(found) == 1:
-        return
-    usual = found.most_common(1)[0][0]
-    odd = next(s for s in slices if describe(s) != usual)
-    message = (
-        f"{path}: slices differ in {what}: {found[usual]} of {len(slices)} have {usual},"
-        f" but {odd.path.name} has {describe(odd)}"
-    )
-    if what == "size":
-        raise UnequalSlicesError(
-            f"{message}. Slices of one stack must be equal; for unrelated 2D images set `kind: images`"
-        )
-    raise FormatError(f"{message}. Save all slices in the same way")

@@ -1,321 +1,249 @@
-"""TIFF stacks: plain, ImageJ, OME, BigTIFF; strips and tiles are decoded one by one as they are needed."""
+"""TIFF stacks: plain, ImageJ, OME, BigTIFF, as microscopes write them; read as their tags say they are shown."""
 
 from __future__ import annotations
 
 import logging
-import os
-import struct
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import product
+from collections.abc import Callable, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tifffile
 
-from cristae.data.box import Box, Triple
-from cristae.data.formats.cache import DECODED, file_key
-from cristae.data.formats.paths import require_content
-from cristae.data.formats.tiff_metadata import (
-    imagej_calibration,
-    ome_calibration,
-    palette_of,
-    stack_axes,
-    tag_calibration,
+from cristae.data.box import Box
+from cristae.data.formats.orientation import ORIENTATIONS, Orientation
+from cristae.data.formats.paths import Reading, require_content
+from cristae.data.formats.slice_tags import check_alike, shared_details, shared_palette, slice_name
+from cristae.data.formats.tiff_layout import Layout, Stored, lay_out
+from cristae.data.formats.tiff_metadata import calibration, channel_names, description_of
+from cristae.data.formats.tiff_pages import Pages, Plane, open_planes
+from cristae.data.formats.tiff_series import find_series, plain_pages, series_pages
+from cristae.data.formats.tiff_tags import BITS, scan_pages
+from cristae.data.formats.tiff_values import (
+    color_samples,
+    divide_alpha,
+    inverter,
+    is_premultiplied,
+    keeps_white,
+    sample_names,
+    value_details,
 )
 from cristae.data.formats.units import Calibration
 from cristae.data.image import Image, Reader
-from cristae.errors import CristaeError, FormatError, MissingFileError
+from cristae.errors import CristaeError, FormatError
 
 # What tifffile has to say about a file reaches the user as an error of ours, not as a line on the screen.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
-MAX_SEGMENT_BYTES = 2**31
-"""Larger strips and tiles are refused: they have to be decoded whole to read one voxel."""
 
-
-@dataclass(frozen=True)
-class Pages:
-    """Where the pixels of each slice lie in the file."""
-
-    path: Path
-    key: Any
-    """The first page: layout and compression, the same for all."""
-    offsets: Sequence[Sequence[int]]
-    """For each slice, the byte offsets of its strips or tiles; a single one when the slice is stored raw."""
-    counts: Sequence[Sequence[int]]
-    dtype: np.dtype[Any]
-    """As stored, with byte order."""
-
-
-def open_tiff(path: Path) -> Image:
+def open_tiff(path: Path, reading: Reading = Reading()) -> Image:
     """Open a TIFF stack; nothing but its directories is read.
 
     Raises:
+        ChannelError: There are several channels and none is chosen, or not the chosen one.
         FormatError: The file is damaged or truncated, or holds several images instead of one stack.
     """
-    return _guarded(path, lambda: _open_stack(path))
+    return _guarded(path, reading, _open_stack)
 
 
-def open_tiff_slice(path: Path) -> Image:
+def open_tiff_slice(path: Path, reading: Reading = Reading()) -> Image:
     """Open a TIFF that holds exactly one slice, whatever its description says about files around it.
 
     Raises:
+        ChannelError: There are several channels and none is chosen, or not the chosen one.
         FormatError: The file is damaged, or holds several slices.
     """
-    return _guarded(path, lambda: _open_slice(path))
+    return _guarded(path, reading, _open_slice)
 
 
-def _guarded(path: Path, open_it: Callable[[], Image]) -> Image:
+def _guarded(path: Path, reading: Reading, open_it: Callable[[Path, Reading], Image]) -> Image:
+    if reading.signed is not None:
+        raise FormatError(f"{path}: ::signed is for 8-bit MRC files; leave it out")
     require_content(path, at_least=8)
     try:
-        return open_it()
+        return open_it(path, reading)
     except CristaeError:
         raise
     except Exception as error:
         # tifffile raises whatever the damaged bytes make it stumble over.
-        raise FormatError(f"{path}: is not a readable TIFF file: {error or type(error).__name__}") from error
+        raise FormatError(
+            f"{path}: is not a readable TIFF file, or is damaged; copy or export it again"
+            f" ({error or type(error).__name__})"
+        ) from error
 
 
-def _open_stack(path: Path) -> Image:
-    count = _count_directories(path)
+def _open_stack(path: Path, reading: Reading) -> Image:
+    directories = scan_pages(path)
     with tifffile.TiffFile(path) as tif:
-        series = tif.series
-        if len(series) != 1:
-            shapes = ", ".join(" x ".join(map(str, item.shape)) for item in series[:5]) or "none"
-            raise FormatError(f"{path}: holds {len(series)} images of different kinds ({shapes}); expected one stack")
-        only = series[0]
-        z, y, x, colors, letter = stack_axes(only.axes, only.shape, path)
-        _check_promises(path, tif, z, only.kind, count)
-        pages = _stack_pages(path, only, z)
-        details = {"axes": only.axes, "TIFF": "BigTIFF" if tif.is_bigtiff else "classic", "written as": only.kind}
-        if letter not in ("", "Z", "I", "Q"):
-            details["note"] = f"axis {letter} was taken as z"
-        return _image(pages, (z, y, x), colors, _calibration(tif), details)
+        series = find_series(path, tif, directories)
+        pages = plain_pages(path, tif, directories) if series is None else series_pages(path, tif, series, directories)
+        details = {"TIFF": "BigTIFF" if tif.is_bigtiff else "classic"}
+        details["written as"] = "plain pages" if series is None else series.kind
+        extra = sum(tags.is_extra for tags in directories.values())
+        if 0 < extra < len(directories):
+            details["left out"] = f"{extra} of {len(directories)} pages, which are thumbnails or masks of others"
+        _check_promises(path, tif, pages, series)
+        return _image(path, tif, pages, _stored(path, tif, pages, series), reading, details)
 
 
-def _open_slice(path: Path) -> Image:
-    count = _count_directories(path)
+def _open_slice(path: Path, reading: Reading) -> Image:
+    directories = scan_pages(path)
+    if sum(not tags.is_extra for tags in directories.values()) > 1:
+        image = _open_stack(path, reading)
+        if image.shape[0] > 1:
+            raise FormatError(f"{path}: holds {image.shape[0]} slices; expected one. Open it as a stack by itself")
+        return image
     with tifffile.TiffFile(path) as tif:
-        page = tif.pages.first
-        promised = int((tif.imagej_metadata or {}).get("images", 1))
-        if max(count, promised) > 1:
-            raise FormatError(
-                f"{path}: holds {max(count, promised)} slices; expected one. Open it as a stack by itself"
-            )
-        z, y, x, colors, _ = stack_axes(page.axes, page.shape, path)
-        pages = Pages(path, page, [page.dataoffsets], [page.databytecounts], _stored_dtype(path, page))
-        return _image(pages, (z, y, x), colors, _calibration(tif), {"axes": page.axes})
+        pages = plain_pages(path, tif, directories)
+        promised = _promised(tif)
+        image = _image(path, tif, pages, _stored(path, tif, pages, None), reading, {})
+        if max(image.shape[0], promised) > 1:
+            many = max(image.shape[0], promised)
+            raise FormatError(f"{path}: holds {many} slices; expected one. Open it as a stack by itself")
+        return image
 
 
-def _count_directories(path: Path) -> int:
-    """Follow the chain of image directories to its end: a truncated chain would look like a shorter stack.
-
-    Raises:
-        FormatError: The chain leaves the file, is broken, or runs in a circle.
-    """
-    size = path.stat().st_size
-    seen: set[int] = set()
-    with path.open("rb") as file:
-        start = file.read(16)
-        order = {b"II": "<", b"MM": ">"}.get(start[:2])
-        version = struct.unpack(f"{order}H", start[2:4])[0] if order else 0
-        if version not in (42, 43) or (version == 43 and len(start) < 16):
-            raise FormatError(f"{path}: is not a TIFF file although its name says so, or its first bytes are damaged")
-        number, entry, link = ("Q", 20, "Q") if version == 43 else ("H", 12, "I")
-        at = struct.unpack(f"{order}{link}", start[8:16] if version == 43 else start[4:8])[0]
-        while at:
-            if at in seen:
-                raise FormatError(f"{path}: is damaged: its list of images runs in a circle")
-            seen.add(at)
-            # A damaged place far outside the file is more than the system can seek to.
-            file.seek(min(at, size))
-            width = struct.calcsize(number)
-            head = file.read(width)
-            tags = struct.unpack(f"{order}{number}", head)[0] if len(head) == width else 0
-            after = at + width + tags * entry
-            if not 0 < tags <= 4096 or after + struct.calcsize(link) > size:
-                raise FormatError(
-                    f"{path}: is truncated or damaged: image {len(seen)} is described at byte {at},"
-                    f" but the file has {size} bytes"
-                )
-            file.seek(after)
-            at = struct.unpack(f"{order}{link}", file.read(struct.calcsize(link)))[0]
-    if not seen:
-        raise FormatError(f"{path}: holds no image")
-    return len(seen)
+def _promised(tif: Any) -> int:
+    """Planes that the file's own description speaks of; 1 where it says nothing."""
+    if tif.is_imagej:
+        return int((tif.imagej_metadata or {}).get("images", 1))
+    shape = description_of(tif).get("shape", ())
+    return max(1, int(prod(shape)) // max(1, int(prod(tif.pages.first.shape))))
 
 
-def _check_promises(path: Path, tif: Any, z: int, kind: str, count: int) -> None:
+def _check_promises(path: Path, tif: Any, pages: Pages, series: Any) -> None:
     """Refuse stacks that are shorter than their own description says."""
-    promised = int((tif.imagej_metadata or {}).get("images", 1)) if tif.is_imagej else 1
+    kind, many = (None, len(pages.keys)) if series is None else (series.kind, len(pages.keys))
     description = tif.pages.first.shaped_description
     if description and kind != "shaped":
-        raise FormatError(f"{path}: the description {description[:80]} does not fit the {count} images in the file")
-    if promised > z and kind != "imagej":
-        raise FormatError(f"{path}: is truncated: ImageJ's description promises {promised} slices, found {z}")
+        raise FormatError(f"{path}: the description {description[:80]} does not fit the {many} images in the file")
+    if tif.is_imagej and kind != "imagej" and (promised := _promised(tif)) > many:
+        raise FormatError(f"{path}: is truncated: ImageJ's description promises {promised} slices, found {many}")
 
 
-def _stack_pages(path: Path, series: Any, z: int) -> Pages:
-    key = series.keyframe
-    dtype = _stored_dtype(path, key)
-    if series.dataoffset is not None and key.is_contiguous:
-        step = key.nbytes
-        return Pages(path, key, [(series.dataoffset + i * step,) for i in range(z)], [(step,)] * z, dtype)
-    found = list(series.pages)
-    if len(found) != z:
-        raise FormatError(f"{path}: is truncated or damaged: {z} slices are described, {len(found)} are there")
-    if any(page is None or page.parent.filehandle.path != series.parent.filehandle.path for page in found):
-        raise FormatError(f"{path}: slices are missing, or lie in other files; open the folder of these files instead")
-    return Pages(path, key, [p.dataoffsets for p in found], [p.databytecounts for p in found], dtype)
-
-
-def _stored_dtype(path: Path, page: Any) -> np.dtype[Any]:
-    dtype = page.dtype
-    if dtype is None or np.dtype(dtype).kind not in "iufb":
-        raise FormatError(f"{path}: holds {page.bitspersample}-bit values of a kind that cannot be read as grey values")
-    stored: np.dtype[Any] = np.dtype(dtype).newbyteorder(page.parent.byteorder)
-    return stored
-
-
-def _calibration(tif: Any) -> Calibration:
-    page = tif.pages.first
-    if tif.is_ome and tif.ome_metadata:
-        return ome_calibration(tif.ome_metadata)
-    if tif.is_imagej and tif.imagej_metadata:
-        return imagej_calibration(tif.imagej_metadata, page)
-    return tag_calibration(page)
-
-
-def _image(pages: Pages, shape: Triple, colors: int, calibration: Calibration, details: dict[str, str]) -> Image:
-    key = pages.key
-    raw = bool(key.is_contiguous)
-    details["compression"] = tifffile.COMPRESSION(int(key.compression)).name.lower()
-    details["bits"] = str(key.bitspersample)
-    if int(key.photometric) == 0:
-        details["photometric"] = "0 is white"
-    if calibration.note:
-        details["voxel size"] = calibration.note
-    reader = _raw_reader(pages, shape, colors) if raw else _segment_reader(pages, shape, colors)
-    step = (1, shape[1], shape[2]) if raw else (1, *_segment_shape(key))
-    native = pages.dtype.newbyteorder("=")
-    return Image(
-        path=pages.path,
-        format="tiff",
+def _stored(path: Path, tif: Any, pages: Pages, series: Any) -> Stored:
+    """The axes of the file."""
+    key, tags, many = pages.keys[0], pages.tags[0], len(pages.keys)
+    described = "axes" not in description_of(tif) and bool(key.shaped_description)
+    if series is None:
+        axes, shape = ("I" if many > 1 else "") + key.axes, ((many,) if many > 1 else ()) + tuple(key.shape)
+    else:
+        axes, shape = series.axes, tuple(series.shape)
+    names, labels = channel_names(tif)
+    return Stored(
+        where=str(path),
+        axes=axes,
         shape=shape,
-        dtype=np.dtype(np.uint8) if native.kind == "b" else native,
-        reader=reader,
-        colors=colors,
-        chunks=(step[0], min(step[1], shape[1]), min(step[2], shape[2])),
-        voxel_size_nm=calibration.voxel_size_nm,
-        origin_nm=calibration.origin_nm,
-        palette=palette_of(key) if colors == 1 else None,
-        details=details,
+        samples=pages.samples,
+        colors=color_samples(tags, pages.dtype),
+        sample_names=sample_names(tags),
+        channel_names=names,
+        plane_names=labels,
+        planes_are_slices=described and tags.samples > 1 and pages.samples == 1,
     )
 
 
-def _raw_reader(pages: Pages, shape: Triple, colors: int) -> Reader:
-    """Pixels stored as they are: only the bytes of the box are touched, through a memory map."""
-    _, y, x = shape
-    planar = int(pages.key.planarconfig) == 2 and colors > 1
-    layout = (colors, y, x) if planar else (y, x, colors) if colors > 1 else (y, x)
-    nbytes = y * x * colors * pages.dtype.itemsize
-    need = max(offsets[0] for offsets in pages.offsets) + nbytes
-    if need > (size := pages.path.stat().st_size):
-        raise FormatError(f"{pages.path}: is truncated: the pixels end at byte {need}, the file at byte {size}")
-
-    def read(box: Box) -> np.ndarray:
-        # Mapped for each read: a folder may hold more slices than a process may keep mapped.
-        try:
-            content = np.memmap(pages.path, np.uint8, "r")
-        except OSError as error:
-            raise MissingFileError(f"{pages.path}: has vanished, or the disk it is on") from error
-        if len(content) < need:
-            raise FormatError(f"{pages.path}: has become shorter since it was opened")
-        out = np.empty((*box.shape, colors) if colors > 1 else box.shape, pages.dtype.newbyteorder("="))
-        for i, z in enumerate(range(box.start[0], box.stop[0])):
-            start = pages.offsets[z][0]
-            pixels = content[start : start + nbytes].view(pages.dtype).reshape(layout)
-            out[i] = (np.moveaxis(pixels, 0, -1) if planar else pixels)[box.slices[1:]]
-        return out.view(np.uint8) if out.dtype == bool else out
-
-    return read
-
-
-def _segment_shape(page: Any) -> tuple[int, int]:
-    if page.is_tiled:
-        return int(page.tilelength), int(page.tilewidth)
-    return min(int(page.rowsperstrip), int(page.imagelength)), int(page.imagewidth)
+def _image(path: Path, tif: Any, pages: Pages, stored: Stored, reading: Reading, details: dict[str, str]) -> Image:
+    layout = lay_out(stored, reading)
+    height, width = _shown_size(path, pages)
+    alike = list({id(tags): tags for tags in pages.tags}.values())
+    inverters = {
+        id(tags): None if keeps_white(tags, imagej=tif.is_imagej) else inverter(tags, pages.dtype) for tags in alike
+    }
+    palette = shared_palette(path, [tags.palette for tags in alike], lambda i: slice_name(pages.tags.index(alike[i])))
+    rows, columns = _orientation(pages, 0).size(*pages.step)
+    found = _calibration(tif, pages)
+    native = np.dtype(np.uint8) if pages.dtype.kind == "b" else pages.dtype.newbyteorder("=")
+    shown = _details(tif, pages)
+    if layout.colors not in (2, 4):
+        shown.pop("alpha", None)
+    image = Image(
+        path=path,
+        format="tiff",
+        shape=(len(layout.planes), height, width),
+        dtype=native,
+        reader=_reader(pages, layout, native, [inverters[id(tags)] for tags in pages.tags]),
+        colors=layout.colors,
+        chunks=(1, min(rows, height), min(columns, width)),
+        voxel_size_nm=found.voxel_size_nm,
+        origin_nm=found.origin_nm,
+        palette=palette if layout.colors == 1 else None,
+        details={"axes": stored.axes, **details, **shown, **layout.details, **_note(found)},
+    )
+    divides = layout.colors in (2, 4) and is_premultiplied(pages.tags[0]) and "alpha" in stored.sample_names
+    return image.map(divide_alpha, native, colors=layout.colors) if divides else image
 
 
-def _segment_reader(pages: Pages, shape: Triple, colors: int) -> Reader:
-    """Compressed strips or tiles: those that the box touches are decoded, and kept for the next caller."""
-    key = pages.key
-    _, y, x = shape
-    height, width = _segment_shape(key)
-    planes = colors if int(key.planarconfig) == 2 else 1
-    if int(key.imagedepth) != 1:
-        raise FormatError(f"{pages.path}: stores several slices in one page, which is not supported; save it again")
-    if height * width * (colors // planes) * pages.dtype.itemsize > MAX_SEGMENT_BYTES:
-        raise FormatError(f"{pages.path}: strips of {height} x {width} pixels are too large; save it as tiled TIFF")
-    if min(height, width) < 1:
-        raise FormatError(f"{pages.path}: says its strips have {height} x {width} pixels; it is damaged")
-    down, across = -(-y // height), -(-x // width)
-    if any(len(offsets) != planes * down * across for offsets in (*pages.offsets, *pages.counts)):
-        raise FormatError(
-            f"{pages.path}: is damaged: a slice does not have its {planes * down * across} strips or tiles"
+def _note(found: Calibration) -> dict[str, str]:
+    return {"voxel size": found.note} if found.note else {}
+
+
+def _details(tif: Any, pages: Pages) -> dict[str, str]:
+    """The tags that `inspect` shows, of all pages."""
+    alike = {id(tags): tags for tags in pages.tags}
+    shown = {key: value_details(tags, imagej=tif.is_imagej) for key, tags in alike.items()}
+    details = shared_details([shown[id(tags)] for tags in pages.tags])
+    if len({tags.orientation for tags in alike.values()}) > 1:
+        details["note"] = "slices differ in how they are turned; each is read as its own tag says"
+    elif {(tags.photometric, tags.one(BITS, 1)) for tags in alike.values()} == {(0, 1)} and _is_by_tifffile(tif):
+        details["note"] = (
+            "0 is white in this mask, so stored 1 is read as 0, as most programs show it; but tifffile tags boolean "
+            "arrays in this way whatever they mean: look at it, and if it is inverted, save it as uint8"
         )
-    key.init_decode()
-    name = file_key(pages.path)
+    return details
+
+
+def _is_by_tifffile(tif: Any) -> bool:
+    page = tif.pages.first
+    return bool(page.shaped_description) or str(page.software).startswith("tifffile")
+
+
+def _orientation(pages: Pages, page: int) -> Orientation:
+    return ORIENTATIONS[pages.tags[page].orientation]
+
+
+def _shown_size(path: Path, pages: Pages) -> tuple[int, int]:
+    """Rows and columns of every slice as it is shown."""
+    if len({tags.orientation for tags in pages.tags}) > 1:
+        sizes = [_orientation(pages, i).size(pages.height, pages.width) for i in range(len(pages.tags))]
+        check_alike(path, "size as shown", ["{} x {} pixels".format(*size) for size in sizes], slice_name)
+    return _orientation(pages, 0).size(pages.height, pages.width)
+
+
+def _calibration(tif: Any, pages: Pages) -> Calibration:
+    transposed = {ORIENTATIONS[tags.orientation].transposed for tags in pages.tags}
+    found = calibration(tif, pages.tags, pages.width, transposed=True in transposed)
+    size = found.voxel_size_nm
+    if len(transposed) > 1 and size is not None and size[1] != size[2]:
+        return Calibration(None, found.origin_nm, "some slices are stored transposed, and their pixels are no squares")
+    return found
+
+
+def _reader(
+    pages: Pages, layout: Layout, dtype: np.dtype[Any], inverters: Sequence[Callable[[np.ndarray], np.ndarray] | None]
+) -> Reader:
+    opened = open_planes(pages)
+    height, width = _orientation(pages, 0).size(pages.height, pages.width)
+    samples = list(layout.samples)
+    every = samples == list(range(pages.samples))
+
+    def read_plane(read: Plane, number: int, rows: slice, columns: slice) -> np.ndarray:
+        page, plane = divmod(number, pages.planes)
+        way, invert = _orientation(pages, page), inverters[page]
+        pixels = read(page, plane, *way.stored(rows, columns, height, width))
+        pixels = way.shown(pixels if every else pixels[..., samples])
+        if invert is not None and plane == 0 and samples[0] == 0:
+            # Alpha, and channels beyond the first, have no white.
+            pixels = np.concatenate([invert(pixels[..., :1]), pixels[..., 1:]], axis=-1)
+        return pixels
 
     def read(box: Box) -> np.ndarray:
-        out = np.empty((*box.shape, colors), np.uint8 if pages.dtype.kind == "b" else pages.dtype.newbyteorder("="))
-        for z, plane, row, column in _touched(box, planes, height, width):
-            index = (plane * down + row) * across + column
-            decode = _decoder(pages, z, index)
-            pixels = DECODED.get((*name, "tiff", z, index), decode)
-            place = Box(
-                (z, row * height, column * width), (z + 1, min(y, (row + 1) * height), min(x, (column + 1) * width))
-            )
-            part = place.intersect(box)
-            samples = slice(plane, plane + 1) if planes > 1 else slice(None)
-            inner = part.relative_to(place.start).slices[1:]
-            out[(*part.relative_to(box.start).slices, samples)] = pixels[inner][None]
-        return out if colors > 1 else out[..., 0]
+        read_stored, many = opened(), len(samples)
+        out = np.empty((*box.shape, layout.colors), dtype)
+        for i, planes in enumerate(layout.planes[box.start[0] : box.stop[0]]):
+            for k, number in enumerate(planes):
+                out[i, ..., k * many : (k + 1) * many] = read_plane(read_stored, number, *box.slices[1:])
+        return out if layout.colors > 1 else out[..., 0]
 
     return read
-
-
-def _touched(box: Box, planes: int, height: int, width: int) -> Iterator[tuple[int, int, int, int]]:
-    if box.size == 0:
-        return iter(())
-    rows = range(box.start[1] // height, (box.stop[1] - 1) // height + 1)
-    columns = range(box.start[2] // width, (box.stop[2] - 1) // width + 1)
-    return product(range(box.start[0], box.stop[0]), range(planes), rows, columns)
-
-
-def _decoder(pages: Pages, z: int, index: int) -> Callable[[], np.ndarray]:
-    def decode() -> np.ndarray:
-        offset, count = pages.offsets[z][index], pages.counts[z][index]
-        try:
-            with pages.path.open("rb") as file:
-                size = file.seek(0, os.SEEK_END)
-                file.seek(min(offset, size))
-                content = file.read(min(count, size))
-        except OSError as error:
-            raise MissingFileError(f"{pages.path}: has vanished, or the disk it is on") from error
-        if count == 0 or len(content) < count:
-            raise FormatError(
-                f"{pages.path}: is truncated or damaged: slice {z} should have {count} bytes at byte {offset} for its"
-                f" strip or tile {index}, but the file has {size} bytes"
-            )
-        try:
-            pixels, _, _ = pages.key.decode(content, index, jpegtables=pages.key.jpegtables)
-        except Exception as error:
-            raise FormatError(
-                f"{pages.path}: slice {z} does not decode, the file is damaged: {error or type(error).__name__}"
-            ) from error
-        return np.ascontiguousarray(pixels[0])
-
-    return decode
