@@ -7,17 +7,11 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 
 from cristae.data.description import Match
+from cristae.data.names import stem_of
 from cristae.errors import LabelError
 
 _SHOWN = 5
 """Names that a message lists."""
-_SUFFIX = re.compile(r"\.(png|tiff?|jpe?g|bmp|mrc|h5|hdf5|zarr)$", re.IGNORECASE)
-
-
-def stem_of(name: str) -> str:
-    """A file's name without folder and image suffix; other dots stay (`images.010.png` gives `images.010`)."""
-    base = _base(name)
-    return _SUFFIX.sub("", re.sub(r"\.ome\.(tiff?|zarr)$", r".\1", base, flags=re.IGNORECASE))
 
 
 def last_number(name: str) -> int | None:

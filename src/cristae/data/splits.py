@@ -13,7 +13,7 @@ from pathlib import Path
 from cristae.data.box import Box
 from cristae.data.description import Region, VolumeConfig
 from cristae.data.formats.paths import find_source
-from cristae.data.pairing import stem_of
+from cristae.data.names import stem_of
 from cristae.data.slice_ranges import ranges_text, slice_ranges
 from cristae.data.volume import Volume
 from cristae.errors import MissingFileError, VolumeError

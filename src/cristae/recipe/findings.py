@@ -16,7 +16,7 @@ from cristae.data.description import Match
 from cristae.data.formats import open_image, open_images
 from cristae.data.image import Image, VoxelSize
 from cristae.data.label_sources import LabelSource, is_slice_files, open_flat_sources, open_source
-from cristae.data.pairing import stem_of
+from cristae.data.names import stem_of
 from cristae.errors import LabelError
 from cristae.progress import Progress
 

@@ -1,0 +1,55 @@
+"""Short names of files, made from the paths that people write."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from cristae.data.formats.paths import HDF5_SUFFIXES, split_options
+
+_SUFFIX = re.compile(
+    r"(\.(ome\.)?(png|tiff?|btf|tf8|jpe?g|bmp|mrcs?|map|rec|st|ali|preali|h5|hdf5|hdf|ilp|zarr|n5)|\.nii(\.gz)?)$",
+    re.IGNORECASE,
+)
+_CONTAINERS = (*HDF5_SUFFIXES, ".zarr", ".n5")
+
+
+def stem_of(path: str | Path) -> str:
+    """A file's name without folder, image suffix and options; other dots stay (`images.010.png` gives `images.010`).
+
+    Example:
+        >>> stem_of("cells/prob.ome.zarr::channel=1")
+        'prob'
+    """
+    base = re.split(r"[/\\]", split_options(path)[0])[-1]
+    return _SUFFIX.sub("", base) or base
+
+
+def volume_name(path: str | Path) -> str:
+    """The short name of the file that a path names, whatever array inside it is meant.
+
+    Example:
+        >>> volume_name("cell.h5:/raw/data::channel=1")
+        'cell'
+    """
+    return stem_of(_split(path)[0])
+
+
+def name_of(path: str | Path) -> str:
+    """A short name for what a path names: an array inside a file by its own name, all else by the file's.
+
+    Example:
+        >>> name_of("cell.h5:/exported_data::channel=1"), name_of("cell.h5::channel=1")
+        ('exported_data', 'cell')
+    """
+    outer, inner = _split(path)
+    return stem_of(inner or outer)
+
+
+def _split(path: str | Path) -> tuple[str, str]:
+    """A file and the array inside it; a drive letter such as C: has one letter, and other files hold no arrays."""
+    text = split_options(path)[0].rstrip("/\\")
+    match = re.fullmatch(r"(?P<outer>.{2,}?):(?P<slash>/?)(?P<inner>[^:\\]+)", text)
+    if match is None or not (match["slash"] or match["outer"].lower().endswith(_CONTAINERS)):
+        return text, ""
+    return match["outer"], match["inner"].strip("/")
