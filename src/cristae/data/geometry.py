@@ -6,14 +6,15 @@ with everything.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import permutations
 
 from cristae.data.box import Box, Triple
-from cristae.data.image import Image, VoxelSize, same_voxel_size, voxel_size_text
+from cristae.data.image import Image, VoxelSize, moved_origin, same_voxel_size, voxel_size_text
 from cristae.data.unit_slips import check_typed_size, slip_between
 from cristae.errors import VolumeError, VoxelSizeError
+from cristae.progress import Progress
 
 ALL_AXES, IN_PLANE = (0, 1, 2), (1, 2)
 """Axes that are compared; of a single slice the thickness is not."""
@@ -50,6 +51,11 @@ class Geometry:
         """
         size, orientation = voxel_size_nm or image.voxel_size_nm, image.details.get("orientation")
         return cls(f"{what} {image.path}".strip(), image.shape, size, image.origin_nm, orientation)
+
+    def crop(self, box: Box) -> Geometry:
+        """Of the voxels inside `box`; an unknown origin stays unknown."""
+        origin = None if self.origin_nm is None else moved_origin(self.origin_nm, box.start, self.voxel_size_nm)
+        return replace(self, shape=box.shape, origin_nm=origin)
 
 
 def check_same_place(
@@ -103,71 +109,58 @@ def check_same_size(first: Geometry, second: Geometry, *, cure: str, axes: Seque
     )
 
 
-def corrected_size(
-    who: str,
-    found: VoxelSize | None,
-    stated: VoxelSize | None,
-    *,
-    flat: bool = False,
-    warn: Callable[[str], None] = lambda message: None,
-) -> VoxelSize | None:
+def corrected_size(one: Geometry, stated: VoxelSize | None, progress: Progress = Progress()) -> VoxelSize | None:
     """The voxel size of one file: what it says, or what the command states where the file says nothing or slipped.
 
     Args:
-        who: The file, for messages.
-        found: (z, y, x) in nm, as the file says.
-        stated: By the command.
-        flat: Of a single slice, whose thickness may differ.
-        warn: Takes what is said where the file's size is replaced, which differs by a slip of the unit or the axes.
+        one: The file.
+        stated: (z, y, x) in nm, by the command.
+        progress: Takes a warning where the file's size is replaced, which differs by a slip of the unit or the axes.
 
     Raises:
         VoxelSizeError: The two differ otherwise, or the stated one is no likely voxel size.
     """
+    found, axes = one.voxel_size_nm, IN_PLANE if one.shape[0] == 1 else ALL_AXES
     if stated is None:
         return found
-    check_typed_size(stated, flat=flat)
+    check_typed_size(stated, flat=one.shape[0] == 1)
     if found is None:
         return stated
-    axes = IN_PLANE if flat else ALL_AXES
     slip = slip_between(stated, found, axes=axes)
-    if slip:
-        warn(
-            f"{who} says {voxel_size_text(found)}, the command {voxel_size_text(stated)} (z, y, x), {slip}; the "
-            "command's is taken"
-        )
-        return stated
-    check_same_size(
-        Geometry(who, (0, 0, 0), found),
-        Geometry("the command", (0, 0, 0), stated),
-        cure="leave --voxel-size-nm out, or correct the file",
-        axes=axes,
+    if not slip:
+        cure = "leave --voxel-size-nm out, or correct the file"
+        check_same_size(one, replace(one, who="the command", voxel_size_nm=stated), cure=cure, axes=axes)
+        return found
+    progress.warn(
+        f"{one.who} says {voxel_size_text(found)}, the command {voxel_size_text(stated)} (z, y, x), {slip}; the "
+        "command's is taken"
     )
-    return found
+    return stated
 
 
-def agreed_voxel_size(
-    found: Mapping[str, VoxelSize | None],
-    stated: VoxelSize | None,
-    *,
-    flat: bool = False,
-    warn: Callable[[str], None] = lambda message: None,
-) -> VoxelSize | None:
-    """The voxel size that files or the command give; None where nobody knows.
+def common_size(files: Sequence[Geometry], stated: VoxelSize | None, progress: Progress) -> VoxelSize | None:
+    """The voxel size of several files that show the same voxels; None where nobody knows it.
 
     Args:
-        found: Voxel size (z, y, x) in nm by where it was found, as messages name it.
-        stated: By the command.
-        flat: Of a single slice, whose thickness may differ.
-        warn: Takes what is said of a file whose size is replaced; see `corrected_size`.
+        files: Cropped to the same voxels.
+        stated: (z, y, x) in nm, by the command.
+        progress: Takes warnings: of origins that differ, and of sizes that the command corrects.
 
     Raises:
-        VoxelSizeError: Two of them differ by more than 1 %, or the stated one is no likely voxel size.
+        VoxelSizeError: Two of the sizes differ by more than 1 %, or the stated one is no likely voxel size.
+        VolumeError: One file is turned against another.
     """
-    sizes = {who: corrected_size(who, size, stated, flat=flat, warn=warn) for who, size in found.items()}
-    known = [Geometry(who, (0, 0, 0), size) for who, size in sizes.items() if size is not None]
-    for one in known[1:]:
-        check_same_size(known[0], one, cure=CORRECT, axes=IN_PLANE if flat else ALL_AXES)
-    return known[0].voxel_size_nm if known else stated
+    sizes = [corrected_size(one, stated, progress) for one in files]
+    # The origin of a file whose unit slipped has the same slip.
+    placed = [
+        replace(one, voxel_size_nm=size, origin_nm=one.origin_nm if size == one.voxel_size_nm else None)
+        for one, size in zip(files, sizes, strict=True)
+    ]
+    known = next((one for one in placed if one.voxel_size_nm is not None), placed[0])
+    for one in placed:
+        for warning in check_same_place(known, one, axes=IN_PLANE if one.shape[0] == 1 else ALL_AXES):
+            progress.warn(warning)
+    return known.voxel_size_nm
 
 
 def placement_hint(whole: Geometry, part: Geometry) -> str:

@@ -20,7 +20,7 @@ MOST_OBLONG = 4.0
 FAR_APART = 8.0
 """Networks are not brought to pixels more than so many times larger or smaller than those that they learned from."""
 _MICROMETRE, _MILLIMETRE, _FINE_PIXEL_NM = 1e3, 1e6, 100.0
-_UNITS = {1: "angstrom and nm", 3: "um and nm", 4: "um and angstrom", 6: "mm and nm", 7: "mm and angstrom", 9: "m and nm"}  # fmt: skip
+_UNITS = {1: "angstrom and nm", 3: "um and nm", 4: "um and angstrom", 6: "mm and nm", 9: "m and nm"}
 """Units that are so many powers of ten apart."""
 _MEANT = (
     (1e3, "um was meant where nm is said"),

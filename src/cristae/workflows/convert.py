@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from cristae.data.formats import open_image, write_image
-from cristae.data.image import Image, VoxelSize, agreed_voxel_size
+from cristae.data.geometry import Geometry, corrected_size
+from cristae.data.image import Image, VoxelSize
 from cristae.inference.prediction import require_finished
 from cristae.progress import Progress
 
@@ -23,7 +24,8 @@ def convert(
     Args:
         source: Anything that can be opened: a file, a folder of slices, a glob, an array inside a file.
         destination: The new file: .zarr (OME-Zarr 0.5), .tif, .mrc or .h5.
-        voxel_size_nm: (z, y, x), for files that do not say it. Without one an unknown size stays unknown.
+        voxel_size_nm: (z, y, x), for files that do not say it, or say it in a wrong unit. Without one an unknown size
+            stays unknown.
         progress: Where to report.
 
     Returns:
@@ -41,6 +43,6 @@ def convert(
     require_finished(source)
     image = open_image(source)
     if voxel_size_nm is not None:
-        image = replace(image, voxel_size_nm=agreed_voxel_size({str(image.path): image.voxel_size_nm}, voxel_size_nm))
+        image = replace(image, voxel_size_nm=corrected_size(Geometry.of(image, ""), voxel_size_nm, progress))
     write_image(image, Path(destination), progress=progress)
     return open_image(destination)

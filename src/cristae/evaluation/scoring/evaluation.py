@@ -9,11 +9,11 @@ from pathlib import Path
 
 from cristae.data.classes import Classes
 from cristae.data.formats import open_image
-from cristae.data.formats.paths import is_zarr
+from cristae.data.formats.paths import Reading, is_zarr, split_options
 from cristae.data.image import Image
+from cristae.data.names import name_of
 from cristae.errors import MissingFileError, ScoreError
 from cristae.evaluation.comparison import Comparison, align
-from cristae.evaluation.label_files import name_of
 from cristae.evaluation.scoring.borders import check_thresholds, scored_classes
 from cristae.evaluation.scoring.settings import OF_OBJECTS, ScoreOptions, Scoring, thresholds_of
 from cristae.evaluation.segmentation import (
@@ -74,10 +74,10 @@ def open_evaluations(
         own = meaning_for([source], meaning)
         opened = truths or open_segmentations(truth, own, role="truth", progress=progress)
         pairs = [
-            (one, open_segmentation(part, own, role="prediction", shape=one.shape, progress=progress))
+            (one, open_segmentation(part, own, role="prediction", like=one.geometry("the truth"), progress=progress))
             for one, part in zip(opened, _one_for_each(opened, source), strict=True)
         ]
-        found.append(_evaluation(run, pairs, options, inside))
+        found.append(_evaluation(run, pairs, options, inside, progress))
     return found
 
 
@@ -95,7 +95,7 @@ def predictions_in(folder: str | Path, truth: SegmentationSource) -> dict[str, P
         raise MissingFileError(f"{folder}: there is no such folder of predictions")
     around: tuple[Path, ...] = ()
     if isinstance(truth, str | Path):
-        path = Path(truth)
+        path = Path(split_options(truth)[0])
         fixed = path if path.exists() else Path(*takewhile(lambda part: not set(part) & set("*?["), path.parts))
         around = (fixed.resolve(), *fixed.resolve().parents)
     inside = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
@@ -109,11 +109,15 @@ def predictions_in(folder: str | Path, truth: SegmentationSource) -> dict[str, P
 
 
 def _evaluation(
-    run: str, pairs: Sequence[tuple[Segmentation, Segmentation]], options: ScoreOptions, mask: Image | None
+    run: str,
+    pairs: Sequence[tuple[Segmentation, Segmentation]],
+    options: ScoreOptions,
+    mask: Image | None,
+    progress: Progress,
 ) -> Evaluation:
     box, size = options.box, options.voxel_size_nm
     merged = [(truth.merge(options.merge), prediction.merge(options.merge)) for truth, prediction in pairs]
-    comparisons = tuple(align(*pair, box=box, mask=mask, voxel_size_nm=size) for pair in merged)
+    comparisons = tuple(align(*pair, box=box, mask=mask, voxel_size_nm=size, progress=progress) for pair in merged)
     classes = scored_classes(comparisons[0].truth.classes, options)
     if options.binarize is not None and len(classes.foreground) != 1:
         raise ScoreError(
@@ -137,7 +141,8 @@ def _one_for_each(truths: Sequence[Segmentation], source: SegmentationSource) ->
     """
     if len(truths) == 1:
         return [source]
-    folder = Path(source) if isinstance(source, str | Path) else None
+    plain, reading = split_options(source) if isinstance(source, str | Path) else ("", Reading())
+    folder = Path(plain) if plain else None
     if folder is None or not folder.is_dir():
         raise MissingFileError(f"{source}: expected a folder with a prediction for each of the {len(truths)} images")
     files = {name_of(file): file for file in sorted(folder.iterdir()) if not file.name.startswith(".")}
@@ -146,7 +151,7 @@ def _one_for_each(truths: Sequence[Segmentation], source: SegmentationSource) ->
         raise MissingFileError(
             f"{folder}: has no prediction for {', '.join(missing[:6])}; name each file like its image"
         )
-    return [files[name] for name in names.values()]
+    return [reading.on(files[name]) for name in names.values()]
 
 
 def _check_objects(meaning: Meaning, options: ScoreOptions) -> None:
