@@ -83,7 +83,7 @@ def test_a_prediction_with_channels_and_labels(tmp_path: Path) -> None:
         Box.of_shape(ids.shape), ids
     )
     first, second, label = inspect(root)
-    assert (first.path, second.path) == (f"{root} (channel 0)", f"{root} (channel 1)")
+    assert (first.path, second.path) == (f"{root}::channel=0", f"{root}::channel=1")
     assert label.path == f"{root}:/labels/segmentation"
     assert [(v.value, v.name, v.color, v.share) for v in label.values] == [
         (0, "background", "#000000", 0.875),

@@ -12,7 +12,7 @@ from itertools import permutations
 
 from cristae.data.box import Box, Triple
 from cristae.data.image import Image, VoxelSize, moved_origin, same_voxel_size, voxel_size_text
-from cristae.data.unit_slips import check_typed_size, slip_between
+from cristae.data.unit_slips import check_typed_size, slip_between, unit_slip
 from cristae.errors import VolumeError, VoxelSizeError
 from cristae.progress import Progress
 
@@ -20,7 +20,7 @@ ALL_AXES, IN_PLANE = (0, 1, 2), (1, 2)
 """Axes that are compared; of a single slice the thickness is not."""
 CORRECT = (
     "compare maps of one volume on one grid, or correct the one that is wrong (--voxel-size-nm is for files that do "
-    "not say it, or say it in a wrong unit)"
+    "not say it, or say one that cannot be)"
 )
 """What to do about voxel sizes that differ, where a command compares files."""
 
@@ -110,30 +110,30 @@ def check_same_size(first: Geometry, second: Geometry, *, cure: str, axes: Seque
 
 
 def corrected_size(one: Geometry, stated: VoxelSize | None, progress: Progress = Progress()) -> VoxelSize | None:
-    """The voxel size of one file: what it says, or what the command states where the file says nothing or slipped.
+    """The voxel size of one file: what it says, or what the command states where the file says nothing likely.
 
     Args:
         one: The file.
         stated: (z, y, x) in nm, by the command.
-        progress: Takes a warning where the file's size is replaced, which differs by a slip of the unit or the axes.
+        progress: Takes a warning where the file's size is replaced, which is none of an electron microscope.
 
     Raises:
         VoxelSizeError: The two differ otherwise, or the stated one is no likely voxel size.
     """
-    found, axes = one.voxel_size_nm, IN_PLANE if one.shape[0] == 1 else ALL_AXES
+    found, flat = one.voxel_size_nm, one.shape[0] == 1
     if stated is None:
         return found
-    check_typed_size(stated, flat=one.shape[0] == 1)
+    check_typed_size(stated, flat=flat)
     if found is None:
         return stated
-    slip = slip_between(stated, found, axes=axes)
-    if not slip:
+    if unit_slip(found, flat=flat) is None:
         cure = "leave --voxel-size-nm out, or correct the file"
-        check_same_size(one, replace(one, who="the command", voxel_size_nm=stated), cure=cure, axes=axes)
+        told = replace(one, who="the command", voxel_size_nm=stated)
+        check_same_size(one, told, cure=cure, axes=IN_PLANE if flat else ALL_AXES)
         return found
     progress.warn(
-        f"{one.who} says {voxel_size_text(found)}, the command {voxel_size_text(stated)} (z, y, x), {slip}; the "
-        "command's is taken"
+        f"{one.who} says {voxel_size_text(found)} (z, y, x), which is no likely voxel size; "
+        f"{voxel_size_text(stated)} is taken, as the command says"
     )
     return stated
 

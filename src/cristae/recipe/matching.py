@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from cristae.data.geometry import Geometry, corrected_size
 from cristae.data.image import Image, VoxelSize, same_voxel_size, voxel_size_text
-from cristae.data.unit_slips import FAR_APART, far_apart, slip_between
+from cristae.data.unit_slips import FAR_APART, far_apart, slip_between, unit_slip
 from cristae.data.volume import Volume
 from cristae.errors import RunError, VolumeError, VoxelSizeError
 from cristae.inference.application import choose_application, windows_of
@@ -72,6 +72,9 @@ def sized_image(volume: Volume, stated: VoxelSize | None, progress: Progress = P
         VolumeError: The image has colours.
     """
     size = corrected_size(Geometry.of(volume.image, "", voxel_size_nm=volume.voxel_size_nm), stated, progress)
+    slip = None if size is None else unit_slip(size, flat=volume.image.shape[0] == 1)
+    if slip is not None:
+        progress.warn(f"{volume.image.path}: the voxel size {voxel_size_text(size)} (z, y, x) is no likely one: {slip}")
     if volume.image.colors != 1:
         raise VolumeError(
             f"{volume.image.path}: is a colour image ({volume.image.colors} channels), but networks take grey values; "
@@ -135,14 +138,19 @@ def _require_near(trained: VoxelSize, size: VoxelSize, image: Image, axes: Seque
             unit or of the axes.
     """
     slip, largest = slip_between(trained, size, axes=axes), max(_ratio(trained[axis], size[axis]) for axis in axes)
-    reversed_axes = bool(slip) and not same_voxel_size(trained, size) and sorted(trained) == sorted(size)
-    if not (far_apart(trained, size) or (slip and (largest > _MOST_ALONG_ONE_AXIS or reversed_axes))):
+    turned = sorted(trained) == sorted(size)
+    if not (far_apart(trained, size) or (slip and (largest > _MOST_ALONG_ONE_AXIS or turned))):
         return
-    likely = voxel_size_text(trained) if slip else "a size near that of the training"
+    if unit_slip(trained) is not None:
+        cure = "the run's is no likely one: correct `voxel_size_nm` in its recipe and train again"
+    elif unit_slip(size) is not None:
+        same = " ".join(f"{edge:g}" for edge in trained)
+        cure = f"give the volume's own with --voxel-size-nm ({same} where it is that of the training)"
+    else:
+        cure = "correct the one that is wrong, or predict a volume like those of the training"
     raise VoxelSizeError(
         f"{image.path}: has voxels of {voxel_size_text(size)} (z, y, x), but the run was trained at "
-        f"{voxel_size_text(trained)}{f', {slip}' if slip else f', more than a factor of {FAR_APART:g}'}. Give the "
-        f"volume's own with --voxel-size-nm Z Y X if it is {likely}, or predict a volume that the run was trained for"
+        f"{voxel_size_text(trained)}, {slip or f'more than a factor of {FAR_APART:g} in y and x'}; {cure}"
     )
 
 

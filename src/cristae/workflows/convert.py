@@ -24,8 +24,8 @@ def convert(
     Args:
         source: Anything that can be opened: a file, a folder of slices, a glob, an array inside a file.
         destination: The new file: .zarr (OME-Zarr 0.5), .tif, .mrc or .h5.
-        voxel_size_nm: (z, y, x), for files that do not say it, or say it in a wrong unit. Without one an unknown size
-            stays unknown.
+        voxel_size_nm: (z, y, x), for files that do not say it, or say one that no microscope has. Without one an
+            unknown size stays unknown.
         progress: Where to report.
 
     Returns:

@@ -54,7 +54,7 @@ def predict(
         runs: Run folders.
         volume: What to segment.
         out: The new OME-Zarr group, or one that this very call began earlier.
-        voxel_size_nm: The volume's (z, y, x), where its files do not say it.
+        voxel_size_nm: The volume's (z, y, x), where its files do not say it, or say one that no microscope has.
         box: Predict only this part, `Z0:Z1,Y0:Y1,X0:X1` in voxels; the result is that part of the whole prediction.
         mask: An image of the volume's shape; voxels that are 0 in it become background. Only for classes that
             have one.
