@@ -212,7 +212,7 @@ def test_a_stated_size_holds_where_the_file_says_none_or_an_impossible_one() -> 
     for wrong in ((0.04, 0.004, 0.004), (1e3, 1e3, 1e3), (4.0, 4.0, 40.0), (1e6, 1e6, 1e6)):
         assert corrected_size(replace(HERE, voxel_size_nm=wrong), size, heard) == size
         assert "no likely voxel size; 40 x 4 x 4 nm is taken" in heard.warned.pop()
-    with pytest.raises(VoxelSizeError, match="the command says 80 x 8 x 8 nm .*leave --voxel-size-nm out"):
+    with pytest.raises(VoxelSizeError, match=r"the command says 80 x 8 x 8 nm .*leave --voxel-size-nm out"):
         corrected_size(HERE, (80.0, 8.0, 8.0), heard)
     with pytest.raises(VoxelSizeError, match="angstrom and nm"):
         corrected_size(HERE, (400.0, 40.0, 40.0), heard)

@@ -167,7 +167,7 @@ def test_what_are_no_maps_of_the_classes_is_refused_in_words(tmp_path: Path, wha
 
 def test_overlapping_classes_need_a_channel_each(tmp_path: Path) -> None:
     path = ilastik(tmp_path / "prob.h5", softmax())
-    with pytest.raises(ChannelError, match="has 3 channels, but .* mito, membrane have 2"):
+    with pytest.raises(ChannelError, match=r"has 3 channels, but .* mito, membrane have 2"):
         open_segmentation(path, Meaning(classes=BOTH))
 
 
