@@ -409,6 +409,7 @@ def _of_volume(volume: Volume, path: Path, classes: Classes) -> Segmentation:
 def _of_image(image: Image, meaning: Meaning, classes: Classes, like: Geometry | None) -> Segmentation:
     name = name_of(image.path)
     if meaning.threshold is None:
+        require_no_fractions(image)
         return Segmentation(name, image.path, classes, (image,), voxel_size_nm=image.voxel_size_nm)
     if like is not None:
         check_shape(name, like, image)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -263,7 +264,7 @@ def open_mask(path: str | Path, image: Image, progress: Progress = Progress()) -
         progress: Takes a warning where their origins differ.
 
     Raises:
-        VolumeError: It has another shape or orientation, or colours.
+        VolumeError: It has another shape or orientation, or colours; when it is read, a value is no whole number.
         VoxelSizeError: It has another voxel size.
         MissingFileError: There is no such file.
     """
@@ -277,7 +278,13 @@ def open_mask(path: str | Path, image: Image, progress: Progress = Progress()) -
         )
     for warning in check_same_place(volume, own, axes=IN_PLANE if image.shape[0] == 1 else ALL_AXES):
         progress.warn(warning)
-    return mask
+    return mask if mask.dtype.kind != "f" else mask.map(partial(_whole_numbers, path=path), mask.dtype)
+
+
+def _whole_numbers(voxels: np.ndarray, path: str | Path) -> np.ndarray:
+    if not (voxels == np.floor(voxels)).all():  # NaN equals nothing
+        raise VolumeError(f"{path}: the mask holds NaN or fractions; save it as whole numbers, 0 where not to predict")
+    return voxels
 
 
 def _sample_digest(image: Image) -> str:

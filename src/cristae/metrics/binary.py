@@ -16,7 +16,7 @@ from cristae.errors import ScoreError
 BINARY_CLASSES = Classes(names=("background", "foreground"))
 """What a binarised map can hold."""
 _BYTES = np.dtype(np.uint8)
-_HALF_OF_16_BITS, _LARGEST_OF_16_BITS = 32767, 65535
+_PERCENT, _HALF_OF_16_BITS, _LARGEST_OF_16_BITS = 100, 32767, 65535
 
 
 def probability_map(image: Image, *, blocks: Callable[[Image], list[Box]]) -> Image:
@@ -28,7 +28,7 @@ def probability_maps(images: Sequence[Image], *, blocks: Callable[[Image], list[
     """Probability maps of one file, read lazily: uint8 where 255 stands for 1, or floats from 0 to 1.
 
     Integers are probabilities times 255, or times 65535 where they are 16-bit and reach the upper half of that. Where
-    the largest value of all maps is at most 1, they hold 0 and 1; their 1 becomes 255.
+    the largest value of all maps is at most 1, they hold 0 and 1; their 1 becomes 255. Percentages are refused.
 
     Args:
         images: Grey maps of one type.
@@ -56,6 +56,11 @@ def probability_maps(images: Sequence[Image], *, blocks: Callable[[Image], list[
         raise ScoreError(
             f"{first.path}: holds values from {low} to {high}; a probability map has 0 to 255 (0 to 65535 where it is "
             "16-bit), or 0 and 1, or floats from 0 to 1. Scale it, or give a recipe if these are class ids"
+        )
+    if high == _PERCENT:
+        raise ScoreError(
+            f"{first.path}: its largest value is 100, as of percentages; a probability map of integers has 0 to 255. "
+            "Scale it, or save it as floats from 0 to 1"
         )
     if high > 1:
         return tuple(_mapped(image, lambda grey: grey.astype(np.uint8, copy=False), _BYTES) for image in images)
@@ -103,7 +108,7 @@ def _range(image: Image, blocks: list[Box]) -> tuple[int, int]:
     for box in blocks:
         grey = _grey(image.read(box), image)
         low, high = min(low, int(grey.min())), max(high, int(grey.max()))
-        if high > {"uint8": 1, "uint16": _HALF_OF_16_BITS}.get(image.dtype.name, np.inf):
+        if high > {"uint8": _PERCENT, "uint16": _HALF_OF_16_BITS}.get(image.dtype.name, np.inf):
             break
     return low, high
 
