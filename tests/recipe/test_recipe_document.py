@@ -135,3 +135,35 @@ def test_json_is_read_as_json(value: dict[str, object]) -> None:
     """JSON is the part of YAML on which everybody agrees; its own reader is the reference."""
     text = json.dumps(value)
     assert read_document(text, "r.yaml").value == json.loads(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r'"C:\data\cell.tif"',  # \d and \c are no escapes
+        r'"C:\Users\anna\cell.tif"',  # \U wants eight hexadecimal digits
+        r'"C:\new\raw.tif"',  # \n and \r are, and would be read as line breaks
+        r'"D:\temp"',
+        r'"raw\new.tif"',
+        r'"\\server\new\raw.h5"',
+    ],
+)
+def test_backslashes_of_windows_in_double_quotes_are_explained(text: str) -> None:
+    with pytest.raises(RecipeError, match=r"r\.yaml:1: .*single quotes.*forward slashes") as caught:
+        value_of(text)
+    assert str(caught.value).count("\n") == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (r"'C:\new\raw.tif'", r"C:\new\raw.tif"),
+        (r"C:\new\raw.tif", r"C:\new\raw.tif"),
+        (r'"C:\\new\\raw.tif"', r"C:\new\raw.tif"),
+        ('"C:/new/raw.tif"', "C:/new/raw.tif"),
+        (r'"first line\nsecond line of it."', "first line\nsecond line of it."),
+        (r'"a\tb"', "a\tb"),
+    ],
+)
+def test_paths_of_windows_and_other_escapes_are_read(text: str, value: str) -> None:
+    assert value_of(text) == value

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 from prediction_files import write_prediction
+from typer.testing import CliRunner
 
+from cristae.cli.main import app
 from cristae.data.box import Box
 from cristae.data.classes import Classes
 from cristae.data.formats import write_image
@@ -164,3 +166,31 @@ def test_errors_are_those_of_the_files(tmp_path: Path) -> None:
     (tmp_path / "a.tif").write_bytes(b"")
     with pytest.raises(FormatError, match="0 bytes"):
         inspect([tmp_path / "a.tif"])
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_inspecting_goes_on_after_a_file_that_cannot_be_read(tmp_path: Path, as_json: bool) -> None:
+    write_image(image_of_array(GREY), tmp_path / "a.tif")
+    write_image(image_of_array(GREY), tmp_path / "b.mrc")
+    (tmp_path / "bad.tif").write_bytes(b"no TIFF at all")
+    paths = [str(tmp_path / name) for name in ("a.tif", "gone.tif", "bad.tif", "b.mrc")]
+    result = CliRunner().invoke(app, ["inspect", *paths, *(["--json"] if as_json else [])])
+    assert result.exit_code == 2
+    assert "MissingFileError" in result.stderr
+    assert "FormatError" in result.stderr
+    shown = [one["path"] for one in json.loads(result.stdout)] if as_json else result.stdout.split()
+    assert {paths[0], paths[3]} <= set(shown)
+    assert not {paths[1], paths[2]} & set(shown)
+
+
+def test_one_file_that_cannot_be_read_prints_nothing(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["inspect", str(tmp_path / "gone.tif"), "--json"])
+    assert (result.exit_code, result.stdout) == (2, "")
+
+
+def test_a_slip_of_the_unit_is_a_problem(tmp_path: Path) -> None:
+    write_image(image_of_array(GREY, voxel_size_nm=(0.05, 0.004, 0.004)), tmp_path / "a.zarr")
+    (problem,) = only(tmp_path / "a.zarr").problems
+    assert "slip of the unit" in problem
+    assert "if um was meant where nm is said, it is 50 x 4 x 4 nm" in problem
+    assert "--voxel-size-nm" in problem

@@ -206,7 +206,7 @@ def test_voxel_sizes_that_cannot_be_compared(tmp_path):
     with pytest.raises(VoxelSizeError, match=r"40 x 10 x 10.*40 x 20 x 20"):
         predict([known], cell(), out=tmp_path / "out.zarr", voxel_size_nm=(40.0, 20.0, 20.0))
     write_image(cell().image, tmp_path / "cell.tif")
-    with pytest.raises(VoxelSizeError, match=r"the volume says 40 x 10 x 10 nm.*the command says 40 x 20 x 20 nm"):
+    with pytest.raises(VoxelSizeError, match=r"cell.tif says 40 x 10 x 10 nm.*the command says 40 x 20 x 20 nm"):
         predict([known], tmp_path / "cell.tif", out=tmp_path / "out.zarr", voxel_size_nm=(40.0, 20.0, 20.0))
     with pytest.raises(VoxelSizeError, match="greater than 0"):
         predict([known], nameless, out=tmp_path / "out.zarr", voxel_size_nm=(40.0, 0.0, 20.0))

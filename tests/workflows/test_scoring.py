@@ -8,7 +8,9 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import tifffile
@@ -437,6 +439,17 @@ def test_counts_of_other_input_are_not_taken_over(files, tmp_path):
     assert ledger.Ledger.at(tmp_path / "x.npz", ledger.key_of([files[0]], {"a": 1})).done == {}
     (tmp_path / "x.npz").write_bytes((tmp_path / "x.npz").read_bytes()[:50])
     assert ledger.Ledger.at(tmp_path / "x.npz", book.key).done == {}
+
+
+def test_the_state_of_a_file_counts_whatever_is_said_behind_its_path(tmp_path):
+    path = tmp_path / "maps.h5"
+    with h5py.File(path, "w") as file:
+        file["x"] = np.zeros((2, 4, 4), np.uint8)
+    named = [Path(f"{path}{more}") for more in ("", "::channel=0", "::channel=1", ":/x", ":/x::channel=1")]
+    before = [ledger.key_of([one], {}) for one in named]
+    assert len(set(before)) == len(named)
+    os.utime(path, ns=(1, 1))
+    assert not set(before) & {ledger.key_of([one], {}) for one in named}
 
 
 def test_a_killed_evaluation_of_a_large_pair_goes_on(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import NonNegativeFloat, PositiveFloat
+from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from cristae.config import Config
 from cristae.data.image import VoxelSize
@@ -16,6 +16,8 @@ class AnalysisOptions(Config):
     Lengths are in nm, so that they mean the same in every volume.
     """
 
+    binarize: float | None = Field(default=None, ge=0, le=1)
+    """The threshold of a probability map of one class."""
     connectivity: Literal[6, 18, 26] = 26
     """Neighbours that join voxels to one object: across faces (6), edges too (18), corners too (26)."""
     min_um3: NonNegativeFloat = 0.0

@@ -18,6 +18,9 @@ def analyze(
     recipe: Annotated[
         Path | None, typer.Option("--recipe", metavar="R", help="Recipe that maps label values to classes.")
     ] = None,
+    binarize: Annotated[
+        float | None, typer.Option("--binarize", metavar="T", help="A probability map: foreground where value/255 > T.")
+    ] = None,
     cell: Annotated[
         str | None, typer.Option("--cell", metavar="MASK", help="The cells: each value but 0 is the number of one.")
     ] = None,
@@ -60,6 +63,7 @@ def analyze(
     try:
         config = AnalysisOptions.model_validate(
             {
+                "binarize": binarize,
                 "connectivity": connectivity,
                 "min_um3": min_um3,
                 "split": tuple(split or ()),

@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from cristae.cli import agreement, analysis, comparison, datasets, models, recipes, runs, scores, volumes
+from cristae.cli.options import say, say_error
 from cristae.errors import CristaeError
 
 _MACHINE_TROUBLE = frozenset(
@@ -30,18 +31,18 @@ class Verbs(TyperGroup):
         try:
             return super().invoke(ctx)
         except CristaeError as error:
-            _say(f"{_kind(error)}{error}", style="red")
+            say_error(error)
             raise typer.Exit(error.exit_code) from None
         except MemoryError:
-            _say("out of memory; close other programs, or use smaller patches, batches or --max-ram", style="red")
+            say("out of memory; close other programs, or use smaller patches, batches or --max-ram", style="red")
             raise typer.Exit(1) from None
         except OSError as error:
             if error.errno not in _MACHINE_TROUBLE:
                 raise
-            _say(f"{error.filename or 'the system'}: {error.strerror}", style="red")
+            say(f"{error.filename or 'the system'}: {error.strerror}", style="red")
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
-            _say(f"interrupted; {_after_a_stop(ctx.invoked_subcommand)}")
+            say(f"interrupted; {_after_a_stop(ctx.invoked_subcommand)}")
             raise typer.Exit(130) from None
 
 
@@ -100,7 +101,7 @@ def run() -> None:
         import traceback
 
         traceback.print_exc()
-        _say("this is a bug in Cristae; please report it with the lines above and the command", style="red")
+        say("this is a bug in Cristae; please report it with the lines above and the command", style="red")
         sys.exit(1)
 
 
@@ -116,13 +117,6 @@ def _silence_libraries() -> None:
         warnings.simplefilter("ignore")
 
 
-def _kind(error: CristaeError) -> str:
-    """The error's kind in front of its message, unless the message starts with file:line already."""
-    from cristae.errors import RecipeError
-
-    return "" if isinstance(error, RecipeError) else f"{type(error).__name__}: "
-
-
 def _after_a_stop(verb: str | None) -> str:
     """What the same command does when it is given again."""
     if verb == "train":
@@ -131,7 +125,3 @@ def _after_a_stop(verb: str | None) -> str:
         return "with --out, the same command resumes it"
     resumes = verb in ("demo", "predict", "data")
     return "the same command resumes it" if resumes else "the same command starts over"
-
-
-def _say(message: str, style: str = "") -> None:
-    typer.secho(message, err=True, fg=style or None)

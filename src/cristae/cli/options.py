@@ -7,10 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
+from cristae.errors import CristaeError
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 VoxelSize = Annotated[
     tuple[float, float, float] | None,
-    typer.Option("--voxel-size-nm", metavar="Z Y X", help="Voxel size in nm, where the file does not say it."),
+    typer.Option(
+        "--voxel-size-nm", metavar="Z Y X", help="Voxel size in nm, where the file says none or an impossible one."
+    ),
 ]
 
 Signed = Annotated[
@@ -21,6 +25,19 @@ Signed = Annotated[
         "path says it of one file.",
     ),
 ]
+
+
+def say(message: str, style: str = "") -> None:
+    """A line on stderr."""
+    typer.secho(message, err=True, fg=style or None)
+
+
+def say_error(error: CristaeError) -> None:
+    """An error's kind and its message, which may start with file:line instead."""
+    from cristae.errors import RecipeError
+
+    kind = "" if isinstance(error, RecipeError) else f"{type(error).__name__}: "
+    say(f"{kind}{error}", style="red")
 
 
 def print_json(content: Any) -> None:

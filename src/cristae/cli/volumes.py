@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cristae.cli.options import Json, Signed, VoxelSize, print_json
+from cristae.cli.options import Json, Signed, VoxelSize, print_json, say_error
+from cristae.errors import CristaeError
 
 if TYPE_CHECKING:
     from cristae.data.inspection import Inspection
@@ -21,13 +22,23 @@ def inspect(
 ) -> None:
     """Show what volumes hold and what may go wrong. Format, shape, voxel size, intensities, label values."""
     from cristae.cli.progress import console_progress
+    from cristae.data.inspection import Inspection
     from cristae.workflows.inspect import inspect as look
 
-    found = look(paths, signed=signed, progress=console_progress())
-    if as_json:
+    found, errors, progress = list[Inspection](), list[CristaeError](), console_progress()
+    for path in paths:
+        try:
+            found += look(path, signed=signed, progress=progress)
+        except CristaeError as error:
+            errors.append(error)
+    if as_json and (found or len(paths) > 1):
         print_json([one.to_dict() for one in found])
-        return
-    print("\n\n".join(inspection_text(one) for one in found))
+    elif found:
+        print("\n\n".join(inspection_text(one) for one in found))
+    for problem in errors:
+        say_error(problem)
+    if errors:
+        raise typer.Exit(max(problem.exit_code for problem in errors))
 
 
 def convert(

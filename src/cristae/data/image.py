@@ -128,33 +128,6 @@ def check_voxel_size(size: Sequence[float]) -> None:
         )
 
 
-def agreed_voxel_size(
-    found: Mapping[str, VoxelSize | None], stated: VoxelSize | None, *, flat: bool = False
-) -> VoxelSize | None:
-    """The voxel size that files or the command give; None where nobody knows.
-
-    Args:
-        found: Voxel size (z, y, x) in nm by where it was found, as messages name it.
-        stated: By the command.
-        flat: Of a single slice, whose thickness may differ.
-
-    Raises:
-        VoxelSizeError: Two of them differ by more than 1 %, or the stated one is no voxel size.
-    """
-    if stated is not None:
-        check_voxel_size(stated)
-    known = [(who, size) for who, size in (*found.items(), ("the command", stated)) if size is not None]
-    for who, size in known[1:]:
-        first, agreed = known[0]
-        if not same_voxel_size(agreed, size, axes=(1, 2) if flat else (0, 1, 2)):
-            raise VoxelSizeError(
-                f"voxel sizes differ: {first} says {voxel_size_text(agreed)}, {who} says {voxel_size_text(size)} "
-                "(z, y, x); compare maps of one volume on one grid, or correct the one that is wrong "
-                "(--voxel-size-nm is for files that do not say it)"
-            )
-    return known[0][1] if known else None
-
-
 def voxel_size_text(size: Sequence[float] | None) -> str:
     """A voxel size for a person, z first.
 

@@ -22,6 +22,7 @@ from cristae.data.image import Image, VoxelSize
 from cristae.data.padding import find_padding, inside_of
 from cristae.data.slice_ranges import ranges_text
 from cristae.data.statistics import ImageStatistics, image_statistics
+from cristae.data.unit_slips import unit_slip
 from cristae.progress import Progress
 
 _NAMED = 5
@@ -202,6 +203,8 @@ def _problems(image: Image, result: ImageStatistics, values: tuple[LabelValue, .
     if image.voxel_size_nm is None:
         why = image.details.get("voxel size")
         yield f"the voxel size is unknown{f' ({why})' if why else ''}; give it in the recipe or with --voxel-size-nm"
+    elif slip := unit_slip(image.voxel_size_nm, flat=image.shape[0] == 1):
+        yield f"the voxel size looks like a slip of the unit: {slip}. Give the right one with --voxel-size-nm"
     if result.not_finite:
         yield f"{result.not_finite} voxels are NaN or infinite; replace them before training"
     if {item.value for item in values} == {0, 255}:

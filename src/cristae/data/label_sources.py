@@ -10,6 +10,7 @@ from cristae.data.box import Box, Triple
 from cristae.data.description import Match
 from cristae.data.formats import open_image, open_images
 from cristae.data.formats.paths import is_array_folder, split_options
+from cristae.data.geometry import Geometry, placement_hint
 from cristae.data.image import Image
 from cristae.data.pairing import find_match, pair_files
 from cristae.errors import LabelError
@@ -152,7 +153,7 @@ def _check_sizes(places: Mapping[int, tuple[Image, int]], image: Image, where: s
             raise LabelError(
                 f"{where}: slice {z} in {file.path} is {_size(file.shape[1:])} voxels (y, x), but its image "
                 f"{image.path} is {_size(image.shape[1:])}.\n"
-                "  Labels must lie on the grid of the image: export both at the same size."
+                "  Labels must lie on the grid of the image: export both at the same size." + _hint(image, file)
             )
 
 
@@ -168,8 +169,12 @@ def _other_depth(stack: Image, image: Image, where: str) -> str:
     return (
         f"{where}: {stack.path} is {_size(stack.shape)} voxels (z, y, x), but its image {image.path} is "
         f"{_size(image.shape)}.\n  If only some slices are labelled, say which slice each label slice belongs to: "
-        f"`slices: [...]` with {stack.shape[0]} numbers from 0 to {image.shape[0] - 1}."
+        f"`slices: [...]` with {stack.shape[0]} numbers from 0 to {image.shape[0] - 1}." + _hint(image, stack)
     )
+
+
+def _hint(image: Image, file: Image) -> str:
+    return placement_hint(Geometry.of(image, "the image"), Geometry.of(file, ""))
 
 
 def _size(shape: Sequence[int]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from cristae.data.box import Box
 from cristae.data.classes import Classes
 from cristae.data.description import DataConfig, IdLabels, Labels, Region, VolumeConfig
 from cristae.data.formats import open_image, open_images
-from cristae.data.formats.paths import split_options
+from cristae.data.geometry import ALL_AXES, IN_PLANE, Geometry, check_same_place
 from cristae.data.image import Image, VoxelSize, same_voxel_size, voxel_size_text
 from cristae.data.label_sources import LabelSource, open_flat_sources, open_source
 from cristae.data.labelling import (
@@ -25,9 +25,10 @@ from cristae.data.labelling import (
     open_sources,
     open_sources_of_images,
 )
-from cristae.data.names import stem_of
+from cristae.data.names import stem_of, volume_name
 from cristae.data.public import find_set, find_set_folder
 from cristae.data.splits import Part, check_apart, labelled_boxes, parts_of, touching_parts
+from cristae.data.unit_slips import FAR_APART, far_apart, slip_between, unit_slip
 from cristae.data.volume import Volume
 from cristae.errors import LabelError, VolumeError, VoxelSizeError
 from cristae.progress import Progress
@@ -47,11 +48,17 @@ class Dataset:
     train: tuple[Part, ...]
     validate: tuple[Part, ...]
     test: tuple[Part, ...]
+    voxel_size_nm: VoxelSize | None = None
+    """The working one (z, y, x) that the recipe sets."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What is allowed but deserves a look, such as parts of different splits that touch."""
-        return touching_parts({"train": self.train, "validate": self.validate, "test": self.test})
+        slip = None if self.voxel_size_nm is None else unit_slip(self.voxel_size_nm)
+        working = () if slip is None else (f"data.voxel_size_nm: {slip}",)
+        of_volumes = dict.fromkeys(warning for volume in self.volumes for warning in volume.warnings)
+        touching = touching_parts({"train": self.train, "validate": self.validate, "test": self.test})
+        return (*working, *of_volumes, *touching)
 
 
 def open_volume(
@@ -76,7 +83,7 @@ def open_volume(
         VolumeError: The file, its labels or its voxel size are not usable.
     """
     config = VolumeConfig(
-        name=_safe_name(name or stem_of(re.sub(r"(?<=\w\w):/.*$", "", split_options(path)[0]))),
+        name=_safe_name(name or volume_name(path)),
         image=str(path),
         labels=IdLabels(path=str(labels)) if isinstance(labels, str | Path) else labels,
         voxel_size_nm=voxel_size_nm,
@@ -143,10 +150,12 @@ def open_data(data: DataConfig, folder: Path) -> Dataset:
         raise VolumeError(f"data.volumes: two volumes are called '{twice[0]}'; give each its own name.")
     opened = {config.name: (config, _open_entry(config, data.classes, folder)) for config in data.volumes}
     volumes = tuple(volume for _, found in opened.values() for volume in found)
+    if data.voxel_size_nm is not None:
+        _check_working_size(data.voxel_size_nm, volumes)
     regions: dict[str, Sequence[Region]] = {"train": data.train, "validate": data.validate_, "test": data.test}
     splits = {split: parts_of(chosen, opened, split=split) for split, chosen in regions.items()}
     check_apart(splits)
-    return Dataset(classes=data.classes, volumes=volumes, **splits)
+    return Dataset(classes=data.classes, volumes=volumes, voxel_size_nm=data.voxel_size_nm, **splits)
 
 
 def _open_entry(config: VolumeConfig, classes: Classes, folder: Path) -> tuple[Volume, ...]:
@@ -214,6 +223,8 @@ def _assemble(
         validity = _both(validity, mask_image(config.valid, image, valid, name=name, what="valid mask"))
     if weight is not None:
         _check_covered(weight, labelling.labelled_slices, f"weight of '{name}'")
+    files = {f"mask '{key}'" if key else "labels": source for key, source in (sources or {}).items()}
+    files |= {what: one for what, one in (("valid mask", valid), ("weight", weight)) if one is not None}
     return Volume(
         name=name,
         image=_finite(image, name),
@@ -222,7 +233,56 @@ def _assemble(
         weight=None if weight is None else _weight_image(weight, image, name),
         voxel_size_nm=size,
         labelled_slices=labelling.labelled_slices,
+        warnings=(*_slips(config, size, image), *_check_places(config, image, size, files)),
     )
+
+
+def _slips(config: VolumeConfig, size: VoxelSize | None, image: Image) -> Iterator[str]:
+    """A warning where the voxel size is none of an electron microscope."""
+    slip = None if size is None else unit_slip(size, flat=image.shape[0] == 1)
+    if slip is not None:
+        yield (
+            f"data.volumes.{config.name}: the voxel size {voxel_size_text(size)} (z, y, x) of {image.path} looks like "
+            f"a slip of the unit: {slip}. Give the right one: `voxel_size_nm` with `trust_voxel_size: true`"
+        )
+
+
+def _check_places(
+    config: VolumeConfig, image: Image, size: VoxelSize | None, files: Mapping[str, LabelSource]
+) -> Iterator[str]:
+    """Compare where annotations lie with their image, and give warnings.
+
+    Raises:
+        VoxelSizeError: A file says another voxel size than its image.
+        VolumeError: A file is turned against its image.
+    """
+    first = Geometry.of(image, "the image", voxel_size_nm=size)
+    cure = (
+        "correct the one that is wrong, or say which is right under "
+        f"data.volumes.{config.name}: `voxel_size_nm: [z, y, x]` with `trust_voxel_size: true`"
+    )
+    for what, source in files.items():
+        warned = False
+        for file in {id(file): file for file, _ in source.places.values()}.values():
+            other = Geometry.of(file, f"{what} of '{config.name}' in")
+            if config.trust_voxel_size:
+                other = replace(other, voxel_size_nm=None, origin_nm=None)
+            axes = ALL_AXES if file.shape[0] == image.shape[0] > 1 else IN_PLANE
+            found = check_same_place(first, other, cure=cure, axes=axes)
+            if not warned:
+                yield from found
+            warned = warned or bool(found)
+
+
+def _check_working_size(working: VoxelSize, volumes: Sequence[Volume]) -> None:
+    for volume in volumes:
+        size = volume.voxel_size_nm
+        if size is not None and far_apart(working, size):
+            slip = slip_between(working, size, axes=IN_PLANE) or f"more than a factor of {FAR_APART:g}"
+            raise VoxelSizeError(
+                f"data.voxel_size_nm: {voxel_size_text(working)} (z, y, x) is far from {voxel_size_text(size)} of "
+                f"'{volume.name}', {slip}; correct the one that is wrong"
+            )
 
 
 def _agreed_voxel_size(config: VolumeConfig, image: Image, name: str) -> VoxelSize | None:
@@ -230,9 +290,10 @@ def _agreed_voxel_size(config: VolumeConfig, image: Image, name: str) -> VoxelSi
     if stated is None or found is None or config.trust_voxel_size:
         return found if stated is None else stated
     if not same_voxel_size(stated, found):
+        slip = slip_between(stated, found)
         raise VoxelSizeError(
             f"data.volumes.{config.name}: the recipe says {voxel_size_text(stated)} (z, y, x) for '{name}', but "
-            f"{image.path} says {voxel_size_text(found)}.\n"
+            f"{image.path} says {voxel_size_text(found)}{f', {slip}' if slip else ''}.\n"
             "  Correct `voxel_size_nm`, or set `trust_voxel_size: true` if the file is wrong."
         )
     return stated

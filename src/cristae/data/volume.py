@@ -25,3 +25,5 @@ class Volume:
     """(z, y, x) in nm; None only where nothing depends on it."""
     labelled_slices: tuple[int, ...] | None = None
     """Indices z that have annotation; None means all of them (when there are labels)."""
+    warnings: tuple[str, ...] = ()
+    """What is allowed but deserves a look: origins that differ, a voxel size that looks like a slip of the unit."""

@@ -11,7 +11,8 @@ import numpy as np
 from cristae.data.box import Box
 from cristae.data.classes import Classes
 from cristae.data.formats import open_image
-from cristae.data.image import Image, VoxelSize, agreed_voxel_size, check_voxel_size
+from cristae.data.geometry import Geometry, common_size, placement_hint
+from cristae.data.image import Image, VoxelSize, check_voxel_size
 from cristae.errors import ScoreError, VoxelSizeError
 from cristae.evaluation.blocks import blocks_of
 from cristae.evaluation.masks import mask_of, near
@@ -163,10 +164,11 @@ def open_panel(
     if meaning.recipe is not None and meaning.threshold is not None:
         raise ScoreError("a recipe and a threshold say different things about the values; give one of them")
     opened = _opened(participants, meaning, progress)
-    sizes = {f"'{name}'": one.voxel_size_nm for name, one in zip(names, opened, strict=True)}
-    size = agreed_voxel_size(sizes, options.voxel_size_nm, flat=opened[0].shape[0] == 1)
     common, boxes = common_part(dict(zip(names, opened, strict=True)))
     inside = [] if mask is None else [_mask_on(common, mask, opened[0])]
+    places = [one.geometry(f"'{name}'").crop(box) for name, one, box in zip(names, opened, boxes, strict=True)]
+    places += [Geometry.of(image, "the mask") for image in inside]
+    size = common_size(places, options.voxel_size_nm, progress)
     reach = 0
     if options.cell_from is not None and opened[0].classes.empty_id is None:
         raise ScoreError(
@@ -204,6 +206,7 @@ def common_part(segmentations: Mapping[str, Segmentation]) -> tuple[Box, tuple[B
         return common, (Box.of_shape(common.shape),) * len(every)
     raise ScoreError(
         f"the participants have different shapes (z, y, x): {_listed(segmentations)}. Compare labels of one volume."
+        + next(filter(None, (placement_hint(every[0].geometry(""), one.geometry("")) for one in every[1:])), "")
     )
 
 
@@ -233,7 +236,7 @@ def _mask_on(common: Box, mask: Image | str | Path, first: Segmentation) -> Imag
     if image.shape == common.shape:
         return image
     if image.shape == first.volume_shape:
-        return image.crop(common)
+        return replace(image.crop(common), origin_nm=Geometry.of(image, "").crop(common).origin_nm)
     raise ScoreError(f"the mask {image.path} has shape {image.shape}, what is compared {common.shape} (z, y, x)")
 
 

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from cristae.data.box import Box, Triple
-from cristae.data.image import Image, VoxelSize, agreed_voxel_size
+from cristae.data.geometry import Geometry, common_size, placement_hint
+from cristae.data.image import Image, VoxelSize
 from cristae.errors import ScoreError
 from cristae.evaluation.masks import mask_of
 from cristae.evaluation.segmentation import Segmentation, check_shape
+from cristae.progress import Progress
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +97,7 @@ def align(
     box: Box | str | None = None,
     mask: Image | None = None,
     voxel_size_nm: VoxelSize | None = None,
+    progress: Progress = Progress(),
 ) -> Comparison:
     """Crop a truth and a prediction to the voxels that are compared.
 
@@ -104,34 +107,40 @@ def align(
         box: The part of the volume to compare; None takes all that was predicted.
         mask: Only voxels where this is not 0 count; of the truth's shape.
         voxel_size_nm: (z, y, x), where no file says it.
+        progress: Takes a warning where origins differ.
 
     Raises:
         ScoreError: The shapes do not fit together, the prediction leaves voxels without a class, or the mask has
             colours.
         VoxelSizeError: The voxel sizes differ.
+        VolumeError: The orientations differ.
     """
     if prediction.valid is not None:
         raise ScoreError(
             f"{prediction.path}: leaves voxels without a class (unlabelled values or slices, or a valid mask), but a "
             "prediction has a class for every voxel; compare annotations with each other by `cristae agree`"
         )
-    covered = check_shape(truth.volume, truth.shape, prediction)
     _check_slice_names(truth, prediction)
+    place = truth.geometry("the truth")
+    covered = check_shape(truth.volume, place, prediction)
     wanted = covered if box is None else _box_in(truth, box)
     if not covered.contains(wanted):
         raise ScoreError(f"volume '{truth.volume}': box {wanted} reaches outside the predicted part {covered}")
     if mask is not None and mask.shape != truth.shape:
         raise ScoreError(
-            f"the mask {mask.path} has shape {mask.shape}, the truth of '{truth.volume}' {truth.shape} (z, y, x)"
+            f"the mask {mask.path} has shape {mask.shape}, the truth of '{truth.volume}' {truth.shape} (z, y, x)."
+            + placement_hint(place, Geometry.of(mask, ""))
         )
     inside = None if mask is None else mask_of(mask)
-    sizes = {f"truth '{truth.volume}'": truth.voxel_size_nm, f"prediction {prediction.path}": prediction.voxel_size_nm}
+    places = [place.crop(covered), prediction.geometry("the prediction")]
+    if mask is not None:
+        places.append(Geometry.of(mask, "the mask").crop(covered))
     return Comparison(
         truth=truth.crop(wanted),
         prediction=prediction.crop(wanted.relative_to(covered.start)),
         valid=tuple(image.crop(wanted) for image in (truth.valid, inside) if image is not None),
         first_slice=wanted.start[0],
-        voxel_size_nm=agreed_voxel_size(sizes, voxel_size_nm, flat=prediction.shape[0] == 1),
+        voxel_size_nm=common_size(places, voxel_size_nm, progress),
     )
 
 

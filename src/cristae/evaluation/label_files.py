@@ -70,17 +70,15 @@ class LabelFiles:
         return _map_labels(path, None if as_ids and not as_values else mapping, classes)
 
 
-def open_label_files(source: str | Path, recipe: Recipe) -> LabelFiles:
-    """Open labels with the meaning that a recipe gives to their values.
+def open_own_labels(source: str | Path, recipe: Recipe) -> LabelFiles | None:
+    """Open one of a recipe's volumes as the recipe says, with its valid mask and its labelled slices.
 
     Args:
-        source: The name, the image or the labels of one of the recipe's volumes, which is opened as the recipe says,
-            with its valid mask and its labelled slices. Any other labels are read with the recipe's mapping.
+        source: The name, the image or the labels of the volume; None is returned for anything else.
         recipe: Its data section.
 
     Raises:
-        ScoreError: The recipe has several mappings and none of them is for this path.
-        MissingFileError: The path does not exist.
+        CristaeError: Files of the volume are missing, damaged or do not fit together.
     """
     data, folder = resolve_data(recipe.data, recipe.folder)
     assert data.classes is not None, "resolve_data gives classes"
@@ -89,6 +87,18 @@ def open_label_files(source: str | Path, recipe: Recipe) -> LabelFiles:
             only = {"set": None, "task": None, "volumes": (config,), "train": (), "validate_": (), "test": ()}
             dataset = open_data(data.model_copy(update=only), folder)
             return LabelFiles(Path(source), dataset.volumes, data.classes, config.labels, own=True)
+    return None
+
+
+def open_other_labels(source: str | Path, recipe: Recipe) -> LabelFiles:
+    """Open labels that are none of a recipe's, with the meaning that the recipe gives to their values.
+
+    Raises:
+        ScoreError: The recipe has several mappings.
+        MissingFileError: The path does not exist.
+    """
+    data, _ = resolve_data(recipe.data, recipe.folder)
+    assert data.classes is not None, "resolve_data gives classes"
     mapping, path = _only_mapping(data, source), Path(source)
     return LabelFiles(path, (_map_labels(path, mapping, data.classes),), data.classes, mapping, own=False)
 

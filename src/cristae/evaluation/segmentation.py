@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -17,13 +18,16 @@ import numpy as np
 from cristae.data.box import Box, Triple
 from cristae.data.classes import Classes
 from cristae.data.formats import open_image
+from cristae.data.formats.paths import Reading, split_options
+from cristae.data.geometry import Geometry, placement_hint
 from cristae.data.image import Image, VoxelSize
 from cristae.data.names import name_of
 from cristae.data.open import open_volume, resolve_data
 from cristae.data.volume import Volume
 from cristae.errors import LabelError, ScoreError
 from cristae.evaluation.blocks import blocks_of
-from cristae.evaluation.label_files import LabelFiles, open_label_files
+from cristae.evaluation.class_maps import class_maps_at, require_no_fractions
+from cristae.evaluation.label_files import LabelFiles, open_other_labels, open_own_labels
 from cristae.inference.prediction import Prediction, is_prediction, label_names, open_prediction, require_finished
 from cristae.metrics.binary import BINARY_CLASSES, binarize, check_threshold, probability_map
 from cristae.metrics.merging import merge_classes, merge_images
@@ -135,6 +139,19 @@ class Segmentation:
         """The voxels of the volume that it covers."""
         return self.part or Box.of_shape(self.shape)
 
+    def geometry(self, what: str) -> Geometry:
+        """Where its voxels lie; `what` it is, for messages, such as "the truth"."""
+        return replace(
+            Geometry.of(self.images[0], what, voxel_size_nm=self.voxel_size_nm), who=f"{what} {self.path}".strip()
+        )
+
+    @property
+    def drawn(self) -> tuple[Image, ...]:
+        """Its labels, or what its probability map is at the threshold."""
+        cut = 0.5 if self.threshold is None else self.threshold
+        maps = () if self.labels else self.probabilities
+        return (*self.labels, *(image.map(partial(binarize, threshold=cut), np.dtype(np.uint8)) for image in maps))
+
     def read(self, box: Box) -> tuple[np.ndarray, ...]:
         """Class ids (Z, Y, X), or one mask for each overlapping class."""
         if self.labels:
@@ -159,7 +176,9 @@ class Segmentation:
 
     def fit(self, mask: Image) -> Image:
         """A mask of these voxels, from one of them or of the whole volume."""
-        return mask.crop(self.part) if self.part is not None and mask.shape == self.whole_shape else mask
+        if self.part is None or mask.shape != self.whole_shape:
+            return mask
+        return replace(mask.crop(self.part), origin_nm=Geometry.of(mask, "").crop(self.part).origin_nm)
 
     def merge(self, groups: Mapping[str, Sequence[str]]) -> Segmentation:
         """The segmentation into merged classes, old names by new name.
@@ -201,10 +220,9 @@ def meaning_for(sources: Sequence[SegmentationSource], meaning: Meaning) -> Mean
     if meaning.known_classes is not None:
         return meaning
     for source in sources:
-        if isinstance(source, str | Path) and is_prediction(Path(source)):
-            source = open_prediction(source)
-        if isinstance(source, Prediction):
-            return Meaning(classes=source.classes)
+        prediction = _as_prediction(source, meaning)
+        if prediction is not None:
+            return Meaning(classes=prediction.classes)
     for source in sources:
         if isinstance(source, str | Path):
             open_image(source)  # a file that is missing or damaged is reported first
@@ -216,7 +234,7 @@ def run_name(source: SegmentationSource) -> str:
     """A short name of a source: that of a volume, or of the file."""
     if isinstance(source, Volume):
         return source.name
-    return name_of(Path(source) if isinstance(source, str | Path) else source.path)
+    return name_of(source if isinstance(source, str | Path) else source.path)
 
 
 def open_segmentation(
@@ -224,7 +242,7 @@ def open_segmentation(
     meaning: Meaning,
     *,
     role: Role = "annotation",
-    shape: Triple | None = None,
+    like: Geometry | None = None,
     progress: Progress = Progress(),
 ) -> Segmentation:
     """Open one segmentation; see `open_segmentations`.
@@ -232,7 +250,7 @@ def open_segmentation(
     Raises:
         ScoreError: Besides, the source holds several unrelated images.
     """
-    found = open_segmentations(source, meaning, role=role, shape=shape, progress=progress)
+    found = open_segmentations(source, meaning, role=role, like=like, progress=progress)
     if len(found) != 1:
         raise ScoreError(f"{source}: are {len(found)} unrelated images; name them one by one, each by its own file")
     return found[0]
@@ -243,7 +261,7 @@ def open_segmentations(
     meaning: Meaning,
     *,
     role: Role = "annotation",
-    shape: Triple | None = None,
+    like: Geometry | None = None,
     progress: Progress = Progress(),
 ) -> tuple[Segmentation, ...]:
     """Open the segmentation that a source holds, or one for each unrelated image of a recipe's volume.
@@ -252,8 +270,7 @@ def open_segmentations(
         source: A prediction, a volume with labels, an image, or a path of one of these.
         meaning: What its values stand for.
         role: How label files are read with a recipe.
-        shape: Voxels (z, y, x) that it must have, checked before all its values are read; a prediction may cover a
-            part of as many.
+        like: What it must have the shape of, checked before all its values are read; a prediction may cover a part.
         progress: Where to report how values were read.
 
     Raises:
@@ -262,29 +279,66 @@ def open_segmentations(
         RunError: A prediction is not complete.
         CristaeError: A file is missing, damaged or cannot be used.
     """
-    if isinstance(source, str | Path) and is_prediction(Path(source)):
-        source = open_prediction(source)
-    if isinstance(source, Prediction):
+    prediction = _as_prediction(source, meaning)
+    if prediction is not None:
         if role == "truth" or meaning.objects:
-            raise ScoreError(_labels_wanted(source, role))
-        return (_of_prediction(source, meaning),)
+            raise ScoreError(_labels_wanted(prediction, role))
+        return (_of_prediction(prediction, meaning),)
+    assert not isinstance(source, Prediction)
     classes = meaning_for([source], meaning).known_classes
     assert classes is not None, "meaning_for gives classes"
     if isinstance(source, Volume):
         return (_of_volume(source, source.image.path, classes),)
     if isinstance(source, Image):
-        return (_of_image(source, meaning, classes, shape),)
-    if meaning.recipe is not None and meaning.threshold is None:
-        files = open_label_files(source, meaning.recipe)
-        return tuple(_of_label_files(files, role, shape, progress))
-    require_finished(source)
+        return (_of_image(source, meaning, classes, like),)
     if meaning.threshold is not None or meaning.objects:
-        return (_of_image(open_image(source), meaning, classes, shape),)
-    volume = open_volume(source, labels=str(source), classes=classes, name=name_of(Path(source)))
+        require_finished(source)
+        return (_of_image(open_image(source), meaning, classes, like),)
+    return tuple(_of_path(source, meaning, classes, role, like=like, progress=progress))
+
+
+def _of_path(
+    source: str | Path, meaning: Meaning, classes: Classes, role: Role, *, like: Geometry | None, progress: Progress
+) -> Sequence[Segmentation]:
+    """Labels as a recipe describes them, the probability maps of all classes in one file, or other labels."""
+    files = None if meaning.recipe is None else open_own_labels(source, meaning.recipe)
+    if files is None and role != "truth":
+        maps = class_maps_at(source, classes, progress)
+        if maps is not None:
+            one = Segmentation(name_of(source), Path(source), classes, *maps, voxel_size_nm=maps[0][0].voxel_size_nm)
+            return (one,)
+    if files is not None or meaning.recipe is not None:
+        assert meaning.recipe is not None
+        return _of_label_files(files or open_other_labels(source, meaning.recipe), role, like, progress)
+    require_finished(source)
+    require_no_fractions(open_image(source))
+    volume = open_volume(source, labels=str(source), classes=classes, name=name_of(source))
     return (_of_volume(volume, Path(source), classes),)
 
 
-def check_shape(name: str, expected: Triple, found: Segmentation | Image) -> Box:
+def _as_prediction(source: SegmentationSource, meaning: Meaning) -> Prediction | None:
+    """The prediction that a source is or names; None for all else, and for a probability map that is named.
+
+    Raises:
+        ScoreError: Options stand behind the path of a prediction, which says all itself.
+    """
+    if not isinstance(source, str | Path):
+        return source if isinstance(source, Prediction) else None
+    plain, reading = split_options(source)
+    if not is_prediction(Path(plain)):
+        return None
+    prediction = open_prediction(plain)
+    if reading == Reading():
+        return prediction
+    if reading.channel is None or meaning.threshold is None or not prediction.probabilities:
+        raise ScoreError(
+            f"{source}: is a prediction, whose classes are known; leave out what stands behind its path (::channel is "
+            "for one of the probability maps that it kept, with --binarize)"
+        )
+    return None
+
+
+def check_shape(name: str, expected: Geometry, found: Segmentation | Image) -> Box:
     """The voxels of a volume of the `expected` shape (z, y, x) that a segmentation or an image covers.
 
     A part is recognised only in a volume of the expected shape.
@@ -293,14 +347,16 @@ def check_shape(name: str, expected: Triple, found: Segmentation | Image) -> Box
         ScoreError: The shapes do not fit together.
     """
     part, whole = (found.part, found.whole_shape) if isinstance(found, Segmentation) else (None, None)
-    if part is not None and whole == expected:
+    if part is not None and whole == expected.shape:
         return part
-    if found.shape == expected:
-        return Box.of_shape(expected)
+    if found.shape == expected.shape:
+        return Box.of_shape(expected.shape)
+    own = found.geometry("") if isinstance(found, Segmentation) else Geometry.of(found, "")
     more = "" if part is None or whole == found.shape else f" (box {part} of a volume of {whole})"
     raise ScoreError(
-        f"truth and prediction of '{name}' have different shapes: truth {expected}, prediction {found.shape}{more} "
-        "voxels (z, y, x). Compare a prediction with the truth of the same volume."
+        f"truth and prediction of '{name}' have different shapes: truth {expected.shape}, prediction "
+        f"{found.shape}{more} voxels (z, y, x). Compare a prediction with the truth of the same volume."
+        + placement_hint(expected, own)
     )
 
 
@@ -350,24 +406,26 @@ def _of_volume(volume: Volume, path: Path, classes: Classes) -> Segmentation:
     return Segmentation(volume.name, path, classes, volume.labels, valid=volume.valid, voxel_size_nm=size)
 
 
-def _of_image(image: Image, meaning: Meaning, classes: Classes, shape: Triple | None) -> Segmentation:
+def _of_image(image: Image, meaning: Meaning, classes: Classes, like: Geometry | None) -> Segmentation:
     name = name_of(image.path)
     if meaning.threshold is None:
+        require_no_fractions(image)
         return Segmentation(name, image.path, classes, (image,), voxel_size_nm=image.voxel_size_nm)
-    if shape is not None:
-        check_shape(name, shape, image)
+    if like is not None:
+        check_shape(name, like, image)
     maps, size = (probability_map(image, blocks=blocks_of),), image.voxel_size_nm
     return Segmentation(name, image.path, classes, (), maps, meaning.threshold, voxel_size_nm=size)
 
 
-def _of_label_files(files: LabelFiles, role: Role, shape: Triple | None, progress: Progress) -> Sequence[Segmentation]:
+def _of_label_files(files: LabelFiles, role: Role, like: Geometry | None, progress: Progress) -> Sequence[Segmentation]:
     """Labels as a recipe describes them, or read with its mapping."""
     found = [_of_volume(volume, files.path, files.classes) for volume in files.volumes]
     if role == "truth" or files.own:
         return found
     require_finished(files.path)
-    if shape is not None:
-        check_shape(found[0].volume, shape, found[0])
+    if like is not None:
+        check_shape(found[0].volume, like, found[0])
+    require_no_fractions(open_image(files.path))
     read = files.read_values_or_ids(unlabelled=role == "annotation", progress=progress)
     return [_of_volume(read, files.path, files.classes)]
 
@@ -381,11 +439,12 @@ def _labels_wanted(prediction: Prediction, role: Role) -> str:
 
 
 def _sum(maps: Sequence[Image], members: np.ndarray) -> Image:
-    """The probability of any of some exclusive classes, 8-bit like theirs."""
+    """The probability of any of some exclusive classes, 8-bit or float like theirs."""
     chosen = [image for image, member in zip(maps, members, strict=True) if member]
+    floats = chosen[0].dtype.kind == "f"
 
     def read(box: Box) -> np.ndarray:
-        total = sum(image.read(box).astype(np.uint16) for image in chosen)
-        return np.minimum(total, 255).astype(np.uint8)
+        total = sum(image.read(box).astype(np.float64 if floats else np.uint16) for image in chosen)
+        return np.minimum(total, 1 if floats else 255).astype(chosen[0].dtype)
 
     return chosen[0] if len(chosen) == 1 else replace(chosen[0], reader=read)

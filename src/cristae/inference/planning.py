@@ -38,7 +38,7 @@ class Inputs:
             MissingFileError: A file is gone.
         """
         image = provenance.volume.open()
-        mask = None if provenance.mask is None else open_mask(provenance.mask.path, image.shape)
+        mask = None if provenance.mask is None else open_mask(provenance.mask.path, image)
         if mask is not None and MaskSpec.of(mask) != provenance.mask:
             raise VolumeError(f"{mask.path}: the mask has changed since the prediction was planned; put it back")
         return cls(members, working_grid_at(image, provenance.working_voxel_size_nm), mask)

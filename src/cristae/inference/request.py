@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from cristae.config import facts_from
 from cristae.data.box import Box, Triple
 from cristae.data.classes import Classes
 from cristae.data.formats import open_image
+from cristae.data.geometry import ALL_AXES, IN_PLANE, Geometry, check_same_place, placement_hint
 from cristae.data.image import Image, VoxelSize
 from cristae.data.open import open_volume
 from cristae.errors import RunError, VolumeError
@@ -30,6 +31,7 @@ from cristae.inference.locality import Locality
 from cristae.inference.plan import BlockPlan
 from cristae.inference.windows import Windows
 from cristae.preprocess.normalize import Normalizer
+from cristae.progress import Progress
 
 _MASK_BLOCK = (16, 1024, 1024)
 _SAMPLE_BLOCK = (16, 512, 512)
@@ -253,24 +255,36 @@ def parse_box(box: str | Box | None, image: Image) -> Box:
     return region
 
 
-def open_mask(path: str | Path, shape: Sequence[int]) -> Image:
+def open_mask(path: str | Path, image: Image, progress: Progress = Progress()) -> Image:
     """Open the image that says where to predict.
 
     Args:
         path: Of the mask, in any format.
-        shape: The volume's (z, y, x).
+        image: The volume's, with the voxel size that holds.
+        progress: Takes a warning where their origins differ.
 
     Raises:
-        VolumeError: It has another shape, or colours.
+        VolumeError: It has another shape or orientation, or colours; when it is read, a value is no whole number.
+        VoxelSizeError: It has another voxel size.
         MissingFileError: There is no such file.
     """
     mask = open_image(path)
-    if mask.shape != tuple(shape) or mask.colors != 1:
+    volume, own = Geometry.of(image, "the volume"), Geometry.of(mask, "the mask")
+    if mask.shape != image.shape or mask.colors != 1:
         raise VolumeError(
             f"{path}: the mask has shape {mask.shape} (z, y, x) and {mask.colors} channels, but the volume is "
-            f"{tuple(shape)}; it must be a grey image of the same shape, not 0 where to predict"
+            f"{image.shape}; it must be a grey image of the same shape, not 0 where to predict."
+            + placement_hint(volume, own)
         )
-    return mask
+    for warning in check_same_place(volume, own, axes=IN_PLANE if image.shape[0] == 1 else ALL_AXES):
+        progress.warn(warning)
+    return mask if mask.dtype.kind != "f" else mask.map(partial(_whole_numbers, path=path), mask.dtype)
+
+
+def _whole_numbers(voxels: np.ndarray, path: str | Path) -> np.ndarray:
+    if not (voxels == np.floor(voxels)).all():  # NaN equals nothing
+        raise VolumeError(f"{path}: the mask holds NaN or fractions; save it as whole numbers, 0 where not to predict")
+    return voxels
 
 
 def _sample_digest(image: Image) -> str:

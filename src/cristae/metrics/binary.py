@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -14,39 +15,56 @@ from cristae.errors import ScoreError
 
 BINARY_CLASSES = Classes(names=("background", "foreground"))
 """What a binarised map can hold."""
+_BYTES = np.dtype(np.uint8)
+_PERCENT, _HALF_OF_16_BITS, _LARGEST_OF_16_BITS = 100, 32767, 65535
 
 
 def probability_map(image: Image, *, blocks: Callable[[Image], list[Box]]) -> Image:
-    """A probability map, read lazily: uint8 where 255 stands for 1, or floats from 0 to 1.
+    """One probability map; see `probability_maps`."""
+    return probability_maps([image], blocks=blocks)[0]
 
-    Integers are probabilities times 255. A stack of integers whose largest value is at most 1 holds 0 and 1; its 1
-    becomes 255.
+
+def probability_maps(images: Sequence[Image], *, blocks: Callable[[Image], list[Box]]) -> tuple[Image, ...]:
+    """Probability maps of one file, read lazily: uint8 where 255 stands for 1, or floats from 0 to 1.
+
+    Integers are probabilities times 255, or times 65535 where they are 16-bit and reach the upper half of that. Where
+    the largest value of all maps is at most 1, they hold 0 and 1; their 1 becomes 255. Percentages are refused.
 
     Args:
-        image: A grey map.
+        images: Grey maps of one type.
         blocks: Cuts an image into the boxes in which it is looked through once.
 
     Raises:
-        ScoreError: The values are out of range, here or later when the image is read.
+        ScoreError: The values are out of range, here or later when an image is read.
     """
-    if image.palette is not None:
+    first = images[0]
+    if first.palette is not None:
         raise ScoreError(
-            f"{image.path}: is a palette image, whose values are palette indices, no probabilities; save it as grey, "
+            f"{first.path}: is a palette image, whose values are palette indices, no probabilities; save it as grey, "
             "or give a recipe that maps its values to classes (--recipe)"
         )
-    if image.dtype.kind == "f":
-        return image.map(lambda voxels: _checked(_grey(voxels, image), image), image.dtype)
-    if image.dtype.kind not in "bui":
-        raise ScoreError(f"{image.path}: holds {image.dtype} values; a probability map holds integers or floats")
-    low, high = _range(image, blocks(image))
+    if first.dtype.kind == "f":
+        return tuple(_mapped(image, partial(_checked, image=image), image.dtype) for image in images)
+    if first.dtype.kind not in "bui":
+        raise ScoreError(f"{first.path}: holds {first.dtype} values; a probability map holds integers or floats")
+    ranges = [_range(image, blocks(image)) for image in images]
+    low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
+    if first.dtype == np.uint16 and high > _HALF_OF_16_BITS:
+        scale = np.float32(_LARGEST_OF_16_BITS)
+        return tuple(_mapped(image, lambda grey: grey / scale, np.dtype(np.float32)) for image in images)
     if low < 0 or high > 255:
         raise ScoreError(
-            f"{image.path}: holds values from {low} to {high}; a probability map has 0 to 255, or 0 and 1, or floats "
-            "from 0 to 1. Scale it, or give a recipe if these are class ids"
+            f"{first.path}: holds values from {low} to {high}; a probability map has 0 to 255 (0 to 65535 where it is "
+            "16-bit), or 0 and 1, or floats from 0 to 1. Scale it, or give a recipe if these are class ids"
+        )
+    if high == _PERCENT:
+        raise ScoreError(
+            f"{first.path}: its largest value is 100, as of percentages; a probability map of integers has 0 to 255. "
+            "Scale it, or save it as floats from 0 to 1"
         )
     if high > 1:
-        return image.map(lambda voxels: _grey(voxels, image).astype(np.uint8, copy=False), np.dtype(np.uint8))
-    return image.map(lambda voxels: np.where(_grey(voxels, image), 255, 0).astype(np.uint8), np.dtype(np.uint8))
+        return tuple(_mapped(image, lambda grey: grey.astype(np.uint8, copy=False), _BYTES) for image in images)
+    return tuple(_mapped(image, lambda grey: np.where(grey, 255, 0).astype(np.uint8), _BYTES) for image in images)
 
 
 def inverted(probabilities: np.ndarray) -> np.ndarray:
@@ -85,14 +103,18 @@ def binarize(probabilities: np.ndarray, threshold: float) -> np.ndarray:
 
 
 def _range(image: Image, blocks: list[Box]) -> tuple[int, int]:
-    """Smallest and largest value. Of bytes only what matters is looked for: whether one is greater than 1."""
+    """Smallest and largest value. Of unsigned ones only what matters is looked for: what the largest stands for."""
     low, high = 0, 0
     for box in blocks:
         grey = _grey(image.read(box), image)
         low, high = min(low, int(grey.min())), max(high, int(grey.max()))
-        if high > 1 and image.dtype == np.uint8:
+        if high > {"uint8": _PERCENT, "uint16": _HALF_OF_16_BITS}.get(image.dtype.name, np.inf):
             break
     return low, high
+
+
+def _mapped(image: Image, function: Callable[[np.ndarray], np.ndarray], dtype: np.dtype) -> Image:
+    return image.map(lambda voxels: function(_grey(voxels, image)), dtype)
 
 
 def _grey(voxels: np.ndarray, image: Image) -> np.ndarray:
@@ -101,5 +123,9 @@ def _grey(voxels: np.ndarray, image: Image) -> np.ndarray:
 
 def _checked(voxels: np.ndarray, image: Image) -> np.ndarray:
     if not ((voxels >= 0) & (voxels <= 1)).all():
-        raise ScoreError(f"{image.path}: holds NaN or values outside 0 to 1; a probability map of floats has 0 to 1")
+        percent = " Percentages are divided by 100" if 1 < voxels.max() <= 100 else ""
+        raise ScoreError(
+            f"{image.path}: holds NaN or values outside 0 to 1 ({voxels.min():g} to {voxels.max():g}); a probability "
+            f"map of floats has 0 to 1.{percent}"
+        )
     return voxels

@@ -26,7 +26,13 @@ _INT = re.compile(r"^(?:[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+)$")
 _FLOAT = re.compile(
     r"^(?:[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
 )
+_BACKSLASH = (
+    "a backslash in double quotes starts an escape such as \\n; write a Windows path in single quotes, "
+    r"'C:\data\cell.tif', or with forward slashes, C:/data/cell.tif"
+)
+_WINDOWS_PATH = re.compile(r"""^"(?:[A-Za-z]:\\(?!\\)|\S+\.\w{2,5}"$)""")
 _HINTS = {
+    "escape": _BACKSLASH,
     "expected alphabetic or numeric character": "text that starts with '*' or '&' must be in quotes",
     "expected the node content": "a value is missing, or a '[' or '{' is not closed",
     "found unexpected end of stream": "a quote is not closed",
@@ -159,7 +165,16 @@ def _scalar(node: yaml.Node) -> str | int | float | bool | None:
         case "float":
             return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
     _refuse_half_characters(text, node)
+    _refuse_windows_path(text, node)
     return text
+
+
+def _refuse_windows_path(text: str, node: yaml.Node) -> None:
+    """Refuse a path whose backslashes were taken as escapes: "C:\\new" is a line break and 'ew'."""
+    if any(letter < " " for letter in text) and node.start_mark.buffer is not None:
+        raw = node.start_mark.buffer[node.start_mark.pointer : node.end_mark.pointer]
+        if _WINDOWS_PATH.match(raw):
+            _refuse(_BACKSLASH, node.start_mark)
 
 
 def _refuse_half_characters(text: str, node: yaml.Node) -> None:

@@ -9,7 +9,9 @@ from dataclasses import replace
 
 from pydantic import ValidationError
 
+from cristae.data.geometry import Geometry, corrected_size
 from cristae.data.image import Image, VoxelSize, same_voxel_size, voxel_size_text
+from cristae.data.unit_slips import FAR_APART, far_apart, slip_between, unit_slip
 from cristae.data.volume import Volume
 from cristae.errors import RunError, VolumeError, VoxelSizeError
 from cristae.inference.application import choose_application, windows_of
@@ -28,6 +30,8 @@ from cristae.recipe.run import Run, open_run
 
 _SHARED_SETTINGS = ("threshold", "precision", "fusion")
 """Settings of the whole ensemble: members cannot have their own."""
+_MOST_ALONG_ONE_AXIS = 100
+"""Slices may well be ten times farther apart than those of the training; a thousand times is a slip of the unit."""
 SAMPLE_VOXELS = 4 * 1024 * 1024
 """Voxels that are compared with the training data to warn of other grey values."""
 
@@ -60,28 +64,23 @@ def common_settings(runs: Sequence[Run]) -> PredictConfig:
     return first.model_copy(update={"block_vox": smallest})
 
 
-def sized_image(volume: Volume, stated: VoxelSize | None) -> Image:
-    """The volume's image with the voxel size that holds: the volume's own, or the stated one where it has none.
+def sized_image(volume: Volume, stated: VoxelSize | None, progress: Progress = Progress()) -> Image:
+    """The volume's image with the voxel size that holds: see `corrected_size`.
 
     Raises:
-        VoxelSizeError: Both are known and differ, or the stated one is none.
+        VoxelSizeError: Its own and the stated one differ by more than a slip of the unit, or the stated one is none.
         VolumeError: The image has colours.
     """
-    known = volume.voxel_size_nm
-    if stated is not None and not all(0 < edge < float("inf") for edge in stated):
-        raise VoxelSizeError(f"voxel size {stated} nm (z, y, x): every edge must be greater than 0")
-    if known is not None and stated is not None and not same_voxel_size(known, stated):
-        raise VoxelSizeError(
-            f"{volume.image.path}: the volume says {voxel_size_text(known)} (z, y, x), the command says "
-            f"{voxel_size_text(stated)}; "
-            "leave the option out, or correct the file"
-        )
+    size = corrected_size(Geometry.of(volume.image, "", voxel_size_nm=volume.voxel_size_nm), stated, progress)
+    slip = None if size is None else unit_slip(size, flat=volume.image.shape[0] == 1)
+    if slip is not None:
+        progress.warn(f"{volume.image.path}: the voxel size {voxel_size_text(size)} (z, y, x) is no likely one: {slip}")
     if volume.image.colors != 1:
         raise VolumeError(
             f"{volume.image.path}: is a colour image ({volume.image.colors} channels), but networks take grey values; "
             "convert it first"
         )
-    return replace(volume.image, voxel_size_nm=known if known is not None else stated)
+    return replace(volume.image, voxel_size_nm=size)
 
 
 def working_size(runs: Sequence[Run], image: Image, *, stated: bool, progress: Progress) -> VoxelSize | None:
@@ -98,7 +97,7 @@ def working_size(runs: Sequence[Run], image: Image, *, stated: bool, progress: P
 
     Raises:
         RunError: The runs were trained at different voxel sizes.
-        VoxelSizeError: One of the sizes is not known and they could differ.
+        VoxelSizeError: One of the sizes is not known and they could differ, or they differ too much to be meant.
     """
     axes = (0, 1, 2) if any(run.recipe.model.ndim == 3 for run in runs) else (1, 2)
     trained = _trained_size(runs, axes)
@@ -114,6 +113,7 @@ def working_size(runs: Sequence[Run], image: Image, *, stated: bool, progress: P
             f"{voxel_size_text(value)} (z, y, x), so they could differ. Give the volume's with --voxel-size-nm Z Y X"
             + ("; the run is then taken to fit it" if unknown == "run" else "")
         )
+    _require_near(trained, size, image, axes)
     models = [run.recipe.model for run in runs]
     neighbours = any(isinstance(model, NetworkConfig) and model.in_slices > 1 for model in models)
     if neighbours and not same_voxel_size(trained, size, axes=(0,)):
@@ -128,6 +128,34 @@ def working_size(runs: Sequence[Run], image: Image, *, stated: bool, progress: P
         f"{image.path}: resampled from {voxel_size_text(size)} to {voxel_size_text(target)} (z, y, x) and back"
     )
     return target
+
+
+def _require_near(trained: VoxelSize, size: VoxelSize, image: Image, axes: Sequence[int]) -> None:
+    """Refuse voxels that no resampling makes like those of the training.
+
+    Raises:
+        VoxelSizeError: Pixels are more than a factor of eight larger or smaller, or what differs is a slip of the
+            unit or of the axes.
+    """
+    slip, largest = slip_between(trained, size, axes=axes), max(_ratio(trained[axis], size[axis]) for axis in axes)
+    turned = sorted(trained) == sorted(size)
+    if not (far_apart(trained, size) or (slip and (largest > _MOST_ALONG_ONE_AXIS or turned))):
+        return
+    if unit_slip(trained) is not None:
+        cure = "the run's is no likely one: correct `voxel_size_nm` in its recipe and train again"
+    elif unit_slip(size) is not None:
+        same = " ".join(f"{edge:g}" for edge in trained)
+        cure = f"give the volume's own with --voxel-size-nm ({same} where it is that of the training)"
+    else:
+        cure = "correct the one that is wrong, or predict a volume like those of the training"
+    raise VoxelSizeError(
+        f"{image.path}: has voxels of {voxel_size_text(size)} (z, y, x), but the run was trained at "
+        f"{voxel_size_text(trained)}, {slip or f'more than a factor of {FAR_APART:g} in y and x'}; {cure}"
+    )
+
+
+def _ratio(one: float, other: float) -> float:
+    return max(one / other, other / one)
 
 
 def member_of(run: Run, image: Image, name: str, progress: Progress) -> Member:

@@ -30,7 +30,8 @@ from cristae.analysis.tables import (
 from cristae.data.classes import Classes
 from cristae.data.files import require_new, storage_errors, write_json, write_together
 from cristae.data.formats import open_image
-from cristae.data.image import Image, VoxelSize, agreed_voxel_size
+from cristae.data.geometry import Geometry, common_size
+from cristae.data.image import Image
 from cristae.errors import ScoreError, VoxelSizeError
 from cristae.evaluation.segmentation import Meaning, Segmentation, SegmentationSource, open_segmentation
 from cristae.progress import Progress
@@ -89,11 +90,11 @@ def analyze(
         raise ScoreError("a mask of the cell and a cell from elsewhere say different things; give one of them")
     if out is not None:
         require_new(Path(out), what="the analysis")
-    opened = open_segmentation(prediction, Meaning(classes, recipe), progress=progress)
-    measured = _class_map(opened, options.voxel_size_nm)
+    opened = open_segmentation(prediction, Meaning(classes, recipe, options.binarize), progress=progress)
+    given = [opened.fit(_image(mask)) for mask in (cell, cell_from) if mask is not None]
+    measured = _class_map(opened, given, options, progress)
     measured.check_names(options.split, "split")
     measured.check_names([] if options.membrane is None else [options.membrane], "membrane")
-    given = [opened.fit(_image(mask)) for mask in (cell, cell_from) if mask is not None]
     grid = Grid.of(measured, given)
     cells, expected = _cells(measured, cell, cell_from, given, grid, options)
     with _folder(None if out is None else Path(out)) as folder:
@@ -120,15 +121,21 @@ def analyze(
     return result
 
 
-def _class_map(opened: Segmentation, stated: VoxelSize | None) -> ClassMap:
-    """What is measured: labels whose voxels have a size."""
-    size = agreed_voxel_size({str(opened.path): opened.voxel_size_nm}, stated)
+def _class_map(opened: Segmentation, masks: Sequence[Image], options: AnalysisOptions, progress: Progress) -> ClassMap:
+    """What is measured: labels whose voxels have a size, which masks of the same shape have too."""
+    if options.binarize is not None and len(opened.classes.foreground) != 1:
+        raise ScoreError(
+            f"{opened.path}: a probability map at a threshold is of one class, but the recipe has "
+            f"{', '.join(opened.classes.foreground)}; leave --binarize out for labels"
+        )
+    places = [opened.geometry(""), *(Geometry.of(mask, "the mask") for mask in masks if mask.shape == opened.shape)]
+    size = common_size(places, options.voxel_size_nm, progress)
     if size is None:
         raise VoxelSizeError(
             f"{opened.path}: the voxel size is not known, but volumes and distances need it; give it with "
             "--voxel-size-nm Z Y X"
         )
-    labels = tuple(replace(label, voxel_size_nm=size) for label in opened.labels)
+    labels = tuple(replace(label, voxel_size_nm=size) for label in opened.drawn)
     return ClassMap(labels, opened.classes, size, opened.valid)
 
 

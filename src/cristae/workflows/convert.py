@@ -7,7 +7,8 @@ from pathlib import Path
 
 from cristae.data.formats import open_image, write_image
 from cristae.data.formats.paths import signed_path
-from cristae.data.image import Image, VoxelSize, agreed_voxel_size
+from cristae.data.geometry import Geometry, corrected_size
+from cristae.data.image import Image, VoxelSize
 from cristae.inference.prediction import require_finished
 from cristae.progress import Progress
 
@@ -25,7 +26,8 @@ def convert(
     Args:
         source: Anything that can be opened: a file, a folder of slices, a glob, an array inside a file.
         destination: The new file: .zarr (OME-Zarr 0.5), .tif, .mrc or .h5.
-        voxel_size_nm: (z, y, x), for files that do not say it. Without one an unknown size stays unknown.
+        voxel_size_nm: (z, y, x), for files that do not say it, or say one that no microscope has. Without one an
+            unknown size stays unknown.
         signed: Whether the 8-bit values of an MRC file are signed, where its header does not say.
         progress: Where to report.
 
@@ -44,6 +46,6 @@ def convert(
     require_finished(source)
     image = open_image(signed_path(source, signed))
     if voxel_size_nm is not None:
-        image = replace(image, voxel_size_nm=agreed_voxel_size({str(image.path): image.voxel_size_nm}, voxel_size_nm))
+        image = replace(image, voxel_size_nm=corrected_size(Geometry.of(image, ""), voxel_size_nm, progress))
     write_image(image, Path(destination), progress=progress)
     return open_image(destination)

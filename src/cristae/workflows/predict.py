@@ -61,7 +61,7 @@ def predict(
         runs: Run folders.
         volume: What to segment.
         out: The new OME-Zarr group, or one that this very call began earlier.
-        voxel_size_nm: The volume's (z, y, x), where its files do not say it.
+        voxel_size_nm: The volume's (z, y, x), where its files do not say it, or say one that no microscope has.
         box: Predict only this part, `Z0:Z1,Y0:Y1,X0:X1` in voxels; the result is that part of the whole prediction.
         mask: An image of the volume's shape; voxels that are 0 in it become background. Only for classes that
             have one.
@@ -122,8 +122,8 @@ def plan_prediction(
     opened = tuple(run if isinstance(run, Run) else open_run(run) for run in runs)
     settings = common_settings(opened)
     found = volume if isinstance(volume, Volume) else open_volume(volume)
-    image = sized_image(found, voxel_size_nm)
-    masked = None if mask is None else open_mask(mask, image.shape)
+    image = sized_image(found, voxel_size_nm, progress)
+    masked = None if mask is None else open_mask(mask, image, progress)
     size = working_size(opened, image, stated=voxel_size_nm is not None, progress=progress)
     members = tuple(member_of(run, image, found.name, progress) for run in opened)
     inputs = Inputs(members, working_grid_at(image, size), masked)

@@ -47,9 +47,8 @@ def check_stored(name: str, array: Any) -> str:
         return _check_virtual(name, array)
     if array.external:
         _check_external(name, array, need)
-    elif array.chunks is None and array.id.get_offset() is not None:
-        if array.id.get_offset() + need > Path(array.file.filename).stat().st_size:
-            raise FormatError(f"{name}: is truncated: {need} bytes of voxels do not fit the file")
+    elif array.chunks is None and (array.id.get_offset() or 0) + need > Path(array.file.filename).stat().st_size:
+        raise FormatError(f"{name}: is truncated: {need} bytes of voxels do not fit the file")
     return _unwritten(array)
 
 

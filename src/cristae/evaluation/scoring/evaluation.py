@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cristae.data.classes import Classes
 from cristae.data.formats import open_image
-from cristae.data.formats.paths import is_array_folder
+from cristae.data.formats.paths import Reading, is_array_folder, split_options
 from cristae.data.image import Image
 from cristae.data.names import name_of
 from cristae.data.pairing import find_match, pair_files
@@ -75,10 +75,10 @@ def open_evaluations(
         own = meaning_for([source], meaning)
         opened = truths or open_segmentations(truth, own, role="truth", progress=progress)
         pairs = [
-            (one, open_segmentation(part, own, role="prediction", shape=one.shape, progress=progress))
+            (one, open_segmentation(part, own, role="prediction", like=one.geometry("the truth"), progress=progress))
             for one, part in zip(opened, _one_for_each(opened, source, progress), strict=True)
         ]
-        found.append(_evaluation(run, pairs, options, inside))
+        found.append(_evaluation(run, pairs, options, inside, progress))
     return found
 
 
@@ -96,7 +96,7 @@ def predictions_in(folder: str | Path, truth: SegmentationSource) -> dict[str, P
         raise MissingFileError(f"{folder}: there is no such folder of predictions")
     around: tuple[Path, ...] = ()
     if isinstance(truth, str | Path):
-        path = Path(truth)
+        path = Path(split_options(truth)[0])
         fixed = path if path.exists() else Path(*takewhile(lambda part: not set(part) & set("*?["), path.parts))
         around = (fixed.resolve(), *fixed.resolve().parents)
     inside = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
@@ -110,11 +110,15 @@ def predictions_in(folder: str | Path, truth: SegmentationSource) -> dict[str, P
 
 
 def _evaluation(
-    run: str, pairs: Sequence[tuple[Segmentation, Segmentation]], options: ScoreOptions, mask: Image | None
+    run: str,
+    pairs: Sequence[tuple[Segmentation, Segmentation]],
+    options: ScoreOptions,
+    mask: Image | None,
+    progress: Progress,
 ) -> Evaluation:
     box, size = options.box, options.voxel_size_nm
     merged = [(truth.merge(options.merge), prediction.merge(options.merge)) for truth, prediction in pairs]
-    comparisons = tuple(align(*pair, box=box, mask=mask, voxel_size_nm=size) for pair in merged)
+    comparisons = tuple(align(*pair, box=box, mask=mask, voxel_size_nm=size, progress=progress) for pair in merged)
     classes = scored_classes(comparisons[0].truth.classes, options)
     if options.binarize is not None and len(classes.foreground) != 1:
         raise ScoreError(
@@ -140,14 +144,15 @@ def _one_for_each(
     """
     if len(truths) == 1:
         return [source]
-    folder = Path(source) if isinstance(source, str | Path) else None
+    plain, reading = split_options(source) if isinstance(source, str | Path) else ("", Reading())
+    folder = Path(plain) if plain else None
     if folder is None or not folder.is_dir():
         raise MissingFileError(f"{source}: expected a folder with a prediction for each of the {len(truths)} images")
     files = {name_of(file): file for file in sorted(folder.iterdir()) if not file.name.startswith(".")}
     names = [truth.volume.rsplit("/", 1)[-1] for truth in truths]
     missing = [truth.volume for truth, name in zip(truths, names, strict=True) if name not in files]
     if not missing:
-        return [files[name] for name in names]
+        return [reading.on(files[name]) for name in names]
     listed = list(files)
     try:
         match = find_match(names, listed, where=str(folder))
@@ -159,7 +164,7 @@ def _one_for_each(
         )
     pairs = {truth: listed[place] for place, truth in pair_files(names, listed, match, where=str(folder)).items()}
     progress.say(f"{folder}: files are paired by their {match}: {files[pairs[0]].name} is scored with {names[0]}")
-    return [files[pairs[place]] for place in range(len(names))]
+    return [reading.on(files[pairs[place]]) for place in range(len(names))]
 
 
 def _check_objects(meaning: Meaning, options: ScoreOptions) -> None:

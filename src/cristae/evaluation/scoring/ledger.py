@@ -9,6 +9,7 @@ import os
 import time
 import zipfile
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from typing import Any
 import numpy as np
 
 from cristae.data.files import write_bytes
+from cristae.data.formats.paths import find_source
+from cristae.errors import CristaeError
 
 SAVE_EVERY_S = 20.0
 """Seconds between two saves; what was counted since the last one is lost in a kill."""
@@ -95,11 +98,17 @@ def key_of(paths: Iterable[Path], settings: Mapping[str, Any]) -> str:
     for path in paths:
         for file in _files_of(path):
             facts = file.stat()
-            total.update(f"{file.absolute()}|{facts.st_size}|{facts.st_mtime_ns}\n".encode())
+            total.update(f"{path}|{file.absolute()}|{facts.st_size}|{facts.st_mtime_ns}\n".encode())
     return total.hexdigest()
 
 
 def _files_of(path: Path) -> list[Path]:
+    """The files that a path names; none for what lives in memory."""
+    with suppress(CristaeError):
+        source = find_source(path)
+        if source.files:
+            return list(source.files)
+        path = source.path
     if path.is_file():
         return [path]
     found: list[Path] = []
