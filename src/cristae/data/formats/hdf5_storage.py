@@ -45,9 +45,10 @@ def check_stored(name: str, array: Any) -> str:
     need = math.prod(array.shape) * array.dtype.itemsize
     if array.is_virtual:
         return _check_virtual(name, array)
+    start = None if array.chunks else array.id.get_offset()  # None before anything is written
     if array.external:
         _check_external(name, array, need)
-    elif array.chunks is None and (array.id.get_offset() or 0) + need > Path(array.file.filename).stat().st_size:
+    elif start is not None and start + need > Path(array.file.filename).stat().st_size:
         raise FormatError(f"{name}: is truncated: {need} bytes of voxels do not fit the file")
     return _unwritten(array)
 
