@@ -169,9 +169,10 @@ def _decode(path: Path, header: Header) -> np.ndarray:
 
 def _with_alpha(pixels: np.ndarray, header: Header) -> np.ndarray:
     """Pixels with an alpha channel that is 0 where they have the transparent value."""
-    if header.transparent is None:
-        return pixels
     colors = pixels.reshape(*pixels.shape[:2], -1)
+    if header.transparent is None or colors.shape[-1] != len(header.transparent):
+        # libpng, which decodes 16-bit colours, has made one already.
+        return pixels
     opaque = (colors != np.array(header.transparent, colors.dtype)).any(axis=-1)
     alpha = opaque.astype(colors.dtype) * colors.dtype.type(np.iinfo(colors.dtype).max)
     return np.concatenate([colors, alpha[..., None]], axis=-1)
@@ -270,7 +271,9 @@ def _transparent(image: ImageFile, kind: int) -> tuple[int, ...] | None:
     stated = image.info.get("transparency")
     if kind not in (0, 2) or stated is None:
         return None
-    return (int(stated),) if kind == 0 else tuple(int(value) for value in stated)
+    # Pillow gives that of one bit as 0 or 255.
+    grey = int(bool(stated)) if image.mode == "1" else stated
+    return (int(grey),) if kind == 0 else tuple(int(value) for value in stated)
 
 
 def _transparency(image: ImageFile, kind: int) -> dict[str, str]:
