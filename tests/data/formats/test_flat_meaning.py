@@ -73,6 +73,7 @@ def test_an_orientation_after_the_pixels_is_refused(tmp_path: Path) -> None:
         open_image(path).read()
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 def test_damaged_exif_turns_nothing(tmp_path: Path) -> None:
     for content in (b"Exif\0\0nonsense", b"Exif\0\0II*\0\xff\xff\xff\xff", b""):
         PillowImage.fromarray(GREY).save(tmp_path / "a.jpg", exif=content)

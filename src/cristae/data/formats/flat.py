@@ -7,7 +7,6 @@ colour as an alpha channel. Palette images give their indices, whatever transpar
 from __future__ import annotations
 
 import struct
-import warnings
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -259,8 +258,7 @@ def _details(
 def _orientation(image: ImageFile) -> int:
     """EXIF's number from 1 to 8; 1 where there is none, or EXIF is damaged, as viewers take it."""
     try:
-        with warnings.catch_warnings(action="ignore"):
-            stated = image.getexif().get(ExifTags.Base.Orientation, 1)
+        stated = image.getexif().get(ExifTags.Base.Orientation, 1)
     except (EOFError, KeyError, OSError, SyntaxError, TypeError, ValueError, struct.error):
         return 1
     return stated if stated in ORIENTATIONS else 1
