@@ -1,5 +1,6 @@
 """PNG, JPEG and BMP as they are shown: turned by EXIF, with the transparency and the palettes that they state."""
 
+import zlib
 from pathlib import Path
 
 import imagecodecs
@@ -72,6 +73,7 @@ def test_an_orientation_after_the_pixels_is_refused(tmp_path: Path) -> None:
         open_image(path).read()
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 def test_damaged_exif_turns_nothing(tmp_path: Path) -> None:
     for content in (b"Exif\0\0nonsense", b"Exif\0\0II*\0\xff\xff\xff\xff", b""):
         PillowImage.fromarray(GREY).save(tmp_path / "a.jpg", exif=content)
@@ -99,6 +101,35 @@ def test_a_transparent_colour(tmp_path: Path) -> None:
     shown = np.asarray(PillowImage.open(tmp_path / "a.png").convert("RGBA"))
     np.testing.assert_array_equal(image.read()[0], shown)
     assert shown[2, 2, 3] == 0
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return len(content).to_bytes(4, "big") + kind + content + zlib.crc32(kind + content).to_bytes(4, "big")
+
+
+def test_a_transparent_colour_of_sixteen_bits(tmp_path: Path) -> None:
+    deep = RNG.integers(0, 65535, (9, 8, 3)).astype(np.uint16)
+    png = imagecodecs.png_encode(deep)
+    at = png.index(b"IDAT") - 4
+    clear = chunk(b"tRNS", b"".join(int(value).to_bytes(2, "big") for value in deep[2, 3]))
+    (tmp_path / "a.png").write_bytes(png[:at] + clear + png[at:])
+    seen = open_image(tmp_path / "a.png").read()[0]
+    np.testing.assert_array_equal(seen[..., :3], deep)
+    np.testing.assert_array_equal(np.argwhere(seen[..., 3] != 65535), [[2, 3]])
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+@pytest.mark.parametrize("low", [True, False])
+def test_a_transparent_value_of_few_bits(tmp_path: Path, bits: int, low: bool) -> None:
+    values = RNG.integers(0, 2**bits, (5, 8)).astype(np.uint8)
+    clear = 0 if low else 2**bits - 1
+    rows = b"".join(b"\0" + bytes(np.packbits(np.unpackbits(row[:, None], axis=1)[:, -bits:])) for row in values)
+    head = (8).to_bytes(4, "big") + (5).to_bytes(4, "big") + bytes([bits, 0, 0, 0, 0])
+    parts = chunk(b"IHDR", head) + chunk(b"tRNS", clear.to_bytes(2, "big")) + chunk(b"IDAT", zlib.compress(rows))
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + parts + chunk(b"IEND", b""))
+    seen = open_image(tmp_path / "a.png").read()[0]
+    np.testing.assert_array_equal(seen[..., 0], values)
+    np.testing.assert_array_equal(seen[..., 1], np.where(values == clear, 0, 255))
 
 
 def test_transparent_indices_of_a_palette_stay_indices(tmp_path: Path) -> None:

@@ -206,3 +206,13 @@ def test_slices_that_a_program_calls_channels(tmp_path: Path) -> None:
     with pytest.raises(ChannelError, match=r"has 9 channels.*if they are slices, say so by ::axes=zyx"):
         open_image(tmp_path / "a.tif")
     np.testing.assert_array_equal(open_image(f"{tmp_path}/a.tif::axes=zyx").read(), stack)
+
+
+def test_what_the_person_says_of_plain_pages(tmp_path: Path) -> None:
+    stack = values(6, 20, 24)
+    tifffile.imwrite(tmp_path / "a.tif", stack, photometric="minisblack", metadata=None)
+    np.testing.assert_array_equal(open_image(f"{tmp_path}/a.tif::axes=zyx").read(), stack)
+    np.testing.assert_array_equal(open_image(f"{tmp_path}/a.tif::axes=cyx::channel=4").read()[0], stack[4])
+    for option, words in (("axes=cyx", "has 6 channels"), ("axes=tyx", "6 time points"), ("signed=true", "8-bit MRC")):
+        with pytest.raises(FormatError, match=words):
+            open_image(f"{tmp_path}/a.tif::{option}")

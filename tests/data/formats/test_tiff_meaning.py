@@ -178,6 +178,20 @@ def test_white_that_has_no_number(tmp_path: Path, dtype: str) -> None:
         open_image(tmp_path / "a.tif")
 
 
+def test_every_slice_of_a_deep_page_is_counted_from_white(tmp_path: Path) -> None:
+    stack = np.stack([GREY, GREY // 2, GREY // 3])
+    tifffile.imwrite(tmp_path / "a.tif", stack, volumetric=True, photometric="miniswhite")
+    np.testing.assert_array_equal(open_image(tmp_path / "a.tif").read(), 255 - stack)
+
+
+@pytest.mark.parametrize("compression", ["group3", "group4", "tiff_ccitt"])
+@pytest.mark.parametrize("photometric", [0, 1])
+def test_fax_masks(tmp_path: Path, compression: str, photometric: int) -> None:
+    PillowImage.fromarray(MASK).save(tmp_path / "a.tif", compression=compression, tiffinfo={262: photometric})
+    shown = np.asarray(PillowImage.open(tmp_path / "a.tif"))
+    np.testing.assert_array_equal(open_image(tmp_path / "a.tif").read()[0], shown)
+
+
 def test_pages_that_differ_in_how_they_are_packed(tmp_path: Path) -> None:
     path = pages(
         tmp_path / "a.tif",

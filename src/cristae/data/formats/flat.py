@@ -7,7 +7,6 @@ colour as an alpha channel. Palette images give their indices, whatever transpar
 from __future__ import annotations
 
 import struct
-import warnings
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -169,9 +168,10 @@ def _decode(path: Path, header: Header) -> np.ndarray:
 
 def _with_alpha(pixels: np.ndarray, header: Header) -> np.ndarray:
     """Pixels with an alpha channel that is 0 where they have the transparent value."""
-    if header.transparent is None:
-        return pixels
     colors = pixels.reshape(*pixels.shape[:2], -1)
+    if header.transparent is None or colors.shape[-1] != len(header.transparent):
+        # libpng, which decodes 16-bit colours, has made one already.
+        return pixels
     opaque = (colors != np.array(header.transparent, colors.dtype)).any(axis=-1)
     alpha = opaque.astype(colors.dtype) * colors.dtype.type(np.iinfo(colors.dtype).max)
     return np.concatenate([colors, alpha[..., None]], axis=-1)
@@ -258,8 +258,7 @@ def _details(
 def _orientation(image: ImageFile) -> int:
     """EXIF's number from 1 to 8; 1 where there is none, or EXIF is damaged, as viewers take it."""
     try:
-        with warnings.catch_warnings(action="ignore"):
-            stated = image.getexif().get(ExifTags.Base.Orientation, 1)
+        stated = image.getexif().get(ExifTags.Base.Orientation, 1)
     except (EOFError, KeyError, OSError, SyntaxError, TypeError, ValueError, struct.error):
         return 1
     return stated if stated in ORIENTATIONS else 1
@@ -270,7 +269,9 @@ def _transparent(image: ImageFile, kind: int) -> tuple[int, ...] | None:
     stated = image.info.get("transparency")
     if kind not in (0, 2) or stated is None:
         return None
-    return (int(stated),) if kind == 0 else tuple(int(value) for value in stated)
+    # Pillow gives that of one bit as 0 or 255.
+    grey = int(bool(stated)) if image.mode == "1" else stated
+    return (int(grey),) if kind == 0 else tuple(int(value) for value in stated)
 
 
 def _transparency(image: ImageFile, kind: int) -> dict[str, str]:

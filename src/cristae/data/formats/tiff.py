@@ -233,7 +233,8 @@ def _reader(
         way, invert = _orientation(pages, page), inverters[page]
         pixels = read(page, plane, *way.stored(rows, columns, height, width))
         pixels = way.shown(pixels if every else pixels[..., samples])
-        if invert is not None and plane == 0 and samples[0] == 0:
+        sample = plane // max(1, pages.planes // pages.tags[page].samples) if pages.samples == 1 else samples[0]
+        if invert is not None and sample == 0:
             # Alpha, and channels beyond the first, have no white.
             pixels = np.concatenate([invert(pixels[..., :1]), pixels[..., 1:]], axis=-1)
         return pixels
