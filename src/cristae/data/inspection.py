@@ -20,6 +20,7 @@ from cristae.data.formats.paths import HDF5_SUFFIXES, Reading, Source, find_sour
 from cristae.data.image import Image, VoxelSize
 from cristae.data.slice_ranges import ranges_text
 from cristae.data.statistics import ImageStatistics, image_statistics
+from cristae.errors import FormatError
 from cristae.progress import Progress
 
 _NAMED = 5
@@ -93,8 +94,7 @@ def images_in(path: str | Path, *, is_prediction: bool = False) -> Iterator[tupl
     if source.path.suffix.lower() in HDF5_SUFFIXES and not source.inner and not source.files:
         inner = list_hdf5(source.path)
         if len(inner) > 1:
-            for name in inner:
-                yield from _channels(f"{source.path}:/{name}", source.reading)
+            yield from _arrays([f"{source.path}:/{name}" for name in inner], source.reading)
             return
     if is_zarr(source.path):
         yield from _zarr_images(path, source, is_prediction)
@@ -104,6 +104,25 @@ def images_in(path: str | Path, *, is_prediction: bool = False) -> Iterator[tupl
     except UnequalSlicesError:
         note = ("the images of this folder differ in size: use `kind: images` in a recipe",)
         yield from ((str(image.path), image, note) for image in open_images(path))
+
+
+def _arrays(names: list[str], reading: Reading) -> Iterator[tuple[str, Image, tuple[str, ...]]]:
+    """The arrays of a file that can be opened; what is wrong with the others is told with the first of them.
+
+    Raises:
+        FormatError: None can.
+    """
+    opened: list[tuple[str, Image, tuple[str, ...]]] = []
+    refused: list[FormatError] = []
+    for name in names:
+        try:
+            opened += _channels(name, reading)
+        except FormatError as error:
+            refused.append(error)
+    if not opened:
+        raise refused[0]
+    for number, (name, image, problems) in enumerate(opened):
+        yield name, image, (*problems, *(f"not shown: {error}" for error in refused)) if number == 0 else problems
 
 
 def _channels(name: str, reading: Reading) -> Iterator[tuple[str, Image, tuple[str, ...]]]:

@@ -13,6 +13,7 @@ import pytest
 from cristae.data.box import Box
 from cristae.data.formats import open_channels, open_image
 from cristae.data.formats.hdf5 import list_hdf5
+from cristae.data.inspection import images_in
 from cristae.errors import ChannelError, FormatError
 
 STACK = np.random.default_rng(4).integers(0, 255, (5, 20, 30)).astype(np.uint8)
@@ -267,6 +268,17 @@ def test_predictions_of_pytorch_3dunet(tmp_path: Path) -> None:
         open_image(tmp_path / "a.h5")
     image = open_image(f"{tmp_path}/a.h5::axes=czyx::channel=1")
     np.testing.assert_array_equal(image.read(), (255 - STACK).astype("f4") / 255)
+
+
+def test_arrays_that_cannot_be_shown_are_told_with_those_that_can(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["raw"] = STACK
+        file["predictions"] = np.stack([STACK, STACK])
+        file["table"] = np.zeros((4, 0))
+    shown = list(images_in(tmp_path / "a.h5"))
+    assert [name for name, *_ in shown] == [f"{tmp_path}/a.h5:/raw"]
+    assert [problem.split(": ")[0] for problem in shown[0][2]] == ["not shown", "not shown"]
+    assert "channels first" in shown[0][2][0]
 
 
 @pytest.mark.parametrize("shape", [(1, 5, 20, 30), (1, 1, 5, 20, 30), (5, 20, 30, 1), (1, 5, 20, 30, 1)])
