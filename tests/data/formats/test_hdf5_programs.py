@@ -45,6 +45,8 @@ class TestMatlab:
         path = self.file(
             tmp_path / "a.mat",
             mask=((STACK[0] > 99).astype("u1"), "logical"),
+            size=(np.array([[4.0, 4.0, 40.0]]), "double"),
+            step=(np.array([[4.0]]), "double"),
             note=(np.array([[72, 105]], "u2"), "char"),
         )
         assert list_hdf5(path) == ("mask",)
@@ -274,7 +276,7 @@ def test_arrays_that_cannot_be_shown_are_told_with_those_that_can(tmp_path: Path
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["raw"] = STACK
         file["predictions"] = np.stack([STACK, STACK])
-        file["table"] = np.zeros((4, 0))
+        file["table"] = np.zeros((4, 0, 4))
     shown = list(images_in(tmp_path / "a.h5"))
     assert [name for name, *_ in shown] == [f"{tmp_path}/a.h5:/raw"]
     assert [problem.split(": ")[0] for problem in shown[0][2]] == ["not shown", "not shown"]
@@ -289,7 +291,15 @@ def test_axes_of_one_voxel_say_nothing(tmp_path: Path, shape: tuple[int, ...]) -
 
 
 @pytest.mark.parametrize(
-    ("shape", "words"), [((20, 30, 3), "or colours"), ((1, 3, 20, 30), "4 axes"), ((2, 5, 20, 30), "4 axes")]
+    ("shape", "words"),
+    [
+        ((20, 30, 3), "or colours"),
+        ((20, 30, 2), "or colours"),
+        ((1, 20, 30, 4), "or colours"),
+        ((1, 3, 20, 30), "4 axes"),
+        ((2, 5, 20, 30), "4 axes"),
+        ((5, 1, 20, 30), "4 axes"),
+    ],
 )
 def test_axes_that_may_be_channels(tmp_path: Path, shape: tuple[int, ...], words: str) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
