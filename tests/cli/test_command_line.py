@@ -244,3 +244,19 @@ def test_scores_are_printed_as_tables() -> None:
     lines = [line.split() for line in scores_text(both).splitlines()]
     assert lines[0] == ["cell:", "mito", "F1", "V_rand", "HD95"]
     assert lines[2] == ["b", "0.75000"]
+
+
+@pytest.mark.parametrize(("wanted", "shown"), [("", []), ("default", ["a warning of a library"])])
+def test_logs_and_warnings_of_libraries_are_silent_unless_asked_for(wanted: str, shown: list[str]) -> None:
+    code = (
+        "import logging, warnings\nfrom cristae.cli import main\n"
+        "def app():\n"
+        "    logging.getLogger('some.library').warning('a line of a library')\n"
+        "    warnings.warn('a warning of a library')\n"
+        "main.app = app\nmain.run()"
+    )
+    environment = {**os.environ, "PYTHONWARNINGS": wanted}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert "a line of a library" not in done.stderr
+    assert [line for line in shown if line not in done.stderr] == []
+    assert bool(done.stderr) == bool(shown)

@@ -90,6 +90,7 @@ app.command()(scores.report)
 
 def run() -> None:
     """The entry point of the command."""
+    _silence_libraries()
     try:
         app()
     except BrokenPipeError:
@@ -101,6 +102,18 @@ def run() -> None:
         traceback.print_exc()
         _say("this is a bug in Cristae; please report it with the lines above and the command", style="red")
         sys.exit(1)
+
+
+def _silence_libraries() -> None:
+    """Logs and warnings of libraries do not reach the user, unless PYTHONWARNINGS or `python -W` asks for them."""
+    import logging
+    import os
+    import warnings
+
+    logging.getLogger().addHandler(logging.NullHandler())
+    if not sys.warnoptions:
+        os.environ["PYTHONWARNINGS"] = "ignore"  # for the processes that a verb starts
+        warnings.simplefilter("ignore")
 
 
 def _kind(error: CristaeError) -> str:

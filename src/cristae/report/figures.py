@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, SOFT, LINE = "#1b1f24", "#57606a", "#d8dee4"
+_SHIPPED_FONT = "DejaVu Sans"
+"""Comes with matplotlib, so that text is measured alike on every machine, also on one without fonts. The page shows it
+in its own font, which is narrower."""
 STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "cristae",
-    "font.family": "sans-serif",
-    "font.sans-serif": ["system-ui", "Segoe UI", "Helvetica Neue", "Arial", "Liberation Sans", "sans-serif"],
+    "font.family": _SHIPPED_FONT,
     "font.size": 11,
     "axes.edgecolor": LINE,
     "axes.labelcolor": SOFT,
@@ -119,7 +121,7 @@ def figure_markup(figure: Figure, *, label: str = "") -> Markup:
     metadata: dict[str, Any] = {"Date": None, "Creator": None, "Format": None, "Type": None}
     figure.savefig(buffer, format="svg", metadata=metadata)
     text = buffer.getvalue()
-    text = text[text.index("<svg") :]
+    text = text[text.index("<svg") :].replace(f"'{_SHIPPED_FONT}'", "inherit")
     text = re.sub(r' (d|x|y|transform|points)="[^"]*"', lambda attribute: _rounded(attribute[0]), text)
     described = Markup(' role="img" aria-label="{}"').format(label) if label else ""
     opening = f'<svg{described} style="max-width:{round(_PIXELS_PER_INCH * figure.get_figwidth())}px"'
