@@ -55,6 +55,28 @@ def test_floats_with_gaps() -> None:
     assert found.values is None
 
 
+@pytest.mark.parametrize(
+    ("dtype", "colors", "expected"),
+    [
+        ("u1", 3, {0x0102FF: 8}),
+        ("i1", 3, {0x0102FF: 8}),
+        ("u2", 4, {0x000100020003FFFF: 8}),
+        ("i2", 2, {0x0001FFFF: 8}),
+        ("u4", 3, None),
+        ("f4", 2, None),
+        ("f8", 3, None),
+    ],
+)
+def test_values_of_colours(dtype: str, colors: int, expected: dict[int, int] | None) -> None:
+    last = -1 if dtype[0] == "i" else np.iinfo(dtype).max if dtype[0] == "u" else 0.25
+    array = np.broadcast_to(np.array([*range(1, colors), last]).astype(dtype), (2, 2, 2, colors))
+    found = image_statistics(
+        replace(image_of_array(array[..., 0]), reader=lambda box: array[box.slices], colors=colors)
+    )
+    assert found.values == (None if expected is None else tuple(expected.items()))
+    assert found.maximum == float(array.max())
+
+
 def test_nothing_but_nan() -> None:
     found = image_statistics(image(np.full((2, 3, 4), np.nan, np.float32)))
     assert np.isnan(found.minimum)

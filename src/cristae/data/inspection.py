@@ -23,6 +23,7 @@ from cristae.data.padding import find_padding, inside_of
 from cristae.data.slice_ranges import ranges_text
 from cristae.data.statistics import ImageStatistics, image_statistics
 from cristae.data.unit_slips import unit_slip
+from cristae.errors import FormatError
 from cristae.progress import Progress
 
 _NAMED = 5
@@ -95,8 +96,7 @@ def images_in(path: str | Path, *, is_prediction: bool = False) -> Iterator[tupl
     source = find_source(path)
     inner = () if source.files else _arrays_in(source)
     if len(inner) > 1:
-        for name in inner:
-            yield from _channels(f"{source.path}:/{name}", source.reading)
+        yield from _arrays([f"{source.path}:/{name}" for name in inner], source.reading)
         return
     if is_zarr(source.path):
         yield from _zarr_images(path, source, is_prediction)
@@ -117,6 +117,25 @@ def _arrays_in(source: Source) -> tuple[str, ...]:
         return ()
     found = list_images(place) if is_zarr(source.path) else list_n5(place) if is_n5(source.path) else ()
     return tuple("/".join(filter(None, (source.inner, name))) for name in found)
+
+
+def _arrays(names: list[str], reading: Reading) -> Iterator[tuple[str, Image, tuple[str, ...]]]:
+    """The arrays of a file that can be opened; what is wrong with the others is told with the first of them.
+
+    Raises:
+        FormatError: None can.
+    """
+    opened: list[tuple[str, Image, tuple[str, ...]]] = []
+    refused: list[FormatError] = []
+    for name in names:
+        try:
+            opened += _channels(name, reading)
+        except FormatError as error:
+            refused.append(error)
+    if not opened:
+        raise refused[0]
+    for number, (name, image, problems) in enumerate(opened):
+        yield name, image, (*problems, *(f"not shown: {error}" for error in refused)) if number == 0 else problems
 
 
 def _channels(name: str, reading: Reading) -> Iterator[tuple[str, Image, tuple[str, ...]]]:

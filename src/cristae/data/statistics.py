@@ -16,6 +16,7 @@ MAX_VALUES = 64
 """An image with more distinct values than this is not taken for labels."""
 PERCENTS = (0.1, 1.0, 5.0, 50.0, 95.0, 99.0, 99.9)
 _BINS = 65536
+_PACKED_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class ImageStatistics:
     within 1/65,536 of their range."""
     values: tuple[tuple[int, int], ...] | None
     """Distinct values with their voxel counts, when all are integers and at most 64. For colour images the values
-    are the samples as the bytes of one number, first sample highest; samples that are floats are no such values."""
+    are the samples as the bytes of one number, first sample highest; floats, and samples of more than 8
+    bytes together, are not listed."""
     not_finite: int
     """Voxels that are NaN or infinite."""
     constant_slices: tuple[tuple[int, float], ...]
@@ -60,7 +62,7 @@ class _Counts:
         if pixels.dtype == np.int8:
             self.signed_steps += _steps(pixels)
             self.unsigned_steps += _steps(pixels.view(np.uint8))
-        if colors > 1 and pixels.dtype.kind == "f":
+        if colors > 1 and (pixels.dtype.kind == "f" or colors * pixels.dtype.itemsize > _PACKED_BYTES):
             self.values = None
         if self.values is not None:
             self._count(_packed(pixels) if colors > 1 else finite)
@@ -182,8 +184,9 @@ def _distinct(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _packed(pixels: np.ndarray) -> np.ndarray:
     number = np.zeros(pixels.shape[:-1], np.uint64)
+    samples = np.ascontiguousarray(pixels).view(f"u{pixels.dtype.itemsize}")  # a negative sample as its own bytes
     for sample in range(pixels.shape[-1]):
-        number = (number << np.uint64(8 * pixels.dtype.itemsize)) | pixels[..., sample].astype(np.uint64)
+        number = (number << np.uint64(8 * pixels.dtype.itemsize)) | samples[..., sample].astype(np.uint64)
     return number
 
 

@@ -31,7 +31,7 @@ def test_an_external_link_is_followed(tmp_path: Path) -> None:
     for path in (tmp_path / "index.h5", f"{tmp_path}/index.h5:/raw"):
         image = open_image(path)
         np.testing.assert_array_equal(image.read(), STACK)
-        assert image.voxel_size_nm == (40, 4, 4)
+        assert (image.voxel_size_nm, image.details["array"]) == ((40, 4, 4), "data.h5:/exported_data")
     assert [name for name, *_ in images_in(tmp_path / "index.h5")] == [str(tmp_path / "index.h5")]
 
 

@@ -13,6 +13,7 @@ import pytest
 from cristae.data.box import Box
 from cristae.data.formats import open_channels, open_image
 from cristae.data.formats.hdf5 import list_hdf5
+from cristae.data.inspection import images_in
 from cristae.errors import ChannelError, FormatError
 
 STACK = np.random.default_rng(4).integers(0, 255, (5, 20, 30)).astype(np.uint8)
@@ -44,6 +45,8 @@ class TestMatlab:
         path = self.file(
             tmp_path / "a.mat",
             mask=((STACK[0] > 99).astype("u1"), "logical"),
+            size=(np.array([[4.0, 4.0, 40.0]]), "double"),
+            step=(np.array([[4.0]]), "double"),
             note=(np.array([[72, 105]], "u2"), "char"),
         )
         assert list_hdf5(path) == ("mask",)
@@ -269,6 +272,17 @@ def test_predictions_of_pytorch_3dunet(tmp_path: Path) -> None:
     np.testing.assert_array_equal(image.read(), (255 - STACK).astype("f4") / 255)
 
 
+def test_arrays_that_cannot_be_shown_are_told_with_those_that_can(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["raw"] = STACK
+        file["predictions"] = np.stack([STACK, STACK])
+        file["table"] = np.zeros((4, 0, 4))
+    shown = list(images_in(tmp_path / "a.h5"))
+    assert [name for name, *_ in shown] == [f"{tmp_path}/a.h5:/raw"]
+    assert [problem.split(": ")[0] for problem in shown[0][2]] == ["not shown", "not shown"]
+    assert "channels first" in shown[0][2][0]
+
+
 @pytest.mark.parametrize("shape", [(1, 5, 20, 30), (1, 1, 5, 20, 30), (5, 20, 30, 1), (1, 5, 20, 30, 1)])
 def test_axes_of_one_voxel_say_nothing(tmp_path: Path, shape: tuple[int, ...]) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
@@ -277,7 +291,15 @@ def test_axes_of_one_voxel_say_nothing(tmp_path: Path, shape: tuple[int, ...]) -
 
 
 @pytest.mark.parametrize(
-    ("shape", "words"), [((20, 30, 3), "or colours"), ((1, 3, 20, 30), "4 axes"), ((2, 5, 20, 30), "4 axes")]
+    ("shape", "words"),
+    [
+        ((20, 30, 3), "or colours"),
+        ((20, 30, 2), "or colours"),
+        ((1, 20, 30, 4), "or colours"),
+        ((1, 3, 20, 30), "4 axes"),
+        ((2, 5, 20, 30), "4 axes"),
+        ((5, 1, 20, 30), "4 axes"),
+    ],
 )
 def test_axes_that_may_be_channels(tmp_path: Path, shape: tuple[int, ...], words: str) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:

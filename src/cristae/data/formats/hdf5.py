@@ -56,7 +56,8 @@ def open_hdf5(path: Path, inner: str = "", *, reading: Reading = Reading()) -> I
         file = open_file(path)
         if is_imaris(file):
             return _imaris_image(path, file, inner, reading)
-        return _image(path, file[_choose(path, file, inner)], reading)
+        chosen = _choose(path, file, inner)
+        return _image(path, chosen, file[chosen], reading)
 
 
 def list_hdf5(path: Path) -> tuple[str, ...]:
@@ -118,23 +119,28 @@ def _choose(path: Path, file: Any, inner: str) -> str:
     below = tuple(f"{inner}/{name}".lstrip("/") for name in contents.arrays)
     if len(below) == 1:
         return below[0]
-    others = "".join(f"; {other}" for other in contents.others[:5]) if not below else ""
-    raise FormatError(f"{path}: holds {len(below)} arrays; name one of them: {_listed(path, below)}{others}")
+    if not below:
+        raise FormatError(f"{path}: holds no image{': ' if contents.others else ''}{'; '.join(contents.others[:5])}")
+    raise FormatError(f"{path}: holds {len(below)} arrays; name one of them: {_listed(path, below)}")
 
 
 def _listed(path: Path, names: tuple[str, ...]) -> str:
-    return ", ".join(f"{path}:/{name}" for name in names[:8]) + (" ..." if len(names) > 8 else "") or "none"
+    return ", ".join(f"{path}:/{name}" for name in names[:8]) + (" ..." if len(names) > 8 else "") or "it holds none"
 
 
-def _image(path: Path, array: Any, reading: Reading) -> Image:
-    name = f"{path}:{array.name}"
+def _image(path: Path, inner: str, array: Any, reading: Reading) -> Image:
+    name = f"{path}:/{inner}"
     if why := why_no_image(array):
         raise FormatError(f"{name}: {why}; expected an array of numbers with axes z, y, x")
     if 0 in array.shape:
         raise FormatError(f"{name}: holds no voxels: its shape is {array.shape}")
     notes = [note for note in (check_stored(name, array), values_note(array)) if note]
     axes, dtype = stored_axes(name, array, reading), counted_as(array)
-    details = {"array": array.name, "compression": str(array.compression or "none")}
+    there = Path(array.file.filename)
+    details = {
+        "array": array.name if there == path else f"{there.name}:{array.name}",
+        "compression": str(array.compression or "none"),
+    }
     if array.chunks is None:
         details["chunks"] = "stored in one piece"
     if dtype != array.dtype:

@@ -81,10 +81,10 @@ def stored_axes(name: str, array: Any, reading: Reading) -> tuple[str, ...]:
         return ("y", "x", "t")
     if _is_matlab(array):
         return _matlab_axes(name, array.shape, array.dtype)
-    return guarded_axes(name, array.shape, array.dtype)
+    return guarded_axes(name, array.shape)
 
 
-def guarded_axes(name: str, shape: Sequence[int], dtype: np.dtype[Any]) -> tuple[str, ...]:
+def guarded_axes(name: str, shape: Sequence[int]) -> tuple[str, ...]:
     """z, y, x (or y, x) of an array that names no axes, unless it may as well hold colours or channels.
 
     Axes of one voxel before or behind those three say nothing.
@@ -93,15 +93,16 @@ def guarded_axes(name: str, shape: Sequence[int], dtype: np.dtype[Any]) -> tuple
         FormatError: It has other axes, or may hold colours.
     """
     many = [i for i, size in enumerate(shape) if size > 1]
-    core = range(many[0], many[-1] + 1) if many else range(0)
-    if len(shape) > 3 and (len(core) == 2 or (len(core) == 3 and shape[core[0]] > _FEW)):
-        names = dict(zip(core, ("z", "y", "x")[3 - len(core) :], strict=True))
-        return tuple(names.get(i, f"single{i}") for i in range(len(shape)))
-    if len(shape) == 3 and 3 <= shape[2] <= _FEW and min(shape[:2]) >= _MANY and dtype.kind in "iu":
+    core = range(many[0], many[-1] + 1) if len(shape) > 3 and many else range(len(shape))
+    sizes = [shape[i] for i in core]
+    if len(sizes) == 3 and 2 <= sizes[2] <= _FEW and min(sizes[:2]) >= _MANY:
         raise FormatError(
-            f"{name}: has axes {tuple(shape)} and does not name them: a volume {shape[2]} voxels wide, or colours? "
-            "Say ::axes=yxc or ::axes=zyx after the path"
+            f"{name}: has axes {tuple(shape)} and does not name them: a volume {sizes[2]} voxels wide, or colours or "
+            "channels? Name them, for instance ::axes=yxc or ::axes=zyx after the path"
         )
+    if len(shape) > 3 and (len(sizes) == 2 or (len(sizes) == 3 and sizes[0] > _FEW)):
+        names = dict(zip(core, ("z", "y", "x")[3 - len(sizes) :], strict=True))
+        return tuple(names.get(i, f"single{i}") for i in range(len(shape)))
     if len(shape) == 4 and name.rpartition("/")[2] in ("predictions", "predictions0"):
         raise FormatError(
             f"{name}: has 4 axes {tuple(shape)} and does not name them; pytorch-3dunet writes channels first. If it "

@@ -20,7 +20,8 @@ _MAX_NODES = 100_000
 """Groups and arrays that are looked at; a file with more is a database, and its arrays are named by hand."""
 
 
-_BOOKKEEPING = "is a table of the program that wrote the file, or a coarser copy of another array"
+_TABLE = 3
+"""A flat array that is no wider holds numbers, places or bounding boxes; MATLAB writes every number as one."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def find_contents(group: Any) -> Contents:
             continue
         seen.add(identity)
         if isinstance(node, h5py.Dataset):
-            why = why_no_image(node) or (_BOOKKEEPING if is_bookkeeping(node) else "")
+            why = why_no_image(node) or _why_not_listed(node)
             arrays.append(name) if not why else others.append(f"'/{name}' {why}")
         elif not name.startswith("#"):  # MATLAB keeps the insides of its cells and objects in '#refs#'
             inside: list[tuple[str, Any]] = []
@@ -116,6 +117,13 @@ def why_no_image(array: Any) -> str:
     if array.ndim < 2:
         return "is one number" if array.ndim == 0 else f"is a list of {array.shape[0]} numbers"
     return ""
+
+
+def _why_not_listed(array: Any) -> str:
+    """Why an array is opened only by its name; empty where it is listed."""
+    if array.ndim == 2 and min(array.shape) <= _TABLE:
+        return f"is a table of {' x '.join(map(str, array.shape))} numbers"
+    return "is of the program that wrote the file, or a coarser copy of another array" if is_bookkeeping(array) else ""
 
 
 def broken_link(group: Any, name: str) -> str:

@@ -45,18 +45,19 @@ def check_stored(name: str, array: Any) -> str:
     need = math.prod(array.shape) * array.dtype.itemsize
     if array.is_virtual:
         return _check_virtual(name, array)
-    start = None if array.chunks else array.id.get_offset()  # None before anything is written
     if array.external:
         _check_external(name, array, need)
-    elif start is not None and start + need > Path(array.file.filename).stat().st_size:
+        return ""
+    if array.chunks is not None:
+        return _unwritten(array)
+    offset = array.id.get_offset()  # None before anything is written
+    if offset is not None and offset + need > Path(array.file.filename).stat().st_size:
         raise FormatError(f"{name}: is truncated: {need} bytes of voxels do not fit the file")
-    return _unwritten(array)
+    return ""
 
 
 def _unwritten(array: Any) -> str:
     """A note about chunks that hold nothing; counting takes about 2 us for each, so many are not counted."""
-    if array.chunks is None:
-        return ""
     expected = math.prod(-(-size // step) for size, step in zip(array.shape, array.chunks, strict=True))
     missing = expected - int(array.id.get_num_chunks()) if expected <= _COUNTED_CHUNKS else 0
     if missing <= 0:

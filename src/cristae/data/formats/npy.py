@@ -41,7 +41,7 @@ def open_npy(path: Path, *, reading: Reading = Reading()) -> Image:
         what = "one number" if array.ndim == 0 else f"a list of {len(array)} numbers"
         raise FormatError(f"{path}: holds {what}; expected an array with axes z, y, x")
     known = assumed_axes(array.shape, reading, where) if reading.axes else None
-    axes = known or guarded_axes(where, array.shape, array.dtype)
+    axes = known or guarded_axes(where, array.shape)
     stored = StoredArray(
         where=where,
         axes=axes,
