@@ -113,9 +113,7 @@ def apply(step: Any, at: Placement, inner: Sequence[str] = (), outer: Sequence[s
 
 
 def _scaled(one: Placed, by: float) -> Placed:
-    # Multiplying by 1 would be exact too; the number that was written is kept as it is.
-    offset = None if one.offset is None else one.offset * by
-    return Placed(one.source, by if one.scale == 1.0 else one.scale * by, offset)
+    return Placed(one.source, one.scale * by, None if one.offset is None else one.offset * by)
 
 
 def _shifted(one: Placed, by: float) -> Placed:
