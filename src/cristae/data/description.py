@@ -22,7 +22,7 @@ class LabelFiles(Config):
 
     kind: str
     path: str
-    """File, folder or glob; an array inside HDF5 or Zarr is named after a colon, `file.h5:/labels`."""
+    """File, folder or glob; an array inside HDF5, Zarr or N5 is named after a colon, `file.h5:/labels`."""
     channel: Channel | None = None
     """Which channel, from 0, where the file has several; `color` for the samples of a colour image. The same as
     `::channel=1` after the path."""
@@ -59,7 +59,7 @@ class Mask(Config):
     """A file that says where one class is."""
 
     path: str
-    """File, folder or glob; an array inside HDF5 or Zarr is named after a colon, `file.h5:/mask`."""
+    """File, folder or glob; an array inside HDF5, Zarr or N5 is named after a colon, `file.h5:/mask`."""
     channel: Channel | None = None
     """Which channel, from 0, where the file has several; `color` for the samples of a colour image. The same as
     `::channel=1` after the path."""
@@ -120,7 +120,7 @@ class VolumeConfig(Config):
     """Short name, used in splits, scores and reports."""
     image: str
     """File, folder or glob of slices, relative to the recipe (or to the data set's folder when `data.set` is given);
-    an array inside HDF5 or Zarr is named after a colon, `file.h5:/raw`."""
+    an array inside HDF5, Zarr or N5 is named after a colon, `file.h5:/raw`."""
     channel: Channel | None = None
     """Which channel, from 0, where the image has several; `color` for the samples of a colour image. The same as
     `::channel=1` after the path."""

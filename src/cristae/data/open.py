@@ -72,7 +72,7 @@ def open_volume(
     """Open an image stack, with its annotation if there is one. Voxels are read only when they are used.
 
     Args:
-        path: File, folder or glob of slices; an array inside HDF5 or Zarr is named after a colon.
+        path: File, folder or glob of slices; an array inside HDF5, Zarr or N5 is named after a colon.
         labels: Where the annotation is: a path of class ids, or a description such as `MappedLabels`.
         classes: What a voxel can be; needed with `labels`.
         voxel_size_nm: (z, y, x), where the file does not say it.

@@ -17,7 +17,7 @@ def inspect(
 ) -> tuple[Inspection, ...]:
     """Describe every image that the paths hold, reading all voxels once or twice in bounded memory.
 
-    Files with several arrays (HDF5, OME-Zarr with label images or channels) and folders of unrelated images give
+    Files with several arrays (HDF5, N5, OME-Zarr with label images or channels) and folders of unrelated images give
     one answer each.
 
     Args:

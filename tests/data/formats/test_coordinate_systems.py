@@ -113,7 +113,6 @@ TILTED: list[list[float]] = [[0.8, -0.6, 0], [0.6, 0.8, 0], [0, 0, 1]]
         ({"type": "affine", "affine": [[*row, 0] for row in TILTED]}, "turns or shears"),
         ({"type": "displacements", "path": "field"}, "'displacements' is not understood"),
         ({"type": "scale", "path": "sizes"}, "stored as an array"),
-        ({"type": "byDimension", "transformations": []}, "does not give every axis"),
         ({"type": "scale", "scale": [0.05, -0.004, 0.005]}, "axis y is no size"),
         ({"type": "scale", "scale": [0.05, 0.0, 0.005]}, "axis y is no size"),
     ],
@@ -133,7 +132,8 @@ class TestSeveralSystems:
         return [step | {"input": {"name": "intrinsic"}, "output": {"name": "physical"}}]
 
     def test_that_of_the_levels_counts(self, tmp_path: Path) -> None:
-        for step in (SHIFT, {"type": "rotation", "rotation": TILTED}):
+        lost = {"type": "mapAxis", "mapAxis": [0, 0, 0]}
+        for step in (SHIFT, {"type": "rotation", "rotation": TILTED}, lost):
             path = image(tmp_path / f"{step['type']}.zarr", [*self.systems], [*self.own], self.whole(step))
             found = open_image(path)
             assert (found.voxel_size_nm, found.origin_nm) == (SIZE, None)
@@ -161,6 +161,9 @@ class TestSeveralSystems:
         ([system("physical", "yx", "nanometer")], [SCALE | ENDS[0]], "do not fit an array of 3 axes"),
         ([system(*PHYSICAL)], [{"type": "scale", "scale": [1, 1]} | ENDS[0]], "expected 3 numbers"),
         ([system(*PHYSICAL)], [{"type": "scale", "scale": [1, 1, None]} | ENDS[0]], "expected 3 numbers"),
+        ([system(*PHYSICAL)], [{"type": "byDimension", "transformations": []} | ENDS[0]], "does not give every axis"),
+        ([system(*PHYSICAL)], [{"type": "mapAxis", "mapAxis": {"z": "k", "y": "j"}} | ENDS[0]], "no permutation"),
+        ([system(*PHYSICAL)], [{"type": "mapAxis", "mapAxis": [0, 0, 1]} | ENDS[0]], "no permutation"),
         ([{"axes": []}], [SCALE | ENDS[0]], "'coordinateSystems' are damaged"),
         ([{"name": "physical", "axes": 3}], [SCALE | ENDS[0]], "not a list"),
     ],

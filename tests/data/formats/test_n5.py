@@ -141,6 +141,13 @@ def test_levels_of_n5_viewer_multiply(tmp_path: Path) -> None:
     assert open_image(f"{root}:/c0/s1").voxel_size_nm == (40.0, 8.0, 8.0)
 
 
+def test_a_resolution_of_an_unknown_level(tmp_path: Path) -> None:
+    n5(container(tmp_path / "v.n5") / "raw" / "s1", resolution=[8, 8, 40], downsamplingFactors=[2, 2, 1])
+    image = open_image(tmp_path / "v.n5")
+    assert image.voxel_size_nm is None
+    assert "not of which level" in image.details["voxel size"]
+
+
 def test_levels_of_cosem(tmp_path: Path) -> None:
     def level(scale: float) -> dict[str, Any]:
         size = [3.24 * scale, 4 * scale, 4 * scale]

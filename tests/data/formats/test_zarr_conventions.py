@@ -88,6 +88,14 @@ class TestOldVersions:
         assert image.voxel_size_nm == SIZE[::-1]
 
 
+def test_paths_of_levels_may_begin_with_a_slash(tmp_path: Path) -> None:
+    levels = [7, {**LEVEL, "path": "/0"}]
+    group(tmp_path / "a.zarr", multiscales=[{"version": "0.4", "axes": AXES, "datasets": levels}])
+    array(tmp_path / "a.zarr" / "0")
+    assert open_image(tmp_path / "a.zarr").voxel_size_nm == SIZE
+    assert open_image(f"{tmp_path}/a.zarr:/0").voxel_size_nm == SIZE
+
+
 @pytest.mark.parametrize("version", [2, 3])
 def test_consolidated_metadata_alone(tmp_path: Path, version: int) -> None:
     root = group(tmp_path / "a.zarr", version)

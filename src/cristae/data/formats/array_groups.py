@@ -52,9 +52,11 @@ def measured(
     factors = _factors(attributes.get("downsamplingFactors"))
     own = attribute_calibration(attributes, axes, order=order)
     if own != Calibration():
-        if factors is None or "pixelResolution" not in attributes or isinstance(attributes.get("transform"), Mapping):
+        if factors in (None, (1.0, 1.0, 1.0)) or isinstance(attributes.get("transform"), Mapping):
             return own
-        return _coarser(own, factors)
+        if factors is not None and "pixelResolution" in attributes:
+            return _coarser(own, factors)
+        return Calibration(note="a resolution and downsamplingFactors, but not of which level the resolution is")
     for group in above:
         found = attribute_calibration(group, axes, order=order)
         if found == Calibration():

@@ -113,9 +113,7 @@ def apply(step: Any, at: Placement, inner: Sequence[str] = (), outer: Sequence[s
 
 
 def _scaled(one: Placed, by: float) -> Placed:
-    # Multiplying by 1 would be exact too; the number that was written is kept as it is.
-    offset = None if one.offset is None else one.offset * by
-    return Placed(one.source, by if one.scale == 1.0 else one.scale * by, offset)
+    return Placed(one.source, one.scale * by, None if one.offset is None else one.offset * by)
 
 
 def _shifted(one: Placed, by: float) -> Placed:
@@ -145,7 +143,7 @@ def _permutation(given: Any, ndim: int, inner: Sequence[str], outer: Sequence[st
         by_output = {str(out).lower(): str(source).lower() for out, source in given.items()}
         order = [names.index(by_output[name]) if by_output.get(name) in names else -1 for name in outer]
     if not isinstance(order, list) or sorted(map(str, order)) != sorted(map(str, range(ndim))):
-        raise UnreadTransformationError(f"mapAxis {str(given)[:80]} is no permutation of the axes")
+        raise UnfitTransformationError(f"mapAxis {str(given)[:80]} is no permutation of the axes")
     return [int(source) for source in order]
 
 
@@ -171,13 +169,13 @@ def _by_dimension(parts: list[Any], at: Placement, inner: Sequence[str], outer: 
     found: dict[int, Placed] = {}
     for part in parts:
         if not isinstance(part, dict):
-            raise UnreadTransformationError("transformation 'byDimension' is damaged")
+            raise UnfitTransformationError("transformation 'byDimension' is damaged")
         sources = _axes_of(part.get("input_axes", part.get("input")), inner, len(at))
         targets = _axes_of(part.get("output_axes", part.get("output")), outer, len(at))
         made = apply(part.get("transformation", part), tuple(at[source] for source in sources))
         found.update(zip(targets, made, strict=True) if len(targets) == len(made) else ())
     if sorted(found) != list(range(len(at))):
-        raise UnreadTransformationError("transformation 'byDimension' does not give every axis")
+        raise UnfitTransformationError("transformation 'byDimension' does not give every axis")
     return tuple(found[axis] for axis in range(len(at)))
 
 
@@ -186,7 +184,7 @@ def _axes_of(given: Any, names: Sequence[str], ndim: int) -> list[int]:
     known = [*names] or [f"dim_{axis}" for axis in range(ndim)]
     places = [known.index(str(axis).lower()) if str(axis).lower() in known else axis for axis in listed]
     if not all(isinstance(axis, int) and 0 <= axis < ndim for axis in places):
-        raise UnreadTransformationError(f"transformation 'byDimension' names unknown axes: {str(given)[:80]}")
+        raise UnfitTransformationError(f"transformation 'byDimension' names unknown axes: {str(given)[:80]}")
     return places
 
 
@@ -221,6 +219,10 @@ def reached(
             inner = systems[source].axes if source in systems else ()
             places[target] = at if isinstance(at, str) else apply(step, at, inner, systems[target].axes)
         except UnreadTransformationError as error:
+            places[target] = str(error)
+        except UnfitTransformationError as error:
+            if not source:
+                raise
             places[target] = str(error)
         yield systems[target], places[target]
 

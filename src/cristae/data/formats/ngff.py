@@ -82,7 +82,7 @@ def dataset_paths(multiscale: Mapping[str, Any]) -> tuple[str, ...]:
     datasets = multiscale.get("datasets")
     if not isinstance(datasets, list):
         return ()
-    return tuple(str(item["path"]) for item in datasets if isinstance(item, dict) and "path" in item)
+    return tuple(str(item["path"]).strip("/") for item in datasets if isinstance(item, dict) and "path" in item)
 
 
 def read_geometry(
@@ -103,7 +103,8 @@ def read_geometry(
     Raises:
         FormatError: Axes or transformations do not fit the array.
     """
-    item = next(entry for entry in multiscale["datasets"] if str(entry.get("path")) == dataset)
+    levels = [level for level in multiscale["datasets"] if isinstance(level, dict) and "path" in level]
+    item = levels[dataset_paths(multiscale).index(dataset)]
     try:
         if "coordinateSystems" in multiscale:
             return _in_systems(multiscale, item, dataset, ndim, where, reading)
