@@ -4,6 +4,7 @@ import csv
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -163,7 +164,7 @@ def check_names(folder: Path) -> None:
 @pytest.mark.parametrize("form", ["HDF5 array", "OME-Zarr"])
 def test_a_recipe_names_channels_in_paths_or_in_fields(form: str, folder: Path, tmp_path: Path) -> None:
     path = folder / FILES[form]
-    forms = {
+    forms: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         "path": ({"image": f"{path}::channel=0"}, {"path": f"{path}::channel=1"}),
         "field": ({"image": str(path), "channel": 0}, {"path": str(path), "channel": 1}),
         "none": ({"image": str(path)}, {"path": str(path)}),

@@ -135,9 +135,11 @@ def named(path: Path, maps: np.ndarray, names: Sequence[str]) -> Path:
 
     group = zarr.open_group(path, mode="w", zarr_format=2)
     group.create_array("0", data=np.moveaxis(maps, -1, 0), chunks=(1, 4, 20, 24))
-    scale = [{"type": "scale", "scale": [1, 40, 4, 4]}]
-    axes = [{"name": "c", "type": "channel"}] + [{"name": n, "type": "space", "unit": "nanometer"} for n in "zyx"]
-    datasets = [{"path": "0", "coordinateTransformations": scale}]
+    scale: list[Any] = [{"type": "scale", "scale": [1, 40, 4, 4]}]
+    axes: list[Any] = [{"name": "c", "type": "channel"}] + [
+        {"name": n, "type": "space", "unit": "nanometer"} for n in "zyx"
+    ]
+    datasets: list[Any] = [{"path": "0", "coordinateTransformations": scale}]
     group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": datasets}]
     group.attrs["omero"] = {"channels": [{"label": name, "color": "FFFFFF", "window": {}} for name in names]}
     return path

@@ -22,10 +22,11 @@ def inspect(
 ) -> None:
     """Show what volumes hold and what may go wrong. Format, shape, voxel size, intensities, label values."""
     from cristae.cli.progress import console_progress
-    from cristae.data.inspection import Inspection
     from cristae.workflows.inspect import inspect as look
 
-    found, errors, progress = list[Inspection](), list[CristaeError](), console_progress()
+    found: list[Inspection] = []
+    errors: list[CristaeError] = []
+    progress = console_progress()
     for path in paths:
         try:
             found += look(path, signed=signed, progress=progress)

@@ -144,7 +144,7 @@ def common_size(files: Sequence[Geometry], stated: VoxelSize | None, progress: P
     Args:
         files: Cropped to the same voxels.
         stated: (z, y, x) in nm, by the command.
-        progress: Takes warnings: of origins that differ, and of sizes that the command corrects.
+        progress: Takes warnings: of origins that differ, of a size that is no likely one, or that the command corrects.
 
     Raises:
         VoxelSizeError: Two of the sizes differ by more than 1 %, or the stated one is no likely voxel size.
@@ -160,6 +160,12 @@ def common_size(files: Sequence[Geometry], stated: VoxelSize | None, progress: P
     for one in placed:
         for warning in check_same_place(known, one, axes=IN_PLANE if one.shape[0] == 1 else ALL_AXES):
             progress.warn(warning)
+    slip = None if known.voxel_size_nm is None else unit_slip(known.voxel_size_nm, flat=known.shape[0] == 1)
+    if slip is not None:
+        progress.warn(
+            f"{known.who} says {voxel_size_text(known.voxel_size_nm)} (z, y, x), which is no likely voxel size: "
+            f"{slip}. Give the right one with --voxel-size-nm"
+        )
     return known.voxel_size_nm
 
 

@@ -58,10 +58,7 @@ def class_maps_at(
     wanted = _classes_of(source, names, classes)
     order = _order(source, names, wanted, progress)
     images = open_channels(source)
-    try:
-        maps = probability_maps([images[place] for place in order], blocks=blocks_of)
-    except ScoreError as error:
-        raise ScoreError(f"{error}, one channel for each class; or name one channel: ::channel=0") from error
+    maps = probability_maps([images[place] for place in order], blocks=blocks_of)
     if not classes.exclusive:
         return tuple(image.map(lambda voxels: binarize(voxels, 0.5), np.dtype(np.uint8)) for image in maps), maps
     first = replace(images[0], path=Path(source))

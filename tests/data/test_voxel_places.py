@@ -225,6 +225,10 @@ def test_several_files_have_one_size_and_warn_of_origins() -> None:
     assert len(heard.warned) == 1
     assert common_size([silent], None, heard) is None
     assert common_size([silent], (50.0, 4.0, 4.0), heard) == (50.0, 4.0, 4.0)
+    one_micrometre = replace(HERE, voxel_size_nm=(1e3, 1e3, 1e3))
+    heard.warned.clear()
+    assert common_size([one_micrometre], None, heard) == (1e3, 1e3, 1e3)
+    assert "no likely voxel size" in heard.warned.pop()
     slipped = replace(HERE, voxel_size_nm=(0.04, 0.004, 0.004), origin_nm=(0.4, 0.0, 0.0))
     with pytest.raises(VoxelSizeError, match="um and nm"):
         common_size([HERE, slipped], None, heard)
