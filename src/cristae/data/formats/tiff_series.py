@@ -64,6 +64,9 @@ def series_pages(path: Path, tif: Any, series: Any, directories: Directories) ->
     if series.dataoffset is not None and key.is_contiguous:
         # ImageJ, STK and tifffile may describe the first page only, and store the others behind it.
         many = prod(series.shape) // max(1, prod(key.shape))
+        need, size = series.dataoffset + many * key.nbytes, path.stat().st_size
+        if need > size:
+            raise FormatError(f"{path}: is truncated: the pixels end at byte {need}, the file at byte {size}")
         listed = [entry for entry in _listed(directories) if entry[0] >= key.index][:many]
         if len(listed) < many:
             listed = [listed[0]] * many
