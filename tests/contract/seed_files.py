@@ -8,6 +8,7 @@ from pathlib import Path
 
 import h5py
 import mrcfile
+import nibabel
 import numpy as np
 import tensorstore
 import tifffile
@@ -18,6 +19,7 @@ from cristae.data.formats import write_image
 from cristae.data.image import image_of_array
 
 ARRAY = np.random.default_rng(19).integers(0, 255, (3, 20, 17)).astype(np.uint8)
+IMARIS_LEVEL = "DataSet/ResolutionLevel 0/TimePoint 0"
 COLORS = np.random.default_rng(20).integers(0, 255, (20, 17, 4)).astype(np.uint8)
 
 
@@ -58,6 +60,46 @@ def hdf5_channels(path: Path) -> None:
     with h5py.File(path, "w") as file:
         array = file.create_dataset("exported_data", data=np.stack([ARRAY, ARRAY], -1).astype("f4") / 255)
         array.attrs["axistags"] = json.dumps({"axes": axes})
+
+
+def matlab(path: Path) -> None:
+    with h5py.File(path, "w", userblock_size=512) as file:
+        file.create_dataset("A", data=ARRAY).attrs["MATLAB_class"] = np.bytes_("uint8")
+
+
+def imaris(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        about, channel = (file.create_group(name) for name in ("DataSetInfo/Image", f"{IMARIS_LEVEL}/Channel 0"))
+        for axis, (letter, size) in enumerate(zip("XYZ", ARRAY.shape[::-1], strict=True)):
+            channel.attrs[f"ImageSize{letter}"] = np.array(list(str(size)), "S1")
+            about.attrs[f"ExtMax{axis}"], about.attrs[f"ExtMin{axis}"] = np.array([b"9"]), np.array([b"0"])
+        channel.create_dataset("Data", data=np.pad(ARRAY, ((0, 1), (0, 4), (0, 7))), chunks=(2, 8, 8))
+
+
+def scales(path: Path) -> None:
+    with h5py.File(path, "w", libver="latest") as file:
+        data = file.create_dataset("em", data=ARRAY)
+        for dimension, name, size in zip(data.dims, "zyx", ARRAY.shape, strict=True):
+            scale = file.create_dataset(name, data=4.0 * np.arange(size))
+            scale.attrs["units"] = "nm"
+            scale.make_scale(name)
+            dimension.attach_scale(scale)
+
+
+def emd(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        group = file.create_group("data/stack")
+        group.attrs["emd_group_type"] = 1
+        group["data"] = ARRAY
+        for i, size in enumerate(ARRAY.shape, 1):
+            group[f"dim{i}"] = 4.0 * np.arange(size)
+            group[f"dim{i}"].attrs.update({"name": "zyx"[i - 1], "units": "[n_m]"})
+
+
+def nifti(path: Path) -> None:
+    image = nibabel.Nifti1Image(ARRAY.T, np.diag([0.004, 0.004, 0.04, 1]))
+    image.header.set_xyzt_units("micron")
+    nibabel.save(image, path)
 
 
 def zarr_of(version: int) -> Callable[[Path], None]:
@@ -105,6 +147,13 @@ SEEDS: dict[str, Callable[[Path], None]] = {
     "plain.h5": hdf5,
     "channels.h5": hdf5_channels,
     "ours.h5": ours,
+    "scales.nc": scales,
+    "matlab.mat": matlab,
+    "imaris.ims": imaris,
+    "berkeley.emd": emd,
+    "plain.nii": nifti,
+    "packed.nii.gz": nifti,
+    "plain.npy": lambda path: np.save(path, ARRAY),
     "grey.png": flat,
     "colors.png": lambda path: PillowImage.fromarray(COLORS).save(path),
     "palette.png": lambda path: PillowImage.fromarray(ARRAY[0]).quantize(9).save(path),
