@@ -74,7 +74,15 @@ def inspection_text(found: Inspection) -> str:
         rows.append(("channels", f"{found.colors} (colour or alpha)"))
     if size is not None and found.origin_nm is not None and any(found.origin_nm):
         rows.append(("origin", f"{voxel_size_text(found.origin_nm)} (z, y, x)"))
-    rows += [(key, value) for key, value in found.details.items() if key not in ("axes",)]
+    said = "\n".join(found.problems)
+    for key, value in found.details.items():
+        if key == "axes" or value in said:
+            continue
+        titles = [title for title, _ in rows]
+        if key in titles:
+            rows[titles.index(key)] = (key, f"{rows[titles.index(key)][1]}; {value}")
+        else:
+            rows.append((key, value))
     lines = [found.path, *(f"  {title + ':':14}{text}" for title, text in rows)]
     if found.values:
         lines.append("  label values:")
