@@ -14,6 +14,9 @@ from cristae.errors import CristaeError
 if TYPE_CHECKING:
     from cristae.data.inspection import Inspection
 
+_SHORT = 20
+"""Characters of a detail that may be part of a problem by chance, such as a number."""
+
 
 def inspect(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Volumes: files, slice folders or globs.")],
@@ -76,7 +79,7 @@ def inspection_text(found: Inspection) -> str:
         rows.append(("origin", f"{voxel_size_text(found.origin_nm)} (z, y, x)"))
     said = "\n".join(found.problems)
     for key, value in found.details.items():
-        if key == "axes" or value in said:
+        if key == "axes" or (len(value) > _SHORT and value in said):
             continue
         titles = [title for title, _ in rows]
         if key in titles:
