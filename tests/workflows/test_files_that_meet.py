@@ -41,8 +41,7 @@ def placed(
     size: VoxelSize | None = SIZE, origin: VoxelSize | None = None, orientation: str | None = None, name: str = "a"
 ) -> Image:
     image = image_of_array(IDS, voxel_size_nm=size, name=name)
-    details = {} if orientation is None else {"orientation": orientation}
-    return replace(image, origin_nm=origin, details=details)
+    return replace(image, origin_nm=origin, orientation=orientation)
 
 
 Meet = Callable[[Image, Image, VoxelSize | None, Progress], object]

@@ -49,8 +49,8 @@ class Geometry:
             what: It is, such as "the mask".
             voxel_size_nm: (z, y, x), where it is known better than the file does.
         """
-        size, orientation = voxel_size_nm or image.voxel_size_nm, image.details.get("orientation")
-        return cls(f"{what} {image.path}".strip(), image.shape, size, image.origin_nm, orientation)
+        size = voxel_size_nm or image.voxel_size_nm
+        return cls(f"{what} {image.path}".strip(), image.shape, size, image.origin_nm, image.orientation)
 
     def crop(self, box: Box) -> Geometry:
         """Of the voxels inside `box`; an unknown origin stays unknown."""

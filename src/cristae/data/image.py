@@ -47,6 +47,8 @@ class Image:
     """What the file itself says; None when it says nothing, never a guess."""
     origin_nm: VoxelSize | None = None
     """Where the centre of the first voxel lies (z, y, x), as the file says; None when it says nothing."""
+    orientation: str | None = None
+    """Which way the axes x, y, z of the stored voxels point, such as 'LPS', where the file says it."""
     slice_names: tuple[str, ...] | None = None
     """File names of the slices for a folder of images, in order."""
     palette: tuple[str, ...] | None = None

@@ -15,6 +15,7 @@ import numpy as np
 from cristae.data.box import Triple
 from cristae.data.formats import UnequalSlicesError, open_channels, open_image, open_images
 from cristae.data.formats.hdf5 import list_hdf5
+from cristae.data.formats.kinds import require_kind
 from cristae.data.formats.n5 import list_n5
 from cristae.data.formats.ome_zarr import list_images, list_labels, open_ome_zarr
 from cristae.data.formats.paths import HDF5_SUFFIXES, Reading, Source, find_source, is_array_folder, is_n5, is_zarr
@@ -112,6 +113,7 @@ def _arrays_in(source: Source) -> tuple[str, ...]:
     """Inner paths of the arrays of a file or folder of several, from its root."""
     place = source.path / source.inner
     if source.path.suffix.lower() in HDF5_SUFFIXES:
+        require_kind(source.path)
         return () if source.inner else list_hdf5(source.path)
     if not is_array_folder(source.path) or not place.is_dir():
         return ()
@@ -197,9 +199,14 @@ def describe_image(
         maximum=result.maximum,
         percentiles={f"{percent:g}": value for percent, value in result.percentiles},
         values=values,
-        details={key: text for key, text in image.details.items() if not key.startswith("label ")},
+        details=_details(image),
         problems=(*problems, *_problems(image, result, values)),
     )
+
+
+def _details(image: Image) -> dict[str, str]:
+    turned = {"orientation": f"{image.orientation} (x, y, z as stored)"} if image.orientation else {}
+    return turned | {key: text for key, text in image.details.items() if not key.startswith("label ")}
 
 
 def _values(image: Image, result: ImageStatistics) -> tuple[LabelValue, ...]:

@@ -309,9 +309,8 @@ def _validity(slices: tuple[int, ...] | None, voxels: Reader | None) -> Reader:
 
 
 def _lazy(image: Image, reader: Reader, dtype: np.dtype, chunks: Triple) -> Image:
-    details = {key: text for key, text in image.details.items() if key == "orientation"}
     return replace(
-        image, format="labels", dtype=dtype, reader=reader, colors=1, palette=None, chunks=chunks, details=details
+        image, format="labels", dtype=dtype, reader=reader, colors=1, palette=None, chunks=chunks, details={}
     )
 
 

@@ -13,12 +13,13 @@ import numpy as np
 from cristae.data.box import Box, Triple
 from cristae.data.description import Match
 from cristae.data.formats import open_image, open_images
+from cristae.data.geometry import ALL_AXES, IN_PLANE, Geometry, check_same_place
 from cristae.data.image import Image, VoxelSize
 from cristae.data.label_evidence import LabelEvidence, Place, chosen_places, look_at, profile
 from cristae.data.label_sources import LabelSource, is_slice_files, open_flat_sources, open_source, sure_match
 from cristae.data.names import stem_of
 from cristae.data.padding import Padding, find_padding
-from cristae.errors import LabelError
+from cristae.errors import LabelError, VolumeError
 from cristae.progress import Progress
 from cristae.recipe.label_meaning import LabelMeaning, meaning_of
 
@@ -150,7 +151,11 @@ def _examine_labels(
     if len(evidence.values) == 1 and len(looked_at) < len(places):
         looked_at = places  # the structure may be in the slices between
         evidence = look_at(looked_at, progress)
-    meaning = meaning_of(evidence)
+    try:
+        meaning = meaning_of(evidence)
+    except LabelError as error:
+        raise LabelError(f"{labels}: {error}") from None
+    _warn_about_places(images[0], places[0], progress)
     found = LabelFindings(
         path=relative(labels, folder),
         match=match,
@@ -165,6 +170,19 @@ def _examine_labels(
     )
     filled = [place for place in places if place[0] in found.filled] if found.complete else places
     return replace(found, profiles=_profiles(filled[0], found)) if len(filled) == 1 else found
+
+
+def _warn_about_places(image: Image, place: Place, progress: Progress) -> None:
+    """Say where image and labels do not lie at the same place; the recipe can say which of them is right."""
+    file = place[1]
+    axes = ALL_AXES if file.shape[0] == image.shape[0] > 1 else IN_PLANE
+    cure = "correct the file that is wrong; if that is the labels, write `trust_voxel_size: true` beside `image:`"
+    try:
+        found = check_same_place(Geometry.of(image, "the image"), Geometry.of(file, "the labels"), cure=cure, axes=axes)
+    except VolumeError as error:
+        found = (str(error),)
+    for warning in found:
+        progress.warn(warning)
 
 
 def _profiles(place: Place, found: LabelFindings) -> tuple[np.ndarray, np.ndarray]:

@@ -138,7 +138,7 @@ def _refuse_no_colors(evidence: LabelEvidence) -> None:
     greys = [value for value in evidence.values if _is_grey(value)]
     if len(greys) > 30 and sum(evidence.share(value) for value in greys) > 0.5:
         raise LabelError(
-            f"the labels are drawn over the image: {len(greys)} shades of grey and {count - len(greys)} colours.\n"
+            f"the labels are drawn over the image: {len(greys)} shades of grey and {count - len(greys)} others.\n"
             "  Save the drawing alone, without the image under it: one plain colour or number for each class, and "
             "another one where nothing was drawn"
         )

@@ -80,7 +80,7 @@ class TestPlace:
         affine[:3, 3] = 1, -2, 3
         image = open_image(write(tmp_path / "a.nii", STACK.T, affine=affine))
         assert (image.voxel_size_nm, image.origin_nm) == ((40, 4, 4), (3000, -2000, 1000))
-        assert image.details["orientation"].startswith("RAS")
+        assert image.orientation == "RAS"
 
     @pytest.mark.parametrize(("signs", "codes"), [((-1, -1, 1), "LPS"), ((1, 1, -1), "RAI")])
     def test_flips_are_told_and_change_nothing(self, tmp_path: Path, signs: Any, codes: str) -> None:
@@ -88,14 +88,14 @@ class TestPlace:
         affine[:3, 3] = 1, 2, 3
         image = open_image(write(tmp_path / "a.nii", STACK.T, affine=affine))
         assert (image.voxel_size_nm, image.origin_nm) == ((40, 4, 4), None)
-        assert image.details["orientation"].startswith(codes)
+        assert image.orientation == codes
         assert "note" not in image.details
         np.testing.assert_array_equal(image.read(), STACK)
 
     def test_quarter_turns_and_other_angles(self, tmp_path: Path) -> None:
         quarter = np.array([[0, 0.004, 0, 0], [0.004, 0, 0, 0], [0, 0, 0.04, 0], [0, 0, 0, 1.0]])
         image = open_image(write(tmp_path / "a.nii", STACK.T, affine=quarter))
-        assert (image.voxel_size_nm, image.details["orientation"][:3]) == ((40, 4, 4), "ARS")
+        assert (image.voxel_size_nm, image.orientation) == ((40, 4, 4), "ARS")
         cos, sin = np.cos(0.3), np.sin(0.3)
         turn = np.array([[cos, -sin, 0, 0], [sin, cos, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
         oblique = open_image(write(tmp_path / "b.nii", STACK.T, affine=turn @ np.diag([0.004, 0.004, 0.04, 1])))

@@ -65,7 +65,7 @@ KINDS = (
     Kind("compressed with bzip2", (), b"BZh", cure="run bunzip2 on it"),
     Kind("compressed with xz", (), b"\xfd7zXZ\0", cure="run unxz on it"),
     Kind("compressed with Zstandard", (), b"\x28\xb5\x2f\xfd", cure="run unzstd on it"),
-    Kind("a ZIP archive (.npz and .zip are)", (), b"PK\x03\x04", cure=_UNPACK),
+    Kind("a ZIP archive", (), b"PK\x03\x04", cure=_UNPACK),
     Kind("a 7-Zip archive", (), b"7z\xbc\xaf\x27\x1c", cure=_UNPACK),
     Kind("a MATLAB file of version 5 to 7.2", (), b"MATLAB 5.0 MAT-file", cure=_MATLAB_5),
     Kind("an HDF4 file", (), b"\x0e\x03\x13\x01", cure="convert it with h4toh5"),
@@ -75,7 +75,7 @@ KINDS = (
     Kind("an Amira or Avizo file", (), b"# AmiraMesh", cure=_AMIRA),
     Kind("an Amira or Avizo file", (), b"# Avizo", cure=_AMIRA),
     Kind("an Amira surface", (), b"# HyperSurface", cure="export the label field, not its surface, as TIFF"),
-    Kind("an IMOD model, which holds contours", (), b"IMODV1", cure=_IMOD),
+    Kind("an IMOD model of contours", (), b"IMODV1", cure=_IMOD),
     Kind("a NIfTI header without voxels, which are in an .img file", (), b"ni1\0", 344, _SLICER),
     Kind("an NRRD volume", (), b"NRRD000", cure=_SLICER),
     Kind("a MetaImage volume", (), b"ObjectType = ", cure=_SLICER),
@@ -95,7 +95,7 @@ KINDS = (
 
 _BY_NAME: tuple[tuple[str, str, str], ...] = (
     (".am .surf .hx", "an Amira or Avizo file", _AMIRA),
-    (".mod .fid", "an IMOD model, which holds contours or points", _IMOD),
+    (".mod .fid", "an IMOD model of contours or points", _IMOD),
     (".hdr .img", "one half of an Analyze or NIfTI pair", _SLICER),
     (".nrrd .nhdr .mha .mhd", "an NRRD or MetaImage volume", _SLICER),
     (".dcm .dicom .ima", "a DICOM file", "convert the series with dcm2niix to .nii"),
@@ -109,7 +109,7 @@ _BY_NAME: tuple[tuple[str, str, str], ...] = (
         "import it in Fiji (File > Import > Raw) and save it as TIFF, or save it with numpy.save as .npy",
     ),
     (".em .spi .spider .hed", "a file of EM, SPIDER or IMAGIC", "convert it to MRC with em2em or e2proc3d.py"),
-    (".pkl .pickle .pt .pth .joblib", "a pickle", _PICKLE),
+    (".pkl .pickle .pt .pth .joblib", "a pickle of objects or network weights", _PICKLE),
     (".jp2 .j2k .webp .gif .jxl", "an image of a kind that is not read", "save it as PNG or TIFF"),
     (".vtk .vti", "a VTK file", "save it in 3D Slicer as .nii"),
     (".mdoc", "the notes of SerialEM about a series", "name the .mrc or .st file beside it"),
@@ -132,14 +132,14 @@ def require_kind(path: Path) -> None:
     suffix = suffix_of(path)
     require_content(path)
     kind = _kind_of(path)
+    if suffix in _REFUSED and (kind is None or not kind.suffixes):
+        what, cure = _REFUSED[suffix]
+        raise FormatError(f"{path}: is {what}, which cannot be opened; {cure}")
     if kind is not None and suffix not in kind.suffixes:
         named = f", though its name ends in '{suffix}'" if suffix in _OPENED else ""
-        opened = "" if kind.suffixes else ", and that is not opened" if named else ", which is not opened"
+        opened = "" if kind.suffixes else ", and that cannot be opened" if named else ", which cannot be opened"
         cure = kind.cure or f"give it a name that ends in {kind.suffixes[0]}"
         raise FormatError(f"{path}: is {kind.what}{named}{opened}; {cure}")
-    if suffix in _REFUSED:
-        what, cure = _REFUSED[suffix]
-        raise FormatError(f"{path}: is {what}, by its name, which is not opened; {cure}")
     if suffix not in _OPENED:
         raise FormatError(f"{path}: files ending in '{path.suffix}' are not known; expected {KNOWN}")
 

@@ -12,7 +12,7 @@ import logging
 import math
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,8 @@ def _open(path: Path, reading: Reading) -> Image:
         colors=samples > 1,
         details=_details(header, scaling),
     )
-    return open_stored(array, path, format="nifti", reading=reading, calibration=_calibration(header))
+    image = open_stored(array, path, format="nifti", reading=reading, calibration=_calibration(header))
+    return replace(image, orientation=_orientation(header))
 
 
 def _load(path: Path) -> tuple[Any, Any]:
@@ -166,14 +167,18 @@ def _scaling(proxy: Any, stored: np.dtype[Any]) -> Scaling | None:
     return Scaling(slope, shift, np.dtype("f8") if precise else np.dtype("f4"))
 
 
+def _orientation(header: Any) -> str | None:
+    from nibabel import aff2axcodes
+
+    affine, _ = _affine(header)
+    codes: Any = () if affine is None else aff2axcodes(affine)  # type: ignore[no-untyped-call]
+    return "".join(code or "?" for code in codes) or None
+
+
 def _details(header: Any, scaling: Scaling | None) -> dict[str, str]:
     details: dict[str, str] = {}
     affine, _ = _affine(header)
     if affine is not None:
-        from nibabel import aff2axcodes
-
-        codes: Any = aff2axcodes(affine)  # type: ignore[no-untyped-call]
-        details["orientation"] = "".join(code or "?" for code in codes) + " (x, y, z as stored)"
         turned = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
         if not np.allclose(np.abs(turned).max(axis=0), 1, atol=1e-3):
             details["note"] = "the header turns the volume by an angle that is not 90 degrees; voxels are as stored"
