@@ -197,7 +197,7 @@ def test_enumerations_user_blocks_and_arrays_never_written(tmp_path: Path) -> No
         file.create_dataset("x", data=(STACK > 9).astype("u1"), dtype=kinds)
         file.create_dataset("late", STACK.shape, "u1", chunks=True)
     image = open_image(f"{tmp_path}/a.h5:/x")
-    assert (image.dtype, image.details["label 1"]) == (np.uint8, "mito")
+    assert (image.dtype, image.details["label 1"]) == (np.dtype("u1"), "mito")
     np.testing.assert_array_equal(image.read(), STACK > 9)
     assert "chunks were never written" in open_image(f"{tmp_path}/a.h5:/late").details["note"]
 

@@ -22,7 +22,7 @@ STACK = np.random.default_rng(4).integers(0, 255, (5, 20, 30)).astype(np.uint8)
 class TestMatlab:
     """MATLAB stores rows fastest, so A(row, column, slice) is (slice, column, row) in HDF5."""
 
-    def file(self, path: Path, **variables: np.ndarray) -> Path:
+    def file(self, path: Path, **variables: tuple[np.ndarray, str]) -> Path:
         with h5py.File(path, "w", userblock_size=512) as file:
             for name, (array, kind) in variables.items():
                 data = file.create_dataset(name, data=array.T)
@@ -151,7 +151,7 @@ class TestBigDataViewer:
     def test_values_are_unsigned_and_the_size_is_in_the_xml(self, tmp_path: Path) -> None:
         volume = self.file(tmp_path / "a.h5")
         image = open_image(tmp_path / "a.h5")
-        assert (image.dtype, image.voxel_size_nm) == (np.uint16, (40, 4, 4))
+        assert (image.dtype, image.voxel_size_nm) == (np.dtype("u2"), (40, 4, 4))
         np.testing.assert_array_equal(image.read(), volume)
         coarse = open_image(f"{tmp_path}/a.h5:/t00000/s00/1/cells")
         assert (coarse.shape, coarse.voxel_size_nm) == ((5, 10, 15), (40, 8, 8))
@@ -194,7 +194,7 @@ def test_scales_without_known_names_say_nothing(tmp_path: Path) -> None:
             scale.make_scale("This is a netCDF dimension but not a netCDF variable")
             data.dims[i].attach_scale(scale)
     image = open_image(tmp_path / "a.nc")
-    assert (image.dtype, image.voxel_size_nm) == (np.uint8, None)
+    assert (image.dtype, image.voxel_size_nm) == (np.dtype("u1"), None)
     np.testing.assert_array_equal(image.read(), STACK)
 
 
