@@ -13,6 +13,7 @@ import numpy as np
 from cristae.data.box import Box, Triple
 from cristae.data.description import Match
 from cristae.data.formats import open_image, open_images
+from cristae.data.formats.paths import split_options
 from cristae.data.geometry import ALL_AXES, IN_PLANE, Geometry, check_same_place
 from cristae.data.image import Image, VoxelSize
 from cristae.data.label_evidence import LabelEvidence, Place, chosen_places, look_at, profile
@@ -249,7 +250,7 @@ def _slots(sources: tuple[LabelSource, ...]) -> list[tuple[int, int, LabelSource
 
 def _name_of(image: str) -> str:
     """A short name from the path; the folder's where the file or slice folder is just called 'images' or so."""
-    path = Path(image.split(":/")[0]).absolute()
+    path = Path(split_options(image)[0].split(":/")[0]).absolute()
     parts = [stem_of(part) for part in reversed(path.parts[1:]) if not any(mark in part for mark in "*?[")]
     named = [part for part in parts if part.lower() not in _NAMELESS]
     return _safe((named or parts or ["volume"])[0])
