@@ -19,8 +19,8 @@ from cristae.progress import Progress
 ALL_AXES, IN_PLANE = (0, 1, 2), (1, 2)
 """Axes that are compared; of a single slice the thickness is not."""
 CORRECT = (
-    "compare maps of one volume on one grid, or correct the one that is wrong (--voxel-size-nm is for files that do "
-    "not say it, or say one that cannot be)"
+    "files of one volume have one voxel size: correct the file that is wrong (--voxel-size-nm does not replace a "
+    "likely size that a file states)"
 )
 """What to do about voxel sizes that differ, where a command compares files."""
 
@@ -158,7 +158,8 @@ def common_size(files: Sequence[Geometry], stated: VoxelSize | None, progress: P
     ]
     known = next((one for one in placed if one.voxel_size_nm is not None), placed[0])
     for one in placed:
-        for warning in check_same_place(known, one, axes=IN_PLANE if one.shape[0] == 1 else ALL_AXES):
+        axes = IN_PLANE if one.shape[0] == 1 else ALL_AXES
+        for warning in check_same_place(known, one, cure=_cure(known, one), axes=axes):
             progress.warn(warning)
     slip = None if known.voxel_size_nm is None else unit_slip(known.voxel_size_nm, flat=known.shape[0] == 1)
     if slip is not None:
@@ -167,6 +168,16 @@ def common_size(files: Sequence[Geometry], stated: VoxelSize | None, progress: P
             f"{slip}. Give the right one with --voxel-size-nm"
         )
     return known.voxel_size_nm
+
+
+def _cure(first: Geometry, second: Geometry) -> str:
+    """What to do where two voxel sizes differ: the command may replace one that no electron microscope has."""
+    for right, wrong in ((first, second), (second, first)):
+        likely = right.voxel_size_nm is not None and unit_slip(right.voxel_size_nm, flat=right.shape[0] == 1) is None
+        if likely and wrong.voxel_size_nm and unit_slip(wrong.voxel_size_nm, flat=wrong.shape[0] == 1):
+            size = " ".join(f"{edge:g}" for edge in right.voxel_size_nm or ())
+            return f"if {right.who} is right, give --voxel-size-nm {size}"
+    return CORRECT
 
 
 def placement_hint(whole: Geometry, part: Geometry) -> str:
@@ -180,7 +191,10 @@ def placement_hint(whole: Geometry, part: Geometry) -> str:
     box = Box((0, 0, 0), part.shape).shift((z, y, x))
     if not Box.of_shape(whole.shape).contains(box):
         return ""
-    return f" By its origin it covers the box {box} of {whole.who}; crop that to this box, or pad the smaller one."
+    return (
+        f"\n  By its origin it covers the box {box} (z, y, x; from 0, ends not included) of {whole.who}; crop that "
+        "image to this box, or pad the other with a value that means 'unlabelled'."
+    )
 
 
 def _shift(first: Geometry, second: Geometry) -> VoxelSize | None:

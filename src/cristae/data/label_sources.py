@@ -160,17 +160,38 @@ def _check_sizes(places: Mapping[int, tuple[Image, int]], image: Image, where: s
 def _no_slice_names(path: Path, image: Image, found: int, where: str) -> str:
     return (
         f"{where}: {path} holds {found} label files, but {image.path} is one file whose slices have no names to pair "
-        f"them with.\n  Say which slice (0 to {image.shape[0] - 1}) each file belongs to, in natural order of the "
-        f"names: `slices: [...]`."
+        f"them with.\n  Say which slice (0 to {image.shape[0] - 1}) each file belongs to, in the order of their names: "
+        f"{example_slices(found, image.shape[0])}."
     )
 
 
 def _other_depth(stack: Image, image: Image, where: str) -> str:
     return (
         f"{where}: {stack.path} is {_size(stack.shape)} voxels (z, y, x), but its image {image.path} is "
-        f"{_size(image.shape)}.\n  If only some slices are labelled, say which slice each label slice belongs to: "
-        f"`slices: [...]` with {stack.shape[0]} numbers from 0 to {image.shape[0] - 1}." + _hint(image, stack)
+        f"{_size(image.shape)}.{_sparse(stack, image)}{_hint(image, stack)}"
     )
+
+
+def _sparse(stack: Image, image: Image) -> str:
+    """How to say which slices are labelled, where that can be meant."""
+    if stack.shape[1:] != image.shape[1:] or stack.shape[0] > image.shape[0]:
+        return ""
+    return (
+        "\n  If only some slices are labelled, say which slice (from 0) each label slice belongs to: "
+        f"{example_slices(stack.shape[0], image.shape[0])}."
+    )
+
+
+def example_slices(found: int, depth: int) -> str:
+    """How a recipe says where label slices belong, with as many numbers as there are.
+
+    Example:
+        >>> example_slices(3, 60)
+        '`slices: [0, 30, 59]`'
+    """
+    step = (depth - 1) / max(1, found - 1)
+    numbers = [round(number * step) for number in range(min(found, 4))]
+    return f"`slices: [{', '.join(map(str, numbers))}{', ...' if found > 4 else ''}]`"
 
 
 def _hint(image: Image, file: Image) -> str:

@@ -114,13 +114,19 @@ def _pair_by_part(labels: Sequence[str], images: Sequence[str]) -> Pairs:
         label, several = channels
         raise LabelError(
             f"image files {_some(several)} belong to one label file, {_some([label])}: they are channels of one image, "
-            "as nnU-Net names them, and Cristae sees one channel."
+            "as nnU-Net names them, and one channel is read."
         )
     stems = {stem_of(name): place for place, name in enumerate(images)}
     if len(stems) == len(images) and len({*map(stem_of, labels)} & {*stems}) == len(labels):
         return {stems[stem_of(name)]: place for place, name in enumerate(labels)}
     found = sorted(pairings(labels, images))
     if not found:
+        strays = [name for name in labels if stem_of(name) not in stems]
+        if len(strays) < len(labels):
+            raise LabelError(
+                f"{_some(strays)} {'has' if len(strays) == 1 else 'have'} no image of that name or number among "
+                f"{_some(images)}, as the other label files have."
+            )
         raise LabelError(
             f"no number or word in the names says which of the {len(images)} images, {_some(images)}, each of the "
             f"{len(labels)} label files, {_some(labels)}, belongs to."
@@ -163,7 +169,9 @@ def _way_out(labels: Sequence[str], images: Sequence[str], tried: Match | None) 
     if channels := shared_channels(labels, images):
         channel = stem_of(channels[1][0])[-5:]
         if _works(labels, [name for name in images if stem_of(name).endswith(channel)], "part"):
-            return f"Name the files of one channel, such as `*{channel}.*`, or put them into a folder of their own."
+            return (
+                f"Give the image as `FOLDER/*{channel}.*`, or put the files of one channel into a folder of their own."
+            )
     key: Callable[[str], Hashable] = last_number if tried == "number" else stem_of
     there = set(map(key, images))
     lone = [name for name in labels if key(name) not in there]

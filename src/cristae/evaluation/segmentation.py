@@ -42,9 +42,8 @@ Role = Literal["truth", "prediction", "annotation"]
 """How label files are read with a recipe. A truth has the recipe's label values; a prediction has those or class ids
 and a class for every voxel; an annotation has either, and may leave voxels out."""
 GIVE_A_MEANING = (
-    "give a recipe, which maps label values to classes (--recipe); where the command has them, a threshold between 0 "
-    "and 1 for probability maps of one class (--binarize 0.5) or --objects for object ids; or, in Python, `classes` "
-    "for class ids"
+    "say it by --recipe RECIPE (the label values of a recipe), --binarize 0.5 (the probability map of one class) or, "
+    "for `evaluate`, --objects (object ids); in Python by `classes` too (class ids)"
 )
 OBJECTS = Classes(names=("background", "objects"))
 """Classes of a segmentation whose values are object ids."""

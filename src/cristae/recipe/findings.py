@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -177,7 +178,10 @@ def _warn_about_places(image: Image, place: Place, progress: Progress) -> None:
     """Say where image and labels do not lie at the same place; the recipe can say which of them is right."""
     file = place[1]
     axes = ALL_AXES if file.shape[0] == image.shape[0] > 1 else IN_PLANE
-    cure = "correct the file that is wrong; if that is the labels, write `trust_voxel_size: true` beside `image:`"
+    cure = (
+        "if the image is right, write `trust_voxel_size: true` below `image:` in the recipe; if the labels are right, "
+        "write their `voxel_size_nm` there as well"
+    )
     try:
         found = check_same_place(Geometry.of(image, "the image"), Geometry.of(file, "the labels"), cure=cure, axes=axes)
     except VolumeError as error:
@@ -233,12 +237,17 @@ def _paired(
             return match, flat, (flat[number].places[0][0].path.name, images[number].path.name)
         source = open_source(path, images[0], match=match, slices=slices, where="labels")
     except LabelError as error:
-        raise LabelError(str(error).replace("`slices: [...]`", "`--label-slices 0,10,20`")) from error
+        raise LabelError(re.sub(r"`slices: \[(.*?)\]`", _as_option, str(error))) from error
     names = images[0].slice_names
     if slices is not None or names is None or not is_slice_files(path):
         return match, (source,), None
     z = min(source.places)
     return match, (source,), (source.places[z][0].path.name, names[z])
+
+
+def _as_option(slices: re.Match[str]) -> str:
+    """Slices as the command takes them, where a message says them for a recipe."""
+    return f"`--label-slices {slices[1].replace(', ', ',')}`"
 
 
 def _slots(sources: tuple[LabelSource, ...]) -> list[tuple[int, int, LabelSource]]:

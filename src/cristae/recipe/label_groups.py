@@ -66,7 +66,8 @@ def groups_of(evidence: LabelEvidence) -> tuple[Group, ...]:
     if len(evidence.values) == 1:
         (value,) = evidence.values
         raise LabelError(
-            f"every labelled voxel has the value {_shown(value, evidence)}: there is nothing to learn from these labels"
+            f"every voxel of the labels has the value {_shown(value, evidence)}, so there is nothing to tell it from.\n"
+            "  Paint what is background with another value, or give labels that hold some"
         )
     if evidence.kind == "colors":
         _refuse_no_colors(evidence)
@@ -138,7 +139,7 @@ def _refuse_no_colors(evidence: LabelEvidence) -> None:
     greys = [value for value in evidence.values if _is_grey(value)]
     if len(greys) > 30 and sum(evidence.share(value) for value in greys) > 0.5:
         raise LabelError(
-            f"the labels are drawn over the image: {len(greys)} shades of grey and {count - len(greys)} others.\n"
+            f"the labels are drawn over the image: they hold {len(greys)} shades of grey beside the colours.\n"
             "  Save the drawing alone, without the image under it: one plain colour or number for each class, and "
             "another one where nothing was drawn"
         )

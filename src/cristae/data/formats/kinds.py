@@ -6,6 +6,7 @@ a supported one. Nothing is ever unpickled.
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,8 +43,8 @@ _FIJI = "open it in Fiji (File > Import > Bio-Formats) and save it as TIFF, or c
 _SLICER = "convert it in 3D Slicer or ITK-SNAP to .nii, or in Fiji to TIFF"
 _UNPACK = "unpack it, and name what is inside"
 _PICKLE = "loading it could run any code, so it is not; save the array with numpy.save(..., allow_pickle=False)"
-_MATLAB_5 = "save it in MATLAB as version 7.3: save('cell.mat', 'name', '-v7.3')"
-_IMOD = "draw it into a volume: imodmop -mask 1 in.mod image.mrc out.mrc"
+_MATLAB_5 = "only 7.3 is; in MATLAB: load('{name}'); save('{stem}73.mat', 'VARIABLE', '-v7.3')"
+_IMOD = "draw it into a volume the size of its image: imodmop -mask 1 {name} IMAGE.mrc {stem}.mrc"
 _AMIRA = "export it there as TIFF or MRC"
 _NC4 = "convert it with nccopy -k nc4"
 _AGAIN = "download it again, after logging in"
@@ -102,14 +103,18 @@ _BY_NAME: tuple[tuple[str, str, str], ...] = (
     (".czi .lif .lof .nd2 .oib .oif .oir .vsi .ets .zvi .lsm .stk .dv .sld", "a light microscope's file", _FIJI),
     (".svs .ndpi .scn .mrxs .bif", "a slide scanner's file", _FIJI),
     (".ser .emi .bcf .tia", "a file of a microscope's own program", "export it there as TIFF, MRC or EMD"),
-    (".npz", "an archive of arrays", "save the one array: numpy.save('cell.npy', numpy.load('cell.npz')['name'])"),
+    (
+        ".npz",
+        "an archive of arrays",
+        "it holds {arrays}; save one: numpy.save('{stem}.npy', numpy.load('{name}')['ARRAY'])",
+    ),
     (
         ".raw .vol .bin .dat .data",
         "a block of bytes that does not say its size, type or axes",
         "import it in Fiji (File > Import > Raw) and save it as TIFF, or save it with numpy.save as .npy",
     ),
     (".em .spi .spider .hed", "a file of EM, SPIDER or IMAGIC", "convert it to MRC with em2em or e2proc3d.py"),
-    (".pkl .pickle .pt .pth .joblib", "a pickle of objects or network weights", _PICKLE),
+    (".pkl .pickle .pt .pth .joblib", "a file of a network or of Python objects, and no image", "give the image"),
     (".jp2 .j2k .webp .gif .jxl", "an image of a kind that is not read", "save it as PNG or TIFF"),
     (".vtk .vti", "a VTK file", "save it in 3D Slicer as .nii"),
     (".mdoc", "the notes of SerialEM about a series", "name the .mrc or .st file beside it"),
@@ -134,14 +139,32 @@ def require_kind(path: Path) -> None:
     kind = _kind_of(path)
     if suffix in _REFUSED and (kind is None or not kind.suffixes):
         what, cure = _REFUSED[suffix]
-        raise FormatError(f"{path}: is {what}, which cannot be opened; {cure}")
+        raise FormatError(f"{path}: is {what}, which cannot be opened; {_filled(cure, path)}")
     if kind is not None and suffix not in kind.suffixes:
-        named = f", though its name ends in '{suffix}'" if suffix in _OPENED else ""
+        misnamed = suffix in _OPENED and not kind.what.startswith("a MATLAB")
+        named = f", though its name ends in '{suffix}'" if misnamed else ""
         opened = "" if kind.suffixes else ", and that cannot be opened" if named else ", which cannot be opened"
         cure = kind.cure or f"give it a name that ends in {kind.suffixes[0]}"
-        raise FormatError(f"{path}: is {kind.what}{named}{opened}; {cure}")
+        raise FormatError(f"{path}: is {kind.what}{named}{opened}; {_filled(cure, path)}")
     if suffix not in _OPENED:
         raise FormatError(f"{path}: files ending in '{path.suffix}' are not known; expected {KNOWN}")
+
+
+def _filled(cure: str, path: Path) -> str:
+    """A cure with the names of the file at hand."""
+    if "{arrays}" in cure:
+        cure = cure.replace("{arrays}", _arrays_of(path))
+    return cure.replace("{name}", path.name).replace("{stem}", path.stem)
+
+
+def _arrays_of(path: Path) -> str:
+    """The arrays that an archive of NumPy's lists, for a message; nothing is loaded."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name.removesuffix(".npy") for name in archive.namelist()]
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return "no arrays that can be listed"
+    return ", ".join(names[:6]) + (" ..." if len(names) > 6 else "") or "no arrays"
 
 
 def _kind_of(path: Path) -> Kind | None:

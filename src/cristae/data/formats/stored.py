@@ -87,8 +87,8 @@ def assumed_axes(shape: Sequence[int], reading: Reading, where: str) -> tuple[st
     if len(shape) in (2, 3):
         return ("z", "y", "x")[3 - len(shape) :]
     raise FormatError(
-        f"{where}: has {len(shape)} axes {tuple(shape)} and does not say which is which; expected z, y, x. Name them "
-        "in this order, for instance ::axes=czyx after the path, where c are channels"
+        f"{where}: has {len(shape)} axes without names, of {', '.join(map(str, shape))}; write a letter for each "
+        "behind the path, in this order, such as ::axes=czyx where c are channels"
     )
 
 

@@ -135,8 +135,8 @@ def _stack(stored: Stored, others: Sequence[_Axis], reading: Reading) -> _Axis |
     if len(others) > 1:
         found = ", ".join(f"{axis.letter.upper()}={axis.size}" for axis in others)
         raise FormatError(
-            f"{stored.where}: has axes {stored.axes} ({found}); expected one stack of slices. Save one by itself, or "
-            "say which axis are channels: ::axes=czyx after the path"
+            f"{stored.where}: holds several stacks (axes {stored.axes}, {found}); expected one. Save one as a file "
+            "of its own; or, if one of these axes are channels, say so behind the path: ::axes=czyx"
         )
     if others and reading.axes is not None and others[0].letter == "t":
         raise FormatError(f"{stored.where}: has {others[0].size} time points; expected one volume. Save one by itself")

@@ -69,8 +69,8 @@ def check_values(path: Path, tags: PageTags, page: Any, *, imagej: bool) -> np.d
         raise FormatError(f"{where}: has a palette and {tags.samples} samples for each pixel; save it as RGB")
     if kind == WHITE_IS_ZERO and np.dtype(dtype).kind not in "ub" and not imagej:
         raise FormatError(
-            f"{where}: says that 0 is white, but its {np.dtype(dtype)} values have no largest one to count from; "
-            "save it with 0 as black"
+            f"{where}: is tagged WhiteIsZero (small values are white), and {np.dtype(dtype)} values cannot be inverted "
+            "for certain; save it as BlackIsZero, with the values as you want them read"
         )
     stored: np.dtype[Any] = np.dtype(dtype).newbyteorder(page.parent.byteorder)
     return stored

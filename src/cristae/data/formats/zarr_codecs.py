@@ -68,7 +68,10 @@ def not_opened(path: Path, metadata: Mapping[str, Any], error: BaseException) ->
         )
     for name, given in _codecs(metadata):
         if name in _OBJECTS:
-            return f"{path}: cannot be opened: its codec '{name}' makes objects, which are never loaded"
+            return (
+                f"{path}: cannot be opened: it stores Python objects (codec '{name}'), and loading these could run any "
+                "code; write the array again with numbers, such as uint8"
+            )
         if not _is_safe(name, given):
             return (
                 f"{path}: cannot be opened: its codec '{name}' is not read; write the array again with the program it "
