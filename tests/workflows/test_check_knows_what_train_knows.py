@@ -179,7 +179,7 @@ CASES = [
     Case("no labels", nothing, (f"{ONE}.labels=null",), "labels"),
     Case("no labels for one", second_type, ("data.volumes=[{name: stack, image: image}]",), "no labels"),
     Case("region below a voxel", nothing,
-         ("data.voxel_size_nm=[50, 100000, 100000]",), "no voxel of the validation"),
+         ("data.voxel_size_nm=[50, 70, 70]", "data.validate=[{volume: stack, box: '8:10,0:2,0:2'}]"), "no voxel"),
     Case("few random patches", nothing, ("sampling.per_epoch=7",), "an epoch has only 7 patches"),
     Case("few grid patches", nothing, ("sampling={name: grid, size: [61, 70]}",), "an epoch has only 6 patches"),
     Case("device", nothing, ("device=mps",), "this machine offers only"),

@@ -56,6 +56,12 @@ class Image:
     details: Mapping[str, str] = field(default_factory=dict)
     """What `inspect` shows beyond the fields above (MRC mode, compression, axes found in the file ...)."""
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the file lets one doubt, such as chunks that were never written; with its name."""
+        note = self.details.get("note")
+        return (f"{self.path}: {note}",) if note else ()
+
     def read(self, box: Box | None = None) -> np.ndarray:
         """Voxels of `box` (the whole image when None): (Z, Y, X), or (Z, Y, X, colors) for colour images.
 

@@ -122,22 +122,25 @@ def _arrays_in(source: Source) -> tuple[str, ...]:
 
 
 def _arrays(names: list[str], reading: Reading) -> Iterator[tuple[str, Image, tuple[str, ...]]]:
-    """The arrays of a file that can be opened; what is wrong with the others is told with the first of them.
+    """The arrays of a file that can be opened, one by one; what is wrong with the others is told with the last.
 
     Raises:
         FormatError: None can.
     """
-    opened: list[tuple[str, Image, tuple[str, ...]]] = []
+    held: tuple[str, Image, tuple[str, ...]] | None = None
     refused: list[FormatError] = []
     for name in names:
         try:
-            opened += _channels(name, reading)
+            for found in _channels(name, reading):
+                if held is not None:
+                    yield held
+                held = found
         except FormatError as error:
             refused.append(error)
-    if not opened:
+    if held is None:
         raise refused[0]
-    for number, (name, image, problems) in enumerate(opened):
-        yield name, image, (*problems, *(f"not shown: {error}" for error in refused)) if number == 0 else problems
+    name, image, problems = held
+    yield name, image, (*problems, *(f"not shown: {error}" for error in refused))
 
 
 def _channels(name: str, reading: Reading) -> Iterator[tuple[str, Image, tuple[str, ...]]]:

@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from cristae.data.box import Box
 from cristae.data.image import Image
-from cristae.data.values import Context, is_one_bit, packed_colors, whole_numbers
+from cristae.data.values import Context, full_value, is_one_bit, packed_colors, whole_numbers
 from cristae.errors import LabelError
 from cristae.progress import Progress
 
@@ -170,7 +170,7 @@ def _kind_of(places: Sequence[Place]) -> Literal["numbers", "colors"]:
 
 
 def _is_grey(voxels: np.ndarray, file: Image) -> bool:
-    if file.colors in (2, 4) and not (voxels[..., -1] == np.iinfo(voxels.dtype).max).all():
+    if file.colors in (2, 4) and not (voxels[..., -1] == full_value(voxels.dtype)).all():
         return False
     return file.colors < 3 or bool((voxels[..., 1:3] == voxels[..., :1]).all())
 

@@ -5,12 +5,26 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from cristae.data.formats.paths import HDF5_SUFFIXES, split_options
+from cristae.data.formats.paths import (
+    DM_SUFFIXES,
+    FLAT_SUFFIXES,
+    HDF5_SUFFIXES,
+    MRC_SUFFIXES,
+    NIFTI_SUFFIXES,
+    NPY_SUFFIXES,
+    TIFF_SUFFIXES,
+    split_options,
+)
 
+_SUFFIXES = {
+    suffix.removeprefix(".")
+    for suffix in (
+        *DM_SUFFIXES, *FLAT_SUFFIXES, *HDF5_SUFFIXES, *MRC_SUFFIXES, *NIFTI_SUFFIXES, *NPY_SUFFIXES, *TIFF_SUFFIXES,
+        ".zarr", ".n5",
+    )
+}  # fmt: skip
 _SUFFIX = re.compile(
-    r"(\.ome)?\.(png|tiff?|btf|tf8|jpe?g|bmp|mrcs?|map|rec|st|ali|preali|h5|hdf5?|ilp|mat|ims|emd|nc|nxs|nii(\.gz)?|npy"
-    r"|dm[34]|zarr|n5)$",
-    re.IGNORECASE,
+    rf"(\.ome)?\.({'|'.join(map(re.escape, sorted(_SUFFIXES, key=len, reverse=True)))})$", re.IGNORECASE
 )
 _CONTAINERS = (*HDF5_SUFFIXES, ".zarr", ".n5")
 
@@ -33,7 +47,17 @@ def volume_name(path: str | Path) -> str:
         >>> volume_name("cell.h5:/raw/data::channel=1")
         'cell'
     """
-    return stem_of(_split(path)[0])
+    return stem_of(file_in(path))
+
+
+def file_in(path: str | Path) -> str:
+    """The file or folder of a path, without the array inside it and without options.
+
+    Example:
+        >>> file_in("C:/data/cell.h5:/raw::channel=1")
+        'C:/data/cell.h5'
+    """
+    return _split(path)[0]
 
 
 def name_of(path: str | Path) -> str:

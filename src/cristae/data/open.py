@@ -233,8 +233,14 @@ def _assemble(
         weight=None if weight is None else _weight_image(weight, image, name),
         voxel_size_nm=size,
         labelled_slices=labelling.labelled_slices,
-        warnings=(*_slips(config, size, image), *_check_places(config, image, size, files)),
+        warnings=(*_notes(image, files), *_slips(config, size, image), *_check_places(config, image, size, files)),
     )
+
+
+def _notes(image: Image, files: Mapping[str, LabelSource]) -> Iterator[str]:
+    """What the files themselves let one doubt, once for each."""
+    opened = (image, *(file for source in files.values() for file, _ in source.places.values()))
+    yield from dict.fromkeys(warning for one in opened for warning in one.warnings)
 
 
 def _slips(config: VolumeConfig, size: VoxelSize | None, image: Image) -> Iterator[str]:

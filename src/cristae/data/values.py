@@ -226,7 +226,7 @@ def grey_of_colors(voxels: np.ndarray, file: Image, where: str) -> np.ndarray:
         LabelError: A voxel has a colour, or is partly transparent.
     """
     grey = voxels[..., 0]
-    opaque = np.iinfo(voxels.dtype).max if voxels.dtype.kind in "iu" else 1
+    opaque = full_value(voxels.dtype)
     if file.colors in (2, 4) and not (voxels[..., -1] == opaque).all():
         raise LabelError(
             f"{where}: {file.path} is partly transparent, so its grey values are ambiguous.\n"
@@ -240,9 +240,20 @@ def grey_of_colors(voxels: np.ndarray, file: Image, where: str) -> np.ndarray:
     return grey
 
 
+def full_value(dtype: np.dtype) -> int:
+    """What an alpha channel of a type holds where a voxel is opaque."""
+    return int(np.iinfo(dtype).max) if dtype.kind in "iu" else 1
+
+
 def packed_colors(voxels: np.ndarray, file: Image, context: Context) -> np.ndarray:
     """Colours as numbers 0xrrggbbaa (Z, Y, X), uint32; what has no alpha is opaque."""
     if file.palette is not None and file.colors == 1:
+        low, high = voxels.min(initial=0), voxels.max(initial=0)
+        if low < 0 or high >= len(file.palette):
+            raise LabelError(
+                f"{context.where}: {file.path} holds the value {low if low < 0 else high}, but its palette has colours "
+                f"for 0 to {len(file.palette) - 1} only; map its numbers instead of colours, or save it again."
+            )
         ramp = np.array([parse_value(color, context.where)[0] for color in file.palette], np.uint32)
         listed: np.ndarray = ramp[voxels]
         return listed
@@ -263,7 +274,7 @@ def _opacity(voxels: np.ndarray, file: Image, context: Context) -> np.ndarray:
         raise LabelError(
             f"{context.where}: {file.path} has no transparency (alpha channel), so nothing says where it is opaque."
         )
-    opaque: np.ndarray = np.where(voxels[..., -1] == np.iinfo(voxels.dtype).max, 255, 0)
+    opaque: np.ndarray = np.where(voxels[..., -1] == full_value(voxels.dtype), 255, 0)
     return opaque
 
 

@@ -113,7 +113,7 @@ def _map_labels(path: Path, mapping: Labels | None, classes: Classes) -> Volume:
 
 def _only_mapping(data: DataConfig, path: str | Path) -> Labels:
     mappings = [config.labels for config in data.volumes if config.labels is not None]
-    different = {m.model_dump_json(exclude={"path", "slices", "match"}) for m in mappings}
+    different = {m.model_dump_json(exclude={"path", "channel", "signed", "slices", "match"}) for m in mappings}
     if len(different) == 1 and not isinstance(mappings[0], MaskLabels):
         return mappings[0]
     names = ", ".join(config.name for config in data.volumes)

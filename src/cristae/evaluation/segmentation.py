@@ -292,7 +292,9 @@ def open_segmentations(
         return (_of_image(source, meaning, classes, like),)
     if meaning.threshold is not None or meaning.objects:
         require_finished(source)
-        return (_of_image(open_image(source), meaning, classes, like),)
+        image = open_image(source)
+        _warn(image.warnings, progress)
+        return (_of_image(image, meaning, classes, like),)
     return tuple(_of_path(source, meaning, classes, role, like=like, progress=progress))
 
 
@@ -308,11 +310,19 @@ def _of_path(
             return (one,)
     if files is not None or meaning.recipe is not None:
         assert meaning.recipe is not None
-        return _of_label_files(files or open_other_labels(source, meaning.recipe), role, like, progress)
+        found = files or open_other_labels(source, meaning.recipe)
+        _warn([warning for volume in found.volumes for warning in volume.warnings], progress)
+        return _of_label_files(found, role, like, progress)
     require_finished(source)
     require_no_fractions(open_image(source))
     volume = open_volume(source, labels=str(source), classes=classes, name=name_of(source))
+    _warn(volume.warnings, progress)
     return (_of_volume(volume, Path(source), classes),)
+
+
+def _warn(warnings: Sequence[str], progress: Progress) -> None:
+    for warning in warnings:
+        progress.warn(warning)
 
 
 def _as_prediction(source: SegmentationSource, meaning: Meaning) -> Prediction | None:

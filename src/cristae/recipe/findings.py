@@ -14,12 +14,11 @@ import numpy as np
 from cristae.data.box import Box, Triple
 from cristae.data.description import Match
 from cristae.data.formats import open_image, open_images
-from cristae.data.formats.paths import split_options
 from cristae.data.geometry import ALL_AXES, IN_PLANE, Geometry, check_same_place
 from cristae.data.image import Image, VoxelSize
 from cristae.data.label_evidence import LabelEvidence, Place, chosen_places, look_at, profile
 from cristae.data.label_sources import LabelSource, is_slice_files, open_flat_sources, open_source, sure_match
-from cristae.data.names import stem_of
+from cristae.data.names import file_in, stem_of
 from cristae.data.padding import Padding, find_padding
 from cristae.errors import LabelError, VolumeError
 from cristae.progress import Progress
@@ -259,7 +258,7 @@ def _slots(sources: tuple[LabelSource, ...]) -> list[tuple[int, int, LabelSource
 
 def _name_of(image: str) -> str:
     """A short name from the path; the folder's where the file or slice folder is just called 'images' or so."""
-    path = Path(split_options(image)[0].split(":/")[0]).absolute()
+    path = Path(file_in(image)).absolute()
     parts = [stem_of(part) for part in reversed(path.parts[1:]) if not any(mark in part for mark in "*?[")]
     named = [part for part in parts if part.lower() not in _NAMELESS]
     return _safe((named or parts or ["volume"])[0])

@@ -47,5 +47,7 @@ def convert(
     image = open_image(signed_path(source, signed))
     if voxel_size_nm is not None:
         image = replace(image, voxel_size_nm=corrected_size(Geometry.of(image, ""), voxel_size_nm, progress))
+    for warning in image.warnings:
+        progress.warn(warning)
     write_image(image, Path(destination), progress=progress)
     return open_image(destination)

@@ -97,7 +97,9 @@ def open_images(path: str | Path) -> tuple[Image, ...]:
     source = find_source(path)
     if source.inner or is_array_folder(source.path):
         raise FormatError(f"{path}: is a volume; expected a folder of flat images such as PNG or TIFF")
-    return tuple(open_slice(file, source.reading) for file in source.files or (source.path,))
+    files = source.files or (source.path,)
+    _require_flat(path, files)
+    return tuple(open_slice(file, source.reading) for file in files)
 
 
 def _open_file(source: Source) -> Image:
@@ -123,9 +125,7 @@ def _open_file(source: Source) -> Image:
 
 def _open_slices(path: Path, files: Sequence[Path], reading: Reading) -> Image:
     """A stack of slices; where one of them cannot be opened, it may be because it is something else."""
-    if volumes := [file for file in files if file.suffix.lower() not in (*SLICE_SUFFIXES, *TIFF_SUFFIXES)]:
-        listed = ", ".join(file.name for file in volumes[:4]) + (" ..." if len(volumes) > 4 else "")
-        raise FormatError(f"{path}: names {len(files)} files, which are no slices ({listed}); name one of them")
+    _require_flat(path, files)
     try:
         return open_slices(path, files, reading)
     except UnequalSlicesError:
@@ -134,6 +134,15 @@ def _open_slices(path: Path, files: Sequence[Path], reading: Reading) -> Image:
         for file in files:
             require_kind(file)
         raise
+
+
+def _require_flat(path: str | Path, files: Sequence[Path]) -> None:
+    """Refuse files of kinds that hold volumes where slices are expected."""
+    if volumes := [file for file in files if file.suffix.lower() not in (*SLICE_SUFFIXES, *TIFF_SUFFIXES)]:
+        listed = ", ".join(file.name for file in volumes[:4]) + (" ..." if len(volumes) > 4 else "")
+        raise FormatError(
+            f"{path}: holds files that are no slices ({listed}); expected flat images such as PNG or TIFF"
+        )
 
 
 def _open_folder(path: Path, inner: str, reading: Reading) -> Image:

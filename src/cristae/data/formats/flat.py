@@ -99,7 +99,7 @@ def as_read(image: Image, reading: Reading) -> Image:
     if reading.signed is not None or reading.axes is not None:
         what, where = ("::signed", "8-bit MRC")
         if reading.signed is None:
-            what, where = ("::axes", "HDF5, Zarr, N5 and TIFF")
+            what, where = ("::axes", "HDF5, Zarr, N5, NIfTI, NPY and TIFF")
         raise FormatError(f"{image.path}: {what} is for {where} files; leave it out")
     if reading.channel is None or (reading.channel == "color" and image.colors > 1):
         return image

@@ -29,7 +29,7 @@ import numpy as np
 
 from cristae.data.formats.conventions import attribute_calibration
 from cristae.data.formats.paths import Reading
-from cristae.data.formats.stored import assumed_axes, axis_names, short_name
+from cristae.data.formats.stored import MANY, assumed_axes, axis_names, short_name
 from cristae.data.formats.units import Calibration, calibrate, offset_to_nm, to_nm
 from cristae.errors import FormatError
 
@@ -37,9 +37,6 @@ _BDV = re.compile(r"/t\d+/s(?P<setup>\d+)/(?P<level>\d+)/cells$")
 _VELOX = re.compile(r"^/Data/Image/\w+/Data$")
 _OF_PROGRAMS = re.compile(r"/s\d+/(resolutions|subdivisions)$|^/Data/\w+/\w+/(Metadata|FrameLookupTable)$")
 _MAX_XML_BYTES = 64 * 2**20
-_FEW = 4
-"""An axis of up to this many may be the samples of colours as well as slices."""
-_MANY = 16
 Coordinates = list[tuple[str, Any]]
 """Name and coordinates of each axis of an array; None where it has none."""
 
@@ -81,34 +78,12 @@ def stored_axes(name: str, array: Any, reading: Reading) -> tuple[str, ...]:
         return ("y", "x", "t")
     if _is_matlab(array):
         return _matlab_axes(name, array.shape, array.dtype)
-    return guarded_axes(name, array.shape)
-
-
-def guarded_axes(name: str, shape: Sequence[int]) -> tuple[str, ...]:
-    """z, y, x (or y, x) of an array that names no axes, unless it may as well hold colours or channels.
-
-    Axes of one voxel before or behind those three say nothing.
-
-    Raises:
-        FormatError: It has other axes, or may hold colours.
-    """
-    many = [i for i, size in enumerate(shape) if size > 1]
-    core = range(many[0], many[-1] + 1) if len(shape) > 3 and many else range(len(shape))
-    sizes = [shape[i] for i in core]
-    if len(sizes) == 3 and 2 <= sizes[2] <= _FEW and min(sizes[:2]) >= _MANY:
+    if array.ndim == 4 and name.rpartition("/")[2] in ("predictions", "predictions0"):
         raise FormatError(
-            f"{name}: has axes {tuple(shape)} and does not name them: a volume {sizes[2]} voxels wide, or colours or "
-            "channels? Name them, for instance ::axes=yxc or ::axes=zyx after the path"
+            f"{name}: has 4 axes {tuple(array.shape)} and does not name them; pytorch-3dunet writes channels first. If "
+            "it did, say ::axes=czyx::channel=0 after the path"
         )
-    if len(shape) > 3 and (len(sizes) == 2 or (len(sizes) == 3 and sizes[0] > _FEW)):
-        names = dict(zip(core, ("z", "y", "x")[3 - len(sizes) :], strict=True))
-        return tuple(names.get(i, f"single{i}") for i in range(len(shape)))
-    if len(shape) == 4 and name.rpartition("/")[2] in ("predictions", "predictions0"):
-        raise FormatError(
-            f"{name}: has 4 axes {tuple(shape)} and does not name them; pytorch-3dunet writes channels first. If it "
-            "did, say ::axes=czyx::channel=0 after the path"
-        )
-    return assumed_axes(shape, Reading(), name)
+    return assumed_axes(array.shape, reading, name)
 
 
 def array_calibration(array: Any, axes: Sequence[str]) -> Calibration:
@@ -198,7 +173,7 @@ def _matlab_axes(name: str, shape: Sequence[int], dtype: np.dtype[Any]) -> tuple
             f"{name}: is a MATLAB array of {' x '.join(map(str, reversed(shape)))}; expected rows, columns, slices. "
             "HDF5 lists its axes in reverse: for rows, columns, slices, channels say ::axes=czxy after the path"
         )
-    if len(shape) == 3 and shape[0] == 3 and min(shape[1:]) >= _MANY and dtype == np.uint8:
+    if len(shape) == 3 and shape[0] == 3 and min(shape[1:]) >= MANY and dtype == np.uint8:
         raise FormatError(
             f"{name}: is a MATLAB array of {' x '.join(map(str, reversed(shape)))}: three slices, or colours? Say "
             "::axes=zxy or ::axes=cxy after the path"

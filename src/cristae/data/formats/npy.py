@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from cristae.data.formats.hdf5_dialects import guarded_axes
 from cristae.data.formats.paths import Reading, require_content
 from cristae.data.formats.stored import StoredArray, assumed_axes, open_stored
 from cristae.data.formats.units import Calibration
@@ -40,8 +39,7 @@ def open_npy(path: Path, *, reading: Reading = Reading()) -> Image:
     if array.ndim < 2:
         what = "one number" if array.ndim == 0 else f"a list of {len(array)} numbers"
         raise FormatError(f"{path}: holds {what}; expected an array with axes z, y, x")
-    known = assumed_axes(array.shape, reading, where) if reading.axes else None
-    axes = known or guarded_axes(where, array.shape)
+    axes = assumed_axes(array.shape, reading, where)
     stored = StoredArray(
         where=where,
         axes=axes,

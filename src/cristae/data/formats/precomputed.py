@@ -77,9 +77,7 @@ def _scale(folder: Path, info: Mapping[str, Any], asked: str) -> Mapping[str, An
     if not isinstance(scales, list) or not all(isinstance(one, dict) and "key" in one for one in scales):
         raise FormatError(f"{file}: its list of scales is damaged; copy it again from its source")
     if not scales:
-        raise FormatError(
-            f"{file}: lists no scales (resolutions), so it has no voxels; copy it again from its source"
-        )
+        raise FormatError(f"{file}: lists no scales (resolutions), so it has no voxels; copy it again from its source")
     found = next((one for one in scales if str(one["key"]).strip("/") == asked.strip("/")), None)
     if found is None and asked:
         keys = ", ".join(f"{folder}:/{one['key']}" for one in scales[:8])

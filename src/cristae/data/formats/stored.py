@@ -25,6 +25,11 @@ _NAMES = {
     **dict.fromkeys(("x", "width", "col", "cols", "column", "columns"), "x"),
 }
 
+FEW = 4
+"""An axis of up to this many may be the samples of colours as well as slices."""
+MANY = 16
+"""Sides of an image; below this, three axes without names are not doubted."""
+
 
 @dataclass(frozen=True, eq=False)
 class StoredArray:
@@ -77,13 +82,26 @@ def axis_names(names: Sequence[str], reading: Reading, where: str) -> tuple[str,
 
 
 def assumed_axes(shape: Sequence[int], reading: Reading, where: str) -> tuple[str, ...]:
-    """Axes of an array that does not name them: y, x or z, y, x; of more axes nothing is known.
+    """z, y, x (or y, x) of an array that names no axes, unless it may as well hold colours or channels.
+
+    Axes of one voxel before or behind those three say nothing. What the person says goes first.
 
     Raises:
-        FormatError: It has neither two nor three axes, and the person does not name them.
+        FormatError: It has other axes, or may hold colours, and the person does not name them.
     """
     if reading.axes is not None:
         return axis_names([""] * len(shape), reading, where)
+    many = [i for i, size in enumerate(shape) if size > 1]
+    core = range(many[0], many[-1] + 1) if len(shape) > 3 and many else range(len(shape))
+    sizes = [shape[i] for i in core]
+    if len(sizes) == 3 and 2 <= sizes[2] <= FEW and min(sizes[:2]) >= MANY:
+        raise FormatError(
+            f"{where}: has axes without names, of {', '.join(map(str, shape))}: a volume {sizes[2]} voxels wide, or "
+            "colours or channels? Name them, for instance ::axes=yxc or ::axes=zyx after the path"
+        )
+    if len(shape) > 3 and (len(sizes) == 2 or (len(sizes) == 3 and sizes[0] > FEW)):
+        names = dict(zip(core, ("z", "y", "x")[3 - len(sizes) :], strict=True))
+        return tuple(names.get(i, f"single{i}") for i in range(len(shape)))
     if len(shape) in (2, 3):
         return ("z", "y", "x")[3 - len(shape) :]
     raise FormatError(
@@ -106,6 +124,8 @@ def open_stored(array: StoredArray, path: Path, *, format: str, reading: Reading
         ChannelError: There are several channels and none is chosen, or not the chosen one.
         FormatError: The axes make no volume.
     """
+    if reading.signed is not None:
+        raise FormatError(f"{array.where}: ::signed is for 8-bit MRC files; leave it out")
     sizes = dict(zip(array.axes, array.shape, strict=True))
     _check_axes(array, sizes)
     many = sizes.get("c", 1)
