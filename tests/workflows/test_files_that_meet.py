@@ -157,7 +157,7 @@ def test_a_mask_of_another_place_is_refused_or_warned_of(tmp_path: Path) -> None
     assert len(about_places(masked(SIZE, (800.0, 0.0, 0.0)))) == 1  # type: ignore[arg-type]
     with pytest.raises(VoxelSizeError, match=r"the mask .*um and nm"):
         masked((0.04, 0.01, 0.01))
-    with pytest.raises(VolumeError, match="covers the box 1:3,0:75,0:110 .* of the volume"):
+    with pytest.raises(VolumeError, match=r"covers the box 1:3,0:75,0:110 .* of the volume"):
         masked(SIZE, (440.0, 0.0, 0.0), inside[1:3])
 
 

@@ -87,7 +87,7 @@ def test_several_arrays_are_listed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("array", "attributes", "words"),
     [
-        (np.ones((2, 3, 4, 5), np.uint8), {}, "does not say which"),
+        (np.ones((2, 3, 4, 5), np.uint8), {}, "4 axes without names"),
         (np.ones((2, 3, 4, 5), np.uint8), {"axistags": tags("tzyx")}, "2 time points"),
         (np.ones((9, 3, 4), np.uint8), {"axistags": tags("cyx")}, "9 channels"),
         (np.ones((2, 3, 4), np.uint8), {"axistags": "{broken"}, "axistags"),

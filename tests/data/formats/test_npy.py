@@ -34,7 +34,7 @@ def test_stack(tmp_path: Path, dtype: str, order: str) -> None:
 
 def test_axes_are_named_where_they_must_be(tmp_path: Path) -> None:
     path = save(tmp_path / "a.npy", np.stack([STACK, STACK + 1], axis=-1))
-    with pytest.raises(FormatError, match="does not say which"):
+    with pytest.raises(FormatError, match="without names"):
         open_image(path)
     with pytest.raises(ChannelError):
         open_image(f"{path}::axes=zyxc")
