@@ -41,7 +41,7 @@ class WeightedDice(LossTerm):
     A class that is neither in the truth nor predicted has the Dice 1. Weights are not normalised, so that the least
     value is one minus their mean: 0.325 for the weights of Meyer et al. (2021), section 'Loss', which are 0.1, 0.7, 1.0
     and 0.9 for background, mitochondria, endoplasmic reticulum and cell membrane.
-    https://doi.org/10.1038/s41598-021-98683-z
+    https://github.com/Cyril-Meyer/NeNISt
     """
 
     name: Literal["weighted_dice"] = "weighted_dice"
@@ -67,7 +67,7 @@ class PrintedDice(LossTerm):
     """The Dice loss as the EM-stellar paper prints it, -(sum p t + d) / (sum p + sum t + d): without the factor 2.
 
     Its least value is about -0.5. For comparisons with the paper; `dice` is the loss that others mean by the name.
-    Khadangi, Boudier, Rajagopal (2020), https://doi.org/10.1101/2020.07.15.203836
+    Khadangi et al. (2021), https://doi.org/10.1093/bioinformatics/btaa1094
     """
 
     name: Literal["printed_dice"] = "printed_dice"

@@ -1,6 +1,6 @@
 """Errors of probabilities as numbers: squared and absolute.
 
-Khadangi, Boudier, Rajagopal (2020), https://doi.org/10.1101/2020.07.15.203836, in the public notebook.
+Khadangi et al. (2021), https://doi.org/10.1093/bioinformatics/btaa1094, in the public notebook.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Minus the logarithm of the soft Jaccard index.
 
-Khadangi, Boudier, Rajagopal (2020), https://doi.org/10.1101/2020.07.15.203836, 'Jaccard log'; sums over the batch.
+Khadangi et al. (2021), https://doi.org/10.1093/bioinformatics/btaa1094, 'Jaccard log'; sums over the batch.
 """
 
 from __future__ import annotations
