@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cristae.data.box import Box
-from cristae.sampling import GridPatches, RandomPatches, SamplePart
+from cristae.sampling import GridPatches, IndexedPatches, JitteredPatches, RandomPatches, SamplePart
 
 
 def part_of(target: np.ndarray, *, n_classes: int, invalid: int = 255) -> SamplePart:
@@ -109,3 +109,98 @@ def test_a_part_smaller_than_the_patch_is_centred() -> None:
 def test_window_and_stride_need_the_same_axes() -> None:
     with pytest.raises(ValueError, match="same number of axes"):
         GridPatches(size=(8, 8), stride=(1, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "spacing", "windows"),
+    [
+        ((50, 800, 800), (5, 296, 296), (2, 100, 100), 828),
+        ((50, 800, 800), (388, 388), (80, 80), 1800),
+        ((50, 800, 800), (5, 296, 296), (6, 100, 100), 288),
+        ((50, 800, 800), (16, 180, 180), (3, 150, 150), 300),
+    ],
+)
+def test_jittered_windows_of_the_dense_cell_paper(
+    shape: tuple[int, ...], size: tuple[int, ...], spacing: tuple[int, ...], windows: int
+) -> None:
+    part = SamplePart(shape, np.array([1]), (np.zeros((1, 3), np.int32),), lambda _: False, lambda _: True)
+    assert len(JitteredPatches(size=size, spacing=spacing).plan([part], seed=0)) == windows
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    shape=st.tuples(st.integers(1, 6), st.integers(1, 40), st.integers(1, 40)),
+    size=st.tuples(st.integers(1, 4), st.integers(1, 20), st.integers(1, 20)),
+    spacing=st.tuples(st.integers(1, 3), st.integers(1, 20), st.integers(1, 20)),
+    epoch=st.integers(0, 3),
+)
+def test_each_bin_has_one_corner_of_an_epoch(
+    shape: tuple[int, ...], size: tuple[int, ...], spacing: tuple[int, ...], epoch: int
+) -> None:
+    part = part_of(np.zeros(shape, np.uint8), n_classes=1)
+    plan = JitteredPatches(size=size, spacing=spacing).plan([part, part], seed=5)
+    places = [plan.place(epoch, i) for i in range(len(plan))]
+    assert len(plan) == 2 * len({p.box.start for p in places if p.part == 0})
+    for axis, (n, s, d) in enumerate(zip(shape, size, spacing, strict=True)):
+        corners = sorted({place.box.start[axis] for place in places if place.part == 1})
+        if n <= s:
+            assert corners == [-((s - n) // 2)]
+        else:
+            assert [corner // d for corner in corners] == list(range(-(-(n - s + 1) // d)))
+            assert corners[-1] <= n - s
+
+
+def test_jittered_windows_move_from_epoch_to_epoch_and_repeat_with_the_seed() -> None:
+    part = part_of(np.zeros((3, 50, 60), np.uint8), n_classes=1)
+    plans = [JitteredPatches(size=(16, 16), spacing=(8, 8)).plan([part], seed=seed) for seed in (1, 1, 2)]
+    first, again, other = ([plan.place(3, i) for i in range(len(plan))] for plan in plans)
+    assert first == again
+    assert sorted(p.box for p in first) != sorted(p.box for p in other)
+    assert sorted(p.box for p in first) != sorted(plans[0].place(4, i).box for i in range(len(plans[0])))
+
+
+def test_jittered_windows_hold_voxels_that_count() -> None:
+    target = np.full((1, 200, 200), 255, np.uint8)
+    target[0, 150:153, 20:24] = 1
+    target[0, 10:60, 100:150] = 0
+    plan = JitteredPatches(size=(20, 20), spacing=(40, 40)).plan([part_of(target, n_classes=2)], seed=0)
+    for i in range(len(plan)):
+        assert np.any(target[plan.place(0, i).box.slices] != 255)
+
+
+def test_indexed_patches_take_the_voxels_of_a_class_one_after_another() -> None:
+    target = np.zeros((4, 300, 300), np.uint8)
+    target[1, 140:150, 140:144] = 1
+    target[2, 3, 4] = 2
+    target[3, 100:200, 100:200] = 3
+    plan = IndexedPatches(size=(64, 64), per_epoch=300, uniform_share=0.2).plan([part_of(target, n_classes=4)], seed=3)
+    boxes = [plan.place(epoch, i).box for epoch in (0, 1) for i in range(300)]
+    rare = [box for box in boxes if box == Box((2, 0, 0), (3, 64, 64))]
+    assert 120 <= len(rare) <= 200  # a third of 80 % of 600 is 160
+    centres = [(box.start[1] + 33, box.start[2] + 33) for box in boxes if box.start[0] == 1]
+    inside = [centre for centre in centres if target[(1, *centre)] == 1]
+    assert len(inside) > 100
+    assert len(set(inside[:40])) == 40  # all 40 voxels once before any comes again
+    assert inside[40:80] == inside[:40]
+
+
+def test_indexed_patches_do_not_depend_on_the_order_of_asking() -> None:
+    target = np.random.default_rng(0).integers(0, 3, (5, 60, 70)).astype(np.uint8)
+    config = IndexedPatches(size=(16, 16), per_epoch=50)
+    forward, backward = (config.plan([part_of(target, n_classes=3)], seed=7) for _ in range(2))
+    expected = [forward.place(epoch, i) for epoch in range(3) for i in range(50)]
+    found = [backward.place(epoch, i) for epoch in reversed(range(3)) for i in reversed(range(50))]
+    assert found[::-1] == expected
+
+
+def test_indexed_patches_are_clamped_as_in_the_papers_code() -> None:
+    target = np.zeros((1, 512, 512), np.uint8)
+    for y, x in ((0, 0), (129, 130), (511, 300)):
+        target[0, y, x] = 1
+    plan = IndexedPatches(size=(256, 256), per_epoch=3, uniform_share=0).plan([part_of(target, n_classes=2)], seed=0)
+    assert sorted(plan.place(0, i).box.start[1:] for i in range(3)) == [(0, 0), (0, 1), (256, 171)]
+
+
+def test_indexed_patches_without_foreground_fall_anywhere() -> None:
+    plan = IndexedPatches(size=(8, 8), per_epoch=5).plan([part_of(np.zeros((1, 20, 20), np.uint8), n_classes=2)], 0)
+    assert all(plan.place(0, i).box.shape == (1, 8, 8) for i in range(5))

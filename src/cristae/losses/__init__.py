@@ -7,35 +7,48 @@ from typing import Annotated
 from pydantic import Field
 
 from cristae.losses.auxiliary import require_auxiliary_weights, with_auxiliary_outputs
+from cristae.losses.cl_dice import ClDice
 from cristae.losses.cross_entropy import BinaryCrossEntropy, CrossEntropy
 from cristae.losses.cross_entropy_dice import CrossEntropyDice
 from cristae.losses.dense_cell import DenseCellLoss
-from cristae.losses.dice import Dice
+from cristae.losses.dice import Dice, PrintedDice, WeightedDice
+from cristae.losses.error import AbsoluteError, SquaredError
+from cristae.losses.focal import Focal
 from cristae.losses.form import LossConfig
 from cristae.losses.jaccard_distance import JaccardDistance
+from cristae.losses.jaccard_log import JaccardLog
 from cristae.losses.kernel_l2 import kernel_l2
 from cristae.losses.seget import SegETLoss
 from cristae.losses.sum import SumLoss, Term
 from cristae.losses.term import LossTerm
+from cristae.losses.tversky import Tversky
 from cristae.losses.voxels import Voxels
 
 Loss = Annotated[CrossEntropyDice | DenseCellLoss | SegETLoss | SumLoss, Field(discriminator="name")]
 """Any loss, discriminated by `name`."""
 
 __all__ = [
+    "AbsoluteError",
     "BinaryCrossEntropy",
+    "ClDice",
     "CrossEntropy",
     "CrossEntropyDice",
     "DenseCellLoss",
     "Dice",
+    "Focal",
     "JaccardDistance",
+    "JaccardLog",
     "Loss",
     "LossConfig",
     "LossTerm",
+    "PrintedDice",
     "SegETLoss",
+    "SquaredError",
     "SumLoss",
     "Term",
+    "Tversky",
     "Voxels",
+    "WeightedDice",
     "kernel_l2",
     "require_auxiliary_weights",
     "with_auxiliary_outputs",

@@ -60,16 +60,17 @@ def binary_cross_entropy(voxels: Voxels, *, reduction: Reduction = "mean") -> Te
     softplus(-y) where t = 1, which is the same and loses no digits at either end.
     """
     losses = F.softplus(torch.where(voxels.target, -voxels.logits, voxels.logits))
-    return _reduce(losses, voxels.valid.expand_as(losses), voxels.weight, reduction)
+    return reduced(losses, voxels.valid.expand_as(losses), voxels.weight, reduction)
 
 
 def cross_entropy(voxels: Voxels, *, reduction: Reduction = "mean") -> Tensor:
     """Mean or sum over valid voxels of minus the log-softmax of the true class, times the weight, not renormalised."""
     losses = -(F.log_softmax(voxels.logits, dim=1) * voxels.target).sum(dim=1, keepdim=True)
-    return _reduce(losses, voxels.valid, voxels.weight, reduction)
+    return reduced(losses, voxels.valid, voxels.weight, reduction)
 
 
-def _reduce(losses: Tensor, valid: Tensor, weight: Tensor | None, reduction: Reduction) -> Tensor:
+def reduced(losses: Tensor, valid: Tensor, weight: Tensor | None, reduction: Reduction) -> Tensor:
+    """Mean over valid voxels, or sum, of losses times their weight; the mean divides by the number of voxels."""
     losses = torch.where(valid, losses, 0.0)
     total = losses.sum() if weight is None else (losses * weight).sum()
     return global_sum(total) if reduction == "sum" else global_mean(total, valid.sum())

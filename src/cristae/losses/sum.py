@@ -8,13 +8,32 @@ from pydantic import Field
 
 from cristae.data.classes import Classes
 from cristae.errors import RecipeError
+from cristae.losses.cl_dice import ClDice
 from cristae.losses.cross_entropy import BinaryCrossEntropy, CrossEntropy
-from cristae.losses.dice import Dice
+from cristae.losses.dice import Dice, PrintedDice, WeightedDice
+from cristae.losses.error import AbsoluteError, SquaredError
+from cristae.losses.focal import Focal
 from cristae.losses.form import LossConfig
 from cristae.losses.jaccard_distance import JaccardDistance
+from cristae.losses.jaccard_log import JaccardLog
 from cristae.losses.term import LossTerm
+from cristae.losses.tversky import Tversky
 
-Term = Annotated[BinaryCrossEntropy | CrossEntropy | Dice | JaccardDistance, Field(discriminator="name")]
+Term = Annotated[
+    AbsoluteError
+    | BinaryCrossEntropy
+    | ClDice
+    | CrossEntropy
+    | Dice
+    | Focal
+    | JaccardDistance
+    | JaccardLog
+    | PrintedDice
+    | SquaredError
+    | Tversky
+    | WeightedDice,
+    Field(discriminator="name"),
+]
 """Any term, discriminated by `name`."""
 
 

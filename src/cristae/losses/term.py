@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from cristae.config import Config
 from cristae.data.classes import Classes
 from cristae.errors import RecipeError
+from cristae.losses.reduce import global_sum
 from cristae.losses.voxels import Voxels, align
 
 EPS = 1e-7
@@ -92,6 +93,14 @@ def class_regions(voxels: Voxels, classes: Classes, averaged: AveragedClasses) -
     if with_background:
         return torch.cat([1 - probability, probability], dim=1), torch.cat([~masks, masks], dim=1)
     return probability, masks
+
+
+def overlap_sums(voxels: Voxels, classes: Classes, averaged: AveragedClasses) -> tuple[Tensor, Tensor, Tensor]:
+    """Sums over all valid voxels of the global batch of p t, p and t, each (K',) for the classes of `class_regions`."""
+    probability, masks = class_regions(voxels, classes, averaged)
+    p, t = probability * voxels.valid, masks * voxels.valid
+    shared, predicted, true = global_sum(torch.stack([sum_voxels(part).sum(0) for part in (p * t, p, t)]))
+    return shared, predicted, true
 
 
 def sum_voxels(values: Tensor) -> Tensor:

@@ -76,7 +76,8 @@ def _about_forest_objects(forest: RandomForestConfig, data: DataConfig) -> list[
 
 
 def _about_patches(sampling: Sampling, size: Sequence[int], network: NetworkConfig) -> list[str]:
-    for field, sides in (("size", size), ("stride", getattr(sampling, "stride", None) or size)):
+    steps = {name: getattr(sampling, name, None) or size for name in ("stride", "spacing")}
+    for field, sides in {"size": size, **steps}.items():
         if len(sides) != network.ndim:
             return [
                 f"sampling.{field}: {list(sides)} has {len(sides)} axes, but {_name(network)} takes {network.ndim}; "

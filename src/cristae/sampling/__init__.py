@@ -5,16 +5,22 @@ from typing import Annotated
 from pydantic import Field
 
 from cristae.sampling.grid import GridPatches, GridPlan
+from cristae.sampling.indexed import IndexedPatches, IndexedPlan
+from cristae.sampling.jittered import JitteredPatches, JitteredPlan
 from cristae.sampling.part import PatchSize, Place, SamplePart, as_triple, centred_box
 from cristae.sampling.patch import Patch
 from cristae.sampling.random import RandomPatches, RandomPlan
 
-Sampling = Annotated[GridPatches | RandomPatches, Field(discriminator="name")]
-Plan = GridPlan | RandomPlan
+Sampling = Annotated[GridPatches | IndexedPatches | JitteredPatches | RandomPatches, Field(discriminator="name")]
+Plan = GridPlan | IndexedPlan | JitteredPlan | RandomPlan
 
 __all__ = [
     "GridPatches",
     "GridPlan",
+    "IndexedPatches",
+    "IndexedPlan",
+    "JitteredPatches",
+    "JitteredPlan",
     "Patch",
     "PatchSize",
     "Place",

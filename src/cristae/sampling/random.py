@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field, PositiveInt
 
 from cristae.config import Config
-from cristae.data.box import Triple
+from cristae.data.box import Box, Triple
 from cristae.sampling.part import PatchSize, Place, SamplePart, as_triple, centred_box
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -66,20 +66,27 @@ class RandomPlan:
         present = np.flatnonzero(counts[:, first:].sum(axis=0)) + first
         if present.size and rng.random() < self.config.foreground_share:
             class_index = int(rng.choice(present))
-            return self._around(class_index, _pick(rng, counts[:, class_index]), rng)
-        number = _pick(rng, counts.sum(axis=1))
-        part = self.parts[number]
-        if not part.fully_valid:
-            return self._around(_pick(rng, part.class_counts), number, rng)
-        start = [int(rng.integers(0, max(n - s, 0) + 1)) for n, s in zip(part.shape, self.size, strict=True)]
-        centre = np.array([a + s // 2 for a, s in zip(start, self.size, strict=True)])
-        return Place(number, centred_box(centre, self.size, part.shape))
+            number = _pick(rng, counts[:, class_index])
+            return Place(number, jittered_box(self.parts[number], class_index, self.size, rng))
+        return uniform_place(self.parts, self.size, rng)
 
-    def _around(self, class_index: int, number: int, rng: np.random.Generator) -> Place:
-        part = self.parts[number]
-        voxel = rng.choice(part.class_voxels[class_index])
-        reach = np.array(self.size) // 3
-        return Place(number, centred_box(voxel + rng.integers(-reach, reach + 1), self.size, part.shape))
+
+def uniform_place(parts: Sequence[SamplePart], size: Triple, rng: np.random.Generator) -> Place:
+    """A patch anywhere: in a part drawn by its voxels that count, around one of these where not all of them do."""
+    number = _pick(rng, np.stack([part.class_counts for part in parts]).sum(axis=1))
+    part = parts[number]
+    if not part.fully_valid:
+        return Place(number, jittered_box(part, _pick(rng, part.class_counts), size, rng))
+    start = [int(rng.integers(0, max(n - s, 0) + 1)) for n, s in zip(part.shape, size, strict=True)]
+    centre = np.array([a + s // 2 for a, s in zip(start, size, strict=True)])
+    return Place(number, centred_box(centre, size, part.shape))
+
+
+def jittered_box(part: SamplePart, class_index: int, size: Triple, rng: np.random.Generator) -> Box:
+    """A patch that has a voxel of a class within a third of its sides from its middle."""
+    voxel = rng.choice(part.class_voxels[class_index])
+    reach = np.array(size) // 3
+    return centred_box(voxel + rng.integers(-reach, reach + 1), size, part.shape)
 
 
 def _pick(rng: np.random.Generator, counts: np.ndarray) -> int:

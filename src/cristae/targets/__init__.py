@@ -6,13 +6,16 @@ from typing import Annotated
 
 from pydantic import Field
 
+from cristae.targets.balance import BatchBalance, ClassBalance
 from cristae.targets.form import LabelledPart, Statistics, TargetConfig, TargetMaps
 from cristae.targets.weighting import NoWeighting, SampleForegroundWeighting
 
-Targets = Annotated[NoWeighting | SampleForegroundWeighting, Field(discriminator="name")]
+Targets = Annotated[BatchBalance | ClassBalance | NoWeighting | SampleForegroundWeighting, Field(discriminator="name")]
 """Any targets, discriminated by `name`."""
 
 __all__ = [
+    "BatchBalance",
+    "ClassBalance",
     "LabelledPart",
     "NoWeighting",
     "SampleForegroundWeighting",
