@@ -323,8 +323,8 @@ VALUES = "kind: values, path: labels, values: {0: background, 255: disc}"
 PICKLE = '!!python/object/apply:os.system ["touch pwned"]'
 
 LABELS = [
-    Row("a label file without its image", png("labels/77.png"), CHECK, ("77.png", "no image", "Remove the label file")),
-    Row("the same in training", png("labels/77.png"), TRAIN, ("77.png", "no image", "Remove the label file")),
+    Row("a label file without its image", png("labels/77.png"), CHECK, ("77.png", "no image", "Remove '77.png'")),
+    Row("the same in training", png("labels/77.png"), TRAIN, ("77.png", "no image", "Remove '77.png'")),
     Row(
         "a label of another size", png("labels/03.png", (61, 71)), TRAIN, ("03.png", "61 x 71", "61 x 70", "same size")
     ),
@@ -333,7 +333,7 @@ LABELS = [
         "a label stack too short",
         both(tiff("l.tif", (9, 61, 70)), edit("path: labels", "path: l.tif")),
         TRAIN,
-        ("l.tif", "9 x 61 x 70", "10 x 61 x 70", "slices: [...]"),
+        ("l.tif", "9 x 61 x 70", "10 x 61 x 70", "slices: [0, 1, 2, 3, ...]"),
     ),
     Row("an unknown label value", label_value(99), CHECK, ("03.png", "value 99", "0, 255", "Map them", "unlabelled")),
     Row("a mask where ids were promised", edit(VALUES, NOT_IDS), CHECK, ("value 255", "values: {0: background, 255")),
@@ -791,7 +791,7 @@ SCORES = [
         "a start from constant labels",
         tiff("l.tif"),
         ("recipe", "new", "--image", "image", "--labels", "l.tif", "--out", "x.yaml"),
-        ("value 0", "nothing to learn"),
+        ("value 0", "nothing to tell it from"),
     ),
 ]
 

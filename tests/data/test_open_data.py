@@ -76,7 +76,7 @@ def test_missing_label_files_are_unlabelled_slices(grey: Path) -> None:
 
 def test_a_short_label_stack_needs_its_slices(grey: Path) -> None:
     tifffile.imwrite(grey / "lab.tif", ids()[:2], photometric="minisblack")
-    with pytest.raises(LabelError, match=r"2 x 12 x 14 voxels \(z, y, x\).*6 x 12 x 14.*\n.*slices: \[\.\.\.\]"):
+    with pytest.raises(LabelError, match=r"2 x 12 x 14 voxels \(z, y, x\).*6 x 12 x 14.*\n.*slices: \[0"):
         open_one(grey, {"kind": "ids", "path": "lab.tif"})
     volume = open_one(grey, {"kind": "ids", "path": "lab.tif", "slices": [5, 2]})
     assert volume.labelled_slices == (2, 5)
@@ -89,7 +89,7 @@ def test_a_short_label_stack_needs_its_slices(grey: Path) -> None:
 def test_label_files_for_one_stack_file_need_their_slices(grey: Path) -> None:
     tifffile.imwrite(grey / "raw.tif", ids(), photometric="minisblack")
     write_slices(grey / "lab", ids()[:1])
-    with pytest.raises(LabelError, match=r"slices: \[\.\.\.\]"):
+    with pytest.raises(LabelError, match=r"slices: \[0"):
         open_one(grey, {"kind": "ids", "path": "lab"}, image="raw.tif")
     volume = open_one(grey, {"kind": "ids", "path": "lab", "slices": [3]}, image="raw.tif")
     assert volume.labelled_slices == (3,)

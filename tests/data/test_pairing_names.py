@@ -102,7 +102,7 @@ REFUSED = [
         "several channels",
         [f"case_{z}_000{c}.png" for z in range(3) for c in range(2)],
         ["case_0.png", "case_2.png"],
-        r"channels of one image.*`\*_0000\.\*`",
+        r"channels of one image.*`FOLDER/\*_0000\.\*`",
     ),
     (
         "channels, and as many labels",

@@ -181,7 +181,9 @@ def test_other_orientations_are_refused() -> None:
 
 def test_a_crop_tells_its_box_by_its_origin() -> None:
     part = Geometry("b.tif", (2, 10, 20), (40.0, 4.0, 4.0), (80.0, 40.0, 8.0))
-    assert "covers the box 2:4,10:20,2:22 of the image a.tif" in placement_hint(HERE, part)
+    assert "covers the box 2:4,10:20,2:22 (z, y, x; from 0, ends not included) of the image a.tif" in placement_hint(
+        HERE, part
+    )
     assert placement_hint(HERE, replace(part, origin_nm=None)) == ""
     assert placement_hint(HERE, replace(part, origin_nm=(4000.0, 0.0, 0.0))) == ""
 

@@ -277,12 +277,12 @@ BLENDED_COLOURS = np.stack(
 @pytest.mark.parametrize(
     ("area", "message"),
     [
-        (np.zeros(YY.shape, np.uint8), "every labelled voxel has the value 0: there is nothing to learn"),
+        (np.zeros(YY.shape, np.uint8), "every voxel of the labels has the value 0, so there is nothing"),
         (NOISE.astype(np.uint8), "of which hardly any fills an area: this looks like a grey image"),
         (ndimage.gaussian_filter(NOISE * 20, 2).astype(np.uint16), "looks like a grey image"),
         (NOISE.astype(np.uint8) * DISC, "looks like a grey image"),
         (SOFT.astype(np.uint8), "a probability map or a blurred mask, not like labels"),
-        (DRAWN, r"drawn over the image: \d+ shades of grey and 1 colours"),
+        (DRAWN, r"drawn over the image: they hold \d+ shades of grey"),
         (BLENDED_COLOURS, r"edges of the labels are blended: 2 colours fill areas, \d+ lie between"),
         (BRUSHED, r"edges of the labels are blended: 2 colours fill areas"),
         (colored((0, 0, 0), (255, 0, 0)).astype(np.uint16) * 257, "colours need 8 bits a channel"),

@@ -15,6 +15,7 @@ from cristae.data.image import image_of_array
 from cristae.data.open import open_data
 from cristae.errors import LabelError, MissingFileError, OutputExistsError, RecipeError
 from cristae.progress import Progress
+from cristae.recipe.load import load_recipe
 from cristae.recipe.recipe import Recipe
 from cristae.workflows.recipes import check_recipe, new_recipe
 
@@ -193,7 +194,7 @@ def test_refusals_write_nothing(tmp_path: Path) -> None:
     image = stack(tmp_path / "a.tif", grey(4))
     empty = stack(tmp_path / "b.tif", np.zeros((4, 64, 64), np.uint8))
     out = tmp_path / "new.yaml"
-    with pytest.raises(LabelError, match="nothing to learn"):
+    with pytest.raises(LabelError, match="nothing to tell it from"):
         new_recipe(out, image=image, labels=empty)
     with pytest.raises(RecipeError, match="either an image"):
         new_recipe(out)
@@ -406,7 +407,7 @@ def test_padding_of_unrelated_images_and_of_floats(tmp_path: Path) -> None:
     labels = folder(tmp_path / "labels", [labels_of(1, [0, 1], side)[0] for side in sides])
     text, _ = started(tmp_path, image=image, labels=labels)
     (tmp_path / "new.yaml").write_text(text.replace("# valid:", "valid:"))
-    for volume, area in zip(open_data(check_recipe(tmp_path / "new.yaml").data, tmp_path).volumes, areas, strict=True):
+    for volume, area in zip(open_data(load_recipe(tmp_path / "new.yaml").data, tmp_path).volumes, areas, strict=True):
         assert volume.valid is not None
         assert np.array_equal(volume.valid.read()[0] == 1, area != 0)
 

@@ -23,9 +23,7 @@ _SUFFIXES = {
         ".zarr", ".n5",
     )
 }  # fmt: skip
-_SUFFIX = re.compile(
-    rf"(\.ome)?\.({'|'.join(map(re.escape, sorted(_SUFFIXES, key=len, reverse=True)))})$", re.IGNORECASE
-)
+_SUFFIX = re.compile(rf"\.({'|'.join(map(re.escape, sorted(_SUFFIXES, key=len, reverse=True)))})$", re.IGNORECASE)
 _CONTAINERS = (*HDF5_SUFFIXES, ".zarr", ".n5")
 
 
@@ -37,7 +35,8 @@ def stem_of(path: str | Path) -> str:
         'prob'
     """
     base = re.split(r"[/\\]", split_options(path)[0])[-1]
-    return _SUFFIX.sub("", base) or base
+    stem = _SUFFIX.sub("", base)
+    return (stem[:-4] if stem.lower().endswith(".ome") else stem) or base
 
 
 def volume_name(path: str | Path) -> str:

@@ -31,6 +31,8 @@ _BACKSLASH = (
     r"'C:\data\cell.tif', or with forward slashes, C:/data/cell.tif"
 )
 _WINDOWS_PATH = re.compile(r"""^"(?:[A-Za-z]:\\(?!\\)|\S+\.\w{2,5}"$)""")
+_NUMBERED = re.compile(r"\\u[0-9a-fA-F]{4}")
+"""How recipes write letters that cannot be shown; no path holds these by chance."""
 _HINTS = {
     "escape": _BACKSLASH,
     "expected alphabetic or numeric character": "text that starts with '*' or '&' must be in quotes",
@@ -172,8 +174,8 @@ def _scalar(node: yaml.Node) -> str | int | float | bool | None:
 def _refuse_windows_path(text: str, node: yaml.Node) -> None:
     """Refuse a path whose backslashes were taken as escapes: "C:\\new" is a line break and 'ew'."""
     if any(letter < " " for letter in text) and node.start_mark.buffer is not None:
-        raw = node.start_mark.buffer[node.start_mark.pointer : node.end_mark.pointer]
-        if _WINDOWS_PATH.match(raw):
+        raw = _NUMBERED.sub("", node.start_mark.buffer[node.start_mark.pointer : node.end_mark.pointer])
+        if "\\" in raw and _WINDOWS_PATH.match(raw):
             _refuse(_BACKSLASH, node.start_mark)
 
 

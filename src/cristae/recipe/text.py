@@ -169,7 +169,11 @@ def _scalar(value: Any, *, flow: bool = False, key: bool = False) -> str:
 
 def _escaped(text: str) -> str:
     """Double-quoted, with everything that is not plain ASCII written as a number."""
-    letters = (json.dumps(letter)[1:-1] if letter <= "\uffff" else f"\\U{ord(letter):08X}" for letter in text)
+    letters = (
+        f"\\u{ord(letter):04x}" if letter < " " else json.dumps(letter)[1:-1] if letter <= "\uffff"
+        else f"\\U{ord(letter):08X}"
+        for letter in text
+    )  # fmt: skip
     return f'"{"".join(letters)}"'
 
 

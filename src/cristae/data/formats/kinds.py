@@ -137,7 +137,7 @@ def require_kind(path: Path) -> None:
     suffix = suffix_of(path)
     require_content(path)
     kind = _kind_of(path)
-    if suffix in _REFUSED and (kind is None or not kind.suffixes):
+    if suffix in _REFUSED and (kind is None or kind.start in (b"PK\x03\x04", b"\x80\x04", b"\x80\x05")):
         what, cure = _REFUSED[suffix]
         raise FormatError(f"{path}: is {what}, which cannot be opened; {_filled(cure, path)}")
     if kind is not None and suffix not in kind.suffixes:
