@@ -14,10 +14,10 @@ import zarr
 from cristae.data import fingerprint
 from cristae.data.description import VolumeConfig
 from cristae.data.formats import open_image, open_images
-from cristae.data.image import image_of_array
+from cristae.data.image import image_of_array, warnings_of
 from cristae.data.open import open_volume
 from cristae.data.values import Context, packed_colors
-from cristae.errors import FormatError, LabelError
+from cristae.errors import FormatError, LabelError, ScoreError
 from cristae.evaluation.scoring.settings import ScoreOptions
 from cristae.progress import Progress
 from cristae.workflows.convert import convert
@@ -96,3 +96,40 @@ def test_a_file_that_libhdf5_stumbles_over_has_no_fingerprint(tmp_path: Path, mo
     assert fingerprint._fingerprint(config, None, tmp_path) is not None
     monkeypatch.setattr(fingerprint, "_holds_its_voxels", stumble)
     assert fingerprint._fingerprint(config, None, tmp_path) is None
+
+
+def test_one_doubt_about_many_files_is_said_once() -> None:
+    images = [
+        replace(image_of_array(np.zeros((1, 2, 2), np.uint8), name=f"{z}.tif"), details={"note": "odd"})
+        for z in range(9)
+    ]
+    assert warnings_of(images) == ("0.tif and 8 more: odd",)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [([0, 1, 255], "small numbers and 255 alone"), ([0, 1, 2], "class ids"), ([0, 2], "class ids")],
+)
+def test_class_ids_are_no_probabilities(values: list[int], words: str) -> None:
+    image = image_of_array(np.resize(values, (2, 8, 8)).astype(np.uint8), voxel_size_nm=(4.0, 4.0, 4.0))
+    with pytest.raises(ScoreError, match=words):
+        evaluate(image, image, options=ScoreOptions(binarize=0.5))
+
+
+@pytest.mark.parametrize("values", [[0, 1], [0, 255], [0, 3, 128], [0, 200]])
+def test_masks_and_probabilities_are_scored(values: list[int]) -> None:
+    image = image_of_array(np.resize(values, (2, 8, 8)).astype(np.uint8), voxel_size_nm=(4.0, 4.0, 4.0))
+    scores = evaluate(image, image, options=ScoreOptions(binarize=0.1, scores=("overlap",)))
+    assert {score.value for score in scores if score.metric == "F1"} == {1.0}
+
+
+def test_a_star_takes_no_hidden_file(tmp_path: Path) -> None:
+    from PIL import Image as PillowImage
+
+    for z in range(2):
+        PillowImage.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / f"s{z}.png")
+    (tmp_path / "._s0.png").write_bytes(b"\0\5\x16\7")
+    (tmp_path / "preview.jpg").write_bytes(b"x")
+    assert open_image(tmp_path / "*.png").shape == (2, 4, 4)
+    with pytest.raises(FormatError, match=r"choose with .*\*\.png"):
+        open_image(tmp_path)

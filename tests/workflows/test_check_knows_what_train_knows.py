@@ -192,6 +192,8 @@ CASES = [
     Case("nothing to validate on", nothing, ("data.validate=[]",), "data.validate: is empty"),
     Case("auxiliary weights", nothing, ("loss.auxiliary_weights=[1, 0.5]",), "auxiliary_weights"),
     Case("flip across slices", nothing, ("augment=[{name: flip, axes: [z]}]",), "needs 3D patches"),
+    Case("weight of an unknown class", nothing,
+         ("loss={name: sum, terms: [{name: weighted_dice, class_weights: {ring: 2}}]}",), "class 'ring'"),
     Case("loss for one class", nothing,
          ("loss={name: seget}", "data.classes.names=[background, disc, ring]"), "loss"),
     Case("term for one class", nothing, (
@@ -339,6 +341,7 @@ TABLE: dict[str, tuple[str, ...] | str] = {
     "inference.device.require_devices": ("few devices",),
     "losses.auxiliary.require_auxiliary_weights": ("auxiliary weights",),
     "losses.auxiliary._LossOfOutputs.forward": _OWN,
+    "losses.dice.weights_of": ("weight of an unknown class",),
     "losses.seget.SegETLoss.as_terms": ("loss for one class",),
     "losses.sum.SumLoss.as_terms": ("term for one class",),
     "preprocess.histogram.IntensityHistogram.__add__": ("mixed types",),

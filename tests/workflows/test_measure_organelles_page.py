@@ -1,9 +1,11 @@
 """The commands and the code of the page on measuring are run."""
 
+import json
 import re
 import shlex
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import tifffile
@@ -41,8 +43,11 @@ def test_what_the_page_shows_runs(
     tifffile.imwrite("cell-mask.tif", (labels > 0).astype(np.uint8))
     tifffile.imwrite("labels.tif", np.array([0, 9, 200], np.uint8)[labels])
     Path("mito.yaml").write_text(RECIPE)
+    with h5py.File("prob.h5", "w") as file:
+        array = file.create_dataset("exported_data", data=np.stack([labels != 2, labels == 2]).astype(np.float32))
+        array.attrs["axistags"] = json.dumps({"axes": [{"key": key} for key in "czyx"]})
     lines = [line for block in blocks("sh") for line in block.splitlines()]
-    assert len(lines) == 3
+    assert len(lines) == 4
     for line in lines:
         verb, *arguments = shlex.split(line)
         assert verb == "cristae"

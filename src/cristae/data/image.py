@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -59,8 +59,7 @@ class Image:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What the file lets one doubt, such as chunks that were never written; with its name."""
-        note = self.details.get("note")
-        return (f"{self.path}: {note}",) if note else ()
+        return warnings_of([self])
 
     def read(self, box: Box | None = None) -> np.ndarray:
         """Voxels of `box` (the whole image when None): (Z, Y, X), or (Z, Y, X, colors) for colour images.
@@ -93,6 +92,19 @@ class Image:
         return replace(
             self, dtype=np.dtype(dtype), colors=colors, palette=None, reader=lambda box: function(self.reader(box))
         )
+
+
+def warnings_of(images: Iterable[Image]) -> tuple[str, ...]:
+    """What several files let one doubt, each doubt once with the first file that it is about."""
+    paths: dict[str, dict[Path, None]] = {}
+    for image in images:
+        if note := image.details.get("note"):
+            paths.setdefault(note, {})[image.path] = None
+    said = []
+    for note, files in paths.items():
+        more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+        said.append(f"{next(iter(files))}{more}: {note}")
+    return tuple(said)
 
 
 def moved_origin(origin_nm: VoxelSize | None, start: Triple, voxel_size_nm: VoxelSize | None) -> VoxelSize | None:

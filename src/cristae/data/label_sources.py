@@ -174,6 +174,8 @@ def _other_depth(stack: Image, image: Image, where: str) -> str:
 
 def _sparse(stack: Image, image: Image) -> str:
     """How to say which slices are labelled, where that can be meant."""
+    if stack.shape[1:] == image.shape[1:] and image.shape[0] == 1:
+        return "\n  If each page is one class, save each as a file of its own and describe them with `kind: masks`."
     if stack.shape[1:] != image.shape[1:] or stack.shape[0] > image.shape[0]:
         return ""
     return (

@@ -15,7 +15,7 @@ from cristae.data.classes import Classes
 from cristae.data.description import DataConfig, IdLabels, Labels, Region, VolumeConfig
 from cristae.data.formats import open_image, open_images
 from cristae.data.geometry import ALL_AXES, IN_PLANE, Geometry, check_same_place
-from cristae.data.image import Image, VoxelSize, same_voxel_size, voxel_size_text
+from cristae.data.image import Image, VoxelSize, same_voxel_size, voxel_size_text, warnings_of
 from cristae.data.label_sources import LabelSource, open_flat_sources, open_source
 from cristae.data.labelling import (
     Labelling,
@@ -233,14 +233,13 @@ def _assemble(
         weight=None if weight is None else _weight_image(weight, image, name),
         voxel_size_nm=size,
         labelled_slices=labelling.labelled_slices,
-        warnings=(*_notes(image, files), *_slips(config, size, image), *_check_places(config, image, size, files)),
+        warnings=(*_doubts(image, files), *_slips(config, size, image), *_check_places(config, image, size, files)),
     )
 
 
-def _notes(image: Image, files: Mapping[str, LabelSource]) -> Iterator[str]:
-    """What the files themselves let one doubt, once for each."""
-    opened = (image, *(file for source in files.values() for file, _ in source.places.values()))
-    yield from dict.fromkeys(warning for one in opened for warning in one.warnings)
+def _doubts(image: Image, files: Mapping[str, LabelSource]) -> tuple[str, ...]:
+    """What the files themselves let one doubt."""
+    return warnings_of((image, *(file for source in files.values() for file, _ in source.places.values())))
 
 
 def _slips(config: VolumeConfig, size: VoxelSize | None, image: Image) -> Iterator[str]:

@@ -141,7 +141,7 @@ def _conclude(tally: _Counts, percentiles: tuple[tuple[float, float], ...]) -> I
         values=tuple(sorted(values.items())) if values else None,
         not_finite=tally.bad,
         constant_slices=tuple((int(z), float(tally.slice_low[z])) for z in same),
-        wrapped=tally.signed_steps > 1.5 * tally.unsigned_steps,
+        wrapped=tally.signed_steps > 1.1 * tally.unsigned_steps,
     )
 
 

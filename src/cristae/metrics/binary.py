@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,6 +16,8 @@ from cristae.errors import ScoreError
 
 BINARY_CLASSES = Classes(names=("background", "foreground"))
 """What a binarised map can hold."""
+_MOST_IDS = 20
+"""A map of integers that holds none above this, apart from 255, holds class ids."""
 _BYTES = np.dtype(np.uint8)
 _PERCENT, _HALF_OF_16_BITS, _LARGEST_OF_16_BITS = 100, 32767, 65535
 
@@ -47,8 +50,8 @@ def probability_maps(images: Sequence[Image], *, blocks: Callable[[Image], list[
         return tuple(_mapped(image, partial(_checked, image=image), image.dtype) for image in images)
     if first.dtype.kind not in "bui":
         raise ScoreError(f"{first.path}: holds {first.dtype} values; a probability map holds integers or floats")
-    ranges = [_range(image, blocks(image)) for image in images]
-    low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
+    seen = [_look(image, blocks(image)) for image in images]
+    low, high = min(one.low for one in seen), max(one.high for one in seen)
     if first.dtype == np.uint16 and high > _HALF_OF_16_BITS:
         scale = np.float32(_LARGEST_OF_16_BITS)
         return tuple(_mapped(image, lambda grey: grey / scale, np.dtype(np.float32)) for image in images)
@@ -61,6 +64,12 @@ def probability_maps(images: Sequence[Image], *, blocks: Callable[[Image], list[
         raise ScoreError(
             f"{first.path}: its largest value is 100, as of percentages; a probability map of integers has 0 to 255. "
             "Scale it, or save it as floats from 0 to 1"
+        )
+    if high > 1 and any(one.small for one in seen) and not any(one.between for one in seen):
+        raise ScoreError(
+            f"{first.path}: holds small numbers{' and 255' if high == 255 else ''} alone, which look like class ids "
+            "(255: not annotated), not like probabilities; give a recipe that maps them to classes (--recipe), or save "
+            "a probability map as floats from 0 to 1"
         )
     if high > 1:
         return tuple(_mapped(image, lambda grey: grey.astype(np.uint8, copy=False), _BYTES) for image in images)
@@ -102,15 +111,28 @@ def binarize(probabilities: np.ndarray, threshold: float) -> np.ndarray:
     return found
 
 
-def _range(image: Image, blocks: list[Box]) -> tuple[int, int]:
-    """Smallest and largest value. Of unsigned ones only what matters is looked for: what the largest stands for."""
-    low, high = 0, 0
+class _Seen(NamedTuple):
+    """What the integers of an image are like."""
+
+    low: int
+    high: int
+    small: bool
+    """Whether some are from 1 to `_MOST_IDS`."""
+    between: bool
+    """Whether some are above that and below 255, as only probabilities are."""
+
+
+def _look(image: Image, blocks: list[Box]) -> _Seen:
+    """Smallest and largest value and what kinds there are, block by block until nothing more can matter."""
+    low, high, small, between = 0, 0, False, False
     for box in blocks:
         grey = _grey(image.read(box), image)
         low, high = min(low, int(grey.min())), max(high, int(grey.max()))
-        if high > {"uint8": _PERCENT, "uint16": _HALF_OF_16_BITS}.get(image.dtype.name, np.inf):
+        small = small or bool(((grey >= 1) & (grey <= _MOST_IDS)).any())
+        between = between or bool(((grey > _MOST_IDS) & (grey != 255)).any())
+        if between and high > {"uint8": _PERCENT, "uint16": _HALF_OF_16_BITS}.get(image.dtype.name, np.inf):
             break
-    return low, high
+    return _Seen(low, high, small, between)
 
 
 def _mapped(image: Image, function: Callable[[np.ndarray], np.ndarray], dtype: np.dtype) -> Image:
@@ -118,14 +140,18 @@ def _mapped(image: Image, function: Callable[[np.ndarray], np.ndarray], dtype: n
 
 
 def _grey(voxels: np.ndarray, image: Image) -> np.ndarray:
-    return grey_of_colors(voxels, image, "the probability map") if image.colors > 1 else voxels
+    return grey_of_colors(voxels, image, "read as a probability map or mask") if image.colors > 1 else voxels
 
 
 def _checked(voxels: np.ndarray, image: Image) -> np.ndarray:
     if not ((voxels >= 0) & (voxels <= 1)).all():
+        if bad := int((~np.isfinite(voxels)).sum()):
+            raise ScoreError(
+                f"{image.path}: holds {bad} voxels that are NaN or infinite; a probability map of floats has 0 to 1"
+            )
         percent = " Percentages are divided by 100" if 1 < voxels.max() <= 100 else ""
         raise ScoreError(
-            f"{image.path}: holds NaN or values outside 0 to 1 ({voxels.min():g} to {voxels.max():g}); a probability "
-            f"map of floats has 0 to 1.{percent}"
+            f"{image.path}: holds values from {voxels.min():g} to {voxels.max():g}; a probability map of floats has 0 "
+            f"to 1.{percent}"
         )
     return voxels

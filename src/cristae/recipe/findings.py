@@ -15,7 +15,7 @@ from cristae.data.box import Box, Triple
 from cristae.data.description import Match
 from cristae.data.formats import open_image, open_images
 from cristae.data.geometry import ALL_AXES, IN_PLANE, Geometry, check_same_place
-from cristae.data.image import Image, VoxelSize
+from cristae.data.image import Image, VoxelSize, warnings_of
 from cristae.data.label_evidence import LabelEvidence, Place, chosen_places, look_at, profile
 from cristae.data.label_sources import LabelSource, is_slice_files, open_flat_sources, open_source, sure_match
 from cristae.data.names import file_in, stem_of
@@ -157,6 +157,8 @@ def _examine_labels(
     except LabelError as error:
         raise LabelError(f"{labels}: {error}") from None
     _warn_about_places(images[0], places[0], progress)
+    for warning in warnings_of((*images, *(file for _, file, _ in places))):
+        progress.warn(warning)
     found = LabelFindings(
         path=relative(labels, folder),
         match=match,

@@ -141,9 +141,8 @@ def require_kind(path: Path) -> None:
         what, cure = _REFUSED[suffix]
         raise FormatError(f"{path}: is {what}, which cannot be opened; {_filled(cure, path)}")
     if kind is not None and suffix not in kind.suffixes:
-        misnamed = suffix in _OPENED and not kind.what.startswith("a MATLAB")
-        named = f", though its name ends in '{suffix}'" if misnamed else ""
-        opened = "" if kind.suffixes else ", and that cannot be opened" if named else ", which cannot be opened"
+        named = f", though its name ends in '{suffix}'" if kind.suffixes and suffix in _OPENED else ""
+        opened = "" if kind.suffixes else ", which cannot be opened"
         cure = kind.cure or f"give it a name that ends in {kind.suffixes[0]}"
         raise FormatError(f"{path}: is {kind.what}{named}{opened}; {_filled(cure, path)}")
     if suffix not in _OPENED:

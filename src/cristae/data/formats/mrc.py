@@ -94,7 +94,8 @@ def open_mrc(path: Path, *, signed: bool | None = None) -> Image:
     voxels = voxels.transpose(layout.order if layout.colors == 1 else (*layout.order, 3))
     native = np.dtype(np.uint8) if layout.widened else layout.dtype.newbyteorder("=")
     found = _calibration(path, header)
-    details = {"mode": layout.mode_note, "axes": "zyx" if layout.order == (0, 1, 2) else f"stored as {layout.order}"}
+    axes = "".join("zyx"[layout.order.index(stored)] for stored in range(3))
+    details = {"mode": layout.mode_note, "axes": axes}
     if found.note:
         details["voxel size"] = found.note
     if views := _may_be_views(path, header):

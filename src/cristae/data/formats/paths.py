@@ -174,8 +174,9 @@ def list_slices(folder: Path) -> tuple[Path, ...]:
         files = [f for f in folder.iterdir() if f.suffix.lower() in SLICE_SUFFIXES and not f.name.startswith(".")]
     kinds = sorted({_family(file) for file in files})
     if len(kinds) > 1:
+        usual = max(kinds, key=[_family(file) for file in files].count)
         counts = ", ".join(f"{sum(_family(f) == kind for f in files)} {kind}" for kind in kinds)
-        raise FormatError(f"{folder}: holds slices of several formats ({counts}); choose with {folder}/*{kinds[0]}")
+        raise FormatError(f"{folder}: holds slices of several formats ({counts}); choose with {folder}/*{usual}")
     if not files:
         raise FormatError(f"{folder}: {_describe_empty(folder)}")
     return tuple(sorted(files, key=natural_key))
@@ -331,7 +332,9 @@ def _glob(pattern: Path) -> list[Path]:
     parts = pattern.parts[1:] if pattern.anchor else pattern.parts
     while parts and not any(sign in parts[0] for sign in "*?["):
         fixed, parts = fixed / parts[0], parts[1:]
-    return [file for file in fixed.glob("/".join(parts)) if file.is_file()] if parts else []
+    hidden = pattern.name.startswith(".")  # as in a shell, a star takes no hidden file
+    found = fixed.glob("/".join(parts)) if parts else ()
+    return [file for file in found if file.is_file() and (hidden or not file.name.startswith("."))]
 
 
 def _family(path: Path) -> str:

@@ -106,8 +106,15 @@ def assumed_axes(shape: Sequence[int], reading: Reading, where: str) -> tuple[st
         return ("z", "y", "x")[3 - len(shape) :]
     raise FormatError(
         f"{where}: has {len(shape)} axes without names, of {', '.join(map(str, shape))}; write a letter for each "
-        "behind the path, in this order, such as ::axes=czyx where c are channels"
+        f"behind the path, in this order, such as ::axes={_example(shape)} where c are channels"
     )
+
+
+def _example(shape: Sequence[int]) -> str:
+    """Letters for so many axes: channels are most often first, or last where that is short."""
+    if len(shape) == 4:
+        return "zyxc" if shape[3] <= FEW else "czyx"
+    return "tczyx"[-len(shape) :] if len(shape) <= 5 else "tczyx..."
 
 
 def open_stored(array: StoredArray, path: Path, *, format: str, reading: Reading, calibration: Calibration) -> Image:
