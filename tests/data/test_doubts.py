@@ -20,6 +20,7 @@ from cristae.data.values import Context, packed_colors
 from cristae.errors import FormatError, LabelError, ScoreError
 from cristae.evaluation.scoring.settings import ScoreOptions
 from cristae.progress import Progress
+from cristae.recipe.matching import sized_image
 from cristae.workflows.convert import convert
 from cristae.workflows.evaluate import evaluate
 
@@ -42,7 +43,9 @@ def empty(tmp_path: Path) -> Path:
 
 def test_an_array_without_chunks_is_said_by_every_verb(empty: Path, tmp_path: Path) -> None:
     assert "no chunk is stored" in open_volume(empty).warnings[0]
-    converting, scoring = Heard(), Heard()
+    converting, scoring, predicting = Heard(), Heard(), Heard()
+    sized_image(open_volume(empty), (4.0, 4.0, 4.0), predicting)
+    assert [warning for warning in predicting.warnings if "no chunk is stored" in warning]
     convert(empty, tmp_path / "out.tif", progress=converting)
     assert [warning for warning in converting.warnings if f"{empty}: no chunk is stored" in warning]
     truth = image_of_array(np.ones((3, 20, 20), np.uint8), voxel_size_nm=(4.0, 4.0, 4.0))

@@ -75,6 +75,8 @@ def sized_image(volume: Volume, stated: VoxelSize | None, progress: Progress = P
     slip = None if size is None else unit_slip(size, flat=volume.image.shape[0] == 1)
     if slip is not None:
         progress.warn(f"{volume.image.path}: the voxel size {voxel_size_text(size)} (z, y, x) is no likely one: {slip}")
+    for warning in volume.image.warnings:
+        progress.warn(warning)
     if volume.image.colors != 1:
         raise VolumeError(
             f"{volume.image.path}: is a colour image ({volume.image.colors} channels), but networks take grey values; "
