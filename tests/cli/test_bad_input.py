@@ -484,7 +484,7 @@ FILES = [
     Row("a negative MRC header", mrc_header_of(-1), ("inspect", "x.mrc"), ("x.mrc", "-1", "damaged")),
     Row("a TIFF in a circle", tiff_in_a_circle, ("inspect", "x.tif"), ("x.tif", "in a circle")),
     Row("an HDF5 array of nothing", hdf5((0, 4, 5)), ("inspect", "x.h5"), ("x.h5", "no voxels")),
-    Row("HDF5 axes without names", hdf5((2, 2, 3, 4, 5)), ("inspect", "x.h5"), ("5 axes", "::axes=czyx")),
+    Row("HDF5 axes without names", hdf5((2, 2, 3, 4, 5)), ("inspect", "x.h5"), ("5 axes", "::axes=tczyx")),
     Row("an unknown HDF5 array", hdf5((3, 4, 5)), ("inspect", "x.h5:/none"), ("no array '/none'", "/raw")),
     Row("a huge Zarr chunk", zarr_of_one_chunk, ("convert", "x.zarr", "out.tif"), ("x.zarr", "GiB", "smaller chunks")),
     Row("a Zarr of pickles", zarr_of_pickles, ("convert", "x.zarr", "out.tif"), ("x.zarr", "|O")),

@@ -104,7 +104,7 @@ EVALUATE = (
         ("x.png", "palette image", "save it as grey", "--recipe"),
     ),
     Row("a score of NaN", tiff("x.tif", last(np.nan)), SPOILT, ("x.tif", "NaN", "0 to 1")),
-    Row("an infinite score", tiff("x.tif", last(np.inf)), SPOILT, ("x.tif", "outside 0 to 1")),
+    Row("an infinite score", tiff("x.tif", last(np.inf)), SPOILT, ("x.tif", "NaN or infinite")),
     Row("a negative score", tiff("x.tif", last(-0.1)), SPOILT, ("x.tif", "outside 0 to 1")),
     Row("a 16-bit map", tiff("x.tif", full(20_000, np.uint16)), SPOILT, ("x.tif", "20000", "0 to 255", "Scale it")),
     Row(

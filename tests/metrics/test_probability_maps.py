@@ -39,7 +39,7 @@ def test_0_and_1_are_probabilities_of_0_and_1(kind: str) -> None:
         (TENTHS * 100, "divided by 100"),
         ((TENTHS * 100).astype(np.uint8), "as of percentages"),
         ((TENTHS * 100).astype(np.uint16), "as of percentages"),
-        (TENTHS - 0.1, "has 0 to 1"),
+        (TENTHS - 0.1, "outside 0 to 1"),
         (TENTHS * np.nan, "NaN"),
         ((TENTHS * 10_000).astype(np.uint16), "0 to 65535 where it is 16-bit"),
         ((TENTHS * 65535).astype(np.int32), "holds values from 0 to 65535"),

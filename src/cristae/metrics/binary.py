@@ -146,12 +146,9 @@ def _grey(voxels: np.ndarray, image: Image) -> np.ndarray:
 def _checked(voxels: np.ndarray, image: Image) -> np.ndarray:
     if not ((voxels >= 0) & (voxels <= 1)).all():
         if bad := int((~np.isfinite(voxels)).sum()):
-            raise ScoreError(
-                f"{image.path}: holds {bad} voxels that are NaN or infinite; a probability map of floats has 0 to 1"
-            )
-        percent = " Percentages are divided by 100" if 1 < voxels.max() <= 100 else ""
-        raise ScoreError(
-            f"{image.path}: holds values from {voxels.min():g} to {voxels.max():g}; a probability map of floats has 0 "
-            f"to 1.{percent}"
-        )
+            found, percent = f"{bad} voxels that are NaN or infinite", ""
+        else:
+            found = f"values outside 0 to 1 ({voxels.min():g} to {voxels.max():g})"
+            percent = " Percentages are divided by 100" if 1 < voxels.max() <= 100 else ""
+        raise ScoreError(f"{image.path}: holds {found}; a probability map of floats has 0 to 1.{percent}")
     return voxels

@@ -199,7 +199,7 @@ def test_what_is_said_of_flat_images(tmp_path: Path) -> None:
     np.testing.assert_array_equal(open_image(f"{tmp_path}/*.png::channel=color").read()[0], COLOR)
     with pytest.raises(ChannelError, match="no channel 9"):
         open_image(f"{tmp_path}/a.png::channel=9")
-    with pytest.raises(FormatError, match="::axes is for HDF5, Zarr, N5 and TIFF files"):
+    with pytest.raises(FormatError, match="::axes is for HDF5, Zarr, N5, NIfTI, NPY and TIFF files"):
         open_image(f"{tmp_path}/a.png::axes=yx")
 
 
