@@ -179,9 +179,10 @@ def _warn_about_places(image: Image, place: Place, progress: Progress) -> None:
     """Say where image and labels do not lie at the same place; the recipe can say which of them is right."""
     file = place[1]
     axes = ALL_AXES if file.shape[0] == image.shape[0] > 1 else IN_PLANE
+    size = ", ".join(f"{edge:g}" for edge in file.voxel_size_nm or ())
     cure = (
-        "if the image is right, write `trust_voxel_size: true` below `image:` in the recipe; if the labels are right, "
-        "write their `voxel_size_nm` there as well"
+        "if the image is right, write the line `trust_voxel_size: true` below `image:` in the recipe; if the labels "
+        f"are right, write that line and `voxel_size_nm: [{size}]`"
     )
     try:
         found = check_same_place(Geometry.of(image, "the image"), Geometry.of(file, "the labels"), cure=cure, axes=axes)
