@@ -8,12 +8,16 @@ import mrcfile
 import numpy as np
 import pytest
 import tifffile
+from prediction_runs import make_run
 
 from cristae.data.formats import open_image
-from cristae.errors import FormatError
+from cristae.data.open import open_volume
+from cristae.errors import FormatError, VolumeError
+from cristae.inference.config import PredictOptions
 from cristae.recipe.load import load_recipe
 from cristae.workflows.convert import convert
 from cristae.workflows.inspect import inspect
+from cristae.workflows.predict import plan_prediction
 from cristae.workflows.recipes import new_recipe
 
 GREY = np.clip(np.cumsum(np.random.default_rng(0).normal(0, 3, (8, 48, 48)), -1) + 128, 0, 255).astype(np.uint8)
@@ -46,6 +50,18 @@ def test_new_recipe_writes_it_down(image: Path, tmp_path: Path) -> None:
     written = new_recipe(tmp_path / "r.yaml", image=str(image), labels=str(tmp_path / "labels.tif"), signed=False)
     (volume,) = load_recipe(written).data.volumes
     np.testing.assert_array_equal(open_image(tmp_path / volume.source).read(), GREY)
+
+
+def test_predict(image: Path, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    size = (4.6, 4.6, 4.6)
+    for signed, dtype in ((False, "uint8"), (True, "int8")):
+        options = PredictOptions(signed=signed)
+        planned = plan_prediction([run], image, out=tmp_path / "out.zarr", voxel_size_nm=size, options=options)
+        volume = planned.request.provenance.volume
+        assert (volume.dtype, volume.path) == (dtype, f"{image}::signed={str(signed).lower()}")
+    with pytest.raises(VolumeError, match="is open already; say `signed` where it is opened"):
+        plan_prediction([run], open_volume(image), out=tmp_path / "out.zarr", options=PredictOptions(signed=False))
 
 
 def test_other_files_and_modes_say_so(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from cristae.data.formats.paths import (
     NIFTI_SUFFIXES,
     NPY_SUFFIXES,
     TIFF_SUFFIXES,
+    split_inner,
     split_options,
 )
 
@@ -71,9 +72,8 @@ def name_of(path: str | Path) -> str:
 
 
 def _split(path: str | Path) -> tuple[str, str]:
-    """A file and the array inside it; a drive letter such as C: has one letter, and other files hold no arrays."""
+    """A file and the array inside it; without a slash between, only files of arrays have one."""
     text = split_options(path)[0].rstrip("/\\")
-    match = re.fullmatch(r"(?P<outer>.{2,}?):(?P<slash>/?)(?P<inner>[^:\\]+)", text)
-    if match is None or not (match["slash"] or match["outer"].lower().endswith(_CONTAINERS)):
-        return text, ""
-    return match["outer"], match["inner"].strip("/")
+    outer, inner = split_inner(text)
+    named = text.startswith(f"{outer}:/") or outer.lower().endswith(_CONTAINERS)
+    return (outer, inner) if named else (text, "")

@@ -13,6 +13,7 @@ from cristae.data.image import VoxelSize
 from cristae.data.open import open_volume
 from cristae.data.padding import find_padding
 from cristae.data.volume import Volume
+from cristae.errors import VolumeError
 from cristae.inference.config import PredictOptions
 from cristae.inference.job import open_job
 from cristae.inference.manifest import find_begun, is_complete, require_same
@@ -117,6 +118,8 @@ def plan_prediction(
     progress: Progress = Progress(),
 ) -> PlannedPrediction:
     """Check what `predict` is asked for and choose its blocks; nothing is written. Arguments and errors as there."""
+    if isinstance(volume, Volume) and options.signed is not None:
+        raise VolumeError(f"'{volume.name}' is open already; say `signed` where it is opened: '{volume.image.path}'")
     volume = volume if isinstance(volume, Volume) else signed_path(volume, options.signed)
     begun = find_begun(Path(out))
     opened = tuple(run if isinstance(run, Run) else open_run(run) for run in runs)

@@ -91,6 +91,18 @@ def split_options(path: str | Path) -> tuple[str, Reading]:
     return text, Reading(**found)
 
 
+def split_inner(text: str) -> tuple[str, str]:
+    """A path without options as the file or folder that it may name, and the array inside that; '' for none.
+
+    Example:
+        >>> split_inner("C:/data/cell.h5:/raw/x")
+        ('C:/data/cell.h5', 'raw/x')
+    """
+    # A drive letter such as C:\ is not followed by a forward slash and a name inside a file.
+    match = re.fullmatch(r"(?P<outer>.{2,}?):/?(?P<inner>[^:\\]+)", text)
+    return (text, "") if match is None else (match["outer"], match["inner"].strip("/"))
+
+
 def _option(path: str, key: str, value: str) -> Any:
     if key == "channel" and (value.isdecimal() or value == "color"):
         return value if value == "color" else int(value)
@@ -137,7 +149,8 @@ def _find(text: str) -> Source:
     if kind == "file":
         _refuse_archive(place)
         return Source(place)
-    outer, inner = _split(text)
+    file, inner = split_inner(text)
+    outer = Path(file)
     if inner and _look(outer) != "nothing":
         _refuse_archive(outer)
         if not is_array_folder(outer) and outer.suffix.lower() not in HDF5_SUFFIXES:
@@ -317,14 +330,6 @@ def _look(path: Path) -> Literal["file", "folder", "nothing"]:
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise FormatError(f"{path}: is a pipe or a device; expected a file or a folder. Save what it gives as a file")
     return "folder" if stat.S_ISDIR(mode) else "file"
-
-
-def _split(text: str) -> tuple[Path, str]:
-    # A drive letter such as C:\ is not followed by a forward slash and a name inside a file.
-    match = re.fullmatch(r"(?P<outer>.{2,}?):/?(?P<inner>[^:\\]+)", text)
-    if match is None:
-        return Path(text), ""
-    return Path(match["outer"]), match["inner"].strip("/")
 
 
 def _glob(pattern: Path) -> list[Path]:
