@@ -91,7 +91,7 @@ class Charging(AugmentationConfig):
         lengths = generator.uniform(*self.length_vox, self.streaks) * generator.choice([-1, 1])
         heights = generator.uniform(0.4, 1, self.streaks) * generator.choice([-1, 1], self.streaks) * self.amount
         heights[generator.integers(1, self.streaks + 1) :] = 0
-        return np.concatenate([places, widths, lengths, heights, generator.uniform(0.3, 1, lines)])
+        return np.concatenate([places, widths, lengths, heights, generator.uniform(0.6, 1, lines)])
 
     def _changed(self, image: Tensor, numbers: Tensor) -> Tensor:
         turned = image if self.axis == "x" else image.transpose(-2, -1)
@@ -113,10 +113,11 @@ class Curtaining(AugmentationConfig):
     """Lay bright and dark stripes over the slices, as an ion beam does that mills some materials faster than others."""
 
     name: Literal["curtaining"] = "curtaining"
-    amount: PositiveFloat = 0.2
-    """Nowhere is more than this added or taken away, in units of the normalised image."""
-    width_vox: Annotated[float, Field(ge=1)] = 3.0
-    """About how wide a stripe is, in voxels; every third stripe or so is four times as wide."""
+    amount: PositiveFloat = 0.3
+    """Nowhere is more than this added or taken away, in units of the normalised image; most stripes differ by a third
+    of it."""
+    width_vox: Annotated[float, Field(ge=1)] = 2.0
+    """About how wide the thin stripes are, in voxels; wider ones, of four times this, lie below them."""
     length_vox: Annotated[float, Field(ge=4)] = 200.0
     """About how far a stripe goes before it changes, in voxels."""
     axis: Axis = "y"
@@ -145,7 +146,7 @@ class Curtaining(AugmentationConfig):
         counts = [math.prod(grid_of_nodes(size, scale)) for scale in self._scales()]
         parts = zip(nodes.split(counts, dim=1), self._scales(), strict=True)
         fine, coarse = (smooth_field(numbers, size, scale) for numbers, scale in parts)
-        plane = self.amount * (0.6 * fine + 0.4 * coarse)
+        plane = self.amount * (0.65 * fine + 0.35 * coarse)
         return image + over_planes(plane if self.axis == "y" else plane.transpose(-2, -1), image)
 
 
