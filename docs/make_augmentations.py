@@ -22,7 +22,6 @@ from cristae.augment import (
     Augmentation,
     AugmentationConfig,
     Batch,
-    GeometricAugmentation,
     SectionAugmentation,
     apply,
     required_margin,
@@ -124,11 +123,16 @@ def batch_of(stack: Stack, part: AugmentationConfig, size: tuple[int, ...]) -> B
     sizes = (1, *size) if len(size) == 2 else size
     inside = tuple(slice(at, at + side + 2 * a) for at, side, a in zip(start, sizes, around, strict=True))
     grey, ids = (np.pad(one, padded, mode="symmetric")[inside] for one in (stack.grey, stack.ids))
-    box = Box(tuple(at - a for at, a in zip(start, around, strict=True)), tuple(at + side + a for at, side, a in zip(start, sizes, around, strict=True)))  # fmt: skip
+    start_vox, stop_vox = (tuple(at - a for at, a in zip(ends, around, strict=True)) for ends in corners(inside))
     shape = tuple(side + 2 * a for side, a in zip(size, margin, strict=True))
     image = torch.from_numpy(np.ascontiguousarray(grey)).view(1, 1, *shape).repeat(DRAWS, *[1] * (len(shape) + 1))
     target = torch.from_numpy(np.ascontiguousarray(ids)).view(1, *shape).repeat(DRAWS, *[1] * len(shape))
-    return Batch(image, target, target >= 0, None, (box,) * DRAWS, ("medulla",) * DRAWS, margin)
+    return Batch(image, target, target >= 0, None, (Box(start_vox, stop_vox),) * DRAWS, ("medulla",) * DRAWS, margin)
+
+
+def corners(box: tuple[slice, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """First voxel of a box, and one past its last."""
+    return tuple(one.start for one in box), tuple(one.stop for one in box)
 
 
 def picture(grey: np.ndarray, ids: np.ndarray) -> np.ndarray:

@@ -96,7 +96,7 @@ class Charging(AugmentationConfig):
     def _changed(self, image: Tensor, numbers: Tensor) -> Tensor:
         turned = image if self.axis == "x" else image.transpose(-2, -1)
         rows, columns = turned.shape[-2:]
-        drawn, lines = numbers.split([5 * self.streaks, rows], dim=1)
+        drawn, lines = torch.split(numbers, [5 * self.streaks, rows], dim=1)
         tops, starts, widths, lengths, heights = (part.view(-1, self.streaks, 1, 1) for part in drawn.chunk(5, dim=1))
         y, x = _centred(rows, image).view(-1, 1), _centred(columns, image)
         plane = image.new_zeros(len(image), rows, columns)
@@ -113,7 +113,7 @@ class Curtaining(AugmentationConfig):
     """Lay bright and dark stripes over the slices, as an ion beam does that mills some materials faster than others."""
 
     name: Literal["curtaining"] = "curtaining"
-    amount: PositiveFloat = 0.3
+    amount: PositiveFloat = 0.2
     """Nowhere is more than this added or taken away, in units of the normalised image; most stripes differ by a third
     of it."""
     width_vox: Annotated[float, Field(ge=1)] = 2.0
@@ -144,7 +144,7 @@ class Curtaining(AugmentationConfig):
     def _changed(self, image: Tensor, nodes: Tensor) -> Tensor:
         size = self._size(image)
         counts = [math.prod(grid_of_nodes(size, scale)) for scale in self._scales()]
-        parts = zip(nodes.split(counts, dim=1), self._scales(), strict=True)
+        parts = zip(torch.split(nodes, counts, dim=1), self._scales(), strict=True)
         fine, coarse = (smooth_field(numbers, size, scale) for numbers, scale in parts)
         plane = self.amount * (0.65 * fine + 0.35 * coarse)
         return image + over_planes(plane if self.axis == "y" else plane.transpose(-2, -1), image)

@@ -29,9 +29,9 @@ PRESETS: Mapping[str, Parts] = {
     # Khadangi et al. (2020), https://doi.org/10.1101/2020.07.15.203836, the notebooks: one draw for each image.
     "em-stellar": (
         {"name": "rotate", "degrees": 140, "probability": 1},
-        {"name": "shift", "fraction": 0.2, "probability": 1},
+        {"name": "shift", "amount": 0.2, "unit": "side", "probability": 1},
         {"name": "shear", "degrees": 0.2, "probability": 1},
-        {"name": "zoom", "factor": [0.8, 1.2], "per_axis": True, "probability": 1},
+        {"name": "zoom", "factors": [0.8, 1.2], "per": "axis", "probability": 1},
         _FLIPS,
     ),
     # Meyer et al. (2021), https://github.com/Cyril-Meyer/NeNISt: four directions equally often, then reflections.
@@ -55,8 +55,8 @@ PRESETS: Mapping[str, Parts] = {
         _FLIPS,
         {"name": "rotate90"},
         {"name": "rotate", "degrees": 180, "probability": 0.3},
-        {"name": "zoom", "factor": [0.7, 1.4], "probability": 0.3},
-        {"name": "elastic", "probability": 0.3},
+        {"name": "zoom", "factors": [0.7, 1.4], "per": "patch", "probability": 0.3},
+        {"name": "elastic", "per": "patch", "probability": 0.3},
         {"name": "blur", "probability": 0.2},
         {"name": "noise", "amount": 0.08, "probability": 0.3},
         {"name": "local_contrast", "probability": 0.2},
