@@ -91,10 +91,12 @@ def _weight(distance: int, sigma: Tensor) -> Tensor:
 def _weighted(image: Tensor, weights: list[Tensor], axis: int) -> Tensor:
     """The sum of the image and of its shifts to both sides, `weights[d]` being that of distance d."""
     reach, size = len(weights) - 1, image.shape[axis]
-    index = torch.arange(-reach, size + reach, device=image.device).clamp(0, size - 1)
-    padded = image.index_select(axis, index)
+    beyond = list(image.shape)
+    beyond[axis] = reach
+    first, last = image.narrow(axis, 0, 1).expand(beyond), image.narrow(axis, size - 1, 1).expand(beyond)
+    padded = torch.cat([first, image, last], dim=axis)
     result = image * weights[0]
     for distance, weight in enumerate(weights[1:], start=1):
         both = padded.narrow(axis, reach - distance, size) + padded.narrow(axis, reach + distance, size)
-        result = result.addcmul_(both, weight)
+        result.addcmul_(both, weight)
     return result

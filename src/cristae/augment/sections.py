@@ -107,16 +107,21 @@ class BlurredSections(SectionAugmentation):
     """How often a patch is changed."""
 
     def __call__(self, batch: Batch, generators: Generators) -> Batch:
-        eligible = np.ones(self._slices_of(batch), bool)
+        count = self._slices_of(batch)
+        return change_some(batch, generators, self.probability, lambda g: self._drawn(g, count), self._changed)
 
-        def draw(generator: np.random.Generator) -> np.ndarray:
-            sigma = generator.uniform(*self.sigma_vox, len(eligible))
-            return drawn_slices(generator, eligible, self.sections) * sigma
+    def _drawn(self, generator: np.random.Generator, count: int) -> np.ndarray:
+        """Numbers of slices, and the sigma of each; the sigma is 0 where fewer are drawn."""
+        most = min(self.sections, count - 1)
+        slices, sigma = generator.permutation(count)[:most], generator.uniform(*self.sigma_vox, most)
+        sigma[generator.integers(1, most + 1) :] = 0
+        return np.concatenate([slices, sigma])
 
-        def change(image: Tensor, sigma: Tensor) -> Tensor:
-            return gaussian_blur(image, over_slices(sigma, image), self.sigma_vox[1])
-
-        return change_some(batch, generators, self.probability, draw, change)
+    def _changed(self, image: Tensor, numbers: Tensor) -> Tensor:
+        slices, sigma = (over_slices(half, image) for half in numbers.chunk(2, dim=1))
+        index = slices.long().expand(*image.shape[: image.ndim - 3], -1, *image.shape[-2:])
+        blurred = gaussian_blur(image.gather(image.ndim - 3, index), sigma, self.sigma_vox[1])
+        return image.scatter(image.ndim - 3, index, blurred)
 
 
 class ContrastJumps(SectionAugmentation):
