@@ -128,6 +128,20 @@ def test_same_generators_same_result_whatever_the_other_samples(kind, form):
     assert same(part, whole.map(lambda tensor: tensor[index]))
 
 
+@greys
+def test_same_bytes_whatever_the_number_of_threads(kind):
+    """Also of a single patch, whose sums could be split among threads."""
+    batch, threads, found = batch_of(1, 261, 257, channels=3), torch.get_num_threads(), []
+    try:
+        for count in (1, 3, 7):
+            torch.set_num_threads(count)
+            found.append(kind(probability=1)(batch, seeded(range(1))))
+    finally:
+        torch.set_num_threads(threads)
+    assert same(found[0], found[1])
+    assert same(found[0], found[2])
+
+
 @kinds_and_forms
 def test_as_many_numbers_are_drawn_whether_or_not_it_applies(kind, form):
     ends = []

@@ -103,7 +103,8 @@ class Charging(AugmentationConfig):
         for i in range(self.streaks):  # a few places, each over all samples
             profile = torch.exp(-0.5 * ((y - tops[:, i] * rows) / widths[:, i]) ** 2)
             behind = (x - starts[:, i] * columns) * lengths[:, i].sign()
-            tail = torch.sigmoid(behind / 2) * torch.exp(-behind.clamp(min=0) / lengths[:, i].abs())
+            # Unlike `sigmoid`, sums of exponentials do not depend on how voxels are shared out among threads.
+            tail = torch.exp(-behind.clamp(min=0) / lengths[:, i].abs()) / (1 + torch.exp(-behind / 2))
             plane += heights[:, i] * profile * tail
         changed = turned + over_planes((plane * lines.unsqueeze(2)).clamp(-self.amount, self.amount), turned)
         return changed if self.axis == "x" else changed.transpose(-2, -1)

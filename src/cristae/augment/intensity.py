@@ -69,7 +69,7 @@ class Gamma(AugmentationConfig):
     """How often a patch is changed."""
 
     def __call__(self, batch: Batch, generators: Generators) -> Batch:
-        return _change_evenly(self, batch, generators, lambda image, u: image.sign() * image.abs() ** u.exp())
+        return _change_evenly(self, batch, generators, _bent)
 
 
 class Noise(AugmentationConfig):
@@ -114,6 +114,12 @@ def _change_evenly(
         lambda g: g.uniform(-part.amount, part.amount, count),
         lambda image, numbers: change(image, over_slices(numbers, image)),
     )
+
+
+def _bent(image: Tensor, u: Tensor) -> Tensor:
+    """A power by logarithm and exponential, whose last bits, unlike those of `pow`, do not depend on how voxels are
+    shared out among threads."""
+    return image.sign() * (u.exp() * image.abs().log()).exp()
 
 
 def _add_noise(part: Noise | ShotNoise, batch: Batch, generators: Generators) -> Batch:
