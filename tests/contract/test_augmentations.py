@@ -9,15 +9,49 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 
-from cristae.augment import Augmentation, AugmentationConfig, Batch, Flip, Rotate90, apply
+from cristae.augment import (
+    Augmentation,
+    AugmentationConfig,
+    Batch,
+    Flip,
+    GeometricAugmentation,
+    Rotate90,
+    SectionAugmentation,
+    apply,
+)
 
 KINDS: tuple[type[AugmentationConfig], ...] = get_args(get_args(Augmentation)[0])
-kinds = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.model_fields["name"].default)
+NOISE = ("noise", "shot_noise")
+FORMS: dict[str, tuple[int, ...]] = {"2D": (1, 8, 8), "2.5D": (3, 8, 8), "3D": (1, 4, 8, 8)}
+"""Patches of one slice, of neighbouring slices as channels, and of volumes: (C, *S)."""
 
 
-def batch_of(count: int, *size: int) -> Batch:
-    image = torch.from_numpy(np.random.default_rng(0).random((count, 1, *size), np.float32))
+def name_of(kind: type[AugmentationConfig]) -> str:
+    return str(kind.model_fields["name"].default)
+
+
+def fits(kind: type[AugmentationConfig], form: str) -> bool:
+    return form != "2D" or not issubclass(kind, SectionAugmentation)
+
+
+kinds = pytest.mark.parametrize("kind", KINDS, ids=name_of)
+kinds_and_forms = pytest.mark.parametrize(
+    ("kind", "form"),
+    [pytest.param(kind, form, id=f"{name_of(kind)}-{form}") for kind in KINDS for form in FORMS if fits(kind, form)],
+)
+greys = pytest.mark.parametrize(
+    "kind", [kind for kind in KINDS if not issubclass(kind, GeometricAugmentation)], ids=name_of
+)
+
+
+def batch_of(count: int, *size: int, channels: int = 1) -> Batch:
+    image = torch.from_numpy(np.random.default_rng(0).random((count, channels, *size), np.float32))
     return Batch(image, (image[:, 0] * 3).byte(), image[:, 0] > 0.2, 1 + image[:, 0], (), ("v",) * count)
+
+
+def batch_in(form: str, count: int) -> Batch:
+    channels, *size = FORMS[form]
+    return batch_of(count, *size, channels=channels)
 
 
 def seeded(samples: Sequence[int]) -> list[np.random.Generator]:
@@ -32,59 +66,95 @@ def same(one: Batch, other: Batch) -> bool:
     return all(torch.equal(a, b) for a, b in zip(tensors(one), tensors(other), strict=True))
 
 
-@kinds
-def test_probability_zero_is_the_identity(kind):
-    batch = batch_of(4, 8, 8)
+@kinds_and_forms
+def test_probability_zero_is_the_identity(kind, form):
+    batch = batch_in(form, 4)
     assert same(kind(probability=0)(batch, seeded(range(4))), batch)
 
 
-@kinds
-def test_probability_one_changes_and_leaves_the_given_batch_alone(kind):
-    batch, kept = batch_of(4, 8, 8), batch_of(4, 8, 8)
+@kinds_and_forms
+def test_probability_one_changes_and_leaves_the_given_batch_alone(kind, form):
+    batch, kept = batch_in(form, 4), batch_in(form, 4)
     changed = kind(probability=1)(batch, seeded(range(4)))
     assert all(not torch.equal(a, b) for a, b in zip(changed.image, batch.image, strict=True))
     assert same(batch, kept)
     assert [t.dtype for t in tensors(changed)] == [t.dtype for t in tensors(batch)]
+    assert [t.shape for t in tensors(changed)] == [t.shape for t in tensors(batch)]
+    assert changed.image.isfinite().all()
 
 
-@kinds
-@pytest.mark.parametrize("size", [(8, 8), (3, 8, 8)])
-def test_neighbouring_slices_and_volumes_change_alike(kind, size):
-    """A patch of one channel and the same patch as two equal ones differ in nothing but noise."""
-    batch = batch_of(4, *size)
-    double = replace(batch, image=batch.image.repeat(1, 2, *[1] * len(size)))
+@pytest.mark.parametrize(
+    ("kind", "form"), [(kind, form) for kind in KINDS for form in ("2D", "3D") if fits(kind, form)]
+)
+def test_neighbouring_slices_and_volumes_change_alike(kind, form):
+    """A patch of one channel and the same patch as two equal ones differ in nothing but noise and sections."""
+    batch = batch_in(form, 4)
+    double = replace(batch, image=batch.image.repeat(1, 2, *[1] * (batch.image.ndim - 2)))
     one, two = kind(probability=1)(batch, seeded(range(4))), kind(probability=1)(double, seeded(range(4)))
-    assert one.image.shape == batch.image.shape
-    if kind.model_fields["name"].default != "noise":
-        torch.testing.assert_close(two.image, one.image.repeat(1, 2, *[1] * len(size)))
+    if name_of(kind) not in NOISE:
+        torch.testing.assert_close(two.image, one.image.repeat(1, 2, *[1] * (batch.image.ndim - 2)))
     else:
         assert not torch.equal(two.image[:, 0], two.image[:, 1])
     assert all(torch.equal(getattr(one, name), getattr(two, name)) for name in ("target", "valid", "weight"))
 
 
-@kinds
-def test_same_generators_same_result_whatever_the_other_samples(kind):
-    batch = batch_of(6, 8, 8)
-    whole = kind()(batch, seeded(range(6)))
-    assert same(kind()(batch, seeded(range(6))), whole)
+@greys
+@pytest.mark.parametrize("per_slice", [False, True])
+def test_slices_as_channels_change_as_the_slices_of_a_volume(kind, per_slice):
+    """What a 2D network sees of a stack is what a 3D network sees of it."""
+    options = {"middle": True, "per_slice": per_slice}
+    part = kind(probability=1, **{name: value for name, value in options.items() if name in kind.model_fields})
+    flat = batch_of(6, 8, 8, channels=5)
+    deep = replace(flat, image=flat.image.unsqueeze(1))
+    found = part(deep, seeded(range(6))).image.squeeze(1)
+    torch.testing.assert_close(part(flat, seeded(range(6))).image, found, rtol=1e-6, atol=1e-6)
+
+
+@greys
+def test_grey_values_change_and_labels_do_not(kind):
+    batch = batch_in("3D", 4)
+    changed = kind(probability=1)(batch, seeded(range(4)))
+    assert all(getattr(changed, name) is getattr(batch, name) for name in ("target", "valid", "weight", "further"))
+    assert not torch.equal(changed.image, batch.image)
+
+
+@kinds_and_forms
+def test_same_generators_same_result_whatever_the_other_samples(kind, form):
+    batch = batch_in(form, 6)
+    whole = kind(probability=0.7)(batch, seeded(range(6)))
+    assert same(kind(probability=0.7)(batch, seeded(range(6))), whole)
     index = [4, 1]
-    part = kind()(batch.map(lambda tensor: tensor[index]), seeded(index))
+    part = kind(probability=0.7)(batch.map(lambda tensor: tensor[index]), seeded(index))
     assert same(part, whole.map(lambda tensor: tensor[index]))
 
 
-@kinds
-def test_as_many_numbers_are_drawn_whether_or_not_it_applies(kind):
+@greys
+def test_same_bytes_whatever_the_number_of_threads(kind):
+    """Also of a single patch, whose sums could be split among threads."""
+    batch, threads, found = batch_of(1, 261, 257, channels=3), torch.get_num_threads(), []
+    try:
+        for count in (1, 3, 7):
+            torch.set_num_threads(count)
+            found.append(kind(probability=1)(batch, seeded(range(1))))
+    finally:
+        torch.set_num_threads(threads)
+    assert same(found[0], found[1])
+    assert same(found[0], found[2])
+
+
+@kinds_and_forms
+def test_as_many_numbers_are_drawn_whether_or_not_it_applies(kind, form):
     ends = []
     for probability in (0, 0.5, 1):
         generators = seeded(range(4))
-        kind(probability=probability)(batch_of(4, 8, 8), generators)
+        kind(probability=probability)(batch_in(form, 4), generators)
         ends.append([generator.random() for generator in generators])
     assert ends[0] == ends[1] == ends[2]
 
 
 @kinds
 def test_written_by_name_in_a_recipe(kind):
-    name = kind.model_fields["name"].default
+    name = name_of(kind)
     assert TypeAdapter(Augmentation).validate_python({"name": name}) == kind()
     assert all(field.description for key, field in kind.model_fields.items() if key != "name")
 
@@ -105,7 +175,7 @@ def test_each_sample_needs_a_generator():
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_on_a_gpu_as_on_the_cpu():
-    batch, steps = batch_of(8, 32, 32), [kind() for kind in KINDS if kind.model_fields["name"].default != "noise"]
+    batch, steps = batch_of(8, 32, 32, channels=3), [kind() for kind in KINDS if name_of(kind) not in NOISE]
     expected = apply(steps, batch, seeded(range(8)))
     found = apply(steps, batch.pin_memory().to("cuda", non_blocking=True), seeded(range(8)))
     assert found.image.device.type == "cuda"

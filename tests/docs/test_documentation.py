@@ -4,7 +4,7 @@ import re
 import shlex
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from typer.testing import CliRunner
 
 import cristae
+from cristae.augment import PRESETS, Augmentation, Augmentations, GeometricAugmentation
 from cristae.cli.main import app
 from cristae.data.classes import Classes
 from cristae.data.description import DataConfig, Labels
@@ -180,9 +181,11 @@ def test_the_tutorial_on_sparse_labels_runs(tmp_path: Path, monkeypatch: pytest.
 def test_yaml_on_the_pages_is_valid(page: Path) -> None:
     for block in blocks(page, "yaml"):
         value = read_document(block, page.name).value
-        assert set(value) <= {"labels", "data", "model", "loss"}
+        assert set(value) <= {"labels", "data", "model", "loss", "augment"}
         for part in {"model", "loss"} & set(value):
             TypeAdapter(Recipe.model_fields[part].annotation).validate_python(value[part])
+        if "augment" in value:
+            TypeAdapter(Augmentations).validate_python(value["augment"])
         if "labels" in value:
             labels = TypeAdapter(Labels).validate_python(value["labels"])
             if labels.kind == "values":
@@ -208,6 +211,27 @@ def test_the_table_of_changes_is_valid() -> None:
         for key, value in fields.items():
             found = getattr(part, key)
             assert list(found) == value if isinstance(found, tuple) else found == value
+
+
+def test_the_page_of_grey_values_tells_parts_presets_and_defaults() -> None:
+    """Each row names a part and options that it has; options with a value have it as their default."""
+    text = (ROOT / "docs" / "how-to" / "augment-grey-values.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `([a-z-]+)` \| [^|]*\|$", text, flags=re.MULTILINE) == sorted(
+        PRESETS, key=["strong", "sections", "dense-cell", "em-stellar", "fib-sem", "seget"].index
+    )
+    rows = re.findall(r"^\| `([a-z_]+)` \| [^|]* \| ([^|]*) \|$", text, flags=re.MULTILINE)
+    told = {name for name, _ in rows}
+    grey = {one for one in get_args(get_args(Augmentation)[0]) if not issubclass(one, GeometricAugmentation)}
+    assert told == {one.model_fields["name"].default for one in grey}
+    for name, options in rows:
+        (part,) = TypeAdapter(Augmentations).validate_python([{"name": name}])
+        for option in re.findall(r"`([^`]+)`", options):
+            key, _, value = option.partition(": ")
+            if key in type(part).model_fields and value:
+                default = getattr(part, key)
+                assert (list(default) if isinstance(default, tuple) else default) == read_document(value, name).value
+            else:
+                assert key in {*type(part).model_fields, "mean"}, option
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -7,13 +7,47 @@ from typing import Annotated
 
 from pydantic import Field
 
+from cristae.augment.artefacts import Charging, Curtaining, Drift, KnifeMarks
 from cristae.augment.batch import Batch
+from cristae.augment.blur import Blur, Sharpen
 from cristae.augment.form import AugmentationConfig, Generators, GeometricAugmentation, required_margin
 from cristae.augment.geometry import Flip, Rotate90
-from cristae.augment.intensity import Brightness, Contrast, Gamma, Noise
+from cristae.augment.intensity import Brightness, Contrast, Gamma, Noise, ShotNoise
+from cristae.augment.local_contrast import LocalContrast
+from cristae.augment.presets import PRESETS, PresetOrList, PresetOrPart
+from cristae.augment.sections import (
+    BlurredSections,
+    ContrastJumps,
+    DuplicatedSections,
+    MissingSections,
+    SectionAugmentation,
+)
 
-Augmentation = Annotated[Brightness | Contrast | Flip | Gamma | Noise | Rotate90, Field(discriminator="name")]
+Augmentation = Annotated[
+    Blur
+    | BlurredSections
+    | Brightness
+    | Charging
+    | Contrast
+    | ContrastJumps
+    | Curtaining
+    | Drift
+    | DuplicatedSections
+    | Flip
+    | Gamma
+    | KnifeMarks
+    | LocalContrast
+    | MissingSections
+    | Noise
+    | Rotate90
+    | Sharpen
+    | ShotNoise,
+    Field(discriminator="name"),
+]
 """Any augmentation, discriminated by `name`."""
+
+Augmentations = Annotated[tuple[Annotated[Augmentation, PresetOrPart()], ...], PresetOrList()]
+"""Augmentations in order; names of presets are replaced by their parts when it is validated."""
 
 
 def apply(augmentations: Sequence[AugmentationConfig], batch: Batch, generators: Generators) -> Batch:
@@ -43,17 +77,32 @@ def split_by_geometry(
 
 
 __all__ = [
+    "PRESETS",
     "Augmentation",
     "AugmentationConfig",
+    "Augmentations",
     "Batch",
+    "Blur",
+    "BlurredSections",
     "Brightness",
+    "Charging",
     "Contrast",
+    "ContrastJumps",
+    "Curtaining",
+    "Drift",
+    "DuplicatedSections",
     "Flip",
     "Gamma",
     "Generators",
     "GeometricAugmentation",
+    "KnifeMarks",
+    "LocalContrast",
+    "MissingSections",
     "Noise",
     "Rotate90",
+    "SectionAugmentation",
+    "Sharpen",
+    "ShotNoise",
     "apply",
     "required_margin",
     "split_by_geometry",

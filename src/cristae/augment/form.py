@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
@@ -63,18 +63,6 @@ def chosen(probability: float, generators: Generators, like: Tensor) -> Tensor:
     """Draw which samples are changed: bool (B,), on the device of `like`."""
     drawn = [bool(generator.random() < probability) for generator in generators]
     return torch.tensor(drawn).to(like.device, non_blocking=True)
-
-
-def drawn_values(
-    draw: Callable[[np.random.Generator], float], probability: float, generators: Generators, like: Tensor
-) -> Tensor:
-    """Draw a value for each sample, 0 for those that stay as they are: (B, 1, ...), shaped to broadcast over `like`."""
-    values = []
-    for generator in generators:
-        applies, value = generator.random() < probability, draw(generator)
-        values.append(value if applies else 0.0)
-    shape = (-1, *[1] * (like.ndim - 1))
-    return torch.tensor(values, dtype=like.dtype).to(like.device, non_blocking=True).view(shape)
 
 
 def where_chosen(mask: Tensor, changed: Tensor, tensor: Tensor) -> Tensor:

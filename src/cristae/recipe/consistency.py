@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cristae.augment import required_margin
+from cristae.augment import SectionAugmentation, required_margin
 from cristae.classical.config import RandomForestConfig
 from cristae.data.description import DataConfig
 from cristae.errors import NetworkError, RecipeError
@@ -97,6 +97,8 @@ def _about_augmentations(recipe: Recipe, size: Sequence[int], network: NetworkCo
     for number, augmentation in enumerate(recipe.augment):
         try:
             augmentation.check(size)
+            if network.ndim == 2 and isinstance(augmentation, SectionAugmentation):
+                augmentation.check_slices(network.in_slices, flat=True)
             if len(size) == network.ndim:
                 seen = network.input_size(size)
                 margin = required_margin(recipe.augment, seen)

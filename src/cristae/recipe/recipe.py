@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, PrivateAttr, StringConstraints
 
-from cristae.augment import Augmentation
+from cristae.augment import Augmentations
 from cristae.classical.config import RandomForestConfig
 from cristae.config import Config
 from cristae.data.description import DataConfig
@@ -37,8 +37,9 @@ class Recipe(Config):
     """Where training patches come from."""
     targets: Targets = NoWeighting()
     """What the loss compares with, and how much each voxel counts in its pixelwise terms."""
-    augment: tuple[Augmentation, ...] = ()
-    """Random changes of each training patch, in order."""
+    augment: Augmentations = ()
+    """Random changes of each training patch, in order. The name of a preset, alone or in the list, stands for its
+    parts."""
     model: Annotated[Network | RandomForestConfig, Field(discriminator="name")]
     """The network, or the random forest, which sampling, targets, augment, loss and training do not concern. Channels
     and classes come from the data."""
