@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from cristae.losses.auxiliary import require_auxiliary_weights, with_auxiliary_outputs
+from cristae.losses.boundary import Boundary, BoundaryAware
 from cristae.losses.cl_dice import ClDice
 from cristae.losses.cross_entropy import BinaryCrossEntropy, CrossEntropy
 from cristae.losses.cross_entropy_dice import CrossEntropyDice
@@ -30,6 +31,8 @@ Loss = Annotated[CrossEntropyDice | DenseCellLoss | SegETLoss | SumLoss, Field(d
 __all__ = [
     "AbsoluteError",
     "BinaryCrossEntropy",
+    "Boundary",
+    "BoundaryAware",
     "ClDice",
     "CrossEntropy",
     "CrossEntropyDice",

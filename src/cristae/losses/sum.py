@@ -8,6 +8,7 @@ from pydantic import Field
 
 from cristae.data.classes import Classes
 from cristae.errors import RecipeError
+from cristae.losses.boundary import Boundary, BoundaryAware
 from cristae.losses.cl_dice import ClDice
 from cristae.losses.cross_entropy import BinaryCrossEntropy, CrossEntropy
 from cristae.losses.dice import Dice, PrintedDice, WeightedDice
@@ -22,6 +23,8 @@ from cristae.losses.tversky import Tversky
 Term = Annotated[
     AbsoluteError
     | BinaryCrossEntropy
+    | Boundary
+    | BoundaryAware
     | ClDice
     | CrossEntropy
     | Dice
