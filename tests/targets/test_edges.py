@@ -114,9 +114,7 @@ def test_fact_8_one_step_from_a_single_voxel() -> None:
 
 
 @settings(deadline=None, max_examples=30)
-@given(
-    st.integers(0, 2**32 - 1), st.tuples(st.integers(1, 40), st.integers(1, 70)), st.sampled_from([0.7, 2.5, 6.0])
-)
+@given(st.integers(0, 2**32 - 1), st.tuples(st.integers(1, 40), st.integers(1, 70)), st.sampled_from([0.7, 2.5, 6.0]))
 def test_blurring_is_scipys_filter(seed: int, shape: tuple[int, int], sigma: float) -> None:
     """Also where the kernel is longer than the slice, which it then goes round several times."""
     mask = np.random.default_rng(seed).random(shape) < 0.4

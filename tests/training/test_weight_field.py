@@ -27,6 +27,7 @@ from cristae.training.weight_field import with_weight_fields
 
 CELL = Classes(names=("background", "cell", "mito"))
 WHOLE = Box((0, 0, 0), (6, 50, 70))
+FLAT = Framing()
 CONFIGS = pytest.mark.parametrize("config", [EdgePreserving(cell="cell"), EdgeDiffusion(cell="cell", steps=5)])
 
 
@@ -61,7 +62,7 @@ def labels_of(volume: Volume, box: Box = WHOLE) -> np.ndarray:
 
 
 def weighed(
-    config: TargetConfig, *volumes: Volume, box: Box = WHOLE, framing: Framing = Framing()
+    config: TargetConfig, *volumes: Volume, box: Box = WHOLE, framing: Framing = FLAT
 ) -> tuple[tuple[CachedPart, ...], dict]:
     with open_cache() as cache:
         parts = [Part(volume, box) for volume in volumes]

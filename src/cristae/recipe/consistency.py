@@ -54,7 +54,7 @@ def _problems(recipe: Recipe) -> list[str]:
         *_about_batches(recipe.training, network),
         *_about_slices(recipe.data, network),
         *_about_classes(recipe.data, network),
-        *_about_targets(recipe, network),
+        *_about_targets(recipe),
         *_about_loss(recipe, network),
     ]
 
@@ -148,10 +148,9 @@ def _about_classes(data: DataConfig, network: NetworkConfig) -> list[str]:
     return []
 
 
-def _about_targets(recipe: Recipe, network: NetworkConfig) -> list[str]:
-    """Whether targets are defined for the patches and, where these are known already, for the classes."""
+def _about_targets(recipe: Recipe) -> list[str]:
+    """Whether they are defined for the classes, where these are known already."""
     try:
-        recipe.targets.check_channels(network.ndim)
         if recipe.data.classes is not None:
             recipe.targets.check(recipe.data.classes)
     except RecipeError as error:

@@ -25,13 +25,6 @@ class Channel(Config):
     name: str
     """What loss terms call it; a subclass has one as a `Literal`."""
 
-    def check(self, ndim: int) -> None:
-        """Whether it is defined for patches with this number of spatial axes.
-
-        Raises:
-            RecipeError: It is not.
-        """
-
     def require(self, voxel_size_nm: VoxelSize | None) -> None:
         """Make sure that what it is measured in is known.
 

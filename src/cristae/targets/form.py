@@ -25,7 +25,6 @@ from torch import Tensor
 from cristae.config import Config
 from cristae.data.classes import Classes
 from cristae.data.image import VoxelSize
-from cristae.errors import RecipeError
 from cristae.targets.further import Further
 from cristae.targets.masks import foreground_masks
 
@@ -97,18 +96,6 @@ class TargetConfig(Config):
         Raises:
             RecipeError: They are not.
         """
-
-    def check_channels(self, ndim: int) -> None:
-        """Whether the further channels are defined for patches with this number of spatial axes.
-
-        Raises:
-            RecipeError: One is not.
-        """
-        for number, one in enumerate(self.further):
-            try:
-                one.check(ndim)
-            except RecipeError as error:
-                raise RecipeError(f"further.{number}: {error}") from None
 
     def prepare(self, parts: Sequence[LabelledPart]) -> Statistics:
         """Statistics of all training labels, taken once before training; none unless a subclass needs some.
