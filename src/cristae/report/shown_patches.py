@@ -48,7 +48,7 @@ def draw_shown(shown: Shown, classes: Classes, *, most: int) -> bytes:
     """
     import matplotlib as mpl
     from matplotlib.figure import Figure
-    from matplotlib.ticker import LogFormatter
+    from matplotlib.ticker import NullFormatter
 
     columns = _columns(shown, classes, min(most, len(shown.places)))
     rows = len(columns[0].planes)
@@ -63,8 +63,8 @@ def draw_shown(shown: Shown, classes: Classes, *, most: int) -> bytes:
             if column.scale:
                 bar = figure.colorbar(drawn[0], ax=axes[:, place], shrink=min(1, 4 / rows), pad=0.02)
                 if "norm" in column.look:
-                    plain = LogFormatter(minor_thresholds=(1.5, 0.5))
-                    bar.ax.yaxis.set(major_formatter=plain, minor_formatter=plain)
+                    wide = column.look["norm"].vmax > 10 * column.look["norm"].vmin
+                    bar.ax.yaxis.set(major_formatter="{x:g}", minor_formatter=NullFormatter() if wide else "{x:g}")
         for row in range(rows):
             axes[row][0].set_ylabel(shown.places[row].replace(" ", "\n", 1), fontsize=7)
         buffer = io.BytesIO()
