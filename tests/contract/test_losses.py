@@ -10,6 +10,7 @@ from torch import Tensor
 from cristae.data.classes import Classes
 from cristae.losses import (
     AbsoluteError,
+    Affinity,
     BinaryCrossEntropy,
     Boundary,
     BoundaryAware,
@@ -61,6 +62,7 @@ CASES: dict[str, tuple[LossConfig, Classes]] = {
     for where, classes in {"one": ONE, "four": FOUR, "overlapping": OVERLAPPING}.items()
     for term in (
         AbsoluteError(),
+        Affinity(steps_vox=(1, 2)),
         Boundary(),
         BoundaryAware(),
         ClDice(iterations=2),
@@ -169,7 +171,7 @@ def test_gradient_in_float64(config, classes):
 
 
 @pytest.mark.parametrize(
-    ("config", "classes"), [case for name, case in CASES.items() if not name.startswith("cl_dice")]
+    ("config", "classes"), [case for name, case in CASES.items() if not name.startswith(("affinity", "cl_dice"))]
 )
 def test_works_in_three_dimensions_as_in_two(config, classes):
     loss, flat = config.build(classes), example(classes, 4, 6)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from cristae.losses.affinity import Affinity
 from cristae.losses.auxiliary import require_auxiliary_weights, with_auxiliary_outputs
 from cristae.losses.boundary import Boundary, BoundaryAware
 from cristae.losses.cl_dice import ClDice
@@ -30,6 +31,7 @@ Loss = Annotated[CrossEntropyDice | DenseCellLoss | SegETLoss | SumLoss, Field(d
 
 __all__ = [
     "AbsoluteError",
+    "Affinity",
     "BinaryCrossEntropy",
     "Boundary",
     "BoundaryAware",
