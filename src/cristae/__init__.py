@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from cristae.workflows.demo import demo as demo
     from cristae.workflows.evaluate import evaluate as evaluate
     from cristae.workflows.inspect import inspect as inspect
+    from cristae.workflows.inspect_weights import inspect_weights as inspect_weights
     from cristae.workflows.models import describe_model as describe_model
     from cristae.workflows.models import draw_model as draw_model
     from cristae.workflows.models import list_models as list_models
@@ -94,6 +95,7 @@ _HOME = {
     "fetch_dataset": "workflows.datasets",
     "image_of_array": "data.image",
     "inspect": "workflows.inspect",
+    "inspect_weights": "workflows.inspect_weights",
     "list_cache": "training.cache_folder",
     "list_datasets": "workflows.datasets",
     "list_models": "workflows.models",

@@ -44,6 +44,12 @@ SAME = {
 ELSEWHERE = {
     "data cache": {"clear": "clear_cache"},
     "evaluate": {"predictions": "predictions_in"},
+    "inspect": {
+        "weights": "inspect_weights",
+        "out": "inspect_weights",
+        "patches": "inspect_weights",
+        "changes": "load_recipe",
+    },
     "models show": {"svg": "draw_model"},
 }
 """Options that stand for another function of the package."""

@@ -1,5 +1,6 @@
 """Laws that every loss keeps."""
 
+from collections.abc import Callable
 from typing import NamedTuple, get_args
 
 import pytest
@@ -9,7 +10,10 @@ from torch import Tensor
 from cristae.data.classes import Classes
 from cristae.losses import (
     AbsoluteError,
+    Affinity,
     BinaryCrossEntropy,
+    Boundary,
+    BoundaryAware,
     ClDice,
     CrossEntropy,
     CrossEntropyDice,
@@ -28,6 +32,8 @@ from cristae.losses import (
     Tversky,
     WeightedDice,
 )
+from cristae.targets import Boundaries, Distances
+from cristae.targets.masks import foreground_masks
 
 ONE = Classes(names=("background", "mito"))
 FOUR = Classes(names=("background", "mito", "membrane", "granule"))
@@ -56,6 +62,9 @@ CASES: dict[str, tuple[LossConfig, Classes]] = {
     for where, classes in {"one": ONE, "four": FOUR, "overlapping": OVERLAPPING}.items()
     for term in (
         AbsoluteError(),
+        Affinity(steps_vox=(1, 2)),
+        Boundary(),
+        BoundaryAware(),
         ClDice(iterations=2),
         Focal(),
         JaccardLog(),
@@ -83,6 +92,13 @@ class Example(NamedTuple):
     target: Tensor
     valid: Tensor
     weight: Tensor | None
+    further: dict[str, Tensor]
+    """All channels that a term may read."""
+
+    def change(self, change: Callable[[Tensor], Tensor]) -> "Example":
+        """The same with all tensors changed alike."""
+        further = {name: change(one) for name, one in self.further.items()}
+        return Example(*(change(part) for part in self[:4]), further)
 
 
 def example(classes: Classes, *size: int, dtype: torch.dtype = torch.float32) -> Example:
@@ -93,7 +109,10 @@ def example(classes: Classes, *size: int, dtype: torch.dtype = torch.float32) ->
     shape, high = ((3, *size), len(classes.names)) if classes.exclusive else (logits.shape, 2)
     target = torch.randint(0, high, shape, dtype=torch.uint8, generator=generator)
     valid = torch.rand(3, *size, generator=generator) < 0.75
-    return Example(logits, target, valid, torch.rand(target.shape, generator=generator) + 0.5)
+    weight = torch.rand(target.shape, generator=generator) + 0.5
+    masks = foreground_masks(target, valid, classes)
+    further = {one.name: one(masks, valid, None).to(dtype) for one in (Distances(limit=3), Boundaries())}
+    return Example(logits, target, valid, weight, further)
 
 
 def spread(mask: Tensor, like: Tensor) -> Tensor:
@@ -116,12 +135,13 @@ def test_an_invalid_voxel_changes_nothing(config, classes):
         clean.target.masked_fill(spread(invalid, clean.target), 255),
         clean.valid,
         clean.weight.masked_fill(spread(invalid, clean.weight), float("inf")),
+        {name: one.masked_fill(spread(invalid, one), float("nan")) for name, one in clean.further.items()},
     )
     for weights in (True, False):
         values, gradients = [], []
         for case in (clean, spoiled):
             logits = case.logits.clone().requires_grad_()
-            value = loss(logits, case.target, case.valid, case.weight if weights else None)
+            value = loss(logits, case.target, case.valid, case.weight if weights else None, case.further)
             value.backward()
             values.append(value)
             gradients.append(logits.grad)
@@ -134,36 +154,36 @@ def test_an_invalid_voxel_changes_nothing(config, classes):
 @cases
 def test_padding_that_is_not_valid_leaves_every_mean_as_it_was(config, classes):
     loss, inside = config.build(classes), example(classes, 6, 4)
-    wider = [torch.cat([part, part], dim=-1) for part in inside]
-    wider[2][..., 4:] = False
+    wider = inside.change(lambda part: torch.cat([part, part], dim=-1))
+    wider.valid[..., 4:] = False
     torch.testing.assert_close(loss(*wider), loss(*inside))
-    more = [torch.cat([part, part[:1]]) for part in inside]
-    more[2][3] = False
+    more = inside.change(lambda part: torch.cat([part, part[:1]]))
+    more.valid[3] = False
     torch.testing.assert_close(loss(*more), loss(*inside))
 
 
 @cases
 def test_gradient_in_float64(config, classes):
-    loss, (logits, target, valid, weight) = config.build(classes), example(classes, 3, 2, dtype=torch.float64)
+    loss, (logits, target, valid, weight, further) = config.build(classes), example(classes, 3, 2, dtype=torch.float64)
     assert torch.autograd.gradcheck(
-        lambda y: loss(y, target, valid, weight.double()), logits.requires_grad_(), atol=1e-7
+        lambda y: loss(y, target, valid, weight.double(), further), logits.requires_grad_(), atol=1e-7
     )
 
 
 @pytest.mark.parametrize(
-    ("config", "classes"), [case for name, case in CASES.items() if not name.startswith("cl_dice")]
+    ("config", "classes"), [case for name, case in CASES.items() if not name.startswith(("affinity", "cl_dice"))]
 )
 def test_works_in_three_dimensions_as_in_two(config, classes):
     loss, flat = config.build(classes), example(classes, 4, 6)
-    deep = [part.unflatten(-2, (2, 2)) for part in flat]
+    deep = flat.change(lambda part: part.unflatten(-2, (2, 2)))
     torch.testing.assert_close(loss(*deep), loss(*flat))
 
 
 @cases
 def test_a_batch_without_a_valid_voxel_gives_zero_and_no_gradient(config, classes):
-    logits, target, valid, weight = example(classes)
+    logits, target, valid, weight, further = example(classes)
     logits.requires_grad_()
-    value = config.build(classes)(logits, target, torch.zeros_like(valid), weight)
+    value = config.build(classes)(logits, target, torch.zeros_like(valid), weight, further)
     value.backward()
     assert value.item() == pytest.approx(floor_of(config, classes), abs=1e-6)
     assert torch.count_nonzero(logits.grad) == 0
@@ -171,14 +191,14 @@ def test_a_batch_without_a_valid_voxel_gives_zero_and_no_gradient(config, classe
 
 @cases
 def test_an_empty_target_is_finite_and_a_right_answer_near_zero(config, classes):
-    logits, target, valid, _ = example(classes)
+    logits, target, valid, _, further = example(classes)
     target.zero_()
     right = torch.full_like(logits, -30.0)
     if classes.softmax:
         right[:, 0] = 30.0
     for case in (logits, right):
         case.requires_grad_()
-        value = config.build(classes)(case, target, valid, None)
+        value = config.build(classes)(case, target, valid, None, further)
         value.backward()
         assert torch.isfinite(value)
         assert torch.isfinite(case.grad).all()
@@ -187,27 +207,28 @@ def test_an_empty_target_is_finite_and_a_right_answer_near_zero(config, classes)
 
 @cases
 def test_better_logits_lose_less(config, classes):
-    logits, target, valid, weight = example(classes)
+    logits, target, valid, weight, further = example(classes)
     logits.requires_grad_()
     loss = config.build(classes)
-    before = loss(logits, target, valid, weight)
+    before = loss(logits, target, valid, weight, further)
     before.backward()
     with torch.no_grad():
-        assert loss(logits - 0.5 * logits.grad, target, valid, weight) < before
+        assert loss(logits - 0.5 * logits.grad, target, valid, weight, further) < before
 
 
 @cases
 def test_bfloat16_logits_are_worked_in_float32(config, classes):
-    loss, (logits, target, valid, weight) = config.build(classes), example(classes)
+    loss, (logits, target, valid, weight, further) = config.build(classes), example(classes)
     logits = logits.bfloat16()
-    expected = loss(logits.float(), target, valid, weight)
+    expected = loss(logits.float(), target, valid, weight, further)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = loss(logits, target, valid, weight)
+        found = loss(logits, target, valid, weight, further)
     assert found.dtype == torch.float32
     assert torch.equal(found, expected)
 
 
 @cases
 def test_ids_may_be_uint8_or_long(config, classes):
-    loss, (logits, target, valid, weight) = config.build(classes), example(classes)
-    assert torch.equal(loss(logits, target, valid, weight), loss(logits, target.long(), valid, weight))
+    loss, (logits, target, valid, weight, further) = config.build(classes), example(classes)
+    found = loss(logits, target, valid, weight, further)
+    assert torch.equal(found, loss(logits, target.long(), valid, weight, further))

@@ -9,21 +9,62 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cristae.cli.options import Json, Signed, VoxelSize, print_json, say_error
+from cristae.cli.recipes import Set
 from cristae.errors import CristaeError
 
 if TYPE_CHECKING:
     from cristae.data.inspection import Inspection
+    from cristae.workflows.inspect_weights import WeightInspection
 
 _SHORT = 20
 """Characters of a detail that may be part of a problem by chance, such as a number."""
 
 
 def inspect(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Volumes: files, slice folders or globs.")],
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="PATH...", help="Volumes: files, slice folders or globs; with --weights a recipe."),
+    ],
     signed: Signed = None,
+    weights: Annotated[
+        bool,
+        typer.Option("--weights", help="Show what the network of a recipe is shown: patches, targets, weights."),
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="With --weights: a new folder for pictures and arrays.")
+    ] = None,
+    patches: Annotated[
+        int | None, typer.Option("--patches", metavar="N", min=1, help="With --weights: how many; 32 by default.")
+    ] = None,
+    changes: Set = None,
     as_json: Json = False,
 ) -> None:
     """Show what volumes hold and what may go wrong. Format, shape, voxel size, intensities, label values."""
+    if weights:
+        return _inspect_weights(paths, out, patches, changes, as_json)
+    if given := [name for name, value in {"--out": out, "--patches": patches, "--set": changes}.items() if value]:
+        raise typer.BadParameter(f"{given[0]} belongs to --weights")
+    return _inspect_volumes(paths, signed, as_json)
+
+
+def _inspect_weights(
+    paths: list[Path], out: Path | None, patches: int | None, changes: list[str] | None, as_json: bool
+) -> None:
+    if len(paths) != 1:
+        raise typer.BadParameter(f"--weights takes one recipe, got {len(paths)} paths")
+    from cristae.cli.progress import console_progress
+    from cristae.recipe.load import load_recipe
+    from cristae.workflows.inspect_weights import inspect_weights
+
+    recipe, many = load_recipe(paths[0], changes or ()), {} if patches is None else {"patches": patches}
+    found = inspect_weights(recipe, out=out, **many, progress=console_progress())
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        print(weights_text(found))
+
+
+def _inspect_volumes(paths: list[Path], signed: bool | None, as_json: bool) -> None:
     from cristae.cli.progress import console_progress
     from cristae.workflows.inspect import inspect as look
 
@@ -94,6 +135,32 @@ def inspection_text(found: Inspection) -> str:
             for value in found.values
         ]
     return "\n".join([*lines, *(f"  problem: {problem}" for problem in found.problems)])
+
+
+def weights_text(found: WeightInspection) -> str:
+    """A table of the classes, for a terminal."""
+    head = ("class", "all labels", "voxels", "share", "of weights", "weight: least", "median", "most", "in patches")
+    rows = [
+        (
+            one.name,
+            f"{one.training_share:.2%}",
+            str(one.voxels),
+            f"{one.voxel_share:.2%}",
+            f"{one.weight_share:.2%}",
+            *("-" if value is None else f"{value:.4g}" for value in one.weight_range),
+            f"{one.patch_share:.0%}",
+        )
+        for one in found.classes
+    ]
+    widths = [max(len(row[place]) for row in (head, *rows)) for place in range(len(head))]
+    lines = [
+        "  ".join(
+            [row[0].ljust(widths[0]), *(text.rjust(width) for text, width in zip(row[1:], widths[1:], strict=True))]
+        )
+        for row in (head, *rows)
+    ]
+    said = f"{found.recipe}: {found.patches} patches" + ("" if found.weighted else "; every voxel weighs 1")
+    return "\n".join([said, *lines, *([] if found.out is None else [str(found.out)])])
 
 
 def _range(found: Inspection) -> str:

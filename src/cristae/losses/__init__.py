@@ -6,7 +6,9 @@ from typing import Annotated
 
 from pydantic import Field
 
+from cristae.losses.affinity import Affinity
 from cristae.losses.auxiliary import require_auxiliary_weights, with_auxiliary_outputs
+from cristae.losses.boundary import Boundary, BoundaryAware
 from cristae.losses.cl_dice import ClDice
 from cristae.losses.cross_entropy import BinaryCrossEntropy, CrossEntropy
 from cristae.losses.cross_entropy_dice import CrossEntropyDice
@@ -29,7 +31,10 @@ Loss = Annotated[CrossEntropyDice | DenseCellLoss | SegETLoss | SumLoss, Field(d
 
 __all__ = [
     "AbsoluteError",
+    "Affinity",
     "BinaryCrossEntropy",
+    "Boundary",
+    "BoundaryAware",
     "ClDice",
     "CrossEntropy",
     "CrossEntropyDice",

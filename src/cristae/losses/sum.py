@@ -8,6 +8,8 @@ from pydantic import Field
 
 from cristae.data.classes import Classes
 from cristae.errors import RecipeError
+from cristae.losses.affinity import Affinity
+from cristae.losses.boundary import Boundary, BoundaryAware
 from cristae.losses.cl_dice import ClDice
 from cristae.losses.cross_entropy import BinaryCrossEntropy, CrossEntropy
 from cristae.losses.dice import Dice, PrintedDice, WeightedDice
@@ -21,7 +23,10 @@ from cristae.losses.tversky import Tversky
 
 Term = Annotated[
     AbsoluteError
+    | Affinity
     | BinaryCrossEntropy
+    | Boundary
+    | BoundaryAware
     | ClDice
     | CrossEntropy
     | Dice

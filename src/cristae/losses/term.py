@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -26,13 +26,15 @@ class LossTerm(Config):
 
     weight: Annotated[float, Field(gt=0)] = 1.0
     """Factor of the term in the sum."""
+    reads: ClassVar[str | None] = None
+    """The further target that the term finds in `Voxels.further` by this name; recipes whose `targets` do not compute
+    it are refused."""
 
     @abstractmethod
     def build(self, classes: Classes) -> TermFunction:
         """A function of `Voxels`, which all terms of a loss share, that returns a scalar, `weight` not included.
 
-        A term that needs further targets reads them from `Voxels.further` by the name that the recipe's `targets`
-        give them. Sums and means run over the global batch: `losses.reduce`.
+        Sums and means run over the global batch: `losses.reduce`.
 
         Raises:
             RecipeError: The term is not defined for these classes; names one that is.

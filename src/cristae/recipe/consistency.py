@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from cristae.augment import SectionAugmentation, required_margin
 from cristae.classical.config import RandomForestConfig
+from cristae.data.classes import Classes
 from cristae.data.description import DataConfig
 from cristae.errors import NetworkError, RecipeError
 from cristae.inference.config import PredictConfig
@@ -13,7 +14,6 @@ from cristae.losses import require_auxiliary_weights
 from cristae.models.form import NetworkConfig
 from cristae.recipe.recipe import Recipe
 from cristae.sampling import Sampling
-from cristae.targets import SampleForegroundWeighting
 from cristae.training.config import TrainingConfig
 
 
@@ -54,7 +54,7 @@ def _problems(recipe: Recipe) -> list[str]:
         *_about_batches(recipe.training, network),
         *_about_slices(recipe.data, network),
         *_about_classes(recipe.data, network),
-        *_about_background(recipe),
+        *_about_targets(recipe),
         *_about_loss(recipe, network),
     ]
 
@@ -150,15 +150,14 @@ def _about_classes(data: DataConfig, network: NetworkConfig) -> list[str]:
     return []
 
 
-def _about_background(recipe: Recipe) -> list[str]:
-    """Whether weights that balance foreground and background have both, where the classes are known already."""
-    classes = recipe.data.classes
-    if classes is None or classes.background or not isinstance(recipe.targets, SampleForegroundWeighting):
-        return []
-    return [
-        f"targets: {recipe.targets.name} weighs foreground by the voxels of the background, but data.classes has "
-        "`background: false`; set `name: none`"
-    ]
+def _about_targets(recipe: Recipe) -> list[str]:
+    """Whether they are defined for the classes, where these are known already."""
+    try:
+        if recipe.data.classes is not None:
+            recipe.targets.check(recipe.data.classes)
+    except RecipeError as error:
+        return [f"targets: {error}"]
+    return []
 
 
 def _about_loss(recipe: Recipe, network: NetworkConfig) -> list[str]:
@@ -170,9 +169,21 @@ def _about_loss(recipe: Recipe, network: NetworkConfig) -> list[str]:
     try:
         if recipe.data.classes is not None:
             recipe.loss.build(recipe.data.classes)
+            return _about_channels(recipe, recipe.data.classes)
     except RecipeError as error:
         return [f"loss.{error}" if str(error).startswith("terms.") else f"loss: {error}"]
     return []
+
+
+def _about_channels(recipe: Recipe, classes: Classes) -> list[str]:
+    """Whether the targets compute all that terms of the loss read."""
+    given = {one.name for one in recipe.targets.further}
+    return [
+        f"loss: term '{getattr(term, 'name', type(term).__name__)}' reads the target '{term.reads}', which targets do "
+        f"not compute; add it: `targets: {{name: {recipe.targets.name}, further: [{{name: {term.reads}}}]}}`"
+        for term in recipe.loss.as_terms(classes)
+        if term.reads is not None and term.reads not in given
+    ]
 
 
 def _name(network: NetworkConfig) -> str:

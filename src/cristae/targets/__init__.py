@@ -7,15 +7,29 @@ from typing import Annotated
 from pydantic import Field
 
 from cristae.targets.balance import BatchBalance, ClassBalance
-from cristae.targets.form import LabelledPart, Statistics, TargetConfig, TargetMaps
+from cristae.targets.boundaries import Boundaries
+from cristae.targets.channel import Channel
+from cristae.targets.distances import Distances
+from cristae.targets.edge_diffusion import EdgeDiffusion
+from cristae.targets.edge_preserving import EdgePreserving
+from cristae.targets.form import INVALID, LabelledPart, Statistics, TargetConfig, TargetMaps, WeightField
 from cristae.targets.weighting import NoWeighting, SampleForegroundWeighting
 
-Targets = Annotated[BatchBalance | ClassBalance | NoWeighting | SampleForegroundWeighting, Field(discriminator="name")]
+Targets = Annotated[
+    BatchBalance | ClassBalance | EdgeDiffusion | EdgePreserving | NoWeighting | SampleForegroundWeighting,
+    Field(discriminator="name"),
+]
 """Any targets, discriminated by `name`."""
 
 __all__ = [
+    "INVALID",
     "BatchBalance",
+    "Boundaries",
+    "Channel",
     "ClassBalance",
+    "Distances",
+    "EdgeDiffusion",
+    "EdgePreserving",
     "LabelledPart",
     "NoWeighting",
     "SampleForegroundWeighting",
@@ -23,4 +37,5 @@ __all__ = [
     "TargetConfig",
     "TargetMaps",
     "Targets",
+    "WeightField",
 ]

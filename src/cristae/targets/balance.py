@@ -10,10 +10,7 @@ import torch
 from pydantic import NonNegativeFloat
 from torch import Tensor
 
-from cristae.targets.form import LabelledPart, Statistics, TargetConfig, TargetMaps
-
-INVALID = 255
-"""Label of voxels that do not count."""
+from cristae.targets.form import INVALID, LabelledPart, Statistics, TargetConfig, TargetMaps
 
 
 class ClassBalance(TargetConfig):
@@ -36,8 +33,8 @@ class ClassBalance(TargetConfig):
         outside are the classes."""
         counts = np.asarray(statistics["class_counts"], np.float64)
         if target.ndim == valid.ndim:
-            return TargetMaps(target, weight=_lookup(_balanced(counts), target) + self.floor)
-        masks = [_balanced(np.array([statistics["voxels"] - inside, inside])) for inside in counts[1:]]
+            return TargetMaps(target, weight=_lookup(balanced(counts), target) + self.floor)
+        masks = [balanced(np.array([statistics["voxels"] - inside, inside])) for inside in counts[1:]]
         weights = [_lookup(balance, target[:, k]) for k, balance in enumerate(masks)]
         return TargetMaps(target, weight=torch.stack(weights, dim=1) + self.floor)
 
@@ -65,11 +62,11 @@ def _of_batch(target: Tensor, valid: Tensor) -> Tensor:
     present = [int(k) for k in torch.unique(target[valid])]
     counts = np.zeros(len(ids))
     counts[present] = [int(torch.count_nonzero((target == k) & valid)) for k in present]
-    return _lookup(_balanced(counts), target)
+    return _lookup(balanced(counts), target)
 
 
-def _balanced(counts: np.ndarray) -> np.ndarray:
-    """min N / N over the classes that occur; 0 for those that do not."""
+def balanced(counts: np.ndarray) -> np.ndarray:
+    """The weight min N / N of each class, over the classes that occur; 0 for those that do not."""
     occurs = counts > 0
     rarest = counts[occurs].min(initial=np.inf)
     balanced: np.ndarray = np.divide(rarest, counts, out=np.zeros(len(counts)), where=occurs)

@@ -8,6 +8,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from cristae.data.classes import Classes
+from cristae.errors import RecipeError
 from cristae.targets.form import Statistics, TargetConfig, TargetMaps
 
 
@@ -30,6 +32,14 @@ class SampleForegroundWeighting(TargetConfig):
     name: Literal["sample_bf"] = "sample_bf"
     cap: Annotated[float, Field(gt=0)] | None = None
     """Largest weight of a foreground voxel; null for none. The paper: 2000 for microtubules, 1000 for Golgi."""
+
+    def check(self, classes: Classes) -> None:
+        """Raises: RecipeError: There is no background to weigh foreground by."""
+        if not classes.background:
+            raise RecipeError(
+                f"{self.name} weighs foreground by the voxels of the background, but data.classes has "
+                "`background: false`; set `name: none`"
+            )
 
     def __call__(self, target: Tensor, valid: Tensor, statistics: Statistics) -> TargetMaps:
         """Weights min(B / F, cap) on foreground, 1 elsewhere, counted over the patch's valid voxels; 1 when F is 0.

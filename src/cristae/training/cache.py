@@ -18,13 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 
 from cristae.data.box import Box, Triple
 from cristae.data.classes import Classes
-from cristae.data.files import storage_errors, write_json
+from cristae.data.files import storage_errors
 from cristae.data.fingerprint import Fingerprints
-from cristae.data.formats.zarr_arrays import array_metadata, find_node, open_array, read_block, write_block
+from cristae.data.formats.zarr_arrays import read_block, write_block
 from cristae.data.mirror import read_mirrored
 from cristae.data.splits import Part, labelled_boxes
 from cristae.data.volume import Volume
@@ -32,11 +31,14 @@ from cristae.errors import LabelError, RunError
 from cristae.progress import Progress
 from cristae.sampling import Patch, SamplePart
 from cristae.training.cache_folder import FACTS, FOLDER_VARIABLE, Cache, cache_folder, cache_room
+from cristae.training.cached_arrays import create_array, open_cached
 from cristae.training.class_index import INVALID, ClassIndex
 from cristae.training.framing import Framing
 from cristae.training.regions import RegionContent
 from cristae.words import memory
 
+FIELD = "field"
+"""The array of an entry with computed weights."""
 _FORMAT = 1
 """Of the entries; another number makes all of them unknown."""
 _CHUNK: dict[bool, Triple] = {True: (1, 256, 256), False: (16, 64, 64)}
@@ -44,8 +46,6 @@ _CHUNK: dict[bool, Triple] = {True: (1, 256, 256), False: (16, 64, 64)}
 _SHARD: dict[bool, Triple] = {True: (1, 2048, 2048), False: (16, 1024, 1024)}
 _SLAB: dict[bool, Triple] = {True: (4, 2048, 2048), False: (16, 1024, 1024)}
 """Voxels that are cached at once: whole shards, each written once."""
-_DECODED_BYTES = min(2 << 30, psutil.virtual_memory().total // 8)
-"""Decoded patches that stay in memory."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +69,8 @@ class CachedPart:
     """Whether id 0 means that there is no structure."""
     sha256: str
     """Hash of the grey values and labels on disk."""
+    field: Path | None = None
+    """The entry with computed weights of the whole part (see `training.weight_field`); None stands for 1."""
 
     @property
     def content(self) -> RegionContent:
@@ -77,17 +79,16 @@ class CachedPart:
         return RegionContent(self.volume, box, self.class_counts, self.sha256)
 
     @cached_property
-    def _facts_path(self) -> str:
-        """As text, which is quicker to look at for every patch."""
-        return str(self.folder / FACTS)
-
-    @cached_property
     def _stack(self) -> Any:
-        return _open(self.folder / "stack")
+        return open_cached(self.folder / "stack")
 
     @cached_property
     def _weight(self) -> Any | None:
-        return _open(self.folder / "weight") if (self.folder / "weight").exists() else None
+        return open_cached(self.folder / "weight") if (self.folder / "weight").exists() else None
+
+    @cached_property
+    def _field(self) -> Any | None:
+        return None if self.field is None else open_cached(self.field / FIELD)
 
     @cached_property
     def class_voxels(self) -> tuple[np.ndarray, ...]:
@@ -120,13 +121,13 @@ class CachedPart:
 
     def _stored(self, box: Box) -> np.ndarray:
         """Image and targets (1 + K, Z, Y, X) of a box of the volume that is on disk."""
-        return self._read(self._stack, (slice(None), *box.relative_to(self.stored.start).slices))
+        return _read(self._stack, (slice(None), *box.relative_to(self.stored.start).slices), self.folder)
 
-    def _read(self, store: Any, index: tuple[slice, ...]) -> np.ndarray:
-        voxels = read_block(store, index, self.folder)
-        if not os.path.exists(self._facts_path):  # a missing chunk reads as zeros  # noqa: PTH110
-            raise RunError(f"{self.folder}: the cached training data was removed while in use; resume with --resume")
-        return voxels
+    def label_slice(self, z: int) -> np.ndarray:
+        """uint8 ids (Y, X) of a slice of the part, INVALID where a voxel does not count; for exclusive classes."""
+        _, y, x = self.shape
+        labels: np.ndarray = self._targets(Box((z, 0, 0), (z + 1, y, x)))[0, 0].astype(np.uint8)
+        return labels
 
     def label_blocks(self) -> Iterator[np.ndarray]:
         """uint8 labels (K, Z, Y, X) in blocks that cover the part once, INVALID where a voxel does not count."""
@@ -179,13 +180,23 @@ class CachedPart:
         return result
 
     def _weights(self, box: Box) -> np.ndarray | None:
-        """The volume's own weights (Z, Y, X), 0 outside the part; None when it has none."""
-        if self._weight is None:
-            return None
+        """The volume's own weights times the computed field (Z, Y, X), 0 outside the part; None without either."""
+        stores = [(self._weight, self.folder), (self._field, self.field)]
         inside = box.intersect(Box.of_shape(self.shape))
-        result = np.zeros(box.shape, np.float32)
-        result[inside.relative_to(box.start).slices] = self._read(self._weight, inside.slices)
+        result: np.ndarray | None = None
+        for store, folder in stores:
+            if store is not None and folder is not None:
+                found = np.zeros(box.shape, np.float32)
+                found[inside.relative_to(box.start).slices] = _read(store, inside.slices, folder)
+                result = found if result is None else result * found
         return result
+
+
+def _read(store: Any, index: tuple[slice, ...], entry: Path) -> np.ndarray:
+    voxels = read_block(store, index, entry)
+    if not os.path.exists(f"{entry}/{FACTS}"):  # a missing chunk reads as zeros  # noqa: PTH110
+        raise RunError(f"{entry}: the cached training data was removed while in use; resume with --resume")
+    return voxels
 
 
 def cache_parts(
@@ -394,7 +405,8 @@ def _key_by_reading(layout: _Layout) -> str:
 def _write(layout: _Layout, cache: Cache) -> Path:
     folder, box, stored = cache.new_entry(layout.size_bytes), layout.box, layout.stored
     index, content = ClassIndex(layout.classes), _Content()
-    stack = _create(folder / "stack", (1 + len(layout.volume.labels), *stored.shape), layout.dtype, layout.flat)
+    sizes = {"chunk": _CHUNK[layout.flat], "shard": _SHARD[layout.flat]}
+    stack = create_array(folder / "stack", (1 + len(layout.volume.labels), *stored.shape), layout.dtype, **sizes)
     for block, image, target in layout.blocks():
         inside = block.intersect(box)
         if inside.size:
@@ -404,7 +416,7 @@ def _write(layout: _Layout, cache: Cache) -> Path:
         both = np.concatenate([image[None], target], dtype=layout.dtype, casting="unsafe")
         write_block(stack, (slice(None), *block.relative_to(stored.start).slices), both, folder)
     if layout.volume.weight is not None:
-        store = _create(folder / "weight", box.shape, np.dtype(np.float32), layout.flat)
+        store = create_array(folder / "weight", box.shape, np.dtype(np.float32), **sizes)
         for block, weights in layout.weights():
             content.add_weights(weights)
             write_block(store, block.relative_to(box.start).slices, weights, folder)
@@ -431,18 +443,3 @@ def _targets_of(volume: Volume, box: Box) -> np.ndarray:
 
 def _hash(*facts: object) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-
-
-def _create(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], flat: bool) -> Any:
-    lead, chunk = shape[:-3], _CHUNK[flat]
-    shard = (*lead, *(min(s, -(-n // c) * c) for s, n, c in zip(_SHARD[flat], shape[-3:], chunk, strict=True)))
-    axes = ("c", "z", "y", "x")[-len(shape) :]
-    write_json(path / "zarr.json", array_metadata(shape, dtype, (*lead, *chunk), shard, axes))
-    return _open(path)
-
-
-def _open(path: Path) -> Any:
-    node = find_node(path)
-    if node is None:
-        raise RunError(f"{path}: the cached training data was removed while in use; resume with --resume")
-    return open_array(node, cache_bytes=_DECODED_BYTES)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +33,7 @@ from cristae.training.feed import PatchFeed
 from cristae.training.framing import Framing
 from cristae.training.module import StepConfig
 from cristae.training.regions import Regions, prepare_regions, require_classes, require_validation
+from cristae.training.weight_field import with_weight_fields
 
 if TYPE_CHECKING:
     from torch import nn
@@ -175,9 +175,17 @@ def start_network(network: nn.Module, recipe: Recipe, place: Path | None, progre
 
 
 def prepare_network_training(
-    recipe: Recipe, data: TrainingData, locality: Locality, cache: Cache, progress: Progress
+    recipe: Recipe, data: TrainingData, locality: Locality, cache: Cache, progress: Progress, *, weigh: bool = True
 ) -> Prepared | None:
     """Cache the training data and make all that the loop needs of it; None where a part of the data does not suffice.
+
+    Args:
+        recipe: Checked and complete.
+        data: Where to learn and where to validate.
+        locality: How the network is applied.
+        cache: Keeps the training data.
+        progress: Where to report.
+        weigh: Compute weights of whole slices, which takes long and fails for no data.
 
     Raises:
         CristaeError: A class is missing, an epoch has too few patches, the grey values cannot be normalised, or the
@@ -209,8 +217,10 @@ def prepare_network_training(
     loss = with_auxiliary_outputs(
         recipe.loss.build(classes), recipe.network.auxiliary_weights, recipe.loss.auxiliary_weights
     )
-    statistics = recipe.targets.prepare(cached)
-    targets = partial(recipe.targets, statistics=statistics)
+    statistics, field = recipe.targets.prepare(cached), recipe.targets.field(classes)
+    if field is not None and weigh:
+        cached, statistics = with_weight_fields(cached, field, statistics, cache, progress)
+    targets = recipe.targets.bind(statistics, classes, regions.voxel_size_nm)
     step = StepConfig(
         loss, recipe.loss.penalty, recipe.augment, targets, normalizers, recipe.training, recipe.seed, device
     )

@@ -58,7 +58,7 @@ def write_image(image: Image, path: str | Path, *, progress: Progress = Progress
     _check_type(image, suffix)
     require_new(path, what="the converted image")
     check_room(image, path)
-    with _beside(path) as part, progress.task(f"Writing {path.name}", image.shape[0], unit="slice") as task:
+    with beside(path) as part, progress.task(f"Writing {path.name}", image.shape[0], unit="slice") as task:
         if suffix == ".zarr":
             _write_zarr(image, part, path.name.removesuffix(".zarr").removesuffix(".ome"), task)
             build_pyramid(part, method=_method(image), progress=progress)
@@ -79,7 +79,7 @@ def _check_type(image: Image, suffix: str) -> None:
 
 
 @contextmanager
-def _beside(path: Path) -> Iterator[Path]:
+def beside(path: Path) -> Iterator[Path]:
     """A hidden place in the same folder that becomes `path` at the end, and is removed if writing fails."""
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     made = [folder for folder in path.parents if not folder.exists()]
