@@ -18,7 +18,7 @@ from pydantic import model_validator
 
 from cristae.config import Config
 from cristae.data.box import Box, Triple
-from cristae.sampling.part import PatchSize, Place, SamplePart, as_triple, centred_box
+from cristae.sampling.part import PatchSize, Place, SamplePart, as_triple, box_at, centred_box, require_voxels
 
 _TRIES = 20
 """Draws inside its bins before a window without a voxel that counts is moved onto one."""
@@ -47,9 +47,14 @@ class JitteredPatches(Config):
         return self.model_copy(update={"size": size, "spacing": self.spacing or tuple(max(1, s // 2) for s in size)})
 
     def plan(self, parts: Sequence[SamplePart], seed: int) -> JitteredPlan:
-        """Bind the settings, which must have a size and a spacing, to the annotated parts."""
+        """Bind the settings, which must have a size and a spacing, to the annotated parts.
+
+        Raises:
+            LabelError: No voxel of the parts counts.
+        """
         assert self.size
         assert self.spacing
+        require_voxels(parts)
         return JitteredPlan(as_triple(self.size), as_triple(self.spacing), tuple(parts), seed)
 
 
@@ -65,9 +70,11 @@ class JitteredPlan:
 
     @cached_property
     def _bins(self) -> tuple[tuple[int, int, int], ...]:
-        """Bins along each axis of each part."""
+        """Bins along each axis of each part; none where no voxel of it counts."""
         return tuple(
             tuple(n_bins(n, s, d) for n, s, d in zip(part.shape, self.size, self.spacing, strict=True))  # type: ignore[misc]
+            if part.n_valid
+            else (0, 0, 0)
             for part in self.parts
         )
 
@@ -86,23 +93,19 @@ class JitteredPlan:
         number = int(np.searchsorted(self._ends, chosen, side="right"))
         first = self._ends[number - 1] if number else 0
         bins = np.unravel_index(chosen - first, self._bins[number])
-        box = self._box([int(axis[i]) for axis, i in zip(corners[number], bins, strict=True)])
+        box = box_at([int(axis[i]) for axis, i in zip(corners[number], bins, strict=True)], self.size)
         part = self.parts[number]
         if part.fully_valid or part.has_valid(box.intersect(Box.of_shape(part.shape))):
             return Place(number, box)
         rng = np.random.default_rng([self.seed, epoch, chosen, 1])
         return Place(number, self._with_valid(part, [int(i) for i in bins], rng))
 
-    def _box(self, start: Sequence[int]) -> Box:
-        stop = [a + s for a, s in zip(start, self.size, strict=True)]
-        return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
-
     def _with_valid(self, part: SamplePart, bins: Sequence[int], rng: np.random.Generator) -> Box:
         """A window of the same bins with a voxel that counts; where none is found, one around any such voxel."""
         whole = Box.of_shape(part.shape)
         axes = list(zip(part.shape, self.size, self.spacing, bins, strict=True))
         for _ in range(_TRIES):
-            box = self._box([_draw(n, s, d, i, rng) for n, s, d, i in axes])
+            box = box_at([_draw(n, s, d, i, rng) for n, s, d, i in axes], self.size)
             if part.has_valid(box.intersect(whole)):
                 return box
         voxels = part.class_voxels[int(rng.choice(np.flatnonzero(part.class_counts)))]
