@@ -20,12 +20,12 @@ from cristae.config import Config
 from cristae.data.box import Box, Triple
 from cristae.sampling.part import PatchSize, Place, SamplePart, as_triple, box_at, centred_box, require_voxels
 
-_TRIES = 20
-"""Draws inside its bins before a window without a voxel that counts is moved onto one."""
-
 
 class JitteredPatches(Config):
-    """Windows that cover the annotated parts evenly, at other places in every epoch."""
+    """Windows that cover the annotated parts evenly, at other places in every epoch.
+
+    A window that would hold no labelled voxel is moved onto one, within its bins where there is one.
+    """
 
     name: Literal["jittered"] = "jittered"
     size: PatchSize | None = None
@@ -95,21 +95,26 @@ class JitteredPlan:
         bins = np.unravel_index(chosen - first, self._bins[number])
         box = box_at([int(axis[i]) for axis, i in zip(corners[number], bins, strict=True)], self.size)
         part = self.parts[number]
-        if part.fully_valid or part.has_valid(box.intersect(Box.of_shape(part.shape))):
+        if part.holds_valid(box):
             return Place(number, box)
         rng = np.random.default_rng([self.seed, epoch, chosen, 1])
         return Place(number, self._with_valid(part, [int(i) for i in bins], rng))
 
     def _with_valid(self, part: SamplePart, bins: Sequence[int], rng: np.random.Generator) -> Box:
-        """A window of the same bins with a voxel that counts; where none is found, one around any such voxel."""
-        whole = Box.of_shape(part.shape)
+        """A window of the same bins around a voxel that counts; where none is known, one around any such voxel."""
         axes = list(zip(part.shape, self.size, self.spacing, bins, strict=True))
-        for _ in range(_TRIES):
-            box = box_at([_draw(n, s, d, i, rng) for n, s, d, i in axes], self.size)
-            if part.has_valid(box.intersect(whole)):
-                return box
-        voxels = part.class_voxels[int(rng.choice(np.flatnonzero(part.class_counts)))]
-        return centred_box(rng.choice(voxels), self.size, part.shape)
+        ranges = [_bin_ends(n, s, d, i) for n, s, d, i in axes]
+        reach = Box.around([box_at(start, self.size) for start in zip(*ranges, strict=True)])
+        voxels = part.listed_in(reach.intersect(Box.of_shape(part.shape)))
+        if not len(voxels):
+            voxels = part.class_voxels[int(rng.choice(np.flatnonzero(part.class_counts)))]
+            return centred_box(voxels[int(rng.integers(len(voxels)))], self.size, part.shape)
+        voxel = voxels[int(rng.integers(len(voxels)))].tolist()
+        start = [
+            int(rng.integers(max(low, v - s + 1), min(high, v) + 1)) if n > s else low
+            for v, (low, high), (n, s, _, _) in zip(voxel, ranges, axes, strict=True)
+        ]
+        return box_at(start, self.size)
 
     def _epoch(self, epoch: int) -> tuple[list[list[np.ndarray]], np.ndarray]:
         """Corners by part and axis, and the order of the windows."""
@@ -136,9 +141,14 @@ def n_bins(length: int, size: int, spacing: int) -> int:
     return -(-max(1, length - size + 1) // spacing)
 
 
-def _draw(length: int, size: int, spacing: int, number: int, rng: np.random.Generator) -> int:
-    """A corner in a bin; a window longer than the axis is centred on it."""
+def _bin_ends(length: int, size: int, spacing: int, number: int) -> tuple[int, int]:
+    """The first and last corner in a bin; a window longer than the axis is centred on it."""
     if length <= size:
-        return -((size - length) // 2)
-    usable = length - size + 1
-    return int(rng.integers(spacing * number, min(spacing * (number + 1), usable)))
+        return (-((size - length) // 2),) * 2
+    return spacing * number, min(spacing * (number + 1), length - size + 1) - 1
+
+
+def _draw(length: int, size: int, spacing: int, number: int, rng: np.random.Generator) -> int:
+    """A corner in a bin."""
+    first, last = _bin_ends(length, size, spacing, number)
+    return first if length <= size else int(rng.integers(first, last + 1))

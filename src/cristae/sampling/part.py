@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from pydantic import PositiveInt
@@ -29,9 +30,9 @@ class SamplePart:
     """For each class an even sample of the (N, 3) int32 places where it is, in random order; all of them where they are
     as many as `class_counts` says."""
     has_foreground: Callable[[Box], bool]
-    """Whether a box of the part holds any voxel of a class other than the background."""
+    """Whether a box of the part holds any voxel of a class other than the background; its labels are read."""
     has_valid: Callable[[Box], bool]
-    """Whether a box of the part holds any voxel that counts."""
+    """Whether a box of the part holds any voxel that counts; its labels are read."""
     fully_valid: bool = True
     """Whether every voxel counts."""
     first_foreground: int = 1
@@ -49,10 +50,46 @@ class SamplePart:
         """Voxels that a uniform draw may pick (overlapping classes may count one twice)."""
         return int(self.class_counts.sum())
 
-    @property
+    @cached_property
     def lists_all(self) -> bool:
         """Whether `class_voxels` has every voxel, not a sample of them."""
-        return all(len(voxels) == n for voxels, n in zip(self.class_voxels, self.class_counts, strict=True))
+        return self._lists_from(0)
+
+    def _lists_from(self, first: int) -> bool:
+        """The same of classes from `first` on."""
+        listed = [len(voxels) for voxels in self.class_voxels[first:]]
+        return bool(listed == self.class_counts[first:].tolist())
+
+    @cached_property
+    def _listed(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rows, rising, places and classes of all voxels in `class_voxels`."""
+        places = np.concatenate(self.class_voxels)
+        classes = np.repeat(np.arange(len(self.class_voxels)), [len(voxels) for voxels in self.class_voxels])
+        rows = places[:, 0].astype(np.int64) * self.shape[1] + places[:, 1]
+        order = np.argsort(rows, kind="stable")
+        return rows[order], places[order], classes[order]
+
+    def listed_in(self, box: Box, *, first: int = 0) -> np.ndarray:
+        """The (N, 3) places in a box of the part that `class_voxels` has for classes from `first` on."""
+        rows, places, classes = self._listed
+        found = []
+        for z in range(box.start[0], box.stop[0]):
+            ends = np.searchsorted(rows, [z * self.shape[1] + y for y in (box.start[1], box.stop[1])])
+            near, of = places[slice(*ends)], classes[slice(*ends)]
+            found.append(near[(near[:, 2] >= box.start[2]) & (near[:, 2] < box.stop[2]) & (of >= first)])
+        return np.concatenate(found) if found else places[:0]
+
+    def holds_valid(self, box: Box) -> bool:
+        """Whether any voxel of a box that may reach outside counts; labels are read where no list says it."""
+        if self.fully_valid:
+            return True
+        box = box.intersect(Box.of_shape(self.shape))
+        return bool(len(self.listed_in(box))) or (not self.lists_all and self.has_valid(box))
+
+    def holds_foreground(self, box: Box) -> bool:
+        """The same for voxels of structures."""
+        box, first = box.intersect(Box.of_shape(self.shape)), self.first_foreground
+        return bool(len(self.listed_in(box, first=first))) or (not self._lists_from(first) and self.has_foreground(box))
 
     def within(self, box: Box) -> ClassPlaces:
         """Counts of the classes in a box inside the part, and a sample of the places of each."""
