@@ -1,7 +1,9 @@
 """Plans on what training caches: regions of validation, volumes of different voxel sizes, readers that race."""
 
-import threading
+import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from cristae.progress import Progress
 from cristae.sampling import (
     GridPatches,
     IndexedPatches,
+    IndexedPlan,
     JitteredPatches,
     RandomPatches,
     RejectionPatches,
@@ -81,24 +84,21 @@ def test_volumes_count_by_their_voxels_on_the_working_grid() -> None:
     assert binomtest(found[0], 2000, 0.5).pvalue > 0.001
 
 
-def test_the_turn_of_a_voxel_does_not_depend_on_threads_that_ask_at_once() -> None:
-    """Eight threads ask a fresh plan for its third epoch, a hundred times: it is that of a plan asked in order."""
+def test_the_turn_of_a_voxel_does_not_depend_on_threads_that_ask_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight threads ask a fresh plan for its third epoch and wait for each other: it is that of one asked in order."""
     labels = np.random.default_rng(0).integers(0, 3, (2, 30, 30)).astype(np.uint8)
-    volume = volume_of("v", [labels])
-    parts = cached([Part(volume, Box.of_shape(labels.shape))], Classes(names=("background", "er", "mito")))
+    parts = cached([Part(volume_of("v", [labels]), Box.of_shape(labels.shape))], Classes(names=("resin", "er", "mito")))
     config, sample = IndexedPatches(size=(4, 4), per_epoch=8), [part.sample_part() for part in parts]
     calm = config.plan(sample, 5)
     expected = [[calm.place(epoch, index) for index in range(8)] for epoch in range(3)][2]
-    for _ in range(100):
-        plan, start, found = config.plan(sample, 5), threading.Barrier(8), {}
+    draw = IndexedPlan._draw_classes
 
-        def ask(index: int, plan=plan, start=start, found=found) -> None:  # type: ignore[no-untyped-def]
-            start.wait()
-            found[index] = plan.place(2, index)
+    def slowly(plan: IndexedPlan, epoch: int) -> np.ndarray:
+        time.sleep(0.002)
+        return draw(plan, epoch)
 
-        threads = [threading.Thread(target=ask, args=(index,)) for index in range(8)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert [found[index] for index in range(8)] == expected
+    monkeypatch.setattr(IndexedPlan, "_draw_classes", slowly)
+    for _ in range(5):
+        plan = config.plan(sample, 5)
+        with ThreadPoolExecutor(8) as threads:
+            assert list(threads.map(partial(plan.place, 2), range(8))) == expected

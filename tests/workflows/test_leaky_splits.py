@@ -7,6 +7,7 @@ from training_data import write_discs
 from typer.testing import CliRunner
 
 from cristae.cli.main import app
+from cristae.evaluation.label_files import open_own_labels
 from cristae.recipe.load import load_recipe, load_run_recipe
 from cristae.recipe.run import open_run
 from cristae.workflows.train import train
@@ -51,6 +52,13 @@ def test_the_recipe_of_a_run_repeats_the_tiles(tmp_path: Path, monkeypatch: pyte
     again = train(load_run_recipe(first.path / "recipe.yaml"), out=tmp_path / "again")
     assert [row["box"] for row in again.summary["data"]] == [row["box"] for row in first.summary["data"]]
     assert again.weights_path.read_bytes() == first.weights_path.read_bytes()
+
+
+def test_labels_are_read_by_a_recipe_whatever_its_split(tmp_path: Path) -> None:
+    recipe = load_recipe(write_discs(tmp_path), TILES)
+    found = open_own_labels("stack", recipe)
+    assert found is not None
+    assert [volume.name for volume in found.volumes] == ["stack"]
 
 
 def test_an_honest_split_is_not_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
+from math import prod
 
 import numpy as np
 
@@ -30,12 +31,9 @@ def cut_tiles(splits: Mapping[str, tuple[Part, ...]], split: TileSplit) -> dict[
         VolumeError: A tile does not fit, or the tiles are too few, or too many, to be shared out.
     """
     z, y, x = (1, *split.size) if len(split.size) == 2 else split.size
-    tiles = [tile for part in splits["train"] for tile in _tiles_of(part, (z, y, x))]
-    if len(tiles) > _MAX_TILES:
-        raise VolumeError(
-            f"data.split.size: {list(split.size)} cuts data.train into {len(tiles)} tiles, more than {_MAX_TILES}; "
-            "choose larger tiles"
-        )
+    boxes = [Part(part.volume, box) for part in splits["train"] for box in labelled_boxes(part)]
+    _require_tiles(boxes, (z, y, x))
+    tiles = [tile for part in boxes for tile in _tiles_of(part, (z, y, x))]
     counts = {name: int(share * len(tiles) + 1e-9) for name, share in _shares(split).items()}
     if 0 in counts.values() or sum(counts.values()) == len(tiles):
         shown = ", ".join(f"{count} to {name}" for name, count in counts.items())
@@ -71,16 +69,26 @@ def _shares(split: TileSplit) -> dict[str, float]:
     return {"validate": split.validate_share} | ({"test": split.test_share} if split.test_share else {})
 
 
-def _tiles_of(part: Part, size: Triple) -> Iterator[Part]:
-    for box in labelled_boxes(part):
-        if any(side > there for side, there in zip(size, box.shape, strict=True)):
+def _require_tiles(boxes: Sequence[Part], size: Triple) -> None:
+    for part in boxes:
+        if any(side > there for side, there in zip(size, part.box.shape, strict=True)):
             raise VolumeError(
-                f"data.split.size: a tile of {_text(size)} voxels (z, y, x) does not fit into {box} of "
-                f"'{part.volume.name}', {_text(box.shape)}; choose smaller tiles, or take the region out of data.train"
+                f"data.split.size: a tile of {_text(size)} voxels (z, y, x) does not fit into {part.box} of "
+                f"'{part.volume.name}', {_text(part.box.shape)}; choose smaller tiles, or take the region out of "
+                "data.train"
             )
-        axes = [range(a, b - s + 1, s) for a, b, s in zip(box.start, box.stop, size, strict=True)]
-        for z, y, x in product(*axes):
-            yield Part(part.volume, Box((z, y, x), (z + size[0], y + size[1], x + size[2])))
+    count = sum(prod(n // s for n, s in zip(part.box.shape, size, strict=True)) for part in boxes)
+    if count > _MAX_TILES:
+        raise VolumeError(
+            f"data.split.size: tiles of {_text(size)} voxels (z, y, x) are {count} in data.train, more than "
+            f"{_MAX_TILES}; choose larger tiles"
+        )
+
+
+def _tiles_of(part: Part, size: Triple) -> Iterator[Part]:
+    axes = [range(a, b - s + 1, s) for a, b, s in zip(part.box.start, part.box.stop, size, strict=True)]
+    for z, y, x in product(*axes):
+        yield Part(part.volume, Box((z, y, x), (z + size[0], y + size[1], x + size[2])))
 
 
 def _text(sides: Sequence[int]) -> str:
