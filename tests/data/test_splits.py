@@ -5,7 +5,7 @@ from cristae.data.box import Box
 from cristae.data.description import Region, VolumeConfig
 from cristae.data.image import image_of_array
 from cristae.data.slice_ranges import ranges_text, slice_ranges
-from cristae.data.splits import Part, check_apart, labelled_boxes, parts_of, touching_parts
+from cristae.data.splits import Part, check_apart, labelled_boxes, parts_of
 from cristae.data.volume import Volume
 from cristae.errors import VolumeError
 
@@ -117,17 +117,6 @@ def test_overlap_is_found_behind_a_part_in_between() -> None:
 def test_the_same_voxels_twice_in_one_split_are_an_error() -> None:
     with pytest.raises(VolumeError, match="name each voxel once"):
         check_apart({"train": [part((0, 0, 0), (5, 8, 9)), part((4, 0, 0), (6, 8, 9))]})
-
-
-def test_parts_that_touch_are_allowed_with_a_warning() -> None:
-    splits = {"train": [part((0, 0, 0), (10, 8, 9))], "validate": [part((10, 0, 0), (20, 8, 9))]}
-    check_apart(splits)
-    (warning,) = touching_parts(splits)
-    assert "touch in 'v'" in warning
-    apart = {"train": [part((0, 0, 0), (10, 8, 9))], "validate": [part((11, 0, 0), (20, 8, 9))]}
-    assert touching_parts(apart) == ()
-    side_by_side = {"train": [part((0, 0, 0), (20, 3, 9))], "validate": [part((0, 5, 0), (20, 8, 9))]}
-    assert touching_parts(side_by_side) == ()
 
 
 def test_the_same_place_in_two_volumes_is_no_overlap() -> None:

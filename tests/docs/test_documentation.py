@@ -198,8 +198,9 @@ def test_yaml_on_the_pages_is_valid(page: Path) -> None:
             DataConfig.model_validate(value["data"])
 
 
-def test_the_table_of_changes_is_valid() -> None:
-    text = (ROOT / "docs" / "how-to" / "change-a-recipe.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize("page", ["change-a-recipe.md", "choose-patches.md"])
+def test_the_table_of_changes_is_valid(page: str) -> None:
+    text = (ROOT / "docs" / "how-to" / page).read_text(encoding="utf-8")
     changes = re.findall(r"^\| .* \| `([^`]+)` \|$", text, flags=re.MULTILINE)
     assert len(changes) >= 8
     for change in changes:

@@ -4,39 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sampled_parts import part_of
 
 from cristae.data.box import Box
-from cristae.sampling import GridPatches, IndexedPatches, JitteredPatches, RandomPatches, SamplePart
-
-
-def part_of(target: np.ndarray, *, n_classes: int, invalid: int = 255) -> SamplePart:
-    places = tuple(np.argwhere(target == k).astype(np.int32) for k in range(n_classes))
-    return SamplePart(
-        shape=target.shape,
-        class_counts=np.array([len(p) for p in places]),
-        class_voxels=places,
-        has_foreground=lambda box: bool(np.any((target[box.slices] > 0) & (target[box.slices] != invalid))),
-        has_valid=lambda box: bool(np.any(target[box.slices] != invalid)),
-        fully_valid=not np.any(target == invalid),
-    )
-
-
-def test_seget_grid_has_the_papers_2940_and_784_patches() -> None:
-    slice_part = part_of(np.zeros((1, 2048, 2048), np.uint8), n_classes=1)
-    plan = GridPatches(size=(512, 512), stride=(256, 256)).plan([slice_part], seed=0)
-    assert len(plan) == 49
-    assert 60 * len(plan) == 2940
-    assert 16 * len(plan) == 784
-
-
-def test_golgi_copies_make_40_percent_positive() -> None:
-    target = np.zeros((60, 64, 64), np.uint8)
-    target[:15] = 1
-    plan = GridPatches(size=(64, 64), stride=(32, 32), positive_copies=2).plan([part_of(target, n_classes=2)], seed=1)
-    assert len(plan) == 75
-    starts = [plan.place(0, i).box.start[0] for i in range(len(plan))]
-    assert sum(z < 15 for z in starts) == 30
-    assert sorted(starts) == sorted([*range(60), *range(15)])
+from cristae.sampling import GridPatches, IndexedPatches, JitteredPatches, RandomPatches
 
 
 @settings(max_examples=40, deadline=None)
@@ -109,22 +80,6 @@ def test_a_part_smaller_than_the_patch_is_centred() -> None:
 def test_window_and_stride_need_the_same_axes() -> None:
     with pytest.raises(ValueError, match="same number of axes"):
         GridPatches(size=(8, 8), stride=(1, 8, 8))
-
-
-@pytest.mark.parametrize(
-    ("shape", "size", "spacing", "windows"),
-    [
-        ((50, 800, 800), (5, 296, 296), (2, 100, 100), 828),
-        ((50, 800, 800), (388, 388), (80, 80), 1800),
-        ((50, 800, 800), (5, 296, 296), (6, 100, 100), 288),
-        ((50, 800, 800), (16, 180, 180), (3, 150, 150), 300),
-    ],
-)
-def test_jittered_windows_of_the_dense_cell_paper(
-    shape: tuple[int, ...], size: tuple[int, ...], spacing: tuple[int, ...], windows: int
-) -> None:
-    part = SamplePart(shape, np.array([1]), (np.zeros((1, 3), np.int32),), lambda _: False, lambda _: True)
-    assert len(JitteredPatches(size=size, spacing=spacing).plan([part], seed=0)) == windows
 
 
 @settings(max_examples=40, deadline=None)

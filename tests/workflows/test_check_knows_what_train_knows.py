@@ -116,6 +116,12 @@ def all_foreground(folder: Path) -> None:
     write(folder, "labels", np.full((10, 61, 70), 255, np.uint8))
 
 
+def only_at_the_border(folder: Path) -> None:
+    labels = np.zeros((10, 61, 70), np.uint8)
+    labels[:, 0] = 255
+    write(folder, "labels", labels)
+
+
 def few_cuda_devices(folder: Path, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(torch.cuda, "is_available", lambda: True)
     patch.setattr(torch.cuda, "device_count", lambda: 1)
@@ -150,6 +156,7 @@ OTHER = (
     "values: {0: background, 255: disc}}}, {name: other, image: other.tif, voxel_size_nm: %s, labels: {kind: values, "
     "path: labels, values: {0: background, 255: disc}, slices: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]}}]"
 )
+REJECT = "{name: rejection, size: [32, 32]"
 MASKS = f"{ONE}.valid={{path: valid}}"
 
 CASES = [
@@ -182,6 +189,21 @@ CASES = [
          ("data.voxel_size_nm=[50, 70, 70]", "data.validate=[{volume: stack, box: '8:10,0:2,0:2'}]"), "no voxel"),
     Case("few random patches", nothing, ("sampling.per_epoch=7",), "an epoch has only 7 patches"),
     Case("few grid patches", nothing, ("sampling={name: grid, size: [61, 70]}",), "an epoch has only 6 patches"),
+    Case("frequency of an unknown class", nothing, ("sampling.class_frequencies={ring: 1}",),
+         "sampling.class_frequencies: there is no class 'ring'; the classes are background, disc"),
+    Case("frequency of a class that is nowhere", all_foreground,
+         ("sampling.class_frequencies={background: 1, disc: 1}",),
+         r"no patch can be placed on 'background'.*\(voxels: background 0, disc 25620\)"),
+    Case("acceptance of an unknown class", nothing, (f"sampling={REJECT}, accept: {{ring: 1}}}}",),
+         "sampling.accept: there is no class 'ring'"),
+    Case("nothing accepted", nothing, (f"sampling={REJECT}, accept: {{background: 0, disc: 0}}}}",),
+         "accept: is 0 for every class"),
+    Case("no middle accepted", only_at_the_border, (f"sampling={REJECT}, accept: {{background: 0}}}}",),
+         "no voxel of disc can be in the middle"),
+    Case("tiles larger than the image", nothing,
+         ("data.validate=[]", "data.split={name: tiles, size: [512, 512], leaky: true}"), "a tile of 1 x 512 x 512"),
+    Case("few tiles", nothing, ("data.validate=[]", "data.split={name: tiles, size: [61, 70], leaky: true}"),
+         "of 6 tiles, 0 to validate and 6 to train on"),
     Case("device", nothing, ("device=mps",), "this machine offers only"),
     Case("few devices", few_cuda_devices, ("device=cuda", "training.devices=2"), "this machine has 1 of kind 'cuda'"),
     Case("large network", nothing, ("model.widths=[4, 8, 100000000]",), "choose smaller widths"),
@@ -249,6 +271,11 @@ def test_check_refuses_what_train_refuses(case: Case, tmp_path: Path, monkeypatc
 WARNINGS = [
     Case("no class where validated", lambda f: all_background(f, 8, 9), (), "validation regions hold no disc"),
     Case("parts that touch", nothing, ("data.train=[{volume: stack, slices: '0:8'}]",), "touch"),
+    Case("every fifth slice", nothing,
+         ("data.train.0.slices=[1, 2, 3, 4, 6, 7, 8, 9]", "data.validate.0.slices=0:10:5"),
+         "data.validate is not kept apart from data.train in 'stack': 100 %"),
+    Case("tiles", nothing, ("data.validate=[]", "data.split={name: tiles, size: [30, 35], leaky: true}"),
+         "data.validate are tiles beside those of data.train"),
     Case("patches beyond the volume", nothing, ("sampling.size=[64, 64]",), "64 x 64 voxels .* are larger"),
     Case("small disk", lambda f, patch: patch.setattr("cristae.training.cache.cache_room", lambda: 1000), (),
          r"may take 50 KiB, but .* has room for 1000 B"),
@@ -372,6 +399,11 @@ TABLE: dict[str, tuple[str, ...] | str] = {
     "targets.edges.EdgeWeighting.groups": ("edges of an unknown class",),
     "targets.weighting.SampleForegroundWeighting.check": ("weights without a background",),
     "training.cache._read": _LATER,
+    "sampling.named.by_class": ("frequency of an unknown class", "acceptance of an unknown class"),
+    "sampling.part.require_voxels": "training says so before, of masks that leave nothing, in words of its own",
+    "sampling.random._require_wanted": ("frequency of a class that is nowhere",),
+    "sampling.rejection.RejectionPatches.check_classes": ("nothing accepted",),
+    "sampling.rejection.RejectionPatches.plan": ("no middle accepted",),
     "training.cache.require_weights": ("weights of 0",),
     "training.cache_folder._messages": ("cache",),
     "training.cached_arrays.open_cached": _LATER,

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveFloat, StringConstraints, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    StringConstraints,
+    model_validator,
+)
 
 from cristae.config import Config
 from cristae.data.classes import Classes
@@ -167,6 +175,41 @@ class Region(Config):
         return self
 
 
+class TileSplit(Config):
+    """Cut the training regions into tiles and hold some of them out, as EM-stellar does (Khadangi et al., 2021): to
+    compare with published scores, and for nothing else.
+
+    Tiles lie side by side, so held-out tiles have trained neighbours, and their scores flatter. EM-stellar's hold-out
+    is `choose: first`; its other splits are random.
+    """
+
+    name: Literal["tiles"] = "tiles"
+    size: tuple[PositiveInt, PositiveInt] | tuple[PositiveInt, PositiveInt, PositiveInt]
+    """Voxels (y, x) of a tile of one slice, or (z, y, x). What is left over at the far sides is not used."""
+    validate_share: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    """Fraction of the tiles to validate on, rounded down."""
+    test_share: Annotated[float, Field(ge=0, lt=1)] = 0
+    """Fraction of the tiles to keep for testing, rounded down."""
+    choose: Literal["random", "first"] = "random"
+    """Which tiles are held out: random ones, or the first in the order of volumes, slices, rows, columns. Validation
+    tiles come before those for testing."""
+    seed: NonNegativeInt = 0
+    """Of the random choice."""
+    leaky: bool = False
+    """Must be `true`: the word by which whoever reads the recipe knows."""
+
+    @model_validator(mode="after")
+    def _check(self) -> TileSplit:
+        if not self.leaky:
+            raise ValueError(
+                "held-out tiles have trained neighbours, so their scores flatter; write `leaky: true` to say that you "
+                "know, or name `validate` regions with a gap to those of `train`"
+            )
+        if self.validate_share + self.test_share >= 1:
+            raise ValueError("validate_share and test_share leave nothing to train on; their sum must be below 1")
+        return self
+
+
 class DataConfig(Config):
     """Volumes, classes and the split."""
 
@@ -185,6 +228,19 @@ class DataConfig(Config):
     """Where it is validated after every epoch."""
     test: tuple[Region, ...] = ()
     """Held out until the end."""
+    split: TileSplit | None = None
+    """Cuts `train` into tiles and takes some of them to validate on, in place of `validate`. For comparison with
+    published scores only: such a split leaks."""
     voxel_size_nm: tuple[PositiveFloat, PositiveFloat, PositiveFloat] | None = None
     """Working voxel size (z, y, x): volumes are resampled to it before the network and predictions back.
     None works at each volume's own size."""
+
+    @model_validator(mode="after")
+    def _check(self) -> DataConfig:
+        if self.split is None:
+            return self
+        if self.validate_:
+            raise ValueError("`split` takes what to validate on from `train`; leave out `validate`, or `split`")
+        if self.test and self.split.test_share:
+            raise ValueError("`split.test_share` takes what to test on from `train`; leave out `test`, or set it to 0")
+        return self

@@ -6,13 +6,14 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from cristae.data.box import Box
 from cristae.data.classes import Classes
-from cristae.data.description import DataConfig, IdLabels, Labels, Region, VolumeConfig
+from cristae.data.description import DataConfig, IdLabels, Labels, Region, TileSplit, VolumeConfig
 from cristae.data.formats import open_image, open_images
 from cristae.data.geometry import ALL_AXES, IN_PLANE, Geometry, check_same_place
 from cristae.data.image import Image, VoxelSize, same_voxel_size, voxel_size_text, warnings_of
@@ -25,9 +26,11 @@ from cristae.data.labelling import (
     open_sources,
     open_sources_of_images,
 )
+from cristae.data.leaks import Contact, contacts
 from cristae.data.names import stem_of, volume_name
 from cristae.data.public import find_set, find_set_folder
-from cristae.data.splits import Part, check_apart, labelled_boxes, parts_of, touching_parts
+from cristae.data.splits import Part, check_apart, labelled_boxes, parts_of
+from cristae.data.tiles import cut_tiles, held_out, leak_of_tiles
 from cristae.data.unit_slips import FAR_APART, far_apart, slip_between, unit_slip
 from cristae.data.volume import Volume
 from cristae.errors import LabelError, VolumeError, VoxelSizeError
@@ -50,6 +53,20 @@ class Dataset:
     test: tuple[Part, ...]
     voxel_size_nm: VoxelSize | None = None
     """The working one (z, y, x) that the recipe sets."""
+    split: TileSplit | None = None
+    """How training parts were cut into tiles, some of which are held out."""
+
+    @property
+    def leaks(self) -> tuple[str, ...]:
+        """Why held-out scores flatter: where most of what is held out has trained neighbours."""
+        tiles = () if self.split is None else (leak_of_tiles(self.split),)
+        return (*tiles, *(contact.text for contact in self._contacts if contact.leaky))
+
+    @cached_property
+    def _contacts(self) -> tuple[Contact, ...]:
+        found = contacts({"train": self.train, "validate": self.validate, "test": self.test})
+        cut = set() if self.split is None else {"train", *held_out(self.split)}
+        return tuple(contact for contact in found if not set(contact.splits) <= cut)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -57,8 +74,8 @@ class Dataset:
         slip = None if self.voxel_size_nm is None else unit_slip(self.voxel_size_nm)
         working = () if slip is None else (f"data.voxel_size_nm: {slip}",)
         of_volumes = dict.fromkeys(warning for volume in self.volumes for warning in volume.warnings)
-        touching = touching_parts({"train": self.train, "validate": self.validate, "test": self.test})
-        return (*working, *of_volumes, *touching)
+        touching = (contact.text for contact in self._contacts if not contact.leaky)
+        return (*working, *of_volumes, *self.leaks, *touching)
 
 
 def open_volume(
@@ -114,14 +131,15 @@ def resolve_data(data: DataConfig, folder: Path) -> tuple[DataConfig, Path]:
     else:
         chosen = find_set(data.set)
         task, known = chosen.find_task(data.task)
+        cut = () if data.split is None else held_out(data.split)
         complete = data.model_copy(
             update={
                 "task": task,
                 "classes": data.classes or known.classes,
                 "volumes": data.volumes or known.volumes,
                 "train": data.train or known.train,
-                "validate_": data.validate_ or known.validate_,
-                "test": data.test or known.test,
+                "validate_": data.validate_ or (() if "validate" in cut else known.validate_),
+                "test": data.test or (() if "test" in cut else known.test),
             }
         )
         folder = find_set_folder(data.set)
@@ -155,7 +173,9 @@ def open_data(data: DataConfig, folder: Path) -> Dataset:
     regions: dict[str, Sequence[Region]] = {"train": data.train, "validate": data.validate_, "test": data.test}
     splits = {split: parts_of(chosen, opened, split=split) for split, chosen in regions.items()}
     check_apart(splits)
-    return Dataset(classes=data.classes, volumes=volumes, voxel_size_nm=data.voxel_size_nm, **splits)
+    if data.split is not None:
+        splits = cut_tiles(splits, data.split)
+    return Dataset(classes=data.classes, volumes=volumes, voxel_size_nm=data.voxel_size_nm, split=data.split, **splits)
 
 
 def _open_entry(config: VolumeConfig, classes: Classes, folder: Path) -> tuple[Volume, ...]:

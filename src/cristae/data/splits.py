@@ -10,6 +10,8 @@ from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+
 from cristae.data.box import Box
 from cristae.data.description import Region, VolumeConfig
 from cristae.data.formats.paths import find_source
@@ -73,28 +75,39 @@ def check_apart(splits: Mapping[str, Sequence[Part]]) -> None:
     Raises:
         VolumeError: Two parts overlap; the message names the slices.
     """
-    for before, after in _neighbours(splits):
+    for before, after in neighbours(splits):
         common = before[1].intersect(after[1])
         if not common.size:
             continue
         (split, box, name), (other, other_box, other_name) = before, after
         cure = "an honest score needs data that training never saw" if split != other else "name each voxel once"
         raise VolumeError(
-            f"data.{split} and data.{other} overlap in {_both(name, other_name)}: {box} and {other_box} share "
+            f"data.{split} and data.{other} overlap in {both_names(name, other_name)}: {box} and {other_box} share "
             f"{_slices(common)}; {cure}."
         )
 
 
-def touching_parts(splits: Mapping[str, Sequence[Part]]) -> tuple[str, ...]:
-    """Warnings about parts of different splits that lie wall to wall: neighbouring slices are alike."""
-    found = []
-    for (split, box, name), (other, other_box, other_name) in _neighbours(splits):
-        if split != other and box.grow((1, 1, 1)).intersect(other_box).size:
-            found.append(
-                f"data.{split} ({box}) and data.{other} ({other_box}) touch in {_both(name, other_name)}; "
-                "leave a gap, since neighbouring slices are alike"
-            )
-    return tuple(found)
+def neighbours(
+    splits: Mapping[str, Sequence[Part]],
+) -> Iterable[tuple[tuple[str, Box, str], tuple[str, Box, str]]]:
+    """Pairs of parts of the same files that overlap or touch, each as its split, box and volume; in the order of boxes.
+
+    Files are the same where they are one on disk, whatever the volumes are called.
+    """
+    by_files: dict[tuple[Path, ...], list[tuple[str, Box, str]]] = defaultdict(list)
+    files = cache(_files_of)
+    for split, parts in splits.items():
+        for part in parts:
+            by_files[files(part.volume)].append((split, part.box, part.volume.name))
+    for entries in by_files.values():
+        entries.sort(key=lambda entry: entry[1])
+        starts, stops = (np.array([[box.start, box.stop][side] for _, box, _ in entries]) for side in (0, 1))
+        for place, before in enumerate(entries):
+            last = int(np.searchsorted(starts[:, 0], before[1].stop[0], side="right"))
+            later = slice(place + 1, last)
+            meets = np.all((starts[later] <= before[1].stop) & (stops[later] >= before[1].start), axis=1)
+            for number in np.flatnonzero(meets):
+                yield before, entries[place + 1 + int(number)]
 
 
 def _images(region: Region, volumes: Sequence[Volume], where: str) -> list[Part]:
@@ -151,24 +164,6 @@ def _check_labelled(parts: Sequence[Part], where: str) -> None:
     )
 
 
-def _neighbours(
-    splits: Mapping[str, Sequence[Part]],
-) -> Iterable[tuple[tuple[str, Box, str], tuple[str, Box, str]]]:
-    """Pairs of parts of the same files that share, or nearly share, a slice."""
-    by_files: dict[tuple[Path, ...], list[tuple[str, Box, str]]] = defaultdict(list)
-    files = cache(_files_of)
-    for split, parts in splits.items():
-        for part in parts:
-            by_files[files(part.volume)].append((split, part.box, part.volume.name))
-    for entries in by_files.values():
-        entries.sort(key=lambda entry: entry[1])
-        for place, before in enumerate(entries):
-            for after in entries[place + 1 :]:
-                if after[1].start[0] > before[1].stop[0]:
-                    break
-                yield before, after
-
-
 def _files_of(volume: Volume) -> tuple[Path, ...]:
     """The files, or the array inside one, that hold a volume's voxels, however the recipe writes the path."""
     image = volume.image
@@ -180,7 +175,8 @@ def _files_of(volume: Volume) -> tuple[Path, ...]:
     return tuple(file.resolve() for file in source.files) or (source.path.resolve() / inner,)
 
 
-def _both(name: str, other: str) -> str:
+def both_names(name: str, other: str) -> str:
+    """The names of two volumes that are the same files."""
     return f"'{name}'" if name == other else f"'{name}' and '{other}', which are the same file"
 
 

@@ -84,7 +84,8 @@ def open_own_labels(source: str | Path, recipe: Recipe) -> LabelFiles | None:
     assert data.classes is not None, "resolve_data gives classes"
     for config in data.volumes:
         if config.labels is not None and _names(config, str(source), folder):
-            only = {"set": None, "task": None, "volumes": (config,), "train": (), "validate_": (), "test": ()}
+            regions = {"train": (), "validate_": (), "test": (), "split": None}
+            only = {"set": None, "task": None, "volumes": (config,), **regions}
             dataset = open_data(data.model_copy(update=only), folder)
             return LabelFiles(Path(source), dataset.volumes, data.classes, config.labels, own=True)
     return None

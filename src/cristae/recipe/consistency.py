@@ -13,7 +13,7 @@ from cristae.inference.config import PredictConfig
 from cristae.losses import require_auxiliary_weights
 from cristae.models.form import NetworkConfig
 from cristae.recipe.recipe import Recipe
-from cristae.sampling import Sampling
+from cristae.sampling import RandomPatches, RejectionPatches, Sampling, counted_names
 from cristae.training.config import TrainingConfig
 
 
@@ -37,7 +37,7 @@ def require_regions(recipe: Recipe) -> None:
     """
     regions = {"train": recipe.data.train, "validate": recipe.data.validate_}
     for name, found in regions.items():
-        if not found:
+        if not found and not (name == "validate" and recipe.data.split):
             raise RecipeError(
                 f"{recipe.source or recipe.name}: data.{name}: is empty; name the regions, for instance\n"
                 f"  {name}:\n    - {{volume: NAME, slices: 0:10}}"
@@ -50,6 +50,7 @@ def _problems(recipe: Recipe) -> list[str]:
     network, size = recipe.model, recipe.sampling.size or recipe.model.window
     return [
         *_about_patches(recipe.sampling, size, network),
+        *_about_sampled_classes(recipe.sampling, recipe.data),
         *_about_augmentations(recipe, size, network),
         *_about_batches(recipe.training, network),
         *_about_slices(recipe.data, network),
@@ -90,6 +91,17 @@ def _about_patches(sampling: Sampling, size: Sequence[int], network: NetworkConf
         f"sampling.size: {_name(network)} has no output patch of {list(size)}, because its convolutions are "
         f"not padded; {'the only' if network.fixed_output else 'the next'} good size is {list(good)}"
     ]
+
+
+def _about_sampled_classes(sampling: Sampling, data: DataConfig) -> list[str]:
+    """Whether the classes that patches are placed by exist, where these are known already."""
+    if data.classes is None or not isinstance(sampling, RandomPatches | RejectionPatches):
+        return []
+    try:
+        sampling.check_classes(counted_names(data.classes))
+    except RecipeError as error:
+        return [f"sampling.{error}"]
+    return []
 
 
 def _about_augmentations(recipe: Recipe, size: Sequence[int], network: NetworkConfig) -> list[str]:

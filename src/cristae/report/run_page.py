@@ -96,6 +96,9 @@ def _facts(files: RunFiles) -> list[Fact]:
         best = summary.get("best_epoch")
         note = "" if best is None else f"weights kept from epoch {int(best)}"
         facts.append(Fact("Epochs", str(len(files.epochs)), note))
+    leaks = _leaks(files)
+    if leaks:
+        facts.append(Fact("Split", "leaky", "held-out voxels have trained neighbours, so their scores flatter"))
     seconds = summary.get("training_seconds")
     if isinstance(seconds, int | float):
         facts.append(Fact("Training time", duration(seconds), str(summary.get("device", ""))))
@@ -126,9 +129,15 @@ def _slices_lead(files: RunFiles, shown: int) -> Markup:
     return Markup("<p>{}</p>").format(text.format(shown, len(files.previews)))
 
 
+def _leaks(files: RunFiles) -> list[str]:
+    """Why scores on what is held out flatter, where they do."""
+    found = files.summary.get("leaky_split")
+    return [str(text) for text in found] if isinstance(found, list) else []
+
+
 def _data(files: RunFiles) -> Markup:
     data = files.recipe.get("data") or {}
-    parts = []
+    parts = [Markup("<p>{}</p>").format(text) for text in _leaks(files)]
     volumes = [_volume_row(volume) for volume in data.get("volumes") or []]
     if data.get("set"):
         parts.append(Markup("<p>Public data set: {}</p>").format(data["set"]))

@@ -66,7 +66,7 @@ class GridPlan:
             axes = [_starts(n, s, step) for n, s, step in zip(part.shape, self.size, self.stride, strict=True)]
             for z, y, x in product(*axes):
                 box = Box((z, y, x), (z + self.size[0], y + self.size[1], x + self.size[2]))
-                if part.fully_valid or part.has_valid(box.intersect(Box.of_shape(part.shape))):
+                if part.holds_valid(box):
                     places.append(Place(number, box))
         return places
 
@@ -74,13 +74,9 @@ class GridPlan:
     def _places(self) -> list[Place]:
         places = self.windows()
         if self.config.positive_copies > 1:
-            positive = [place for place in places if self._positive(place)]
+            positive = [place for place in places if self.parts[place.part].holds_foreground(place.box)]
             places = places + positive * (self.config.positive_copies - 1)
         return places
-
-    def _positive(self, place: Place) -> bool:
-        part = self.parts[place.part]
-        return part.has_foreground(place.box.intersect(Box.of_shape(part.shape)))
 
     def __len__(self) -> int:
         return len(self._places)

@@ -18,14 +18,14 @@ from pydantic import model_validator
 
 from cristae.config import Config
 from cristae.data.box import Box, Triple
-from cristae.sampling.part import PatchSize, Place, SamplePart, as_triple, centred_box
-
-_TRIES = 20
-"""Draws inside its bins before a window without a voxel that counts is moved onto one."""
+from cristae.sampling.part import PatchSize, Place, SamplePart, as_triple, box_at, centred_box, require_voxels
 
 
 class JitteredPatches(Config):
-    """Windows that cover the annotated parts evenly, at other places in every epoch."""
+    """Windows that cover the annotated parts evenly, at other places in every epoch.
+
+    A window that would hold no labelled voxel is moved onto one, within its bins where there is one.
+    """
 
     name: Literal["jittered"] = "jittered"
     size: PatchSize | None = None
@@ -47,9 +47,14 @@ class JitteredPatches(Config):
         return self.model_copy(update={"size": size, "spacing": self.spacing or tuple(max(1, s // 2) for s in size)})
 
     def plan(self, parts: Sequence[SamplePart], seed: int) -> JitteredPlan:
-        """Bind the settings, which must have a size and a spacing, to the annotated parts."""
+        """Bind the settings, which must have a size and a spacing, to the annotated parts.
+
+        Raises:
+            LabelError: No voxel of the parts counts.
+        """
         assert self.size
         assert self.spacing
+        require_voxels(parts)
         return JitteredPlan(as_triple(self.size), as_triple(self.spacing), tuple(parts), seed)
 
 
@@ -65,9 +70,11 @@ class JitteredPlan:
 
     @cached_property
     def _bins(self) -> tuple[tuple[int, int, int], ...]:
-        """Bins along each axis of each part."""
+        """Bins along each axis of each part; none where no voxel of it counts."""
         return tuple(
             tuple(n_bins(n, s, d) for n, s, d in zip(part.shape, self.size, self.spacing, strict=True))  # type: ignore[misc]
+            if part.n_valid
+            else (0, 0, 0)
             for part in self.parts
         )
 
@@ -86,27 +93,28 @@ class JitteredPlan:
         number = int(np.searchsorted(self._ends, chosen, side="right"))
         first = self._ends[number - 1] if number else 0
         bins = np.unravel_index(chosen - first, self._bins[number])
-        box = self._box([int(axis[i]) for axis, i in zip(corners[number], bins, strict=True)])
+        box = box_at([int(axis[i]) for axis, i in zip(corners[number], bins, strict=True)], self.size)
         part = self.parts[number]
-        if part.fully_valid or part.has_valid(box.intersect(Box.of_shape(part.shape))):
+        if part.holds_valid(box):
             return Place(number, box)
         rng = np.random.default_rng([self.seed, epoch, chosen, 1])
         return Place(number, self._with_valid(part, [int(i) for i in bins], rng))
 
-    def _box(self, start: Sequence[int]) -> Box:
-        stop = [a + s for a, s in zip(start, self.size, strict=True)]
-        return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
-
     def _with_valid(self, part: SamplePart, bins: Sequence[int], rng: np.random.Generator) -> Box:
-        """A window of the same bins with a voxel that counts; where none is found, one around any such voxel."""
-        whole = Box.of_shape(part.shape)
+        """A window of the same bins around a voxel that counts; where none is known, one around any such voxel."""
         axes = list(zip(part.shape, self.size, self.spacing, bins, strict=True))
-        for _ in range(_TRIES):
-            box = self._box([_draw(n, s, d, i, rng) for n, s, d, i in axes])
-            if part.has_valid(box.intersect(whole)):
-                return box
-        voxels = part.class_voxels[int(rng.choice(np.flatnonzero(part.class_counts)))]
-        return centred_box(rng.choice(voxels), self.size, part.shape)
+        ranges = [_bin_ends(n, s, d, i) for n, s, d, i in axes]
+        reach = Box.around([box_at(start, self.size) for start in zip(*ranges, strict=True)])
+        voxels = part.listed_in(reach.intersect(Box.of_shape(part.shape)))
+        if not len(voxels):
+            voxels = part.class_voxels[int(rng.choice(np.flatnonzero(part.class_counts)))]
+            return centred_box(voxels[int(rng.integers(len(voxels)))], self.size, part.shape)
+        voxel = voxels[int(rng.integers(len(voxels)))].tolist()
+        start = [
+            int(rng.integers(max(low, v - s + 1), min(high, v) + 1)) if n > s else low
+            for v, (low, high), (n, s, _, _) in zip(voxel, ranges, axes, strict=True)
+        ]
+        return box_at(start, self.size)
 
     def _epoch(self, epoch: int) -> tuple[list[list[np.ndarray]], np.ndarray]:
         """Corners by part and axis, and the order of the windows."""
@@ -133,9 +141,14 @@ def n_bins(length: int, size: int, spacing: int) -> int:
     return -(-max(1, length - size + 1) // spacing)
 
 
-def _draw(length: int, size: int, spacing: int, number: int, rng: np.random.Generator) -> int:
-    """A corner in a bin; a window longer than the axis is centred on it."""
+def _bin_ends(length: int, size: int, spacing: int, number: int) -> tuple[int, int]:
+    """The first and last corner in a bin; a window longer than the axis is centred on it."""
     if length <= size:
-        return -((size - length) // 2)
-    usable = length - size + 1
-    return int(rng.integers(spacing * number, min(spacing * (number + 1), usable)))
+        return (-((size - length) // 2),) * 2
+    return spacing * number, min(spacing * (number + 1), length - size + 1) - 1
+
+
+def _draw(length: int, size: int, spacing: int, number: int, rng: np.random.Generator) -> int:
+    """A corner in a bin."""
+    first, last = _bin_ends(length, size, spacing, number)
+    return first if length <= size else int(rng.integers(first, last + 1))

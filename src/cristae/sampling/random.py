@@ -1,4 +1,4 @@
-"""Patches at random places, a fraction of them around foreground."""
+"""Patches at random places: a share of them around foreground, or classes with the frequencies that one wants."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ from functools import cached_property
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
 from cristae.config import Config
-from cristae.data.box import Box, Triple
-from cristae.sampling.part import PatchSize, Place, SamplePart, as_triple, centred_box
+from cristae.data.box import Triple
+from cristae.errors import LabelError
+from cristae.sampling.draw import PartDraw, jittered_box, uniform_place
+from cristae.sampling.named import by_class
+from cristae.sampling.part import PatchSize, Place, SamplePart, as_triple, require_voxels
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+_FOREGROUND_SHARE = 0.33
 
 
 class RandomPatches(Config):
@@ -26,18 +30,56 @@ class RandomPatches(Config):
     takes what suits the network."""
     per_epoch: PositiveInt = 400
     """Patches in one epoch."""
-    foreground_share: Fraction = 0.33
+    foreground_share: Fraction | None = None
     """Fraction of patches placed on a foreground voxel, whose class is drawn evenly among the classes that occur: what
-    keeps rare structures in every batch. The others fall anywhere. Classes without a background are all foreground."""
+    keeps rare structures in every batch. The others fall anywhere. Classes without a background are all foreground.
+    null: 0.33, or what `class_frequencies` say."""
+    class_frequencies: dict[str, NonNegativeFloat] | None = None
+    """How often a patch is placed on a voxel of each class, such as {mito: 2, er: 2, background: 1}: relative to their
+    sum, so shares that add up to 1 are taken as they are. Classes that are not named come by chance alone. `none` means
+    voxels in none of overlapping classes. In place of `foreground_share`."""
+    volumes: Literal["by_voxels", "evenly"] = "by_voxels"
+    """Where a patch comes from, of the volumes that hold its class: from each as often as it has voxels of it (on the
+    working grid), or from all equally often, so that small volumes are seen as much as large ones."""
+
+    @model_validator(mode="after")
+    def _check(self) -> RandomPatches:
+        if self.class_frequencies is None:
+            return self
+        if self.foreground_share is not None:
+            raise ValueError("give foreground_share or class_frequencies, not both")
+        if not sum(self.class_frequencies.values()):
+            raise ValueError("class_frequencies: name at least one class with a frequency above 0")
+        return self
 
     def sized(self, window: tuple[int, ...]) -> RandomPatches:
-        """The same with numbers: `window` where the size is left to the network."""
-        return self if self.size else self.model_copy(update={"size": window})
+        """The same with numbers: `window` where the size is left to the network, and the usual share of foreground."""
+        share = self.foreground_share
+        if share is None and self.class_frequencies is None:
+            share = _FOREGROUND_SHARE
+        return self.model_copy(update={"size": self.size or window, "foreground_share": share})
+
+    def check_classes(self, names: Sequence[str]) -> None:
+        """Make sure that the classes of `class_frequencies` are among `names`, as `counted_names` gives them.
+
+        Raises:
+            RecipeError: There is no class of a name.
+        """
+        by_class(self.class_frequencies or {}, names, "class_frequencies")
 
     def plan(self, parts: Sequence[SamplePart], seed: int) -> RandomPlan:
-        """Bind the settings, which must have a size, to the annotated parts."""
+        """Bind the settings, which must have a size, to the annotated parts.
+
+        Raises:
+            LabelError: A class that is asked for, or any voxel that counts, is nowhere in the parts.
+            RecipeError: There is no class of a name.
+        """
         assert self.size
-        return RandomPlan(self, as_triple(self.size), tuple(parts), seed)
+        require_voxels(parts)
+        self.check_classes(parts[0].class_names)
+        plan = RandomPlan(self, as_triple(self.size), PartDraw(parts, evenly=self.volumes == "evenly"), seed)
+        _require_wanted(self, parts[0].class_names, plan.draw.counts)
+        return plan
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,13 +89,8 @@ class RandomPlan:
     config: RandomPatches
     size: Triple
     """Patch size (z, y, x)."""
-    parts: tuple[SamplePart, ...]
+    draw: PartDraw
     seed: int
-
-    @cached_property
-    def _counts(self) -> np.ndarray:
-        """(parts, classes) voxels."""
-        return np.stack([part.class_counts for part in self.parts])
 
     def __len__(self) -> int:
         return self.config.per_epoch
@@ -61,33 +98,50 @@ class RandomPlan:
     def place(self, epoch: int, index: int) -> Place:
         """Where patch `index` of `epoch` lies."""
         rng = np.random.default_rng([self.seed, epoch, index])
-        counts = self._counts
-        first = self.parts[0].first_foreground
-        present = np.flatnonzero(counts[:, first:].sum(axis=0)) + first
-        if present.size and rng.random() < self.config.foreground_share:
-            class_index = int(rng.choice(present))
-            number = _pick(rng, counts[:, class_index])
-            return Place(number, jittered_box(self.parts[number], class_index, self.size, rng))
-        return uniform_place(self.parts, self.size, rng)
+        class_index = self._class(rng)
+        if class_index is None:
+            return uniform_place(self.draw, self.size, rng)
+        number = self.draw.with_class(class_index, rng)
+        return Place(number, jittered_box(self.draw.parts[number], class_index, self.size, rng))
+
+    def _class(self, rng: np.random.Generator) -> int | None:
+        """The class that a patch is placed on; None for anywhere."""
+        if self._wanted_ends is not None:
+            return int(np.searchsorted(self._wanted_ends, rng.random(), side="right"))
+        if self._present.size and rng.random() < self._share:
+            return int(rng.choice(self._present))
+        return None
+
+    @cached_property
+    def _share(self) -> float:
+        share = self.config.foreground_share
+        return _FOREGROUND_SHARE if share is None else share
+
+    @cached_property
+    def _wanted_ends(self) -> np.ndarray | None:
+        """The frequency of each class and those before it."""
+        wanted = self.config.class_frequencies
+        if wanted is None:
+            return None
+        frequencies = by_class(wanted, self.draw.parts[0].class_names, "class_frequencies")
+        ends = np.cumsum(frequencies / frequencies.sum())
+        ends[np.flatnonzero(frequencies)[-1] :] = 1  # whatever the rounding
+        return ends
+
+    @cached_property
+    def _present(self) -> np.ndarray:
+        """Foreground classes that occur."""
+        first = self.draw.parts[0].first_foreground
+        return np.flatnonzero(self.draw.counts[first:]) + first
 
 
-def uniform_place(parts: Sequence[SamplePart], size: Triple, rng: np.random.Generator) -> Place:
-    """A patch anywhere: in a part drawn by its voxels that count, around one of these where not all of them do."""
-    number = _pick(rng, np.stack([part.class_counts for part in parts]).sum(axis=1))
-    part = parts[number]
-    if not part.fully_valid:
-        return Place(number, jittered_box(part, _pick(rng, part.class_counts), size, rng))
-    start = [int(rng.integers(0, max(n - s, 0) + 1)) for n, s in zip(part.shape, size, strict=True)]
-    centre = np.array([a + s // 2 for a, s in zip(start, size, strict=True)])
-    return Place(number, centred_box(centre, size, part.shape))
-
-
-def jittered_box(part: SamplePart, class_index: int, size: Triple, rng: np.random.Generator) -> Box:
-    """A patch that has a voxel of a class within a third of its sides from its middle."""
-    voxel = rng.choice(part.class_voxels[class_index])
-    reach = np.array(size) // 3
-    return centred_box(voxel + rng.integers(-reach, reach + 1), size, part.shape)
-
-
-def _pick(rng: np.random.Generator, counts: np.ndarray) -> int:
-    return int(np.searchsorted(np.cumsum(counts), rng.integers(0, counts.sum()), side="right"))
+def _require_wanted(config: RandomPatches, names: Sequence[str], counts: np.ndarray) -> None:
+    missing = [
+        name for name, share in (config.class_frequencies or {}).items() if share and not counts[names.index(name)]
+    ]
+    if missing:
+        found = ", ".join(f"{name} {count}" for name, count in zip(names, counts.tolist(), strict=True))
+        raise LabelError(
+            f"sampling.class_frequencies: no patch can be placed on '{missing[0]}', of which the regions hold no voxel "
+            f"(voxels: {found}); choose regions that have it, or take it out of class_frequencies"
+        )

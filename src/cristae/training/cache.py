@@ -29,7 +29,7 @@ from cristae.data.splits import Part, labelled_boxes
 from cristae.data.volume import Volume
 from cristae.errors import LabelError, RunError
 from cristae.progress import Progress
-from cristae.sampling import Patch, SamplePart
+from cristae.sampling import Patch, SamplePart, counted_names
 from cristae.training.cache_folder import FACTS, FOLDER_VARIABLE, Cache, cache_folder, cache_room
 from cristae.training.cached_arrays import create_array, open_cached
 from cristae.training.class_index import INVALID, ClassIndex
@@ -63,10 +63,8 @@ class CachedPart:
     class_counts: np.ndarray
     """(K,) int64, as in SamplePart."""
     fully_valid: bool
-    masks: bool
-    """Whether the target has a channel for each class."""
-    background: bool
-    """Whether id 0 means that there is no structure."""
+    classes: Classes
+    """What its labels mean; the target has a channel for each class of those that overlap."""
     sha256: str
     """Hash of the grey values and labels on disk."""
     field: Path | None = None
@@ -105,15 +103,25 @@ class CachedPart:
             self._has_foreground,
             self._has_valid,
             self.fully_valid,
-            first_foreground=int(self.background),
+            first_foreground=int(self.classes.background),
+            class_names=counted_names(self.classes),
+            volume=self.volume,
+            index_within=self._index_within,
         )
+
+    def _index_within(self, box: Box) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+        """Counts of the classes in a box inside the part, and a sample of the (N, 3) places of each."""
+        index = ClassIndex(self.classes)
+        for block in box.blocks(_SLAB[False]):
+            index.add(self._targets(block), block)
+        return index.counts, tuple(index.places())
 
     def _has_valid(self, box: Box) -> bool:
         return bool(np.any(np.all(self._targets(box) != INVALID, axis=0)))
 
     def _has_foreground(self, box: Box) -> bool:
         target = self._targets(box)
-        return bool(np.any((target >= int(self.background)) & (target != INVALID)))
+        return bool(np.any((target >= int(self.classes.background)) & (target != INVALID)))
 
     def _targets(self, box: Box) -> np.ndarray:
         """(K, Z, Y, X) of a box inside the part, counted from its corner."""
@@ -162,7 +170,7 @@ class CachedPart:
         target = np.where(valid, target, np.uint8(0))
         return Patch(
             image=image,
-            target=target if self.masks else target[0],
+            target=target[0] if self.classes.exclusive else target,
             valid=valid,
             weight=weight,
             box=place,
@@ -346,8 +354,7 @@ class _Layout:
             volume_shape=self.volume.image.shape,
             class_counts=np.array(facts["class_counts"], np.int64),
             fully_valid=facts["fully_valid"],
-            masks=not self.classes.exclusive,
-            background=self.classes.background,
+            classes=self.classes,
             sha256=facts["sha256"],
         )
 

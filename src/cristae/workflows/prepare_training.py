@@ -51,6 +51,11 @@ class TrainingData:
     grey_vox: int | None = None
     """Grey values that are looked at of each volume, or of all regions; None looks at all that matter."""
 
+    @property
+    def leak_facts(self) -> Mapping[str, Any]:
+        """What the summary keeps of the split: nothing, or under 'leaky_split' why its scores flatter."""
+        return {"leaky_split": list(self.dataset.leaks)} if self.dataset.leaks else {}
+
     def limited(self, read_vox: int, *, flat: bool) -> TrainingData:
         """The same, cut to slices that hold about `read_vox` voxels where there are more.
 

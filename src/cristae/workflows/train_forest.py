@@ -85,6 +85,7 @@ def _train(run: Run, data: TrainingData, progress: Progress) -> None:
         "peak_memory_bytes": peak_memory_bytes(device),
         "device": "cpu",
         "data": [one.facts(classes, regions.voxel_size_nm) for one in contents],
+        **data.leak_facts,
     }
     write_provenance(run, device="cpu", inputs={one.name: one.sha256 for one in contents})
     write_summary(run, model, facts)

@@ -131,6 +131,7 @@ class TrainingSession:
             "data": [one.facts(classes, prepared.model.voxel_size_nm) for one in contents],
             **({"target_statistics": dict(prepared.target_statistics)} if prepared.target_statistics else {}),
             **self.start,
+            **self.data.leak_facts,
         }
         put_channels_last(self.network)  # what `fit` does, also where other processes trained
         load_weights(self.network, run.weights_path)
@@ -187,6 +188,7 @@ class TrainingLoop:
             "locality": session.locality.to_dict(),
             "inputs": self.inputs,
             **session.start,
+            **session.data.leak_facts,
         }
         write_summary(session.run, self.prepared.model, facts)
 

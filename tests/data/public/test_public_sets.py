@@ -262,3 +262,18 @@ def test_a_recipe_may_replace_parts_of_a_set(monkeypatch: pytest.MonkeyPatch, tm
     assert complete.volumes == known.volumes
     assert isinstance(complete.volumes[0].labels, MappedLabels)
     assert resolve_data(complete, Path())[0] == complete
+
+
+def test_a_split_into_tiles_takes_the_place_of_a_sets_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from cristae.data.description import TileSplit
+    from cristae.data.open import resolve_data
+
+    monkeypatch.setattr("cristae.data.open.find_set_folder", lambda name: tmp_path / name)
+    own, _ = resolve_data(DataConfig(set="drosophila-vnc"), Path())
+    assert own.validate_
+    tiles = TileSplit(size=(256, 256), leaky=True)
+    cut, _ = resolve_data(DataConfig(set="drosophila-vnc", split=tiles), Path())
+    assert (cut.train, cut.validate_, cut.test) == (own.train, (), own.test)
+    tested = tiles.model_copy(update={"test_share": 0.1})
+    assert resolve_data(DataConfig(set="drosophila-vnc", split=tested), Path())[0].test == ()
+    assert resolve_data(cut, Path())[0] == cut
