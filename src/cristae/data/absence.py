@@ -25,7 +25,7 @@ def absent_data(data: DataConfig, folder: Path) -> str | None:
     paths = [path for volume in data.volumes for path in volume.paths]
     if data.available_from is None or not all(_is_absent(folder / path) for path in paths):
         return None
-    return f"get them from {data.available_from}, and put them where data.volumes says, such as {folder / paths[0]}"
+    return f"they come from {data.available_from}, and belong where data.volumes says, such as {folder / paths[0]}"
 
 
 def _is_absent(path: Path) -> bool:
