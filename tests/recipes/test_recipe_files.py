@@ -9,8 +9,8 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from cristae.cli.main import app
 from cristae.classical.config import RandomForestConfig
+from cristae.cli.main import app
 from cristae.data.public import find_set
 from cristae.losses import SegETLoss, SumLoss
 from cristae.recipe.consistency import check_consistency

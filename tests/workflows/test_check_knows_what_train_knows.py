@@ -206,6 +206,11 @@ CASES = [
         "loss={name: sum, terms: [{name: binary_cross_entropy}]}", "data.classes.names=[background, disc, ring]"
     ), "terms"),
     Case("region of no volume", nothing, ("data.train=[{volume: other}]",), "data.train.0: there is no volume 'other'"),
+    Case("value of no class", nothing, (f"{ONE}.labels.values={{'0': background, '255': ring}}",), "ring"),
+    Case("mask of no class", nothing, (f"{ONE}.labels={{kind: masks, masks: {{ring: {{path: labels}}}}}}",),
+         "masks are given for"),
+    Case("objects of no class", nothing,
+         (f"{ONE}.labels={{kind: instances, path: labels, to: foreground, class_name: ring}}",), "give the one class"),
     Case("no data", without_data, text="does not exist"),
     Case("part of the data", lambda f: shutil.rmtree(f / "image"), (ORIGIN,), "The data come from the microscope"),
     Case("cache", cache_is_a_file, text="CRISTAE_CACHE"),
@@ -274,6 +279,7 @@ NEED_NO_DATA = (
     "region of no volume", "device", "few devices", "large network", "nothing to start from", "not exact", "patch axes",
     "several problems", "nothing to validate on", "auxiliary weights", "flip across slices",
     "weight of an unknown class", "loss for one class", "term for one class", "cache limit", "forest: windows",
+    "value of no class", "mask of no class", "objects of no class",
 )  # fmt: skip
 
 

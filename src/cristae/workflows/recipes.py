@@ -9,6 +9,7 @@ from cristae.classical.config import RandomForestConfig
 from cristae.data.absence import absent_data
 from cristae.data.files import require_new, write_text
 from cristae.data.formats.paths import signed_path
+from cristae.data.labelling import require_names
 from cristae.data.open import Part, complete_data, labelled_boxes, read_samples
 from cristae.data.public import find_set
 from cristae.errors import CristaeError, RecipeError
@@ -140,6 +141,9 @@ def _check_without_data(recipe: Recipe, progress: Progress) -> Recipe:
     recipe = check_form(recipe, progress)
     classes = recipe.data.classes
     assert classes, "a complete recipe has classes"
+    for volume in recipe.data.volumes:
+        if volume.labels is not None:
+            require_names(volume.labels, classes, name=volume.name)
     if not isinstance(recipe.model, RandomForestConfig):
         network, _ = make_network(recipe, classes)
         start_network(network, recipe, None, progress)

@@ -70,6 +70,11 @@ def test_unknown_sets_and_tasks_name_what_exists() -> None:
         find_set("isbi2012").find_task("glia")
 
 
+def test_a_set_has_an_origin_of_its_own() -> None:
+    with pytest.raises(ValueError, match="a public set says where it comes from"):
+        DataConfig(set="isbi2012", available_from="a drawer")
+
+
 def test_a_set_that_is_not_here_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CRISTAE_DATA", str(tmp_path))
     monkeypatch.setattr("cristae.data.public.base.cache_folder", lambda: tmp_path / "cache")

@@ -28,8 +28,8 @@ class SetFile:
     sha256: str
     """Of the file; of the voxels as little-endian C-ordered uint32 where the file is derived or computed."""
     address: str
-    """Where the original is, pinned to a version; of what it is made from where the file is derived; empty where it is
-    computed."""
+    """Where the original is, pinned to a version; of what it is made from where the file is derived; 'computed' where
+    it is."""
 
 
 @dataclass(frozen=True)

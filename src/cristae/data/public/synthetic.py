@@ -75,7 +75,7 @@ SET = PublicSet(
         "mitochondria": _from_ids(_MITOCHONDRIA),
         "fib-sem": _describe(_FIBSEM, IdLabels(path=_FIBSEM_IDS)),
     },
-    notes="For trying things: any recipe trains on it with `--set 'data={set: synthetic}'`. A score on it says that "
+    notes="For trying things: every recipe trains on it, with a task whose classes suit its loss. A score says that "
     "training works, not how good a network is on micrographs.",
     compute=_compute,
 )
