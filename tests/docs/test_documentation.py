@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -18,6 +19,8 @@ from cristae.data.classes import Classes
 from cristae.data.description import DataConfig, Labels
 from cristae.data.values import table_of_values
 from cristae.evaluation.scoring.settings import FAMILIES, ScoreOptions
+from cristae.recipe.complete import completed
+from cristae.recipe.consistency import check_consistency
 from cristae.recipe.document import read_document
 from cristae.recipe.load import parse_recipe
 from cristae.recipe.recipe import Recipe
@@ -196,6 +199,31 @@ def test_yaml_on_the_pages_is_valid(page: Path) -> None:
                 )
         if "data" in value:
             DataConfig.model_validate(value["data"])
+
+
+def test_the_commands_of_training_as_a_paper_are_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What they would train is checked, which is all that training does before its first step."""
+    monkeypatch.setattr("cristae.data.public.cache_folder", lambda: tmp_path / "sets")
+    monkeypatch.delenv("CRISTAE_DATA", raising=False)
+    shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
+    monkeypatch.chdir(tmp_path)
+    page = ROOT / "docs" / "how-to" / "train-as-a-paper.md"
+    (block,) = blocks(page, "sh")
+    without, synthetic = block.splitlines()
+    assert run_line(without) == ""
+    assert run_line(synthetic.replace("cristae train", "cristae recipe check")) == "ok\n"
+
+
+def test_the_page_about_papers_names_recipes_and_tasks_that_suit_each_other() -> None:
+    text = (ROOT / "docs" / "how-to" / "train-as-a-paper.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`[a-z].*) \| .* \| .* \| `([a-z-]+)` \|$", text, flags=re.MULTILINE)
+    assert len(rows) == 5
+    for names, task in rows:
+        first, *others = re.findall(r"`([^`]+)`", names)
+        family = first.split("-")[0]
+        for name in (first, *(f"{family}{other}" if other.startswith("-") else other for other in others)):
+            change = f"data={{set: synthetic, task: {task}}}"
+            check_consistency(completed(cristae.load_recipe(ROOT / "recipes" / f"{name}.yaml", [change])))
 
 
 @pytest.mark.parametrize("page", ["change-a-recipe.md", "choose-patches.md"])

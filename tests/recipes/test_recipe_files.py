@@ -2,11 +2,15 @@
 
 import os
 import re
+import shutil
 from pathlib import Path
 
 import pytest
+import torch
+from typer.testing import CliRunner
 
 from cristae.classical.config import RandomForestConfig
+from cristae.cli.main import app
 from cristae.data.public import find_set
 from cristae.losses import SegETLoss, SumLoss
 from cristae.recipe.consistency import check_consistency
@@ -36,7 +40,8 @@ def test_a_recipe_file_is_valid_and_round_trips(path: Path) -> None:
     assert recipe.model_dump() == parse_recipe(recipe_to_yaml(recipe)).model_dump()
     if isinstance(recipe.model, RandomForestConfig):
         return
-    network = recipe.model.build(1, 1)
+    with torch.device("meta"):  # shapes without values
+        network = recipe.model.build(1, 1)
     assert sum(parameter.numel() for parameter in network.parameters()) > 10_000
 
 
@@ -68,6 +73,9 @@ def test_segets_recipes_hold_the_published_settings(
     assert isinstance(train, tuple)
     assert len(train) == 60
     assert not set(train) & set(range(0, 76, 5))
+    windows = ((2048 - 512) // 256 + 1) ** 2
+    assert (len(train) * windows, len(range(0, 76, 5)) * windows) == (2940, 784)
+    assert len(train) * windows // training.batch_size == 245, "updates of an epoch without copies"
 
 
 def test_the_sum_of_terms_in_the_readme_is_valid() -> None:
@@ -79,8 +87,28 @@ def test_the_sum_of_terms_in_the_readme_is_valid() -> None:
 
 
 def test_the_demos_recipe_is_the_synthetic_one() -> None:
-    ours = (FOLDER / "synthetic-unet.yaml").read_text(encoding="utf-8").replace("../cristae-demo/", "")
-    assert ours.splitlines()[1:] == recipe_text().splitlines()[1:]
+    """But for its paths, and for the line that says who makes what lies there."""
+    ours = (FOLDER / "synthetic-unet.yaml").read_text(encoding="utf-8").replace("../cristae-demo/", "").splitlines()[1:]
+    (origin,) = [line for line in ours if "available_from" in line]
+    assert [line for line in ours if line != origin] == recipe_text().splitlines()[1:]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_without_its_data_a_recipe_is_checked_in_one_line(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CRISTAE_DATA", raising=False)
+    monkeypatch.setattr("cristae.data.public.base.cache_folder", lambda: tmp_path / "sets")
+    monkeypatch.chdir(tmp_path)
+    # Large networks are built at the sizes of the recipe, but their weights need no values here.
+    with torch.device("meta"):
+        result = CliRunner().invoke(app, ["recipe", "check", shutil.copy(path, tmp_path)])
+    assert (result.exit_code, result.stdout) == (0, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("warning: the form of the recipe is valid, only its data are missing: ")
+    data = load_recipe(path).data
+    origin = data.available_from if data.set is None else f"`cristae data fetch {data.set}`"
+    assert str(origin) in line
 
 
 @pytest.mark.parametrize("path", PUBLIC, ids=lambda path: path.stem)

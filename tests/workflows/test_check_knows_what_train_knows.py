@@ -20,11 +20,11 @@ import cristae
 from cristae import errors
 from cristae.data.formats import write_image
 from cristae.data.image import image_of_array
-from cristae.errors import CristaeError, OutputExistsError, StorageError
+from cristae.errors import CristaeError, MissingFileError, OutputExistsError, StorageError
 from cristae.progress import Progress
 from cristae.recipe.load import load_recipe
 from cristae.workflows import recipes
-from cristae.workflows.recipes import check_recipe
+from cristae.workflows.recipes import check_recipe, missing_data
 from cristae.workflows.train import train
 
 
@@ -112,6 +112,11 @@ def all_background(folder: Path, *slices: int) -> None:
     write(folder, "labels", labels)
 
 
+def without_data(folder: Path) -> None:
+    shutil.rmtree(folder / "image")
+    shutil.rmtree(folder / "labels")
+
+
 def all_foreground(folder: Path) -> None:
     write(folder, "labels", np.full((10, 61, 70), 255, np.uint8))
 
@@ -150,6 +155,7 @@ class Case:
 
 ONE = "data.volumes.0"
 FOREST = "model={name: random_forest, trees: 2, max_samples_per_class: 50}"
+ORIGIN = "data.available_from=the microscope"
 WHOLE_SPLIT = ("data.train=[{volume: stack, slices: '0:6'}, {volume: other}]",)
 OTHER = (
     "data.volumes=[{name: stack, image: image, voxel_size_nm: [50, 10, 10], labels: {kind: values, path: labels, "
@@ -230,6 +236,14 @@ CASES = [
          ("targets={name: sample_bf}", "data.classes.background=false"), "weighs foreground by the voxels of the back"),
     Case("distances in nm", nothing, (f"{ONE}.voxel_size_nm=null",
          "targets={name: none, further: [{name: distances, unit: nm}]}"), "'distances' is measured in nm"),
+    Case("region of no volume", nothing, ("data.train=[{volume: other}]",), "data.train.0: there is no volume 'other'"),
+    Case("value of no class", nothing, (f"{ONE}.labels.values={{'0': background, '255': ring}}",), "ring"),
+    Case("mask of no class", nothing, (f"{ONE}.labels={{kind: masks, masks: {{ring: {{path: labels}}}}}}",),
+         "masks are given for"),
+    Case("objects of no class", nothing,
+         (f"{ONE}.labels={{kind: instances, path: labels, to: foreground, class_name: ring}}",), "give the one class"),
+    Case("no data", without_data, text="does not exist"),
+    Case("part of the data", lambda f: shutil.rmtree(f / "image"), (ORIGIN,), "The data come from the microscope"),
     Case("cache", cache_is_a_file, text="CRISTAE_CACHE"),
     Case("cache limit", lambda f, patch: patch.setenv("CRISTAE_CACHE_LIMIT", "much"), text="'much' is not a memory"),
     Case("forest: constant", constant, (FOREST,), "'stack': every voxel is 7"),
@@ -295,6 +309,61 @@ def test_check_warns_of_what_train_warns_of(case: Case, tmp_path: Path, monkeypa
     assert len(said[0].warned) == 1
     with pytest.raises(ValueError, match=case.text):
         raise ValueError(said[0].warned[0])
+
+
+NEED_NO_DATA = (
+    "region of no volume", "device", "few devices", "large network", "nothing to start from", "not exact", "patch axes",
+    "several problems", "nothing to validate on", "auxiliary weights", "flip across slices",
+    "weight of an unknown class", "loss for one class", "term for one class", "cache limit", "forest: windows",
+    "value of no class", "mask of no class", "objects of no class",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.name in NEED_NO_DATA], ids=lambda case: case.name)
+def test_a_check_without_data_refuses_what_needs_none(
+    case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_discs(tmp_path, epochs=1)
+    monkeypatch.chdir(tmp_path)
+    wants_patch = len(inspect.signature(case.change).parameters) == 2
+    case.change(*((tmp_path, monkeypatch) if wants_patch else (tmp_path,)))
+    whole = refusal(lambda: check_recipe(path, case.overrides))
+    without_data(tmp_path)
+    alone = refusal(lambda: check_recipe(path, (*case.overrides, ORIGIN)))
+    assert type(alone) is type(whole)
+    assert str(alone) == str(whole)
+
+
+@pytest.mark.parametrize("model", [(), (FOREST,)], ids=["network", "forest"])
+def test_a_check_without_data_says_where_they_come_from(
+    model: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing but the data is missing: that is no error of the recipe. Training cannot do without, and repeats it."""
+    path = write_discs(tmp_path, epochs=1)
+    monkeypatch.chdir(tmp_path)
+    without_data(tmp_path)
+    said = Said()
+    recipe = check_recipe(path, (ORIGIN, *model), progress=said)
+    assert said.warned == [
+        "the form of the recipe is valid, only its data are missing: they come from the microscope, and belong where "
+        f"data.volumes says, such as {tmp_path / 'image'}"
+    ]
+    assert missing_data(recipe)
+    with pytest.raises(MissingFileError, match=r"image: does not exist\n  The data come from the microscope"):
+        train(load_recipe(path, (ORIGIN, *model)), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_files_that_may_not_be_read_are_not_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_discs(tmp_path, epochs=1)
+    monkeypatch.chdir(tmp_path)
+    assert missing_data(load_recipe(path, (ORIGIN,))) is None
+
+    def refuse(path: object) -> None:
+        raise MissingFileError("may not be read") from PermissionError()
+
+    monkeypatch.setattr("cristae.data.absence.find_source", refuse)
+    assert missing_data(load_recipe(path, (ORIGIN,))) is None
 
 
 def test_check_warns_where_the_usual_place_may_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -418,6 +487,7 @@ TABLE: dict[str, tuple[str, ...] | str] = {
     "training.regions.prepare_regions": ("no labels for one",),
     "training.regions.require_classes": ("class without voxels", "all background", "mask leaves nothing"),
     "training.regions.require_validation": ("mask leaves nothing to validate",),
+    "workflows.prepare_training.open_training_data": ("part of the data",),
     "workflows.prepare_training._feed": ("few random patches", "few grid patches"),
     "workflows.train_network._check_length": _LATER,
 }

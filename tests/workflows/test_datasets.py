@@ -305,7 +305,7 @@ def test_a_derived_file_is_made_from_its_original(
 
 
 @pytest.mark.parametrize(
-    ("table", "message"), [([(1, 70), (3, 70)], "have no neuron"), ([(1, 7), (2, 9), (3, 7)], "published ids")]
+    ("table", "message"), [([(1, 70), (3, 70)], "have no neuron"), ([(1, 7), (2, 9), (3, 7)], "published voxels")]
 )
 def test_wrong_neuron_tables_leave_no_file(
     tmp_path: Path,

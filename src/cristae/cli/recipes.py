@@ -53,12 +53,15 @@ def new(
 
 @app.command()
 def check(path: RecipePath, changes: Set = None) -> None:
-    """Do all that training does before its first step. Of large data a part is read."""
-    from cristae.cli.progress import console_progress
-    from cristae.workflows.recipes import check_recipe
+    """Do all that training does before its first step. Of large data a part is read.
 
-    check_recipe(path, changes or (), progress=console_progress())
-    print("ok")
+    Data that a recipe says how to get need not be there yet: then the form alone is checked.
+    """
+    from cristae.cli.progress import console_progress
+    from cristae.workflows.recipes import check_recipe, missing_data
+
+    if missing_data(check_recipe(path, changes or (), progress=console_progress())) is None:
+        print("ok")
 
 
 @app.command()

@@ -155,6 +155,17 @@ class VolumeConfig(Config):
         """The path of the image with what is said about how to read it."""
         return Reading(channel=self.channel, signed=self.signed).on(self.image)
 
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Where image, labels, valid mask and weight are, as the recipe writes it."""
+        labels: tuple[str, ...] = ()
+        if isinstance(self.labels, MaskLabels):
+            labels = tuple(mask.path for mask in self.labels.masks.values())
+        elif self.labels is not None:
+            labels = (self.labels.path,)
+        further = (None if self.valid is None else self.valid.path, self.weight)
+        return (self.image, *labels, *(path for path in further if path is not None))
+
 
 class Region(Config):
     """A part of one volume."""
@@ -222,6 +233,9 @@ class DataConfig(Config):
     """What a voxel can be."""
     volumes: tuple[VolumeConfig, ...] = ()
     """The images and their annotation."""
+    available_from: str | None = None
+    """Where everyone gets the files of `volumes`, such as an archive, a project number and an address. Until they are
+    there, `cristae recipe check` checks the rest and repeats this."""
     train: tuple[Region, ...] = ()
     """Where the network learns."""
     validate_: tuple[Region, ...] = Field(default=(), alias="validate")
@@ -237,6 +251,8 @@ class DataConfig(Config):
 
     @model_validator(mode="after")
     def _check(self) -> DataConfig:
+        if self.set is not None and self.available_from is not None:
+            raise ValueError("available_from is for files of your own; a public set says where it comes from")
         if self.split is None:
             return self
         if self.validate_:

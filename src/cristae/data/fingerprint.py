@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from cristae.data.classes import Classes
-from cristae.data.description import DataConfig, MaskLabels, VolumeConfig
+from cristae.data.description import DataConfig, VolumeConfig
 from cristae.data.formats.paths import HDF5_SUFFIXES, find_source
 
 _SETTLED_S = 2.5
@@ -61,7 +61,7 @@ def _fingerprint(config: VolumeConfig, classes: Classes | None, folder: Path) ->
         version("cristae"), config.model_dump(mode="json"), None if classes is None else classes.model_dump(mode="json")
     ]  # fmt: skip
     try:
-        for path in _paths(config):
+        for path in config.paths:
             source = find_source(folder / path)
             for file in sorted(_files(source.files or (source.path,))):
                 status = file.stat()
@@ -71,19 +71,6 @@ def _fingerprint(config: VolumeConfig, classes: Classes | None, folder: Path) ->
     except Exception:  # a damaged file makes h5py raise whatever it stumbles over
         return None  # whoever opens the volume reports what is wrong
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-
-
-def _paths(config: VolumeConfig) -> Iterator[str]:
-    """Where image, labels, valid mask and weight of a volume are, as the recipe writes it."""
-    yield config.image
-    if isinstance(config.labels, MaskLabels):
-        yield from (mask.path for mask in config.labels.masks.values())
-    elif config.labels is not None:
-        yield config.labels.path
-    if config.valid is not None:
-        yield config.valid.path
-    if config.weight is not None:
-        yield config.weight
 
 
 def _files(places: tuple[Path, ...]) -> Iterator[Path]:

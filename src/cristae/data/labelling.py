@@ -97,6 +97,7 @@ def open_labelling(
         LabelError: The description does not fit the classes; later, on reading, a value is not mapped.
         VoxelSizeError: A boundary width is given in nm but the voxel size is unknown.
     """
+    require_names(config, classes, name=name)
     slices = _common_slices(sources, name)
     if isinstance(config, MaskLabels):
         readers, voxels = _read_masks(config, classes, sources, name)
@@ -110,6 +111,29 @@ def open_labelling(
     if slices is not None or voxels is not None:
         valid = _lazy(image, _validity(slices, voxels), np.dtype(np.uint8), chunks)
     return Labelling(labels=labels, valid=valid, labelled_slices=slices)
+
+
+def require_names(config: Labels, classes: Classes, *, name: str) -> None:
+    """Make sure that a description of labels and the classes name the same things, which needs no file.
+
+    Raises:
+        LabelError: They do not.
+    """
+    where = f"labels of '{name}'"
+    if isinstance(config, MappedLabels):
+        table_of_values(config.values, classes, where=where)
+    elif isinstance(config, MaskLabels):
+        wanted, given = set(classes.foreground), set(config.masks)
+        if wanted - given or given - set(classes.names):
+            raise LabelError(
+                f"{where}: masks are given for {sorted(given)}, but the classes that need one are "
+                f"{list(classes.foreground)}.\n  Name one mask for each class under data.volumes.{name}.labels.masks."
+            )
+    elif isinstance(config, InstanceLabels) and classes.foreground != (config.class_name,):
+        raise LabelError(
+            f"{where}: object ids give the one class '{config.class_name}', but data.classes names "
+            f"{list(classes.foreground)}.\n  Name exactly that class, or describe the labels with `kind: values`."
+        )
 
 
 def mask_image(mask: Mask, image: Image, source: LabelSource, *, name: str, what: str) -> Image:
@@ -160,13 +184,6 @@ def _read_values(
 def _read_masks(
     config: MaskLabels, classes: Classes, sources: LabelSources, name: str
 ) -> tuple[tuple[Reader, ...], Reader | None]:
-    where = f"labels of '{name}'"
-    wanted, given = set(classes.foreground), set(config.masks)
-    if wanted - given or given - set(classes.names):
-        raise LabelError(
-            f"{where}: masks are given for {sorted(given)}, but the classes that need one are "
-            f"{list(classes.foreground)}.\n  Name one mask for each class under data.volumes.{name}.labels.masks."
-        )
     readers = {}
     for key, mask in config.masks.items():
         mask_where = _mask_where(key, name)
@@ -196,11 +213,6 @@ def _read_instances(
     voxel_size_nm: VoxelSize | None,
 ) -> tuple[tuple[Reader, ...], Reader | None]:
     where = f"labels of '{name}'"
-    if classes.foreground != (config.class_name,):
-        raise LabelError(
-            f"{where}: object ids give the one class '{config.class_name}', but data.classes names "
-            f"{list(classes.foreground)}.\n  Name exactly that class, or describe the labels with `kind: values`."
-        )
     objects = ObjectIds.of(source, config, name=name)
     if config.to == "foreground":
 

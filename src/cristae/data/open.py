@@ -36,7 +36,16 @@ from cristae.data.volume import Volume
 from cristae.errors import LabelError, VolumeError, VoxelSizeError
 from cristae.progress import Progress
 
-__all__ = ["Dataset", "Part", "labelled_boxes", "open_data", "open_volume", "read_samples", "resolve_data"]
+__all__ = [
+    "Dataset",
+    "Part",
+    "complete_data",
+    "labelled_boxes",
+    "open_data",
+    "open_volume",
+    "read_samples",
+    "resolve_data",
+]
 
 _SAMPLE_VOX = 2048
 """Edge (y, x) of what is read of a slice to see whether it can be."""
@@ -110,6 +119,36 @@ def open_volume(
     return _open_stack(config, classes, Path())
 
 
+def complete_data(data: DataConfig) -> DataConfig:
+    """Fill in what a named public data set knows; it need not be on this machine.
+
+    Raises:
+        VolumeError: The set or its task is unknown, or volumes or classes are missing.
+    """
+    if data.set is None:
+        if data.task is not None:
+            raise VolumeError("data.task chooses a labelling of a public set; name the set with data.set.")
+        complete = data
+    else:
+        task, known = find_set(data.set).find_task(data.task)
+        cut = () if data.split is None else held_out(data.split)
+        complete = data.model_copy(
+            update={
+                "task": task,
+                "classes": data.classes or known.classes,
+                "volumes": data.volumes or known.volumes,
+                "train": data.train or known.train,
+                "validate_": data.validate_ or (() if "validate" in cut else known.validate_),
+                "test": data.test or (() if "test" in cut else known.test),
+            }
+        )
+    if not complete.volumes:
+        raise VolumeError("data.volumes is empty; name at least one image, or a public set with data.set.")
+    if complete.classes is None:
+        raise VolumeError("data.classes is missing; name the classes, the background first.")
+    return complete
+
+
 def resolve_data(data: DataConfig, folder: Path) -> tuple[DataConfig, Path]:
     """Fill in what a named public data set knows, and find the folder that paths are relative to.
 
@@ -124,30 +163,7 @@ def resolve_data(data: DataConfig, folder: Path) -> tuple[DataConfig, Path]:
         VolumeError: The set or its task is unknown, or volumes or classes are missing.
         MissingFileError: The set is not on this machine.
     """
-    if data.set is None:
-        if data.task is not None:
-            raise VolumeError("data.task chooses a labelling of a public set; name the set with data.set.")
-        complete = data
-    else:
-        chosen = find_set(data.set)
-        task, known = chosen.find_task(data.task)
-        cut = () if data.split is None else held_out(data.split)
-        complete = data.model_copy(
-            update={
-                "task": task,
-                "classes": data.classes or known.classes,
-                "volumes": data.volumes or known.volumes,
-                "train": data.train or known.train,
-                "validate_": data.validate_ or (() if "validate" in cut else known.validate_),
-                "test": data.test or (() if "test" in cut else known.test),
-            }
-        )
-        folder = find_set_folder(data.set)
-    if not complete.volumes:
-        raise VolumeError("data.volumes is empty; name at least one image, or a public set with data.set.")
-    if complete.classes is None:
-        raise VolumeError("data.classes is missing; name the classes, the background first.")
-    return complete, folder
+    return complete_data(data), folder if data.set is None else find_set_folder(data.set)
 
 
 def open_data(data: DataConfig, folder: Path) -> Dataset:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cristae.data.open import resolve_data
+from cristae.data.open import complete_data
 from cristae.models import NetworkConfig
 from cristae.recipe.recipe import Recipe
 
@@ -13,8 +13,7 @@ def completed(recipe: Recipe) -> Recipe:
     Raises:
         RecipeError: There is no such public set or task.
     """
-    data, _ = resolve_data(recipe.data, recipe.folder)
-    complete = recipe.model_copy(update={"data": data})
+    complete = recipe.model_copy(update={"data": complete_data(recipe.data)})
     if isinstance(recipe.model, NetworkConfig):
         complete = complete.model_copy(update={"sampling": recipe.sampling.sized(recipe.model.window)})
     return complete if recipe.source is None else complete.read_from(recipe.source)

@@ -46,9 +46,14 @@ def require_regions(recipe: Recipe) -> None:
 
 def _problems(recipe: Recipe) -> list[str]:
     if not isinstance(recipe.model, NetworkConfig):
-        return [*_about_forest(recipe.predict), *_about_forest_objects(recipe.model, recipe.data)]
+        return [
+            *_about_regions(recipe.data),
+            *_about_forest(recipe.predict),
+            *_about_forest_objects(recipe.model, recipe.data),
+        ]
     network, size = recipe.model, recipe.sampling.size or recipe.model.window
     return [
+        *_about_regions(recipe.data),
         *_about_patches(recipe.sampling, size, network),
         *_about_sampled_classes(recipe.sampling, recipe.data),
         *_about_augmentations(recipe, size, network),
@@ -57,6 +62,18 @@ def _problems(recipe: Recipe) -> list[str]:
         *_about_classes(recipe.data, network),
         *_about_targets(recipe),
         *_about_loss(recipe, network),
+    ]
+
+
+def _about_regions(data: DataConfig) -> list[str]:
+    """Whether the volumes of the regions are listed; those of a set are known once it is filled in."""
+    known = {volume.name for volume in data.volumes}
+    regions = {"train": data.train, "validate": data.validate_, "test": data.test}
+    return [
+        f"data.{split}.{place}: there is no volume '{region.volume}'; data.volumes has {', '.join(sorted(known))}"
+        for split, chosen in regions.items()
+        for place, region in enumerate(chosen)
+        if known and region.volume not in known
     ]
 
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from cristae.augment import required_margin
 from cristae.classical.config import RandomForestConfig
+from cristae.data.classes import Classes
 from cristae.data.fingerprint import Fingerprints
 from cristae.data.open import Dataset, open_data, resolve_data
-from cristae.errors import CristaeError, RecipeError, RunError
+from cristae.errors import CristaeError, MissingFileError, RecipeError, RunError
 from cristae.evaluation.validation import Validation, plan_validation
 from cristae.inference.device import choose_device, require_devices
 from cristae.inference.locality import Locality
@@ -116,10 +117,7 @@ def begin_training(recipe: Recipe, progress: Progress, *, read_vox: int | None =
     Raises:
         CristaeError: The recipe is not consistent, or its data cannot be used.
     """
-    recipe = completed(recipe)
-    check_consistency(recipe)
-    require_regions(recipe)
-    warn_open_questions(recipe, progress)
+    recipe = check_form(recipe, progress)
     data = open_training_data(recipe)
     if not isinstance(recipe.model, RandomForestConfig):
         warn_about_room(data.regions.train, progress, flat=recipe.model.ndim == 2)
@@ -130,6 +128,22 @@ def begin_training(recipe: Recipe, progress: Progress, *, read_vox: int | None =
     for warning in data.dataset.warnings:
         progress.warn(warning)
     return recipe, data
+
+
+def check_form(recipe: Recipe, progress: Progress) -> Recipe:
+    """Check what follows from a recipe alone.
+
+    Returns:
+        The recipe with what it leaves to others.
+
+    Raises:
+        CristaeError: It is not consistent, or names no volumes, classes or regions.
+    """
+    recipe = completed(recipe)
+    check_consistency(recipe)
+    require_regions(recipe)
+    warn_open_questions(recipe, progress)
+    return recipe
 
 
 def default_place(recipe: Recipe) -> Path:
@@ -144,20 +158,25 @@ def open_training_data(recipe: Recipe) -> TrainingData:
         CristaeError: The data cannot be opened, or do not fit together.
     """
     fingerprints = Fingerprints.take(*resolve_data(recipe.data, recipe.folder))
-    dataset = open_data(recipe.data, recipe.folder)
+    try:
+        dataset = open_data(recipe.data, recipe.folder)
+    except MissingFileError as error:
+        if recipe.data.available_from is None:
+            raise
+        raise MissingFileError(f"{error}\n  The data come from {recipe.data.available_from}") from error
     regions = prepare_regions(dataset, recipe.data.voxel_size_nm, flat=recipe.model.ndim == 2)
     return TrainingData(dataset, regions, fingerprints)
 
 
-def make_network(recipe: Recipe, data: TrainingData) -> tuple[nn.Module, Locality]:
-    """The network of a recipe with random weights, for devices that are there.
+def make_network(recipe: Recipe, classes: Classes) -> tuple[nn.Module, Locality]:
+    """The network of a recipe with random weights for these classes, and for devices that are there.
 
     Raises:
         RunError: A device is missing, or the network cannot be applied as the recipe wants it.
         NetworkError: It cannot be built.
     """
     require_devices(choose_device(recipe.device), recipe.training.devices)
-    return build_network(recipe, data.regions.classes.n_logits)
+    return build_network(recipe, classes.n_logits)
 
 
 def start_network(network: nn.Module, recipe: Recipe, place: Path | None, progress: Progress) -> Mapping[str, Any]:

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cristae.classical.config import RandomForestConfig
+from cristae.data.absence import absent_data
 from cristae.data.files import require_new, write_text
 from cristae.data.formats.paths import signed_path
-from cristae.data.open import Part, labelled_boxes, read_samples
+from cristae.data.labelling import require_names
+from cristae.data.open import Part, complete_data, labelled_boxes, read_samples
 from cristae.data.public import find_set
 from cristae.errors import CristaeError, RecipeError
 from cristae.progress import Progress
@@ -21,6 +23,7 @@ from cristae.training.cache_folder import cache_limit, open_cache
 from cristae.workflows.prepare_training import (
     TrainingData,
     begin_training,
+    check_form,
     default_place,
     make_network,
     prepare_forest_training,
@@ -85,6 +88,8 @@ def check_recipe(path: str | Path, overrides: Sequence[str] = (), *, progress: P
     """Do everything that training does before its first step, and leave nothing behind.
 
     Of large data a part is read, which the last line of progress says: what only the rest holds, training will find.
+    Where none of the data is there yet and the recipe says how to get it, all that needs no data is done, and a warning
+    repeats where the data come from; `missing_data` tells the same.
 
     Args:
         path: The recipe file.
@@ -99,7 +104,12 @@ def check_recipe(path: str | Path, overrides: Sequence[str] = (), *, progress: P
         NetworkError: A network of one's own is not what its config says.
         CristaeError: Its data cannot be opened, do not fit together, or give nothing to learn.
     """
-    recipe, data = begin_training(load_recipe(path, overrides), progress, read_vox=_READ_VOX)
+    recipe = load_recipe(path, overrides)
+    if missing := missing_data(recipe):
+        recipe = _check_without_data(recipe, progress)
+        progress.warn(f"the form of the recipe is valid, only its data are missing: {missing}")
+        return recipe
+    recipe, data = begin_training(recipe, progress, read_vox=_READ_VOX)
     regions = data.regions
     if isinstance(recipe.model, RandomForestConfig):
         prepare_forest_training(recipe, data, progress)
@@ -117,8 +127,32 @@ def check_recipe(path: str | Path, overrides: Sequence[str] = (), *, progress: P
     return recipe
 
 
+def missing_data(recipe: Recipe) -> str | None:
+    """What to do where none of a recipe's data is on this machine yet, though it says where they come from; else None.
+
+    Raises:
+        VolumeError: The recipe names an unknown public set, or no volumes or classes.
+    """
+    return absent_data(complete_data(recipe.data), recipe.folder)
+
+
+def _check_without_data(recipe: Recipe, progress: Progress) -> Recipe:
+    """All of a check that needs no voxel."""
+    recipe = check_form(recipe, progress)
+    classes = recipe.data.classes
+    assert classes, "a complete recipe has classes"
+    for volume in recipe.data.volumes:
+        if volume.labels is not None:
+            require_names(volume.labels, classes, name=volume.name)
+    if not isinstance(recipe.model, RandomForestConfig):
+        network, _ = make_network(recipe, classes)
+        start_network(network, recipe, None, progress)
+        cache_limit()
+    return recipe
+
+
 def _check_network(recipe: Recipe, data: TrainingData, progress: Progress) -> None:
-    network, locality = make_network(recipe, data)
+    network, locality = make_network(recipe, data.regions.classes)
     start_network(network, recipe, None, progress)
     cache_limit()
     with open_cache() as lasting, open_cache(lasting.scratch) as cache:

@@ -19,7 +19,7 @@ def train_together(arguments: Sequence[str], progress: Progress) -> dict[str, An
     (path,) = arguments
     run = open_unfinished_run(path)
     data = open_training_data(run.recipe)
-    network, locality = make_network(run.recipe, data)
+    network, locality = make_network(run.recipe, data.regions.classes)
     start = start_network(network, run.recipe, run.path, Progress())
     with own_errors(run.recipe.model, network), open_cache() as cache:
         session = TrainingSession(run.recipe, run, data, network, locality, start)

@@ -10,11 +10,12 @@ from skimage.segmentation import find_boundaries
 from cristae.data.box import Box
 from cristae.data.description import DataConfig, MappedLabels
 from cristae.data.open import Dataset, open_data
-from cristae.data.public import PUBLIC_SETS, find_set, find_set_folder
+from cristae.data.public import PUBLIC_SETS, find_set, find_set_folder, missing_set
 from cristae.data.public.base import PublicSet
 from cristae.errors import MissingFileError, VolumeError
 
-TASKS = [(chosen.name, task) for chosen in PUBLIC_SETS for task in chosen.tasks]
+DOWNLOADED = [chosen for chosen in PUBLIC_SETS if chosen.compute is None]
+TASKS = [(chosen.name, task) for chosen in DOWNLOADED for task in chosen.tasks]
 
 
 @pytest.fixture
@@ -33,9 +34,14 @@ def test_every_set_says_what_it_is(chosen: PublicSet) -> None:
     assert all((chosen.title, chosen.citation, chosen.licence, chosen.licence_note, chosen.homepage, chosen.notes))
     assert find_set(chosen.name) is chosen
     paths = [file.path for file in chosen.files]
-    assert len(set(paths)) == len(paths) > 3
+    assert len(set(paths)) == len(paths) >= 3
     assert not any(Path(path).is_absolute() or ".." in path or "\\" in path for path in paths)
     assert all(len(file.sha256) == 64 and file.size_bytes > 0 for file in chosen.files)
+
+
+@pytest.mark.parametrize("chosen", DOWNLOADED, ids=lambda chosen: chosen.name)
+def test_every_downloaded_set_is_pinned(chosen: PublicSet) -> None:
+    paths = [file.path for file in chosen.files]
     # A branch name instead of a commit would let the files change under us.
     assert all(any(len(part) == 40 for part in file.address.split("/")) for file in chosen.files)
     assert all(file.address.startswith("https://") and " " not in file.address for file in chosen.files)
@@ -64,6 +70,11 @@ def test_unknown_sets_and_tasks_name_what_exists() -> None:
         find_set("isbi2012").find_task("glia")
 
 
+def test_a_set_has_an_origin_of_its_own() -> None:
+    with pytest.raises(ValueError, match="a public set says where it comes from"):
+        DataConfig(set="isbi2012", available_from="a drawer")
+
+
 def test_a_set_that_is_not_here_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CRISTAE_DATA", str(tmp_path))
     monkeypatch.setattr("cristae.data.public.base.cache_folder", lambda: tmp_path / "cache")
@@ -73,6 +84,10 @@ def test_a_set_that_is_not_here_says_how_to_get_it(tmp_path: Path, monkeypatch: 
     (tmp_path / "isbi2012/images/0.png").touch()
     with pytest.raises(MissingFileError, match=r"incomplete, 81 of 82 files.*--to"):
         find_set_folder("isbi2012")
+    assert missing_set("isbi2012") is None, "a part of it is there"
+    assert missing_set("emnet-cardiac") == (
+        "fetch them with `cristae data fetch emnet-cardiac`, or set CRISTAE_DATA to the folder that holds them"
+    )
 
 
 @pytest.mark.data

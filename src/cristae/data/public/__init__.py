@@ -13,9 +13,19 @@ from cristae.data.public import (
     flyem_medulla_fibsem,
     isbi2012,
     platelet_em,
+    synthetic,
 )
-from cristae.data.public.base import PublicSet, find_folder
+from cristae.data.public.base import (
+    DATA_VARIABLE,
+    PublicSet,
+    cache_folder,
+    find_folder,
+    is_anywhere,
+    missing_files,
+)
+from cristae.data.public.fetch import fetch_set, stated_folder
 from cristae.errors import VolumeError
+from cristae.progress import Progress
 
 PUBLIC_SETS: tuple[PublicSet, ...] = (
     axondeepseg_sem.SET,
@@ -26,6 +36,7 @@ PUBLIC_SETS: tuple[PublicSet, ...] = (
     flyem_medulla_fibsem.SET,
     isbi2012.SET,
     platelet_em.SET,
+    synthetic.SET,
 )
 
 
@@ -42,10 +53,30 @@ def find_set(name: str) -> PublicSet:
 
 
 def find_set_folder(name: str) -> Path:
-    """The folder of a public set on this machine.
+    """The folder of a public set on this machine. A set that is computed comes into being here when it is first asked
+    for, where downloaded sets lie.
 
     Raises:
         VolumeError: There is no such set.
         MissingFileError: It is not on this machine, or incomplete.
+        StorageError: It cannot be written.
     """
-    return find_folder(find_set(name))
+    chosen = find_set(name)
+    if chosen.compute is not None and stated_folder(chosen) is None:
+        folder = cache_folder() / chosen.name
+        if missing_files(chosen, folder):
+            fetch_set(chosen, folder, progress=Progress())
+        return folder
+    return find_folder(chosen)
+
+
+def missing_set(name: str) -> str | None:
+    """What to do about a set that is nowhere on this machine; None where there is at least a part of it.
+
+    Raises:
+        VolumeError: There is no such set.
+    """
+    chosen = find_set(name)
+    if chosen.compute is not None or is_anywhere(chosen):
+        return None
+    return f"fetch them with `cristae data fetch {name}`, or set {DATA_VARIABLE} to the folder that holds them"

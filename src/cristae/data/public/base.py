@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from cristae.data.description import DataConfig
+from cristae.data.image import Image
 from cristae.errors import MissingFileError, VolumeError
 
 DATA_VARIABLE = "CRISTAE_DATA"
@@ -25,9 +26,10 @@ class SetFile:
     """Relative to the set's folder, with '/'."""
     size_bytes: int
     sha256: str
-    """Of the file; of the voxels as little-endian C-ordered bytes where the file is derived."""
+    """Of the file; of the voxels as little-endian C-ordered uint32 where the file is derived or computed."""
     address: str
-    """Where the original is, pinned to a version; of what it is made from where the file is derived."""
+    """Where the original is, pinned to a version; of what it is made from where the file is derived; 'computed' where
+    it is."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,12 @@ class PublicSet:
     notes: str = ""
     """What to keep in mind when using it."""
     derived: Derivation | None = None
+    compute: Callable[[str], Image] | None = None
+    """The content of a file by its path, for a set that is computed instead of downloaded."""
+
+    def is_made_here(self, path: str) -> bool:
+        """Whether a file is written on this machine, so that its voxels are what a checksum can be of."""
+        return self.compute is not None or (self.derived is not None and self.derived.path == path)
 
     @property
     def files(self) -> tuple[SetFile, ...]:
@@ -98,15 +106,18 @@ def missing_files(chosen: PublicSet, folder: Path) -> tuple[str, ...]:
     return tuple(file.path for file in chosen.files if not (folder / file.path).is_file())
 
 
+def is_anywhere(chosen: PublicSet) -> bool:
+    """Whether any place that is looked at has a folder of the set, be it incomplete."""
+    return any((place / chosen.name).is_dir() for place in _places())
+
+
 def find_folder(chosen: PublicSet) -> Path:
     """The folder that holds a set: under CRISTAE_DATA, or in the download cache.
 
     Raises:
         MissingFileError: It is in neither place, or incomplete.
     """
-    stated = os.environ.get(DATA_VARIABLE)
-    places = {Path(stated): f" --to {stated}"} if stated else {}
-    places[cache_folder()] = ""
+    places = _places()
     fetch = f"cristae data fetch {chosen.name}"
     for place, option in places.items():
         folder = place / chosen.name
@@ -123,6 +134,13 @@ def find_folder(chosen: PublicSet) -> Path:
         f"the set '{chosen.name}' is not on this machine (looked in {looked}); fetch it with `{fetch}`, or set "
         f"{DATA_VARIABLE} to the folder that holds it."
     )
+
+
+def _places() -> dict[Path, str]:
+    """Folders that sets lie in, each with the option of `cristae data fetch` that fills it."""
+    stated = os.environ.get(DATA_VARIABLE)
+    places = {Path(stated): f" --to {stated}"} if stated else {}
+    return places | {cache_folder(): ""}
 
 
 @cache

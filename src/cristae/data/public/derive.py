@@ -1,10 +1,11 @@
-"""Files of a data set that are made on this machine from a published original."""
+"""Files of a data set that are made on this machine: from a published original, or from nothing but a rule."""
 
 from __future__ import annotations
 
 import gzip
 import hashlib
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy as np
 from cristae.data.files import storage_errors
 from cristae.data.public.base import Derivation, PublicSet, SetFile
 from cristae.data.public.download import download
-from cristae.errors import DownloadError
+from cristae.errors import DownloadError, OutputExistsError
 from cristae.progress import Task
 
 
@@ -28,6 +29,20 @@ def derive(chosen: PublicSet, file: SetFile, target: Path) -> None:
     download(file.address, original, chosen.derived.original_sha256, Task())
     make_neuron_ids(original, target, chosen.derived)
     original.unlink()
+
+
+def compute(chosen: PublicSet, file: SetFile, target: Path) -> None:
+    """Write a file of a set that is computed; it appears when it is complete.
+
+    Raises:
+        StorageError: The disk is full or may not be written.
+    """
+    from cristae.data.formats import write_image
+
+    if chosen.compute is None:
+        raise AssertionError("only a set that says how has computed files")
+    with suppress(OutputExistsError):  # another process was faster, and computes the same
+        write_image(chosen.compute(file.path), target)
 
 
 def make_neuron_ids(original: Path, target: Path, derivation: Derivation) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cristae.data.files import storage_errors
 from cristae.data.public.base import DATA_VARIABLE, PublicSet, SetFile
-from cristae.data.public.derive import derive, voxel_sha256
+from cristae.data.public.derive import compute, derive, voxel_sha256
 from cristae.data.public.download import download, file_sha256
 from cristae.errors import DownloadError, MissingFileError
 from cristae.progress import Progress, Task
@@ -72,25 +72,24 @@ def _fetch(chosen: PublicSet, file: SetFile, folder: Path, base: str | Path | No
         return
     with storage_errors(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-    is_derived = chosen.derived is not None and chosen.derived.path == file.path
+    made_here = chosen.is_made_here(file.path)
     if isinstance(base, Path):
-        _copy(base / file.path, target, None if is_derived else file.sha256)
+        _copy(base / file.path, target, None if made_here else file.sha256)
         task.advance(file.size_bytes, note=file.path)
-    elif is_derived and base is None:
-        derive(chosen, file, target)
+    elif made_here and base is None:
+        (derive if chosen.compute is None else compute)(chosen, file, target)
         task.advance(file.size_bytes, note=file.path)
     else:
         address = file.address if base is None else base + urllib.parse.quote(file.path)
-        download(address, target, None if is_derived else file.sha256, task)
-    if is_derived and voxel_sha256(target) != file.sha256:
+        download(address, target, None if made_here else file.sha256, task)
+    if made_here and voxel_sha256(target) != file.sha256:
         target.unlink()
-        raise DownloadError(f"{target}: does not hold the published ids (checksum of the voxels differs)")
+        raise DownloadError(f"{target}: does not hold the published voxels (their checksum differs)")
 
 
 def _require_match(chosen: PublicSet, file: SetFile, folder: Path) -> None:
     path = folder / file.path
-    derived = chosen.derived is not None and chosen.derived.path == file.path
-    found = voxel_sha256(path) if derived else file_sha256(path)
+    found = voxel_sha256(path) if chosen.is_made_here(file.path) else file_sha256(path)
     if found != file.sha256:
         raise DownloadError(
             f"{path}: is there already, but differs from the published file (sha256 {found[:12]}, expected "

@@ -1,0 +1,74 @@
+"""Every recipe file trains, at reduced size, on the synthetic set, which needs no file and no network connection."""
+
+from collections.abc import Iterator
+from math import isfinite
+from pathlib import Path
+
+import pytest
+
+from cristae.classical.config import RandomForestConfig
+from cristae.recipe.load import load_recipe
+from cristae.recipe.run import read_metrics
+from cristae.workflows.train import train
+
+FOLDER = Path(__file__).parents[2] / "recipes"
+STEPS = 2
+TRAIN, VALIDATE = "2:6,272:336,368:432", "18:19,272:336,368:432"
+"""Boxes of the synthetic volume; all classes of all its tasks are in the first."""
+
+SMALL_FLAT = ("sampling.size=[32, 32]", "training.batch_size=2", f"sampling.per_epoch={2 * STEPS}")
+# Two windows of each labelled slice, in batches of four: 4 slices give two steps.
+SMALL_GRID = ("sampling.size=[64, 48]", "sampling.stride=[64, 16]", "training.batch_size=4")
+SMALL_SEGET = (*SMALL_GRID, "model.base=4")
+REDUCED: dict[str, tuple[str, ...]] = {
+    "cdeep3m-1fm": ("mitochondria", *SMALL_FLAT, "model.base=4"),
+    "cdeep3m-mito-forest": ("mitochondria", "model.trees=3"),
+    "cdeep3m-mito-seget": ("mitochondria", *SMALL_FLAT, "model.base=4"),
+    "dense-cell-2d3d": (
+        "platelet", "sampling.size=[3, 56, 56]", "sampling.spacing=[1, 16, 16]", "model.base=8"
+    ),
+    "em-stellar-emnet-v2-4x": ("mitochondria", *SMALL_FLAT, "model.base=4"),
+    "em-stellar-unet-bn": ("mitochondria", *SMALL_FLAT, "model.base=4"),
+    "emnet-cardiac-forest": ("mitochondria", "model.trees=3"),
+    "emnet-cardiac-unet": ("mitochondria", *SMALL_FLAT, "model.widths=[4, 8]"),
+    "fib-sem-efficientunet": ("fib-sem", *SMALL_FLAT, "model.width=0.25", "model.depth=0.2",
+                              "model.decoder_widths=[8, 8, 8, 8, 8]"),
+    "fib-sem-unet": ("fib-sem", *SMALL_FLAT, "model.widths=[4, 8]"),
+    "isbi2012-unet": ("mitochondria", *SMALL_FLAT, "model.widths=[4, 8]"),
+    "seget-centriole": ("mitochondria", *SMALL_SEGET),
+    "seget-golgi": ("mitochondria", *SMALL_SEGET),
+    "seget-granules": ("mitochondria", *SMALL_SEGET),
+    "seget-microtubules": ("mitochondria", *SMALL_SEGET),
+    "seget-synapse": ("mitochondria", *SMALL_SEGET),
+    "synthetic-unet": ("platelet", *SMALL_FLAT, "model.widths=[4, 8]"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fetched_sets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Sets lie in a folder that goes with the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        place = tmp_path_factory.mktemp("sets")
+        patch.setattr("cristae.data.public.cache_folder", lambda: place)
+        patch.delenv("CRISTAE_DATA", raising=False)
+        yield
+
+
+@pytest.mark.parametrize("name", REDUCED)
+def test_every_recipe_trains_two_steps_on_the_synthetic_set(name: str, tmp_path: Path) -> None:
+    task, *smaller = REDUCED[name]
+    data = (
+        f"data={{set: synthetic, task: {task}, train: [{{volume: platelets, box: '{TRAIN}'}}], "
+        f"validate: [{{volume: platelets, box: '{VALIDATE}'}}]}}"
+    )
+    recipe = load_recipe(FOLDER / f"{name}.yaml", [data, *smaller, "training.epochs=1", "device=cpu"])
+    run = train(recipe, out=tmp_path / "run")
+    if not isinstance(recipe.model, RandomForestConfig):
+        (epoch,) = read_metrics(run)
+        assert int(epoch["step"]) >= STEPS, "more where a recipe copies patches with foreground"
+        assert isfinite(float(epoch["train_loss"]))
+    assert run.weights_path.is_file()
+
+
+def test_every_recipe_file_is_tried() -> None:
+    assert set(REDUCED) == {path.stem for path in FOLDER.glob("*.yaml")}
