@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from cristae.data.box import Box
+from cristae.data.box import Box, Triple
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,9 +36,47 @@ class Batch:
     `cropped` removes; () stands for none."""
     further: Mapping[str, Tensor] = field(default_factory=dict)
     """Further target channels by name, each float32 (B, C, *T); see `targets.TargetMaps`."""
+    volume_shapes: tuple[Triple, ...] = ()
+    """Voxels (z, y, x) of each patch's volume on the working grid; () where nothing asks for them."""
+    epoch_key: tuple[int, int] = (0, 0)
+    """The recipe's seed and the epoch's number, for what is drawn once for an epoch."""
 
     def __len__(self) -> int:
         return len(self.image)
+
+    @property
+    def flat(self) -> bool:
+        """Whether it is for a 2D network: the image's channels are slices."""
+        return self.valid.ndim == 3
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Voxels (*S) of the image without its margin: what the network sees."""
+        return _without(self.image.shape[2:], self.margin)
+
+    @property
+    def target_size(self) -> tuple[int, ...]:
+        """Voxels (*T) of the target without its margin."""
+        return _without(self.valid.shape[1:], self.margin)
+
+    @property
+    def n_slices(self) -> int:
+        """Slices that the network sees."""
+        return self.image.shape[1] if self.flat else self.size[0]
+
+    def of(self, samples: Sequence[int]) -> Batch:
+        """The batch of some of its samples."""
+        boxes, volumes, shapes = (
+            tuple(facts[i] for i in samples) if facts else () for facts in (self.boxes, self.volumes, self.volume_shapes)
+        )
+        chosen = self.map(lambda tensor: tensor[list(samples)])
+        return replace(chosen, boxes=boxes, volumes=volumes, volume_shapes=shapes)
+
+    def with_samples(self, samples: Sequence[int], others: Batch) -> Batch:
+        """The batch with some samples replaced by those of a smaller one, which has the same kinds of maps."""
+        index = torch.tensor(samples).to(self.image.device, non_blocking=True)
+        theirs = iter(others.tensors())
+        return self.map(lambda tensor: tensor.to((new := next(theirs)).dtype).index_copy(0, index, new))
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """The batch with `change` applied to image, target, valid, weight and further targets alike."""
@@ -49,14 +89,22 @@ class Batch:
             further={name: change(tensor) for name, tensor in self.further.items()},
         )
 
+    def tensors(self) -> list[Tensor]:
+        """Image, target, valid, weight and further targets, as far as they are there, in the order of `map`."""
+        weights = [] if self.weight is None else [self.weight]
+        return [self.image, self.target, self.valid, *weights, *self.further.values()]
+
     def cropped(self) -> Batch:
         """The batch without its margin."""
         if not any(self.margin):
             return self
         inner = tuple(slice(around, -around or None) for around in self.margin)
-        grown = margin_zyx(self.margin)
-        boxes = tuple(box.grow([-around for around in grown]) for box in self.boxes)
-        return replace(self.map(lambda tensor: tensor[(..., *inner)]), boxes=boxes, margin=())
+        cropped = self.map(lambda tensor: tensor[(..., *inner)])
+        return replace(cropped, boxes=self.cropped_boxes(), margin=())
+
+    def cropped_boxes(self) -> tuple[Box, ...]:
+        """Where the patches without their margin lie."""
+        return tuple(box.grow([-around for around in margin_zyx(self.margin)]) for box in self.boxes)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """The batch on another device."""
@@ -65,6 +113,19 @@ class Batch:
     def pin_memory(self) -> Batch:
         """The batch in page-locked memory, from which copies to a GPU need not wait."""
         return self.map(lambda tensor: tensor.pin_memory())
+
+
+def epoch_generator(key: tuple[int, int], volume: str) -> np.random.Generator:
+    """What all patches of a volume draw from in one epoch, seeded by [seed, epoch, hash of the name, 2].
+
+    Patches by themselves draw from [seed, epoch, number of the patch, 1].
+    """
+    name = int.from_bytes(hashlib.sha256(volume.encode()).digest()[:8], "big")
+    return np.random.default_rng([*key, name, 2])
+
+
+def _without(size: Sequence[int], margin: Sequence[int]) -> tuple[int, ...]:
+    return tuple(side - 2 * around for side, around in zip(size, margin or (0,) * len(size), strict=True))
 
 
 def margin_zyx(margin: Sequence[int]) -> tuple[int, int, int]:

@@ -19,7 +19,7 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 class AugmentationConfig(Config):
-    """A random change of training patches; a subclass that moves voxels is a `GeometricAugmentation`.
+    """A random change of training patches; those that move voxels are `GeometricAugmentation`s.
 
     Each sample draws from its own generator, and as many numbers whatever comes out, so what happens to a patch
     depends neither on its neighbours in the batch nor on what the augmentations before it did.
@@ -37,32 +37,15 @@ class AugmentationConfig(Config):
         """The changed batch; the given one stays as it is."""
 
 
-class GeometricAugmentation(AugmentationConfig):
-    """A random change that moves voxels: of image, target, valid and weight alike, margin included.
-
-    Targets and weights that depend on the patch are computed afterwards, from what it leaves inside the margin.
-    """
-
-    def margin(self, size: Sequence[int]) -> tuple[int, ...]:
-        """Voxels around patches of `size` (*S), on both sides of each axis, that may end up inside; 0 for flips and
-        quarter turns."""
-        return (0,) * len(size)
-
-
-def required_margin(augmentations: Sequence[AugmentationConfig], size: Sequence[int]) -> tuple[int, ...]:
-    """Voxels around an image of `size` (*S), on both sides of each axis, that augmentations in this order need."""
-    total = (0,) * len(size)
-    for augmentation in reversed(augmentations):
-        if isinstance(augmentation, GeometricAugmentation):
-            grown = [side + 2 * around for side, around in zip(size, total, strict=True)]
-            total = tuple(a + b for a, b in zip(total, augmentation.margin(grown), strict=True))
-    return total
-
-
-def chosen(probability: float, generators: Generators, like: Tensor) -> Tensor:
-    """Draw which samples are changed: bool (B,), on the device of `like`."""
-    drawn = [bool(generator.random() < probability) for generator in generators]
-    return torch.tensor(drawn).to(like.device, non_blocking=True)
+def drawn_if(
+    draw: Callable[[np.random.Generator], float | np.ndarray], probability: float, generators: Generators
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which samples are changed, bool (B,), and what was drawn for each, float64 (B, ...), changed or not."""
+    applies, values = [], []
+    for generator in generators:
+        applies.append(generator.random() < probability)
+        values.append(draw(generator))
+    return np.array(applies, bool), np.array(values, np.float64)
 
 
 def drawn_values(
