@@ -324,6 +324,7 @@ def test_patches_of_a_batch_share_their_margin() -> None:
         weight=None,
         box=Box((3, 10, 10), (4, 16, 16)),
         volume="v",
+        volume_shape=(4, 20, 20),
     )
     batch = collate([patch, patch], (2, 1)).cropped()
     assert (batch.image.shape, batch.target.shape) == ((2, 1, 4, 6), (2, 2, 4))

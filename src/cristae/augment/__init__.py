@@ -18,18 +18,7 @@ from cristae.augment.resample import Interpolation
 from cristae.augment.sections_shifted import ShiftedSections
 
 Augmentation = Annotated[
-    Brightness
-    | Contrast
-    | Elastic
-    | Flip
-    | Gamma
-    | Noise
-    | Rotate
-    | Rotate90
-    | Shear
-    | Shift
-    | ShiftedSections
-    | Zoom,
+    Brightness | Contrast | Elastic | Flip | Gamma | Noise | Rotate | Rotate90 | Shear | Shift | ShiftedSections | Zoom,
     Field(discriminator="name"),
 ]
 """Any augmentation, discriminated by `name`."""

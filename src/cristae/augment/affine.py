@@ -88,7 +88,7 @@ class Zoom(GeometricAugmentation):
     def _ascending(self) -> Zoom:
         least, most = self.factors
         if least > most or least == most == 1:
-            raise ValueError(f"factors {list(self.factors)} must ascend and not both be 1; write for instance [0.8, 1.2]")
+            raise ValueError(f"factors {list(self.factors)} must ascend and not both be 1, for instance [0.8, 1.2]")
         return self
 
     def check(self, patch_size: Sequence[int]) -> None:
@@ -96,8 +96,8 @@ class Zoom(GeometricAugmentation):
         require_axes(self.name, self.axes, patch_size)
 
     def reach(self, reach: Reach, size: Sequence[int]) -> Reach:
-        """The box at the largest factor, or as it is where that is below 1."""
-        most = max(1.0, self.factors[1])
+        """The box at the largest factor."""
+        most = self.factors[1] if self.probability == 1 else max(1.0, self.factors[1])
         z, y, x = (getattr(reach, axis) * (most if axis in self.axes else 1) for axis in "zyx")
         return Reach(z, y, x, min(reach.radius * most, math.hypot(y, x)))
 

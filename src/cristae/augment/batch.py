@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from cristae.data.box import Box, Triple
+
+Fact = TypeVar("Fact")
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,16 +69,17 @@ class Batch:
 
     def of(self, samples: Sequence[int]) -> Batch:
         """The batch of some of its samples."""
-        boxes, volumes, shapes = (
-            tuple(facts[i] for i in samples) if facts else () for facts in (self.boxes, self.volumes, self.volume_shapes)
+        return replace(
+            self.map(lambda tensor: tensor[list(samples)]),
+            boxes=_chosen(self.boxes, samples),
+            volumes=_chosen(self.volumes, samples),
+            volume_shapes=_chosen(self.volume_shapes, samples),
         )
-        chosen = self.map(lambda tensor: tensor[list(samples)])
-        return replace(chosen, boxes=boxes, volumes=volumes, volume_shapes=shapes)
 
     def with_samples(self, samples: Sequence[int], others: Batch) -> Batch:
         """The batch with some samples replaced by those of a smaller one, which has the same kinds of maps."""
         index = torch.tensor(samples).to(self.image.device, non_blocking=True)
-        theirs = iter(others.tensors())
+        theirs = iter((others.image, others.target, others.valid, *others.optional_maps()))
         return self.map(lambda tensor: tensor.to((new := next(theirs)).dtype).index_copy(0, index, new))
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
@@ -89,10 +93,15 @@ class Batch:
             further={name: change(tensor) for name, tensor in self.further.items()},
         )
 
-    def tensors(self) -> list[Tensor]:
-        """Image, target, valid, weight and further targets, as far as they are there, in the order of `map`."""
-        weights = [] if self.weight is None else [self.weight]
-        return [self.image, self.target, self.valid, *weights, *self.further.values()]
+    def optional_maps(self) -> list[Tensor]:
+        """The weight, where there is one, and the further targets."""
+        return [*([] if self.weight is None else [self.weight]), *self.further.values()]
+
+    def with_optional_maps(self, maps: Sequence[Tensor]) -> Batch:
+        """The batch with others in place of `optional_maps`, in the same order."""
+        theirs = iter(maps)
+        weight = None if self.weight is None else next(theirs)
+        return replace(self, weight=weight, further=dict(zip(self.further, theirs, strict=True)))
 
     def cropped(self) -> Batch:
         """The batch without its margin."""
@@ -113,6 +122,10 @@ class Batch:
     def pin_memory(self) -> Batch:
         """The batch in page-locked memory, from which copies to a GPU need not wait."""
         return self.map(lambda tensor: tensor.pin_memory())
+
+
+def _chosen(facts: tuple[Fact, ...], samples: Sequence[int]) -> tuple[Fact, ...]:
+    return tuple(facts[i] for i in samples) if facts else ()
 
 
 def epoch_generator(key: tuple[int, int], volume: str) -> np.random.Generator:

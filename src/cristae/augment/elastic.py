@@ -42,8 +42,11 @@ class Elastic(GeometricAugmentation):
 
     def reach(self, reach: Reach, size: Sequence[int]) -> Reach:
         """The box with the farthest that splines between the largest noise go."""
-        most = self.amplitude_vox * overshoot(self.smoothing)
-        return reach.grown(y=most, x=most)
+        return reach.grown(y=self._most, x=self._most)
+
+    @property
+    def _most(self) -> float:
+        return self.amplitude_vox * overshoot(self.smoothing)
 
     def draw(self, batch: Batch, generators: Generators) -> Displacement:
         applies = [generator.random() < self.probability for generator in generators]
@@ -51,10 +54,10 @@ class Elastic(GeometricAugmentation):
             plane = _plane(batch.size)
             noises = [self._noise(generator, plane) for generator in generators]
             fields = [self._field(noise, plane) if on else None for on, noise in zip(applies, noises, strict=True)]
-            return Displacement(fields, np.tile((np.array(plane) - 1) / 2, (len(batch), 1)))
+            return Displacement(fields, np.tile((np.array(plane) - 1) / 2, (len(batch), 1)), self._most)
         fields = [self._of_epoch(batch, sample) if on else None for sample, on in enumerate(applies)]
         centres = [(np.array(box.start) + box.stop - 1) / 2 for box in batch.boxes]
-        return Displacement(fields, np.stack(centres)[:, 1:])
+        return Displacement(fields, np.stack(centres)[:, 1:], self._most)
 
     def _of_epoch(self, batch: Batch, sample: int) -> PlaneField:
         return _epoch_field(self, batch.epoch_key, batch.volumes[sample], _plane(batch.volume_shapes[sample]))

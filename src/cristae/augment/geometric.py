@@ -10,7 +10,6 @@ from functools import reduce
 from typing import Annotated, Literal
 
 import numpy as np
-import torch
 from pydantic import Field
 
 from cristae.augment.batch import Batch

@@ -1,4 +1,4 @@
-"""Where the voxels of augmented patches come from: what each geometric augmentation contributes, and all of it composed.
+"""Where the voxels of augmented patches come from: what each augmentation contributes, and all of it composed.
 
 Positions are voxels from the centre of a patch. An augmentation says where its output's voxels come from in its input.
 Augmentations in the order of the recipe are the maps f1, f2, ... of a patch; what all of them give at a position p lay
@@ -37,6 +37,8 @@ class Places:
     device: torch.device
     plane: tuple[Tensor, Tensor] | None = None
     """float32 (n, L, Y, X): y and x, once they are no longer affine."""
+    plane_bound: tuple[float, float] = (0, 0)
+    """What no |y| and |x| of `plane` exceeds."""
 
     @classmethod
     def of_output(cls, count: int, n_slices: int, size: Sequence[int], device: torch.device) -> Places:
@@ -45,26 +47,63 @@ class Places:
         along_z = np.tile([1.0, 0.0], (count, 1))
         return cls(identity, True, along_z, centred(n_slices), (centred(size[0]), centred(size[1])), device)
 
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(n, L, Y, X)."""
+        return len(self.affine), self._levels, len(self.axes[0]), len(self.axes[1])
+
+    @property
+    def _levels(self) -> int:
+        return int(self.affine.shape[1] if self.plane is None else self.plane[0].shape[1])
+
+    @property
+    def bound(self) -> tuple[float, float]:
+        """What no |y| and |x| exceeds."""
+        if self.plane is not None:
+            return self.plane_bound
+        farthest = [np.abs(axis).max() for axis in self.axes]
+        y, x = np.max(np.abs(self.affine) @ [*farthest, 1], axis=(0, 1))
+        return float(y), float(x)
+
     def z(self) -> np.ndarray:
         """float64 (n, Z): where each slice of the output comes from."""
-        return self.along_z[:, :1] * self.slices + self.along_z[:, 1:]
+        places: np.ndarray = self.along_z[:, :1] * self.slices + self.along_z[:, 1:]
+        return places
 
     def rows_and_columns(self) -> tuple[np.ndarray, np.ndarray]:
         """float64 (n, L, Y) and (n, L, X) of aligned places."""
         rows = self.affine[..., 0, :1] * self.axes[0] + self.affine[..., 0, 2:]
         return rows, self.affine[..., 1, 1:2] * self.axes[1] + self.affine[..., 1, 2:]
 
-    def dense(self) -> tuple[Tensor, Tensor]:
-        """float32 (n, L, Y, X): the source's y and x."""
+    def values(self, axis: int, *, scale: float = 1, offset: float = 0, out: Tensor | None = None) -> Tensor:
+        """float32 (n, L, Y, X): scale * y + offset for axis 0, of x for axis 1."""
         if self.plane is not None:
-            return self.plane
-        y, x = (self._component(self.affine[..., row, :]) for row in (0, 1))
-        return y, x
-
-    def _component(self, row: np.ndarray) -> Tensor:
-        along_y = self.on_device(row[..., :1] * self.axes[0] + row[..., 2:])
+            if offset:
+                return torch.add(self.plane[axis] * scale if scale != 1 else self.plane[axis], offset, out=out)
+            return torch.mul(self.plane[axis], scale, out=out)
+        row = self.affine[..., axis, :] * scale
+        along_y = self.on_device(row[..., :1] * self.axes[0] + row[..., 2:] + offset)
         along_x = self.on_device(row[..., 1:2] * self.axes[1])
-        return along_y.unsqueeze(-1) + along_x.unsqueeze(-2)
+        return torch.add(along_y.unsqueeze(-1), along_x.unsqueeze(-2), out=out)
+
+    def dense(self) -> tuple[Tensor, Tensor]:
+        """float32 (n, L, Y, X): y and x."""
+        return self.plane or (self.values(0), self.values(1))
+
+    def centre(self, size: Sequence[int]) -> Places:
+        """The same for the (Z, Y, X) voxels at the centre of the output."""
+        there = (len(self.slices), len(self.axes[0]), len(self.axes[1]))
+        levels, rows, columns = (slice((n - m) // 2, (n + m) // 2) for n, m in zip(there, size, strict=True))
+        of_plane = levels if self._levels > 1 else slice(None)
+        y, x = self.plane or (None, None)
+        cut = (slice(None), of_plane, rows, columns)
+        return replace(
+            self,
+            affine=self.affine[:, levels] if self.affine.shape[1] > 1 else self.affine,
+            slices=self.slices[levels],
+            axes=(self.axes[0][rows], self.axes[1][columns]),
+            plane=None if y is None or x is None else (y[cut], x[cut]),
+        )
 
     def on_device(self, values: np.ndarray) -> Tensor:
         """A float32 tensor of these values."""
@@ -110,29 +149,29 @@ class Affine(Step):
         linear, straight = np.abs(self.plane[:, :, :2]), np.eye(2)
         permutes = np.all(linear == straight, axis=(1, 2)) | np.all(linear == straight[::-1], axis=(1, 2))
         permutes &= np.abs(self.along_z[:, 0]) == 1
-        return permutes & np.all(self.plane[:, :, 2] == 0, axis=1) & (self.along_z[:, 1] == 0)
+        permutes &= self.along_z[:, 1] == 0
+        exact: np.ndarray = permutes & np.all(self.plane[:, :, 2] == 0, axis=1)
+        return exact
 
     def of(self, samples: np.ndarray) -> Affine:
         return replace(self, plane=self.plane[samples], along_z=self.along_z[samples])
 
     def then(self, later: Affine) -> Affine:
         """Both as one, `later` being applied to what this one gives."""
-        plane = _composed(self.plane, later.plane)
-        scale, offset = (self.along_z[:, i] for i in (0, 1))
-        along_z = np.stack([scale * later.along_z[:, 0], scale * later.along_z[:, 1] + offset], axis=1)
+        plane, along_z = _composed(self.plane, later.plane), _composed_along_z(self.along_z, later.along_z)
         return Affine(plane, along_z, self.aligned and later.aligned)
 
     def before(self, places: Places) -> Places:
-        now = Affine(places.affine[:, 0], places.along_z, True)
-        along_z = self.then(now).along_z
+        along_z = _composed_along_z(self.along_z, places.along_z)
         if places.plane is None:
             affine = _composed(self.plane[:, None], places.affine)
             return replace(places, affine=affine, aligned=places.aligned and self.aligned, along_z=along_z)
-        y, x = places.plane
-        moved = (self._row(places, row, y, x) for row in (0, 1))
-        return replace(places, plane=tuple(moved), aligned=False, along_z=along_z)
+        y, x = np.max(np.abs(self.plane) @ [*places.bound, 1], axis=0)
+        moved = (self._row(places, 0), self._row(places, 1))
+        return replace(places, plane=moved, plane_bound=(float(y), float(x)), along_z=along_z)
 
-    def _row(self, places: Places, row: int, y: Tensor, x: Tensor) -> Tensor:
+    def _row(self, places: Places, row: int) -> Tensor:
+        (y, x) = places.dense()
         by_y, by_x, shift = (places.on_device(self.plane[:, row, i]).view(-1, 1, 1, 1) for i in range(3))
         return by_y * y + by_x * x + shift
 
@@ -146,7 +185,7 @@ class SliceShifts(Step):
 
     @property
     def exact(self) -> np.ndarray:
-        return np.all(self.shifts == 0, axis=(1, 2))
+        return np.logical_not(self.shifts.any(axis=(1, 2)))
 
     def of(self, samples: np.ndarray) -> SliceShifts:
         return SliceShifts(self.shifts[samples])
@@ -159,8 +198,10 @@ class SliceShifts(Step):
             affine = np.repeat(places.affine, shifts.shape[1] // places.affine.shape[1], axis=1)
             affine[..., 2] += shifts
             return replace(places, affine=affine)
-        y, x = (values + places.on_device(shifts[..., i])[..., None, None] for i, values in enumerate(places.plane))
-        return replace(places, plane=(y, x))
+        along_y, along_x = (places.on_device(shifts[..., i])[..., None, None] for i in (0, 1))
+        y, x = np.abs(shifts).max(axis=(0, 1)) + places.bound
+        moved = (places.plane[0] + along_y, places.plane[1] + along_x)
+        return replace(places, plane=moved, plane_bound=(float(y), float(x)))
 
 
 def centred(side: int) -> np.ndarray:
@@ -175,6 +216,11 @@ def centred(side: int) -> np.ndarray:
 
 def _composed(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
     """Matrices (..., 2, 3) of `outer` applied to what `inner` gives."""
-    composed = outer[..., :2] @ inner
+    composed: np.ndarray = outer[..., :2] @ inner
     composed[..., 2] += outer[..., 2]
     return composed
+
+
+def _composed_along_z(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
+    """Scales and offsets (n, 2) of `outer` applied to what `inner` gives."""
+    return np.stack([outer[:, 0] * inner[:, 0], outer[:, 0] * inner[:, 1] + outer[:, 1]], axis=1)

@@ -3,7 +3,8 @@ margin to what the network sees."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Literal
 
@@ -17,6 +18,10 @@ from cristae.augment.form import where_chosen
 from cristae.augment.mapping import Affine, Places
 
 Interpolation = Literal["linear", "cubic", "nearest"]
+_EXACT = 1 << 24
+"""Whole numbers that float32 has."""
+_ROUNDING = 1e-2
+"""Voxels by which float32 places may be wrong, with much to spare."""
 
 
 def permuted(batch: Batch, moves: Affine) -> Batch:
@@ -58,19 +63,27 @@ def resampled(batch: Batch, places: Places, interpolation: Interpolation) -> Bat
         places: Of all voxels of the image that the network sees.
         interpolation: Of the image in the plane; along z, `cubic` is linear.
     """
-    y, x = places.dense()
-    z = places.z()
     image = batch.image.unsqueeze(1) if batch.flat else batch.image  # (n, C, Z, Y, X)
     if interpolation == "nearest":
-        image = _nearest_voxels(y, x, z, image.shape[2:]).of(image)
+        (image,), _ = _nearest([image], places)
     else:
-        image = _in_plane(_along_z(image.float(), z), y, x, interpolation)
+        image = _in_plane(_along_z(image.float(), places.z()), places, interpolation)
     size = (1, *batch.target_size) if batch.flat else batch.target_size
-    stored = (1, *batch.valid.shape[1:]) if batch.flat else batch.valid.shape[1:]
-    voxels = _nearest_voxels(*_centre(y, x, z, size), stored)
-    moved = replace(batch, image=batch.valid).map(partial(_nearest_of_target, voxels, batch.valid.ndim - 1))
-    inside = voxels.inside.squeeze(1) if batch.flat else voxels.inside
-    return replace(moved, image=image.squeeze(1) if batch.flat else image, valid=moved.valid & inside, margin=())
+    maps = [_with_slices(tensor, batch) for tensor in (batch.target, batch.valid, *batch.optional_maps())]
+    found, inside = _nearest(maps, places.centre(size))
+    target, valid, *optional = (
+        new.reshape(*old.shape[: old.ndim - len(batch.target_size)], *batch.target_size)
+        for new, old in zip(found, (batch.target, batch.valid, *batch.optional_maps()), strict=True)
+    )
+    counts = valid if inside is None else valid & inside.view_as(valid)
+    moved = replace(batch, image=image.squeeze(1) if batch.flat else image, target=target, valid=counts, margin=())
+    return moved.with_optional_maps(optional)
+
+
+def _with_slices(tensor: Tensor, batch: Batch) -> Tensor:
+    """A map (n, ..., *T) as (n, K, Z, Y, X)."""
+    stored = batch.valid.shape[1:]
+    return tensor.reshape(len(tensor), -1, *(1,) * (3 - len(stored)), *stored)
 
 
 def _along_z(image: Tensor, z: np.ndarray) -> Tensor:
@@ -91,69 +104,47 @@ def _slices(image: Tensor, index: np.ndarray) -> Tensor:
     count, first = index.shape[1], int(index[0, 0])
     if np.array_equal(index, np.broadcast_to(first + np.arange(count), index.shape)):
         return image[:, :, first : first + count]
-    chosen = torch.from_numpy(index).to(image.device, non_blocking=True)[:, None, :, None, None]
-    return image.gather(2, chosen.expand(-1, image.shape[1], -1, *image.shape[3:]))
+    planes = [sample[:, level] for sample, levels in zip(image, index.tolist(), strict=True) for level in levels]
+    return torch.stack(planes).view(*index.shape, *planes[0].shape).transpose(1, 2)
 
 
-def _in_plane(image: Tensor, y: Tensor, x: Tensor, interpolation: Interpolation) -> Tensor:
-    """(n, C, Z, Y', X') at places (n, L, Y', X') of each slice; with L = 1 all slices are channels of one plane."""
+def _in_plane(image: Tensor, places: Places, interpolation: Interpolation) -> Tensor:
+    """(n, C, Z, Y', X') at the places of each slice; where all slices move alike they are channels of one plane."""
     count, channels, n_slices, *sides = image.shape
-    grid = y.new_empty(*y.shape, 2)  # from -1 to 1, x first
-    torch.mul(x, 2 / max(1, sides[1] - 1), out=grid[..., 0])
-    torch.mul(y, 2 / max(1, sides[0] - 1), out=grid[..., 1])
-    alike = y.shape[1] == 1
-    planes = image.flatten(1, 2) if alike else image.transpose(1, 2).flatten(0, 1)
+    _, levels, *size = places.shape
+    grid = torch.empty(count, levels, *size, 2, device=image.device)  # from -1 to 1, x first
+    for axis, side in enumerate(sides):
+        places.values(axis, scale=2 / max(1, side - 1), out=grid[..., 1 - axis])
+    planes = image.flatten(1, 2) if levels == 1 else image.transpose(1, 2).flatten(0, 1)
     mode = "bilinear" if interpolation == "linear" else "bicubic"
     found = F.grid_sample(planes, grid.flatten(0, 1), mode, padding_mode="border", align_corners=True)
-    size = y.shape[2:]
-    if alike:
+    if levels == 1:
         return found.view(count, channels, n_slices, *size)
     return found.view(count, n_slices, channels, *size).transpose(1, 2)
 
 
-@dataclass(frozen=True, eq=False)
-class _Voxels:
-    """The voxels that are nearest to places."""
+def _nearest(maps: Sequence[Tensor], places: Places) -> tuple[list[Tensor], Tensor | None]:
+    """The voxels of maps (n, K, Z, Y, X) that are nearest to places, and whether a place is inside, bool (n, Z, Y, X).
 
-    in_plane: Tensor
-    """int64 (n, L, Y, X): their numbers in a plane; at its border for places outside."""
-    slices: np.ndarray
-    """int (n, Z): their slices."""
-    inside: Tensor
-    """bool (n, Z, Y, X): whether the place is inside at all."""
-
-    def of(self, stack: Tensor) -> Tensor:
-        """Their values (n, C, Z, Y, X)."""
-        count, channels = stack.shape[:2]
-        planes = _slices(stack, self.slices).flatten(3)
-        index = self.in_plane.flatten(2).unsqueeze(1).expand(count, channels, planes.shape[2], -1)
-        return planes.gather(3, index).view(count, channels, *self.inside.shape[1:])
-
-
-def _nearest_voxels(y: Tensor, x: Tensor, z: np.ndarray, stored: tuple[int, ...]) -> _Voxels:
-    """Those of patches (Z, Y, X), at places (n, L, Y', X') and (n, Z') from the centre."""
-    row, column = ((at + side / 2).floor().to(torch.int32) for at, side in ((y, stored[1]), (x, stored[2])))
-    inside = (row >= 0) & (row < stored[1]) & (column >= 0) & (column < stored[2])
-    number = row.clamp_(0, stored[1] - 1) * stored[2] + column.clamp_(0, stored[2] - 1)
-    level = np.floor(z + stored[0] / 2).astype(int)
-    in_stack = torch.from_numpy((level >= 0) & (level < stored[0])).to(y.device, non_blocking=True)
-    return _Voxels(number.long(), level.clip(0, stored[0] - 1), inside & in_stack[..., None, None])
+    None instead of the latter where all are. Outside, voxels are those of the border.
+    """
+    stored = maps[0].shape[2:]
+    level = np.floor(places.z() + stored[0] / 2).astype(int)
+    row, column = (places.values(axis, offset=stored[1 + axis] / 2).floor_() for axis in (0, 1))
+    in_stack, counts = (level >= 0) & (level < stored[0]), None
+    if not (in_stack.all() and np.less(places.bound, np.array(stored[1:]) / 2 - _ROUNDING).all()):
+        in_plane = (row >= 0) & (row < stored[1]) & (column >= 0) & (column < stored[2])
+        counts = in_plane & torch.from_numpy(in_stack).to(places.device, non_blocking=True)[..., None, None]
+        row, column = row.clamp_(0, stored[1] - 1), column.clamp_(0, stored[2] - 1)
+    if stored[1] * stored[2] > _EXACT:
+        row, column = row.long(), column.long()
+    number = torch.add(column, row, alpha=stored[2]).long()
+    level = level.clip(0, stored[0] - 1)
+    return [_taken(_slices(one, level).flatten(3), number) for one in maps], counts
 
 
-def _centre(y: Tensor, x: Tensor, z: np.ndarray, size: tuple[int, ...]) -> tuple[Tensor, Tensor, np.ndarray]:
-    """Places of a target (Z, Y, X), which lies at the centre of the image."""
-    rows, columns = (_middle(there, side) for there, side in zip(y.shape[2:], size[1:], strict=True))
-    levels = _middle(z.shape[1], size[0])
-    chosen = (slice(None), levels if y.shape[1] > 1 else slice(None), rows, columns)
-    return y[chosen], x[chosen], z[:, levels]
-
-
-def _middle(there: int, side: int) -> slice:
-    return slice((there - side) // 2, (there + side) // 2)
-
-
-def _nearest_of_target(voxels: _Voxels, ndim: int, tensor: Tensor) -> Tensor:
-    """A map (n, ..., *T) of the target."""
-    stored = tensor.shape[-ndim:]
-    stack = tensor.reshape(len(tensor), -1, *(1,) * (3 - ndim), *stored)
-    return voxels.of(stack).reshape(*tensor.shape[:-ndim], *voxels.inside.shape[-ndim:])
+def _taken(planes: Tensor, number: Tensor) -> Tensor:
+    """Voxels (n, K, Z, Y', X') of planes (n, K, Z, Y * X) by their numbers (n, L, Y', X')."""
+    count, channels, n_slices, _ = planes.shape
+    index = number.flatten(2).unsqueeze(1).expand(count, channels, n_slices, -1)
+    return planes.gather(3, index).view(count, channels, n_slices, *number.shape[2:])

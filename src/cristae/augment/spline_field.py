@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,19 +39,18 @@ class PlaneField:
         around = ((0, 0), (_BORDER, _BORDER), (_BORDER, _BORDER))
         return cls(np.pad(splines, around, mode="reflect").astype(np.float32), size)
 
-    def nodes_at(self, positions: np.ndarray, axis: int) -> np.ndarray:
-        """Where voxel positions along an axis, counted from the plane's first voxel, lie between the nodes."""
-        n_nodes = self.coefficients.shape[1 + axis] - 2 * _BORDER
-        return (positions * self._step(axis)).clip(0, n_nodes - 1)
+    def _last(self, axis: int) -> int:
+        """The number of the last node along an axis."""
+        return int(self.coefficients.shape[1 + axis]) - 2 * _BORDER - 1
 
     def _step(self, axis: int) -> float:
-        n_nodes = self.coefficients.shape[1 + axis] - 2 * _BORDER
-        return (n_nodes - 1) / max(1, self.size[axis] - 1)
+        """Nodes from one voxel to the next."""
+        return self._last(axis) / max(1, self.size[axis] - 1)
 
     def basis(self, positions: np.ndarray, axis: int) -> np.ndarray:
-        """float64 (P, N + border): the weight of each coefficient at each of P positions."""
-        at = self.nodes_at(positions, axis)
-        first = np.minimum(np.floor(at), self.coefficients.shape[1 + axis] - 2 * _BORDER - 1)
+        """float64 (P, N + border): each coefficient's weight at each of P positions from the plane's first voxel."""
+        at = (positions * self._step(axis)).clip(0, self._last(axis))
+        first = np.floor(at)
         weights = np.zeros((len(positions), self.coefficients.shape[1 + axis]))
         for tap, weight in enumerate(_weights(at - first)):
             weights[np.arange(len(positions)), first.astype(int) + _BORDER - 1 + tap] = weight
@@ -75,7 +76,7 @@ class PlaneField:
 
     def _two_taps(self, positions: Tensor, axis: int) -> list[tuple[Tensor, Tensor]]:
         """Twice a place between two coefficients, and its weight."""
-        at = (positions * self._step(axis)).clamp(0, self.coefficients.shape[1 + axis] - 2 * _BORDER - 1)
+        at = (positions * self._step(axis)).clamp(0, self._last(axis))
         first = at.floor()
         w0, w1, w2, w3 = _weights(at - first)
         low, high = w0 + w1, w2 + w3
@@ -90,18 +91,21 @@ class Displacement(Step):
     """For each of B samples; None leaves it as it is."""
     origins: np.ndarray
     """float64 (B, 2): where each patch's centre lies in its plane, y and x."""
+    most: float
+    """Voxels that no displacement exceeds along an axis."""
 
     @property
     def exact(self) -> np.ndarray:
         return np.array([field is None for field in self.fields])
 
     def of(self, samples: np.ndarray) -> Displacement:
-        return Displacement([self.fields[i] for i in samples], self.origins[samples])
+        return Displacement([self.fields[i] for i in samples], self.origins[samples], self.most)
 
     def before(self, places: Places) -> Places:
         moved = self._of_rows(places) if places.plane is None and places.aligned else self._of_each(places)
         y, x = places.dense()
-        return replace(places, plane=(y + moved[0], x + moved[1]), aligned=False)
+        bound = (places.bound[0] + self.most, places.bound[1] + self.most)
+        return replace(places, plane=(y + moved[0], x + moved[1]), plane_bound=bound)
 
     def _of_rows(self, places: Places) -> Tensor:
         """Displacements (2, n, L, Y, X) of places in rows and columns: products of small matrices."""
@@ -136,6 +140,7 @@ def smooth_nodes(noise: np.ndarray, smoothing: float) -> np.ndarray:
     return smoothed
 
 
+@lru_cache
 def overshoot(smoothing: float) -> float:
     """How far splines between nodes of smoothed noise may go, for noise from -1 to 1.
 
@@ -154,7 +159,7 @@ def _largest_sum(n_nodes: int, smoothing: float) -> float:
     return float(np.abs(weights).sum(axis=1).max())
 
 
-def _weights(t):  # type: ignore[no-untyped-def]
+def _weights(t: Any) -> tuple[Any, Any, Any, Any]:
     """The four weights of a cubic B-spline at the fraction t between two nodes."""
     return (
         (1 - t) ** 3 / 6,

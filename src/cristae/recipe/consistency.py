@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cristae.augment import required_margin
+from cristae.augment import ShiftedSections
 from cristae.classical.config import RandomForestConfig
 from cristae.data.description import DataConfig
 from cristae.errors import NetworkError, RecipeError
@@ -98,12 +98,14 @@ def _about_augmentations(recipe: Recipe, size: Sequence[int], network: NetworkCo
         try:
             augmentation.check(size)
             if len(size) == network.ndim:
-                seen = network.input_size(size)
-                margin = required_margin(recipe.augment, seen)
-                for patch in (size, seen):
-                    augmentation.check([side + 2 * around for side, around in zip(patch, margin, strict=True)])
+                augmentation.check(network.input_size(size))
         except RecipeError as error:
             problems.append(f"augment.{number}: {error}")
+        if isinstance(augmentation, ShiftedSections) and network.ndim == 2 and network.in_slices == 1:
+            problems.append(
+                f"augment.{number}: augmentation 'shifted_sections' needs several slices, but {_name(network)} "
+                "sees one; set model.slices: 3, or use shift"
+            )
     return problems
 
 
