@@ -105,7 +105,7 @@ class Batch:
 
     def cropped(self) -> Batch:
         """The batch without its margin."""
-        if not any(self.margin):
+        if not self.margin:
             return self
         inner = tuple(slice(around, -around or None) for around in self.margin)
         cropped = self.map(lambda tensor: tensor[(..., *inner)])

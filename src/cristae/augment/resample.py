@@ -112,15 +112,48 @@ def _in_plane(image: Tensor, places: Places, interpolation: Interpolation) -> Te
     """(n, C, Z, Y', X') at the places of each slice; where all slices move alike they are channels of one plane."""
     count, channels, n_slices, *sides = image.shape
     _, levels, *size = places.shape
-    grid = torch.empty(count, levels, *size, 2, device=image.device)  # from -1 to 1, x first
-    for axis, side in enumerate(sides):
-        places.values(axis, scale=2 / max(1, side - 1), out=grid[..., 1 - axis])
     planes = image.flatten(1, 2) if levels == 1 else image.transpose(1, 2).flatten(0, 1)
-    mode = "bilinear" if interpolation == "linear" else "bicubic"
-    found = F.grid_sample(planes, grid.flatten(0, 1), mode, padding_mode="border", align_corners=True)
+    if interpolation == "linear":
+        grid = torch.empty(count, levels, *size, 2, device=image.device)  # from -1 to 1, x first
+        for axis, side in enumerate(sides):
+            places.values(axis, scale=2 / max(1, side - 1), out=grid[..., 1 - axis])
+        found = _bilinear(planes, grid.flatten(0, 1))
+    else:
+        y, x = (places.values(axis, offset=(side - 1) / 2).flatten(0, 1) for axis, side in enumerate(sides))
+        found = _bicubic(planes, y, x)
     if levels == 1:
         return found.view(count, channels, n_slices, *size)
     return found.view(count, n_slices, channels, *size).transpose(1, 2)
+
+
+def _bilinear(planes: Tensor, grid: Tensor) -> Tensor:
+    return F.grid_sample(planes, grid, "bilinear", padding_mode="border", align_corners=True)
+
+
+def _bicubic(planes: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    """(N, C, Y', X') of planes at (N, Y', X') from their first voxel: Keys' cubic convolution, a = -1/2.
+
+    Keys (1981), https://doi.org/10.1109/TASSP.1981.1163711. PyTorch's own has a = -3/4, which does not even keep a
+    ramp. The two inner voxels of an axis are one linear interpolation, so nine bilinear ones give it.
+    """
+    y_scale, x_scale = (2 / max(1, side - 1) for side in planes.shape[2:])
+    columns = [(at * x_scale - 1, weight) for at, weight in _cubic_taps(x)]
+    found: Tensor | None = None
+    for at, weight in _cubic_taps(y):
+        for column, share in columns:
+            taken = _bilinear(planes, torch.stack([column, at * y_scale - 1], dim=-1)) * (weight * share).unsqueeze(1)
+            found = taken if found is None else found + taken
+    assert found is not None
+    return found
+
+
+def _cubic_taps(at: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Where to interpolate linearly along an axis, and with which weights."""
+    first = at.floor()
+    t = at - first
+    inner = 1 + (t - t**2) / 2
+    following = (4 * t**2 - 3 * t**3 + t) / 2
+    return [(first - 1, (2 * t**2 - t**3 - t) / 2), (first + following / inner, inner), (first + 2, (t**3 - t**2) / 2)]
 
 
 def _nearest(maps: Sequence[Tensor], places: Places) -> tuple[list[Tensor], Tensor | None]:
