@@ -42,6 +42,10 @@ kinds_and_forms = pytest.mark.parametrize(
 greys = pytest.mark.parametrize(
     "kind", [kind for kind in KINDS if not issubclass(kind, GeometricAugmentation)], ids=name_of
 )
+GREY = [kind() for kind in KINDS if not issubclass(kind, GeometricAugmentation)]
+geometric = pytest.mark.parametrize(
+    "kind", [kind for kind in KINDS if issubclass(kind, GeometricAugmentation)], ids=name_of
+)
 
 
 def batch_of(count: int, *size: int, channels: int = 1) -> Batch:
@@ -165,6 +169,56 @@ def test_augmentations_are_applied_in_order():
     expected = Rotate90()(Flip()(batch, generators), generators)
     assert same(apply([Flip(), Rotate90()], batch, seeded(range(8))), expected)
     assert apply([], batch, seeded(range(8))) is batch
+
+
+def test_voxels_move_before_grey_values_change():
+    """Wherever they stand in a recipe; so noise is not smoothed and faults of the microscope are not turned."""
+    batch = batch_of(8, 8, 8)
+    expected = apply([Flip(), Rotate90(), *GREY], batch, seeded(range(8)))
+    assert same(apply([GREY[0], Flip(), *GREY[1:], Rotate90()], batch, seeded(range(8))), expected)
+
+
+@geometric
+@pytest.mark.parametrize("size", [(8, 10), (3, 8, 10)])
+def test_invalid_stays_invalid_and_weights_stay_with_their_voxels(kind, size):
+    """The target says which voxel each one was."""
+    if kind is Rotate90:
+        size = (*size[:-1], 8)
+    batch = numbered(4, *size)
+    moved = kind(probability=1)(batch, seeded(range(4)))
+    known = torch.arange(int(np.prod(size)))
+    weights, valids = (flat.flatten(1) for flat in (batch.weight, batch.valid))
+    for sample in range(4):
+        source = moved.target[sample].flatten().long()
+        assert set(source.tolist()) <= set(known.tolist())
+        assert torch.equal(moved.weight[sample].flatten(), weights[sample][source])
+        assert not (moved.valid[sample].flatten() & ~valids[sample][source]).any()
+
+
+@geometric
+@pytest.mark.parametrize("size", [(8, 8), (3, 8, 8)])
+def test_masks_move_as_ids_do(kind, size):
+    batch = batch_of(4, *size)
+    masks = replace(batch, target=torch.stack([(batch.target == k).byte() for k in range(3)], dim=1))
+    one, other = kind(probability=1)(batch, seeded(range(4))), kind(probability=1)(masks, seeded(range(4)))
+    assert torch.equal(other.target, torch.stack([(one.target == k).byte() for k in range(3)], dim=1))
+
+
+@geometric
+def test_a_sample_is_the_same_whether_others_are_moved_exactly_or_not(kind):
+    """Batches are split into samples that only change places and those that are resampled."""
+    steps = [kind(probability=0.5), Flip(), kind(probability=0.5)]
+    whole = apply(steps, batch_of(12, 8, 8), seeded(range(12)))
+    for sample in range(12):
+        alone = apply(steps, batch_of(12, 8, 8).of([sample]), seeded([sample]))
+        assert same(alone, whole.of([sample]))
+
+
+def numbered(count: int, *size: int) -> Batch:
+    batch = batch_of(count, *size)
+    return replace(
+        batch, target=torch.arange(int(np.prod(size)), dtype=torch.uint8).view(size).repeat(count, *[1] * len(size))
+    )
 
 
 def test_each_sample_needs_a_generator():

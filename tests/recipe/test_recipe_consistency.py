@@ -83,6 +83,22 @@ def test_turns_need_square_patches_and_square_images(text: str) -> None:
     fits(*model(text, "unet_3d", "[5, 8, 12]", "augment=[{name: flip, axes: [z, y, x]}, {name: noise}]"))
 
 
+def test_margins_of_augmentations_need_not_be_square(text: str) -> None:
+    """Turns by quarters are of what the network sees; what moves further draws from a margin of any shape."""
+    fits(*model(text, "unet_3d", "[5, 8, 8]", "augment=[{name: rotate90}, {name: shift, axes: [z, x]}]"))
+    assert "axis z needs 3D patches" in problem(text, "augment=[{name: zoom, axes: [z]}]")
+
+
+def test_faults_between_slices_need_several(text: str) -> None:
+    faults = "augment=[{name: flip}, {name: shifted_sections}]"
+    assert (
+        "augment.1: augmentation 'shifted_sections' needs several slices, but unet_bn sees one; set model.slices: 3"
+        in problem(text, "model={name: unet_bn}", faults)
+    )
+    fits(text, "model={name: unet_bn, slices: 3}", faults)
+    fits(*model(text, "unet_3d", "[5, 8, 8]", faults))
+
+
 def test_each_output_has_a_weight(text: str) -> None:
     weights = "loss={name: cross_entropy_dice, auxiliary_weights: [1, 0.5]}"
     assert "loss.auxiliary_weights: [1.0, 0.5] does not fit, because the network has one output" in problem(

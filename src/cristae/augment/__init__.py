@@ -7,21 +7,20 @@ from typing import Annotated
 
 from pydantic import Field
 
+from cristae.augment.affine import Rotate, Shear, Shift, Zoom
 from cristae.augment.artefacts import Charging, Curtaining, Drift, KnifeMarks
 from cristae.augment.batch import Batch
 from cristae.augment.blur import Blur, Sharpen
-from cristae.augment.form import AugmentationConfig, Generators, GeometricAugmentation, required_margin
+from cristae.augment.elastic import Elastic
+from cristae.augment.form import AugmentationConfig, Generators, SectionAugmentation
+from cristae.augment.geometric import GeometricAugmentation, move, required_margin
 from cristae.augment.geometry import Flip, Rotate90
 from cristae.augment.intensity import Brightness, Contrast, Gamma, Noise, ShotNoise
 from cristae.augment.local_contrast import LocalContrast
 from cristae.augment.presets import PRESETS, PresetOrList, PresetOrPart
-from cristae.augment.sections import (
-    BlurredSections,
-    ContrastJumps,
-    DuplicatedSections,
-    MissingSections,
-    SectionAugmentation,
-)
+from cristae.augment.resample import Interpolation
+from cristae.augment.sections import BlurredSections, ContrastJumps, DuplicatedSections, MissingSections
+from cristae.augment.sections_shifted import ShiftedSections
 
 Augmentation = Annotated[
     Blur
@@ -33,15 +32,21 @@ Augmentation = Annotated[
     | Curtaining
     | Drift
     | DuplicatedSections
+    | Elastic
     | Flip
     | Gamma
     | KnifeMarks
     | LocalContrast
     | MissingSections
     | Noise
+    | Rotate
     | Rotate90
     | Sharpen
-    | ShotNoise,
+    | Shear
+    | Shift
+    | ShiftedSections
+    | ShotNoise
+    | Zoom,
     Field(discriminator="name"),
 ]
 """Any augmentation, discriminated by `name`."""
@@ -50,30 +55,39 @@ Augmentations = Annotated[tuple[Annotated[Augmentation, PresetOrPart()], ...], P
 """Augmentations in order; names of presets are replaced by their parts when it is validated."""
 
 
-def apply(augmentations: Sequence[AugmentationConfig], batch: Batch, generators: Generators) -> Batch:
-    """Apply augmentations one after the other.
+def apply(
+    augmentations: Sequence[AugmentationConfig],
+    batch: Batch,
+    generators: Generators,
+    interpolation: Interpolation = "linear",
+) -> Batch:
+    """Apply augmentations: first all that move voxels, as one, then those of grey values one after the other.
 
     Args:
-        augmentations: In this order.
+        augmentations: In the order of the recipe.
         batch: On any device; it is not changed.
         generators: One for each sample, consumed.
+        interpolation: Of the image where voxels move.
     """
     if len(generators) != len(batch):
         raise ValueError(f"{len(batch)} samples need as many generators, got {len(generators)}")
-    for augmentation in augmentations:
+    geometry, grey_values = split_by_geometry(augmentations)
+    if geometry:
+        batch = move(geometry, batch, generators, interpolation)
+    for augmentation in grey_values:
         batch = augmentation(batch, generators)
     return batch
 
 
 def split_by_geometry(
     augmentations: Sequence[AugmentationConfig],
-) -> tuple[Sequence[AugmentationConfig], Sequence[AugmentationConfig]]:
-    """The augmentations up to the last one that moves voxels, and those after it.
+) -> tuple[list[GeometricAugmentation], list[AugmentationConfig]]:
+    """The augmentations that move voxels and those that change grey values, each in their order.
 
     Between the two a batch loses its margin and gets its targets.
     """
-    after = max((i + 1 for i, one in enumerate(augmentations) if isinstance(one, GeometricAugmentation)), default=0)
-    return augmentations[:after], augmentations[after:]
+    geometry = [one for one in augmentations if isinstance(one, GeometricAugmentation)]
+    return geometry, [one for one in augmentations if not isinstance(one, GeometricAugmentation)]
 
 
 __all__ = [
@@ -91,19 +105,27 @@ __all__ = [
     "Curtaining",
     "Drift",
     "DuplicatedSections",
+    "Elastic",
     "Flip",
     "Gamma",
     "Generators",
     "GeometricAugmentation",
+    "Interpolation",
     "KnifeMarks",
     "LocalContrast",
     "MissingSections",
     "Noise",
+    "Rotate",
     "Rotate90",
     "SectionAugmentation",
     "Sharpen",
+    "Shear",
+    "Shift",
+    "ShiftedSections",
     "ShotNoise",
+    "Zoom",
     "apply",
+    "move",
     "required_margin",
     "split_by_geometry",
 ]

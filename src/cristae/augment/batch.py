@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from cristae.data.box import Box
+from cristae.data.box import Box, Triple
+
+Fact = TypeVar("Fact")
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,9 +39,48 @@ class Batch:
     `cropped` removes; () stands for none."""
     further: Mapping[str, Tensor] = field(default_factory=dict)
     """Further target channels by name, each float32 (B, C, *T); see `targets.TargetMaps`."""
+    volume_shapes: tuple[Triple, ...] = ()
+    """Voxels (z, y, x) of each patch's volume on the working grid; () where nothing asks for them."""
+    epoch_key: tuple[int, int] = (0, 0)
+    """The recipe's seed and the epoch's number, for what is drawn once for an epoch."""
 
     def __len__(self) -> int:
         return len(self.image)
+
+    @property
+    def flat(self) -> bool:
+        """Whether it is for a 2D network: the image's channels are slices."""
+        return self.valid.ndim == 3
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Voxels (*S) of the image without its margin: what the network sees."""
+        return _without(self.image.shape[2:], self.margin)
+
+    @property
+    def target_size(self) -> tuple[int, ...]:
+        """Voxels (*T) of the target without its margin."""
+        return _without(self.valid.shape[1:], self.margin)
+
+    @property
+    def n_slices(self) -> int:
+        """Slices that the network sees."""
+        return self.image.shape[1] if self.flat else self.size[0]
+
+    def of(self, samples: Sequence[int]) -> Batch:
+        """The batch of some of its samples."""
+        return replace(
+            self.map(lambda tensor: tensor[list(samples)]),
+            boxes=_chosen(self.boxes, samples),
+            volumes=_chosen(self.volumes, samples),
+            volume_shapes=_chosen(self.volume_shapes, samples),
+        )
+
+    def with_samples(self, samples: Sequence[int], others: Batch) -> Batch:
+        """The batch with some samples replaced by those of a smaller one, which has the same kinds of maps."""
+        index = torch.tensor(samples).to(self.image.device, non_blocking=True)
+        theirs = iter((others.image, others.target, others.valid, *others.optional_maps()))
+        return self.map(lambda tensor: tensor.to((new := next(theirs)).dtype).index_copy(0, index, new))
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """The batch with `change` applied to image, target, valid, weight and further targets alike."""
@@ -49,14 +93,27 @@ class Batch:
             further={name: change(tensor) for name, tensor in self.further.items()},
         )
 
+    def optional_maps(self) -> list[Tensor]:
+        """The weight, where there is one, and the further targets."""
+        return [*([] if self.weight is None else [self.weight]), *self.further.values()]
+
+    def with_optional_maps(self, maps: Sequence[Tensor]) -> Batch:
+        """The batch with others in place of `optional_maps`, in the same order."""
+        theirs = iter(maps)
+        weight = None if self.weight is None else next(theirs)
+        return replace(self, weight=weight, further=dict(zip(self.further, theirs, strict=True)))
+
     def cropped(self) -> Batch:
         """The batch without its margin."""
-        if not any(self.margin):
+        if not self.margin:
             return self
         inner = tuple(slice(around, -around or None) for around in self.margin)
-        grown = margin_zyx(self.margin)
-        boxes = tuple(box.grow([-around for around in grown]) for box in self.boxes)
-        return replace(self.map(lambda tensor: tensor[(..., *inner)]), boxes=boxes, margin=())
+        cropped = self.map(lambda tensor: tensor[(..., *inner)])
+        return replace(cropped, boxes=self.cropped_boxes(), margin=())
+
+    def cropped_boxes(self) -> tuple[Box, ...]:
+        """Where the patches without their margin lie."""
+        return tuple(box.grow([-around for around in margin_zyx(self.margin)]) for box in self.boxes)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """The batch on another device."""
@@ -65,6 +122,23 @@ class Batch:
     def pin_memory(self) -> Batch:
         """The batch in page-locked memory, from which copies to a GPU need not wait."""
         return self.map(lambda tensor: tensor.pin_memory())
+
+
+def _chosen(facts: tuple[Fact, ...], samples: Sequence[int]) -> tuple[Fact, ...]:
+    return tuple(facts[i] for i in samples) if facts else ()
+
+
+def epoch_generator(key: tuple[int, int], volume: str) -> np.random.Generator:
+    """What all patches of a volume draw from in one epoch, seeded by [seed, epoch, hash of the name, 2].
+
+    Patches by themselves draw from [seed, epoch, number of the patch, 1].
+    """
+    name = int.from_bytes(hashlib.sha256(volume.encode()).digest()[:8], "big")
+    return np.random.default_rng([*key, name, 2])
+
+
+def _without(size: Sequence[int], margin: Sequence[int]) -> tuple[int, ...]:
+    return tuple(side - 2 * around for side, around in zip(size, margin or (0,) * len(size), strict=True))
 
 
 def margin_zyx(margin: Sequence[int]) -> tuple[int, int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import numpy as np
@@ -13,13 +13,14 @@ from torch import Tensor
 
 from cristae.augment.batch import Batch
 from cristae.config import Config
+from cristae.errors import RecipeError
 
 Generators = Sequence[np.random.Generator]
 Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 class AugmentationConfig(Config):
-    """A random change of training patches; a subclass that moves voxels is a `GeometricAugmentation`.
+    """A random change of training patches; those that move voxels are `GeometricAugmentation`s.
 
     Each sample draws from its own generator, and as many numbers whatever comes out, so what happens to a patch
     depends neither on its neighbours in the batch nor on what the augmentations before it did.
@@ -37,32 +38,35 @@ class AugmentationConfig(Config):
         """The changed batch; the given one stays as it is."""
 
 
-class GeometricAugmentation(AugmentationConfig):
-    """A random change that moves voxels: of image, target, valid and weight alike, margin included.
+class SectionAugmentation(AugmentationConfig):
+    """A change of some slices of a patch, which needs several: the planes of a volume, or the channels of a 2D network."""
 
-    Targets and weights that depend on the patch are computed afterwards, from what it leaves inside the margin.
-    """
+    def check(self, patch_size: Sequence[int]) -> None:
+        """Raises: RecipeError: patches are 3D and have one slice only."""
+        if len(patch_size) == 3:
+            self.check_slices(patch_size[0], flat=False)
 
-    def margin(self, size: Sequence[int]) -> tuple[int, ...]:
-        """Voxels around patches of `size` (*S), on both sides of each axis, that may end up inside; 0 for flips and
-        quarter turns."""
-        return (0,) * len(size)
+    def check_slices(self, count: int, *, flat: bool) -> None:
+        """Whether patches of `count` slices can be augmented; `flat` where they are the channels of a 2D network.
 
-
-def required_margin(augmentations: Sequence[AugmentationConfig], size: Sequence[int]) -> tuple[int, ...]:
-    """Voxels around an image of `size` (*S), on both sides of each axis, that augmentations in this order need."""
-    total = (0,) * len(size)
-    for augmentation in reversed(augmentations):
-        if isinstance(augmentation, GeometricAugmentation):
-            grown = [side + 2 * around for side, around in zip(size, total, strict=True)]
-            total = tuple(a + b for a, b in zip(total, augmentation.margin(grown), strict=True))
-    return total
+        Raises:
+            RecipeError: One slice has no neighbours.
+        """
+        if count < 2:
+            name = type(self).model_fields["name"].default
+            cure = "set model.slices to 3 or more, or take a 3D network" if flat else "make them 2 or more along z"
+            raise RecipeError(f"augmentation '{name}' needs patches of several slices, got 1; {cure}")
 
 
-def chosen(probability: float, generators: Generators, like: Tensor) -> Tensor:
-    """Draw which samples are changed: bool (B,), on the device of `like`."""
-    drawn = [bool(generator.random() < probability) for generator in generators]
-    return torch.tensor(drawn).to(like.device, non_blocking=True)
+def drawn_if(
+    draw: Callable[[np.random.Generator], float | np.ndarray], probability: float, generators: Generators
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which samples are changed, bool (B,), and what was drawn for each, float64 (B, ...), changed or not."""
+    applies, values = [], []
+    for generator in generators:
+        applies.append(generator.random() < probability)
+        values.append(draw(generator))
+    return np.array(applies, bool), np.array(values, np.float64)
 
 
 def where_chosen(mask: Tensor, changed: Tensor, tensor: Tensor) -> Tensor:

@@ -1,54 +1,46 @@
-"""Flips and quarter turns: exact permutations of voxels, of image, target, valid and weight alike."""
+"""Flips and quarter turns: exact permutations of voxels."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
-from typing import Annotated, Literal
+from dataclasses import replace
+from typing import Literal
 
-import torch
-from pydantic import Field, field_validator
-from torch import Tensor
+import numpy as np
+from pydantic import field_validator
 
 from cristae.augment.batch import Batch
-from cristae.augment.form import Generators, GeometricAugmentation, Probability, chosen, where_chosen
+from cristae.augment.form import Generators, Probability, drawn_if
+from cristae.augment.geometric import Axes, GeometricAugmentation, Reach, distinct, require_axes
+from cristae.augment.mapping import Affine
 from cristae.errors import RecipeError
 
-Axis = Literal["z", "y", "x"]
-DIMENSION = {"x": -1, "y": -2, "z": -3}
+QUARTERS = np.array([[[1, 0], [0, 1]], [[0, 1], [-1, 0]], [[-1, 0], [0, -1]], [[0, -1], [1, 0]]], np.float64)
+"""Source (y, x) from the output's, for turns by 0 to 3 quarters from y to x."""
 
 
 class Flip(GeometricAugmentation):
     """Mirror along each of the axes, independently."""
 
     name: Literal["flip"] = "flip"
-    axes: Annotated[tuple[Axis, ...], Field(min_length=1)] = ("y", "x")
+    axes: Axes = ("y", "x")
     """Axes to mirror along; z only for 3D networks."""
     probability: Probability = 0.5
     """How often a patch is mirrored, for each axis."""
 
-    @field_validator("axes")
-    @classmethod
-    def _distinct(cls, axes: tuple[Axis, ...]) -> tuple[Axis, ...]:
-        if len(set(axes)) != len(axes):
-            raise ValueError("an axis is named twice, which would mirror and mirror back")
-        return axes
+    _distinct = field_validator("axes")(distinct)
 
     def check(self, patch_size: Sequence[int]) -> None:
         """Raises: RecipeError: patches have no z axis to flip along."""
-        if "z" in self.axes and len(patch_size) < 3:
-            raise RecipeError("augmentation 'flip': axis z needs 3D patches, but the network takes (y, x); leave z out")
+        require_axes(self.name, self.axes, patch_size)
 
-    def __call__(self, batch: Batch, generators: Generators) -> Batch:
-        self.check(batch.valid.shape[1:])
+    def draw(self, batch: Batch, generators: Generators) -> Affine:
+        step = Affine.identity(len(batch))
         for axis in self.axes:
-            mask = chosen(self.probability, generators, batch.image)
-            batch = batch.map(partial(_flip_chosen, mask, DIMENSION[axis]))
-        return batch
-
-
-def _flip_chosen(mask: Tensor, dimension: int, tensor: Tensor) -> Tensor:
-    return where_chosen(mask, tensor.flip(dimension), tensor)
+            mirrored = np.array([generator.random() < self.probability for generator in generators])
+            scale = step.along_z[:, 0] if axis == "z" else step.plane[:, "yx".index(axis), "yx".index(axis)]
+            scale[mirrored] = -1
+        return step
 
 
 class Rotate90(GeometricAugmentation):
@@ -64,14 +56,13 @@ class Rotate90(GeometricAugmentation):
         if y != x:
             raise RecipeError(f"augmentation 'rotate90' needs square patches (y = x), got y = {y} and x = {x}")
 
-    def __call__(self, batch: Batch, generators: Generators) -> Batch:
-        self.check(batch.image.shape[2:])
-        self.check(batch.valid.shape[1:])
-        turns = []
-        for generator in generators:
-            applies, turn = generator.random() < self.probability, int(generator.integers(1, 4))
-            turns.append(turn if applies else 0)
-        quarters = torch.tensor(turns).to(batch.image.device, non_blocking=True)
-        odd, half = quarters % 2 == 1, quarters >= 2
-        batch = batch.map(lambda tensor: where_chosen(odd, tensor.rot90(1, (-2, -1)), tensor))
-        return batch.map(lambda tensor: where_chosen(half, tensor.flip(-2, -1), tensor))
+    def reach(self, reach: Reach, size: Sequence[int]) -> Reach:
+        """The box, turned or not."""
+        side = max(reach.y, reach.x)
+        return replace(reach, y=side, x=side)
+
+    def draw(self, batch: Batch, generators: Generators) -> Affine:
+        applies, turns = drawn_if(lambda g: int(g.integers(1, 4)), self.probability, generators)
+        step = Affine.identity(len(batch), aligned=False)
+        step.plane[:, :, :2] = QUARTERS[np.where(applies, turns, 0).astype(int)]
+        return step

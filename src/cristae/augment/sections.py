@@ -10,7 +10,6 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import numpy as np
@@ -21,33 +20,7 @@ from torch import Tensor
 from cristae.augment.batch import Batch
 from cristae.augment.blur import SigmaRange, gaussian_blur
 from cristae.augment.draws import change_some, over_slices, patch_mean, plane_mean, slice_count
-from cristae.augment.form import AugmentationConfig, Generators, Probability
-from cristae.errors import RecipeError
-
-
-class SectionAugmentation(AugmentationConfig):
-    """A change of some slices of a patch, which needs several."""
-
-    def check(self, patch_size: Sequence[int]) -> None:
-        """Raises: RecipeError: patches are 3D and have one slice only."""
-        if len(patch_size) == 3:
-            self.check_slices(patch_size[0], flat=False)
-
-    def check_slices(self, count: int, *, flat: bool) -> None:
-        """Whether patches of `count` slices can be augmented; `flat` where they are the channels of a 2D network.
-
-        Raises:
-            RecipeError: One slice has no neighbours.
-        """
-        if count < 2:
-            name = type(self).model_fields["name"].default
-            cure = "set model.slices to 3 or more, or take a 3D network" if flat else "make them 2 or more along z"
-            raise RecipeError(f"augmentation '{name}' needs patches of several slices, got 1; {cure}")
-
-    def _slices_of(self, batch: Batch) -> int:
-        count = slice_count(batch.image)
-        self.check_slices(count, flat=batch.image.ndim == 4)
-        return count
+from cristae.augment.form import Generators, Probability, SectionAugmentation
 
 
 class MissingSections(SectionAugmentation):
@@ -64,7 +37,7 @@ class MissingSections(SectionAugmentation):
     """How often a patch is changed."""
 
     def __call__(self, batch: Batch, generators: Generators) -> Batch:
-        eligible = eligible_slices(self._slices_of(batch), batch.image, self.middle)
+        eligible = eligible_slices(_slices_of(self, batch), batch.image, self.middle)
         return change_some(
             batch, generators, self.probability, lambda g: drawn_slices(g, eligible, self.sections), self._changed
         )
@@ -86,7 +59,7 @@ class DuplicatedSections(SectionAugmentation):
     """How often a patch is changed."""
 
     def __call__(self, batch: Batch, generators: Generators) -> Batch:
-        eligible = eligible_slices(self._slices_of(batch), batch.image, self.middle)
+        eligible = eligible_slices(_slices_of(self, batch), batch.image, self.middle)
 
         def draw(generator: np.random.Generator) -> np.ndarray:
             side = 1.0 if generator.random() < 0.5 else -1.0
@@ -107,7 +80,7 @@ class BlurredSections(SectionAugmentation):
     """How often a patch is changed."""
 
     def __call__(self, batch: Batch, generators: Generators) -> Batch:
-        count = self._slices_of(batch)
+        count = _slices_of(self, batch)
         return change_some(batch, generators, self.probability, lambda g: self._drawn(g, count), self._changed)
 
     def _drawn(self, generator: np.random.Generator, count: int) -> np.ndarray:
@@ -144,7 +117,7 @@ class ContrastJumps(SectionAugmentation):
         return self
 
     def __call__(self, batch: Batch, generators: Generators) -> Batch:
-        count = self._slices_of(batch)
+        count = _slices_of(self, batch)
         return change_some(batch, generators, self.probability, lambda g: self._drawn(g, count), self._changed)
 
     def _drawn(self, generator: np.random.Generator, count: int) -> np.ndarray:
@@ -190,3 +163,9 @@ def replacements(sides: np.ndarray) -> np.ndarray:
 
 def _duplicated(image: Tensor, source: Tensor) -> Tensor:
     return image.gather(image.ndim - 3, over_slices(source.long(), image).expand(image.shape))
+
+
+def _slices_of(part: SectionAugmentation, batch: Batch) -> int:
+    count = slice_count(batch.image)
+    part.check_slices(count, flat=batch.image.ndim == 4)
+    return count

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cristae.augment import SectionAugmentation, required_margin
+from cristae.augment import SectionAugmentation
 from cristae.classical.config import RandomForestConfig
 from cristae.data.classes import Classes
 from cristae.data.description import DataConfig
@@ -129,10 +129,7 @@ def _about_augmentations(recipe: Recipe, size: Sequence[int], network: NetworkCo
             if network.ndim == 2 and isinstance(augmentation, SectionAugmentation):
                 augmentation.check_slices(network.in_slices, flat=True)
             if len(size) == network.ndim:
-                seen = network.input_size(size)
-                margin = required_margin(recipe.augment, seen)
-                for patch in (size, seen):
-                    augmentation.check([side + 2 * around for side, around in zip(patch, margin, strict=True)])
+                augmentation.check(network.input_size(size))
         except RecipeError as error:
             problems.append(f"augment.{number}: {error}")
     return problems

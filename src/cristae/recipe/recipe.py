@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, PrivateAttr, StringConstraints
 
-from cristae.augment import Augmentations
+from cristae.augment import Augmentations, Interpolation
 from cristae.classical.config import RandomForestConfig
 from cristae.config import Config
 from cristae.data.description import DataConfig
@@ -38,8 +38,10 @@ class Recipe(Config):
     targets: Targets = NoWeighting()
     """What the loss compares with, and how much each voxel counts in its pixelwise terms."""
     augment: Augmentations = ()
-    """Random changes of each training patch, in order. The name of a preset, alone or in the list, stands for its
-    parts."""
+    """Random changes of each training patch: first those that move voxels, composed in their order, then those of grey
+    values in theirs. The name of a preset, alone or in the list, stands for its parts."""
+    augment_interpolation: Interpolation = "linear"
+    """How the image is interpolated where augmentations move voxels; labels are always those of the nearest voxel."""
     model: Annotated[Network | RandomForestConfig, Field(discriminator="name")]
     """The network, or the random forest, which sampling, targets, augment, loss and training do not concern. Channels
     and classes come from the data."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cristae.data.box import Box
+from cristae.data.box import Box, Triple
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,3 +25,5 @@ class Patch:
     box: Box
     """Where the target lies in its volume, in voxels of the working grid."""
     volume: str
+    volume_shape: Triple
+    """Voxels (z, y, x) of the whole volume on the working grid."""

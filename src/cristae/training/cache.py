@@ -175,6 +175,7 @@ class CachedPart:
             weight=weight,
             box=place,
             volume=self.volume,
+            volume_shape=self.volume_shape,
         )
 
     def _outside_invalid(self, target: np.ndarray, box: Box) -> np.ndarray:

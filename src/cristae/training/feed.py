@@ -114,4 +114,5 @@ def collate(patches: Sequence[Patch], margin: tuple[int, ...] = ()) -> Batch:
         boxes=tuple(patch.box for patch in patches),
         volumes=tuple(patch.volume for patch in patches),
         margin=margin,
+        volume_shapes=tuple(patch.volume_shape for patch in patches),
     )

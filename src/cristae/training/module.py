@@ -12,7 +12,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from cristae.augment import Augmentation, Batch
+from cristae.augment import Augmentation, Batch, Interpolation
 from cristae.errors import TrainingError
 from cristae.preprocess.normalize import Normalizer
 from cristae.training.config import TrainingConfig
@@ -51,6 +51,8 @@ class StepConfig:
     config: TrainingConfig
     seed: int
     device: torch.device
+    interpolation: Interpolation = "linear"
+    """Of the image where augmentations move voxels."""
 
 
 class TrainingModule(LightningModule):
@@ -87,10 +89,11 @@ class TrainingModule(LightningModule):
     def on_after_batch_transfer(self, batch: tuple[int, Batch], dataloader_idx: int) -> tuple[int, Batch]:
         """Raw patches on the device become normalised and augmented ones with targets, each from its own generator."""
         number, raw = batch
-        normal = replace(raw, image=self._normalised(raw))
-        keys = [[self.step.seed, self.current_epoch, i, 1] for i in self.feed.indices(number)]
+        step = self.step
+        normal = replace(raw, image=self._normalised(raw), epoch_key=(step.seed, self.current_epoch))
+        keys = [[step.seed, self.current_epoch, i, 1] for i in self.feed.indices(number)]
         generators = [np.random.default_rng(key) for key in keys]
-        return number, prepare_batch(normal, self.step.augment, self.step.targets, generators)
+        return number, prepare_batch(normal, step.augment, step.targets, generators, step.interpolation)
 
     def _normalised(self, batch: Batch) -> Tensor:
         used = [self.step.normalizers[name] for name in batch.volumes]

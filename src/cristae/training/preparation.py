@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from cristae.augment import AugmentationConfig, Batch, apply, split_by_geometry
+from cristae.augment import AugmentationConfig, Batch, Interpolation, apply, move, split_by_geometry
 from cristae.augment.form import Generators
 from cristae.targets import TargetMaps
 
@@ -16,27 +16,31 @@ ComputeTargets = Callable[[Tensor, Tensor], TargetMaps]
 
 
 def prepare_batch(
-    batch: Batch, augment: Sequence[AugmentationConfig], targets: ComputeTargets, generators: Generators
+    batch: Batch,
+    augment: Sequence[AugmentationConfig],
+    targets: ComputeTargets,
+    generators: Generators,
+    interpolation: Interpolation = "linear",
 ) -> Batch:
     """Augment a normalised batch and compute its targets, in this order:
 
-    1. The augmentations up to the last that moves voxels, on the whole of each patch.
-    2. The margin is cut off.
-    3. Targets and weights of each output patch, which therefore depend neither on its margin nor on where its voxels
+    1. All augmentations that move voxels, composed into one resampling of each patch with its margin, which ends here.
+    2. Targets and weights of each output patch, which therefore depend neither on its margin nor on where its voxels
        were before; a volume's own weights multiply the computed ones.
-    4. The remaining augmentations, which change grey values only.
+    3. The augmentations that change grey values only.
 
     Args:
         batch: On the device that trains.
         augment: In the order of the recipe.
         targets: Computes the targets.
         generators: One for each sample, consumed.
+        interpolation: Of the image where voxels move.
     """
-    geometry, intensity = split_by_geometry(augment)
-    moved = apply(geometry, batch, generators).cropped()
+    geometry, grey_values = split_by_geometry(augment)
+    moved = move(geometry, batch, generators, interpolation)
     maps = targets(moved.target, moved.valid)
     weight = _product(maps.weight, moved.weight)
-    return apply(intensity, replace(moved, target=maps.target, weight=weight, further=maps.further), generators)
+    return apply(grey_values, replace(moved, target=maps.target, weight=weight, further=maps.further), generators)
 
 
 def _product(computed: Tensor | None, own: Tensor | None) -> Tensor | None:

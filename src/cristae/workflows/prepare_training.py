@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cristae.augment import required_margin
+from cristae.augment.batch import margin_zyx
 from cristae.classical.config import RandomForestConfig
 from cristae.data.classes import Classes
 from cristae.data.fingerprint import Fingerprints
@@ -218,8 +219,11 @@ def prepare_network_training(
     regions, size = data.regions, recipe.sampling.size
     assert size
     framing, classes = Framing.of(recipe.network), regions.classes
-    margin = required_margin(recipe.augment, recipe.network.input_size(size))
-    _warn_about_size(regions, size, progress)
+    seen = recipe.network.input_size(size)
+    margin = required_margin(recipe.augment, seen, recipe.augment_interpolation)
+    _require_one_mirror(regions, size, seen, margin)
+    if not _warn_about_size(regions, size, progress):
+        _warn_about_margin(regions, seen, margin, progress)
     cached = cache_parts(
         regions.train,
         classes,
@@ -246,7 +250,15 @@ def prepare_network_training(
         cached, statistics = with_weight_fields(cached, field, statistics, cache, progress)
     targets = recipe.targets.bind(statistics, classes, regions.voxel_size_nm)
     step = StepConfig(
-        loss, recipe.loss.penalty, recipe.augment, targets, normalizers, recipe.training, recipe.seed, device
+        loss,
+        recipe.loss.penalty,
+        recipe.augment,
+        targets,
+        normalizers,
+        recipe.training,
+        recipe.seed,
+        device,
+        recipe.augment_interpolation,
     )
     with data.judging(progress):
         feed = _feed(recipe, cached, framing, margin)
@@ -273,8 +285,8 @@ def prepare_forest_training(
     return data.fit_normalizers(recipe, progress)
 
 
-def _warn_about_size(regions: Regions, size: Sequence[int], progress: Progress) -> None:
-    """Warn about patches that no volume can fill."""
+def _warn_about_size(regions: Regions, size: Sequence[int], progress: Progress) -> bool:
+    """Warn about patches that a volume cannot fill, and say whether there are any."""
     wanted = as_triple(tuple(size))
     for part in regions.train:
         shape = part.volume.image.shape
@@ -283,6 +295,40 @@ def _warn_about_size(regions: Regions, size: Sequence[int], progress: Progress) 
                 f"patches of {_size(wanted)} voxels (z, y, x) are larger than '{part.volume.name}', {_size(shape)}: "
                 "they are filled up with its mirror image, which does not count; a smaller sampling.size learns more "
                 "from each patch"
+            )
+            return True
+    return False
+
+
+def _require_one_mirror(regions: Regions, size: Sequence[int], seen: Sequence[int], margin: Sequence[int]) -> None:
+    """Make sure that augmentation looks no further than one mirror image of each volume.
+
+    Raises:
+        RecipeError: It does.
+    """
+    for part in regions.train:
+        shape = part.volume.image.shape
+        sides = zip("zyx", as_triple(tuple(size)), as_triple(tuple(seen)), margin_zyx(margin), shape, strict=True)
+        for axis, side, image, around, there in sides:
+            beyond = max(0, -(-(side - there) // 2)) + (image - side) // 2 + around
+            if around and beyond >= there:
+                raise RecipeError(
+                    f"augment: patches of {_size(size)} voxels need the image up to {beyond} voxels beyond the border "
+                    f"of '{part.volume.name}' along {axis}, but its mirror image reaches {there - 1}; choose a smaller "
+                    "sampling.size or smaller amounts"
+                )
+
+
+def _warn_about_margin(regions: Regions, seen: Sequence[int], margin: Sequence[int], progress: Progress) -> None:
+    """Warn where augmentation looks further than a volume goes."""
+    wanted = [side + 2 * around for side, around in zip(as_triple(tuple(seen)), margin_zyx(margin), strict=True)]
+    for part in regions.train:
+        shape = part.volume.image.shape
+        if any(side > there for side, there, around in zip(wanted, shape, margin_zyx(margin), strict=True) if around):
+            progress.warn(
+                f"augmentation looks at {_size(wanted)} voxels (z, y, x) for each patch, but '{part.volume.name}' has "
+                f"{_size(shape)}: the rest is its mirror image, which does not count; a smaller sampling.size or "
+                "smaller amounts under augment learn more from each patch"
             )
             return
 

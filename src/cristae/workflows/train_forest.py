@@ -19,7 +19,7 @@ from cristae.training.regions import read_content
 from cristae.workflows.prepare_training import TrainingData, prepare_forest_training
 from cristae.workflows.validate_run import validate_run, write_page
 
-_FOR_NETWORKS = ("sampling", "targets", "augment", "loss", "training")
+_FOR_NETWORKS = ("sampling", "targets", "augment", "augment_interpolation", "loss", "training")
 """Sections of a recipe that say how a network learns."""
 
 
