@@ -173,7 +173,7 @@ def test_augmentations_are_applied_in_order():
 
 def test_voxels_move_before_grey_values_change():
     """Wherever they stand in a recipe; so noise is not smoothed and faults of the microscope are not turned."""
-    batch = batch_of(8, 8, 8)
+    batch = batch_of(8, 8, 8, channels=3)
     expected = apply([Flip(), Rotate90(), *GREY], batch, seeded(range(8)))
     assert same(apply([GREY[0], Flip(), *GREY[1:], Rotate90()], batch, seeded(range(8))), expected)
 

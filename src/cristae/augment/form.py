@@ -39,7 +39,7 @@ class AugmentationConfig(Config):
 
 
 class SectionAugmentation(AugmentationConfig):
-    """A change of some slices of a patch, which needs several: the planes of a volume, or the channels of a 2D network."""
+    """A change of some slices of a patch, which needs several: planes of a volume, or channels of a 2D network."""
 
     def check(self, patch_size: Sequence[int]) -> None:
         """Raises: RecipeError: patches are 3D and have one slice only."""

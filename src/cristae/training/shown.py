@@ -105,7 +105,7 @@ def whole_slice(step: StepConfig, parts: Sequence[CachedPart], *, flat: bool) ->
         parts: The training data; the slice is that in the middle of the part with most foreground.
         flat: Whether patches are slices.
     """
-    part = max(parts, key=lambda one: int(one.class_counts[int(one.background) :].sum()))
+    part = max(parts, key=lambda one: int(one.class_counts[int(one.classes.background) :].sum()))
     depth, height, width = part.shape
     boxes = (Box((z, 0, 0), (z + 1, height, width)) for z in sorted(range(depth), key=lambda z: abs(2 * z + 1 - depth)))
     patches = (part.read(box, Framing(flat=flat)) for box in boxes)

@@ -85,7 +85,7 @@ def inspect_weights(
     from cristae.training.shown_files import write_shown
 
     recipe, data = begin_training(recipe, progress)
-    _, locality = make_network(recipe, data)
+    _, locality = make_network(recipe, data.regions.classes)
     with open_cache() as cache:
         prepared = prepare_network_training(recipe, data, locality, cache, progress)
         assert prepared is not None, "only a part of the data can be too little"
