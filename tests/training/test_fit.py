@@ -18,6 +18,7 @@ from cristae.data.splits import Part
 from cristae.data.volume import Volume
 from cristae.errors import RunError, TrainingError
 from cristae.losses import CrossEntropyDice
+from cristae.losses.form import LossConfig
 from cristae.models import create_model
 from cristae.preprocess.normalize import Normalizer
 from cristae.progress import Progress, Task
@@ -25,11 +26,12 @@ from cristae.sampling import RandomPatches
 from cristae.targets import NoWeighting
 from cristae.training.cache import cache_parts
 from cristae.training.cache_folder import open_cache
-from cristae.training.config import Cosine, KerasDecay, TrainingConfig
+from cristae.training.config import TrainingConfig
 from cristae.training.feed import PatchFeed, Worker
 from cristae.training.fit import fit
 from cristae.training.framing import Framing
 from cristae.training.module import StepConfig
+from cristae.training.schedule import Cosine, KerasDecay
 
 BINARY = Classes(names=("background", "thing"))
 
@@ -63,9 +65,16 @@ class Notes:
 
 
 def train_once(
-    folder: Path, notes: Notes, *, config: TrainingConfig, low: float = 0, progress: Progress | None = None
+    folder: Path,
+    notes: Notes,
+    *,
+    config: TrainingConfig,
+    low: float = 0,
+    progress: Progress | None = None,
+    network: nn.Module | None = None,
+    loss: LossConfig = CrossEntropyDice(l2=1e-4),
 ) -> nn.Module:
-    """One session of a small training, resumed from what is in `folder`."""
+    """One session of a small training, resumed from what is in `folder`; batches of 4 of 12 patches in an epoch."""
     rng = np.random.default_rng(0)
     labels = (rng.random((2, 48, 48)) > 0.7).astype(np.uint8)
     image = (labels * 90 + rng.random(labels.shape) * 60).astype(np.uint8)
@@ -74,14 +83,13 @@ def train_once(
     with open_cache() as cache:
         parts = cache_parts(whole, BINARY, cache, Framing(), size=(1, 16, 16), progress=Progress())
     plan = RandomPatches(size=(16, 16), per_epoch=12).plan([p.sample_part() for p in parts], seed=1)
-    feed = PatchFeed(plan, parts, Framing(), batch_size=4)
+    feed = PatchFeed(plan, parts, Framing(), batch_size=config.batch_size, accumulate=config.accumulate)
     normalizers = {"v": Normalizer(low, 150)}
     augment = (Flip(), Rotate90(), Noise())
-    loss = CrossEntropyDice(l2=1e-4)
     targets = partial(NoWeighting(), statistics={})
     step = StepConfig(loss.build(BINARY), loss.penalty, augment, targets, normalizers, config, 1, torch.device("cpu"))
     torch.manual_seed(1)
-    network = create_model("unet_bn", in_channels=1, out_channels=1, widths=(4, 8))
+    network = network or create_model("unet_bn", in_channels=1, out_channels=1, widths=(4, 8))
     fit(network, step, feed, callback=notes, folder=folder, progress=progress or Progress())
     return network
 
@@ -106,7 +114,7 @@ class Heard(Progress):
 
 def test_progress_ends_with_the_score_of_the_last_epoch(tmp_path: Path) -> None:
     heard = Heard()
-    train_once(tmp_path, Notes([0.5, 0.7, 0.6]), config=TrainingConfig(epochs=3), progress=heard)
+    train_once(tmp_path, Notes([0.5, 0.7, 0.6]), config=TrainingConfig(batch_size=4, epochs=3), progress=heard)
     assert heard.note == "epoch 3, validation mIoU 0.6000, best 0.7000 in epoch 2"
     assert heard.steps == 9
 
@@ -116,12 +124,12 @@ def same(one: nn.Module, two: nn.Module) -> bool:
     return all(torch.equal(a, b) for a, b in pairs)
 
 
-@pytest.mark.parametrize("schedule", [KerasDecay(decay=1e-2, plateau_patience=1), Cosine(warmup_updates=2)])
+@pytest.mark.parametrize("schedule", [KerasDecay(decay=1e-2, plateau_patience=1), Cosine(warmup=2)])
 @pytest.mark.parametrize("dies_in", [1, 3])
 def test_a_killed_training_ends_with_the_same_weights(
     tmp_path: Path, schedule: KerasDecay | Cosine, dies_in: int
 ) -> None:
-    config = TrainingConfig(epochs=4, schedule=schedule, learning_rate=1e-2)
+    config = TrainingConfig(batch_size=4, epochs=4, schedule=schedule, learning_rate=1e-2)
     scores = [0.5, 0.6, 0.4, 0.7]
     undisturbed = train_once(tmp_path / "one", Notes(scores), config=config)
     first = Notes(scores, dies_in=dies_in)
@@ -137,23 +145,23 @@ def test_a_killed_training_ends_with_the_same_weights(
 
 def test_a_finished_training_can_be_made_longer(tmp_path: Path) -> None:
     scores = [0.5, 0.6, 0.4, 0.7]
-    whole = train_once(tmp_path / "one", Notes(scores), config=TrainingConfig(epochs=4))
-    train_once(tmp_path / "two", Notes(scores), config=TrainingConfig(epochs=2))
+    whole = train_once(tmp_path / "one", Notes(scores), config=TrainingConfig(batch_size=4, epochs=4))
+    train_once(tmp_path / "two", Notes(scores), config=TrainingConfig(batch_size=4, epochs=2))
     rest = Notes(scores)
     rest.epoch = 2
-    assert same(whole, train_once(tmp_path / "two", rest, config=TrainingConfig(epochs=4)))
+    assert same(whole, train_once(tmp_path / "two", rest, config=TrainingConfig(batch_size=4, epochs=4)))
     assert len(rest.rows) == 2
 
 
 def test_only_better_epochs_are_kept_and_patience_ends(tmp_path: Path) -> None:
     notes = Notes([0.5, 0.4, 0.6, 0.6, 0.5, 0.9])
-    train_once(tmp_path, notes, config=TrainingConfig(epochs=6, early_stop_patience=2))
+    train_once(tmp_path, notes, config=TrainingConfig(batch_size=4, epochs=6, early_stop_patience=2))
     assert notes.kept == [1, 3]
     assert len(notes.rows) == 5
 
 
 def test_a_training_that_stopped_early_stays_stopped(tmp_path: Path) -> None:
-    config = TrainingConfig(epochs=6, early_stop_patience=1)
+    config = TrainingConfig(batch_size=4, epochs=6, early_stop_patience=1)
     scores = [0.5, 0.4, 0.9, 0.9, 0.9, 0.9]
     stopped = train_once(tmp_path, Notes(scores), config=config)
     again = Notes(scores)
@@ -164,7 +172,7 @@ def test_a_training_that_stopped_early_stays_stopped(tmp_path: Path) -> None:
 
 def test_any_number_is_better_than_none(tmp_path: Path) -> None:
     notes = Notes([float("nan"), 0.2, 0.1, 0.3])
-    train_once(tmp_path, notes, config=TrainingConfig(epochs=4))
+    train_once(tmp_path, notes, config=TrainingConfig(batch_size=4, epochs=4))
     assert notes.kept == [1, 2, 4]
 
 
@@ -172,19 +180,19 @@ def test_any_number_is_better_than_none(tmp_path: Path) -> None:
 def test_a_damaged_checkpoint_is_reported(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "last.ckpt").write_bytes(content)
     with pytest.raises(RunError, match="damaged; remove it"):
-        train_once(tmp_path, Notes([0.5]), config=TrainingConfig(epochs=1))
+        train_once(tmp_path, Notes([0.5]), config=TrainingConfig(batch_size=4, epochs=1))
 
 
 def test_the_rate_in_the_table_is_the_schedules(tmp_path: Path) -> None:
     notes = Notes([0.5, 0.4, 0.3])
     schedule = KerasDecay(decay=0.1, plateau_factor=0.5, plateau_patience=1)
-    train_once(tmp_path, notes, config=TrainingConfig(epochs=3, schedule=schedule, learning_rate=1.0))
+    train_once(tmp_path, notes, config=TrainingConfig(batch_size=4, epochs=3, schedule=schedule, learning_rate=1.0))
     expected = [1 / (1 + 0.1 * 2), 1 / (1 + 0.1 * 5), 0.5 / (1 + 0.1 * 8)]
     assert [row["learning_rate"] for row in notes.rows] == pytest.approx(expected)
 
 
 def test_a_loss_that_is_not_finite_names_the_patches(tmp_path: Path) -> None:
-    config = TrainingConfig(epochs=1)
+    config = TrainingConfig(batch_size=4, epochs=1)
     with pytest.raises(TrainingError, match=r"epoch 1 \(patches v [01]:[12],"):
         train_once(tmp_path, Notes([0.5]), config=config, low=float("nan"))
     assert not (tmp_path / "last.ckpt").exists()

@@ -2,8 +2,7 @@
 
 import pytest
 
-from cristae.training.config import Cosine, KerasDecay
-from cristae.training.schedule import LearningRate
+from cristae.training.schedule import Cosine, KerasDecay, LearningRate
 
 
 @pytest.mark.parametrize(
@@ -42,7 +41,7 @@ def test_a_restored_schedule_goes_on() -> None:
 
 
 def test_cosine_rises_and_ends_near_zero() -> None:
-    schedule = LearningRate(Cosine(warmup_updates=10), 2.0, 110)
+    schedule = LearningRate(Cosine(warmup=10), 2.0, 110)
     assert schedule.at(0) == pytest.approx(0.2)
     assert schedule.at(9) == pytest.approx(2.0)
     assert schedule.at(60) == pytest.approx(1.0)
