@@ -71,10 +71,11 @@ def train_once(
     config: TrainingConfig,
     low: float = 0,
     progress: Progress | None = None,
+    batch_size: int = 4,
     network: nn.Module | None = None,
     loss: LossConfig = CrossEntropyDice(l2=1e-4),
 ) -> nn.Module:
-    """One session of a small training, resumed from what is in `folder`; batches of 4 of 12 patches in an epoch."""
+    """One session of a small training, resumed from what is in `folder`; 12 patches are an epoch."""
     rng = np.random.default_rng(0)
     labels = (rng.random((2, 48, 48)) > 0.7).astype(np.uint8)
     image = (labels * 90 + rng.random(labels.shape) * 60).astype(np.uint8)
@@ -83,7 +84,7 @@ def train_once(
     with open_cache() as cache:
         parts = cache_parts(whole, BINARY, cache, Framing(), size=(1, 16, 16), progress=Progress())
     plan = RandomPatches(size=(16, 16), per_epoch=12).plan([p.sample_part() for p in parts], seed=1)
-    feed = PatchFeed(plan, parts, Framing(), batch_size=config.batch_size, accumulate=config.accumulate)
+    feed = PatchFeed(plan, parts, Framing(), batch_size=batch_size, accumulate=config.accumulate)
     normalizers = {"v": Normalizer(low, 150)}
     augment = (Flip(), Rotate90(), Noise())
     targets = partial(NoWeighting(), statistics={})
@@ -114,7 +115,7 @@ class Heard(Progress):
 
 def test_progress_ends_with_the_score_of_the_last_epoch(tmp_path: Path) -> None:
     heard = Heard()
-    train_once(tmp_path, Notes([0.5, 0.7, 0.6]), config=TrainingConfig(batch_size=4, epochs=3), progress=heard)
+    train_once(tmp_path, Notes([0.5, 0.7, 0.6]), config=TrainingConfig(epochs=3), progress=heard)
     assert heard.note == "epoch 3, validation mIoU 0.6000, best 0.7000 in epoch 2"
     assert heard.steps == 9
 
@@ -129,7 +130,7 @@ def same(one: nn.Module, two: nn.Module) -> bool:
 def test_a_killed_training_ends_with_the_same_weights(
     tmp_path: Path, schedule: KerasDecay | Cosine, dies_in: int
 ) -> None:
-    config = TrainingConfig(batch_size=4, epochs=4, schedule=schedule, learning_rate=1e-2)
+    config = TrainingConfig(epochs=4, schedule=schedule, learning_rate=1e-2)
     scores = [0.5, 0.6, 0.4, 0.7]
     undisturbed = train_once(tmp_path / "one", Notes(scores), config=config)
     first = Notes(scores, dies_in=dies_in)
@@ -145,23 +146,23 @@ def test_a_killed_training_ends_with_the_same_weights(
 
 def test_a_finished_training_can_be_made_longer(tmp_path: Path) -> None:
     scores = [0.5, 0.6, 0.4, 0.7]
-    whole = train_once(tmp_path / "one", Notes(scores), config=TrainingConfig(batch_size=4, epochs=4))
-    train_once(tmp_path / "two", Notes(scores), config=TrainingConfig(batch_size=4, epochs=2))
+    whole = train_once(tmp_path / "one", Notes(scores), config=TrainingConfig(epochs=4))
+    train_once(tmp_path / "two", Notes(scores), config=TrainingConfig(epochs=2))
     rest = Notes(scores)
     rest.epoch = 2
-    assert same(whole, train_once(tmp_path / "two", rest, config=TrainingConfig(batch_size=4, epochs=4)))
+    assert same(whole, train_once(tmp_path / "two", rest, config=TrainingConfig(epochs=4)))
     assert len(rest.rows) == 2
 
 
 def test_only_better_epochs_are_kept_and_patience_ends(tmp_path: Path) -> None:
     notes = Notes([0.5, 0.4, 0.6, 0.6, 0.5, 0.9])
-    train_once(tmp_path, notes, config=TrainingConfig(batch_size=4, epochs=6, early_stop_patience=2))
+    train_once(tmp_path, notes, config=TrainingConfig(epochs=6, early_stop_patience=2))
     assert notes.kept == [1, 3]
     assert len(notes.rows) == 5
 
 
 def test_a_training_that_stopped_early_stays_stopped(tmp_path: Path) -> None:
-    config = TrainingConfig(batch_size=4, epochs=6, early_stop_patience=1)
+    config = TrainingConfig(epochs=6, early_stop_patience=1)
     scores = [0.5, 0.4, 0.9, 0.9, 0.9, 0.9]
     stopped = train_once(tmp_path, Notes(scores), config=config)
     again = Notes(scores)
@@ -172,7 +173,7 @@ def test_a_training_that_stopped_early_stays_stopped(tmp_path: Path) -> None:
 
 def test_any_number_is_better_than_none(tmp_path: Path) -> None:
     notes = Notes([float("nan"), 0.2, 0.1, 0.3])
-    train_once(tmp_path, notes, config=TrainingConfig(batch_size=4, epochs=4))
+    train_once(tmp_path, notes, config=TrainingConfig(epochs=4))
     assert notes.kept == [1, 2, 4]
 
 
@@ -180,19 +181,19 @@ def test_any_number_is_better_than_none(tmp_path: Path) -> None:
 def test_a_damaged_checkpoint_is_reported(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "last.ckpt").write_bytes(content)
     with pytest.raises(RunError, match="damaged; remove it"):
-        train_once(tmp_path, Notes([0.5]), config=TrainingConfig(batch_size=4, epochs=1))
+        train_once(tmp_path, Notes([0.5]), config=TrainingConfig(epochs=1))
 
 
 def test_the_rate_in_the_table_is_the_schedules(tmp_path: Path) -> None:
     notes = Notes([0.5, 0.4, 0.3])
     schedule = KerasDecay(decay=0.1, plateau_factor=0.5, plateau_patience=1)
-    train_once(tmp_path, notes, config=TrainingConfig(batch_size=4, epochs=3, schedule=schedule, learning_rate=1.0))
+    train_once(tmp_path, notes, config=TrainingConfig(epochs=3, schedule=schedule, learning_rate=1.0))
     expected = [1 / (1 + 0.1 * 2), 1 / (1 + 0.1 * 5), 0.5 / (1 + 0.1 * 8)]
     assert [row["learning_rate"] for row in notes.rows] == pytest.approx(expected)
 
 
 def test_a_loss_that_is_not_finite_names_the_patches(tmp_path: Path) -> None:
-    config = TrainingConfig(batch_size=4, epochs=1)
+    config = TrainingConfig(epochs=1)
     with pytest.raises(TrainingError, match=r"epoch 1 \(patches v [01]:[12],"):
         train_once(tmp_path, Notes([0.5]), config=config, low=float("nan"))
     assert not (tmp_path / "last.ckpt").exists()
