@@ -73,7 +73,7 @@ def train_once(
     progress: Progress | None = None,
     batch_size: int = 4,
     network: nn.Module | None = None,
-    loss: LossConfig = CrossEntropyDice(l2=1e-4),
+    loss: LossConfig | None = None,
 ) -> nn.Module:
     """One session of a small training, resumed from what is in `folder`; 12 patches are an epoch."""
     rng = np.random.default_rng(0)
@@ -87,6 +87,7 @@ def train_once(
     feed = PatchFeed(plan, parts, Framing(), batch_size=batch_size, accumulate=config.accumulate)
     normalizers = {"v": Normalizer(low, 150)}
     augment = (Flip(), Rotate90(), Noise())
+    loss = loss or CrossEntropyDice(l2=1e-4)
     targets = partial(NoWeighting(), statistics={})
     step = StepConfig(loss.build(BINARY), loss.penalty, augment, targets, normalizers, config, 1, torch.device("cpu"))
     torch.manual_seed(1)

@@ -65,7 +65,7 @@ def test_the_first_match_wins_and_the_rest_comes_last() -> None:
 
 
 def test_cdeep3ms_solver() -> None:
-    """EM-stellar, section 3.8: biases learn at twice the rate, those of dilated transposed convolutions do not decay."""
+    """EM-stellar, section 3.8: biases at twice the rate, those of dilated transposed convolutions without decay."""
     network = create_model("cdeep3m", in_channels=1, out_channels=2, base=4)
     dilated, biases, rest = group_parameters(network, CDEEP3M)
     layers = {name: module for name, module in network.named_modules() if isinstance(module, nn.ConvTranspose2d)}
@@ -83,7 +83,10 @@ def test_cdeep3ms_solver() -> None:
 @pytest.mark.parametrize(
     ("groups", "message"),
     [
-        (["encoder"], r"groups\.0\.match: no parameter is called 'encoder'; it is one of bias, norm, kernel, or a patt"),
+        (
+            ["encoder"],
+            r"groups\.0\.match: no parameter is called 'encoder'; it is one of bias, norm, kernel, or",
+        ),
         (["conv.wieght"], r"names such as conv\.weight"),
         (["bias", "conv.bias"], r"groups\.1\.match: all that 'conv\.bias' matches belongs .* \(bias\).* put it before"),
     ],

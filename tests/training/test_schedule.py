@@ -34,7 +34,9 @@ def test_keras_decay(initial: float, decay: float, update: int, rate: float) -> 
     assert schedule.at(0) == initial
 
 
-@pytest.mark.parametrize(("step", "rate"), [(1, 5e-7), (2_000, 1e-3), (11_000, 5.05e-4), (20_000, 1e-5), (30_000, 1e-5)])
+@pytest.mark.parametrize(
+    ("step", "rate"), [(1, 5e-7), (2_000, 1e-3), (11_000, 5.05e-4), (20_000, 1e-5), (30_000, 1e-5)]
+)
 def test_linear_is_em_stellars(step: int, rate: float) -> None:
     """EM-stellar, fact 13.6; its steps count from 1."""
     assert LearningRate(EM_STELLAR, 1e-3, 5_000).at(step - 1) == pytest.approx(rate, rel=1e-12)
@@ -79,7 +81,9 @@ def test_a_plateau_lowers_the_rate_to_its_floor_and_in_the_warm_up_too() -> None
     assert rate.at(99) == 2e-4
 
 
-@pytest.mark.parametrize("schedule", [Constant(), Cosine(), Linear(), Poly(), Staircase(), KerasDecay(plateau_patience=None)])
+@pytest.mark.parametrize(
+    "schedule", [Constant(), Cosine(), Linear(), Poly(), Staircase(), KerasDecay(plateau_patience=None)]
+)
 def test_only_plateaus_look_at_scores(schedule: Schedule) -> None:
     rate = LearningRate(schedule, 1.0, 10)
     before = [rate.at(update) for update in range(10)]

@@ -96,6 +96,10 @@ def _facts(files: RunFiles) -> list[Fact]:
         best = summary.get("best_epoch")
         note = "" if best is None else f"weights kept from epoch {int(best)}"
         facts.append(Fact("Epochs", str(len(files.epochs)), note))
+    stopped = summary.get("stopped")
+    if isinstance(stopped, str):
+        how, _, why = stopped.partition(": ")
+        facts.append(Fact("Ended", how, why))
     seconds = summary.get("training_seconds")
     if isinstance(seconds, int | float):
         facts.append(Fact("Training time", duration(seconds), str(summary.get("device", ""))))

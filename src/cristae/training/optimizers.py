@@ -61,7 +61,8 @@ class AdamW(Moments):
 class RAdam(Moments):
     """Rectified Adam (Liu et al. 2020), EM-stellar's default; its weight decay is decoupled, as in `adamw`.
 
-    Keras' version adds eps after v is corrected for its bias, torch's before: 1e-6 on weights of 0.08 after 3,000 steps.
+    Keras' version adds eps after v is corrected for its bias, torch's before, which amounts to 1e-6 on weights of 0.08
+    after 3,000 steps.
     """
 
     name: Literal["radam"] = "radam"
@@ -74,8 +75,8 @@ class RAdam(Moments):
 class SGD(OptimizerConfig):
     """Gradient descent with momentum; its weight decay is L2, a part of the gradient.
 
-    The rate multiplies the whole velocity. In Caffe and Keras it multiplies each gradient that enters the velocity, which
-    differs only where the rate changes from one update to the next.
+    The rate multiplies the whole velocity. In Caffe and Keras it multiplies each gradient that enters the velocity,
+    which differs only where the rate changes from one update to the next.
     """
 
     name: Literal["sgd"] = "sgd"

@@ -238,10 +238,10 @@ class LearningRate:
                 "meant to end before the schedule"
             )
         if warmup and warmup >= min(length, total):
+            what = f"the {'schedule' if length < total else 'training'} has {min(length, total):,}"
             return (
-                f"training.schedule.warmup: rises for {warmup:,} updates, but the "
-                f"{'schedule' if length < total else 'training'} has {min(length, total):,}; shorten it, or give a share "
-                "such as 0.1"
+                f"training.schedule.warmup: rises for {warmup:,} updates, but {what}; shorten it, or give a share such "
+                "as 0.1"
             )
         if length < total and self.at(total - updates_per_epoch) == 0:
             return (

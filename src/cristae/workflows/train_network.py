@@ -207,5 +207,6 @@ def _check_length(run: Run, before: Recipe, now: Recipe, progress: Progress) -> 
     if schedule.spans_training and before.training.epochs != asked:
         progress.warn(
             f"{run.path}: began with {before.training.epochs} epochs and continues to {asked}; the {schedule.name} "
-            f"schedule is stretched, so the weights differ from those of a training that was started with {asked} epochs"
+            "schedule is stretched, so the weights differ from those of a training that was started with "
+            f"{asked} epochs"
         )
