@@ -51,12 +51,12 @@ def test_staircase_is_the_platelets(step: int, rate: float) -> None:
 
 
 def test_poly_is_cdeep3ms() -> None:
-    """EM-stellar, section 6: lr (1 - it / max)^0.8 from 0.01; 30,000 iterations, of which 8 make an update."""
-    rate = LearningRate(Poly(), 0.01, 3_750)
+    """EM-stellar, section 6: lr (1 - it / max)^0.8 from 0.01, over 30,000 iterations."""
+    rate = LearningRate(Poly(), 0.01, 30_000)
     assert rate.at(0) == 0.01
-    assert rate.at(1_875) == pytest.approx(0.01 * 0.5743491774985175, rel=1e-12)  # 0.5^0.8
-    assert rate.at(3_749) == pytest.approx(0.01 * math.exp(0.8 * math.log(1 / 3_750)), rel=1e-9)
-    assert rate.at(3_750) == 0
+    assert rate.at(15_000) == pytest.approx(0.01 * 0.5743491774985175, rel=1e-12)  # 0.5^0.8
+    assert rate.at(29_999) == pytest.approx(0.01 * math.exp(0.8 * math.log(1 / 30_000)), rel=1e-9)
+    assert rate.at(30_000) == 0
 
 
 def test_plateau_and_decay_compose() -> None:

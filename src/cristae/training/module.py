@@ -56,7 +56,7 @@ class StepConfig:
 
 
 class TrainingModule(LightningModule):
-    """One update: normalise, augment and compute targets on the device, forward, loss, penalty."""
+    """One batch: normalise, augment and compute targets on the device, forward, loss, penalty."""
 
     def __init__(self, network: nn.Module, step: StepConfig, feed: PatchFeed, rate: LearningRate) -> None:
         super().__init__()

@@ -22,7 +22,7 @@ WarmUp = NonNegativeInt | Fraction
 class ScheduleConfig(Config):
     """How the learning rate changes after its warm-up."""
 
-    warmup: WarmUp | None = 0
+    warmup: WarmUp = 0
     """Updates of a linear rise before the schedule or, below 1, the share of the whole that they are."""
 
     @property
@@ -84,7 +84,7 @@ class Cosine(EndingSchedule):
     """Half a cosine down to the floor, which it reaches at its end (Loshchilov and Hutter 2017, without restarts)."""
 
     name: Literal["cosine"] = "cosine"
-    warmup: WarmUp | None = None
+    warmup: WarmUp | None = None  # type: ignore[assignment]
     """As elsewhere; null takes 50 updates, at most half of the schedule."""
     floor: NonNegativeFloat = 0.0
     """The last rate."""
