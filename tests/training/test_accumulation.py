@@ -1,13 +1,16 @@
 """N batches of b patches in an update are one of N b, where the loss is a mean over voxels."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import torch
-from test_fit import Notes, train_once
+from test_fit import Heard, Notes, train_once
 from torch import nn
 
 from cristae.losses import SumLoss
+from cristae.progress import Task
 from cristae.training.config import TrainingConfig
 from cristae.training.schedule import Linear
 
@@ -54,3 +57,28 @@ def test_sums_over_voxels_are_averaged_over_the_batches(tmp_path: Path) -> None:
     small, _ = trained(tmp_path / "a", 2, 3, loss=SUM, learning_rate=3e-5)
     large, _ = trained(tmp_path / "b", 6, 1, loss=SUM, learning_rate=1e-5)
     torch.testing.assert_close(small, large, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_running_statistics_of_a_young_network_go_by_batches(tmp_path: Path, accumulate: int) -> None:
+    config = TrainingConfig(epochs=1, accumulate=accumulate)
+    network = train_once(tmp_path, Notes([0.5]), config=config)
+    momenta = {module.momentum for module in network.modules() if isinstance(module, nn.BatchNorm2d)}
+    assert momenta == {10 / (10 + 2)}  # in the third batch
+
+
+def test_progress_counts_batches(tmp_path: Path) -> None:
+    class Counting(Heard):
+        @contextmanager
+        def task(self, title: str, total: int, *, unit: str = "", done: int = 0) -> Iterator[Task]:
+            began.append((total, done))
+            with super().task(title, total, unit=unit, done=done) as task:
+                yield task
+
+    began: list[tuple[int, int]] = []
+    for epochs in (1, 2):
+        notes, heard = Notes([0.5, 0.6]), Counting()
+        notes.epoch = epochs - 1
+        train_once(tmp_path, notes, config=TrainingConfig(epochs=epochs, accumulate=3), progress=heard)
+        assert heard.steps == 3
+    assert began == [(3, 0), (6, 3)]
