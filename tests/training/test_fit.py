@@ -18,6 +18,7 @@ from cristae.data.splits import Part
 from cristae.data.volume import Volume
 from cristae.errors import RunError, TrainingError
 from cristae.losses import CrossEntropyDice
+from cristae.losses.form import LossConfig
 from cristae.models import create_model
 from cristae.preprocess.normalize import Normalizer
 from cristae.progress import Progress, Task
@@ -25,11 +26,12 @@ from cristae.sampling import RandomPatches
 from cristae.targets import NoWeighting
 from cristae.training.cache import cache_parts
 from cristae.training.cache_folder import open_cache
-from cristae.training.config import Cosine, KerasDecay, TrainingConfig
+from cristae.training.config import TrainingConfig
 from cristae.training.feed import PatchFeed, Worker
 from cristae.training.fit import fit
 from cristae.training.framing import Framing
 from cristae.training.module import StepConfig
+from cristae.training.schedule import Cosine, KerasDecay
 
 BINARY = Classes(names=("background", "thing"))
 
@@ -63,9 +65,17 @@ class Notes:
 
 
 def train_once(
-    folder: Path, notes: Notes, *, config: TrainingConfig, low: float = 0, progress: Progress | None = None
+    folder: Path,
+    notes: Notes,
+    *,
+    config: TrainingConfig,
+    low: float = 0,
+    progress: Progress | None = None,
+    batch_size: int = 4,
+    network: nn.Module | None = None,
+    loss: LossConfig | None = None,
 ) -> nn.Module:
-    """One session of a small training, resumed from what is in `folder`."""
+    """One session of a small training, resumed from what is in `folder`; 12 patches are an epoch."""
     rng = np.random.default_rng(0)
     labels = (rng.random((2, 48, 48)) > 0.7).astype(np.uint8)
     image = (labels * 90 + rng.random(labels.shape) * 60).astype(np.uint8)
@@ -74,14 +84,14 @@ def train_once(
     with open_cache() as cache:
         parts = cache_parts(whole, BINARY, cache, Framing(), size=(1, 16, 16), progress=Progress())
     plan = RandomPatches(size=(16, 16), per_epoch=12).plan([p.sample_part() for p in parts], seed=1)
-    feed = PatchFeed(plan, parts, Framing(), batch_size=4)
+    feed = PatchFeed(plan, parts, Framing(), batch_size=batch_size, accumulate=config.accumulate)
     normalizers = {"v": Normalizer(low, 150)}
     augment = (Flip(), Rotate90(), Noise())
-    loss = CrossEntropyDice(l2=1e-4)
+    loss = loss or CrossEntropyDice(l2=1e-4)
     targets = partial(NoWeighting(), statistics={})
     step = StepConfig(loss.build(BINARY), loss.penalty, augment, targets, normalizers, config, 1, torch.device("cpu"))
     torch.manual_seed(1)
-    network = create_model("unet_bn", in_channels=1, out_channels=1, widths=(4, 8))
+    network = network or create_model("unet_bn", in_channels=1, out_channels=1, widths=(4, 8))
     fit(network, step, feed, callback=notes, folder=folder, progress=progress or Progress())
     return network
 
@@ -116,7 +126,7 @@ def same(one: nn.Module, two: nn.Module) -> bool:
     return all(torch.equal(a, b) for a, b in pairs)
 
 
-@pytest.mark.parametrize("schedule", [KerasDecay(decay=1e-2, plateau_patience=1), Cosine(warmup_updates=2)])
+@pytest.mark.parametrize("schedule", [KerasDecay(decay=1e-2, plateau_patience=1), Cosine(warmup=2)])
 @pytest.mark.parametrize("dies_in", [1, 3])
 def test_a_killed_training_ends_with_the_same_weights(
     tmp_path: Path, schedule: KerasDecay | Cosine, dies_in: int

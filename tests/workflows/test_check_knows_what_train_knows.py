@@ -137,6 +137,13 @@ def cache_is_a_file(folder: Path, patch: pytest.MonkeyPatch) -> None:
     patch.setenv("CRISTAE_CACHE", str(folder / "taken"))
 
 
+def no_compiler(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    def refuse(function: object) -> object:
+        raise RuntimeError("no C++ compiler")
+
+    patch.setattr(torch, "compile", refuse)
+
+
 def nothing(folder: Path) -> None:
     pass
 
@@ -210,6 +217,20 @@ CASES = [
          ("data.validate=[]", "data.split={name: tiles, size: [512, 512], leaky: true}"), "a tile of 1 x 512 x 512"),
     Case("few tiles", nothing, ("data.validate=[]", "data.split={name: tiles, size: [61, 70], leaky: true}"),
          "of 6 tiles, 0 to validate and 6 to train on"),
+    Case("few patches for an update", nothing, ("training.accumulate=4",),
+         "has only 24 patches, fewer than training.batch_size: 8 times training.accumulate: 4"),
+    Case("schedule longer than the training", nothing, ("training.schedule={name: linear, updates: 4}",),
+         r"training\.schedule\.updates: 4 is more than the 3 updates of the training"),
+    Case("warm-up longer than the schedule", nothing, ("training.schedule={name: constant, warmup: 3}",),
+         "rises for 3 updates, but the training has 3"),
+    Case("epochs at a rate of 0", nothing, ("training.epochs=3", "training.schedule={name: poly, updates: 5}"),
+         "the rate is 0 after 5 of the 9 updates"),
+    Case("weight decay of adam", nothing, ("training.weight_decay=0.01",), "no effect with adam"),
+    Case("group of nothing", nothing, ("training.groups=[{match: backbone.*}]",),
+         r"training\.groups\.0\.match: no parameter is called 'backbone\.\*'; it is one of"),
+    Case("all groups frozen", nothing, ("training.groups=[{match: '*', learning_rate_factor: 0}]",),
+         "nothing would be learnt"),
+    Case("no compiler", no_compiler, ("training.compile=true",), r"cannot compile for 'cpu' .* no C\+\+ compiler"),
     Case("device", nothing, ("device=mps",), "this machine offers only"),
     Case("few devices", few_cuda_devices, ("device=cuda", "training.devices=2"), "this machine has 1 of kind 'cuda'"),
     Case("large network", nothing, ("model.widths=[4, 8, 100000000]",), "choose smaller widths"),
@@ -466,7 +487,12 @@ TABLE: dict[str, tuple[str, ...] | str] = {
     "preprocess.normalize.distance": _OTHER_VERBS,
     "preprocess.normalize.fit": ("constant volume", "constant training region", "one grey left"),
     "preprocess.resample.resample_image": _GUARD,
-    "recipe.consistency.check_consistency": ("patch axes", "several problems", "forest: windows"),
+    "recipe.consistency.check_consistency": (
+        "patch axes",
+        "several problems",
+        "forest: windows",
+        "weight decay of adam",
+    ),
     "recipe.consistency.require_regions": ("nothing to validate on",),
     "recipe.network.build_network": ("large network",),
     "recipe.network.starting_weights": ("nothing to start from",),
@@ -482,12 +508,14 @@ TABLE: dict[str, tuple[str, ...] | str] = {
     "training.cache.require_weights": ("weights of 0",),
     "training.cache_folder._messages": ("cache",),
     "training.cached_arrays.open_cached": _LATER,
+    "training.compilation.require_compiler": ("no compiler",),
     "training.counts.count_on_device": _GUARD,
     "training.counts._count_by_torch": _GUARD,
     "training.fit._AtomicCheckpoints.load_checkpoint": _LATER,
     "training.fit._mean_loss": _LATER,
     "training.fit.fit": _LATER,
     "training.module.TrainingModule._require_finite": _LATER,
+    "training.parameter_groups.group_parameters": ("group of nothing", "all groups frozen"),
     "training.regions._common_voxel_size": ("other voxel size", "unknown voxel size"),
     "training.regions._fit_named": ("constant volume of its own", "forest: constant"),
     "training.regions.prepare_regions": ("no labels for one",),
@@ -495,7 +523,15 @@ TABLE: dict[str, tuple[str, ...] | str] = {
     "training.regions.require_validation": ("mask leaves nothing to validate",),
     "workflows.prepare_training.open_training_data": ("part of the data",),
     "workflows.prepare_training._require_one_mirror": ("far outside",),
-    "workflows.prepare_training._feed": ("few random patches", "few grid patches"),
+    "workflows.prepare_training._feed": (
+        "few random patches",
+        "few grid patches",
+        "few patches for an update",
+        "schedule longer than the training",
+        "warm-up longer than the schedule",
+        "epochs at a rate of 0",
+    ),
+    "workflows.prepare_training.make_network": ("group of nothing", "all groups frozen"),
     "workflows.train_network._check_length": _LATER,
 }
 ROOMS = ("training", "sampling", "targets", "preprocess", "losses", "augment")

@@ -58,6 +58,7 @@ def _problems(recipe: Recipe) -> list[str]:
         *_about_sampled_classes(recipe.sampling, recipe.data),
         *_about_augmentations(recipe, size, network),
         *_about_batches(recipe.training, network),
+        *_about_weight_decay(recipe.training),
         *_about_slices(recipe.data, network),
         *_about_classes(recipe.data, network),
         *_about_targets(recipe),
@@ -149,6 +150,15 @@ def _about_batches(training: TrainingConfig, network: NetworkConfig) -> list[str
             f"{network.smallest_batch * training.devices} or more"
         ]
     return []
+
+
+def _about_weight_decay(training: TrainingConfig) -> list[str]:
+    if not training.weight_decay or training.optimizer.decays:
+        return []
+    return [
+        f"training.weight_decay: {training.weight_decay:g} has no effect with {training.optimizer.name}; set "
+        "training.optimizer: adamw, or weight_decay: 0"
+    ]
 
 
 def _about_slices(data: DataConfig, network: NetworkConfig) -> list[str]:

@@ -16,6 +16,7 @@ from cristae.recipe.document import Document
 FIELDS: Mapping[str, str] = {
     "loss.head_weights": "auxiliary_weights",
     "model.heads": "outputs",
+    "training.schedule.warmup_updates": "warmup",
 }
 """The old path of a field, with `*` for any item of a list, to the field's new name in the same place."""
 

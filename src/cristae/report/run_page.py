@@ -99,6 +99,10 @@ def _facts(files: RunFiles) -> list[Fact]:
     leaks = _leaks(files)
     if leaks:
         facts.append(Fact("Split", "leaky", "held-out voxels have trained neighbours, so their scores flatter"))
+    stopped = summary.get("stopped")
+    if isinstance(stopped, str):
+        how, _, why = stopped.partition(": ")
+        facts.append(Fact("Ended", how, why))
     seconds = summary.get("training_seconds")
     if isinstance(seconds, int | float):
         facts.append(Fact("Training time", duration(seconds), str(summary.get("device", ""))))

@@ -2,36 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from cristae.config import Config
-
-Fraction = Annotated[float, Field(gt=0, lt=1)]
-
-
-class KerasDecay(Config):
-    """SegET's schedule: `lr / (1 + decay * k)` at update k, whose numerator a plateau reducer shrinks."""
-
-    name: Literal["keras"] = "keras"
-    decay: NonNegativeFloat = 0.0
-    """Decay per update (SegET: 1e-6 or 1e-5)."""
-    plateau_factor: Fraction = 0.5
-    """What the numerator is multiplied by on a plateau."""
-    plateau_patience: PositiveInt | None = 3
-    """Epochs without a better validation mIoU that make a plateau; None switches the reducer off."""
-
-
-class Cosine(Config):
-    """A short linear rise, then half a cosine down to zero at the last update."""
-
-    name: Literal["cosine"] = "cosine"
-    warmup_updates: NonNegativeInt = 50
-    """Updates of the linear rise."""
-
-
-Schedule = Annotated[KerasDecay | Cosine, Field(discriminator="name")]
+from cristae.training.optimizers import Adam, Optimizer
+from cristae.training.parameter_groups import ParameterGroup
+from cristae.training.schedule import Fraction, KerasDecay, LearningRate, Schedule
+from cristae.training.stopping import GiveUp
 
 
 class TrainingConfig(Config):
@@ -40,25 +19,47 @@ class TrainingConfig(Config):
     epochs: PositiveInt = 30
     """At most this many epochs."""
     batch_size: PositiveInt = 8
-    """Patches in one update, over all devices together."""
-    optimizer: Literal["adam", "adamw"] = "adam"
-    """Adam as in Keras (eps 1e-7), or AdamW (decoupled weight decay)."""
+    """Patches in one batch, over all devices together."""
+    accumulate: PositiveInt = 1
+    """Batches in one update, whose gradients are averaged; an epoch leaves out batches that do not fill one."""
+    optimizer: Optimizer = Adam()
+    """How gradients become updates; a name alone, such as `radam`, takes its defaults."""
     learning_rate: PositiveFloat = 1e-3
-    """Initial learning rate."""
+    """The learning rate that the schedule begins with, after its warm-up."""
     weight_decay: NonNegativeFloat = 0.0
-    """Decoupled weight decay of AdamW."""
+    """Decoupled weight decay of `adamw` and `radam`, L2 of `sgd`; `adam` has none."""
+    groups: tuple[ParameterGroup, ...] = ()
+    """Parameters with a learning rate or weight decay of their own; the first that a parameter matches counts."""
     schedule: Schedule = KerasDecay()
     """How the learning rate changes."""
     early_stop_patience: PositiveInt | None = None
-    """Stop after this many epochs without a better validation mIoU; None trains all epochs."""
+    """Stop after this many epochs without a better validation mIoU; null trains all epochs."""
+    give_up: GiveUp | None = None
+    """Stop a training whose validation mIoU stays low; null never does."""
     gradient_clip: PositiveFloat | None = None
-    """Clip the gradient's norm to this; None does not clip."""
+    """Clip the norm of an update's gradient to this; null does not clip."""
+    ema_decay: Fraction | None = None
+    """Validate, keep and use an average of the weights, of which each update keeps this share, such as 0.999; null
+    uses the weights themselves."""
     start_from: str | None = None
     """A .safetensors file, or a run folder, whose matching tensors the training starts from; null starts from random
     weights."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """`bf16`: mixed precision with bfloat16, weights and losses in float32."""
+    compile: bool = False
+    """Compile the network for its training steps: quicker ones after a slow first one."""
     devices: PositiveInt = 1
     """How many GPUs (or CPU processes) share each batch; batch_size must be a multiple."""
     reader_threads: NonNegativeInt = 0
     """Threads that read patches ahead; 0 chooses by the number of cores."""
+
+    def rates(self, updates_per_epoch: int) -> LearningRate:
+        """The learning rate of every update of such a training."""
+        return LearningRate(self.schedule, self.learning_rate, updates_per_epoch * self.epochs)
+
+    @model_validator(mode="after")
+    def _rates_fall(self) -> TrainingConfig:
+        floor = getattr(self.schedule, "floor", 0.0)
+        if floor > self.learning_rate:
+            raise ValueError(f"schedule.floor: {floor:g} is above learning_rate: {self.learning_rate:g}; lower it")
+        return self

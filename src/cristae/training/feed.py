@@ -28,8 +28,8 @@ class Worker:
 
 
 class PatchFeed:
-    """Iterate over one epoch of batches. Set `epoch` first; a last batch that would be too short is left out, which
-    affects other patches in every epoch.
+    """Iterate over one epoch of batches. Set `epoch` first; patches that do not fill a last update are left out, which
+    affects others in every epoch.
 
     The global batch b holds the patches b * batch_size and following; process r of w takes every w-th of them. So the
     batches do not depend on the number of processes or threads.
@@ -42,6 +42,7 @@ class PatchFeed:
         framing: Framing,
         *,
         batch_size: int,
+        accumulate: int = 1,
         margin: Sequence[int] = (),
         threads: int = 0,
     ) -> None:
@@ -51,6 +52,7 @@ class PatchFeed:
             parts: What they are read from.
             framing: How much image the network sees around an output patch.
             batch_size: Patches of a global batch.
+            accumulate: Batches of an update.
             margin: Voxels on both sides of each spatial axis that augmentation needs around image and target.
             threads: How many read ahead; 0 chooses by the number of cores.
         """
@@ -59,12 +61,18 @@ class PatchFeed:
         self._plan = plan
         self._parts = tuple(parts)
         self._batch_size = batch_size
+        self._accumulate = accumulate
         self._framing = framing
         self._margin = tuple(margin)
         self._threads = threads or max(1, min(8, (os.cpu_count() or 2) // 2))
 
+    @property
+    def updates(self) -> int:
+        """Updates of the weights in an epoch."""
+        return len(self._plan) // (self._batch_size * self._accumulate)
+
     def __len__(self) -> int:
-        return len(self._plan) // self._batch_size
+        return self.updates * self._accumulate
 
     def read(self, epoch: int, index: int) -> Patch:
         """Patch `index` of `epoch`, with its margin and its volume's own weights."""

@@ -26,10 +26,11 @@ from cristae.allocator import keep_large_buffers
 from cristae.data.files import write_bytes
 from cristae.errors import RunError, TrainingError
 from cristae.progress import Progress, Task
+from cristae.training.averaging import AveragedWeights
 from cristae.training.feed import PatchFeed, Worker
 from cristae.training.layout import put_channels_last
 from cristae.training.module import StepConfig, TrainingModule
-from cristae.training.schedule import LearningRate
+from cristae.training.stopping import StopRules
 
 LAST = "last.ckpt"
 
@@ -60,22 +61,20 @@ class FitResult:
     best_val_miou: float
     seconds: float
     """Spent in epochs, over all sessions."""
+    stopped: str | None = None
+    """Why it ended before its last epoch, in words."""
 
 
 class _EndOfEpoch(Callback):
-    """Validate, update the schedule, save the best weights, log the epoch, stop when nothing gets better."""
+    """Validate, update the schedule, save the best weights, log the epoch."""
 
-    def __init__(self, callback: TrainingCallback, patience: int | None) -> None:
-        self.callback, self.patience = callback, patience
+    def __init__(self, callback: TrainingCallback, averaged: AveragedWeights | None) -> None:
+        self.callback, self.averaged = callback, averaged
         self.best = math.nan
         self.best_epoch = 0
         self.score = math.nan
         self.seconds = 0.0
         self._started = 0.0
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # A training that had stopped early stays stopped when it is resumed.
-        self._stop_if_exhausted(trainer, trainer.current_epoch)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._started = time.monotonic()
@@ -89,29 +88,25 @@ class _EndOfEpoch(Callback):
             "train_loss": _mean_loss(pl_module),
             "learning_rate": pl_module.rate.at(max(trainer.global_step - 1, 0)),
         }
-        scores = self._validate(trainer, pl_module)
+        network = pl_module.network if self.averaged is None else self.averaged.network
+        scores = self._validate(trainer, pl_module.device, network)
         self.score = score = scores["val_miou"]
         pl_module.rate.observe(score)
         if not self.best_epoch or score > self.best or math.isnan(self.best):
             self.best, self.best_epoch = score, epoch
             if trainer.is_global_zero:
-                self.callback.save_best(pl_module.network, epoch)
+                self.callback.save_best(network, epoch)
         self.seconds += time.monotonic() - self._started
         if trainer.is_global_zero:
             self.callback.log_epoch(row | scores | {"seconds": self.seconds})
-        self._stop_if_exhausted(trainer, epoch)
 
-    def _stop_if_exhausted(self, trainer: Trainer, epoch: int) -> None:
-        if self.patience and self.best_epoch and epoch - self.best_epoch >= self.patience:
-            trainer.should_stop = True
-
-    def _validate(self, trainer: Trainer, module: TrainingModule) -> dict[str, float]:
+    def _validate(self, trainer: Trainer, device: torch.device, network: nn.Module) -> dict[str, float]:
         if trainer.world_size > 1:  # every process evaluates the network that the first one saves
-            for buffer in module.network.buffers():
+            for buffer in network.buffers():
                 torch.distributed.broadcast(buffer, 0)
-        counts = self.callback.validate(module.network, Worker(trainer.global_rank, trainer.world_size))
+        counts = self.callback.validate(network, Worker(trainer.global_rank, trainer.world_size))
         if trainer.world_size > 1:
-            total = torch.from_numpy(counts).to(module.device)
+            total = torch.from_numpy(counts).to(device)
             torch.distributed.all_reduce(total)
             counts = total.cpu().numpy()
         return self.callback.score(counts)
@@ -122,6 +117,28 @@ class _EndOfEpoch(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best, self.best_epoch = state_dict["best"], state_dict["best_epoch"]
         self.seconds = state_dict["seconds"]
+
+
+class _Stop(Callback):
+    """End the training when a rule says so; it stays ended when it is resumed."""
+
+    def __init__(self, rules: StopRules, end: _EndOfEpoch) -> None:
+        self.rules, self.end = rules, end
+        self.why: str | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        trainer.should_stop = trainer.should_stop or self.why is not None
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # After `_EndOfEpoch`, which stands before it among the callbacks and has validated.
+        self.why = self.rules.why(trainer.current_epoch + 1, self.end.score, self.end.best_epoch)
+        trainer.should_stop = trainer.should_stop or self.why is not None
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"why": self.why}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.why = state_dict["why"]
 
 
 class _Show(Callback):
@@ -136,7 +153,8 @@ class _Show(Callback):
         if not trainer.is_global_zero:
             return
         total = int(trainer.num_training_batches) * int(trainer.max_epochs or 1)
-        self._context = self._progress.task("Training", total, unit="batches", done=trainer.global_step)
+        done = trainer.global_step * trainer.accumulate_grad_batches
+        self._context = self._progress.task("Training", total, unit="batches", done=done)
         self._task = self._context.__enter__()
 
     def on_train_batch_end(
@@ -179,15 +197,18 @@ def fit(
         KeyboardInterrupt: Ctrl-C; the last finished epoch is on disk.
     """
     config = step.config
-    rate = LearningRate(config.schedule, config.learning_rate, len(feed) * config.epochs)
+    rate = config.rates(feed.updates)
     put_channels_last(network)
     module = TrainingModule(network, step, feed, rate)
-    end = _EndOfEpoch(callback, config.early_stop_patience)
+    averaged = AveragedWeights(network, config.ema_decay) if config.ema_decay else None
+    end = _EndOfEpoch(callback, averaged)
+    stop = _Stop(StopRules(config.early_stop_patience, config.give_up), end)
     last = ModelCheckpoint(
         folder, filename=LAST.removesuffix(".ckpt"), save_on_train_epoch_end=True, enable_version_counter=False
     )
     with _quiet():
-        trainer = _trainer(step, [end, _Show(progress, end), last], folder)
+        averaging = [] if averaged is None else [averaged]
+        trainer = _trainer(step, [*averaging, end, stop, _Show(progress, end), last], folder)
         if step.device.type == "cpu":
             keep_large_buffers()
         start = folder / LAST
@@ -202,7 +223,9 @@ def fit(
             ) from error
     if trainer.interrupted:
         raise KeyboardInterrupt
-    return FitResult(end.best_epoch, end.best, end.seconds)
+    if stop.why is not None and trainer.is_global_zero:
+        progress.say(stop.why)
+    return FitResult(end.best_epoch, end.best, end.seconds, stop.why)
 
 
 def _trainer(step: StepConfig, callbacks: list[Callback], folder: Path) -> Trainer:
@@ -214,6 +237,7 @@ def _trainer(step: StepConfig, callbacks: list[Callback], folder: Path) -> Train
         strategy="ddp" if config.devices > 1 else "auto",
         precision="bf16-mixed" if config.precision == "bf16" else "32-true",
         gradient_clip_val=config.gradient_clip,
+        accumulate_grad_batches=config.accumulate,
         callbacks=callbacks,
         default_root_dir=folder,
         logger=False,

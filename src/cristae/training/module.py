@@ -15,9 +15,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from cristae.augment import Augmentation, Batch, Interpolation
 from cristae.errors import TrainingError
 from cristae.preprocess.normalize import Normalizer
+from cristae.training.compilation import compiled
 from cristae.training.config import TrainingConfig
 from cristae.training.feed import PatchFeed, Worker
 from cristae.training.layout import channels_last
+from cristae.training.parameter_groups import group_parameters
 from cristae.training.preparation import ComputeTargets, prepare_batch
 from cristae.training.schedule import LearningRate
 
@@ -25,13 +27,13 @@ _CHECK_EVERY = 20
 """Batches between looks at a GPU's loss, each of which waits for the device."""
 
 
-def _young_momentum(update: int) -> float:
-    """Running statistics of a young network average over the latest tenth of its updates.
+def _young_momentum(batch: int) -> float:
+    """Running statistics of a young network average over the latest tenth of its batches.
 
-    Keras' momentum of 0.01 alone would take some 300 updates to forget the initial mean 0 and variance 1, and a short
+    Keras' momentum of 0.01 alone would take some 300 batches to forget the initial mean 0 and variance 1, and a short
     training would be validated with statistics that belong to no network.
     """
-    return 10 / (10 + update)
+    return 10 / (10 + batch)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,26 +58,36 @@ class StepConfig:
 
 
 class TrainingModule(LightningModule):
-    """One update: normalise, augment and compute targets on the device, forward, loss, penalty."""
+    """One batch: normalise, augment and compute targets on the device, forward, loss, penalty."""
 
     def __init__(self, network: nn.Module, step: StepConfig, feed: PatchFeed, rate: LearningRate) -> None:
         super().__init__()
         self.network = network
+        self._run: Callable[[Tensor], Any] = compiled(network) if step.config.compile else network.__call__
         self.loss = step.loss
         self.step = step
         self.feed = feed
         self.rate = rate
         self.loss_sum = torch.zeros(())
         self._averages: list[tuple[_BatchNorm, float]] = []
+        self._groups = group_parameters(network, step.config.groups)
+        for group in self._groups:
+            for value in group.values:  # frozen ones count neither in the norm of the gradient nor in its computation
+                value.requires_grad_(group.learning_rate_factor > 0)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Adam with Keras' epsilon, or AdamW."""
+        """The recipe's optimiser, with its groups of parameters."""
         config = self.step.config
-        if config.optimizer == "adamw":
-            return torch.optim.AdamW(
-                self.network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-            )
-        return torch.optim.Adam(self.network.parameters(), lr=config.learning_rate, eps=1e-7)
+        return config.optimizer.build(
+            [
+                {
+                    "params": list(group.values),
+                    "lr": config.learning_rate * group.learning_rate_factor,
+                    "weight_decay": config.weight_decay * group.weight_decay_factor,
+                }
+                for group in self._groups
+            ]
+        )
 
     def on_fit_start(self) -> None:
         self.feed.worker = Worker(self.trainer.global_rank, self.trainer.world_size)
@@ -105,17 +117,22 @@ class TrainingModule(LightningModule):
         number, data = batch
         # Dropout draws from here, so a continued run draws what an undisturbed one does.
         torch.manual_seed(hash((self.step.seed, self.current_epoch, number, self.global_rank)) % 2**63)
-        for group in self.trainer.optimizers[0].param_groups:
-            group["lr"] = self.rate.at(self.global_step)
-        for norm, momentum in self._averages:
-            norm.momentum = max(momentum, _young_momentum(self.global_step))
-        logits = self.network(channels_last(data.image))
+        self._set_rates(batch_idx)
+        logits = self._run(channels_last(data.image))
         loss: Tensor = self.loss(logits, data.target, data.valid, data.weight, data.further)
         loss = loss + self.step.penalty(self.network)
         if self.device.type == "cpu" or batch_idx % _CHECK_EVERY == 0:
             self._require_finite(loss, data)
         self.loss_sum += loss.detach()
         return loss
+
+    def _set_rates(self, batch_idx: int) -> None:
+        """How fast weights and running statistics change in this batch."""
+        rate, accumulate = self.rate.at(self.global_step), self.step.config.accumulate
+        for ours, group in zip(self._groups, self.trainer.optimizers[0].param_groups, strict=True):
+            group["lr"] = rate * ours.learning_rate_factor
+        for norm, momentum in self._averages:
+            norm.momentum = max(momentum, _young_momentum(self.global_step * accumulate + batch_idx % accumulate))
 
     def _require_finite(self, loss: Tensor, batch: Batch) -> None:
         if torch.isfinite(loss):

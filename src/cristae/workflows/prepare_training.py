@@ -31,9 +31,11 @@ from cristae.recipe.run import TrainedModel
 from cristae.sampling import as_triple
 from cristae.training.cache import CachedPart, cache_parts, require_weights, warn_about_room
 from cristae.training.cache_folder import Cache
+from cristae.training.compilation import require_compiler
 from cristae.training.feed import PatchFeed
 from cristae.training.framing import Framing
 from cristae.training.module import StepConfig
+from cristae.training.parameter_groups import group_parameters
 from cristae.training.regions import Regions, prepare_regions, require_classes, require_validation
 from cristae.training.weight_field import with_weight_fields
 
@@ -173,11 +175,20 @@ def make_network(recipe: Recipe, classes: Classes) -> tuple[nn.Module, Locality]
     """The network of a recipe with random weights for these classes, and for devices that are there.
 
     Raises:
-        RunError: A device is missing, or the network cannot be applied as the recipe wants it.
+        RunError: A device or a compiler is missing, or the network cannot be applied as the recipe wants it.
         NetworkError: It cannot be built.
+        RecipeError: It lacks parameters that the recipe names.
     """
-    require_devices(choose_device(recipe.device), recipe.training.devices)
-    return build_network(recipe, classes.n_logits)
+    device = choose_device(recipe.device)
+    require_devices(device, recipe.training.devices)
+    network, locality = build_network(recipe, classes.n_logits)
+    try:
+        group_parameters(network, recipe.training.groups)
+    except RecipeError as error:
+        raise RecipeError(f"{recipe.source or recipe.name}: {error}") from None
+    if recipe.training.compile:
+        require_compiler(device)
+    return network, locality
 
 
 def start_network(network: nn.Module, recipe: Recipe, place: Path | None, progress: Progress) -> Mapping[str, Any]:
@@ -339,17 +350,23 @@ def _size(shape: Sequence[int]) -> str:
 
 def _feed(recipe: Recipe, cached: Sequence[CachedPart], framing: Framing, margin: Sequence[int]) -> PatchFeed:
     plan = recipe.sampling.plan([part.sample_part() for part in cached], recipe.seed)
-    config = recipe.training
-    if len(plan) < config.batch_size:
+    config, where = recipe.training, recipe.source or recipe.name
+    if len(plan) < config.batch_size * config.accumulate:
+        times = f" times training.accumulate: {config.accumulate}" if config.accumulate > 1 else ""
         raise RecipeError(
-            f"{recipe.source or recipe.name}: an epoch has only {len(plan)} patches, fewer than training.batch_size: "
-            f"{config.batch_size}; lower it, or make sampling give more patches"
+            f"{where}: an epoch has only {len(plan)} patches, fewer than training.batch_size: {config.batch_size}"
+            f"{times}; lower it, or make sampling give more patches"
         )
-    return PatchFeed(
+    feed = PatchFeed(
         plan,
         cached,
         framing,
         batch_size=config.batch_size,
+        accumulate=config.accumulate,
         margin=margin,
         threads=config.reader_threads,
     )
+    problem = config.rates(feed.updates).problem(feed.updates)
+    if problem is not None:
+        raise RecipeError(f"{where}: {problem}")
+    return feed

@@ -123,6 +123,7 @@ class TrainingSession:
             "epochs": recipe.training.epochs,
             "best_epoch": found["best_epoch"],
             "best_val_miou": found["best_val_miou"],
+            **({"stopped": found["stopped"]} if found["stopped"] else {}),
             "training_seconds": round(found["seconds"], 1),
             "last_session_seconds": round(time.monotonic() - began, 1),
             "peak_memory_bytes": found["peak_memory_bytes"],
@@ -204,8 +205,10 @@ def _check_length(run: Run, before: Recipe, now: Recipe, progress: Progress) -> 
         raise RunError(
             f"{run.path}: {done} epochs are done already, training.epochs: {asked} is fewer; give {done} or more"
         )
-    if now.training.schedule.name == "cosine" and before.training.epochs != asked:
+    schedule = now.training.schedule
+    if schedule.spans_training and before.training.epochs != asked:
         progress.warn(
-            f"{run.path}: began with {before.training.epochs} epochs and continues to {asked}; the cosine schedule is "
-            f"stretched, so the weights differ from those of a training that was started with {asked} epochs"
+            f"{run.path}: began with {before.training.epochs} epochs and continues to {asked}; the {schedule.name} "
+            "schedule is stretched, so the weights differ from those of a training that was started with "
+            f"{asked} epochs"
         )

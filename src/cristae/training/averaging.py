@@ -1,0 +1,68 @@
+"""An exponential moving average of the weights, which is validated, saved and used in place of the latest ones."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor, nn
+
+
+def decay_at(decay: float, update: int) -> float:
+    """How much of the average is kept at an update, counted from 0: min(decay, (1 + t) / (10 + t)).
+
+    So the average of a young training follows its weights, and forgets the random ones it began with.
+    """
+    return min(decay, (1 + update) / (10 + update))
+
+
+class AveragedWeights(Callback):
+    """The averaged twin of a network: average = d * average + (1 - d) * latest after each update.
+
+    Running statistics of batch normalisation are averaged like the weights, because those of a moment belong to the
+    weights of that moment; whole numbers such as counts are taken over.
+
+    Lightning's `WeightAveraging` copies the whole training module, with it the cached patches of its feed; it exchanges
+    weights in Lightning's own validation only, and leaves the average in the network that is trained.
+    """
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.network = deepcopy(network).requires_grad_(False)
+        self.decay = decay
+        self._updates = 0
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.network.to(pl_module.device)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.global_step > self._updates:  # not after each of the batches that make an update
+            network = pl_module.network
+            assert isinstance(network, nn.Module)
+            self.update(network)
+
+    @torch.no_grad()
+    def update(self, network: nn.Module) -> None:
+        """Let the latest weights into the average."""
+        pairs = list(zip(_tensors(self.network), _tensors(network), strict=True))
+        real = [pair for pair in pairs if pair[0].is_floating_point()]
+        averaged, latest = [average for average, _ in real], [tensor for _, tensor in real]
+        torch._foreach_lerp_(averaged, latest, 1 - decay_at(self.decay, self._updates))
+        for average, tensor in pairs:
+            if not average.is_floating_point():
+                average.copy_(tensor)
+        self._updates += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"network": self.network.state_dict(), "updates": self._updates}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.network.load_state_dict(state_dict["network"])
+        self._updates = state_dict["updates"]
+
+
+def _tensors(network: nn.Module) -> list[Tensor]:
+    return [*network.parameters(), *network.buffers()]
