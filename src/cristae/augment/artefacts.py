@@ -115,8 +115,8 @@ class Curtaining(AugmentationConfig):
 
     name: Literal["curtaining"] = "curtaining"
     amount: PositiveFloat = 0.2
-    """Nowhere is more than this added or taken away, in units of the normalised image; most stripes differ by a third
-    of it."""
+    """Nowhere is more than this added or taken away, in units of the normalised image; most voxels change by less than
+    a third of it."""
     width_vox: Annotated[float, Field(ge=1)] = 2.0
     """About how wide the thin stripes are, in voxels; wider ones, of four times this, lie below them."""
     length_vox: Annotated[float, Field(ge=4)] = 200.0
