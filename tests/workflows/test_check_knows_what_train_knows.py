@@ -250,6 +250,8 @@ WARNINGS = [
     Case("patches beyond the volume", nothing, ("sampling.size=[64, 64]",), "64 x 64 voxels .* are larger"),
     Case("small disk", lambda f, patch: patch.setattr("cristae.training.cache.cache_room", lambda: 1000), (),
          r"may take 50 KiB, but .* has room for 1000 B"),
+    Case("small disk for weights", lambda f, patch: patch.setattr("cristae.training.cache.cache_room", lambda: 60000),
+         ("targets={name: edge_preserving}",), r"may take 150 KiB, but .* has room for 59 KiB"),
 ]  # fmt: skip
 
 

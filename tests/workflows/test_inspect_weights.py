@@ -22,6 +22,7 @@ from cristae.training.module import TrainingModule
 from cristae.training.shown import Shown, class_shares
 from cristae.training.shown_files import write_shown
 from cristae.workflows.inspect_weights import inspect_weights
+from cristae.workflows.recipes import check_recipe
 from cristae.workflows.train import train
 
 TARGETS = "targets={name: edge_preserving, further: [{name: distances, limit: 8}, {name: boundaries}]}"
@@ -179,3 +180,9 @@ def test_the_verb_prints_a_table_or_json(tmp_path: Path) -> None:
         refused = runner.invoke(app, ["inspect", *arguments])
         assert refused.exit_code == 2
         assert text in refused.stderr
+
+
+def test_a_check_computes_no_weights_of_whole_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_discs(tmp_path, epochs=1)
+    monkeypatch.setattr("cristae.targets.edges.EdgeField.weights", None)
+    assert check_recipe(path, ("targets={name: edge_diffusion}",))
