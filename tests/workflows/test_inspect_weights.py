@@ -174,6 +174,7 @@ def test_the_verb_prints_a_table_or_json(tmp_path: Path) -> None:
     assert found["classes"][1]["weight_maximum"] == 1
     for arguments, text in (
         ([path, path, "--weights"], "takes one recipe, got 2"),
+        ([path, "--weights", "--signed"], "--signed/--unsigned is for volumes"),
         ([path, "--patches", "3"], "--patches belongs to --weights"),
         ([path, "--out", "x"], "--out belongs to --weights"),
     ):
