@@ -150,7 +150,8 @@ def test_a_field_is_found_again_and_belongs_to_its_settings_and_statistics(monke
         (again,), found = weighed(config, volume_of())
         further = EdgeDiffusion(cell="cell", steps=5, further=({"name": "boundaries"},))
         (other_channels,), _ = weighed(further, volume_of())
-    assert first.field == again.field == other_channels.field
+        (listed,), _ = weighed(EdgeDiffusion(cell="cell", organelles=("mito",), steps=5), volume_of())
+    assert first.field == again.field == other_channels.field == listed.field
     assert statistics == found
     others = [
         weighed(EdgeDiffusion(cell="cell", steps=6), volume)[0][0],

@@ -320,6 +320,8 @@ WARNINGS = [
          r"looks at 1 x 82 x 82 voxels .* 'stack' has 10 x 61 x 70"),
     Case("small disk", lambda f, patch: patch.setattr("cristae.training.cache.cache_room", lambda: 1000), (),
          r"may take 50 KiB, but .* has room for 1000 B"),
+    Case("small disk for weights", lambda f, patch: patch.setattr("cristae.training.cache.cache_room", lambda: 60000),
+         ("targets={name: edge_preserving}",), r"may take 150 KiB, but .* has room for 59 KiB"),
 ]  # fmt: skip
 
 

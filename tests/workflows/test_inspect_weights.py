@@ -22,6 +22,7 @@ from cristae.training.module import TrainingModule
 from cristae.training.shown import Shown, class_shares
 from cristae.training.shown_files import write_shown
 from cristae.workflows.inspect_weights import inspect_weights
+from cristae.workflows.recipes import check_recipe
 from cristae.workflows.train import train
 
 TARGETS = "targets={name: edge_preserving, further: [{name: distances, limit: 8}, {name: boundaries}]}"
@@ -173,9 +174,16 @@ def test_the_verb_prints_a_table_or_json(tmp_path: Path) -> None:
     assert found["classes"][1]["weight_maximum"] == 1
     for arguments, text in (
         ([path, path, "--weights"], "takes one recipe, got 2"),
+        ([path, "--weights", "--signed"], "--signed/--unsigned is for volumes"),
         ([path, "--patches", "3"], "--patches belongs to --weights"),
         ([path, "--out", "x"], "--out belongs to --weights"),
     ):
         refused = runner.invoke(app, ["inspect", *arguments])
         assert refused.exit_code == 2
         assert text in refused.stderr
+
+
+def test_a_check_computes_no_weights_of_whole_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_discs(tmp_path, epochs=1)
+    monkeypatch.setattr("cristae.targets.edges.EdgeField.weights", None)
+    assert check_recipe(path, ("targets={name: edge_diffusion}",))

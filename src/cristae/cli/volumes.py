@@ -40,6 +40,8 @@ def inspect(
     as_json: Json = False,
 ) -> None:
     """Show what volumes hold and what may go wrong. Format, shape, voxel size, intensities, label values."""
+    if weights and signed is not None:
+        raise typer.BadParameter("--signed/--unsigned is for volumes; a recipe says it behind a path, ::signed=false")
     if weights:
         return _inspect_weights(paths, out, patches, changes, as_json)
     if given := [name for name, value in {"--out": out, "--patches": patches, "--set": changes}.items() if value]:

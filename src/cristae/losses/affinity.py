@@ -1,7 +1,7 @@
 """Affinities as a loss: whether two voxels some steps apart have the same class, from the probabilities of both.
 
-Turaga et al. (2010), https://doi.org/10.1162/neco.2009.10-08-881, predict affinities of objects by outputs of their
-own. Here they are those of classes and follow from their probabilities, as in the affinity fields of Ke et al. (2018),
+Turaga et al. (2010), https://doi.org/10.1162/neco.2009.10-08-881, predict affinities of objects by their own outputs.
+Here they are those of classes and follow from their probabilities, as in the affinity fields of Ke et al. (2018),
 https://arxiv.org/abs/1803.10335, section 3, so that any network is trained with them and predicts as before.
 """
 

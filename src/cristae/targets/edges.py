@@ -139,8 +139,9 @@ class EdgeField:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Everything but what is computed of each patch."""
-        return {**self.config.model_dump(mode="json", exclude={"further"}), "groups": {**self.groups}}
+        """Everything but what is computed of each patch; classes by their ids, however they were chosen."""
+        chosen = self.config.model_dump(mode="json", exclude={"further", "cell", "organelles"})
+        return {**chosen, "groups": {**self.groups}}
 
     def peaks(self, labels: np.ndarray) -> tuple[float, ...]:
         """See `WeightField.peaks`."""

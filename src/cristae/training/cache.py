@@ -256,16 +256,17 @@ def require_weights(parts: Sequence[CachedPart]) -> None:
         )
 
 
-def warn_about_room(parts: Sequence[Part], progress: Progress, *, flat: bool) -> None:
+def warn_about_room(parts: Sequence[Part], progress: Progress, *, flat: bool, weighed: bool = False) -> None:
     """Warn where the disk of the cache could be too small for `parts`, were they not compressed.
 
     Args:
         parts: What is to be cached.
         progress: Where the warning goes.
         flat: Whether only slices that have labels are cached, as for flat patches.
+        weighed: Whether weights are computed of them and cached, too.
     """
     needed = sum(
-        box.size * (1 + len(part.volume.labels)) * part.volume.image.dtype.itemsize
+        box.size * ((1 + len(part.volume.labels)) * part.volume.image.dtype.itemsize + 4 * weighed)
         for part in parts
         for box in (labelled_boxes(part) if flat else (part.box,))
     )

@@ -123,7 +123,8 @@ def begin_training(recipe: Recipe, progress: Progress, *, read_vox: int | None =
     recipe = check_form(recipe, progress)
     data = open_training_data(recipe)
     if not isinstance(recipe.model, RandomForestConfig):
-        warn_about_room(data.regions.train, progress, flat=recipe.model.ndim == 2)
+        weighed = recipe.targets.field(data.regions.classes) is not None
+        warn_about_room(data.regions.train, progress, flat=recipe.model.ndim == 2, weighed=weighed)
     if read_vox is not None:
         data = data.limited(read_vox, flat=recipe.model.ndim == 2)
     with data.judging(progress):
