@@ -123,6 +123,24 @@ def test_jittered_windows_hold_voxels_that_count() -> None:
         assert np.any(target[plan.place(0, i).box.slices] != 255)
 
 
+def test_a_window_that_is_moved_onto_a_labelled_voxel_stays_in_its_bin_where_it_can() -> None:
+    """Scribbles within reach of the last bin of each axis: its window holds some; the other windows are moved there."""
+    target = np.full((1, 200, 200), 255, np.uint8)
+    target[0, 190:192, 185:199] = 1
+    plan = JitteredPatches(size=(20, 20), spacing=(40, 40)).plan([part_of(target, n_classes=2)], seed=0)
+    for epoch in range(20):
+        boxes = [plan.place(epoch, i).box for i in range(len(plan))]
+        assert all(np.any(target[box.slices] != 255) for box in boxes)
+        assert sum(box.start[1] >= 160 and box.start[2] >= 160 for box in boxes) >= 1
+    last = int(np.flatnonzero(plan._epoch(0)[1] == len(plan) - 1)[0])
+    starts = {plan.place(0, last).box.start}
+    for epoch in range(1, 30):
+        last = int(np.flatnonzero(plan._epoch(epoch)[1] == len(plan) - 1)[0])
+        starts.add(plan.place(epoch, last).box.start)
+    assert all(160 <= y <= 180 and 160 <= x <= 180 for _, y, x in starts)
+    assert len(starts) > 20
+
+
 def test_indexed_patches_take_the_voxels_of_a_class_one_after_another() -> None:
     target = np.zeros((4, 300, 300), np.uint8)
     target[1, 140:150, 140:144] = 1

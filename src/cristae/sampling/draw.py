@@ -71,14 +71,18 @@ def uniform_place(draw: PartDraw, size: Triple, rng: np.random.Generator, *, sho
     number = draw.anywhere(rng)
     part = draw.parts[number]
     if not part.fully_valid:
-        ends = np.cumsum(part.class_counts)
-        class_index = int(np.searchsorted(ends, rng.integers(0, ends[-1]), side="right"))
-        return Place(number, jittered_box(part, class_index, size, rng))
+        return Place(number, jittered_box(part, class_of_any(part, rng), size, rng))
     rooms = [max(n - s, 0) for n, s in zip(part.shape, size, strict=True)]
     rooms[1:] = [max(room - short, 0) for room in rooms[1:]]
     start = [int(rng.integers(0, room + 1)) for room in rooms]
     centre = np.array([a + s // 2 for a, s in zip(start, size, strict=True)])
     return Place(number, centred_box(centre, size, part.shape))
+
+
+def class_of_any(part: SamplePart, rng: np.random.Generator) -> int:
+    """The class of a voxel of a part, drawn evenly from all that count."""
+    ends = np.cumsum(part.class_counts)
+    return int(np.searchsorted(ends, rng.integers(0, ends[-1]), side="right"))
 
 
 def jittered_box(part: SamplePart, class_index: int, size: Triple, rng: np.random.Generator) -> Box:

@@ -18,6 +18,7 @@ from pydantic import model_validator
 
 from cristae.config import Config
 from cristae.data.box import Box, Triple
+from cristae.sampling.draw import class_of_any
 from cristae.sampling.part import PatchSize, Place, SamplePart, as_triple, box_at, centred_box, require_voxels
 
 
@@ -107,7 +108,7 @@ class JitteredPlan:
         reach = Box.around([box_at(start, self.size) for start in zip(*ranges, strict=True)])
         voxels = part.listed_in(reach.intersect(Box.of_shape(part.shape)))
         if not len(voxels):
-            voxels = part.class_voxels[int(rng.choice(np.flatnonzero(part.class_counts)))]
+            voxels = part.class_voxels[class_of_any(part, rng)]
             return centred_box(voxels[int(rng.integers(len(voxels)))], self.size, part.shape)
         voxel = voxels[int(rng.integers(len(voxels)))].tolist()
         start = [

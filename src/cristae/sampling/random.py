@@ -109,7 +109,7 @@ class RandomPlan:
         if self._wanted_ends is not None:
             return int(np.searchsorted(self._wanted_ends, rng.random(), side="right"))
         if self._present.size and rng.random() < self._share:
-            return int(rng.choice(self._present))
+            return int(self._present[int(rng.integers(len(self._present)))])
         return None
 
     @cached_property

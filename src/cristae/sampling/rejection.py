@@ -12,6 +12,9 @@ all classes; so given that a patch is kept, it is that voxel with
 
 and, as draws are independent, so is what is kept. The same comes of drawing the class with n_k a_k / sum(n_j a_j) and
 then one of its n_k voxels evenly: p = (n_k a_k / sum(n_j a_j)) / n_k. It takes two draws, however rare the kept are.
+All n_k are counted; where a part has more than 20,000 voxels of a class, these are drawn from an even sample of them.
+
+Differs from the original: beyond the stack the image is mirrored, as everywhere, where theirs is 0.
 """
 
 from __future__ import annotations

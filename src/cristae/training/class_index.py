@@ -52,5 +52,5 @@ class ClassIndex:
         self._kept[k] = (keys[order], where[order])
 
     def places(self) -> list[np.ndarray]:
-        """(N, 3) places for each class."""
+        """(N, 3) places for each class, in random order, so that the first few are an even sample, too."""
         return [where for _, where in self._kept]
