@@ -5,7 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 
-NAMES = ("feed", "labels", "prediction", "networks", "surfaces", "v_scores", "evaluation", "uncertainty", "grey_values")
+NAMES = (
+    "feed",
+    "labels",
+    "prediction",
+    "networks",
+    "surfaces",
+    "v_scores",
+    "evaluation",
+    "uncertainty",
+    "augmentation",
+    "grey_values",
+)
 
 
 def main() -> int:
