@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from moved_window import Window
 from scipy.ndimage import map_coordinates
 
 from cristae.augment import (
@@ -216,8 +217,6 @@ def test_threads_do_not_matter(window):
     side=st.integers(6, 21),
 )
 def test_any_order_has_margin_enough_and_aligns(order: Sequence[str], seed: int, side: int):
-    from conftest import Window
-
     steps = [step for name in order for step in PARTS[name]]
     patches = Window(steps, side, side + 1, slices=3, seed=seed)
     at = patches.sources()[1:, :, 1] + (np.array(patches.shape[1:]).reshape(2, 1, 1, 1) - 1) / 2

@@ -92,7 +92,7 @@ def test_margins_of_augmentations_need_not_be_square(text: str) -> None:
 def test_faults_between_slices_need_several(text: str) -> None:
     faults = "augment=[{name: flip}, {name: shifted_sections}]"
     assert (
-        "augment.1: augmentation 'shifted_sections' needs several slices, but unet_bn sees one; set model.slices: 3"
+        "augment.1: augmentation 'shifted_sections' needs patches of several slices, got 1; set model.slices"
         in problem(text, "model={name: unet_bn}", faults)
     )
     fits(text, "model={name: unet_bn, slices: 3}", faults)

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cristae.augment.bspline import bspline_weights
+
 
 def grid_of_nodes(size: Sequence[int], scale: Sequence[float]) -> tuple[int, ...]:
     """Nodes along axes of `size` voxels, `scale` voxels apart, so that each voxel has two on either side."""
@@ -42,8 +44,8 @@ def _along_rows(field: Tensor, side: int, scale: float) -> Tensor:
     place = torch.arange(side, device=field.device) / scale
     first = place.floor().long()
     t = (place - first).to(field.dtype).view(-1, 1)
-    weights = ((1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3)
-    result = field.index_select(1, first) * (weights[0] / 6)
+    weights = bspline_weights(t)
+    result = field.index_select(1, first) * weights[0]
     for step, weight in enumerate(weights[1:], start=1):
-        result.addcmul_(field.index_select(1, first + step), weight / 6)
+        result.addcmul_(field.index_select(1, first + step), weight)
     return result

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ import torch.nn.functional as F
 from scipy.ndimage import gaussian_filter, spline_filter
 from torch import Tensor
 
+from cristae.augment.bspline import bspline_weights
 from cristae.augment.mapping import Places, Step
 
 _BORDER = 3
@@ -52,7 +52,7 @@ class PlaneField:
         at = (positions * self._step(axis)).clip(0, self._last(axis))
         first = np.floor(at)
         weights = np.zeros((len(positions), self.coefficients.shape[1 + axis]))
-        for tap, weight in enumerate(_weights(at - first)):
+        for tap, weight in enumerate(bspline_weights(at - first)):
             weights[np.arange(len(positions)), first.astype(int) + _BORDER - 1 + tap] = weight
         return weights
 
@@ -78,7 +78,7 @@ class PlaneField:
         """Twice a place between two coefficients, and its weight."""
         at = (positions * self._step(axis)).clamp(0, self._last(axis))
         first = at.floor()
-        w0, w1, w2, w3 = _weights(at - first)
+        w0, w1, w2, w3 = bspline_weights(at - first)
         low, high = w0 + w1, w2 + w3
         return [(first + (_BORDER - 1) + w1 / low, low), (first + (_BORDER + 1) + w3 / high, high)]
 
@@ -157,13 +157,3 @@ def _largest_sum(n_nodes: int, smoothing: float) -> float:
     field = PlaneField(np.zeros((2, n_nodes + 2 * _BORDER, n_nodes + 2 * _BORDER), np.float32), (size, size))
     weights = field.basis(np.arange(size, dtype=float), 0) @ np.pad(splines, ((_BORDER, _BORDER), (0, 0)), "reflect")
     return float(np.abs(weights).sum(axis=1).max())
-
-
-def _weights(t: Any) -> tuple[Any, Any, Any, Any]:
-    """The four weights of a cubic B-spline at the fraction t between two nodes."""
-    return (
-        (1 - t) ** 3 / 6,
-        (3 * t**3 - 6 * t**2 + 4) / 6,
-        (-3 * t**3 + 3 * t**2 + 3 * t + 1) / 6,
-        t**3 / 6,
-    )
