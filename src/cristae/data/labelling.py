@@ -102,7 +102,7 @@ def open_labelling(
     if isinstance(config, MaskLabels):
         readers, voxels = _read_masks(config, classes, sources, name)
     elif isinstance(config, InstanceLabels):
-        readers, voxels = _read_instances(config, classes, image, sources[""], name, voxel_size_nm)
+        readers, voxels = _read_instances(config, image, sources[""], name, voxel_size_nm)
     else:
         readers, voxels = _read_values(config, classes, sources[""], name)
     chunks = next(iter(sources.values())).chunks
@@ -206,7 +206,6 @@ def _read_masks(
 
 def _read_instances(
     config: InstanceLabels,
-    classes: Classes,
     image: Image,
     source: LabelSource,
     name: str,
