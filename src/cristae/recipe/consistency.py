@@ -69,9 +69,10 @@ def _problems(recipe: Recipe) -> list[str]:
 def _about_regions(data: DataConfig) -> list[str]:
     """Whether the volumes of the regions are listed; those of a set are known once it is filled in."""
     known = {volume.name for volume in data.volumes}
+    names = ", ".join(f"'{name}'" for name in sorted(known))
     regions = {"train": data.train, "validate": data.validate_, "test": data.test}
     return [
-        f"data.{split}.{place}: there is no volume '{region.volume}'; data.volumes has {', '.join(sorted(known))}"
+        f"data.{split}.{place}: there is no volume '{region.volume}'; data.volumes has {names}"
         for split, chosen in regions.items()
         for place, region in enumerate(chosen)
         if known and region.volume not in known
