@@ -233,5 +233,7 @@ def test_on_a_gpu_as_on_the_cpu():
     expected = apply(steps, batch, seeded(range(8)))
     found = apply(steps, batch.pin_memory().to("cuda", non_blocking=True), seeded(range(8)))
     assert found.image.device.type == "cuda"
-    for one, other in zip(tensors(found), tensors(expected), strict=True):
-        torch.testing.assert_close(one.cpu(), other)
+    torch.testing.assert_close(found.image.cpu(), expected.image, atol=1e-3, rtol=0)
+    for one, other in zip(tensors(found)[1:], tensors(expected)[1:], strict=True):
+        # A place between two voxels may be rounded to either.
+        assert (one.cpu() != other).float().mean() < 1e-3

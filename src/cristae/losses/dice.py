@@ -40,7 +40,7 @@ class WeightedDice(LossTerm):
 
     A class that is neither in the truth nor predicted has the Dice 1. Weights are not normalised, so that the least
     value is one minus their mean: 0.325 for the weights of Meyer et al. (2021), section 'Loss', which are 0.1, 0.7, 1.0
-    and 0.9 for background, mitochondria, endoplasmic reticulum and cell membrane.
+    and 0.9 for background, mitochondria, cell membrane and endoplasmic reticulum.
     https://github.com/Cyril-Meyer/NeNISt
     """
 
