@@ -1,6 +1,8 @@
 """Weights of whole slices: streamed, shared, found again, and carried with the labels."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -86,6 +88,7 @@ def of_whole_volume(config: EdgeWeighting, labels: np.ndarray) -> np.ndarray:
 def test_streaming_equals_the_whole_volume(config, framing, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weight_field, "_SHARD", (1, 32, 64))
     monkeypatch.setattr(weight_field, "_CHUNK", (1, 16, 16))
+    monkeypatch.setattr(weight_field, "_THREADS", 3)
     volume = volume_of()
     box = Box((1, 5, 3), (5, 49, 70))
     (part,), _ = weighed(config, volume, box=box, framing=framing)
@@ -185,6 +188,24 @@ def test_what_was_interrupted_leaves_nothing(monkeypatch: pytest.MonkeyPatch) ->
     (part,), _ = weighed(config, volume)
     found = part.read(Box((4, 0, 0), (5, 50, 70)), Framing()).weight
     np.testing.assert_array_equal(found, of_whole_volume(config, labels_of(volume))[4])
+
+
+def test_what_a_killed_process_left_is_not_taken_for_a_field(tmp_path: Path) -> None:
+    code = (
+        "import os, test_weight_field as t\nslices = t.CachedPart.label_slice\n"
+        "t.CachedPart.label_slice = lambda part, z: os._exit(9) if z == 4 else slices(part, z)\n"
+        "t.weight_field._THREADS = 1\nt.weighed(t.EdgePreserving(cell='cell'), t.volume_of())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent, check=False, capture_output=True)
+    assert done.returncode == 9, done.stderr.decode()
+    (entry,) = list_cache()
+    sessions = entry.path.parent.parent / "sessions"
+    assert [one.name for one in sessions.glob("*/*/field")] == ["field"]
+    (part,), _ = weighed(EdgePreserving(cell="cell"), volume_of())
+    assert part.folder == entry.path
+    assert not list(sessions.iterdir())
+    found = part.read(Box((5, 0, 0), (6, 50, 70)), Framing()).weight
+    np.testing.assert_array_equal(found, of_whole_volume(EdgePreserving(cell="cell"), labels_of(volume_of()))[5])
 
 
 @CONFIGS
