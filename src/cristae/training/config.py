@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from cristae.config import Config
+from cristae.training.validation_config import Criteria, ValidationConfig, WholeValidation
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 
@@ -62,3 +63,14 @@ class TrainingConfig(Config):
     """How many GPUs (or CPU processes) share each batch; batch_size must be a multiple."""
     reader_threads: NonNegativeInt = 0
     """Threads that read patches ahead; 0 chooses by the number of cores."""
+    validation: ValidationConfig = WholeValidation()
+    """What is predicted after each epoch to judge it."""
+    criteria: Criteria = ("miou",)
+    """What epochs are judged by: `loss`, `accuracy`, `auc_roc`, `f1` or `miou` of the validation. The first chooses the
+    run's weights and is what plateaus and early stopping watch; of each further one the best weights are kept
+    beside."""
+    nonfinite: Literal["stop", "skip"] = "stop"
+    """What a loss or gradient of NaN or infinity does: `stop` ends the training, `skip` leaves the batch's update out
+    and counts it. Either way the batch is saved in the run's folder `nonfinite`."""
+    checkpoint_minutes: PositiveFloat = 10.0
+    """A checkpoint is written at the end of each epoch, and within epochs whenever this much time has passed."""
