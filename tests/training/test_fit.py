@@ -187,6 +187,6 @@ def test_the_rate_in_the_table_is_the_schedules(tmp_path: Path) -> None:
 
 def test_a_loss_that_is_not_finite_names_the_patches(tmp_path: Path) -> None:
     config = TrainingConfig(epochs=1)
-    with pytest.raises(TrainingError, match=r"epoch 1 \(patches v [01]:[12],"):
+    with pytest.raises(TrainingError, match=r"epoch 1: batch 1 \(patches v [01]:[12],"):
         train_once(tmp_path, Notes([0.5]), config=config, low=float("nan"))
     assert not (tmp_path / "last.ckpt").exists()

@@ -67,8 +67,8 @@ class AtomicCheckpoints(TorchCheckpointIO):
         if facts.get("format") != _FORMAT:
             raise RunError(
                 f"{path}: the checkpoint was written by another version of Cristae (format "
-                f"{facts.get('format', 1)}, this one reads {_FORMAT}); finish the training with that version, or remove "
-                "the file to train again from the start. The best weights so far are beside it."
+                f"{facts.get('format', 1)}, this one reads {_FORMAT}); finish the training with that version, or "
+                "remove the file to train again from the start. The best weights so far are beside it."
             )
         there = facts["settings"]
         names = dict.fromkeys([*there, *self._settings])

@@ -107,14 +107,19 @@ class PatchFeed:
         first = batch * self._batch_size
         return range(first + self.worker.rank, first + self._batch_size, self.worker.world_size)
 
+    @property
+    def batches_with_rest(self) -> int:
+        """Batches of an epoch, a last one that is short included."""
+        return -(-len(self._plan) // self._batch_size)
+
     def whole(self, batch: int) -> range:
         """Which patches of the epoch all processes together have in global batch `batch`; the last may be short."""
         first = batch * self._batch_size
         return range(first, min(first + self._batch_size, len(self._plan)))
 
     def __iter__(self) -> Iterator[tuple[int, Batch]]:
-        """Batches with their number in the epoch."""
-        numbers = range(self._next, len(self))
+        """Batches with their number in the epoch, from the first that has not been given out; after the last, all."""
+        numbers = range(self._next if self._next < len(self) else 0, len(self))
         with closing(self.batches(self.epoch, [self.indices(number) for number in numbers])) as batches:
             for number, batch in zip(numbers, batches, strict=True):
                 self._next = number + 1

@@ -52,7 +52,9 @@ class _Show(Callback):
         if not trainer.is_global_zero:
             return
         total = int(trainer.num_training_batches) * int(trainer.max_epochs or 1)
-        self._context = self._progress.task("Training", total, unit="batches", done=trainer.fit_loop.total_batch_idx + 1)
+        self._context = self._progress.task(
+            "Training", total, unit="batches", done=trainer.fit_loop.total_batch_idx + 1
+        )
         self._task = self._context.__enter__()
 
     def on_train_batch_end(

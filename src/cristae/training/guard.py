@@ -164,7 +164,9 @@ def _room_for(tensors: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
     for one in tensors:
         part = flat[first : first + one.numel()]
         dense = any(one.is_contiguous(memory_format=layout) for layout in _LAYOUTS.get(one.ndim, ()))
-        views.append(part.as_strided(one.size(), one.stride(), part.storage_offset()) if dense else part.view(one.size()))
+        views.append(
+            part.as_strided(one.size(), one.stride(), part.storage_offset()) if dense else part.view(one.size())
+        )
         first += one.numel()
     return flat, views
 

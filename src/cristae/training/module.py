@@ -21,6 +21,7 @@ from cristae.training.layout import channels_last
 from cristae.training.preparation import ComputeTargets, prepare_batch
 from cristae.training.schedule import LearningRate
 
+
 def _young_momentum(update: int) -> float:
     """Running statistics of a young network average over the latest tenth of its updates.
 

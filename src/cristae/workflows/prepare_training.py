@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,6 +14,7 @@ from cristae.classical.config import RandomForestConfig
 from cristae.data.fingerprint import Fingerprints
 from cristae.data.open import Dataset, open_data, resolve_data
 from cristae.errors import CristaeError, RecipeError, RunError
+from cristae.evaluation.epoch_validation import EpochValidation, SampledPatches, WholeSlices
 from cristae.evaluation.validation import Validation, plan_validation
 from cristae.inference.device import choose_device, require_devices
 from cristae.inference.locality import Locality
@@ -32,8 +33,10 @@ from cristae.training.cache import CachedPart, cache_parts, require_weights, war
 from cristae.training.cache_folder import Cache
 from cristae.training.feed import PatchFeed
 from cristae.training.framing import Framing
+from cristae.training.held_out import Draws, HeldOut, Tiles
 from cristae.training.module import StepConfig
 from cristae.training.regions import Regions, prepare_regions, require_classes, require_validation
+from cristae.training.validation_config import WholeValidation
 
 if TYPE_CHECKING:
     from torch import nn
@@ -93,6 +96,9 @@ class Prepared:
     step: StepConfig
     model: TrainedModel
     validation: Validation
+    """As the run will predict."""
+    epoch_validation: EpochValidation
+    """After each epoch."""
     target_statistics: Mapping[str, Any]
     """What the targets were prepared with, for the summary."""
 
@@ -117,7 +123,7 @@ def begin_training(recipe: Recipe, progress: Progress, *, read_vox: int | None =
     warn_open_questions(recipe, progress)
     data = open_training_data(recipe)
     if not isinstance(recipe.model, RandomForestConfig):
-        warn_about_room(data.regions.train, progress, flat=recipe.model.ndim == 2)
+        warn_about_room((*data.regions.train, *data.regions.validate), progress, flat=recipe.model.ndim == 2)
     if read_vox is not None:
         data = data.limited(read_vox, flat=recipe.model.ndim == 2)
     with data.judging(progress):
@@ -214,11 +220,54 @@ def prepare_network_training(
     step = StepConfig(
         loss, recipe.loss.penalty, recipe.augment, targets, normalizers, recipe.training, recipe.seed, device
     )
+    cache_validation = partial(
+        cache_parts,
+        regions.validate,
+        classes,
+        cache,
+        size=as_triple(size),
+        fingerprints=data.fingerprints if data.whole else None,
+        progress=progress,
+    )
     with data.judging(progress):
         feed = _feed(recipe, cached, framing, margin)
+        each_epoch = _epoch_validation(recipe, cache_validation, step, validation, framing, margin)
         model = TrainedModel(1, classes, shared, regions.voxel_size_nm, size)
-        return Prepared(cached, feed, step, model, validation, statistics)
+        return Prepared(cached, feed, step, model, validation, each_epoch, statistics)
     return None
+
+
+def _epoch_validation(
+    recipe: Recipe,
+    cache_validation: Callable[[Framing], tuple[CachedPart, ...]],
+    step: StepConfig,
+    whole: Validation,
+    framing: Framing,
+    margin: tuple[int, ...],
+) -> EpochValidation:
+    """What is counted after each epoch, as `training.validation` says.
+
+    Raises:
+        RecipeError: The sampling gives no patch of the validation regions.
+    """
+    config, sampling = recipe.training, recipe.sampling
+    assert sampling.size
+    feed = partial(PatchFeed, batch_size=config.batch_size, threads=config.reader_threads)
+    if isinstance(config.validation, WholeValidation):
+        cached = cache_validation(framing)
+        tiles = Tiles([part.sample_part() for part in cached], as_triple(sampling.size))
+        return WholeSlices(whole, HeldOut(step, feed(tiles, cached, framing), tiles))
+    around = margin if config.validation.augment else ()
+    cached = cache_validation(framing.grown(around))
+    plan = sampling.plan([part.sample_part() for part in cached], recipe.seed)
+    if not len(plan):
+        raise RecipeError(
+            f"{recipe.source or recipe.name}: training.validation: the sampling '{sampling.name}' gives no patch of "
+            "the validation regions; choose other regions, another sampling, or training.validation: {name: whole}"
+        )
+    draws = Draws(plan, config.validation.batches * config.batch_size)
+    patches = HeldOut(step, feed(draws, cached, framing, margin=around), augment=config.validation.augment)
+    return SampledPatches(patches, whole.classes, whole.threshold)
 
 
 def prepare_forest_training(
