@@ -142,6 +142,15 @@ def train_once(folder: Path, interruptions: Interruptions, options: str = "") ->
     torch.save(network.state_dict(), folder / "end.pt")
 
 
+def results(folder: Path) -> dict[str, object]:
+    """All that a training leaves, but for its checkpoint: weights bit by bit, rows of the table as text."""
+    found: dict[str, object] = {path.name: path.read_text() for path in folder.glob("row-*")}
+    for path in folder.glob("*.pt"):
+        for name, tensor in torch.load(path, weights_only=True).items():
+            found[f"{path.name}: {name}"] = tensor.numpy().tobytes()
+    return found
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     train_once(Path(sys.argv[1]), Interruptions(int(sys.argv[2]), kill=True), sys.argv[3])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import resuming_work as work
 import torch
-from resuming_work import Interruptions, Stopped, train_once
+from resuming_work import Interruptions, Stopped, results, train_once
 
 from cristae.errors import RunError
 
@@ -24,15 +24,6 @@ OPTIONS = {
     "cosine": "checkpoint_minutes: 1e-6\nschedule: {name: cosine, warmup_updates: 2}\n",
 }
 """Lines of the recipe's training section besides those that all of them have."""
-
-
-def results(folder: Path) -> dict[str, object]:
-    """All that a training leaves, but for its checkpoint: weights bit by bit, rows of the table as text."""
-    found: dict[str, object] = {path.name: path.read_text() for path in folder.glob("row-*")}
-    for path in folder.glob("*.pt"):
-        for name, tensor in torch.load(path, weights_only=True).items():
-            found[f"{path.name}: {name}"] = tensor.numpy().tobytes()
-    return found
 
 
 def until_done(folder: Path, rng: np.random.Generator, options: str) -> int:

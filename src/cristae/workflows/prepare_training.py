@@ -258,7 +258,7 @@ def _epoch_validation(
         tiles = Tiles([part.sample_part() for part in cached], as_triple(sampling.size))
         return WholeSlices(whole, HeldOut(step, feed(tiles, cached, framing), tiles))
     around = margin if config.validation.augment else ()
-    cached = cache_validation(framing.grown(around))
+    cached = tuple(part for part in cache_validation(framing.grown(around)) if part.class_counts.any())
     plan = sampling.plan([part.sample_part() for part in cached], recipe.seed)
     if not len(plan):
         raise RecipeError(
