@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-NAMES = ("feed", "labels", "prediction", "networks", "surfaces", "v_scores", "evaluation", "uncertainty")
+NAMES = ("feed", "labels", "prediction", "networks", "surfaces", "v_scores", "evaluation", "uncertainty", "validation")
 
 
 def main() -> int:
