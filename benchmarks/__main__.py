@@ -16,6 +16,7 @@ NAMES = (
     "uncertainty",
     "augmentation",
     "grey_values",
+    "validation",
 )
 
 

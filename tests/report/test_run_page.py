@@ -127,7 +127,7 @@ def test_curves_leave_out_epochs_that_were_not_validated(run):
     page = report(run).read_text()
     svg = page[page.index('<div class="curves">') :]
     svg = svg[: svg.index("</svg>")]
-    assert "Training loss" in svg
+    assert "Loss" in svg
     assert not re.findall(r' d="[^"]*\d\.\d{3}', svg)
     assert curve([{"epoch": "1", "v": "0.5"}, {"epoch": "2", "v": ""}, {"epoch": "3", "v": "nan"}], "v") == ([1], [0.5])
 

@@ -1,6 +1,6 @@
 """The training loop: exact continuation, best weights, early stop, the guard against a loss that is not finite."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -27,11 +27,13 @@ from cristae.targets import NoWeighting
 from cristae.training.cache import cache_parts
 from cristae.training.cache_folder import open_cache
 from cristae.training.config import TrainingConfig
+from cristae.training.epoch_end import Best, Counts
 from cristae.training.feed import PatchFeed, Worker
 from cristae.training.fit import fit
 from cristae.training.framing import Framing
 from cristae.training.module import StepConfig
 from cristae.training.schedule import Cosine, KerasDecay
+from cristae.training.validation_config import Criterion
 
 BINARY = Classes(names=("background", "thing"))
 
@@ -49,14 +51,14 @@ class Notes:
         self.kept: list[int] = []
         self.epoch = 0
 
-    def validate(self, network: nn.Module, worker: Worker) -> np.ndarray:
-        return np.zeros((1, 2, 2), np.int64)
+    def validate(self, network: nn.Module, epoch: int, worker: Worker) -> Counts:
+        return {}
 
-    def score(self, counts: np.ndarray) -> dict[str, float]:
+    def score(self, counts: Counts) -> dict[str, float]:
         return {"val_miou": self.scores[len(self.rows) + self.epoch]}
 
-    def save_best(self, network: nn.Module, epoch: int) -> None:
-        self.kept.append(epoch)
+    def save_best(self, network: nn.Module, criterion: Criterion, kept: Mapping[Criterion, Best]) -> None:
+        self.kept.append(kept[criterion].epoch)
 
     def log_epoch(self, row: dict[str, float]) -> None:
         self.rows.append(row)
@@ -195,6 +197,6 @@ def test_the_rate_in_the_table_is_the_schedules(tmp_path: Path) -> None:
 
 def test_a_loss_that_is_not_finite_names_the_patches(tmp_path: Path) -> None:
     config = TrainingConfig(epochs=1)
-    with pytest.raises(TrainingError, match=r"epoch 1 \(patches v [01]:[12],"):
+    with pytest.raises(TrainingError, match=r"epoch 1: batch 1 \(patches v [01]:[12],"):
         train_once(tmp_path, Notes([0.5]), config=config, low=float("nan"))
     assert not (tmp_path / "last.ckpt").exists()

@@ -295,6 +295,27 @@ def test_two_processes_train_one_network(tmp_path: Path) -> None:
     assert len(read_metrics(run)) == 8
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="gloo on loopback")
+def test_two_processes_resume_within_an_epoch(tmp_path: Path) -> None:
+    recipe = write_discs(tmp_path, epochs=2)
+    both = [f"--set=training.{one}" for one in ("devices=2", "checkpoint_minutes=1e-6", "nonfinite=skip")]
+    both.append("--set=sampling.per_epoch=208")
+    for name in ("whole", "run"):
+        process = subprocess.Popen(command(recipe, tmp_path / name, *both), env=environment())
+        if name == "run":
+            while process.poll() is None and not (tmp_path / name / "last.ckpt").exists():
+                time.sleep(0.01)
+            process.kill()
+        process.wait(300)
+    assert epochs_done(tmp_path / "run") == 0, "the checkpoint is of the middle of the first epoch"
+    subprocess.run(command(recipe, tmp_path / "run", *both, "--resume"), check=True, env=environment())
+    runs = [open_run(tmp_path / name) for name in ("whole", "run")]
+    rows = [[{k: v for k, v in row.items() if k != "seconds"} for row in read_metrics(run)] for run in runs]
+    assert rows[0] == rows[1]
+    assert len({run.weights_path.read_bytes() for run in runs}) == 1
+
+
 SCRIPT = """\
 import sys
 from pathlib import Path

@@ -72,11 +72,11 @@ def test_another_seed_caches_nothing_again(
     monkeypatch.setattr(fingerprint, "_SETTLED_S", -1 if recognised else 1e9)
     recipe = write_discs(tmp_path / "data", epochs=1)
     trained(recipe, tmp_path / "one")
-    assert (counts.read, counts.written) == (2, 2), "six slices, four at a time"
+    assert (counts.read, counts.written) == (3, 3), "six slices, four at a time, and two to validate"
     trained(recipe, tmp_path / "two", "seed=5")
-    assert counts.written == 2
-    assert counts.read == (2 if recognised else 4), "files that are known are not even read"
-    assert len(list_cache()) == 1
+    assert counts.written == 3
+    assert counts.read == (3 if recognised else 6), "files that are known are not even read"
+    assert len(list_cache()) == 2
 
 
 def test_folds_share_the_parts_that_they_have_in_common(
@@ -90,8 +90,8 @@ def test_folds_share_the_parts_that_they_have_in_common(
         )
         recipe.write_text(text.replace("slices: 8:10", f"slices: {validate}"))
         trained(recipe, tmp_path / f"fold{number}")
-    assert sorted(entry.shape[0] for entry in list_cache()) == [1, 1, 2]
-    assert counts.written == 3
+    assert sorted(entry.shape[0] for entry in list_cache()) == [1, 1, 2, 2, 2]
+    assert counts.written == 5
 
 
 def test_a_changed_file_gives_another_entry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +106,7 @@ def test_a_changed_file_gives_another_entry(tmp_path: Path, monkeypatch: pytest.
     mask.write_bytes(original)
     again = trained(recipe, tmp_path / "three")
     assert again.weights_path.read_bytes() == before.weights_path.read_bytes()
-    assert len(list_cache()) == 2
+    assert len(list_cache()) == 3
 
 
 def test_a_run_resumes_after_the_cache_was_cleared(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_a_run_resumes_after_the_cache_was_cleared(tmp_path: Path) -> None:
     assert clear_cache()
     resumed = trained(recipe, tmp_path / "run", schedule, resume=True)
     assert resumed.weights_path.read_bytes() == whole.weights_path.read_bytes()
-    assert len(list_cache()) == 1
+    assert len(list_cache()) == 2
 
 
 class Warned(Progress):

@@ -45,7 +45,7 @@ def _along_rows(field: Tensor, side: int, scale: float) -> Tensor:
     first = place.floor().long()
     t = (place - first).to(field.dtype).view(-1, 1)
     weights = bspline_weights(t)
-    result = field.index_select(1, first) * weights[0]
+    result: Tensor = field.index_select(1, first) * weights[0]
     for step, weight in enumerate(weights[1:], start=1):
         result.addcmul_(field.index_select(1, first + step), weight)
     return result

@@ -40,7 +40,14 @@ def train(
 
 def predict(
     volume: Annotated[str, typer.Argument(metavar="VOLUME", help="The image: file, slice folder or glob.")],
-    runs: Annotated[list[Path], typer.Option("--run", metavar="RUN", help="A run folder; several are fused.")],
+    runs: Annotated[
+        list[str],
+        typer.Option(
+            "--run",
+            metavar="RUN[:CRITERION]",
+            help="A run folder; several are fused. RUN:f1 takes the weights that were best by another criterion.",
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", metavar="OUT.zarr", help="The prediction to write.")],
     voxel_size_nm: VoxelSize = None,
     signed: Signed = None,

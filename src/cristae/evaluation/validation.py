@@ -1,4 +1,4 @@
-"""Whole-slice validation of a network, after each epoch of its training and at the end."""
+"""Validation regions predicted as a run will predict them: after each epoch of a training, and at its end."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from cristae.data.classes import Classes
 from cristae.data.splits import Part, labelled_boxes
 from cristae.data.volume import Volume
 from cristae.errors import RunError
+from cristae.evaluation.criteria import scores_of_epoch
 from cristae.inference.application import choose_application, windows_of
 from cristae.inference.config import PredictConfig
 from cristae.inference.ensemble import plan_ensemble
@@ -24,13 +25,11 @@ from cristae.inference.memory import Budget
 from cristae.inference.plan import SMALLEST_SIDES, Workload, plan_memory
 from cristae.inference.predictor import Member, Predictor
 from cristae.inference.windows import Windows
-from cristae.metrics.confusion import Confusion
-from cristae.metrics.table import metric_named
-from cristae.metrics.tally import Tally, class_values, mean_iou_of, pool
+from cristae.metrics.tally import Tally
 from cristae.preprocess.normalize import Normalizer
 from cristae.progress import Progress
 from cristae.recipe.recipe import Recipe
-from cristae.training.counts import count_on_device
+from cristae.training.epoch_counts import EpochCounts
 from cristae.training.feed import Worker
 
 _EXACT_2D, _WINDOWED_2D = (1, 1024, 1024), (1, 4096, 4096)
@@ -103,30 +102,22 @@ class Validation:
     windows: Windows | None = None
     """How the network is applied; None is exactly."""
 
-    def counts(self, network: nn.Module, worker: Worker = Worker()) -> tuple[Confusion, ...]:
-        """Counts over this process's part of the slabs, made where the labels are; every annotated voxel counts once.
-
-        Returns:
-            One (K, K) table, or a 2 x 2 table for each overlapping class.
-        """
-        size = len(self.classes.names) if self.classes.exclusive else 2
-        total = pool((), self.classes)
+    def count_into(self, counts: EpochCounts, network: nn.Module, worker: Worker = Worker()) -> None:
+        """Count this process's part of the slabs, where the labels are; every annotated voxel counts once."""
         for part, box in self._shared(worker):
             truth, valid = _annotation(part, box)
-            for block, labels in self._labels(network, part.volume, box):
+            for block, probabilities, labels in self._blocks(network, part.volume, box):
                 here = block.relative_to(box.start).slices
                 true = torch.from_numpy(truth[(slice(None), *here)]).to(labels.device)
                 keep = None if valid is None else torch.from_numpy(valid[here] != 0).to(labels.device)
-                fresh = [count_on_device(t, p, size, keep) for t, p in zip(true, labels, strict=True)]
-                total = tuple(a + b for a, b in zip(total, fresh, strict=True))
-        return total
+                counts.add(true, probabilities, labels, keep)
 
     def predicted(self, network: nn.Module, worker: Worker = Worker()) -> Iterator[PredictedSlab]:
         """The annotated slabs of this process's part, one after the other, with their prediction."""
         for part, box in self._shared(worker):
             truth, valid = _annotation(part, box)
             prediction = np.empty(truth.shape, np.uint8)
-            for block, labels in self._labels(network, part.volume, box):
+            for block, _, labels in self._blocks(network, part.volume, box):
                 prediction[(slice(None), *block.relative_to(box.start).slices)] = labels.cpu().numpy()
             yield PredictedSlab(part, box, truth, valid, prediction)
 
@@ -136,13 +127,15 @@ class Validation:
             if number % worker.world_size == worker.rank:
                 yield slab
 
-    def _labels(self, network: nn.Module, volume: Volume, box: Box) -> Iterator[tuple[Box, Tensor]]:
-        """Blocks of a slab and their labels, uint8 (1 or K, Z, Y, X) on the device."""
+    def _blocks(self, network: nn.Module, volume: Volume, box: Box) -> Iterator[tuple[Box, Tensor, Tensor]]:
+        """Blocks of a slab, their probabilities (C, Z, Y, X) and their labels, uint8 (1 or K, Z, Y, X), on the
+        device."""
         member = self._member(network, volume)
         predictor = Predictor([member], device=self.device, pass_vox=_PASS_VOX)
         with predictor.predicting():
             for block in box.blocks(self._block(member, volume, box)):
-                yield block, labels_of(predictor.probabilities(volume.image, block), predictor.ensemble, self.threshold)
+                probabilities = predictor.probabilities(volume.image, block)
+                yield block, probabilities, labels_of(probabilities, predictor.ensemble, self.threshold)
 
     def _member(self, network: nn.Module, volume: Volume) -> Member:
         return Member(network, self.locality, self.normalizers[volume.name], self.classes, self.slices, self.windows)
@@ -169,20 +162,11 @@ class Validation:
                 for slab in box.blocks((self._depth, *box.shape[1:])):
                     yield part, slab
 
-    def count_tables(self, network: nn.Module, worker: Worker = Worker()) -> np.ndarray:
-        """`counts` as one array (T, K, K) that adds up over processes."""
-        return np.stack([table.counts for table in self.counts(network, worker)])
-
-    def scores(self, tables: np.ndarray) -> dict[str, float]:
-        """`val_miou`, and `val_iou_CLASS` of each class, from what `count_tables` gives."""
-        counts = tuple(Confusion(table) for table in tables)
-        by_class = class_values(counts, self.classes, metric_named("Jaccard"))
-        mean = mean_iou_of(counts, self.classes).value
-        return {"val_miou": mean} | {f"val_iou_{name}": value for name, value in by_class.items()}
-
     def mean_iou(self, network: nn.Module) -> float:
         """Over all annotated voxels; background counts as a class."""
-        return mean_iou_of(self.counts(network), self.classes).value
+        counts = EpochCounts(self.classes)
+        self.count_into(counts, network)
+        return scores_of_epoch(counts.arrays(), self.classes)["val_miou"]
 
     def seen_vox(self, network: nn.Module) -> float:
         """Voxels that go through the network for each voxel of the first slab: a measure of what a pass costs."""

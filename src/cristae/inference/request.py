@@ -128,6 +128,8 @@ class MemberSpec:
     """Slices that a 2D network takes as channels."""
     windows: Windows | None
     """None applies the network exactly."""
+    criterion: str | None = None
+    """By which the weights were chosen; None is the run's first."""
 
     def facts(self) -> dict[str, Any]:
         """What the manifest of a prediction lists of it."""
@@ -139,6 +141,7 @@ class MemberSpec:
             "normalizer": self.normalizer.to_dict(),
             "locality": self.locality.to_dict(),
             "windows": None if self.windows is None else asdict(self.windows),
+            **({} if self.criterion is None else {"criterion": self.criterion}),
         }
 
 

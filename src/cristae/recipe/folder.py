@@ -122,12 +122,22 @@ class _Model(BaseModel):
     classes: Classes | None = None
 
 
+class _Kept(BaseModel):
+    """The best weights by a criterion."""
+
+    epoch: int
+    value: FiniteFloat | None
+    weights: str
+
+
 class _Summary(BaseModel):
     """What pages and later steps take from a summary; there may be more."""
 
     status: str | None = None
     epochs: int | None = None
     best_epoch: int | None = None
+    kept: dict[str, _Kept] | None = None
+    validation: dict[str, Any] | None = None
     training_seconds: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     peak_memory_bytes: dict[str, NonNegativeInt] | None = None
     data: tuple[_Row, ...] | None = None

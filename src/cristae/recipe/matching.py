@@ -203,6 +203,7 @@ def spec_of(run: Run, member: Member) -> MemberSpec:
         locality=member.locality,
         slices=member.slices,
         windows=member.windows,
+        criterion=run.criterion,
     )
 
 
@@ -213,7 +214,7 @@ def open_member(spec: MemberSpec) -> tuple[Run, Member]:
         RunError: Its weights have changed since, or the folder is no run any more.
         MissingFileError: The folder is gone.
     """
-    run = open_run(spec.path)
+    run = open_run(spec.path if spec.criterion is None else f"{spec.path}:{spec.criterion}")
     network = run.build_network()
     if _weights_digest(run) != spec.weights_sha256:
         raise RunError(f"{run.path}: its weights have changed since the prediction was planned; repeat the command")

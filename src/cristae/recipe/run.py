@@ -1,7 +1,8 @@
 """The run folder: what training leaves behind and everything later starts from.
 
-`recipe.yaml` (complete), `weights.safetensors` (best), `last.ckpt` (for resuming), `metrics.csv` (a row per epoch),
-`summary.json`, `provenance.json`, and what scoring and reporting add.
+`recipe.yaml` (complete), `weights.safetensors` (best), `weights.<criterion>.safetensors` (best by a further criterion),
+`last.ckpt` (for resuming), `metrics.csv` (a row per epoch), `summary.json`, `provenance.json`, and what scoring and
+reporting add.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ from cristae.recipe.folder import (
 from cristae.recipe.load import load_run_recipe
 from cristae.recipe.recipe import Recipe
 from cristae.recipe.text import diff_recipes, plain, recipe_to_yaml
+from cristae.training.validation_config import Criterion
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -50,7 +52,7 @@ if TYPE_CHECKING:
     from cristae.classical.forest import Forest
     from cristae.inference.arrays import ArrayModel
 
-_MAY_CHANGE = frozenset({"device", "training.epochs", "training.reader_threads"})
+_MAY_CHANGE = frozenset({"device", "training.checkpoint_minutes", "training.epochs", "training.reader_threads"})
 """What may change when a training is resumed: the run keeps its id."""
 
 
@@ -96,6 +98,8 @@ class Run:
     recipe: Recipe
     id: str
     """The recipe's name and a short hash of its content; the same recipe about the same files gives the same id."""
+    criterion: Criterion | None = None
+    """By which the weights were chosen; None is the first of the recipe's `training.criteria`."""
 
     @cached_property
     def summary(self) -> dict[str, Any]:
@@ -159,8 +163,17 @@ class Run:
 
     @property
     def weights_path(self) -> Path:
-        """The best weights."""
-        return self.path / WEIGHTS
+        """The best weights, by the run's criterion."""
+        return self.path / weights_name(self.criterion, self.criteria)
+
+    @property
+    def criteria(self) -> tuple[Criterion, ...]:
+        """What its epochs were judged by; of each the best weights are kept. A random forest has none."""
+        return () if isinstance(self.recipe.model, RandomForestConfig) else self.recipe.training.criteria
+
+    def by(self, criterion: Criterion | None) -> Run:
+        """The same run with the weights that are best by one of its criteria."""
+        return replace(self, criterion=criterion)
 
     @property
     def checkpoint_path(self) -> Path:
@@ -238,16 +251,37 @@ def require_place(path: Path, *, resume: bool = False) -> None:
     require_writable(path)
 
 
+def weights_name(criterion: Criterion | None, criteria: Sequence[Criterion]) -> str:
+    """The file of the weights that are best by a criterion; those of the first of the recipe's criteria are the run's.
+
+    Example:
+        >>> weights_name("f1", ("miou", "f1"))
+        'weights.f1.safetensors'
+    """
+    return WEIGHTS if criterion is None or criterion in criteria[:1] else f"weights.{criterion}.safetensors"
+
+
 def open_run(path: str | Path) -> Run:
     """Open a run folder that holds a trained network.
 
+    Args:
+        path: The folder; `folder:criterion` takes the weights that were best by another of the recipe's
+            `training.criteria`, such as `runs/mito:f1`.
+
     Raises:
         MissingFileError: There is no such folder.
-        RunError: It is not a run, was changed by hand, or its training has not got as far as weights.
+        RunError: It is not a run, was changed by hand, its training has not got as far as weights, or it keeps none
+            of that criterion.
+
+    Example:
+        run = cristae.open_run("runs/mito:f1")
     """
-    run = open_unfinished_run(path)
+    folder, criterion = split_criterion(path)
+    run = open_unfinished_run(folder)
+    if criterion is not None:
+        run = run.by(_known_criterion(run, criterion))
     path = run.path
-    missing = [name for name in (WEIGHTS, SUMMARY) if not (path / name).is_file()]
+    missing = [name for name in dict.fromkeys((WEIGHTS, run.weights_path.name, SUMMARY)) if not (path / name).is_file()]
     if missing:
         raise RunError(
             f"{path}: the run is not complete: {' and '.join(missing)} missing; finish it with "
@@ -255,6 +289,26 @@ def open_run(path: str | Path) -> Run:
         )
     _ = run.model, run.locality  # what was changed by hand is reported before any work
     return run
+
+
+def split_criterion(path: str | Path) -> tuple[Path, str | None]:
+    """`folder:criterion` in two. A path that exists is a folder, colon and all, and so is one whose part before the
+    last colon is no run, such as a Windows drive's."""
+    head, colon, tail = str(path).rpartition(":")
+    if not colon or not head or set(tail) & {"/", "\\"} or Path(path).exists() or not is_run(Path(head)):
+        return Path(path), None
+    return Path(head), tail
+
+
+def _known_criterion(run: Run, criterion: str) -> Criterion:
+    for name in run.criteria:
+        if name == criterion:
+            return name
+    kept = ", ".join(f"{run.path}:{name}" for name in run.criteria) or "none, as random forests have no epochs"
+    raise RunError(
+        f"{run.path}: keeps no weights of the criterion '{criterion}'; those it keeps: {kept}. Criteria are chosen "
+        "before the training, under training.criteria of its recipe"
+    )
 
 
 def open_unfinished_run(path: str | Path) -> Run:

@@ -50,7 +50,7 @@ Curve = tuple[list[int], list[float]]
 
 
 def learning_curves(rows: Sequence[Mapping[str, str]], colors: Mapping[str, str], best_epoch: int | None) -> Markup:
-    """Training loss, validation IoU and learning rate over the epochs.
+    """Losses, validation IoU and learning rate over the epochs.
 
     Args:
         rows: The rows of `metrics.csv`; empty cells are left out.
@@ -64,13 +64,16 @@ def learning_curves(rows: Sequence[Mapping[str, str]], colors: Mapping[str, str]
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(14.5, 3.5), layout=ConstrainedLayoutEngine(wspace=0.05))
         loss, score, rate = figure.subplots(1, 3)
-        _draw(loss, {"training": (curve(rows, "train_loss"), INK)}, "Training loss")
+        losses = {"training": (curve(rows, "train_loss"), INK), "validation": (curve(rows, "val_loss"), SOFT)}
+        _draw(loss, losses, "Loss")
         classes = {name: (curve(rows, f"val_iou_{name}"), color) for name, color in colors.items()}
-        _draw(score, {"mean": (curve(rows, "val_miou"), INK)} | classes, "IoU on the validation slices")
+        _draw(score, {"mean": (curve(rows, "val_miou"), INK)} | classes, "Validation IoU")
         _draw(rate, {"": (curve(rows, "learning_rate"), INK)}, "Learning rate")
         if best_epoch is not None:
             for axes in (loss, score):
                 axes.axvline(best_epoch, color="#0a5a8a", linewidth=1, linestyle=(0, (4, 3)), label="kept")
+        if losses["validation"][0][0]:
+            loss.legend(fontsize=9.5)
         if any(len(values[0][0]) for values in classes.values()) or best_epoch is not None:
             score.legend(loc="lower center", fontsize=9.5, ncols=1 if len(classes) < 5 else 2)
         rates = curve(rows, "learning_rate")[1]

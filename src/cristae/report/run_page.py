@@ -23,6 +23,7 @@ from cristae.report.page import Fact, Section, build_page, fold, table
 from cristae.report.panels import choose_slices, slices_markup
 from cristae.report.preview import Preview, read_previews
 from cristae.report.scores import format_value, headline_fact, scores_markup
+from cristae.training.validation_config import CRITERION_NAMES
 from cristae.words import duration, memory
 
 
@@ -81,13 +82,40 @@ def run_page(files: RunFiles) -> str:
         foreground = {} if files.classes is None else {name: colors[name] for name in files.classes.foreground}
         best = files.summary.get("best_epoch")
         curves = learning_curves(files.epochs, foreground, None if best is None else int(best))
-        sections.append(Section("Learning", curves))
+        sections.append(Section("Learning", curves + _criteria(files)))
     if files.previews and files.classes is not None:
         chosen = choose_slices(files.previews)
         sections.append(Section("Slices", _slices_lead(files, len(chosen)) + slices_markup(chosen, files.classes)))
     sections.append(Section("Data", _data(files)))
     sections.append(Section("Settings", _settings(files)))
     return build_page(files.name, sections, lead=str(files.recipe.get("description") or ""), facts=_facts(files))
+
+
+def _criteria(files: RunFiles) -> Markup:
+    """How epochs were judged where that is not the rule, and the weights that further criteria prefer."""
+    parts, validation = [], files.summary.get("validation") or {}
+    if validation.get("name") == "patches":
+        augmented = "augmented " if validation.get("augment") else ""
+        parts.append(
+            Markup(
+                "<p>Epochs were judged on {} batches of {}patches sampled from the validation regions, which is noisy; "
+                "only the scores of the run are of whole slices.</p>"
+            ).format(validation.get("batches"), augmented)
+        )
+    kept = files.summary.get("kept") or {}
+    if len(kept) > 1:
+        rows = [
+            {
+                "Criterion": CRITERION_NAMES.get(name, name),
+                "Best": format_value(float("nan") if one.get("value") is None else one["value"]),
+                "Epoch": str(one.get("epoch", "")),
+                "Weights": str(one.get("weights", "")),
+            }
+            for name, one in kept.items()
+        ]
+        caption = f"Weights kept, by criterion; the scores of the run are of {rows[0]['Weights']}"
+        parts.append(table(rows, caption=caption))
+    return Markup("").join(parts)
 
 
 def _facts(files: RunFiles) -> list[Fact]:

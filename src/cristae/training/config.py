@@ -11,6 +11,7 @@ from cristae.training.optimizers import Adam, Optimizer
 from cristae.training.parameter_groups import ParameterGroup
 from cristae.training.schedule import Fraction, KerasDecay, LearningRate, Schedule
 from cristae.training.stopping import GiveUp
+from cristae.training.validation_config import Criteria, ValidationConfig, WholeValidation
 
 
 class TrainingConfig(Config):
@@ -52,6 +53,17 @@ class TrainingConfig(Config):
     """How many GPUs (or CPU processes) share each batch; batch_size must be a multiple."""
     reader_threads: NonNegativeInt = 0
     """Threads that read patches ahead; 0 chooses by the number of cores."""
+    validation: ValidationConfig = WholeValidation()
+    """What is predicted after each epoch to judge it."""
+    criteria: Criteria = ("miou",)
+    """What epochs are judged by: `loss`, `accuracy`, `auc_roc`, `f1` or `miou` of the validation. The first chooses the
+    run's weights and is what plateaus and early stopping watch; of each further one the best weights are kept
+    beside."""
+    nonfinite: Literal["stop", "skip"] = "stop"
+    """What a loss or gradient of NaN or infinity does: `stop` ends the training, `skip` leaves the batch's update out
+    and counts it. Either way the batch is saved in the run's folder `nonfinite`."""
+    checkpoint_minutes: PositiveFloat = 10.0
+    """A checkpoint is written at the end of each epoch, and within epochs whenever this much time has passed."""
 
     def rates(self, updates_per_epoch: int) -> LearningRate:
         """The learning rate of every update of such a training."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain, islice
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ import torch
 from cristae.augment import Batch
 from cristae.augment.batch import margin_zyx
 from cristae.readahead import read_ahead
-from cristae.sampling import Patch, Plan
+from cristae.sampling import Patch, Place
 from cristae.training.cache import CachedPart
 from cristae.training.framing import Framing
 
@@ -27,17 +28,28 @@ class Worker:
     world_size: int = 1
 
 
+class Places(Protocol):
+    """Where the output patches of every epoch lie."""
+
+    def __len__(self) -> int:
+        """Patches of an epoch."""
+
+    def place(self, epoch: int, index: int) -> Place:
+        """Where patch `index` of `epoch` lies."""
+
+
 class PatchFeed:
-    """Iterate over one epoch of batches. Set `epoch` first; patches that do not fill a last update are left out, which
+    """Iterate over one epoch of batches. Call `begin` first; patches that do not fill a last update are left out, which
     affects others in every epoch.
 
     The global batch b holds the patches b * batch_size and following; process r of w takes every w-th of them. So the
-    batches do not depend on the number of processes or threads.
+    batches do not depend on the number of processes or threads. Its state is the epoch and the next batch, which
+    Lightning keeps in checkpoints and gives back, so that a resumed epoch continues at the very batch.
     """
 
     def __init__(
         self,
-        plan: Plan,
+        plan: Places,
         parts: Sequence[CachedPart],
         framing: Framing,
         *,
@@ -58,6 +70,7 @@ class PatchFeed:
         """
         self.epoch = 0
         self.worker = Worker()
+        self._next = 0
         self._plan = plan
         self._parts = tuple(parts)
         self._batch_size = batch_size
@@ -80,31 +93,61 @@ class PatchFeed:
         box = place.box.grow(margin_zyx(self._margin)) if any(self._margin) else place.box
         return self._parts[place.part].read(box, self._framing)
 
+    def begin(self, epoch: int) -> None:
+        """Start an epoch at its first batch."""
+        self.epoch, self._next = epoch, 0
+
+    @property
+    def done(self) -> int:
+        """Batches of the epoch that have been given out."""
+        return self._next
+
+    def state_dict(self) -> dict[str, int]:
+        """The epoch, and the first of its batches that has not been given out."""
+        return {"epoch": self.epoch, "next": self._next}
+
+    def load_state_dict(self, state_dict: Mapping[str, int]) -> None:
+        """Continue from `state_dict`; where it was taken after the last batch of an epoch, `begin` comes first."""
+        self.epoch, self._next = state_dict["epoch"], state_dict["next"]
+
     def indices(self, batch: int) -> range:
         """Which patches of the epoch this process has in global batch `batch`."""
         first = batch * self._batch_size
         return range(first + self.worker.rank, first + self._batch_size, self.worker.world_size)
 
+    @property
+    def batches_with_rest(self) -> int:
+        """Batches of an epoch, a last one that is short included."""
+        return -(-len(self._plan) // self._batch_size)
+
+    def whole(self, batch: int) -> range:
+        """Which patches of the epoch all processes together have in global batch `batch`; the last may be short."""
+        first = batch * self._batch_size
+        return range(first, min(first + self._batch_size, len(self._plan)))
+
     def __iter__(self) -> Iterator[tuple[int, Batch]]:
-        """Batches with their number in the epoch."""
-        epoch, each = self.epoch, len(self.indices(0))
-        at_once = -(-each // self._threads)  # a thread that woke up the others for every patch would cost a tenth more
-        pieces = [
-            self.indices(number)[first : first + at_once]
-            for number in range(len(self))
-            for first in range(0, each, at_once)
-        ]
-        per_batch = -(-each // at_once)
+        """Batches with their number in the epoch, from the first that has not been given out; after the last, all."""
+        numbers = range(self._next if self._next < len(self) else 0, len(self))
+        with closing(self.batches(self.epoch, [self.indices(number) for number in numbers])) as batches:
+            for number, batch in zip(numbers, batches, strict=True):
+                self._next = number + 1
+                yield number, batch
+
+    def batches(self, epoch: int, groups: Sequence[range]) -> Generator[Batch, None, None]:
+        """The patches of an epoch that each of the groups names, as a batch each, read ahead."""
+        # A thread that woke up the others for every patch would cost a tenth more.
+        at_once = -(-max(map(len, groups), default=1) // self._threads)
+        pieces = [[group[first : first + at_once] for first in range(0, len(group), at_once)] for group in groups]
         patches = read_ahead(
             lambda indices: [self.read(epoch, index) for index in indices],
-            pieces,
+            chain.from_iterable(pieces),
             threads=self._threads,
-            ahead=3 * per_batch,
+            ahead=3 * max(map(len, pieces), default=1),
             name="patches",
         )
         with closing(patches):
-            for number in range(len(self)):
-                yield number, collate(list(chain.from_iterable(islice(patches, per_batch))), self._margin)
+            for some in pieces:
+                yield collate(list(chain.from_iterable(islice(patches, len(some)))), self._margin)
 
 
 def collate(patches: Sequence[Patch], margin: tuple[int, ...] = ()) -> Batch:

@@ -13,18 +13,15 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from cristae.augment import Augmentation, Batch, Interpolation
-from cristae.errors import TrainingError
 from cristae.preprocess.normalize import Normalizer
 from cristae.training.compilation import compiled
 from cristae.training.config import TrainingConfig
 from cristae.training.feed import PatchFeed, Worker
+from cristae.training.guard import UpdateGuard
 from cristae.training.layout import channels_last
 from cristae.training.parameter_groups import group_parameters
 from cristae.training.preparation import ComputeTargets, prepare_batch
 from cristae.training.schedule import LearningRate
-
-_CHECK_EVERY = 20
-"""Batches between looks at a GPU's loss, each of which waits for the device."""
 
 
 def _young_momentum(batch: int) -> float:
@@ -57,6 +54,31 @@ class StepConfig:
     """Of the image where augmentations move voxels."""
 
 
+def ready_batch(step: StepConfig, raw: Batch, keys: Sequence[Sequence[int]], *, augment: bool = True) -> Batch:
+    """Raw patches on the device, normalised and augmented, with their targets.
+
+    Args:
+        step: How.
+        raw: As the feed gives them.
+        keys: What each patch's random numbers come from: seed and epoch, which all have in common, and more.
+        augment: Whether patches are augmented.
+    """
+    used = [step.normalizers[name] for name in raw.volumes]
+    if all(normalizer is used[0] for normalizer in used):
+        image = used[0].apply(raw.image)
+    else:
+        image = torch.stack([one.apply(image) for one, image in zip(used, raw.image, strict=True)])
+    generators = [np.random.default_rng(key) for key in keys]
+    (seed, epoch), steps = keys[0][:2], step.augment if augment else ()
+    normal = replace(raw, image=image, epoch_key=(seed, epoch))
+    return prepare_batch(normal, steps, step.targets, generators, step.interpolation)
+
+
+def patch_keys(seed: int, epoch: int, indices: Sequence[int]) -> list[list[int]]:
+    """What the random numbers of training patches come from."""
+    return [[seed, epoch, index, 1] for index in indices]
+
+
 class TrainingModule(LightningModule):
     """One batch: normalise, augment and compute targets on the device, forward, loss, penalty."""
 
@@ -68,7 +90,7 @@ class TrainingModule(LightningModule):
         self.step = step
         self.feed = feed
         self.rate = rate
-        self.loss_sum = torch.zeros(())
+        self.guard = UpdateGuard(network, len(feed), skip=step.config.nonfinite == "skip")
         self._averages: list[tuple[_BatchNorm, float]] = []
         self._groups = group_parameters(network, step.config.groups)
         for group in self._groups:
@@ -93,58 +115,53 @@ class TrainingModule(LightningModule):
         self.feed.worker = Worker(self.trainer.global_rank, self.trainer.world_size)
         norms = [module for module in self.network.modules() if isinstance(module, _BatchNorm)]
         self._averages = [(norm, norm.momentum) for norm in norms if norm.momentum]
+        self.guard.begin_session(self.trainer.optimizers[0], self.device, self.trainer.world_size)
 
     def on_train_epoch_start(self) -> None:
-        self.feed.epoch = self.current_epoch
-        self.loss_sum = torch.zeros((), device=self.device)
+        self.feed.begin(self.current_epoch)
+        self.guard.begin_epoch()
 
     def on_after_batch_transfer(self, batch: tuple[int, Batch], dataloader_idx: int) -> tuple[int, Batch]:
-        """Raw patches on the device become normalised and augmented ones with targets, each from its own generator."""
+        """Raw patches on the device become normalised and augmented ones with targets."""
         number, raw = batch
-        step = self.step
-        normal = replace(raw, image=self._normalised(raw), epoch_key=(step.seed, self.current_epoch))
-        keys = [[step.seed, self.current_epoch, i, 1] for i in self.feed.indices(number)]
-        generators = [np.random.default_rng(key) for key in keys]
-        return number, prepare_batch(normal, step.augment, step.targets, generators, step.interpolation)
+        return number, ready_batch(self.step, raw, self.keys(self.feed.indices(number)))
 
-    def _normalised(self, batch: Batch) -> Tensor:
-        used = [self.step.normalizers[name] for name in batch.volumes]
-        if all(normalizer is used[0] for normalizer in used):
-            return used[0].apply(batch.image)
-        return torch.stack([one.apply(image) for one, image in zip(used, batch.image, strict=True)])
+    def keys(self, indices: Sequence[int]) -> list[list[int]]:
+        """What the random numbers of these patches of the current epoch come from."""
+        return patch_keys(self.step.seed, self.current_epoch, indices)
 
     def training_step(self, batch: tuple[int, Batch], batch_idx: int) -> Tensor:
         number, data = batch
+        if number % self.trainer.accumulate_grad_batches == 0:
+            self.guard.begin_update(number)
         # Dropout draws from here, so a continued run draws what an undisturbed one does.
         torch.manual_seed(hash((self.step.seed, self.current_epoch, number, self.global_rank)) % 2**63)
-        self._set_rates(batch_idx)
+        self._set_rates(number)
         logits = self._run(channels_last(data.image))
         loss: Tensor = self.loss(logits, data.target, data.valid, data.weight, data.further)
         loss = loss + self.step.penalty(self.network)
-        if self.device.type == "cpu" or batch_idx % _CHECK_EVERY == 0:
-            self._require_finite(loss, data)
-        self.loss_sum += loss.detach()
+        self.guard.see_loss(loss, number)
         return loss
 
-    def _set_rates(self, batch_idx: int) -> None:
-        """How fast weights and running statistics change in this batch."""
+    def _set_rates(self, number: int) -> None:
+        """How fast weights and running statistics change in batch `number` of the epoch."""
         rate, accumulate = self.rate.at(self.global_step), self.step.config.accumulate
         for ours, group in zip(self._groups, self.trainer.optimizers[0].param_groups, strict=True):
             group["lr"] = rate * ours.learning_rate_factor
         for norm, momentum in self._averages:
-            norm.momentum = max(momentum, _young_momentum(self.global_step * accumulate + batch_idx % accumulate))
+            norm.momentum = max(momentum, _young_momentum(self.global_step * accumulate + number % accumulate))
 
-    def _require_finite(self, loss: Tensor, batch: Batch) -> None:
-        if torch.isfinite(loss):
-            return
-        places = "; ".join(f"{name} {box}" for name, box in zip(batch.volumes, batch.boxes, strict=True))
-        raise TrainingError(
-            f"the loss became {loss.item()} in epoch {self.current_epoch + 1} (patches {places}); lower "
-            "training.learning_rate, set training.gradient_clip: 1.0, or train in fp32. The last whole epoch is kept."
-        )
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        self.guard.see_gradients(optimizer)
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        super().optimizer_step(*args, **kwargs)
+        self.guard.end_update()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["rate"] = self.rate.state()
+        checkpoint["guard"] = self.guard.state()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.rate.restore(checkpoint["rate"])
+        self.guard.restore(checkpoint["guard"], self.trainer.global_rank)

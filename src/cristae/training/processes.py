@@ -240,7 +240,7 @@ def _cause(reports: Sequence[tuple[int, Message]], processes: Sequence[subproces
             how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
             return TrainingError(
                 f"process {rank + 1} of {count} {how}; the others were ended. If memory ran out, lower "
-                "training.batch_size or training.devices. The last finished epoch is kept; --resume continues after it."
+                "training.batch_size or training.devices. The last checkpoint is kept; --resume continues from it."
             )
     rank, message = next((one for one in reports if "failure" in one[1]), reports[0])
     text = str(message.get("failure", "it ended without a result")).strip()

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cristae.augment import Batch
 from cristae.data.box import Box
@@ -17,9 +17,8 @@ from cristae.targets import INVALID
 from cristae.training.cache import CachedPart
 from cristae.training.feed import PatchFeed, collate
 from cristae.training.framing import Framing
-from cristae.training.module import StepConfig, TrainingModule
+from cristae.training.module import StepConfig, patch_keys, ready_batch
 from cristae.training.preparation import prepare_batch
-from cristae.training.schedule import LearningRate
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,12 +85,10 @@ def first_patches(step: StepConfig, feed: PatchFeed, count: int) -> Shown:
         feed: Where they come from.
         count: How many; all of the epoch where it has fewer.
     """
-    rate = LearningRate(step.config.schedule, step.config.learning_rate, len(feed))
-    module = TrainingModule(nn.Identity(), step, feed, rate)
     ready: list[Batch] = []
     for number, raw in feed:
-        _, prepared = module.on_after_batch_transfer((number, raw.to(step.device)), 0)
-        ready.append(prepared.to("cpu"))
+        keys = patch_keys(step.seed, 0, feed.indices(number))
+        ready.append(ready_batch(step, raw.to(step.device), keys).to("cpu"))
         if sum(map(len, ready)) >= count:
             break
     return _joined(ready, count)

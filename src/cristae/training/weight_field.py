@@ -43,9 +43,10 @@ def with_weight_fields(
     """The same parts with the field's weights, and the statistics with what was found in all of them.
 
     Args:
-        parts: The whole training data.
+        parts: The whole training data, or the validation data.
         field: Computes the weights of a slice.
-        statistics: What the targets were prepared with.
+        statistics: What the targets were prepared with. Where these are complete already, as what was found in the
+            training data is for the validation data, they stay.
         cache: Where fields are kept, and looked for.
         progress: Where to show how far it is.
 
@@ -53,8 +54,10 @@ def with_weight_fields(
         StorageError: The disk is full or the cache folder may not be written.
     """
     with progress.task("Computing weights", 2 * sum(part.shape[0] for part in parts), unit="slices") as task:
-        found = [_peaks_of(part, field, cache, task) for part in parts]
-        complete = {**statistics, "peaks": np.max(found, axis=0).tolist()} if found[0] else statistics
+        complete = statistics
+        if "peaks" not in statistics:
+            found = [_peaks_of(part, field, cache, task) for part in parts]
+            complete = {**statistics, "peaks": np.max(found, axis=0).tolist()} if found[0] else statistics
         entries = [_entry_of(part, field, complete, cache, task) for part in parts]
     return tuple(replace(part, field=entry) for part, entry in zip(parts, entries, strict=True)), complete
 

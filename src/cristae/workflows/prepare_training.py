@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from cristae.data.classes import Classes
 from cristae.data.fingerprint import Fingerprints
 from cristae.data.open import Dataset, open_data, resolve_data
 from cristae.errors import CristaeError, MissingFileError, RecipeError, RunError
+from cristae.evaluation.epoch_validation import EpochValidation, SampledPatches, WholeSlices
 from cristae.evaluation.validation import Validation, plan_validation
 from cristae.inference.device import choose_device, require_devices
 from cristae.inference.locality import Locality
@@ -34,9 +36,11 @@ from cristae.training.cache_folder import Cache
 from cristae.training.compilation import require_compiler
 from cristae.training.feed import PatchFeed
 from cristae.training.framing import Framing
+from cristae.training.held_out import Draws, HeldOut, Tiles
 from cristae.training.module import StepConfig
 from cristae.training.parameter_groups import group_parameters
 from cristae.training.regions import Regions, prepare_regions, require_classes, require_validation
+from cristae.training.validation_config import WholeValidation
 from cristae.training.weight_field import with_weight_fields
 
 if TYPE_CHECKING:
@@ -102,6 +106,9 @@ class Prepared:
     step: StepConfig
     model: TrainedModel
     validation: Validation
+    """As the run will predict."""
+    epoch_validation: EpochValidation
+    """After each epoch."""
     target_statistics: Mapping[str, Any]
     """What the targets were prepared with, for the summary."""
 
@@ -124,7 +131,8 @@ def begin_training(recipe: Recipe, progress: Progress, *, read_vox: int | None =
     data = open_training_data(recipe)
     if not isinstance(recipe.model, RandomForestConfig):
         weighed = recipe.targets.field(data.regions.classes) is not None
-        warn_about_room(data.regions.train, progress, flat=recipe.model.ndim == 2, weighed=weighed)
+        parts = (*data.regions.train, *data.regions.validate)
+        warn_about_room(parts, progress, flat=recipe.model.ndim == 2, weighed=weighed)
     if read_vox is not None:
         data = data.limited(read_vox, flat=recipe.model.ndim == 2)
     with data.judging(progress):
@@ -272,11 +280,61 @@ def prepare_network_training(
         device,
         recipe.augment_interpolation,
     )
+
+    def cache_validation(framing: Framing) -> tuple[CachedPart, ...]:
+        fingerprints = data.fingerprints if data.whole else None
+        held_out = cache_parts(
+            regions.validate,
+            classes,
+            cache,
+            framing,
+            size=as_triple(size),
+            fingerprints=fingerprints,
+            progress=progress,
+        )
+        if field is None or not weigh:
+            return held_out
+        return with_weight_fields(held_out, field, statistics, cache, progress)[0]
+
     with data.judging(progress):
         feed = _feed(recipe, cached, framing, margin)
+        each_epoch = _epoch_validation(recipe, cache_validation, step, validation, framing, margin)
         model = TrainedModel(1, classes, shared, regions.voxel_size_nm, size)
-        return Prepared(cached, feed, step, model, validation, statistics)
+        return Prepared(cached, feed, step, model, validation, each_epoch, statistics)
     return None
+
+
+def _epoch_validation(
+    recipe: Recipe,
+    cache_validation: Callable[[Framing], tuple[CachedPart, ...]],
+    step: StepConfig,
+    whole: Validation,
+    framing: Framing,
+    margin: tuple[int, ...],
+) -> EpochValidation:
+    """What is counted after each epoch, as `training.validation` says.
+
+    Raises:
+        RecipeError: The sampling gives no patch of the validation regions.
+    """
+    config, sampling = recipe.training, recipe.sampling
+    assert sampling.size
+    feed = partial(PatchFeed, batch_size=config.batch_size, threads=config.reader_threads)
+    if isinstance(config.validation, WholeValidation):
+        cached = cache_validation(framing)
+        tiles = Tiles([part.sample_part() for part in cached], as_triple(sampling.size))
+        return WholeSlices(whole, HeldOut(step, feed(tiles, cached, framing), tiles))
+    around = margin if config.validation.augment else ()
+    cached = tuple(part for part in cache_validation(framing.grown(around)) if part.class_counts.any())
+    plan = sampling.plan([part.sample_part() for part in cached], recipe.seed)
+    if not len(plan):
+        raise RecipeError(
+            f"{recipe.source or recipe.name}: training.validation: the sampling '{sampling.name}' gives no patch of "
+            "the validation regions; choose other regions, another sampling, or training.validation: {name: whole}"
+        )
+    draws = Draws(plan, config.validation.batches * config.batch_size)
+    patches = HeldOut(step, feed(draws, cached, framing, margin=around), augment=config.validation.augment)
+    return SampledPatches(patches, whole.classes, whole.threshold)
 
 
 def prepare_forest_training(

@@ -29,7 +29,7 @@ def train(
 
     Raises:
         CristaeError: The recipe, its data or the output folder cannot be used; nothing was overwritten.
-        KeyboardInterrupt: Ctrl-C; `resume=True` continues after the last finished epoch.
+        KeyboardInterrupt: Ctrl-C, after the batch; `resume=True` continues with the next.
 
     Example:
         run = cristae.train(cristae.load_recipe("mito.yaml"))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cristae.allocator import peak_memory_bytes
 from cristae.errors import RunError
+from cristae.evaluation.criteria import scores_of_epoch
 from cristae.evaluation.validation import better_application
 from cristae.inference.device import choose_device
 from cristae.inference.locality import Locality
@@ -28,13 +29,16 @@ from cristae.recipe.run import (
     load_weights,
     read_metrics,
     save_weights,
+    weights_name,
     write_summary,
 )
 from cristae.training.cache_folder import Cache, open_cache
+from cristae.training.epoch_end import Best, Counts
 from cristae.training.feed import Worker
 from cristae.training.fit import fit
 from cristae.training.layout import put_channels_last
 from cristae.training.processes import run_processes
+from cristae.training.validation_config import Criterion
 from cristae.workflows.prepare_training import (
     Prepared,
     TrainingData,
@@ -45,7 +49,6 @@ from cristae.workflows.prepare_training import (
 from cristae.workflows.validate_run import validate_run, write_page
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
     from torch import nn
 
@@ -105,6 +108,25 @@ class TrainingSession:
         """Where to train."""
         return choose_device(self.recipe.device)
 
+    @property
+    def criteria(self) -> tuple[Criterion, ...]:
+        """What epochs are judged by; the first chooses the weights of the run."""
+        return self.recipe.training.criteria
+
+    def best_facts(self, kept: Mapping[Criterion, Best]) -> dict[str, Any]:
+        """What the summary says of the weights that were kept."""
+        first = kept[self.criteria[0]]
+        weights = {name: weights_name(name, self.criteria) for name in kept}
+        return {
+            "best_epoch": first.epoch,
+            "best_val_miou": first.val_miou,
+            "validation": self.recipe.training.validation.model_dump(mode="json"),
+            "criterion": self.criteria[0],
+            "kept": {
+                name: {"epoch": one.epoch, "value": one.value, "weights": weights[name]} for name, one in kept.items()
+            },
+        }
+
     def train(self, cache: Cache, progress: Progress) -> None:
         """From the cached data to the summary of the run."""
         began = time.monotonic()
@@ -116,13 +138,12 @@ class TrainingSession:
             found = run_processes(_PROCESS, [str(run.path.absolute())], recipe.training.devices, progress)
         else:
             found = loop.run(progress)
-        prepared = loop.prepared
+        prepared, kept = loop.prepared, _kept(found["kept"])
         contents = [part.content for part in prepared.cached]
         facts = {
             "status": "complete",
             "epochs": recipe.training.epochs,
-            "best_epoch": found["best_epoch"],
-            "best_val_miou": found["best_val_miou"],
+            **self.best_facts(kept),
             **({"stopped": found["stopped"]} if found["stopped"] else {}),
             "training_seconds": round(found["seconds"], 1),
             "last_session_seconds": round(time.monotonic() - began, 1),
@@ -171,21 +192,22 @@ class TrainingLoop:
         result = fit(session.network, step, feed, callback=self, folder=folder, progress=progress)
         return asdict(result) | {"peak_memory_bytes": peak_memory_bytes(session.device)}
 
-    def validate(self, network: nn.Module, worker: Worker) -> np.ndarray:
-        """Counts (T, K, K) of this process's part of the validation regions."""
-        return self.prepared.validation.count_tables(network, worker)
+    def validate(self, network: nn.Module, epoch: int, worker: Worker) -> Counts:
+        """Counts of this process's part of the validation."""
+        return self.prepared.epoch_validation.counts(network, epoch, worker)
 
-    def score(self, counts: np.ndarray) -> dict[str, float]:
-        """Mean IoU and the IoU of each class."""
-        return self.prepared.validation.scores(counts)
+    def score(self, counts: Counts) -> dict[str, float]:
+        """All criteria, and the scores of each class."""
+        return scores_of_epoch(counts, self.session.data.regions.classes)
 
-    def save_best(self, network: nn.Module, epoch: int) -> None:
+    def save_best(self, network: nn.Module, criterion: Criterion, kept: Mapping[Criterion, Best]) -> None:
         """The best weights so far, and what is needed to predict with them before training has ended."""
         session = self.session
-        save_weights(session.run, network)
+        save_weights(session.run.by(criterion), network)
         facts = {
             "status": "training",
-            "epoch": epoch,
+            "epoch": kept[session.criteria[0]].epoch,
+            **session.best_facts(kept),
             "locality": session.locality.to_dict(),
             "inputs": self.inputs,
             **session.start,
@@ -196,6 +218,11 @@ class TrainingLoop:
     def log_epoch(self, row: dict[str, float]) -> None:
         """A row of metrics.csv."""
         append_metrics(self.session.run, row)
+
+
+def _kept(found: Mapping[Criterion, Mapping[str, Any]]) -> dict[Criterion, Best]:
+    """The best epochs, as another process may have sent them."""
+    return {name: Best(**one) for name, one in found.items()}
 
 
 def _check_length(run: Run, before: Recipe, now: Recipe, progress: Progress) -> None:

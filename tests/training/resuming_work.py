@@ -1,0 +1,156 @@
+"""A small training that can be interrupted anywhere: what `test_resuming` runs, here or in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from cristae.augment import Flip, Noise, Rotate90
+from cristae.data.box import Box
+from cristae.data.classes import Classes
+from cristae.data.image import image_of_array
+from cristae.data.splits import Part
+from cristae.data.volume import Volume
+from cristae.losses import CrossEntropyDice
+from cristae.preprocess.normalize import Normalizer
+from cristae.progress import Progress, Task
+from cristae.recipe.document import read_document
+from cristae.sampling import RandomPatches
+from cristae.targets import NoWeighting
+from cristae.training.cache import cache_parts
+from cristae.training.cache_folder import open_cache
+from cristae.training.config import TrainingConfig
+from cristae.training.epoch_end import Best, Counts
+from cristae.training.feed import PatchFeed, Worker
+from cristae.training.fit import fit
+from cristae.training.framing import Framing
+from cristae.training.module import StepConfig
+from cristae.training.validation_config import Criterion
+
+BINARY = Classes(names=("background", "thing"))
+EPOCHS, BATCHES = 3, 5
+SCORES = (0.6, 0.4, 0.5)
+RECIPE = """\
+epochs: 3
+batch_size: 4
+learning_rate: 1e-2
+criteria: [miou, loss]
+"""
+"""The training section, to which options add lines, such as a schedule."""
+
+
+class Stopped(Exception):
+    """What a killed process looks like from inside."""
+
+
+class Interruptions(Progress):
+    """Interrupts after a number of events: batches, validations, files written."""
+
+    def __init__(self, after: int, *, kill: bool = False) -> None:
+        self.left, self.kill = after, kill
+
+    def event(self) -> None:
+        """One thing that happens during a training."""
+        self.left -= 1
+        if self.left == 0:
+            if self.kill:
+                os.kill(os.getpid(), signal.SIGKILL)
+            raise Stopped
+
+    @contextmanager
+    def task(self, title: str, total: int, *, unit: str = "", done: int = 0) -> Iterator[Task]:
+        outer = self
+
+        class Counting(Task):
+            def advance(self, steps: int = 1, *, note: str = "") -> None:
+                if unit == "batches" and steps:
+                    outer.event()
+
+        yield Counting()
+
+
+class Kept:
+    """Keeps what a run folder would: best weights and rows, as files."""
+
+    def __init__(self, folder: Path, interruptions: Interruptions) -> None:
+        self.folder, self.interruptions = folder, interruptions
+        self._epoch = 0
+
+    def validate(self, network: nn.Module, epoch: int, worker: Worker) -> Counts:
+        self.interruptions.event()
+        self._epoch = epoch
+        return {}
+
+    def score(self, counts: Counts) -> dict[str, float]:
+        value = SCORES[(self._epoch - 1) % len(SCORES)]
+        return {"val_miou": value, "val_loss": value}
+
+    def save_best(self, network: nn.Module, criterion: Criterion, kept: Mapping[Criterion, Best]) -> None:
+        torch.save(network.state_dict(), self.folder / f"{criterion}.pt")
+        self.interruptions.event()
+
+    def log_epoch(self, row: dict[str, float]) -> None:
+        row = {name: value for name, value in row.items() if name != "seconds"}
+        (self.folder / f"row-{self._epoch}").write_text(repr(sorted(row.items())))
+        self.interruptions.event()
+
+
+class Tiny(nn.Module):
+    """Convolution, batch normalisation and dropout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.3), nn.Conv2d(4, 1, 1)
+        )
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.layers(image)
+        return logits
+
+
+def train_once(folder: Path, interruptions: Interruptions, options: str = "") -> None:
+    """One session of the training, resumed from what is in `folder`."""
+    folder.mkdir(exist_ok=True)
+    rng = np.random.default_rng(0)
+    labels = (rng.random((2, 48, 48)) > 0.7).astype(np.uint8)
+    image = (labels * 90 + rng.random(labels.shape) * 60).astype(np.uint8)
+    volume = Volume("v", image_of_array(image), labels=(image_of_array(labels),))
+    config = TrainingConfig.model_validate(read_document(RECIPE + options, "training").value)
+    with open_cache() as cache:
+        whole = [Part(volume, Box.of_shape(image.shape))]
+        parts = cache_parts(whole, BINARY, cache, Framing(), size=(1, 16, 16), progress=Progress())
+        plan = RandomPatches(size=(16, 16), per_epoch=4 * BATCHES).plan([p.sample_part() for p in parts], seed=1)
+        feed = PatchFeed(plan, parts, Framing(), batch_size=config.batch_size)
+        loss, targets = CrossEntropyDice(l2=1e-4), partial(NoWeighting(), statistics={})
+        step = StepConfig(
+            loss.build(BINARY), loss.penalty, (Flip(), Rotate90(), Noise()), targets, {"v": Normalizer(0, 150)},
+            config, 1, torch.device("cpu"),
+        )  # fmt: skip
+        torch.manual_seed(1)
+        network = Tiny()
+        fit(network, step, feed, callback=Kept(folder, interruptions), folder=folder, progress=interruptions)
+    torch.save(network.state_dict(), folder / "end.pt")
+
+
+def results(folder: Path) -> dict[str, object]:
+    """All that a training leaves, but for its checkpoint: weights bit by bit, rows of the table as text."""
+    found: dict[str, object] = {path.name: path.read_text() for path in folder.glob("row-*")}
+    for path in folder.glob("*.pt"):
+        for name, tensor in torch.load(path, weights_only=True).items():
+            found[f"{path.name}: {name}"] = tensor.numpy().tobytes()
+    return found
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    train_once(Path(sys.argv[1]), Interruptions(int(sys.argv[2]), kill=True), sys.argv[3])
