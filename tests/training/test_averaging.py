@@ -1,5 +1,6 @@
 """Averaged weights: by hand, in a training, and resumed."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ from torch import nn
 from cristae.models import create_model
 from cristae.training.averaging import AveragedWeights, decay_at
 from cristae.training.config import TrainingConfig
+from cristae.training.epoch_end import Best, Counts
 from cristae.training.feed import Worker
+from cristae.training.validation_config import Criterion
 
 SCORES = [0.5, 0.6, 0.4, 0.7]
 
@@ -50,12 +53,12 @@ class Watching(Notes):
         self.validated: list[dict[str, torch.Tensor]] = []
         self.saved: dict[str, torch.Tensor] = {}
 
-    def validate(self, network: nn.Module, worker: Worker) -> np.ndarray:
+    def validate(self, network: nn.Module, epoch: int, worker: Worker) -> Counts:
         self.validated.append({name: value.clone() for name, value in network.state_dict().items()})
-        return super().validate(network, worker)
+        return super().validate(network, epoch, worker)
 
-    def save_best(self, network: nn.Module, epoch: int) -> None:
-        super().save_best(network, epoch)
+    def save_best(self, network: nn.Module, criterion: Criterion, kept: Mapping[Criterion, Best]) -> None:
+        super().save_best(network, criterion, kept)
         self.saved = {name: value.clone() for name, value in network.state_dict().items()}
 
 
