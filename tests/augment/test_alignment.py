@@ -6,9 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from moved_window import Window
 from scipy.ndimage import map_coordinates
 
 from cristae.augment import (
@@ -210,15 +209,15 @@ def test_threads_do_not_matter(window):
         assert torch.equal(other.weight, found[0].weight)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     order=st.permutations(["rotate", "shear", "zoom", "shift", "elastic by epoch", "shifted section", "flip"]),
     seed=st.integers(0, 1000),
     side=st.integers(6, 21),
 )
-def test_any_order_has_margin_enough_and_aligns(order: Sequence[str], seed: int, side: int):
+def test_any_order_has_margin_enough_and_aligns(window, order: Sequence[str], seed: int, side: int):
     steps = [step for name in order for step in PARTS[name]]
-    patches = Window(steps, side, side + 1, slices=3, seed=seed)
+    patches = window(steps, side, side + 1, slices=3, seed=seed)
     at = patches.sources()[1:, :, 1] + (np.array(patches.shape[1:]).reshape(2, 1, 1, 1) - 1) / 2
     numbers = np.arange(np.prod(patches.shape[1:])).reshape(patches.shape[1:])
     moved = patches.moved(patches.batch(np.zeros(patches.shape), numbers))

@@ -243,6 +243,16 @@ class MeanDistance(LossTerm):
 SEEN: list = []
 
 
+class Witness(AugmentationConfig):
+    """Changes nothing, and keeps what it was given."""
+
+    name: Literal["witness"] = "witness"
+
+    def __call__(self, batch: Batch, generators: Generators) -> Batch:
+        SEEN.append(batch)
+        return batch
+
+
 class TwoOutputs(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -266,11 +276,11 @@ def test_a_further_target_reaches_every_output_of_the_network(tmp_path: Path) ->
     step = StepConfig(
         loss,
         lambda network: torch.zeros(()),
-        (shift, Flip()),
+        (shift, Flip(), Witness()),
         partial(config, statistics=statistics),
         {"v": Normalizer(0, 60000)},
         training,
-        seed=0,
+        seed=6,
         device=torch.device("cpu"),
     )
     module = TrainingModule(TwoOutputs(), step, feed, LearningRate(training.schedule, 0.1, 1))
@@ -280,7 +290,9 @@ def test_a_further_target_reaches_every_output_of_the_network(tmp_path: Path) ->
         enable_model_summary=False, default_root_dir=tmp_path,
     ).fit(module, feed)  # fmt: skip
     assert module.network.conv.bias.item() != before  # type: ignore[union-attr, operator]
-    main, auxiliary = SEEN
+    batch, main, auxiliary = SEEN
+    assert batch.epoch_key == (6, 0)  # what is drawn once for an epoch comes from it, and from the volume
+    assert batch.volume_shapes == ((9, 40, 44),) * 4
     for index in range(4):
         target = main.target[index, 0].numpy()
         expected = distance_transform_edt(target == 0) - distance_transform_edt(target)

@@ -55,6 +55,8 @@ class Elastic(GeometricAugmentation):
             noises = [self._noise(generator, plane) for generator in generators]
             fields = [self._field(noise, plane) if on else None for on, noise in zip(applies, noises, strict=True)]
             return Displacement(fields, np.tile((np.array(plane) - 1) / 2, (len(batch), 1)), self._most)
+        if not batch.volume_shapes:
+            raise ValueError("a field for each volume needs Batch.volume_shapes and Batch.boxes")
         fields = [self._of_epoch(batch, sample) if on else None for sample, on in enumerate(applies)]
         centres = [(np.array(box.start) + box.stop - 1) / 2 for box in batch.boxes]
         return Displacement(fields, np.stack(centres)[:, 1:], self._most)

@@ -50,7 +50,7 @@ class GeometricAugmentation(AugmentationConfig):
     """
 
     def reach(self, reach: Reach, size: Sequence[int]) -> Reach:
-        """Where the voxels of `reach` may come from; that is also where they are for what only mirrors.
+        """Where the voxels of `reach` may come from: for what only mirrors, from there.
 
         Args:
             reach: Of what this augmentation gives.

@@ -114,10 +114,10 @@ def _in_plane(image: Tensor, places: Places, interpolation: Interpolation) -> Te
     _, levels, *size = places.shape
     planes = image.flatten(1, 2) if levels == 1 else image.transpose(1, 2).flatten(0, 1)
     if interpolation == "linear":
-        grid = torch.empty(count, levels, *size, 2, device=image.device)  # from -1 to 1, x first
+        grid = torch.empty(count, levels, 2, *size, device=image.device)  # from -1 to 1, x first
         for axis, side in enumerate(sides):
-            places.values(axis, scale=2 / max(1, side - 1), out=grid[..., 1 - axis])
-        found = _bilinear(planes, grid.flatten(0, 1))
+            places.values(axis, scale=2 / max(1, side - 1), out=grid[:, :, 1 - axis])
+        found = _bilinear(planes, grid.flatten(0, 1).movedim(1, -1))
     else:
         y, x = (places.values(axis, offset=(side - 1) / 2).flatten(0, 1) for axis, side in enumerate(sides))
         found = _bicubic(planes, y, x)
@@ -171,7 +171,7 @@ def _nearest(maps: Sequence[Tensor], places: Places) -> tuple[list[Tensor], Tens
         row, column = row.clamp_(0, stored[1] - 1), column.clamp_(0, stored[2] - 1)
     if stored[1] * stored[2] > _EXACT:
         row, column = row.long(), column.long()
-    number = torch.add(column, row, alpha=stored[2]).long()
+    number = row.mul_(stored[2]).add_(column).long()
     level = level.clip(0, stored[0] - 1)
     return [_taken(_slices(one, level).flatten(3), number) for one in maps], counts
 

@@ -241,7 +241,7 @@ def prepare_network_training(
     framing, classes = Framing.of(recipe.network), regions.classes
     seen = recipe.network.input_size(size)
     margin = required_margin(recipe.augment, seen, recipe.augment_interpolation)
-    _require_one_mirror(regions, size, seen, margin)
+    _require_one_mirror(recipe, regions, size, margin)
     if not _warn_about_size(regions, size, progress):
         _warn_about_margin(regions, seen, margin, progress)
     cached = cache_parts(
@@ -370,22 +370,23 @@ def _warn_about_size(regions: Regions, size: Sequence[int], progress: Progress) 
     return False
 
 
-def _require_one_mirror(regions: Regions, size: Sequence[int], seen: Sequence[int], margin: Sequence[int]) -> None:
+def _require_one_mirror(recipe: Recipe, regions: Regions, size: Sequence[int], margin: Sequence[int]) -> None:
     """Make sure that augmentation looks no further than one mirror image of each volume.
 
     Raises:
         RecipeError: It does.
     """
+    seen = as_triple(tuple(recipe.network.input_size(size)))
     for part in regions.train:
         shape = part.volume.image.shape
-        sides = zip("zyx", as_triple(tuple(size)), as_triple(tuple(seen)), margin_zyx(margin), shape, strict=True)
+        sides = zip("zyx", as_triple(tuple(size)), seen, margin_zyx(margin), shape, strict=True)
         for axis, side, image, around, there in sides:
             beyond = max(0, -(-(side - there) // 2)) + (image - side) // 2 + around
             if around and beyond >= there:
                 raise RecipeError(
-                    f"augment: patches of {_size(size)} voxels need the image up to {beyond} voxels beyond the border "
-                    f"of '{part.volume.name}' along {axis}, but its mirror image reaches {there - 1}; choose a smaller "
-                    "sampling.size or smaller amounts"
+                    f"{recipe.source or recipe.name}: augment: patches of {_size(size)} voxels need the image up to "
+                    f"{beyond} voxels beyond the border of '{part.volume.name}' along {axis}, but its mirror image "
+                    f"reaches {there - 1}; choose a smaller sampling.size or smaller amounts"
                 )
 
 
