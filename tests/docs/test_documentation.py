@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 import cristae
 from cristae.cli.main import app
+from cristae.config import Config
 from cristae.data.classes import Classes
 from cristae.data.description import DataConfig, Labels
 from cristae.data.values import table_of_values
@@ -180,8 +181,8 @@ def test_the_tutorial_on_sparse_labels_runs(tmp_path: Path, monkeypatch: pytest.
 def test_yaml_on_the_pages_is_valid(page: Path) -> None:
     for block in blocks(page, "yaml"):
         value = read_document(block, page.name).value
-        assert set(value) <= {"labels", "data", "model", "loss"}
-        for part in {"model", "loss"} & set(value):
+        assert set(value) <= {"labels", "data", "model", "loss", "training"}
+        for part in {"model", "loss", "training"} & set(value):
             TypeAdapter(Recipe.model_fields[part].annotation).validate_python(value[part])
         if "labels" in value:
             labels = TypeAdapter(Labels).validate_python(value["labels"])
@@ -207,7 +208,10 @@ def test_the_table_of_changes_is_valid() -> None:
         part = getattr(recipe, section)
         for key, value in fields.items():
             found = getattr(part, key)
-            assert list(found) == value if isinstance(found, tuple) else found == value
+            if isinstance(found, Config):
+                assert found == type(found).model_validate(value)
+            else:
+                assert list(found) == value if isinstance(found, tuple) else found == value
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
