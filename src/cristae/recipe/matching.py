@@ -173,7 +173,8 @@ def member_of(run: Run, image: Image, name: str, progress: Progress) -> Member:
     if model.in_channels != 1:
         raise RunError(f"{run.path}: was made for images of {model.in_channels} channels, but {image.path} has 1")
     if run.summary.get("status") != "complete":
-        progress.warn(f"{run.path}: training is not finished; weights of epoch {run.summary.get('epoch', 'unknown')}")
+        kept = (run.summary.get("kept") or {}).get(run.criterion or "", run.summary)
+        progress.warn(f"{run.path}: training is not finished; weights of epoch {kept.get('epoch', 'unknown')}")
     _warn_of_other_code(run, progress)
     network = run.build_network()
     normalizer = _normalizer(run, image, name, progress)

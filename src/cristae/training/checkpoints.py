@@ -28,8 +28,8 @@ from cristae.training.nonfinite import NonfiniteReport, at_update
 LAST = "last.ckpt"
 _FORMAT = 2
 """Of checkpoints; another number is refused. 1, which was not written down, knew whole epochs alone."""
-_MAY_DIFFER = {"epochs", "reader_threads", "checkpoint_minutes"}
-"""Training settings that a continued training may have otherwise."""
+_MAY_DIFFER = {"epochs", "reader_threads", "checkpoint_minutes", "start_from"}
+"""Training settings that a continued training may have otherwise; where it started from, the checkpoint replaces."""
 
 
 def settings_of(config: TrainingConfig, batches: int, seed: int) -> dict[str, str]:

@@ -107,8 +107,9 @@ class UpdateGuard:
         return {"notes": self.notes.cpu(), "sums": torch.stack(sums).cpu()}
 
     def restore(self, state: dict[str, Any], rank: int) -> None:
-        """Continue from `state`, before the session begins."""
-        self.notes, self.sums = state["notes"].clone(), state["sums"][rank].clone()
+        """Continue from `state`, in process `rank`."""
+        self.notes = state["notes"].to(self.notes.device, copy=True)
+        self.sums = state["sums"][rank].to(self.sums.device, copy=True)
 
     def mean_loss(self) -> float:
         """Mean of the losses of the epoch's batches over all processes; NaN where every update was undone."""
