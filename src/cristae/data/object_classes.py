@@ -50,10 +50,10 @@ def object_readers(
     objects = ObjectIds.of(source, config, name=name)
 
     def foreground(box: Box) -> np.ndarray:
-        return (objects.read(box)[0] != 0).view(np.uint8)
+        return _as_bytes(objects.read(box)[0] != 0)
 
     def valid(box: Box) -> np.ndarray:
-        return objects.read(box)[1].view(np.uint8)
+        return _as_bytes(objects.read(box)[1])
 
     read: Reader = foreground
     if config.to != "foreground":
@@ -88,7 +88,7 @@ class _Marker:
 def _boundary(around: _Around, marker: _Marker) -> Reader:
     def read(box: Box) -> np.ndarray:
         ids, known, inner = around.read(box)
-        return (marker.mark(ids, known, inner) & known[inner.slices]).view(np.uint8)
+        return _as_bytes(marker.mark(ids, known, inner) & known[inner.slices])
 
     return read
 
@@ -130,6 +130,11 @@ def _marker(config: InstanceLabels, where: str, image: Image, voxel_size_nm: Vox
         return boundary_within(ids, counted, size, width, inner, corners=corners)
 
     return _Marker(boundary_reach(size, width), mark)
+
+
+def _as_bytes(mask: np.ndarray) -> np.ndarray:
+    numbers: np.ndarray = mask.view(np.uint8)
+    return numbers
 
 
 def _require_both(config: InstanceLabels, classes: Classes, name: str) -> None:
