@@ -184,7 +184,7 @@ def test_the_order_of_the_classes_is_theirs() -> None:
 @pytest.mark.parametrize(
     ("fields", "text"),
     [
-        ({"boundary_name": None}, "needs a second class; name it, for instance `boundary_name: border`"),
+        ({"boundary_name": None}, "needs a second class; name it, for instance `boundary_name: contact`"),
         ({"boundary_name": "mito"}, "class_name and boundary_name are both 'mito'"),
         ({"to": "boundary"}, "boundary_name is for `to: interior_and_boundary`; leave it out with `to: boundary`"),
         ({"to": "foreground", "boundary_name": None, "between": "all"}, "between is for `to: interior_and_boundary`"),

@@ -33,7 +33,7 @@ ALONE = (
     "data.classes.names=[background, mitochondrion]",
     f"{LABELS}={{kind: instances, path: mito-ids.tif, to: foreground, class_name: mitochondrion}}",
 )
-WHOLE = {"mitochondrion": ("mitochondrion", "border")}
+WHOLE = {"mitochondrion": ("mitochondrion", "contact")}
 
 
 def section(language: str) -> str:
@@ -71,10 +71,10 @@ def test_what_the_page_shows_runs(recipe: Path) -> None:
         assert done.exit_code == 0, f"{line}\n{done.output}\n{done.exception!r}"
     assert [shlex.split(line)[1] for line in lines] == ["train", "predict", "evaluate", "evaluate", "analyze"]
     prediction = open_prediction(Path("stack.zarr"))
-    assert prediction.classes.names == ("background", "mitochondrion", "border")
+    assert prediction.classes.names == ("background", "mitochondrion", "contact")
     assert int(prediction.labels[0].read().max()) <= 2
     assert {row.class_name for row in read_scores(Path("whole.csv"))} >= {"mitochondrion"}
-    assert "border" not in {row.class_name for row in read_scores(Path("whole.csv"))}
+    assert "contact" not in {row.class_name for row in read_scores(Path("whole.csv"))}
     assert Path("sizes", "objects.csv").is_file()
 
 
@@ -105,6 +105,6 @@ def test_where_nothing_touches_there_is_no_boundary_to_learn(recipe: Path) -> No
     ids = tifffile.imread("mito-ids.tif")
     ids[:, 19:21] = 0
     tifffile.imwrite("mito-ids.tif", ids)
-    with pytest.raises(LabelError, match="no voxel of border in the training regions"):
+    with pytest.raises(LabelError, match="no voxel of contact in the training regions"):
         check_recipe(recipe, QUICK)
     assert check_recipe(recipe, (*QUICK, f"{LABELS}.between=all"))

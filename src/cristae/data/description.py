@@ -133,7 +133,7 @@ class InstanceLabels(LabelFiles):
                     raise ValueError(f"{field} is for `to: interior_and_boundary`; leave it out with `to: {self.to}`")
         elif self.boundary_name is None:
             raise ValueError(
-                "`to: interior_and_boundary` needs a second class; name it, for instance `boundary_name: border`"
+                "`to: interior_and_boundary` needs a second class; name it, for instance `boundary_name: contact`"
             )
         elif self.boundary_name == self.class_name:
             raise ValueError(

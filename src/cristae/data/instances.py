@@ -20,7 +20,6 @@ from cristae.data.image import VoxelSize
 
 _ROUNDING = 1 + 1e-9
 """A voxel exactly half a width away is inside, whatever the last bit of the products says."""
-_Bounds = tuple[np.ndarray, np.ndarray]
 _BEFORE, _AFTER = slice(None, -1), slice(1, None)
 _FACES = ((0,), (1,), (2,))
 _ALL = (*_FACES, (0, 1), (0, 2), (1, 2), (0, 1, 2))
@@ -31,16 +30,16 @@ def boundary(ids: np.ndarray, known: np.ndarray, *, corners: bool = False) -> np
     """Mark the voxels that have a differently labelled face neighbour.
 
     Args:
-        ids: Unsigned object ids (Z, Y, X).
+        ids: Object ids (Z, Y, X).
         known: bool (Z, Y, X); where a voxel meets an unknown one is no boundary.
         corners: Whether neighbours at edges and corners count too, 26 in all.
 
     Returns:
         bool (Z, Y, X); what it says of unknown voxels has no meaning.
     """
-    marked, bounds = np.zeros(ids.shape, bool), _bounds(ids, known)
+    marked = np.zeros(ids.shape, bool)
     for across in _ALL if corners else _FACES:
-        meeting = _meetings(bounds, across)
+        meeting = _meetings(ids, known, across)
         for ends in product((_BEFORE, _AFTER), repeat=len(across)):
             marked[_index(across, ends)] |= meeting
     return marked
@@ -58,7 +57,7 @@ def boundary_within(
     """Mark the voxels whose centre is at most `width_nm` / 2 away from a face between two ids.
 
     Args:
-        ids: Unsigned object ids (Z, Y, X).
+        ids: Object ids (Z, Y, X).
         known: bool (Z, Y, X); where a voxel meets an unknown one is no boundary.
         voxel_size_nm: (z, y, x).
         width_nm: Full width of the boundary.
@@ -71,9 +70,9 @@ def boundary_within(
     limit = (width_nm / 2) ** 2 * _ROUNDING
     reach = boundary_reach(voxel_size_nm, width_nm)
     inner = Box.of_shape(ids.shape) if inner is None else inner
-    marked, bounds = np.zeros(inner.shape, bool), _bounds(ids, known)
+    marked = np.zeros(inner.shape, bool)
     for across in _ALL if corners else _FACES:
-        meeting = _meetings(bounds, across)
+        meeting = _meetings(ids, known, across)
         if not meeting.any():
             continue
         squared = np.where(meeting, 0.0, np.inf)
@@ -92,22 +91,17 @@ def boundary_reach(voxel_size_nm: VoxelSize, width_nm: float | None) -> Triple:
     return z, y, x
 
 
-def _bounds(ids: np.ndarray, known: np.ndarray) -> _Bounds:
-    """Least and greatest known id of each voxel, the wrong way round where none is known."""
-    return np.where(known, ids, np.iinfo(ids.dtype).max), np.where(known, ids, ids.dtype.type(0))
-
-
-def _meetings(bounds: _Bounds, across: tuple[int, ...]) -> np.ndarray:
+def _meetings(ids: np.ndarray, known: np.ndarray, across: tuple[int, ...]) -> np.ndarray:
     """Where known voxels of different ids meet: at faces across one axis, edges across two, corners across three.
 
-    One shorter than the ids along these axes, because each place lies between two voxels.
+    One shorter than `ids` along these axes, because each place lies between voxels that are opposite each other.
     """
-    low, high = bounds
-    for axis in across:
-        before, after = _index((axis,), (_BEFORE,)), _index((axis,), (_AFTER,))
-        low, high = np.minimum(low[before], low[after]), np.maximum(high[before], high[after])
-    different: np.ndarray = low < high
-    return different
+    meeting = np.zeros([side - (axis in across) for axis, side in enumerate(ids.shape)], bool)
+    for ends in product((_BEFORE, _AFTER), repeat=len(across) - 1):
+        one = _index(across, (_BEFORE, *ends))
+        other = _index(across, (_AFTER, *(_BEFORE if end is _AFTER else _AFTER for end in ends)))
+        meeting |= (ids[one] != ids[other]) & known[one] & known[other]
+    return meeting
 
 
 def _steps(size: float, reach: int, *, across: bool) -> list[tuple[int, float]]:
