@@ -170,6 +170,9 @@ OTHER = (
     "path: labels, values: {0: background, 255: disc}, slices: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]}}]"
 )
 REJECT = "{name: rejection, size: [32, 32]"
+TOUCHING = (
+    f"{ONE}.labels={{kind: instances, path: labels, to: interior_and_boundary, class_name: disc, boundary_name: rim}}"
+)
 MASKS = f"{ONE}.valid={{path: valid}}"
 
 CASES = [
@@ -267,6 +270,15 @@ CASES = [
          "masks are given for"),
     Case("objects of no class", nothing,
          (f"{ONE}.labels={{kind: instances, path: labels, to: foreground, class_name: ring}}",), "give the one class"),
+    Case("interior and boundary of one class", nothing, (TOUCHING,), "'disc' and 'rim' beside a background"),
+    Case("boundary of two objects as a border", nothing,
+         (TOUCHING, "data.classes={names: [background, disc, rim], borders: [rim]}"), "joined by the background"),
+    Case("objects that never touch", nothing, (TOUCHING, "data.classes.names=[background, disc, rim]"),
+         "no voxel of rim in the training regions"),
+    Case("boundary below a voxel", nothing,
+         (TOUCHING, f"{ONE}.labels.width_nm=9", "data.classes.names=[background, disc, rim]"), "thinner than a voxel"),
+    Case("boundary without a voxel size", nothing, (TOUCHING, f"{ONE}.labels.width_nm=30",
+         f"{ONE}.voxel_size_nm=null", "data.classes.names=[background, disc, rim]"), "needs the voxel size"),
     Case("no data", without_data, text="does not exist"),
     Case("part of the data", lambda f: shutil.rmtree(f / "image"), (ORIGIN,), "The data come from the microscope"),
     Case("cache", cache_is_a_file, text="CRISTAE_CACHE"),
@@ -345,6 +357,7 @@ NEED_NO_DATA = (
     "several problems", "nothing to validate on", "auxiliary weights", "flip across slices",
     "weight of an unknown class", "loss for one class", "term for one class", "cache limit", "forest: windows",
     "value of no class", "mask of no class", "objects of no class",
+    "interior and boundary of one class", "boundary of two objects as a border",
 )  # fmt: skip
 
 

@@ -98,16 +98,24 @@ class MaskLabels(Config):
 
 
 class InstanceLabels(LabelFiles):
-    """Object ids, turned into the objects' interior or into the boundary between them."""
+    """Object ids, turned into the objects' interior, into the boundary between them, or into both."""
 
     kind: Literal["instances"] = "instances"
-    to: Literal["foreground", "boundary"]
+    to: Literal["foreground", "boundary", "interior_and_boundary"]
     """`foreground`: every id that is neither background nor unlabelled. `boundary`: voxels near a differently labelled
-    voxel."""
+    voxel. `interior_and_boundary`: the voxels of objects as two classes, so that objects that touch can be told
+    apart."""
     class_name: str
     """The class that the interior or the boundary becomes; all else is the background."""
+    boundary_name: str | None = None
+    """For `interior_and_boundary`: the class of the objects' voxels near the boundary; `class_name` is the others'."""
     width_nm: PositiveFloat | None = None
-    """Full width of the boundary; None marks the voxels that have a differently labelled face neighbour."""
+    """Full width of the boundary, of which `interior_and_boundary` takes the part inside objects. None marks the voxels
+    that have a differently labelled face neighbour; `interior_and_boundary` counts neighbours at edges and corners
+    too."""
+    between: Literal["objects", "all"] | None = None
+    """For `interior_and_boundary`: whether the boundary lies only where two `objects` touch, or around `all` of each
+    object. None is `objects`: thin objects keep an interior, and sizes stay nearly right."""
     zero: Literal["background", "unlabelled"] = "background"
     """What id 0 means."""
     background: tuple[ValueText, ...] = ()
@@ -116,6 +124,22 @@ class InstanceLabels(LabelFiles):
     """Ids that mean: not annotated, such as `[-1]` or `[18446744073709551615]`; ranges and colours may be given too.
     null: not stated, and ids that often mean it (below 0, or the largest of 32 and 64 bits) are refused. `[]`: every
     id is an object."""
+
+    @model_validator(mode="after")
+    def _check(self) -> InstanceLabels:
+        if self.to != "interior_and_boundary":
+            for field in ("boundary_name", "between"):
+                if getattr(self, field) is not None:
+                    raise ValueError(f"{field} is for `to: interior_and_boundary`; leave it out with `to: {self.to}`")
+        elif self.boundary_name is None:
+            raise ValueError(
+                "`to: interior_and_boundary` needs a second class; name it, for instance `boundary_name: contact`"
+            )
+        elif self.boundary_name == self.class_name:
+            raise ValueError(
+                f"class_name and boundary_name are both '{self.class_name}'; interior and boundary are two classes"
+            )
+        return self
 
 
 Labels = Annotated[IdLabels | MappedLabels | MaskLabels | InstanceLabels, Field(discriminator="kind")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,9 +12,8 @@ from cristae.data.box import Box, Triple
 from cristae.data.classes import Classes
 from cristae.data.description import IdLabels, InstanceLabels, Labels, MappedLabels, Mask, MaskLabels
 from cristae.data.image import Image, Reader, VoxelSize
-from cristae.data.instances import boundary, boundary_reach, boundary_within
 from cristae.data.label_sources import LabelSource, open_flat_sources, open_source
-from cristae.data.object_ids import ObjectIds
+from cristae.data.object_classes import object_readers, require_object_classes
 from cristae.data.values import (
     UNLABELLED_CODE,
     Context,
@@ -24,7 +23,7 @@ from cristae.data.values import (
     table_of_inside,
     table_of_values,
 )
-from cristae.errors import LabelError, VoxelSizeError
+from cristae.errors import LabelError
 
 LabelSources = Mapping[str, LabelSource]
 """The annotation of one image: by class name for masks, otherwise one under ''."""
@@ -102,7 +101,8 @@ def open_labelling(
     if isinstance(config, MaskLabels):
         readers, voxels = _read_masks(config, classes, sources, name)
     elif isinstance(config, InstanceLabels):
-        readers, voxels = _read_instances(config, image, sources[""], name, voxel_size_nm)
+        read, voxels = object_readers(config, classes, image, sources[""], name=name, voxel_size_nm=voxel_size_nm)
+        readers = (read,)
     else:
         readers, voxels = _read_values(config, classes, sources[""], name)
     chunks = next(iter(sources.values())).chunks
@@ -129,11 +129,8 @@ def require_names(config: Labels, classes: Classes, *, name: str) -> None:
                 f"{where}: masks are given for {sorted(given)}, but the classes that need one are "
                 f"{list(classes.foreground)}.\n  Name one mask for each class under data.volumes.{name}.labels.masks."
             )
-    elif isinstance(config, InstanceLabels) and classes.foreground != (config.class_name,):
-        raise LabelError(
-            f"{where}: object ids give the one class '{config.class_name}', but data.classes names "
-            f"{list(classes.foreground)}.\n  Name exactly that class, or describe the labels with `kind: values`."
-        )
+    elif isinstance(config, InstanceLabels):
+        require_object_classes(config, classes, name=name)
 
 
 def mask_image(mask: Mask, image: Image, source: LabelSource, *, name: str, what: str) -> Image:
@@ -202,66 +199,6 @@ def _read_masks(
     if classes.empty_id is not None:
         return (draw,), None
     return _class_readers(draw, classes), lambda box: _as_bytes(draw(box) != UNLABELLED_CODE)
-
-
-def _read_instances(
-    config: InstanceLabels,
-    image: Image,
-    source: LabelSource,
-    name: str,
-    voxel_size_nm: VoxelSize | None,
-) -> tuple[tuple[Reader, ...], Reader | None]:
-    where = f"labels of '{name}'"
-    objects = ObjectIds.of(source, config, name=name)
-    if config.to == "foreground":
-
-        def read(box: Box) -> np.ndarray:
-            return _as_bytes(objects.read(box)[0] != 0)
-
-    else:
-        grow = _boundary_reader(config, where, image, voxel_size_nm)
-        reach = grow.reach
-        whole = Box.of_shape(image.shape)
-
-        def read(box: Box) -> np.ndarray:
-            around = box.grow(reach).intersect(whole)
-            ids, known = objects.read(around)
-            inner = box.relative_to(around.start)
-            return _as_bytes(grow.mark(ids, known, inner) & known[inner.slices])
-
-    def valid(box: Box) -> np.ndarray:
-        return _as_bytes(objects.read(box)[1])
-
-    return (read,), valid if objects.may_be_unknown else None
-
-
-@dataclass(frozen=True)
-class _BoundaryReader:
-    reach: Triple
-    mark: Callable[[np.ndarray, np.ndarray, Box], np.ndarray]
-
-
-def _boundary_reader(
-    config: InstanceLabels, where: str, image: Image, voxel_size_nm: VoxelSize | None
-) -> _BoundaryReader:
-    width = config.width_nm
-    if width is None:
-        return _BoundaryReader((1, 1, 1), lambda ids, known, inner: boundary(ids, known)[inner.slices])
-    if voxel_size_nm is None:
-        raise VoxelSizeError(
-            f"{where}: a boundary of {width:g} nm needs the voxel size, which neither the recipe nor the file gives.\n"
-            "  Add `voxel_size_nm: [z, y, x]` to the volume, or leave `width_nm` out to mark touching voxels."
-        )
-    finest = min(voxel_size_nm if image.shape[0] > 1 else voxel_size_nm[1:])
-    if width < finest:
-        raise LabelError(
-            f"{where}: a boundary of {width:g} nm is thinner than a voxel ({finest:g} nm), so no voxel "
-            "would be marked.\n  Make `width_nm` larger, or leave it out to mark touching voxels."
-        )
-    size = voxel_size_nm
-    return _BoundaryReader(
-        boundary_reach(size, width), lambda ids, known, inner: boundary_within(ids, known, size, width, inner)
-    )
 
 
 def _code_reader(source: LabelSource, table: ValueTable, context: Context) -> Reader:
