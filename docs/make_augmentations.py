@@ -31,8 +31,9 @@ from cristae.data.box import Box
 
 FOLDER = Path(__file__).parent / "images"
 SIDE, SHOWN_SLICES, EVERY = 152, 5, 4
-START = (60, 40, 40)
-"""First voxel (z, y, x) of the crop; its slices belong to the part of the set that is meant for training."""
+START = (60, 49, 49)
+"""First voxel (z, y, x) of the crop, in the middle of y and x, so that what moves voxels shows more real image; its
+slices belong to the part of the set that is meant for training."""
 GAP, LINE = 6, 18
 OUTLINE = (255, 150, 0)
 DRAWS = 6
@@ -84,15 +85,22 @@ def acts_on_slices(part: AugmentationConfig) -> bool:
 
 
 def strong(part: AugmentationConfig) -> AugmentationConfig:
-    """The same part with all its amounts nearly doubled, as far as they may be."""
+    """The same part with all its amounts nearly doubled, as far as they may be; factors go twice as far from 1."""
     for name, value in part:
         if name in NOT_STRENGTH or isinstance(value, bool) or not isinstance(value, int | float | tuple):
             continue
         try:
-            part = type(part).model_validate({**part.model_dump(), name: stronger(value)})
+            changed = [2 * factor - 1 for factor in value] if name == "factors" else stronger(value)
+            part = type(part).model_validate({**part.model_dump(), name: changed})
         except (ValidationError, TypeError):
             continue
     return part
+
+
+def has_strength(part: AugmentationConfig) -> bool:
+    """Whether it has amounts, unlike mirror images and quarter turns."""
+    default = type(part)()
+    return strong(default) != default
 
 
 def stronger(value: float | tuple) -> object:
@@ -102,16 +110,18 @@ def stronger(value: float | tuple) -> object:
     return math.ceil(value * 1.8) if isinstance(value, int) else value * 1.8
 
 
-def drawn(stack: Stack, part: AugmentationConfig, slices: int) -> tuple[np.ndarray, np.ndarray]:
-    """Image and ids (slices, SIDE, SIDE) of the draw, among a few, that changes most."""
-    part = type(part).model_validate({**part.model_dump(), "probability": 1})
+def drawn(stack: Stack, part: AugmentationConfig, slices: int, *, least: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Image and ids (slices, SIDE, SIDE) of the draw that changes most among a few, or `least`, but anything at all."""
+    if has_strength(part):
+        part = type(part).model_validate({**part.model_dump(), "probability": 1})
     size = (SIDE, SIDE) if slices == 1 else (slices, SIDE, SIDE)
     batch = batch_of(stack, part, size)
     seeds = [np.random.default_rng([11, i]) for i in range(DRAWS)]
     changed, before = apply([part], batch, seeds).cropped(), batch.cropped()
-    most = int((changed.image - before.image).abs().mean(tuple(range(1, before.image.ndim))).argmax())
+    change = (changed.image - before.image).abs().mean(tuple(range(1, before.image.ndim)))
+    chosen = int(torch.where(change > 0, change, math.inf).argmin() if least else change.argmax())
     shape = (slices, SIDE, SIDE)
-    return changed.image[most].view(shape).numpy(), changed.target[most].view(shape).numpy()
+    return changed.image[chosen].view(shape).numpy(), changed.target[chosen].view(shape).numpy()
 
 
 def batch_of(stack: Stack, part: AugmentationConfig, size: tuple[int, ...]) -> Batch:
@@ -146,19 +156,28 @@ def picture(grey: np.ndarray, ids: np.ndarray) -> np.ndarray:
 
 
 def grid(stack: Stack, parts: list[AugmentationConfig]) -> Image.Image:
-    """Three parts in a row, each at its default strength and at a strong one; the patch as it is comes first."""
+    """Three parts in a row, each at its default strength and at a strong one; the patch as it is comes first.
+
+    Two draws are shown of parts that have no strength.
+    """
     plain = (stack.grey[START[0] // EVERY], stack.ids[START[0] // EVERY])
     crop = (slice(START[1], START[1] + SIDE), slice(START[2], START[2] + SIDE))
     cells = [("as it is", [picture(*(one[crop] for one in plain)), picture(plain[0][crop], plain[1][crop] * 0)])]
     for part in parts:
-        tiles = [picture(*(one[0] for one in drawn(stack, either, 1))) for either in (part, strong(part))]
+        twice = drawn(stack, part, 1), drawn(stack, strong(part), 1, least=not has_strength(part))
+        tiles = [picture(grey[0], ids[0]) for grey, ids in twice]
         cells.append((name_of(part), tiles))
     return sheet(cells, columns=3)
 
 
 def strips(stack: Stack, parts: list[AugmentationConfig]) -> Image.Image:
-    """A row of neighbouring slices for each part, at its default strength and then at a strong one."""
-    cells = []
+    """A row of neighbouring slices for each part, at its default strength and then at a strong one.
+
+    The slices as they are come first.
+    """
+    start, sides = (START[0] // EVERY, *START[1:]), (SHOWN_SLICES, SIDE, SIDE)
+    crop = tuple(slice(at, at + side) for at, side in zip(start, sides, strict=True))
+    cells = [("as it is", [picture(*one) for one in zip(stack.grey[crop], stack.ids[crop], strict=True)])]
     for part in parts:
         for word, either in (("", part), (", strong", strong(part))):
             grey, ids = drawn(stack, either, SHOWN_SLICES)

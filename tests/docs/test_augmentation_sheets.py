@@ -25,9 +25,9 @@ def test_the_sheets_show_every_part_on_the_synthetic_volume(tmp_path: Path, monk
     drawn: list[str] = []
     once = script.drawn
 
-    def recorded(stack: object, part: object, slices: int) -> object:
+    def recorded(stack: object, part: object, slices: int, **options: bool) -> object:
         drawn.append(script.name_of(part))
-        return once(stack, part, slices)
+        return once(stack, part, slices, **options)
 
     monkeypatch.setattr(script, "FOLDER", tmp_path)
     monkeypatch.setattr(script, "drawn", recorded)

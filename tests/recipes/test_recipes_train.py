@@ -20,20 +20,26 @@ SMALL_FLAT = ("sampling.size=[32, 32]", "training.batch_size=2", f"sampling.per_
 # Two windows of each labelled slice, in batches of four: 4 slices give two steps.
 SMALL_GRID = ("sampling.size=[64, 48]", "sampling.stride=[64, 16]", "training.batch_size=4")
 SMALL_SEGET = (*SMALL_GRID, "model.base=4")
+# The warm-up of the published 20,000 updates is longer than this training.
+SMALL_STELLAR = (*SMALL_FLAT, "training.schedule.updates=10", "training.validation.batches=2", "model.base=4")
+SMALL_FIB_SEM = (*SMALL_FLAT, "training.validation.batches=2")
 REDUCED: dict[str, tuple[str, ...]] = {
-    "cdeep3m-1fm": ("mitochondria", *SMALL_FLAT, "model.base=4"),
+    "cdeep3m-1fm": (
+        "mitochondria", "sampling.size=[32, 32]", "sampling.per_epoch=8", "training.batch_size=2",
+        "training.accumulate=2", "model.base=4",
+    ),
     "cdeep3m-mito-forest": ("mitochondria", "model.trees=3"),
     "cdeep3m-mito-seget": ("mitochondria", *SMALL_FLAT, "model.base=4"),
     "dense-cell-2d3d": (
         "platelet", "sampling.size=[3, 56, 56]", "sampling.spacing=[1, 16, 16]", "model.base=8"
     ),
-    "em-stellar-emnet-v2-4x": ("mitochondria", *SMALL_FLAT, "model.base=4"),
-    "em-stellar-unet-bn": ("mitochondria", *SMALL_FLAT, "model.base=4"),
+    "em-stellar-emnet-v2-4x": ("mitochondria", *SMALL_STELLAR),
+    "em-stellar-unet-bn": ("mitochondria", *SMALL_STELLAR),
     "emnet-cardiac-forest": ("mitochondria", "model.trees=3"),
     "emnet-cardiac-unet": ("mitochondria", *SMALL_FLAT, "model.widths=[4, 8]"),
-    "fib-sem-efficientunet": ("fib-sem", *SMALL_FLAT, "model.width=0.25", "model.depth=0.2",
+    "fib-sem-efficientunet": ("fib-sem", *SMALL_FIB_SEM, "model.width=0.25", "model.depth=0.2",
                               "model.decoder_widths=[8, 8, 8, 8, 8]"),
-    "fib-sem-unet": ("fib-sem", *SMALL_FLAT, "model.widths=[4, 8]"),
+    "fib-sem-unet": ("fib-sem", *SMALL_FIB_SEM, "model.widths=[4, 8]"),
     "isbi2012-unet": ("mitochondria", *SMALL_FLAT, "model.widths=[4, 8]"),
     "seget-centriole": ("mitochondria", *SMALL_SEGET),
     "seget-golgi": ("mitochondria", *SMALL_SEGET),
