@@ -239,10 +239,10 @@ class LearningRate:
             )
         if warmup and warmup >= min(length, total):
             what = f"the {'schedule' if length < total else 'training'} has {min(length, total):,}"
-            return (
-                f"training.schedule.warmup: rises for {warmup:,} updates, but {what}; shorten it, or give a share such "
-                "as 0.1"
+            cure = (
+                "a smaller share, or 0 for none" if isinstance(self.schedule.warmup, float) else "a share such as 0.1"
             )
+            return f"training.schedule.warmup: rises for {warmup:,} updates, but {what}; shorten it, or give {cure}"
         if length < total and self.at(total - updates_per_epoch) == 0:
             return (
                 f"training.schedule.updates: the rate is 0 after {length:,} of {there}, whose last epochs would learn "
