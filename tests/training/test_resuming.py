@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 import resuming_work as work
 import torch
-from resuming_work import Interruptions, Stopped, results, train_once
+from resuming_work import Interruptions, Kept, Stopped, results, train_once
+from torch import nn
 
 from cristae.errors import RunError
+from cristae.training.epoch_end import Counts
+from cristae.training.feed import Worker
 
 EVENTS = work.EPOCHS * (work.BATCHES + 3)
 """About as many as an undisturbed training has: batches, validations, weights and rows."""
@@ -21,7 +24,9 @@ OPTIONS = {
     "whole epochs": "schedule: {name: keras, decay: 1e-2, plateau_patience: 1}\n",
     "each batch": "schedule: {name: keras, decay: 1e-2, plateau_patience: 1}\ncheckpoint_minutes: 1e-6\n",
     "clipped, skipping": "checkpoint_minutes: 1e-6\ngradient_clip: 0.5\nnonfinite: skip\n",
-    "cosine": "checkpoint_minutes: 1e-6\nschedule: {name: cosine, warmup_updates: 2}\n",
+    "cosine": "checkpoint_minutes: 1e-6\nschedule: {name: cosine, warmup: 2}\n",
+    "accumulated averages": "checkpoint_minutes: 1e-6\naccumulate: 2\nema_decay: 0.9\n",
+    "everything": work.EVERYTHING,
 }
 """Lines of the recipe's training section besides those that all of them have."""
 
@@ -47,7 +52,7 @@ def rounds(tmp_path: Path, options: str, seeds: range) -> None:
     assert stops
 
 
-@pytest.mark.parametrize("options", ["each batch"])
+@pytest.mark.parametrize("options", ["each batch", "everything"])
 def test_interrupted_anywhere_the_same_bytes_come_out(tmp_path: Path, options: str) -> None:
     rounds(tmp_path, OPTIONS[options], range(3))
 
@@ -101,6 +106,22 @@ def test_the_first_ctrl_c_ends_with_a_checkpoint_between_two_batches(tmp_path: P
     train_once(tmp_path / "undisturbed", whole)
     assert results(tmp_path / "run") == results(tmp_path / "undisturbed")
     assert rest.left == whole.left + 4
+
+
+def test_ctrl_c_after_the_last_batch_ends_with_the_epoch_and_is_not_forgotten(tmp_path: Path) -> None:
+    class Pressed(Kept):
+        def validate(self, network: nn.Module, epoch: int, worker: Worker) -> Counts:
+            if epoch == work.EPOCHS:
+                signal.raise_signal(signal.SIGINT)
+            return super().validate(network, epoch, worker)
+
+    with pytest.raises(KeyboardInterrupt):
+        train_once(tmp_path / "run", Interruptions(0), kept=Pressed)
+    rest = Interruptions(100)
+    train_once(tmp_path / "run", rest)
+    train_once(tmp_path / "undisturbed", Interruptions(0))
+    assert rest.left == 100, "the epoch was done"
+    assert results(tmp_path / "run") == results(tmp_path / "undisturbed")
 
 
 def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
