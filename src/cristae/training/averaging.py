@@ -14,7 +14,7 @@ from cristae.training.nonfinite import at_update
 
 
 def share_of_latest(decay: float, updates: Tensor) -> Tensor:
-    """How much of the latest weights enters the average after `updates` others have: 1 - min(decay, (1 + t) / (10 + t)).
+    """How much of the latest weights enters the average, t updates after its first: 1 - min(decay, (1 + t) / (10 + t)).
 
     So the average of a young training follows its weights, and forgets the random ones it began with.
     """
