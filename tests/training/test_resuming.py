@@ -137,6 +137,17 @@ def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "last.ckpt").exists()
 
 
+@pytest.mark.parametrize(("name", "updates"), [("each batch", 7), ("accumulated averages", 3)])
+def test_a_training_interrupted_within_an_epoch_can_be_made_longer(tmp_path: Path, name: str, updates: int) -> None:
+    options = OPTIONS[name]
+    with pytest.raises(Stopped):
+        train_once(tmp_path / "run", Interruptions(12), options + "epochs: 2\n")
+    assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] == updates
+    train_once(tmp_path / "run", Interruptions(0), options)
+    train_once(tmp_path / "undisturbed", Interruptions(0), options)
+    assert results(tmp_path / "run") == results(tmp_path / "undisturbed")
+
+
 def test_a_checkpoint_of_an_older_version_is_refused(tmp_path: Path) -> None:
     train_once(tmp_path, Interruptions(0))
     checkpoint = torch.load(tmp_path / "last.ckpt", weights_only=True)

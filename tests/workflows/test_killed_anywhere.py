@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_train import finish, killed_when
+from test_train import epochs_done, finish, killed_when
 from training_data import write_discs
 
 EVERYTHING = """\
@@ -81,6 +81,19 @@ def test_killed_at_any_moment_with_everything_on(tmp_path: Path) -> None:
             killed_when(lambda moment=moment: time.monotonic() > moment, recipe, out, signal.SIGKILL)
         finish(recipe, out)
         assert not differences(left_by(out), whole), number
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="gloo on loopback")
+def test_two_processes_killed_within_an_epoch_with_everything_on(tmp_path: Path) -> None:
+    recipe, out = write_everything(tmp_path), tmp_path / "run"
+    text = recipe.read_text().replace("per_epoch: 30", "per_epoch: 200").replace("  epochs: 5", "  epochs: 2")
+    recipe.write_text(text.replace("  accumulate: 2", "  accumulate: 2\n  devices: 2"))
+    finish(recipe, tmp_path / "whole")
+    killed_when((out / "last.ckpt").exists, recipe, out, signal.SIGKILL)
+    assert not epochs_done(out), "the checkpoint is of the middle of the first epoch"
+    finish(recipe, out)
+    assert not differences(left_by(out), left_by(tmp_path / "whole"))
 
 
 @pytest.mark.slow
