@@ -108,10 +108,13 @@ def test_the_first_ctrl_c_ends_with_a_checkpoint_between_two_batches(tmp_path: P
     assert rest.left == whole.left + 4
 
 
-def test_ctrl_c_after_the_last_batch_ends_with_the_epoch_and_is_not_forgotten(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("pressed_in", "left"), [(work.EPOCHS - 1, work.BATCHES + 2), (work.EPOCHS, 0)])
+def test_ctrl_c_in_a_validation_ends_with_the_epoch_and_is_not_forgotten(
+    tmp_path: Path, pressed_in: int, left: int
+) -> None:
     class Pressed(Kept):
         def validate(self, network: nn.Module, epoch: int, worker: Worker) -> Counts:
-            if epoch == work.EPOCHS:
+            if epoch == pressed_in:
                 signal.raise_signal(signal.SIGINT)
             return super().validate(network, epoch, worker)
 
@@ -120,7 +123,7 @@ def test_ctrl_c_after_the_last_batch_ends_with_the_epoch_and_is_not_forgotten(tm
     rest = Interruptions(100)
     train_once(tmp_path / "run", rest)
     train_once(tmp_path / "undisturbed", Interruptions(0))
-    assert rest.left == 100, "the epoch was done"
+    assert rest.left == 100 - left, "the epoch was done"
     assert results(tmp_path / "run") == results(tmp_path / "undisturbed")
 
 

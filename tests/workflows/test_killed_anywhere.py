@@ -49,6 +49,14 @@ def write_everything(folder: Path) -> Path:
     return recipe
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run without interruptions, beside its recipe."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    finish(write_everything(folder), folder / "whole")
+    return folder / "whole"
+
+
 def left_by(run: Path) -> dict[str, object]:
     """All that does not tell the time: weights by each criterion, rows, summary, scores."""
     found: dict[str, object] = {path.name: path.read_bytes() for path in run.glob("weights*.safetensors")}
@@ -68,12 +76,13 @@ def differences(one: dict[str, object], two: dict[str, object]) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-def test_killed_at_any_moment_with_everything_on(tmp_path: Path) -> None:
-    recipe, rng = write_everything(tmp_path), np.random.default_rng(0)
-    began = time.monotonic()
-    finish(recipe, tmp_path / "whole")
-    seconds, whole = time.monotonic() - began, left_by(tmp_path / "whole")
+def test_killed_at_any_moment_with_everything_on(undisturbed: Path, tmp_path: Path) -> None:
+    recipe, rng, whole = undisturbed.with_name("recipe.yaml"), np.random.default_rng(0), left_by(undisturbed)
     assert len(whole["rows"]) == 5  # type: ignore[arg-type]
+    began = time.monotonic()
+    finish(recipe, tmp_path / "again")
+    seconds = time.monotonic() - began
+    assert not differences(left_by(tmp_path / "again"), whole)
     for number in range(10):
         out = tmp_path / f"run{number}"
         for _ in range(2):
@@ -99,10 +108,9 @@ def test_two_processes_killed_within_an_epoch_with_everything_on(tmp_path: Path)
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 @pytest.mark.parametrize("file", ["last.ckpt", "weights.safetensors", "weights.f1.safetensors", "metrics.csv"])
-def test_killed_while_a_file_is_written(tmp_path: Path, file: str) -> None:
-    recipe, out = write_everything(tmp_path), tmp_path / "run"
-    finish(recipe, tmp_path / "whole")
+def test_killed_while_a_file_is_written(undisturbed: Path, tmp_path: Path, file: str) -> None:
+    recipe, out = undisturbed.with_name("recipe.yaml"), tmp_path / "run"
     for _ in range(3):
         killed_when(lambda: any(out.glob(f".{file}.*.part")), recipe, out, signal.SIGKILL)
     finish(recipe, out)
-    assert not differences(left_by(out), left_by(tmp_path / "whole"))
+    assert not differences(left_by(out), left_by(undisturbed))

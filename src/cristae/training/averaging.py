@@ -54,7 +54,9 @@ class AveragedWeights(Callback):
         pairs = list(zip(_tensors(self.network), _tensors(network), strict=True))
         real = [pair for pair in pairs if pair[0].is_floating_point()]
         averaged, latest = [average for average, _ in real], [tensor for _, tensor in real]
-        torch._foreach_lerp_(averaged, latest, [share] * len(real))
+        steps = torch._foreach_sub(latest, averaged)
+        torch._foreach_mul_(steps, share)  # `_foreach_lerp_` takes shares of the device one by one
+        torch._foreach_add_(averaged, steps)
         for average, tensor in pairs:
             if not average.is_floating_point():
                 average.copy_(tensor)
