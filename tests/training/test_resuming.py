@@ -46,6 +46,8 @@ def rounds(tmp_path: Path, options: str, seeds: range) -> None:
     train_once(tmp_path / "undisturbed", Interruptions(0), options)
     expected, stops = results(tmp_path / "undisturbed"), 0
     assert len(expected) > work.EPOCHS
+    if "spoilt" in options:
+        assert "('skipped_updates', 2)" in str(expected["row-2"])
     for seed in seeds:
         stops += until_done(tmp_path / str(seed), np.random.default_rng(seed), options)
         assert results(tmp_path / str(seed)) == expected, f"seed {seed}"
