@@ -42,10 +42,10 @@ def warn_about_reach(
     """Warn about the first volume that patches cannot fill or, where they fill all, that augmentation looks beyond.
 
     Args:
-        parts: See `require_one_mirror`, as for `size`, `seen` and `margin`.
-        size: As there.
-        seen: As there.
-        margin: As there.
+        parts: What patches are cut from.
+        size: Voxels (*S) of an output patch.
+        seen: Voxels (*S) of image that the network sees of one.
+        margin: Voxels around these that augmentation draws from.
         progress: Where the warning goes.
     """
     patch, around = as_triple(tuple(size)), margin_zyx(margin)
