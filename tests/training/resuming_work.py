@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from pydantic import TypeAdapter
 from torch import nn
 
-from cristae.augment import Flip, Noise, Rotate90
+from cristae.augment import Augmentations, required_margin
 from cristae.data.box import Box
 from cristae.data.classes import Classes
 from cristae.data.image import image_of_array
@@ -38,14 +40,37 @@ from cristae.training.validation_config import Criterion
 
 BINARY = Classes(names=("background", "thing"))
 EPOCHS, BATCHES = 3, 5
+PATCHES = 4 * BATCHES + 2  # the last ones fill no batch
 SCORES = (0.6, 0.4, 0.5)
-RECIPE = """\
-epochs: 3
-batch_size: 4
-learning_rate: 1e-2
-criteria: [miou, loss]
+TRAINING = {"epochs": EPOCHS, "batch_size": 4, "learning_rate": 1e-2, "criteria": ["miou", "loss"]}
+"""The training section, to which options add lines, such as a schedule. Of other sections they can have `augment`, and
+`spoilt: true` makes some losses NaN."""
+EVERYTHING = """\
+checkpoint_minutes: 1e-6
+optimizer: radam
+weight_decay: 1e-2
+schedule: {name: linear, warmup: 0.3, floor: 1e-3}
+groups:
+  - {match: norm, weight_decay_factor: 0}
+  - {match: layers.4.bias, learning_rate_factor: 0}
+  - {match: layers.4.*, learning_rate_factor: 0.5}
+accumulate: 2
+gradient_clip: 0.5
+ema_decay: 0.8
+nonfinite: skip
+criteria: [loss, f1]
+batch_size: 2
+spoilt: true
+augment:
+  - {name: rotate, degrees: 180}
+  - {name: elastic, per: epoch, amplitude_vox: 2, spacing_vox: 12, probability: 1}
+  - {name: zoom}
+  - {name: flip}
+  - {name: rotate90}
+  - {name: brightness}
+  - {name: gamma}
+  - {name: noise}
 """
-"""The training section, to which options add lines, such as a schedule."""
 
 
 class Stopped(Exception):
@@ -78,23 +103,41 @@ class Interruptions(Progress):
         yield Counting()
 
 
+def digest(network: nn.Module) -> int:
+    """A number that tells networks apart by any bit."""
+    return zlib.crc32(b"".join(tensor.numpy().tobytes() for tensor in network.state_dict().values()))
+
+
+class Spoilt(nn.Module):
+    """A loss that is NaN for some batches; which, their targets decide."""
+
+    def __init__(self, loss: nn.Module) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, logits: torch.Tensor, target: torch.Tensor, *others: object) -> torch.Tensor:
+        loss: torch.Tensor = self.loss(logits, target, *others)
+        return loss * float("nan") if int(target.sum()) % 7 == 0 else loss
+
+
 class Kept:
     """Keeps what a run folder would: best weights and rows, as files."""
 
     def __init__(self, folder: Path, interruptions: Interruptions) -> None:
         self.folder, self.interruptions = folder, interruptions
-        self._epoch = 0
+        self._epoch = self._validated = 0
 
     def validate(self, network: nn.Module, epoch: int, worker: Worker) -> Counts:
         self.interruptions.event()
-        self._epoch = epoch
+        self._epoch, self._validated = epoch, digest(network)
         return {}
 
     def score(self, counts: Counts) -> dict[str, float]:
         value = SCORES[(self._epoch - 1) % len(SCORES)]
-        return {"val_miou": value, "val_loss": value}
+        return {"val_miou": value, "val_loss": value, "val_f1": 1 - value, "validated": self._validated}
 
     def save_best(self, network: nn.Module, criterion: Criterion, kept: Mapping[Criterion, Best]) -> None:
+        assert digest(network) == self._validated, "what is kept is what was validated"
         torch.save(network.state_dict(), self.folder / f"{criterion}.pt")
         self.interruptions.event()
 
@@ -118,27 +161,36 @@ class Tiny(nn.Module):
         return logits
 
 
-def train_once(folder: Path, interruptions: Interruptions, options: str = "") -> None:
+def train_once(
+    folder: Path, interruptions: Interruptions, options: str = "", *, kept: Callable[[Path, Interruptions], Kept] = Kept
+) -> None:
     """One session of the training, resumed from what is in `folder`."""
     folder.mkdir(exist_ok=True)
     rng = np.random.default_rng(0)
     labels = (rng.random((2, 48, 48)) > 0.7).astype(np.uint8)
     image = (labels * 90 + rng.random(labels.shape) * 60).astype(np.uint8)
     volume = Volume("v", image_of_array(image), labels=(image_of_array(labels),))
-    config = TrainingConfig.model_validate(read_document(RECIPE + options, "training").value)
+    given = TRAINING | (read_document(options, "training").value if options else {})
+    augment = TypeAdapter(Augmentations).validate_python(
+        given.pop("augment", [{"name": name} for name in ("flip", "rotate90", "noise")])
+    )
+    spoilt, config = given.pop("spoilt", False), TrainingConfig.model_validate(given)
+    margin = required_margin(augment, (16, 16))
     with open_cache() as cache:
         whole = [Part(volume, Box.of_shape(image.shape))]
-        parts = cache_parts(whole, BINARY, cache, Framing(), size=(1, 16, 16), progress=Progress())
-        plan = RandomPatches(size=(16, 16), per_epoch=4 * BATCHES).plan([p.sample_part() for p in parts], seed=1)
-        feed = PatchFeed(plan, parts, Framing(), batch_size=config.batch_size)
-        loss, targets = CrossEntropyDice(l2=1e-4), partial(NoWeighting(), statistics={})
+        framing = Framing().grown(margin)
+        parts = cache_parts(whole, BINARY, cache, framing, size=(1, 16, 16), progress=Progress())
+        plan = RandomPatches(size=(16, 16), per_epoch=PATCHES).plan([p.sample_part() for p in parts], seed=1)
+        sizes = {"batch_size": config.batch_size, "accumulate": config.accumulate}
+        feed = PatchFeed(plan, parts, Framing(), margin=margin, **sizes)
+        form, targets = CrossEntropyDice(l2=1e-4), partial(NoWeighting(), statistics={})
+        loss = Spoilt(form.build(BINARY)) if spoilt else form.build(BINARY)
         step = StepConfig(
-            loss.build(BINARY), loss.penalty, (Flip(), Rotate90(), Noise()), targets, {"v": Normalizer(0, 150)},
-            config, 1, torch.device("cpu"),
-        )  # fmt: skip
+            loss, form.penalty, augment, targets, {"v": Normalizer(0, 150)}, config, 1, torch.device("cpu")
+        )
         torch.manual_seed(1)
         network = Tiny()
-        fit(network, step, feed, callback=Kept(folder, interruptions), folder=folder, progress=interruptions)
+        fit(network, step, feed, callback=kept(folder, interruptions), folder=folder, progress=interruptions)
     torch.save(network.state_dict(), folder / "end.pt")
 
 

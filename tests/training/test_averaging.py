@@ -10,7 +10,7 @@ from test_fit import Notes, Stopped, same, train_once
 from torch import nn
 
 from cristae.models import create_model
-from cristae.training.averaging import AveragedWeights, decay_at
+from cristae.training.averaging import AveragedWeights, share_of_latest
 from cristae.training.config import TrainingConfig
 from cristae.training.epoch_end import Best, Counts
 from cristae.training.feed import Worker
@@ -20,9 +20,9 @@ SCORES = [0.5, 0.6, 0.4, 0.7]
 
 
 def test_the_ramp_by_hand() -> None:
-    assert [decay_at(0.9, update) for update in (0, 1, 8, 79, 80, 81, 10**6)] == pytest.approx(
-        [1 / 10, 2 / 11, 9 / 18, 80 / 89, 0.9, 0.9, 0.9]
-    )
+    shares = share_of_latest(0.9, torch.tensor([0, 1, 8, 79, 80, 81, 10**6]))
+    assert shares.tolist() == pytest.approx([9 / 10, 9 / 11, 9 / 18, 9 / 89, 0.1, 0.1, 0.1])
+    assert float(share_of_latest(0.9999, torch.tensor(10**6))) == pytest.approx(1e-4, rel=1e-6)
 
 
 def test_the_average_is_the_recursion() -> None:
@@ -34,7 +34,7 @@ def test_the_average_is_the_recursion() -> None:
             for value in network.parameters():
                 value.add_(torch.randn_like(value))
         network(torch.randn(4, 1, 3, 3))  # which moves running statistics
-        average.update(network)
+        average.update(network, torch.tensor(False))
         kept = min(0.3, (1 + update) / (10 + update))
         for name, value in network.state_dict().items():
             latest = value.double().numpy()

@@ -16,8 +16,9 @@ from cristae.training.config import TrainingConfig
 SCORES = [0.5, 0.6]
 
 
+@pytest.mark.parametrize("further", [{}, {"precision": "bf16", "ema_decay": 0.9, "nonfinite": "skip"}])
 def test_a_traced_training_gives_the_same_weights_under_the_same_names(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, further: dict[str, Any]
 ) -> None:
     """Traced as for a compiler, but not compiled: quick, and exact to the bit."""
     compile_, asked = torch.compile, []
@@ -27,15 +28,22 @@ def test_a_traced_training_gives_the_same_weights_under_the_same_names(
         return compile_(function, backend="eager")
 
     monkeypatch.setattr(torch, "compile", traced)
-    plain = train_once(tmp_path / "a", Notes(SCORES), config=TrainingConfig(epochs=2))
+    config = TrainingConfig(epochs=2, **further)
+    plain = train_once(tmp_path / "a", Notes(SCORES), config=config)
     assert not asked
-    network = train_once(tmp_path / "b", Notes(SCORES), config=TrainingConfig(epochs=2, compile=True))
+    network = train_once(tmp_path / "b", Notes(SCORES), config=config.model_copy(update={"compile": True}))
     assert len(asked) == 1
     assert same(plain, network)
     names = create_model("unet_bn", in_channels=1, out_channels=1, widths=(4, 8)).state_dict().keys()
     assert network.state_dict().keys() == names
     checkpoint = torch.load(tmp_path / "b" / "last.ckpt", weights_only=True)
     assert {name.removeprefix("network.") for name in checkpoint["state_dict"]} == set(names)
+    if "ema_decay" in further:
+        averages = [
+            torch.load(tmp_path / run / "last.ckpt", weights_only=True)["callbacks"]["AveragedWeights"]["network"]
+            for run in ("a", "b")
+        ]
+        assert all(torch.equal(averages[0][name], averages[1][name]) for name in names)
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from cristae.augment import Batch
 from cristae.errors import TrainingError
 from cristae.training import guard as guards
+from cristae.training.averaging import AveragedWeights
 from cristae.training.feed import PatchFeed
 from cristae.training.guard import UpdateGuard
 
@@ -106,6 +107,29 @@ def test_one_bad_batch_undoes_the_whole_update_that_it_accumulates_into() -> Non
     assert bad.guard.mean_loss() == good.guard.mean_loss()
 
 
+@pytest.mark.usefixtures("_way")
+@pytest.mark.parametrize("batches", [1, 3])
+def test_a_skipped_update_neither_enters_the_average_nor_advances_its_ramp(batches: int) -> None:
+    bad, good = Session("adam"), Session("adam")
+    averages = {session: AveragedWeights(session.network, 0.9) for session in (bad, good)}
+
+    def update(session: Session, number: int, wrong: str = "") -> None:
+        session.update(number, wrong=wrong, batches=batches)
+        averages[session].update(session.network, session.guard.undone)
+
+    for session in (bad, good):
+        update(session, 0)
+    update(bad, 3, "image")
+    update(bad, 6, "gradient")
+    for session in (bad, good):
+        update(session, 9)
+    tensors = [
+        [one.numpy().tobytes() for one in average.network.state_dict().values()] for average in averages.values()
+    ]
+    assert tensors[0] == tensors[1]
+    assert [average.state_dict()["updates"] for average in averages.values()] == [2, 2]
+
+
 def test_without_skipping_the_update_is_made_and_noted() -> None:
     session = Session("adam", skip=False)
     before = everything(session.network, session.optimizer)
@@ -169,6 +193,14 @@ def test_skipped_updates_are_counted_and_the_training_goes_on(
     assert len(heard.warned) == 3
     assert len(list((tmp_path / "nonfinite").iterdir())) == 3
     assert all(tensor.isfinite().all() for tensor in torch.load(tmp_path / "end.pt", weights_only=True).values())
+
+
+def test_averages_leave_out_skipped_updates(tmp_path: Path, bad_batches: set[tuple[int, int]]) -> None:
+    bad_batches |= {(0, 1), (1, 0), (1, 3)}
+    train_once(tmp_path, Interruptions(0), "nonfinite: skip\naccumulate: 2\nema_decay: 0.8\n")
+    checkpoint = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert checkpoint["global_step"] == 6
+    assert checkpoint["callbacks"]["AveragedWeights"]["updates"] == 3
 
 
 def test_a_training_with_skipped_updates_resumes_to_the_same_bytes(

@@ -11,9 +11,12 @@ import numpy as np
 import pytest
 import resuming_work as work
 import torch
-from resuming_work import Interruptions, Stopped, results, train_once
+from resuming_work import Interruptions, Kept, Stopped, results, train_once
+from torch import nn
 
 from cristae.errors import RunError
+from cristae.training.epoch_end import Counts
+from cristae.training.feed import Worker
 
 EVENTS = work.EPOCHS * (work.BATCHES + 3)
 """About as many as an undisturbed training has: batches, validations, weights and rows."""
@@ -21,7 +24,9 @@ OPTIONS = {
     "whole epochs": "schedule: {name: keras, decay: 1e-2, plateau_patience: 1}\n",
     "each batch": "schedule: {name: keras, decay: 1e-2, plateau_patience: 1}\ncheckpoint_minutes: 1e-6\n",
     "clipped, skipping": "checkpoint_minutes: 1e-6\ngradient_clip: 0.5\nnonfinite: skip\n",
-    "cosine": "checkpoint_minutes: 1e-6\nschedule: {name: cosine, warmup_updates: 2}\n",
+    "cosine": "checkpoint_minutes: 1e-6\nschedule: {name: cosine, warmup: 2}\n",
+    "accumulated averages": "checkpoint_minutes: 1e-6\naccumulate: 2\nema_decay: 0.9\n",
+    "everything": work.EVERYTHING,
 }
 """Lines of the recipe's training section besides those that all of them have."""
 
@@ -41,13 +46,15 @@ def rounds(tmp_path: Path, options: str, seeds: range) -> None:
     train_once(tmp_path / "undisturbed", Interruptions(0), options)
     expected, stops = results(tmp_path / "undisturbed"), 0
     assert len(expected) > work.EPOCHS
+    if "spoilt" in options:
+        assert "('skipped_updates', 2)" in str(expected["row-2"])
     for seed in seeds:
         stops += until_done(tmp_path / str(seed), np.random.default_rng(seed), options)
         assert results(tmp_path / str(seed)) == expected, f"seed {seed}"
     assert stops
 
 
-@pytest.mark.parametrize("options", ["each batch"])
+@pytest.mark.parametrize("options", ["each batch", "everything"])
 def test_interrupted_anywhere_the_same_bytes_come_out(tmp_path: Path, options: str) -> None:
     rounds(tmp_path, OPTIONS[options], range(3))
 
@@ -103,6 +110,25 @@ def test_the_first_ctrl_c_ends_with_a_checkpoint_between_two_batches(tmp_path: P
     assert rest.left == whole.left + 4
 
 
+@pytest.mark.parametrize(("pressed_in", "left"), [(work.EPOCHS - 1, work.BATCHES + 2), (work.EPOCHS, 0)])
+def test_ctrl_c_in_a_validation_ends_with_the_epoch_and_is_not_forgotten(
+    tmp_path: Path, pressed_in: int, left: int
+) -> None:
+    class Pressed(Kept):
+        def validate(self, network: nn.Module, epoch: int, worker: Worker) -> Counts:
+            if epoch == pressed_in:
+                signal.raise_signal(signal.SIGINT)
+            return super().validate(network, epoch, worker)
+
+    with pytest.raises(KeyboardInterrupt):
+        train_once(tmp_path / "run", Interruptions(0), kept=Pressed)
+    rest = Interruptions(100)
+    train_once(tmp_path / "run", rest)
+    train_once(tmp_path / "undisturbed", Interruptions(0))
+    assert rest.left == 100 - left, "the epoch was done"
+    assert results(tmp_path / "run") == results(tmp_path / "undisturbed")
+
+
 def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
     class Pressed(Interruptions):
         def event(self) -> None:
@@ -114,6 +140,17 @@ def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         train_once(tmp_path / "run", Pressed(100))
     assert not (tmp_path / "run" / "last.ckpt").exists()
+
+
+@pytest.mark.parametrize(("name", "updates"), [("each batch", 7), ("accumulated averages", 3)])
+def test_a_training_interrupted_within_an_epoch_can_be_made_longer(tmp_path: Path, name: str, updates: int) -> None:
+    options = OPTIONS[name]
+    with pytest.raises(Stopped):
+        train_once(tmp_path / "run", Interruptions(12), options + "epochs: 2\n")
+    assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"] == updates
+    train_once(tmp_path / "run", Interruptions(0), options)
+    train_once(tmp_path / "undisturbed", Interruptions(0), options)
+    assert results(tmp_path / "run") == results(tmp_path / "undisturbed")
 
 
 def test_a_checkpoint_of_an_older_version_is_refused(tmp_path: Path) -> None:

@@ -531,13 +531,13 @@ TABLE: dict[str, tuple[str, ...] | str] = {
     "training.fit.fit": _LATER,
     "training.parameter_groups.group_parameters": ("group of nothing", "all groups frozen"),
     "training.nonfinite.NonfiniteReport._report": _LATER,
+    "training.patch_reach.require_one_mirror": ("far outside",),
     "training.regions._common_voxel_size": ("other voxel size", "unknown voxel size"),
     "training.regions._fit_named": ("constant volume of its own", "forest: constant"),
     "training.regions.prepare_regions": ("no labels for one",),
     "training.regions.require_classes": ("class without voxels", "all background", "mask leaves nothing"),
     "training.regions.require_validation": ("mask leaves nothing to validate",),
-    "workflows.prepare_training.open_training_data": ("part of the data",),
-    "workflows.prepare_training._require_one_mirror": ("far outside",),
+    "workflows.training_data.open_training_data": ("part of the data",),
     "workflows.prepare_training._feed": (
         "few random patches",
         "few grid patches",
@@ -546,13 +546,14 @@ TABLE: dict[str, tuple[str, ...] | str] = {
         "warm-up longer than the schedule",
         "epochs at a rate of 0",
     ),
-    "workflows.prepare_training.make_network": ("group of nothing", "all groups frozen"),
-    "workflows.prepare_training._epoch_validation": "no way of sampling leaves out all patches where voxels count",
+    "workflows.prepare_training._of_recipe": ("far outside", "group of nothing", "all groups frozen"),
+    "workflows.prepare_validation.prepare_validation": "no way of sampling leaves out all patches where voxels count",
     "workflows.train_network._check_length": _LATER,
 }
 ROOMS = ("training", "sampling", "targets", "preprocess", "losses", "augment")
 FILES = (
     "workflows/train.py", "workflows/train_network.py", "workflows/train_forest.py", "workflows/prepare_training.py",
+    "workflows/prepare_validation.py", "workflows/training_data.py",
     "workflows/training_process.py", "workflows/validate_run.py", "recipe/consistency.py", "recipe/network.py",
     "recipe/complete.py", "classical/fit.py", "classical/samples.py", "inference/device.py", "inference/application.py",
     "evaluation/validation.py",

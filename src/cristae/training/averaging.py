@@ -9,17 +9,20 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
+from cristae.training.module import TrainingModule
+from cristae.training.nonfinite import at_update
 
-def decay_at(decay: float, update: int) -> float:
-    """How much of the average is kept at an update, counted from 0: min(decay, (1 + t) / (10 + t)).
+
+def share_of_latest(decay: float, updates: Tensor) -> Tensor:
+    """How much of the latest weights enters the average, t updates after its first: 1 - min(decay, (1 + t) / (10 + t)).
 
     So the average of a young training follows its weights, and forgets the random ones it began with.
     """
-    return min(decay, (1 + update) / (10 + update))
+    return (9 / (10 + updates)).clamp(min=1 - decay)
 
 
 class AveragedWeights(Callback):
-    """The averaged twin of a network: average = d * average + (1 - d) * latest after each update.
+    """The averaged twin of a network: average = d * average + (1 - d) * latest after each update that is not undone.
 
     Running statistics of batch normalisation are averaged like the weights, because those of a moment belong to the
     weights of that moment; whole numbers such as counts are taken over.
@@ -31,37 +34,40 @@ class AveragedWeights(Callback):
     def __init__(self, network: nn.Module, decay: float) -> None:
         self.network = deepcopy(network).requires_grad_(False)
         self.decay = decay
-        self._updates = 0
+        self._updates = torch.zeros((), dtype=torch.int64)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.network.to(pl_module.device)
+        self._updates = self._updates.to(pl_module.device)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if trainer.global_step > self._updates:  # not after each of the batches that make an update
-            network = pl_module.network
-            assert isinstance(network, nn.Module)
-            self.update(network)
+        assert isinstance(pl_module, TrainingModule)
+        if at_update(trainer, pl_module):
+            self.update(pl_module.network, pl_module.guard.undone)
 
     @torch.no_grad()
-    def update(self, network: nn.Module) -> None:
-        """Let the latest weights into the average."""
+    def update(self, network: nn.Module, undone: Tensor) -> None:
+        """Let the latest weights into the average, unless the update to them was undone, as the device alone knows."""
+        share = torch.where(undone, 0.0, share_of_latest(self.decay, self._updates))
         pairs = list(zip(_tensors(self.network), _tensors(network), strict=True))
         real = [pair for pair in pairs if pair[0].is_floating_point()]
         averaged, latest = [average for average, _ in real], [tensor for _, tensor in real]
-        torch._foreach_lerp_(averaged, latest, 1 - decay_at(self.decay, self._updates))
+        steps = torch._foreach_sub(latest, averaged)
+        torch._foreach_mul_(steps, share)  # `_foreach_lerp_` takes shares of the device one by one
+        torch._foreach_add_(averaged, steps)
         for average, tensor in pairs:
             if not average.is_floating_point():
                 average.copy_(tensor)
-        self._updates += 1
+        self._updates += ~undone
 
     def state_dict(self) -> dict[str, Any]:
-        return {"network": self.network.state_dict(), "updates": self._updates}
+        return {"network": self.network.state_dict(), "updates": int(self._updates)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.network.load_state_dict(state_dict["network"])
-        self._updates = state_dict["updates"]
+        self._updates.fill_(state_dict["updates"])
 
 
 def _tensors(network: nn.Module) -> list[Tensor]:

@@ -34,7 +34,7 @@ class TrainingConfig(Config):
     schedule: Schedule = KerasDecay()
     """How the learning rate changes."""
     early_stop_patience: PositiveInt | None = None
-    """Stop after this many epochs without a better validation mIoU; null trains all epochs."""
+    """Stop after this many epochs without a better one, by the first of `criteria`; null trains all epochs."""
     give_up: GiveUp | None = None
     """Stop a training whose validation mIoU stays low; null never does."""
     gradient_clip: PositiveFloat | None = None

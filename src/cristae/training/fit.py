@@ -134,7 +134,7 @@ def fit(
                 "the device is out of memory; lower training.batch_size or the patch size, or train with precision "
                 "bf16. The last checkpoint is kept."
             ) from error
-    if trainer.interrupted:
+    if trainer.interrupted or interruption.asked:  # or asked after the last batch, so that all epochs are done
         raise KeyboardInterrupt
     if stop.why is not None and trainer.is_global_zero:
         progress.say(stop.why)

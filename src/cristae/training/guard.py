@@ -37,6 +37,8 @@ class UpdateGuard:
         self.notes = torch.zeros(batches, dtype=torch.uint8)
         self.sums = torch.zeros(2)
         """Sum of the losses of this epoch's batches in this process, and their number; without undone updates."""
+        self.undone = torch.zeros((), dtype=torch.bool)
+        """Whether the latest update was undone; a scalar on the device."""
         self._losses = torch.zeros(())
         self._first = self._last = 0
         self._world_size = 1
@@ -93,8 +95,9 @@ class UpdateGuard:
     def end_update(self) -> None:
         """After the optimiser's step."""
         bad = (self.notes[self._first : self._last + 1] != 0).any()
+        self.undone = bad & self.skip
         fresh = torch.stack([self._losses, torch.full_like(self._losses, self._last + 1 - self._first)])
-        self.sums += torch.where(bad & self.skip, torch.zeros_like(fresh), fresh)
+        self.sums += torch.where(self.undone, torch.zeros_like(fresh), fresh)
         for copy in (self._buffers, self._rest):
             copy.put_back_where(bad, waits=self.waits)
 

@@ -144,7 +144,10 @@ class TrainingModule(LightningModule):
         return loss
 
     def _set_rates(self, number: int) -> None:
-        """How fast weights and running statistics change in batch `number` of the epoch."""
+        """How fast weights and running statistics change in batch `number` of the epoch.
+
+        Undone updates count here, since only the device knows them: a schedule ends where it says.
+        """
         rate, accumulate = self.rate.at(self.global_step), self.step.config.accumulate
         for ours, group in zip(self._groups, self.trainer.optimizers[0].param_groups, strict=True):
             group["lr"] = rate * ours.learning_rate_factor

@@ -104,7 +104,7 @@ class KerasDecay(ScheduleConfig):
     plateau_factor: Fraction = 0.5
     """What the numerator is multiplied by on a plateau."""
     plateau_patience: PositiveInt | None = 3
-    """Epochs without a better validation mIoU that make a plateau; null never reduces the rate."""
+    """Epochs without a better one, by the first of `criteria`, that make a plateau; null never reduces the rate."""
 
     @property
     def on_plateau(self) -> tuple[float, int] | None:
@@ -136,7 +136,7 @@ class Plateau(ScheduleConfig):
     factor: Fraction = 0.5
     """What the rate is multiplied by on a plateau."""
     patience: PositiveInt = 3
-    """Epochs without a better validation mIoU that make a plateau."""
+    """Epochs without a better one, by the first of `criteria`, that make a plateau."""
     floor: NonNegativeFloat = 0.0
     """Never below this."""
 
@@ -251,7 +251,7 @@ class LearningRate:
         return None
 
     def observe(self, score: float) -> None:
-        """Record the validation mIoU of an epoch; NaN counts as no improvement."""
+        """Record how good an epoch is, more being better; NaN counts as no improvement."""
         if score > self.best:
             self.best, self.waited = score, 0
             return

@@ -37,7 +37,7 @@ class StopRules:
         Args:
             epoch: The epoch that is done, counted from 1.
             score: Its validation mIoU.
-            best_epoch: The best epoch so far, counted from 1; 0 for none.
+            best_epoch: The best epoch so far by the first criterion, counted from 1; 0 for none.
         """
         if self.give_up is not None and self.give_up.holds(score, epoch - 1):
             return (

@@ -13,7 +13,8 @@ from cristae.errors import RecipeError
 from cristae.progress import Progress
 from cristae.recipe.recipe import Recipe
 from cristae.training.cache_folder import open_cache
-from cristae.workflows.prepare_training import begin_training, make_network, prepare_network_training
+from cristae.workflows.prepare_training import make_network, prepare_network_training
+from cristae.workflows.training_data import begin_training
 
 if TYPE_CHECKING:
     from cristae.training.shown import ClassShare

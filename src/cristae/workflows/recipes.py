@@ -21,15 +21,12 @@ from cristae.recipe.run import require_place
 from cristae.recipe.starter import set_starter_text, starter_text
 from cristae.training.cache_folder import cache_limit, open_cache
 from cristae.workflows.prepare_training import (
-    TrainingData,
-    begin_training,
-    check_form,
-    default_place,
     make_network,
     prepare_forest_training,
     prepare_network_training,
     start_network,
 )
+from cristae.workflows.training_data import TrainingData, begin_training, check_form, default_place
 
 _READ_VOX = 48 << 20
 """Voxels of the labelled regions that a check reads at most: seconds."""

@@ -8,9 +8,9 @@ from cristae.classical.config import RandomForestConfig
 from cristae.progress import Progress
 from cristae.recipe.recipe import Recipe
 from cristae.recipe.run import Run
-from cristae.workflows.prepare_training import begin_training, default_place
 from cristae.workflows.train_forest import train_forest_run
 from cristae.workflows.train_network import train_network_run
+from cristae.workflows.training_data import begin_training, default_place
 
 
 def train(

@@ -16,7 +16,8 @@ from cristae.recipe.provenance import write_provenance
 from cristae.recipe.recipe import Recipe
 from cristae.recipe.run import Run, TrainedModel, array_model, create_run, is_complete, write_summary
 from cristae.training.regions import read_content
-from cristae.workflows.prepare_training import TrainingData, prepare_forest_training
+from cristae.workflows.prepare_training import prepare_forest_training
+from cristae.workflows.training_data import TrainingData
 from cristae.workflows.validate_run import validate_run, write_page
 
 _FOR_NETWORKS = ("sampling", "targets", "augment", "augment_interpolation", "loss", "training")

@@ -41,11 +41,11 @@ from cristae.training.processes import run_processes
 from cristae.training.validation_config import Criterion
 from cristae.workflows.prepare_training import (
     Prepared,
-    TrainingData,
     make_network,
     prepare_network_training,
     start_network,
 )
+from cristae.workflows.training_data import TrainingData
 from cristae.workflows.validate_run import validate_run, write_page
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from cristae.progress import Progress
 from cristae.recipe.run import open_unfinished_run
 from cristae.training.cache_folder import open_cache
 from cristae.training.processes import take_part
-from cristae.workflows.prepare_training import make_network, open_training_data, start_network
+from cristae.workflows.prepare_training import make_network, start_network
 from cristae.workflows.train_network import TrainingSession
+from cristae.workflows.training_data import open_training_data
 
 
 def train_together(arguments: Sequence[str], progress: Progress) -> dict[str, Any]:
