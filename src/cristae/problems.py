@@ -171,8 +171,12 @@ def _wording(detail: ErrorDetails, spot: _Spot) -> str:
             return f"{_show(value)} is not in the expected form{_help(spot)}"
         case "value_error" | "assertion_error":
             return detail["msg"].partition(", ")[2] or detail["msg"]
+        case "tuple_type" | "list_type" if isinstance(value, str | int | float):
+            return f"{_PLAIN[kind]} [{value}], got {_show(value)}{_help(spot)}"
         case "tuple_type" | "list_type":
             return f"{_PLAIN[kind]} {_example(spot)}, got {_show(value)}{_help(spot)}"
+        case "model_type" | "model_attributes_type" if value in _tags(spot.annotation):
+            return f"{_PLAIN[kind]}, got {_show(value)}; write {{name: {value}}}"
         case kind if kind in _PLAIN:
             return f"{_PLAIN[kind]}, got {_show(value)}{_help(spot)}"
     return f"{detail['msg'].replace('Input should', 'must')}, got {_show(value)}"

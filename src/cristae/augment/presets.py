@@ -112,7 +112,20 @@ def _names() -> dict[str, Any]:
 
 def _validated(value: Any, validate: Callable[[Any], Any]) -> Any:
     """An augmentation, or a tuple of the parts of a preset."""
+    name = value.get("name") if isinstance(value, dict) else None
+    if isinstance(name, str) and name in PRESETS:
+        raise ValueError(f"'{name}' is a preset; write its name alone, as in [{name}]")
+    if isinstance(value, str) and value not in PRESETS and _is_part(value, validate):
+        raise ValueError(f"'{value}' is an augmentation, not a preset; write {{name: {value}}}")
     return tuple(validate(dict(part)) for part in parts_of(value)) if isinstance(value, str) else validate(value)
+
+
+def _is_part(name: str, validate: Callable[[Any], Any]) -> bool:
+    try:
+        validate({"name": name})
+    except ValueError:
+        return False
+    return True
 
 
 def _listed(value: Any) -> Any:

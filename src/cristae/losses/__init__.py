@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, get_args
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from cristae.losses.affinity import Affinity
 from cristae.losses.auxiliary import require_auxiliary_weights, with_auxiliary_outputs
@@ -26,7 +26,19 @@ from cristae.losses.term import LossTerm
 from cristae.losses.tversky import Tversky
 from cristae.losses.voxels import Voxels
 
-Loss = Annotated[CrossEntropyDice | DenseCellLoss | SegETLoss | SumLoss, Field(discriminator="name")]
+
+def _no_lone_term(value: object) -> object:
+    name = value.get("name") if isinstance(value, dict) else None
+    if name in {term.model_fields["name"].default for term in get_args(get_args(Term)[0])}:
+        raise ValueError(f"'{name}' is a term; write {{name: sum, terms: [{{name: {name}}}]}}")
+    return value
+
+
+Loss = Annotated[
+    CrossEntropyDice | DenseCellLoss | SegETLoss | SumLoss,
+    Field(discriminator="name"),
+    BeforeValidator(_no_lone_term),
+]
 """Any loss, discriminated by `name`."""
 
 __all__ = [

@@ -125,7 +125,7 @@ def _about_sampled_classes(sampling: Sampling, data: DataConfig) -> list[str]:
 
 def _about_augmentations(recipe: Recipe, size: Sequence[int], network: NetworkConfig) -> list[str]:
     problems = []
-    for number, augmentation in enumerate(recipe.augment):
+    for augmentation in recipe.augment:  # without their numbers, which those of presets do not have in the file
         try:
             augmentation.check(size)
             if network.ndim == 2 and isinstance(augmentation, SectionAugmentation):
@@ -133,7 +133,7 @@ def _about_augmentations(recipe: Recipe, size: Sequence[int], network: NetworkCo
             if len(size) == network.ndim:
                 augmentation.check(network.input_size(size))
         except RecipeError as error:
-            problems.append(f"augment.{number}: {error}")
+            problems.append(f"augment: {error}")
     return problems
 
 

@@ -28,6 +28,7 @@ from cristae.data.image import VoxelSize
 from cristae.errors import OutputExistsError, RunError
 from cristae.inference.locality import Locality
 from cristae.preprocess.normalize import Normalizer
+from cristae.problems import suggest
 from cristae.recipe.anchor import anchored
 from cristae.recipe.folder import (
     CHECKPOINT,
@@ -306,7 +307,8 @@ def _known_criterion(run: Run, criterion: str) -> Criterion:
             return name
     kept = ", ".join(f"{run.path}:{name}" for name in run.criteria) or "none, as random forests have no epochs"
     raise RunError(
-        f"{run.path}: keeps no weights of the criterion '{criterion}'; those it keeps: {kept}. Criteria are chosen "
+        f"{run.path}: keeps no weights of the criterion '{criterion}'{suggest(criterion, list(run.criteria))}; those "
+        f"it keeps: {kept}. Criteria are chosen "
         "before the training, under training.criteria of its recipe"
     )
 

@@ -127,6 +127,9 @@ def _facts(files: RunFiles) -> list[Fact]:
     leaks = _leaks(files)
     if leaks:
         facts.append(Fact("Split", "leaky", "held-out voxels have trained neighbours, so their scores flatter"))
+    skipped = summary.get("skipped_updates")
+    if isinstance(skipped, int):
+        facts.append(Fact("Skipped updates", str(skipped), "their loss or gradient was not finite"))
     stopped = summary.get("stopped")
     if isinstance(stopped, str):
         how, _, why = stopped.partition(": ")

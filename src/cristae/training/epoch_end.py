@@ -105,6 +105,8 @@ class EpochEnd(Callback):
     def _keep_better(self, trainer: Trainer, network: nn.Module, epoch: int, scores: Mapping[str, float]) -> None:
         for criterion in self.criteria:
             value, known = scores[f"val_{criterion}"], self.kept.get(criterion)
+            if math.isnan(value) and (known or criterion != self.criteria[0]):
+                continue  # only the run itself needs weights whatever they are worth
             if known and not (merit(criterion, value) > merit(criterion, known.value) or math.isnan(known.value)):
                 continue
             self.kept[criterion] = Best(epoch, value, scores["val_miou"])

@@ -22,7 +22,7 @@ _MOST_IN_A_ROW = 20
 """Updates without a finite loss and gradient one after the other that end a training which skips them."""
 _MOST_FILES = 5
 """Batches that are saved of one epoch."""
-_CURE = "lower training.learning_rate, set training.gradient_clip: 1.0, or train in fp32"
+_KEPT = "The last checkpoint, if there is one yet, is kept."
 
 
 class NonfiniteReport(Callback):
@@ -70,13 +70,13 @@ class NonfiniteReport(Callback):
         if not module.guard.skip:
             raise TrainingError(
                 f"the {what} is not finite (NaN or infinity) in epoch {epoch}: {place}. If the saved image, weight or "
-                f"target looks wrong, correct the data; else {_CURE}, or leave such batches out with "
-                "training.nonfinite: skip. The last checkpoint is kept."
+                f"target looks wrong, correct the data; else {_cure(module)}, or leave such batches out with "
+                f"training.nonfinite: skip. {_KEPT}"
             )
         if self._in_a_row >= _MOST_IN_A_ROW:
             raise TrainingError(
                 f"{self._in_a_row} updates in a row had no finite loss and gradient, the last in epoch {epoch}: "
-                f"{place}; {_CURE}. The last checkpoint is kept."
+                f"{place}; {_cure(module)}. {_KEPT}"
             )
         if saved and trainer.is_global_zero:
             self._progress.warn(f"an update was skipped, because its {what} is not finite, in epoch {epoch}: {place}")
@@ -105,6 +105,11 @@ class NonfiniteReport(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self._seen, self.skipped = state_dict["seen"], state_dict["skipped"]
         self._in_a_row = state_dict["in_a_row"]
+
+
+def _cure(module: TrainingModule) -> str:
+    cures = "lower training.learning_rate, or set training.gradient_clip: 1.0"
+    return f"{cures}, or train in fp32" if module.step.config.precision != "fp32" else cures
 
 
 def at_update(trainer: Trainer, module: TrainingModule) -> bool:

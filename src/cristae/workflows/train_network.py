@@ -17,7 +17,7 @@ from cristae.inference.device import choose_device
 from cristae.inference.locality import Locality
 from cristae.models.external import own_errors
 from cristae.progress import Progress
-from cristae.recipe.folder import RECIPE
+from cristae.recipe.folder import RECIPE, read_epochs
 from cristae.recipe.load import load_run_recipe
 from cristae.recipe.provenance import known_inputs, write_provenance
 from cristae.recipe.recipe import Recipe
@@ -37,6 +37,7 @@ from cristae.training.epoch_end import Best, Counts
 from cristae.training.feed import Worker
 from cristae.training.fit import fit
 from cristae.training.layout import put_channels_last
+from cristae.training.nonfinite import FOLDER as NONFINITE
 from cristae.training.processes import run_processes
 from cristae.training.validation_config import Criterion
 from cristae.workflows.prepare_training import (
@@ -73,19 +74,22 @@ def train_network_run(recipe: Recipe, data: TrainingData, place: Path, *, resume
     start = start_network(network, recipe, place, progress)
     fresh = not place.exists()
     before = load_run_recipe(place / RECIPE) if resume and (place / RECIPE).is_file() else None
+    if before is not None:
+        _check_length(place, before, recipe, progress)
     run = create_run(place, recipe, resume=resume)
     if is_complete(run, recipe.training.epochs):
         progress.say(f"{run.path}: training had finished already")
         return write_page(run)
-    if before is not None:
-        _check_length(run, before, recipe, progress)
+    if resume and not run.checkpoint_path.exists():
+        progress.say(f"{run.path}: there is no checkpoint to resume from; the training begins with epoch 1")
     session = TrainingSession(recipe, run, data, network, locality, start)
     try:
         with own_errors(recipe.model, network), open_cache() as cache:
             session.train(cache, progress)
     except Exception:
-        # Nothing is lost before the first checkpoint, and what is repaired can be trained at the same place.
-        if fresh and not run.checkpoint_path.exists():
+        # Nothing is lost before the first checkpoint, and what is repaired can be trained at the same place. Batches
+        # that were saved, because they gave no finite loss, stay to be looked at.
+        if fresh and not run.checkpoint_path.exists() and not (run.path / NONFINITE).exists():
             shutil.rmtree(run.path, ignore_errors=True)
         raise
     return write_page(run)
@@ -139,12 +143,19 @@ class TrainingSession:
         else:
             found = loop.run(progress)
         prepared, kept = loop.prepared, _kept(found["kept"])
+        skipped = sum(int(row.get("skipped_updates") or 0) for row in read_metrics(run))
+        if skipped:
+            progress.warn(
+                f"{run.path}: {skipped} updates were skipped, because their loss or gradient was not finite; "
+                "metrics.csv counts them by epoch"
+            )
         contents = [part.content for part in prepared.cached]
         facts = {
             "status": "complete",
             "epochs": recipe.training.epochs,
             **self.best_facts(kept),
             **({"stopped": found["stopped"]} if found["stopped"] else {}),
+            **({"skipped_updates": skipped} if skipped else {}),
             "training_seconds": round(found["seconds"], 1),
             "last_session_seconds": round(time.monotonic() - began, 1),
             "peak_memory_bytes": found["peak_memory_bytes"],
@@ -225,17 +236,17 @@ def _kept(found: Mapping[Criterion, Mapping[str, Any]]) -> dict[Criterion, Best]
     return {name: Best(**one) for name, one in found.items()}
 
 
-def _check_length(run: Run, before: Recipe, now: Recipe, progress: Progress) -> None:
+def _check_length(place: Path, before: Recipe, now: Recipe, progress: Progress) -> None:
     """Make sure that a resumed training can still have the length it is given."""
-    done, asked = len(read_metrics(run)), now.training.epochs
+    done, asked = len(read_epochs(place)), now.training.epochs
     if done > asked:
         raise RunError(
-            f"{run.path}: {done} epochs are done already, training.epochs: {asked} is fewer; give {done} or more"
+            f"{place}: {done} epochs are done already, training.epochs: {asked} is fewer; give {done} or more"
         )
     schedule = now.training.schedule
     if schedule.spans_training and before.training.epochs != asked:
         progress.warn(
-            f"{run.path}: began with {before.training.epochs} epochs and continues to {asked}; the {schedule.name} "
+            f"{place}: began with {before.training.epochs} epochs and continues to {asked}; the {schedule.name} "
             "schedule is stretched, so the weights differ from those of a training that was started with "
             f"{asked} epochs"
         )
