@@ -30,7 +30,7 @@ from cristae.recipe.network import build_network, start_from, starting_weights
 from cristae.recipe.questions import warn_open_questions
 from cristae.recipe.recipe import Recipe
 from cristae.recipe.run import TrainedModel
-from cristae.sampling import as_triple
+from cristae.sampling import RejectionPatches, as_triple
 from cristae.training.cache import CachedPart, cache_parts, require_weights, warn_about_room
 from cristae.training.cache_folder import Cache
 from cristae.training.compilation import require_compiler
@@ -241,6 +241,7 @@ def prepare_network_training(
     framing, classes = Framing.of(recipe.network), regions.classes
     seen = recipe.network.input_size(size)
     margin = required_margin(recipe.augment, seen, recipe.augment_interpolation)
+    overhang = recipe.sampling.overhang if isinstance(recipe.sampling, RejectionPatches) else (0, 0, 0)
     _require_one_mirror(recipe, regions, size, margin)
     if not _warn_about_size(regions, size, progress):
         _warn_about_margin(regions, seen, margin, progress)
@@ -250,6 +251,7 @@ def prepare_network_training(
         cache,
         framing.grown(margin),
         size=as_triple(size),
+        overhang=overhang,
         fingerprints=data.fingerprints if data.whole else None,
         progress=progress,
     )
@@ -289,6 +291,7 @@ def prepare_network_training(
             cache,
             framing,
             size=as_triple(size),
+            overhang=overhang,
             fingerprints=fingerprints,
             progress=progress,
         )
