@@ -18,7 +18,7 @@ SEED = 5
     "sampling",
     [
         GridPatches(size=(8, 8), stride=(4, 4)),
-        IndexedPatches(size=(8, 8), per_epoch=12),
+        IndexedPatches(size=(8, 8), per_epoch=12, uniform_share=0.9),
         JitteredPatches(size=(8, 8), spacing=(4, 4)),
         RandomPatches(size=(8, 8), per_epoch=12),
         RejectionPatches(size=(8, 8), per_epoch=12),
