@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from scipy.ndimage import distance_transform_edt
 
 from cristae.data.classes import Classes
-from cristae.errors import VoxelSizeError
+from cristae.errors import RecipeError, VoxelSizeError
 from cristae.targets import Boundaries, Distances, NoWeighting, SampleForegroundWeighting, Targets
 from cristae.targets.masks import foreground_masks
 
@@ -120,8 +120,17 @@ def test_channels_come_beside_any_weighting() -> None:
         NoWeighting(further=({"name": "boundaries"}, {"name": "boundaries", "distance": 2}))
 
 
-@pytest.mark.parametrize("channel", [Distances(unit="nm"), Boundaries(unit="nm")])
+@pytest.mark.parametrize("channel", [Distances(unit="nm"), Boundaries(unit="nm", distance=10)])
 def test_lengths_in_nm_need_a_voxel_size(channel) -> None:
     with pytest.raises(VoxelSizeError, match=r"voxel size .* is not known"):
         NoWeighting(further=(channel,)).bind({}, THREE, None)
     NoWeighting(further=(channel,)).bind({}, THREE, ANISOTROPIC)
+
+
+def test_a_distance_shorter_than_a_voxel_marks_nothing() -> None:
+    shortest = min(ANISOTROPIC)
+    Boundaries(unit="nm", distance=shortest).require(ANISOTROPIC)
+    with pytest.raises(RecipeError, match="marks nothing, because its distance of 1 nm is less than a voxel"):
+        Boundaries(unit="nm").require(ANISOTROPIC)
+    with pytest.raises(RecipeError, match="set it to 1 or more"):
+        Boundaries(distance=0.5).require(None)

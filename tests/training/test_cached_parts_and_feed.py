@@ -15,7 +15,7 @@ from cristae.models import NetworkConfig, UNetBNConfig
 from cristae.models.hybrid_2d3d import Hybrid2D3DConfig
 from cristae.models.unet_valid import UNetValidConfig
 from cristae.progress import Progress
-from cristae.sampling import GridPatches, RandomPatches
+from cristae.sampling import GridPatches, RandomPatches, RejectionPatches
 from cristae.training.cache import CachedPart, cache_parts
 from cristae.training.cache_folder import open_cache
 from cristae.training.class_index import INVALID
@@ -223,6 +223,28 @@ def test_the_image_around_a_patch_is_that_of_the_volume(
             np.testing.assert_array_equal(patch.image, expected[None])
         np.testing.assert_array_equal(patch.valid, valid)
         np.testing.assert_array_equal(patch.target, np.where(valid, ids, 0))
+
+
+def test_patches_that_reach_outside_their_part_along_z_show_the_volume() -> None:
+    """Rejection takes any slice of a part as the middle of a patch, so half a patch of the slices around is cached."""
+    volume, image = numbered((20, 14, 14))
+    sampling, box = RejectionPatches(size=(8, 12, 12), per_epoch=80), Box((5, 0, 0), (15, 14, 14))
+    with open_cache() as cache:
+        (part,) = cache_parts(
+            [Part(volume, box)],
+            BINARY,
+            cache,
+            Framing(flat=False, context=(1, 0, 0)),
+            size=(8, 12, 12),
+            overhang=sampling.overhang,
+            progress=Progress(),
+        )
+    plan, starts = sampling.plan([part.sample_part()], seed=0), set()
+    for index in range(len(plan)):
+        patch = part.read(plan.place(0, index).box, Framing(flat=False, context=(1, 0, 0)))
+        starts.add(patch.box.start[0])
+        np.testing.assert_array_equal(patch.image[0], image[patch.box.grow((1, 0, 0)).slices])
+    assert (min(starts), max(starts)) == (1, 10)
 
 
 def test_neighbours_of_a_labelled_slice_are_cached_and_do_not_count(tmp_path: Path) -> None:

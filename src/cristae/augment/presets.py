@@ -19,12 +19,12 @@ _FLIPS = {"name": "flip", "axes": ["y", "x"], "probability": 0.5}
 PRESETS: Mapping[str, Parts] = {
     # Guay et al. (2021), https://doi.org/10.1038/s41598-021-81590-0, and the authors' code: one elastic map for all
     # volumes of an epoch; then, for each window, reflections and grey values. The code adds a part of the range of
-    # the training volume, which is about 1 in the normalised image.
+    # the training volume, which is about 1 in the normalised image, and multiplies images whose mean is 0.
     "dense-cell": (
         {"name": "elastic", "amplitude_vox": 20, "spacing_vox": 40, "per": "epoch", "probability": 1},
         {"name": "flip", "axes": ["z", "y", "x"], "probability": 0.5},
         {"name": "brightness", "amount": 0.12, "probability": 1},
-        {"name": "contrast", "amount": 0.2, "about": "zero", "probability": 1},
+        {"name": "contrast", "amount": 0.2, "about": "mean", "probability": 1},
     ),
     # Khadangi et al. (2020), https://doi.org/10.1101/2020.07.15.203836, the notebooks: one draw for each image.
     "em-stellar": (

@@ -8,7 +8,7 @@ https://arxiv.org/abs/1803.10335, section 3, so that any network is trained with
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field, PositiveInt
@@ -28,6 +28,7 @@ class Affinity(LossTerm):
     """
 
     name: Literal["affinity"] = "affinity"
+    counts_weights: ClassVar[bool] = False
     steps_vox: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (1, 3, 9)
     """How far apart the voxels of a pair are, along each axis by itself; steps that a patch has no room for count
     nothing."""

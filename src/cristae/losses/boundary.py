@@ -25,6 +25,7 @@ class Boundary(LossTerm):
     """
 
     name: Literal["boundary"] = "boundary"
+    counts_weights: ClassVar[bool] = False
     reads: ClassVar[str | None] = "distances"
 
     def build(self, classes: Classes) -> TermFunction:

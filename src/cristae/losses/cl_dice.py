@@ -5,7 +5,7 @@ Shit et al. (2021), https://arxiv.org/abs/2003.07311, algorithms 1 and 2.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch.nn.functional as F
 from pydantic import PositiveInt
@@ -24,6 +24,7 @@ class ClDice(LossTerm):
     """
 
     name: Literal["cl_dice"] = "cl_dice"
+    counts_weights: ClassVar[bool] = False
     classes: AveragedClasses = "foreground"
     """Whether the background is one of the classes that are averaged; overlapping classes and those with
     `background: false` have none."""

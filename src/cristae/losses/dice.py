@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import NonNegativeFloat
@@ -22,6 +22,7 @@ class Dice(LossTerm):
     """
 
     name: Literal["dice"] = "dice"
+    counts_weights: ClassVar[bool] = False
     classes: AveragedClasses = "foreground"
     """Whether the background is one of the classes that are averaged; overlapping classes and those with
     `background: false` have none."""
@@ -45,6 +46,7 @@ class WeightedDice(LossTerm):
     """
 
     name: Literal["weighted_dice"] = "weighted_dice"
+    counts_weights: ClassVar[bool] = False
     class_weights: dict[str, NonNegativeFloat] = {}
     """Weight of each class by its name; classes left out have 1."""
     smooth: NonNegativeFloat = 1e-5
@@ -71,6 +73,7 @@ class PrintedDice(LossTerm):
     """
 
     name: Literal["printed_dice"] = "printed_dice"
+    counts_weights: ClassVar[bool] = False
     smooth: NonNegativeFloat = 1.0
     """d; the paper does not give it."""
 

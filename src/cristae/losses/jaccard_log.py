@@ -5,7 +5,7 @@ Khadangi et al. (2021), https://doi.org/10.1093/bioinformatics/btaa1094, 'Jaccar
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import PositiveFloat
 from torch import Tensor
@@ -19,6 +19,7 @@ class JaccardLog(LossTerm):
     """-ln((sum p t + d) / (sum p + sum t - sum p t + d)) over the batch, the mean over classes."""
 
     name: Literal["jaccard_log"] = "jaccard_log"
+    counts_weights: ClassVar[bool] = False
     classes: AveragedClasses = "foreground"
     """Whether the background is one of the classes that are averaged; overlapping classes and those with
     `background: false` have none."""

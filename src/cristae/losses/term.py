@@ -30,6 +30,9 @@ class LossTerm(Config):
     """The further target that the term finds in `Voxels.further` by this name; recipes whose `targets` do not compute
     it are refused."""
 
+    counts_weights: ClassVar[bool] = True
+    """Whether voxel weights may count in it; recipes whose `targets` weigh for no term are refused."""
+
     @abstractmethod
     def build(self, classes: Classes) -> TermFunction:
         """A function of `Voxels`, which all terms of a loss share, that returns a scalar, `weight` not included.

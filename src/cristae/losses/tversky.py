@@ -6,7 +6,7 @@ Salehi, Erdogmus, Gholipour (2017), https://arxiv.org/abs/1706.05721, equation 3
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import PositiveFloat
@@ -21,6 +21,7 @@ class Tversky(LossTerm):
     """(1 - TP / (TP + a FP + b FN)) ** (1 / g) over the batch, the mean over the classes that occur in it."""
 
     name: Literal["tversky"] = "tversky"
+    counts_weights: ClassVar[bool] = False
     classes: AveragedClasses = "foreground"
     """Whether the background is one of the classes that are averaged; overlapping classes and those with
     `background: false` have none."""

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from cristae.augment import SectionAugmentation
 from cristae.classical.config import RandomForestConfig
-from cristae.data.classes import Classes
 from cristae.data.description import DataConfig
 from cristae.errors import NetworkError, RecipeError
 from cristae.inference.config import PredictConfig
-from cristae.losses import require_auxiliary_weights
+from cristae.losses import JaccardDistance, LossTerm, require_auxiliary_weights
 from cristae.models.form import NetworkConfig
 from cristae.recipe.recipe import Recipe
 from cristae.sampling import RandomPatches, RejectionPatches, Sampling, counted_names
+from cristae.targets import NoWeighting
 from cristae.training.config import TrainingConfig
 
 
@@ -206,19 +206,35 @@ def _about_loss(recipe: Recipe, network: NetworkConfig) -> list[str]:
     try:
         if recipe.data.classes is not None:
             recipe.loss.build(recipe.data.classes)
-            return _about_channels(recipe, recipe.data.classes)
+            terms = recipe.loss.as_terms(recipe.data.classes)
+            return [*_about_channels(recipe, terms), *_about_weights(recipe, terms)]
     except RecipeError as error:
         return [f"loss.{error}" if str(error).startswith("terms.") else f"loss: {error}"]
     return []
 
 
-def _about_channels(recipe: Recipe, classes: Classes) -> list[str]:
+def _about_weights(recipe: Recipe, terms: Sequence[LossTerm]) -> list[str]:
+    """Whether there is a term in which the weights of the targets count."""
+    if isinstance(recipe.targets, NoWeighting) or any(_counts_weights(term) for term in terms):
+        return []
+    names = ", ".join(str(getattr(term, "name", type(term).__name__)) for term in terms)
+    return [
+        f"targets: the weights of {recipe.targets.name} have no effect, because they count in no term of the loss "
+        f"({names}); add one for each voxel, such as cross_entropy, or set `targets: {{name: none}}`"
+    ]
+
+
+def _counts_weights(term: LossTerm) -> bool:
+    return term.voxel_weights if isinstance(term, JaccardDistance) else term.counts_weights
+
+
+def _about_channels(recipe: Recipe, terms: Sequence[LossTerm]) -> list[str]:
     """Whether the targets compute all that terms of the loss read."""
     given = {one.name for one in recipe.targets.further}
     return [
         f"loss: term '{getattr(term, 'name', type(term).__name__)}' reads the target '{term.reads}', which targets do "
         f"not compute; add it: `targets: {{name: {recipe.targets.name}, further: [{{name: {term.reads}}}]}}`"
-        for term in recipe.loss.as_terms(classes)
+        for term in terms
         if term.reads is not None and term.reads not in given
     ]
 

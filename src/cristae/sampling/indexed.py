@@ -23,6 +23,8 @@ from cristae.sampling.draw import PartDraw, uniform_place
 from cristae.sampling.part import PatchSize, Place, SamplePart, as_triple, box_at, require_voxels
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+_SHUFFLES, _CLASSES = 3, 4
+"""What sets seeds apart from each other and from those of patches: NumPy takes [a, b] and [a, b, 0] for the same."""
 
 
 class IndexedPatches(Config):
@@ -69,7 +71,7 @@ class IndexedPlan:
         index = {}
         for k in range(self.draw.parts[0].first_foreground, len(self.draw.counts)):
             if self.draw.counts[k]:
-                rng = np.random.default_rng([self.seed, k])
+                rng = np.random.default_rng([self.seed, k, 0, _SHUFFLES])
                 index[k] = rng.permutation(_even_sample(self.draw.parts, k, rng))
         return index
 
@@ -97,7 +99,7 @@ class IndexedPlan:
 
     def _draw_classes(self, epoch: int) -> np.ndarray:
         present = np.array(sorted(self._index), np.int64)
-        rng = np.random.default_rng([self.seed, epoch])
+        rng = np.random.default_rng([self.seed, epoch, 0, _CLASSES])
         anywhere = rng.random(len(self)) < self.config.uniform_share
         if not present.size:
             return np.full(len(self), -1)

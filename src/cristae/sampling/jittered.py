@@ -98,7 +98,7 @@ class JitteredPlan:
         part = self.parts[number]
         if part.holds_valid(box):
             return Place(number, box)
-        rng = np.random.default_rng([self.seed, epoch, chosen, 1])
+        rng = np.random.default_rng([self.seed, epoch, chosen, 3])  # 1 and 2 are augmentation's
         return Place(number, self._with_valid(part, [int(i) for i in bins], rng))
 
     def _with_valid(self, part: SamplePart, bins: Sequence[int], rng: np.random.Generator) -> Box:

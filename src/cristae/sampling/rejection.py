@@ -56,6 +56,12 @@ class RejectionPatches(Config):
         """The same with numbers: `window` where the size is left to the network."""
         return self if self.size else self.model_copy(update={"size": window})
 
+    @property
+    def overhang(self) -> Triple:
+        """Voxels (z, y, x) by which patches may reach outside a part that is larger than they are."""
+        assert self.size
+        return as_triple(self.size)[0] // 2, 0, 0
+
     def check_classes(self, names: Sequence[str]) -> None:
         """Make sure that the classes of `accept` are among `names`, as `counted_names` gives them, and one is kept.
 

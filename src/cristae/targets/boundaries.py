@@ -8,6 +8,7 @@ from pydantic import PositiveFloat
 from torch import Tensor
 
 from cristae.data.image import VoxelSize
+from cristae.errors import RecipeError
 from cristae.targets.channel import Channel, LengthUnit
 from cristae.targets.distances import ROUNDING, signed_distances, step_lengths
 
@@ -21,6 +22,21 @@ class Boundaries(Channel):
     each face between classes."""
     unit: LengthUnit = "voxels"
     """What the distance is measured in; with nm, voxels are as long as they are."""
+
+    def require(self, voxel_size_nm: VoxelSize | None) -> None:
+        """See `Channel.require`; and that two voxels side by side are near enough.
+
+        Raises:
+            RecipeError: The distance is shorter than a voxel, so that no voxel would be marked.
+            VoxelSizeError: It is measured in nm, and the voxel size is not known.
+        """
+        super().require(voxel_size_nm)
+        shortest = min(step_lengths(self.unit, voxel_size_nm, 3))
+        if self.distance * ROUNDING < shortest:
+            raise RecipeError(
+                f"targets.further: '{self.name}' marks nothing, because its distance of {self.distance:g} {self.unit} "
+                f"is less than a voxel; set it to {shortest:g} or more"
+            )
 
     def __call__(self, masks: Tensor, valid: Tensor, voxel_size_nm: VoxelSize | None) -> Tensor:
         """(B, 1, *T). A voxel of another class is the nearest one on the other side of the border of some class."""

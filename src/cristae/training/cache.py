@@ -215,6 +215,7 @@ def cache_parts(
     framing: Framing,
     *,
     size: Triple,
+    overhang: Triple = (0, 0, 0),
     fingerprints: Fingerprints | None = None,
     progress: Progress,
 ) -> tuple[CachedPart, ...]:
@@ -226,6 +227,7 @@ def cache_parts(
         cache: Keeps the entries until it is closed.
         framing: Flat patches need only the slices that have labels, others whole regions; how much image is around.
         size: The patches' (z, y, x); around parts that are smaller more of the image is needed.
+        overhang: Voxels (z, y, x) by which patches may reach outside a part of any size, on both sides.
         fingerprints: Of the volumes' files, taken before they were opened: entries are then found without reading the
             voxels again. Without one, the voxels are read and compared.
         progress: Where to show how far it is.
@@ -237,7 +239,8 @@ def cache_parts(
     cached = []
     with progress.task("Caching training data", sum(box.size for _, box in jobs), unit="voxels") as task:
         for part, box in jobs:
-            layout = _Layout(part.volume, box, _around(box, part.volume, framing, size), classes, framing.flat)
+            stored = _around(box, part.volume.image.shape, framing, size, overhang)
+            layout = _Layout(part.volume, box, stored, classes, framing.flat)
             cached.append(layout.opened(_entry_of(layout, cache, fingerprints)))
             task.advance(box.size, note=part.volume.name)
     return tuple(cached)
@@ -278,11 +281,12 @@ def warn_about_room(parts: Sequence[Part], progress: Progress, *, flat: bool, we
         )
 
 
-def _around(box: Box, volume: Volume, framing: Framing, size: Triple) -> Box:
+def _around(box: Box, shape: Triple, framing: Framing, size: Triple, overhang: Triple) -> Box:
     """What patches of this size on a part can see of its volume."""
-    beyond = [max(0, -(-(s - n) // 2)) for s, n in zip(size, box.shape, strict=True)]
+    sides = zip(size, box.shape, overhang, strict=True)
+    beyond = [max(out, -(-(side - there) // 2)) for side, there, out in sides]
     reach = [a + b for a, b in zip(framing.context, beyond, strict=True)]
-    return box.grow(reach).intersect(Box.of_shape(volume.image.shape))
+    return box.grow(reach).intersect(Box.of_shape(shape))
 
 
 @dataclass(frozen=True, eq=False)

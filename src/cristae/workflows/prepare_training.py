@@ -119,7 +119,7 @@ def prepare_network_training(
     with _of_recipe(recipe):
         require_one_mirror(regions.train, size, seen, margin)
     warn_about_reach(regions.train, size, seen, margin, progress)
-    cached = data.cached(regions.train, framing.grown(margin), cache, size, progress)
+    cached = data.cached(regions.train, framing.grown(margin), cache, recipe.sampling, progress)
     with data.judging(progress):
         require_classes([part.class_counts for part in cached], classes)
         require_weights(cached)
@@ -135,7 +135,7 @@ def prepare_network_training(
     validation = plan_validation(recipe, regions.validate, classes, normalizers, locality, size, step.device)
 
     def held_out(framing: Framing) -> tuple[CachedPart, ...]:
-        parts = data.cached(regions.validate, framing, cache, size, progress)
+        parts = data.cached(regions.validate, framing, cache, recipe.sampling, progress)
         return parts if field is None else with_weight_fields(parts, field, statistics, cache, progress)[0]
 
     with data.judging(progress):

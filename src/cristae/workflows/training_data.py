@@ -19,7 +19,7 @@ from cristae.recipe.complete import completed
 from cristae.recipe.consistency import check_consistency, require_regions
 from cristae.recipe.questions import warn_open_questions
 from cristae.recipe.recipe import Recipe
-from cristae.sampling import as_triple
+from cristae.sampling import RejectionPatches, Sampling, as_triple
 from cristae.training.cache import CachedPart, cache_parts, warn_about_room
 from cristae.training.cache_folder import Cache
 from cristae.training.framing import Framing
@@ -76,7 +76,7 @@ class TrainingData:
         return None
 
     def cached(
-        self, parts: Sequence[Part], framing: Framing, cache: Cache, size: Sequence[int], progress: Progress
+        self, parts: Sequence[Part], framing: Framing, cache: Cache, sampling: Sampling, progress: Progress
     ) -> tuple[CachedPart, ...]:
         """Parts of the regions as training reads them.
 
@@ -84,18 +84,20 @@ class TrainingData:
             parts: Which.
             framing: How much image is seen around an output patch.
             cache: Keeps them.
-            size: Of the output patches, (y, x) or (z, y, x).
+            sampling: Where patches lie, which may reach outside parts; with their size.
             progress: Where to report.
 
         Raises:
             CristaeError: The data cannot be read, or the cache cannot be written.
         """
+        assert sampling.size
         return cache_parts(
             parts,
             self.regions.classes,
             cache,
             framing,
-            size=as_triple(tuple(size)),
+            size=as_triple(sampling.size),
+            overhang=sampling.overhang if isinstance(sampling, RejectionPatches) else (0, 0, 0),
             fingerprints=self.fingerprints if self.whole else None,
             progress=progress,
         )
