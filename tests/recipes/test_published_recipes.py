@@ -162,7 +162,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "augment.2.probability": 1,
         "augment.3.name": "contrast",
         "augment.3.amount": 0.2,
-        "augment.3.about": "zero",
+        "augment.3.about": "mean",
         "augment.3.probability": 1,
         "augment_interpolation": "nearest",
         "loss.name": "dense_cell",
