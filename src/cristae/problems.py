@@ -171,7 +171,7 @@ def _wording(detail: ErrorDetails, spot: _Spot) -> str:
             return f"{_show(value)} is not in the expected form{_help(spot)}"
         case "value_error" | "assertion_error":
             return detail["msg"].partition(", ")[2] or detail["msg"]
-        case "tuple_type" | "list_type" if isinstance(value, str | int | float):
+        case "tuple_type" | "list_type" if isinstance(value, str) and _example(spot) == "[1, 2]":
             return f"{_PLAIN[kind]} [{value}], got {_show(value)}{_help(spot)}"
         case "tuple_type" | "list_type":
             return f"{_PLAIN[kind]} {_example(spot)}, got {_show(value)}{_help(spot)}"

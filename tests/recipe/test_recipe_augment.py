@@ -43,7 +43,7 @@ def test_a_preset_and_its_parts_are_the_same_recipe() -> None:
         ),
         (
             "augment: [noise]",
-            f"5: augment.0: unknown preset 'noise'; an augmentation is written {{name: noise}} (presets are: {NAMES})",
+            "5: augment.0: 'noise' is an augmentation, not a preset; write {name: noise}",
         ),
         ("augment: 5", f"5: augment: must be a list of augmentations and presets, or one preset ({NAMES})"),
         ("augment:\n  - fib-sem\n  - name: noise\n    amount: -1", "8: augment.1.amount: must be greater than 0"),
@@ -81,5 +81,5 @@ def test_section_defects_need_several_slices(model: str, refused: bool) -> None:
     if not refused:
         check_consistency(recipe)
         return
-    with pytest.raises(RecipeError, match=r"augment\.1: augmentation 'contrast_jumps' .* set model.slices to 3"):
+    with pytest.raises(RecipeError, match=r"augment: augmentation 'contrast_jumps' .* set model.slices to 3"):
         check_consistency(recipe)

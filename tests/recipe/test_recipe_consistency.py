@@ -78,7 +78,7 @@ def test_unrelated_images_have_no_neighbours(text: str) -> None:
 def test_turns_need_square_patches_and_square_images(text: str) -> None:
     turn = "augment=[{name: rotate90}]"
     fits(*model(text, "unet_3d", "[5, 8, 8]", turn))
-    assert "augment.0: augmentation 'rotate90' needs" in problem(*model(text, "unet_3d", "[5, 8, 12]", turn))
+    assert "augment: augmentation 'rotate90' needs" in problem(*model(text, "unet_3d", "[5, 8, 12]", turn))
     assert "axis z needs 3D patches" in problem(text, "augment=[{name: flip, axes: [z]}]")
     fits(*model(text, "unet_3d", "[5, 8, 12]", "augment=[{name: flip, axes: [z, y, x]}, {name: noise}]"))
 
@@ -92,7 +92,7 @@ def test_margins_of_augmentations_need_not_be_square(text: str) -> None:
 def test_faults_between_slices_need_several(text: str) -> None:
     faults = "augment=[{name: flip}, {name: shifted_sections}]"
     assert (
-        "augment.1: augmentation 'shifted_sections' needs patches of several slices, got 1; set model.slices"
+        "augment: augmentation 'shifted_sections' needs patches of several slices, got 1; set model.slices"
         in problem(text, "model={name: unet_bn}", faults)
     )
     fits(text, "model={name: unet_bn, slices: 3}", faults)

@@ -1,5 +1,6 @@
 """Recipes are read, and every problem is told with its line, its path and what to do."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,20 @@ def test_options_of_the_network_before_are_told_when_only_the_name_is_set(text: 
 def test_a_list_is_asked_for_with_one_that_the_field_takes(text: str) -> None:
     with pytest.raises(RecipeError, match=r"must be a list, such as \[16, 32, 64, 128, 256\], got 8"):
         parse_recipe(text, "r.yaml", ["model={name: unet_bn, widths: 8}"])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("training.schedule=cosine", "got 'cosine'; write {name: cosine}"),
+        ("model=seget", "got 'seget'; write {name: seget}"),
+        ("training.criteria=f1", "must be a list, such as [f1], got 'f1'"),
+        ("loss={name: focal}", "'focal' is a term; write {name: sum, terms: [{name: focal}]}"),
+    ],
+)
+def test_a_name_in_the_place_of_a_part_is_told_how_to_be_written(text: str, change: str, words: str) -> None:
+    with pytest.raises(RecipeError, match=re.escape(words)):
+        parse_recipe(text, "r.yaml", [change])
 
 
 def test_set_changes_fields_items_and_left_out_parts(text: str) -> None:

@@ -213,7 +213,7 @@ def test_check_tells_what_does_not_fit(tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as caught:
         check_recipe(out, ["sampling.size=[32, 64]", "training.devices=3"])
     assert "training.batch_size: 8 is not a multiple of the 3 devices" in str(caught.value)
-    assert "augment.1: " in str(caught.value)
+    assert "augment: augmentation 'rotate90'" in str(caught.value)
     with pytest.raises(LabelError, match="255"):
         check_recipe(out, ["data.volumes.0.labels={kind: ids, path: b.tif}"])
     with pytest.raises(RecipeError, match=r"data\.validate: is empty"):

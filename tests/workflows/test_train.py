@@ -23,10 +23,12 @@ from cristae.errors import (
     OutputExistsError,
     RecipeError,
     RunError,
+    TrainingError,
     VolumeError,
     VoxelSizeError,
 )
 from cristae.metrics.score import read_scores
+from cristae.progress import Progress
 from cristae.recipe.load import load_recipe
 from cristae.recipe.run import open_run, read_metrics
 from cristae.workflows.train import train
@@ -136,7 +138,41 @@ def test_a_run_cannot_be_made_shorter_than_it_is(tmp_path: Path) -> None:
     train(load_recipe(path), out=tmp_path / "run")
     with pytest.raises(RunError, match="3 epochs are done"):
         train(load_recipe(path, ["training.epochs=2"]), out=tmp_path / "run", resume=True)
+    assert open_run(tmp_path / "run").recipe.training.epochs == 3
     assert train(load_recipe(path, ["training.epochs=4"]), out=tmp_path / "run", resume=True).summary["epochs"] == 4
+
+
+def test_batches_without_a_finite_loss_stay_to_be_looked_at(tmp_path: Path) -> None:
+    """Also where the training has not got as far as a checkpoint, and nothing else of it is kept."""
+    recipe = write_discs(tmp_path, epochs=1)
+    huge = ["training.learning_rate=1e30", "training.optimizer=sgd"]
+    with pytest.raises(TrainingError, match="not finite") as caught:
+        train(load_recipe(recipe, huge), out=tmp_path / "run")
+    (saved,) = (tmp_path / "run" / "nonfinite").iterdir()
+    assert str(saved) in str(caught.value)
+    assert "train in fp32" not in str(caught.value)
+
+
+def test_skipped_updates_are_told_and_no_criterion_keeps_weights_that_it_cannot_judge(tmp_path: Path) -> None:
+    skip = ["training.learning_rate=1e30", "training.optimizer=sgd", "training.nonfinite=skip"]
+    told = Warned()
+    recipe = load_recipe(write_discs(tmp_path, epochs=2), [*skip, "training.criteria=[miou, loss]"])
+    run = train(recipe, out=tmp_path / "run", progress=told)
+    skipped = sum(int(row["skipped_updates"]) for row in read_metrics(run))
+    assert run.summary["skipped_updates"] == skipped > 0
+    assert f"{skipped} updates were skipped" in told.warnings[-1]
+    assert all(row["val_loss"] == "" for row in read_metrics(run))
+    assert set(run.summary["kept"]) == {"miou"}
+    with pytest.raises(RunError, match="keeps no weights of the criterion 'loss'"):
+        open_run(f"{run.path}:loss")
+
+
+class Warned(Progress):
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)
 
 
 def test_a_kill_before_the_page_is_made_good(tmp_path: Path) -> None:

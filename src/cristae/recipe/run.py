@@ -304,6 +304,11 @@ def split_criterion(path: str | Path) -> tuple[Path, str | None]:
 def _known_criterion(run: Run, criterion: str) -> Criterion:
     for name in run.criteria:
         if name == criterion:
+            undefined = run.summary.get("status") == "complete" and name not in run.summary.get("kept", {name: None})
+            if undefined:
+                raise RunError(
+                    f"{run.path}: keeps no weights of the criterion '{name}', which was undefined after every epoch"
+                )
             return name
     kept = ", ".join(f"{run.path}:{name}" for name in run.criteria) or "none, as random forests have no epochs"
     raise RunError(
