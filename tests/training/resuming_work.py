@@ -204,5 +204,5 @@ def results(folder: Path) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
+    torch.set_num_threads(int(sys.argv[4]))
     train_once(Path(sys.argv[1]), Interruptions(int(sys.argv[2]), kill=True), sys.argv[3])

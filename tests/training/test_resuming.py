@@ -69,7 +69,8 @@ def test_interrupted_anywhere_twenty_times(tmp_path: Path, options: str) -> None
 def test_a_killed_process_leaves_what_is_needed(tmp_path: Path) -> None:
     options = OPTIONS["each batch"]
     train_once(tmp_path / "undisturbed", Interruptions(0), options)
-    command = [sys.executable, str(work.__file__), str(tmp_path / "killed"), "10", options]
+    threads = str(torch.get_num_threads())  # other numbers of threads add in another order
+    command = [sys.executable, str(work.__file__), str(tmp_path / "killed"), "10", options, threads]
     assert subprocess.run(command, check=False, env=dict(os.environ)).returncode == -signal.SIGKILL
     train_once(tmp_path / "killed", Interruptions(0), options)
     assert results(tmp_path / "killed") == results(tmp_path / "undisturbed")
