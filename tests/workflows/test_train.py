@@ -111,7 +111,7 @@ REFUSED: list[tuple[str, str, str, type[CristaeError], str]] = [
     ("slices: 8:10", "slices: 5:10", "overlap", VolumeError, "overlap"),
     ("slices: 8:10", "slices: 8:11", "outside", VolumeError, "10"),
     ("validate: [{volume: stack, slices: 8:10}]", "validate: []", "nothing to validate", RecipeError, "data.validate"),
-    ("volume: stack, slices: 8:10", "volume: stak, slices: 8:10", "unknown volume", VolumeError, "stack"),
+    ("volume: stack, slices: 8:10", "volume: stak, slices: 8:10", "unknown volume", RecipeError, "stack"),
     ("names: [background, disc]", "names: [background, disc, ring]", "class without voxels", LabelError, "ring"),
     ("255: disc", "254: disc", "unmapped value", LabelError, "255"),
     ("batch_size: 8", "batch_size: 9, devices: 2", "uneven share", RecipeError, "multiple"),
