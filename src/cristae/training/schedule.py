@@ -7,6 +7,7 @@ end of the warm-up, and its length holds both.
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -40,6 +41,7 @@ class ScheduleConfig(Config):
         """Whether a longer training changes the rates of its first updates."""
         return isinstance(self.warmup, float)
 
+    @abstractmethod
     def rate(self, peak: float, update: int, length: int) -> float:
         """The learning rate after the warm-up.
 
@@ -48,7 +50,6 @@ class ScheduleConfig(Config):
             update: From 0 at the end of the warm-up.
             length: Updates of the schedule without its warm-up.
         """
-        raise NotImplementedError
 
 
 class EndingSchedule(ScheduleConfig):
