@@ -138,6 +138,7 @@ def cut_chunk(path: Path) -> None:
         (cut_chunk, "does not decode.*Copy it again"),
         (lambda path: change(path, scales=[]), "lists no scales"),
         (lambda path: change(path, scales=5), "list of scales is damaged"),
+        (lambda path: change(path, scale=True, key="a\0b"), "list of scales is damaged"),
         (as_mesh, "is no volume"),
         (lambda path: change(path, data_type="complex"), "metadata are damaged"),
         (lambda path: change(path, scale=True, encoding="compresso"), "encoding 'compresso'.*is not read"),

@@ -74,7 +74,7 @@ def _scale(folder: Path, info: Mapping[str, Any], asked: str) -> Mapping[str, An
     if kind != _VOLUME:
         raise FormatError(f"{file}: describes '{kind}', which is no volume; name an image or a segmentation")
     scales = info.get("scales")
-    if not isinstance(scales, list) or not all(isinstance(one, dict) and "key" in one for one in scales):
+    if not isinstance(scales, list) or not all(isinstance(one, dict) and _is_name(one.get("key")) for one in scales):
         raise FormatError(f"{file}: its list of scales is damaged; copy it again from its source")
     if not scales:
         raise FormatError(f"{file}: lists no scales (resolutions), so it has no voxels; copy it again from its source")
@@ -89,6 +89,11 @@ def _scale(folder: Path, info: Mapping[str, Any], asked: str) -> Mapping[str, An
             f"again as {', '.join(_ENCODINGS)}"
         )
     return level
+
+
+def _is_name(key: object) -> bool:
+    """Whether a scale's key can be the name of a folder: no NUL, nothing that no file system writes."""
+    return isinstance(key, str) and key.isprintable()
 
 
 def _open(folder: Path, level: Mapping[str, Any]) -> LazyArray:
