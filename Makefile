@@ -17,7 +17,7 @@ check: $(STAMP)
 	$(BIN)/lint-imports
 
 suite: $(STAMP)
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile -m "not slow and not gpu"
 
 docs: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"

@@ -104,7 +104,7 @@ def train(network: nn.Module, step: StepConfig, feed: PatchFeed) -> None:
     """One pass over the tiles with updates."""
     optimizer = torch.optim.Adam(network.parameters())
     for _, raw in feed:
-        batch = ready_batch(step, raw, [[index] for index in range(len(raw))])
+        batch = ready_batch(step, raw, [[0, 0, index] for index in range(len(raw))])
         optimizer.zero_grad()
         step.loss(network(batch.image), batch.target, batch.valid, batch.weight, batch.further).backward()
         optimizer.step()

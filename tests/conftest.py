@@ -1,6 +1,11 @@
 """What holds for all tests."""
 
+import os
 from collections.abc import Iterator
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers side by side share the cores; what starts after this, libraries and processes, takes one each.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from hypothesis import settings
