@@ -1,5 +1,7 @@
 """Laws of prediction that every network keeps: its reach is right, and blocks do not matter."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -30,22 +32,24 @@ def build(case: Small) -> nn.Module:
     return network.eval()
 
 
-def locality_of(case: Small, network: nn.Module) -> Locality:
-    return measure_locality(network, case.config, in_channels=case.config.in_slices)
+@cache
+def locality_of(case: Small) -> Locality:
+    """By shapes alone, once for all tests."""
+    with torch.device("meta"):
+        shapes = case.config.build(case.config.in_slices, 1)
+    return measure_locality(shapes, case.config, in_channels=case.config.in_slices)
 
 
 @networks
 def test_the_verdict_needs_no_weights(case):
-    with torch.device("meta"):
-        shapes = case.config.build(case.config.in_slices, 1)
-    assert locality_of(case, shapes) == locality_of(case, build(case))
+    assert measure_locality(build(case), case.config, in_channels=case.config.in_slices) == locality_of(case)
 
 
 @networks
 def test_the_reach_is_that_of_gradients(case):
     """With positive weights nothing cancels: gradients go as far as the reach, but for what max-pooling hides."""
     network = build(case).double()
-    locality, config = locality_of(case, network), case.config
+    locality, config = locality_of(case), case.config
     if not locality.local:
         pytest.skip(locality.reason)
     for name, values in network.named_parameters():
@@ -84,7 +88,7 @@ def touched(network, ramp, shape, axis, row):
 def test_blocks_equal_the_whole(case):
     """Exactly where the network is local, else in windows, and in the windows of its paper too."""
     network, config = build(case), case.config
-    locality = locality_of(case, network)
+    locality = locality_of(case)
     size = config.good_output(tuple(max(4, side) for side in config.output_size(case.size)))
     size = config.smallest_output if config.fixed_output else size
     windowed = windows_of(config.blend, size, locality)

@@ -253,7 +253,7 @@ def test_only_images_without_three_channels_are_mixed():
 
 def test_initial_weights():
     torch.manual_seed(0)
-    network = EfficientUNetConfig().build(1, 4)
+    network = EfficientUNetConfig(depth=0.5).build(1, 4)
     block = network.encoder.stages[5][1]
     for conv, fan_out in ((block.expand[0], 1632), (block.depthwise[0], 25), (block.project[0], 272)):
         assert conv.weight.std().item() == pytest.approx((2 / fan_out) ** 0.5, rel=0.02)

@@ -28,6 +28,7 @@ from cristae.models import (
     MonaiUNetPPConfig,
     NetworkConfig,
     ResEncUNetConfig,
+    ResNet50UNetConfig,
     ResNetSmallConfig,
     SegETConfig,
     SegNetConfig,
@@ -71,7 +72,7 @@ DENSE: dict[str, Any] = {"logits": 7, "kernels": GLOROT}
 """What the networks of Guay et al. (2021) have in common."""
 DEEPLAB: dict[str, Any] = {
     **DENSE,
-    "defaults": {"slices": 1, "base": 64},
+    "defaults": {"slices": 1, "base": 64, "spatial_dropout": False},
     "window": (572, 572),
     "norms": TORCH,
     "dropout": {("Dropout", 0.5): 2, ("Dropout", 0.1): 1},
@@ -130,7 +131,7 @@ PUBLISHED = {
     ),
     "fcn8s": Published(
         FCN8sConfig(base=4),
-        {"slices": 1, "base": 16, "batch_norm": False},
+        {"slices": 1, "base": 16, "batch_norm": False, "spatial_dropout": False},
         window=(512, 512),
         norms=set(),
         kernels={"up_*": "", "*": "glorot"},  # those start bilinear
@@ -205,6 +206,9 @@ PUBLISHED = {
         kernels={"*": "he_leaky"},
         outputs=(16 / 31, 8 / 31, 4 / 31, 2 / 31, 1 / 31),
     ),
+    "resnet50_unet": Published(
+        ResNet50UNetConfig(base=8), {"slices": 1, "base": 64}, window=(512, 512), norms=KERAS, kernels=HE_BUT_LAST
+    ),
     "resnet_small": Published(
         ResNetSmallConfig(base=4), {"slices": 1, "base": 16}, window=(512, 512), norms=KERAS, kernels=GLOROT
     ),
@@ -251,7 +255,7 @@ PUBLISHED = {
     ),
     "unet_fibsem": Published(
         UNetFIBSEMConfig(widths=(8, 16, 32)),
-        {"slices": 1, "widths": (64, 128, 256, 512, 1024), "dropout": 0.5},
+        {"slices": 1, "widths": (64, 128, 256, 512, 1024), "dropout": 0.5, "spatial_dropout": False},
         window=(256, 256),
         norms=KERAS,
         kernels={"ups.*": "glorot", "head.*": "glorot", "*": "he_cut"},
@@ -261,7 +265,7 @@ PUBLISHED = {
     ),
     "unet_stellar": Published(
         UNetStellarConfig(base=8),
-        {"slices": 1, "norm": "batch", "activation": "relu", "base": 64},
+        {"slices": 1, "norm": "batch", "activation": "relu", "base": 64, "spatial_dropout": False},
         window=(512, 512),
         norms=KERAS,
         kernels=HE_BUT_LAST,

@@ -76,17 +76,17 @@ def test_dropout_acts_on_the_normalised_bottom_alone():
 
 def test_initial_weights():
     torch.manual_seed(0)
-    network = UNetFIBSEMConfig().build(1, 4)
+    network = UNetFIBSEMConfig(widths=(16, 32, 64, 128)).build(1, 4)
     for conv in (module for block in (*network.encoder, *network.decoder) for module in block):
         if isinstance(conv, nn.Conv2d) and conv.in_channels >= 64:
             fan_in = 9 * conv.in_channels
             cut = 2 * (2 / fan_in) ** 0.5 / 0.8796256610342398
             assert conv.weight.std().item() == pytest.approx((2 / fan_in) ** 0.5, rel=0.01)
             assert 0.98 * cut < conv.weight.abs().max().item() <= cut * (1 + 1e-6)
-    for up, (below, width) in zip(network.ups, [(1024, 512), (512, 256), (256, 128), (128, 64)], strict=True):
+    for up, (below, width) in zip(network.ups, [(128, 64), (64, 32), (32, 16)], strict=True):
         limit = (6 / (4 * (below + width))) ** 0.5
-        assert 0.999 * limit < up.weight.abs().max().item() <= limit * (1 + 1e-6)
-    limit = (6 / (64 + 4)) ** 0.5
+        assert 0.99 * limit < up.weight.abs().max().item() <= limit * (1 + 1e-6)
+    limit = (6 / (16 + 4)) ** 0.5
     assert 0.9 * limit < network.head.weight.abs().max().item() <= limit * (1 + 1e-6)
     for module in network.modules():
         if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):

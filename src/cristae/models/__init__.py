@@ -23,6 +23,7 @@ from cristae.models.hybrid_2d3d import Hybrid2D3DConfig
 from cristae.models.hybrid_2d3d_port import Hybrid2D3DPortConfig
 from cristae.models.monai import MonaiSegResNetConfig, MonaiSwinUNETRConfig, MonaiUNetPPConfig
 from cristae.models.resenc_unet import ResEncUNetConfig
+from cristae.models.resnet50_unet import ResNet50UNetConfig
 from cristae.models.resnet_small import ResNetSmallConfig
 from cristae.models.seget import SegETConfig
 from cristae.models.segnet import SegNetConfig
@@ -51,6 +52,7 @@ Network = (
     | MonaiSwinUNETRConfig
     | MonaiUNetPPConfig
     | ResEncUNetConfig
+    | ResNet50UNetConfig
     | ResNetSmallConfig
     | SegETConfig
     | SegNetConfig
@@ -138,6 +140,7 @@ __all__ = [
     "PlanarConfig",
     "Reference",
     "ResEncUNetConfig",
+    "ResNet50UNetConfig",
     "ResNetSmallConfig",
     "SegETConfig",
     "SegNetConfig",

@@ -37,6 +37,20 @@ def conv_pair(in_channels: int, out_channels: int, *, bias: bool = True) -> nn.S
     )
 
 
+def dropout(rate: float, *, spatial: bool) -> nn.Dropout | nn.Dropout2d:
+    """While training, sets a fraction of the features to 0 and divides the others by what is left of 1.
+
+    Args:
+        rate: The fraction.
+        spatial: Whether whole feature maps are drawn, for each item of a batch, and not single values. Neighbouring
+            values of a map are so alike that without one of them hardly anything is missing.
+
+    References:
+        Tompson et al. (2015), https://arxiv.org/abs/1411.4280, sect. 3.2
+    """
+    return nn.Dropout2d(rate) if spatial else nn.Dropout(rate)
+
+
 def upsample(factor: int) -> nn.Upsample:
     """Bilinear enlargement in which voxels are areas (corners not aligned)."""
     return nn.Upsample(scale_factor=float(factor), mode="bilinear", align_corners=False)

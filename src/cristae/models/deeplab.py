@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from cristae.models.blocks import initialise
+from cristae.models.blocks import dropout, initialise
 from cristae.models.form import Blend, PlanarConfig, Reference, crop_near, pad_far
 
 STRIDE = (4, 4)
@@ -40,6 +40,9 @@ class DeepLabConfig(PlanarConfig):
     base: Annotated[int, Field(gt=0, multiple_of=4)] = 64
     """Feature channels inside the first residual blocks, which all widths are multiples or fractions of; 64 as
     published."""
+    spatial_dropout: bool = False
+    """Whether training drops whole feature maps behind the pyramid and between the last convolutions and not, as
+    published, single values."""
 
     @property
     def total_stride(self) -> tuple[int, ...]:
@@ -114,8 +117,8 @@ class DeepLab(nn.Module):
         self.copies = 3 if in_channels == 1 else 1
         width = 4 * config.base
         self.encoder = config.encoder(self.copies * in_channels)
-        self.pyramid = Pyramid(self.encoder.out_channels, width, config.rates)
-        self.decoder = Decoder(self.encoder.low_channels, width, out_channels)
+        self.pyramid = Pyramid(self.encoder.out_channels, width, config.rates, spatial_dropout=config.spatial_dropout)
+        self.decoder = Decoder(self.encoder.low_channels, width, out_channels, spatial_dropout=config.spatial_dropout)
         initialise(self)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -195,13 +198,13 @@ class Bottleneck(nn.Module):
 class Pyramid(nn.Module):
     """Atrous spatial pyramid pooling: one map seen at four scales and as a whole."""
 
-    def __init__(self, in_channels: int, width: int, rates: Sequence[int]) -> None:
+    def __init__(self, in_channels: int, width: int, rates: Sequence[int], *, spatial_dropout: bool) -> None:
         super().__init__()
         self.branches = nn.ModuleList([_conv(in_channels, width, kernel=1)])
         self.branches.extend(_conv(in_channels, width, dilation=rate) for rate in rates)
         self.whole = nn.Sequential(nn.AdaptiveAvgPool2d(1), _conv(in_channels, width, kernel=1))
         self.merge = _conv((len(rates) + 2) * width, width, kernel=1)
-        self.dropout = nn.Dropout(0.5)
+        self.dropout = dropout(0.5, spatial=spatial_dropout)
 
     def forward(self, features: Tensor) -> Tensor:
         """Features of the same size."""
@@ -214,15 +217,15 @@ class Pyramid(nn.Module):
 class Decoder(nn.Module):
     """Join the pyramid's features with narrowed low-level ones, and give logits."""
 
-    def __init__(self, low_channels: int, width: int, out_channels: int) -> None:
+    def __init__(self, low_channels: int, width: int, out_channels: int, *, spatial_dropout: bool) -> None:
         super().__init__()
         narrow = 3 * width // 16
         self.low_level = _conv(low_channels, narrow, kernel=1)
         self.head = nn.Sequential(
             _conv(width + narrow, width),
-            nn.Dropout(0.5),
+            dropout(0.5, spatial=spatial_dropout),
             _conv(width, width),
-            nn.Dropout(0.1),
+            dropout(0.1, spatial=spatial_dropout),
             nn.Conv2d(width, out_channels, 1),
         )
 

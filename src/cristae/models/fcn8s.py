@@ -15,7 +15,7 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from cristae.models.blocks import conv_bn_relu, initialise
+from cristae.models.blocks import conv_bn_relu, dropout, initialise
 from cristae.models.form import PlanarConfig, Reference, crop_near, pad_far
 
 STRIDE = (32, 32)
@@ -36,6 +36,9 @@ class FCN8sConfig(PlanarConfig):
     """Feature channels of the first block, which all widths are multiples of; the original has 64."""
     batch_norm: bool = False
     """Whether batch normalisation follows the convolutions of the encoder; the original has none."""
+    spatial_dropout: bool = False
+    """Whether training drops half of the feature maps of the two layers behind the encoder and not, as published, half
+    of their values."""
 
     @property
     def total_stride(self) -> tuple[int, ...]:
@@ -68,10 +71,10 @@ class FCN8s(nn.Module):
         self.classifier = nn.Sequential(
             nn.Conv2d(widths[-1], wide, 7, padding=3),
             nn.ReLU(inplace=True),
-            nn.Dropout(DROPOUT),
+            dropout(DROPOUT, spatial=config.spatial_dropout),
             nn.Conv2d(wide, wide, 1),
             nn.ReLU(inplace=True),
-            nn.Dropout(DROPOUT),
+            dropout(DROPOUT, spatial=config.spatial_dropout),
         )
         self.score_fc7 = nn.Conv2d(wide, out_channels, 1)
         self.score_pool4 = nn.Conv2d(widths[3], out_channels, 1)

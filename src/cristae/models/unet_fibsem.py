@@ -11,10 +11,10 @@ from itertools import pairwise
 from typing import Annotated, ClassVar, Literal
 
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, ValidationInfo, field_validator
 from torch import Tensor, nn
 
-from cristae.models.blocks import batch_norm, initialise, truncated_normal_
+from cristae.models.blocks import batch_norm, dropout, initialise, truncated_normal_
 from cristae.models.form import Blend, PlanarConfig, Reference, crop_near, pad_far
 
 
@@ -29,6 +29,15 @@ class UNetFIBSEMConfig(PlanarConfig):
     """Feature channels at each level, finest first; each further level halves the sides."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     """Fraction of the coarsest features that training sets to 0."""
+    spatial_dropout: bool = False
+    """Whether these are whole feature maps and not, as published, single values."""
+
+    @field_validator("spatial_dropout")
+    @classmethod
+    def _only_with_dropout(cls, spatial: bool, info: ValidationInfo) -> bool:
+        if spatial and info.data.get("dropout") == 0:
+            raise ValueError("has no effect with `dropout: 0`; give `dropout` a fraction above 0")
+        return spatial
 
     @property
     def total_stride(self) -> tuple[int, ...]:
@@ -49,7 +58,7 @@ class UNetFIBSEM(nn.Module):
         self.total_stride = config.total_stride
         self.pool = nn.MaxPool2d(2)
         self.encoder = nn.ModuleList(conv_relu_bn_pair(a, b) for a, b in pairwise((in_channels, *config.widths)))
-        self.drop = nn.Dropout(config.dropout)
+        self.drop = dropout(config.dropout, spatial=config.spatial_dropout)
         upwards = list(pairwise(reversed(config.widths)))
         self.ups = nn.ModuleList(nn.ConvTranspose2d(below, width, 2, stride=2) for below, width in upwards)
         self.decoder = nn.ModuleList(conv_relu_bn_pair(2 * width, width) for _, width in upwards)

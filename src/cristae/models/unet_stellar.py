@@ -15,7 +15,7 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from cristae.models.blocks import batch_norm
+from cristae.models.blocks import batch_norm, dropout
 from cristae.models.form import PlanarConfig, Reference, crop_near, pad_far
 from cristae.models.stellar_blocks import head_width, initialise_he, up_conv
 
@@ -42,6 +42,9 @@ class UNetStellarConfig(PlanarConfig):
     """What follows every convolution but the last: ReLU, or PReLU with a slope for each channel that starts at 0."""
     base: PositiveInt = 64
     """Feature channels of the first level; they double at each of the four further levels. 64 as published."""
+    spatial_dropout: bool = False
+    """Whether training drops half of the feature maps at the two coarsest levels and not, as published, half of their
+    values."""
 
     @property
     def total_stride(self) -> tuple[int, ...]:
@@ -88,7 +91,7 @@ class UNetStellar(nn.Module):
         widths = [config.base << level for level in range(LEVELS)]
         self.pool = nn.MaxPool2d(2)
         self.encoder = nn.ModuleList(config.pair(a, b) for a, b in pairwise((in_channels, *widths)))
-        self.drop = nn.Dropout(DROPOUT)
+        self.drop = dropout(DROPOUT, spatial=config.spatial_dropout)
         self.ups = nn.ModuleList()
         self.decoder = nn.ModuleList()
         for below, width in pairwise(reversed(widths)):

@@ -21,7 +21,7 @@ SMALL = {
     ),
     "monai_unetpp": Small(MonaiUNetPPConfig(base=4), outputs=4, overfit=MonaiUNetPPConfig(base=8)),
     "monai_unetpp-3d": Small(
-        MonaiUNetPPConfig(ndim=3, base=4, norm="batch", dropout=0.2),
+        MonaiUNetPPConfig(ndim=3, base=2, norm="batch", dropout=0.2),
         sizes=((16, 32, 16), (3, 17, 30)),
         outputs=4,
         dropout=True,

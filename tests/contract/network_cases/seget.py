@@ -8,6 +8,7 @@ SMALL = {
     "deeplab_vgg-split": Small(DeepLabVGGConfig(base=4, split=(2, 2, 3, 3, 3, 3, 3, 4), conv_bias=True)),
     "fcn8s": Small(FCN8sConfig(base=2), dropout=True),
     "fcn8s-batch-norm": Small(FCN8sConfig(base=2, batch_norm=True), dropout=True),
+    "fcn8s-spatial-dropout": Small(FCN8sConfig(base=2, spatial_dropout=True), dropout=True),
     "seget": Small(SegETConfig(base=4)),
     "seget-quarter-skip": Small(SegETConfig(base=4, skip_width="quarter")),
     "seget-side-branch": Small(SegETConfig(base=4, skip_position="side_branch", skip_width="full")),
