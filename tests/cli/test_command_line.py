@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -23,18 +22,13 @@ def cristae(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedPro
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=120)
 
 
-def test_help_is_quick_and_loads_nothing_heavy() -> None:
-    times = []
-    for _ in range(3):
-        start = time.monotonic()
-        done = cristae("--help")
-        times.append(time.monotonic() - start)
+def test_help_loads_nothing_heavy() -> None:
+    done = cristae("--help")
     assert done.returncode == 0
     assert all(verb in done.stdout for verb in VERBS)
-    assert min(times) < 0.5
     code = (
         "import sys\nfrom cristae.cli.main import app\n"
-        "print([m for m in ('torch', 'numpy', 'pydantic', 'matplotlib', 'yaml') if m in sys.modules])"
+        "print([m for m in ('torch', 'numpy', 'pydantic', 'matplotlib', 'scipy', 'numba', 'yaml') if m in sys.modules])"
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert loaded.stdout.strip() == "[]"
