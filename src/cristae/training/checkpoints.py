@@ -28,7 +28,7 @@ from cristae.training.nonfinite import NonfiniteReport, at_update
 LAST = "last.ckpt"
 _FORMAT = 2
 """Of checkpoints; another number is refused. 1, which was not written down, knew whole epochs alone."""
-_MAY_DIFFER = {"epochs", "reader_threads", "checkpoint_minutes", "start_from"}
+_MAY_DIFFER = {"epochs", "reader_threads", "checkpoint_minutes", "start_from", "give_up", "early_stop_patience"}
 """Training settings that a continued training may have otherwise; where it started from, the checkpoint replaces."""
 
 
