@@ -6,6 +6,7 @@ from cristae.errors import RecipeError
 from cristae.recipe.complete import completed
 from cristae.recipe.consistency import check_consistency
 from cristae.recipe.load import parse_recipe
+from cristae.recipe.recipe import Recipe
 
 
 def problem(text: str, *changes: str) -> str:
@@ -21,6 +22,37 @@ def fits(text: str, *changes: str) -> None:
 def model(text: str, name: str, size: str, *changes: str) -> tuple[str, ...]:
     """The recipe's text and the changes that give it another network and patch size."""
     return (text, f"model={{name: {name}}}", f"sampling={{name: random, size: {size}}}", *changes)
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ("sampling:\n  name: random\n  size: [8, 8, 8]\n", "r.yaml:28: sampling.size: [8, 8, 8] has 3 axes"),
+        ("predict: {}\naugment: [flip]\n", None),
+        ("augment:\n  - {name: noise}\n  - {name: flip, axes: [z]}\n", "r.yaml:26: augment: augmentation 'flip'"),
+        ("targets: {name: edge_preserving, cell: er}\n", "r.yaml:26: targets: "),
+    ],
+)
+def test_problems_are_told_at_their_lines(text: str, lines: str, expected: str | None) -> None:
+    if expected:
+        assert problem(text + lines).startswith(expected)
+
+
+def test_problems_of_what_was_set_name_the_change(text: str) -> None:
+    assert problem(text, "sampling.size=[8, 8, 8]").startswith("--set sampling.size=[8, 8, 8]: sampling.size: ")
+    assert problem(text, "training.devices=3").startswith("r.yaml:23 (with --set training.devices=3): training.batch")
+    text = text.replace("  epochs: 3\n", "  epochs: 3\n  batch_size: 7\n  devices: 2\n")
+    assert problem(text).startswith("r.yaml:25: training.batch_size: 7 is not a multiple of the 2 devices")
+
+
+def test_a_recipe_made_in_python_is_called_by_its_name(text: str) -> None:
+    recipe = parse_recipe(text)
+    python = Recipe.model_validate(
+        recipe.model_dump(by_alias=True) | {"sampling": {"name": "random", "size": [8, 8, 8]}}
+    )
+    with pytest.raises(RecipeError, match=r"^tiny: sampling\.size: "):
+        check_consistency(python)
+    assert parse_recipe(text + "# a longer file\n") == recipe == parse_recipe("# moved\n" + text)
 
 
 def test_without_a_size_every_network_gets_its_own(text: str) -> None:

@@ -552,7 +552,6 @@ TABLE: dict[str, tuple[str, ...] | str] = {
         "warm-up longer than the schedule",
         "epochs at a rate of 0",
     ),
-    "workflows.prepare_training._of_recipe": ("far outside", "group of nothing", "all groups frozen"),
     "workflows.prepare_validation.prepare_validation": "no way of sampling leaves out all patches where voxels count",
     "workflows.train_network._check_length": _LATER,
 }

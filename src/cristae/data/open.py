@@ -127,7 +127,7 @@ def complete_data(data: DataConfig) -> DataConfig:
     """
     if data.set is None:
         if data.task is not None:
-            raise VolumeError("data.task chooses a labelling of a public set; name the set with data.set.")
+            raise VolumeError("data.task: chooses a labelling of a public set; name the set with data.set.")
         complete = data
     else:
         task, known = find_set(data.set).find_task(data.task)
@@ -143,9 +143,9 @@ def complete_data(data: DataConfig) -> DataConfig:
             }
         )
     if not complete.volumes:
-        raise VolumeError("data.volumes is empty; name at least one image, or a public set with data.set.")
+        raise VolumeError("data.volumes: is empty; name at least one image, or a public set with data.set.")
     if complete.classes is None:
-        raise VolumeError("data.classes is missing; name the classes, the background first.")
+        raise VolumeError("data.classes: is missing; name the classes, the background first.")
     return complete
 
 

@@ -23,8 +23,7 @@ def check_consistency(recipe: Recipe) -> None:
     Raises:
         RecipeError: They do not; one line per problem.
     """
-    where = recipe.source or recipe.name
-    problems = [f"{where}: {problem}" for problem in _problems(recipe)]
+    problems = [recipe.problem(problem) for problem in _problems(recipe)]
     if problems:
         raise RecipeError("\n".join(problems))
 
@@ -39,8 +38,10 @@ def require_regions(recipe: Recipe) -> None:
     for name, found in regions.items():
         if not found and not (name == "validate" and recipe.data.split):
             raise RecipeError(
-                f"{recipe.source or recipe.name}: data.{name}: is empty; name the regions, for instance\n"
-                f"  {name}:\n    - {{volume: NAME, slices: 0:10}}"
+                recipe.problem(
+                    f"data.{name}: is empty; name the regions, for instance\n"
+                    f"  {name}:\n    - {{volume: NAME, slices: 0:10}}"
+                )
             )
 
 
