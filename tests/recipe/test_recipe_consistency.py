@@ -128,6 +128,13 @@ def test_faults_between_slices_need_several(text: str) -> None:
         in problem(text, "model={name: unet_bn}", faults)
     )
     fits(text, "model={name: unet_bn, slices: 3}", faults)
+    assert problem(text, "model={name: unet_bn}", "augment=sections") == (
+        "--set augment=sections: augment: augmentations 'shifted_sections', 'missing_sections', 'duplicated_sections', "
+        "'blurred_sections' and 'contrast_jumps' need patches of several slices, got 1; set model.slices to 3 or more, "
+        "or take a 3D network"
+    )
+    both = problem(text, "augment=[{name: flip, axes: [z]}, {name: shift, axes: [z]}]")
+    assert "augmentations 'flip' and 'shift': axis z needs 3D" in both
     fits(*model(text, "unet_3d", "[5, 8, 8]", faults))
 
 
@@ -137,6 +144,27 @@ def test_each_output_has_a_weight(text: str) -> None:
         text, weights
     )
     fits(*model(text, "hybrid_2d3d", "[5, 40, 40]", weights))
+
+
+def test_weights_of_volumes_count_in_a_term(text: str) -> None:
+    own, overlaps = "data.volumes.0.weight=w.tif", "loss={name: sum, terms: [{name: dice}, {name: jaccard_distance}]}"
+    assert problem(text, own, overlaps) == (
+        f"--set {own}: data.volumes.cell.weight: the weights have no effect, because they count in no term of the loss "
+        "(dice, jaccard_distance); add one for each voxel, such as cross_entropy, or leave `weight` out"
+    )
+    fits(text, own, "loss={name: sum, terms: [{name: dice}, {name: jaccard_distance, voxel_weights: true}]}")
+    fits(text, own)
+    assert len(problem(text, own, overlaps, "targets={name: class_balance}").splitlines()) == 2
+    assert "the random forest weighs classes, not voxels" in problem(text, own, "model={name: random_forest}")
+
+
+def test_further_channels_are_read_by_a_term(text: str) -> None:
+    further = "targets={name: none, further: [{name: distances}, {name: boundaries}]}"
+    assert problem(text, further, "loss={name: sum, terms: [{name: dice}, {name: boundary}]}") == (
+        f"--set {further}: targets.further.1: 'boundaries' has no effect, because no term of the loss (dice, boundary) "
+        "reads it; add boundary_aware, or leave it out"
+    )
+    fits(text, further, "loss={name: sum, terms: [{name: boundary_aware}, {name: boundary}]}")
 
 
 OVERLAPPING = (
