@@ -261,11 +261,12 @@ def _assemble(
         _check_covered(weight, labelling.labelled_slices, f"weight of '{name}'")
     files = {f"mask '{key}'" if key else "labels": source for key, source in (sources or {}).items()}
     files |= {what: one for what, one in (("valid mask", valid), ("weight", weight)) if one is not None}
+    paths = tuple(dict.fromkeys(file.path for source in files.values() for file, _ in source.places.values()))
     return Volume(
         name=name,
         image=_finite(image, name),
-        labels=labelling.labels,
-        valid=validity,
+        labels=tuple(replace(labels, sources=paths) for labels in labelling.labels),
+        valid=None if validity is None else replace(validity, sources=paths),
         weight=None if weight is None else _weight_image(weight, image, name),
         voxel_size_nm=size,
         labelled_slices=labelling.labelled_slices,
