@@ -183,6 +183,7 @@ def _cell(column, text):
             "'A' was not evaluated for V_rand of '.*': the column is empty; evaluate it again, .* with partition among",
         ),
         (None, {"metric": "V_rnad"}, "unknown metric 'V_rnad'"),
+        (None, {"seed": -1}, r"the seed of the resampling is -1; give 0 or more \(--seed\)"),
         (None, {"metric": "TP"}, "unknown metric 'TP'"),
         (None, {"class_name": "vesicle"}, "no row is of class 'vesicle'"),
         (None, {"unit": "column:mouse"}, "no column 'mouse'"),
