@@ -125,9 +125,8 @@ def test_the_first_ctrl_c_asks_them_to_stop_once_they_train(tmp_path: Path) -> N
     heard = Pressed()
     with pytest.raises(KeyboardInterrupt):
         run("stops", tmp_path, heard)
-    assert heard.heard == [
-        ("Training", 3, "", 0), "stopping after at most 20 batches, with a checkpoint; Ctrl-C again stops at once", "end"
-    ]  # fmt: skip
+    said = "stopping after at most 20 batches, with a checkpoint; Ctrl-C again stops at once"
+    assert heard.heard == [("Training", 3, "", 0), said, "end"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert all_ended(tmp_path)
 
