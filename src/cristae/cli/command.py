@@ -2,12 +2,7 @@
 
 import sys
 
-
-def was_interrupted(error: BaseException | None) -> bool:
-    """Whether Ctrl-C lies behind an error: a library that was being imported may turn it into one of its own."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__cause__ or error.__context__
-    return error is not None
+from cristae.cli.interrupted import was_interrupted
 
 
 def run() -> None:

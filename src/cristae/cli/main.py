@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from cristae.cli import agreement, analysis, comparison, datasets, models, recipes, runs, scores, volumes
-from cristae.cli.command import was_interrupted
+from cristae.cli.interrupted import was_interrupted
 from cristae.cli.options import say, say_error
 from cristae.errors import CristaeError
 
