@@ -355,7 +355,7 @@ def test_two_processes_resume_within_an_epoch(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_ctrl_c_stops_two_processes_with_a_checkpoint(tmp_path: Path) -> None:
-    """In the middle of an epoch of 26 batches, far from the next checkpoint in time."""
+    """Epochs of 26 batches, after 20 of which they ask each other; resumed, they end with the same bytes."""
     recipe = write_discs(tmp_path, epochs=2)
     both = [f"--set={one}" for one in ("training.devices=2", "sampling.per_epoch=208")]
     subprocess.run(command(recipe, tmp_path / "whole", *both), check=True, capture_output=True, env=environment())
@@ -368,7 +368,7 @@ def test_ctrl_c_stops_two_processes_with_a_checkpoint(tmp_path: Path) -> None:
         said = process.communicate(timeout=120)[1]
     assert process.returncode == 130, said
     assert "stopping after at most 20 batches" in said
-    assert "46/52 batches" in said, "the checkpoint is of the middle of the second epoch"
+    assert "26/52 batches" in said or "46/52 batches" in said, "at the end of the first epoch, or within the second"
     subprocess.run(command(recipe, tmp_path / "run", *both, "--resume"), check=True, env=environment())
     weights = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("run", "whole")]
     assert weights[0] == weights[1]
