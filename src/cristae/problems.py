@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ _PLAIN = {
     "model_type": "must hold fields, one `field: value` per line",
     "model_attributes_type": "must hold fields, one `field: value` per line",
 }
+_OF_A_FIELD = re.compile(r"Value error, ([a-z]\w*(?:\.\w+)*): ")
 _WRONG_KIND = {"string_type": str, "tuple_type": list, "list_type": list, "dict_type": dict, "model_type": dict}
 
 
@@ -65,7 +67,7 @@ def explain(
     """
     spots: dict[Path, list[tuple[ErrorDetails, _Spot]]] = {}
     for detail in error.errors(include_url=False):
-        spot = _locate(detail["loc"], model)
+        detail, spot = _sharpened(detail, _locate(detail["loc"], model))
         spots.setdefault(spot.path, []).append((detail, spot))
     lines = []
     for path, group in spots.items():
@@ -105,6 +107,20 @@ def tag_field(model: type[BaseModel]) -> str | None:
         if field is not None and get_origin(field.annotation) is Literal and len(get_args(field.annotation)) == 1:
             return name
     return None
+
+
+def is_list(path: Path, model: type[BaseModel]) -> bool:
+    """Whether the field at a path of a document holds a list."""
+    return get_origin(_bare(_locate(path, model).annotation)) in (tuple, list)
+
+
+def _sharpened(detail: ErrorDetails, spot: _Spot) -> tuple[ErrorDetails, _Spot]:
+    """A problem of a whole part whose message begins with the path of one of its fields: that of the field."""
+    found = _OF_A_FIELD.match(detail["msg"]) if detail["type"] == "value_error" and _is_model(spot.annotation) else None
+    if found is None or found[1].split(".")[0] not in field_names(spot.annotation):
+        return detail, spot
+    sharper: ErrorDetails = {**detail, "msg": f"Value error, {detail['msg'][found.end() :]}"}
+    return sharper, _Spot((*spot.path, *found[1].split(".")), None, None)
 
 
 def _left_over(spot: _Spot, former: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -149,6 +150,37 @@ def test_a_stopped_verb_says_whether_it_goes_on(
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 130
     assert result.stderr.strip() == f"interrupted; {told}"
+
+
+@pytest.mark.parametrize("stopped", ["typer", "torch"])
+@pytest.mark.parametrize("how", ["raise KeyboardInterrupt", "raise ImportError('half of it') from KeyboardInterrupt()"])
+def test_ctrl_c_while_libraries_are_imported_is_one_line(stopped: str, how: str) -> None:
+    code = (
+        "import sys\n"
+        "class Stop:\n"
+        "    def find_spec(self, name, *rest):\n"
+        f"        if name == '{stopped}': {how}\n"
+        "sys.meta_path.insert(0, Stop())\n"
+        "from cristae.cli.command import run; run()"
+    )
+    done = subprocess.run([sys.executable, "-c", code, "recipe", "show", "x"], capture_output=True, text=True)
+    assert done.returncode == 130
+    assert re.fullmatch("interrupted(; the same command starts over)?\n", done.stderr)
+
+
+def test_a_slip_of_the_pen_is_told_before_the_rooms_of_training_are_imported(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text("name: x\ndata: {}\nmodel: {name: unet_bn}\ntraning: {}\n")
+    for verb in (["recipe", "check"], ["train"]):
+        code = (
+            "import sys; from cristae.cli.main import app\n"
+            "try:\n    app()\n"
+            "finally:\n    print('lightning' in sys.modules)"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code, *verb, str(tmp_path / "r.yaml")], capture_output=True, text=True
+        )
+        assert "r.yaml:4: traning: unknown field; did you mean 'training'?" in done.stderr
+        assert done.stdout == "False\n"
 
 
 def test_a_bug_shows_a_traceback_and_exit_code_1() -> None:

@@ -6,6 +6,7 @@ from cristae.errors import RecipeError
 from cristae.recipe.complete import completed
 from cristae.recipe.consistency import check_consistency
 from cristae.recipe.load import parse_recipe
+from cristae.recipe.recipe import Recipe
 
 
 def problem(text: str, *changes: str) -> str:
@@ -21,6 +22,37 @@ def fits(text: str, *changes: str) -> None:
 def model(text: str, name: str, size: str, *changes: str) -> tuple[str, ...]:
     """The recipe's text and the changes that give it another network and patch size."""
     return (text, f"model={{name: {name}}}", f"sampling={{name: random, size: {size}}}", *changes)
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        ("sampling:\n  name: random\n  size: [8, 8, 8]\n", "r.yaml:28: sampling.size: [8, 8, 8] has 3 axes"),
+        ("predict: {}\naugment: [flip]\n", None),
+        ("augment:\n  - {name: noise}\n  - {name: flip, axes: [z]}\n", "r.yaml:26: augment: augmentation 'flip'"),
+        ("targets: {name: edge_preserving, cell: er}\n", "r.yaml:26: targets: "),
+    ],
+)
+def test_problems_are_told_at_their_lines(text: str, lines: str, expected: str | None) -> None:
+    if expected:
+        assert problem(text + lines).startswith(expected)
+
+
+def test_problems_of_what_was_set_name_the_change(text: str) -> None:
+    assert problem(text, "sampling.size=[8, 8, 8]").startswith("--set sampling.size=[8, 8, 8]: sampling.size: ")
+    assert problem(text, "training.devices=3").startswith("r.yaml:23 (with --set training.devices=3): training.batch")
+    text = text.replace("  epochs: 3\n", "  epochs: 3\n  batch_size: 7\n  devices: 2\n")
+    assert problem(text).startswith("r.yaml:25: training.batch_size: 7 is not a multiple of the 2 devices")
+
+
+def test_a_recipe_made_in_python_is_called_by_its_name(text: str) -> None:
+    recipe = parse_recipe(text)
+    python = Recipe.model_validate(
+        recipe.model_dump(by_alias=True) | {"sampling": {"name": "random", "size": [8, 8, 8]}}
+    )
+    with pytest.raises(RecipeError, match=r"^tiny: sampling\.size: "):
+        check_consistency(python)
+    assert parse_recipe(text + "# a longer file\n") == recipe == parse_recipe("# moved\n" + text)
 
 
 def test_without_a_size_every_network_gets_its_own(text: str) -> None:
@@ -96,6 +128,13 @@ def test_faults_between_slices_need_several(text: str) -> None:
         in problem(text, "model={name: unet_bn}", faults)
     )
     fits(text, "model={name: unet_bn, slices: 3}", faults)
+    assert problem(text, "model={name: unet_bn}", "augment=sections") == (
+        "--set augment=sections: augment: augmentations 'shifted_sections', 'missing_sections', 'duplicated_sections', "
+        "'blurred_sections' and 'contrast_jumps' need patches of several slices, got 1; set model.slices to 3 or more, "
+        "or take a 3D network"
+    )
+    both = problem(text, "augment=[{name: flip, axes: [z]}, {name: shift, axes: [z]}]")
+    assert "augmentations 'flip' and 'shift': axis z needs 3D" in both
     fits(*model(text, "unet_3d", "[5, 8, 8]", faults))
 
 
@@ -105,6 +144,27 @@ def test_each_output_has_a_weight(text: str) -> None:
         text, weights
     )
     fits(*model(text, "hybrid_2d3d", "[5, 40, 40]", weights))
+
+
+def test_weights_of_volumes_count_in_a_term(text: str) -> None:
+    own, overlaps = "data.volumes.0.weight=w.tif", "loss={name: sum, terms: [{name: dice}, {name: jaccard_distance}]}"
+    assert problem(text, own, overlaps) == (
+        f"--set {own}: data.volumes.cell.weight: the weights have no effect, because they count in no term of the loss "
+        "(dice, jaccard_distance); add one for each voxel, such as cross_entropy, or leave `weight` out"
+    )
+    fits(text, own, "loss={name: sum, terms: [{name: dice}, {name: jaccard_distance, voxel_weights: true}]}")
+    fits(text, own)
+    assert len(problem(text, own, overlaps, "targets={name: class_balance}").splitlines()) == 2
+    assert "the random forest weighs classes, not voxels" in problem(text, own, "model={name: random_forest}")
+
+
+def test_further_channels_are_read_by_a_term(text: str) -> None:
+    further = "targets={name: none, further: [{name: distances}, {name: boundaries}]}"
+    assert problem(text, further, "loss={name: sum, terms: [{name: dice}, {name: boundary}]}") == (
+        f"--set {further}: targets.further.1: 'boundaries' has no effect, because no term of the loss (dice, boundary) "
+        "reads it; add boundary_aware, or leave it out"
+    )
+    fits(text, further, "loss={name: sum, terms: [{name: boundary_aware}, {name: boundary}]}")
 
 
 OVERLAPPING = (

@@ -101,6 +101,16 @@ def test_options_of_the_network_before_are_told_when_only_the_name_is_set(text: 
         parse_recipe(text, "r.yaml", [*changes, "model={name: seget, widths: [8]}"])
 
 
+def test_what_a_part_lacks_is_blamed_on_the_change_of_its_name(text: str) -> None:
+    assert [line.split(": ")[:2] for line in problems(text, "model.name=external")] == [
+        ["--set model.name=external", "model.target"],
+        ["r.yaml:20", "model.widths"],
+    ]
+    flips = text + "augment: [{name: flip, axes: [x]}]\n"
+    (line,) = problems(flips, "augment.0.name=noise")
+    assert line.endswith("use --set 'augment.0={name: noise}', which leaves out the options from before")
+
+
 def test_a_list_is_asked_for_with_one_that_the_field_takes(text: str) -> None:
     with pytest.raises(RecipeError, match=r"must be a list, such as \[16, 32, 64, 128, 256\], got 8"):
         parse_recipe(text, "r.yaml", ["model={name: unet_bn, widths: 8}"])
@@ -141,7 +151,21 @@ def test_set_changes_fields_items_and_left_out_parts(text: str) -> None:
         ("=3", "--set =3: expected path=value"),
         ("data.train.3.volume=x", "--set data.train.3.volume=x: data.train is a list of 1; there is no item 3"),
         ("name.first=x", "--set name.first=x: name is a single value and has no field 'first'"),
-        ("seed=[", "--set seed=[:1: "),
+        ("seed=[", "--set seed=[: "),
+        (
+            "data.test.0.slices=0:2",
+            "--set data.test.0.slices=0:2: the recipe does not list data.test, so",
+        ),
+        ("augment.0.probability=1", "--set augment.0.probability=1: the recipe does not list augment, so"),
+        ("loss.smooth=x", "--set loss.smooth=x: loss.smooth"),
+        (
+            "training.schedule={name: cosine, floor: 5}",
+            "--set training.schedule={name: cosine, floor: 5}: training.schedule.floor: 5 is above learning_rate",
+        ),
+        (
+            "data.classes.names=[mito, mito]",
+            "r.yaml:3 (with --set data.classes.names=[mito, mito]): data.classes: two classes have the same name",
+        ),
     ],
 )
 def test_a_wrong_change_is_told_as_such(text: str, change: str, expected: str) -> None:

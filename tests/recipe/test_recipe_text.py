@@ -64,6 +64,15 @@ def test_differences_are_named_by_path(text: str) -> None:
     assert diff_recipes(a, a) == []
 
 
+def test_what_only_one_has_and_is_empty_there_is_no_difference(text: str) -> None:
+    changes = ["training.give_up={below: 0.2}", "training.schedule={name: constant}", "augment=[{name: rotate90}]"]
+    found = diff_recipes(parse_recipe(text), parse_recipe(text, "r", changes))
+    assert all(one.a != one.b for one in found)
+    assert not {"training.give_up", "augment"} & {one.path for one in found}
+    assert {"training.give_up.below", "training.schedule.name", "augment.0.name"} <= {one.path for one in found}
+    assert not any(str(one).endswith("null -> null") for one in found)
+
+
 def test_a_changed_network_shows_the_fields_of_both(text: str) -> None:
     a = parse_recipe(text)
     b = parse_recipe(text, "r", ["model={name: seget}"])

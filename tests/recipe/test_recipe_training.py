@@ -63,7 +63,7 @@ def test_what_is_shown_reads_back(text: str) -> None:
         ("optimizer={name: sgd, betas: [0, 0]}", "training.optimizer.betas: unknown field; the fields here are mom"),
         ("schedule={name: polly}", "training.schedule: unknown name 'polly'; did you mean 'poly'?"),
         ("schedule={name: poly, warmup: -1}", "training.schedule.warmup: must be greater than or equal to 0, got -1"),
-        ("schedule={name: linear, floor: 1}", "training: schedule.floor: 1 is above learning_rate: 0.0001; lower it"),
+        ("schedule={name: linear, floor: 1}", "training.schedule.floor: 1 is above learning_rate: 0.0001; lower it"),
         ("groups=[{match: bias, factor: 2}]", "training.groups.0.factor: unknown field"),
         ("groups=[{learning_rate_factor: 2}]", "training.groups.0.match: is required (`norm`: scales and shifts"),
         ("ema_decay=1", "training.ema_decay: must be less than 1, got 1"),

@@ -10,6 +10,7 @@ from typing import Any
 
 from cristae.errors import NetworkError
 from cristae.progress import Progress
+from cristae.training.interruption import ASKED_FROM_OUTSIDE
 from cristae.training.processes import take_part
 
 RANK = int(os.environ["LOCAL_RANK"])
@@ -35,6 +36,10 @@ def work(arguments: Sequence[str], progress: Progress) -> dict[str, Any]:
         os._exit(0)
     if RANK == 0 and what == "killed":  # what the loss of the other process does to this one, and at once
         raise RuntimeError("Connection closed by peer")
+    if what == "stops":
+        with progress.task("Training", 3):
+            assert RANK or ASKED_FROM_OUTSIDE.wait(60)  # the second one stops with the first, which tells it
+            raise KeyboardInterrupt
     time.sleep(600)
     return {}
 

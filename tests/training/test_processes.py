@@ -113,6 +113,24 @@ def test_an_interruption_ends_all(tmp_path: Path) -> None:
     assert all_ended(tmp_path)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_the_first_ctrl_c_asks_them_to_stop_once_they_train(tmp_path: Path) -> None:
+    class Pressed(Heard):
+        @contextmanager
+        def task(self, title: str, total: int, *, unit: str = "", done: int = 0) -> Iterator[Task]:
+            with super().task(title, total, unit=unit, done=done) as task:
+                os.kill(os.getpid(), signal.SIGINT)
+                yield task
+
+    heard = Pressed()
+    with pytest.raises(KeyboardInterrupt):
+        run("stops", tmp_path, heard)
+    said = "stopping after at most 20 batches, with a checkpoint; Ctrl-C again stops at once"
+    assert heard.heard == [("Training", 3, "", 0), said, "end"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert all_ended(tmp_path)
+
+
 def test_they_end_when_the_process_that_waits_is_killed(tmp_path: Path) -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(HERE)!r})\n"

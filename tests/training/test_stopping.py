@@ -50,6 +50,17 @@ def test_a_training_gives_up_says_so_and_stays_given_up(tmp_path: Path) -> None:
     assert again.rows == []
 
 
+def test_a_training_that_gave_up_goes_on_by_another_rule(tmp_path: Path) -> None:
+    scores = [0.1, 0.2, 0.31, 0.29, 0.9, 0.9]
+    train_once(tmp_path, Notes(scores), config=TrainingConfig(epochs=6, give_up=GiveUp(below=0.3, after_epochs=2)))
+    for below, patience, epochs in ((0.295, 1, []), (0.295, None, []), (0.28, 2, [5, 6])):
+        again = Notes(scores)
+        again.epoch = 4
+        rules = {"give_up": GiveUp(below=below, after_epochs=2), "early_stop_patience": patience}
+        train_once(tmp_path, again, config=TrainingConfig(epochs=6, **rules))
+        assert [row["epoch"] for row in again.rows] == epochs
+
+
 def test_a_training_that_does_well_is_left_alone(tmp_path: Path) -> None:
     notes, told = Notes([0.1, 0.5, 0.5]), Told()
     config = TrainingConfig(epochs=3, give_up=GiveUp(after_epochs=1), early_stop_patience=2)

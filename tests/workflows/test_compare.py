@@ -177,7 +177,13 @@ def _cell(column, text):
         (_cell(9, "high"), {"metric": "V_rand"}, "V_rand is 'high'"),
         (_cell(2, "1.5"), {}, "whole number"),
         (_cell(10, " "), {"unit": "column:animal"}, "is empty"),
+        (
+            lambda rows: [[*row[:9], "" if row[0] == "A" else row[9], *row[10:]] for row in rows],
+            {"metric": "V_rand"},
+            "'A' was not evaluated for V_rand of '.*': the column is empty; evaluate it again, .* with partition among",
+        ),
         (None, {"metric": "V_rnad"}, "unknown metric 'V_rnad'"),
+        (None, {"seed": -1}, r"the seed of the resampling is -1; give 0 or more \(--seed\)"),
         (None, {"metric": "TP"}, "unknown metric 'TP'"),
         (None, {"class_name": "vesicle"}, "no row is of class 'vesicle'"),
         (None, {"unit": "column:mouse"}, "no column 'mouse'"),

@@ -352,6 +352,28 @@ def test_two_processes_resume_within_an_epoch(tmp_path: Path) -> None:
     assert len({run.weights_path.read_bytes() for run in runs}) == 1
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_ctrl_c_stops_two_processes_with_a_checkpoint(tmp_path: Path) -> None:
+    """Epochs of 26 batches, after 20 of which they ask each other; resumed, they end with the same bytes."""
+    recipe = write_discs(tmp_path, epochs=2)
+    both = [f"--set={one}" for one in ("training.devices=2", "sampling.per_epoch=208")]
+    subprocess.run(command(recipe, tmp_path / "whole", *both), check=True, capture_output=True, env=environment())
+    with subprocess.Popen(
+        command(recipe, tmp_path / "run", *both), stderr=subprocess.PIPE, text=True, env=environment()
+    ) as process:
+        while process.poll() is None and not epochs_done(tmp_path / "run"):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=120)[1]
+    assert process.returncode == 130, said
+    assert "stopping after at most 20 batches" in said
+    assert "26/52 batches" in said or "46/52 batches" in said, "at the end of the first epoch, or within the second"
+    subprocess.run(command(recipe, tmp_path / "run", *both, "--resume"), check=True, env=environment())
+    weights = [(tmp_path / name / "weights.safetensors").read_bytes() for name in ("run", "whole")]
+    assert weights[0] == weights[1]
+
+
 SCRIPT = """\
 import sys
 from pathlib import Path

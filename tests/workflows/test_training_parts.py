@@ -57,6 +57,21 @@ def test_a_run_that_gave_up_says_so_and_is_complete(tmp_path: Path) -> None:
     assert told.said[-1].endswith("training had finished already")
 
 
+@pytest.mark.parametrize("rule", [LOW, "training.early_stop_patience=1"], ids=["gave up", "stopped early"])
+def test_with_another_rule_a_run_goes_on_as_if_it_had_never_stopped(tmp_path: Path, rule: str) -> None:
+    """Ended in its second epoch; without the rule it ends with the bytes of a run that never had it."""
+    path, told, quick = write_discs(tmp_path, epochs=5), Said(), "training.learning_rate=0.5"
+    whole = train(load_recipe(path, (quick,)), out=tmp_path / "whole")
+    ended = train(load_recipe(path, (quick, rule)), out=tmp_path / "run")
+    assert len(read_metrics(ended)) == 2
+    run = train(load_recipe(path, (quick,)), out=tmp_path / "run", resume=True, progress=told)
+    assert len(read_metrics(run)) == 5
+    assert (run.id, "stopped" in run.summary) == (ended.id, False)
+    assert run.weights_path.read_bytes() == whole.weights_path.read_bytes()
+    train(load_recipe(path, (quick, rule)), out=tmp_path / "run", resume=True, progress=told)
+    assert told.said[-1].endswith("training had finished already")
+
+
 def test_a_schedule_over_the_whole_training_says_that_more_epochs_stretch_it(tmp_path: Path) -> None:
     class Warned(Progress):
         def warn(self, message: str) -> None:

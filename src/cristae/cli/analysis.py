@@ -78,7 +78,8 @@ def analyze(
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         option = str(first["loc"][0]).replace("_", "-")
-        raise typer.BadParameter(f"--{option}: {first['msg']}, got {first['input']}") from None
+        problem = first["msg"].replace("Input should", "must")
+        raise typer.BadParameter(f"--{option}: {problem}, got {first['input']}") from None
     result = work(
         prediction,
         config,

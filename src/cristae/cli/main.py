@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from cristae.cli import agreement, analysis, comparison, datasets, models, recipes, runs, scores, volumes
+from cristae.cli.interrupted import was_interrupted
 from cristae.cli.options import say, say_error
 from cristae.errors import CristaeError
 
@@ -90,14 +91,16 @@ app.command()(scores.report)
 
 
 def run() -> None:
-    """The entry point of the command."""
+    """The command; `command.run` is its entry point."""
     _silence_libraries()
     try:
         app()
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)
-    except Exception:
+    except Exception as error:
+        if was_interrupted(error):
+            raise
         import traceback
 
         traceback.print_exc()

@@ -57,6 +57,9 @@ def check(path: RecipePath, changes: Set = None) -> None:
 
     Data that a recipe says how to get need not be there yet: then the form alone is checked.
     """
+    from cristae.recipe.load import load_recipe
+
+    load_recipe(path, changes or ())  # a slip of the pen is told before the rooms of training are imported
     from cristae.cli.progress import console_progress
     from cristae.workflows.recipes import check_recipe, missing_data
 

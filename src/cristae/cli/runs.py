@@ -32,9 +32,11 @@ def train(
     """Train the recipe's network and write a run folder."""
     from cristae.cli.progress import console_progress
     from cristae.recipe.load import load_recipe
+
+    read = load_recipe(recipe, changes or ())  # a slip of the pen is told before the rooms of training are imported
     from cristae.workflows.train import train as work
 
-    run = work(load_recipe(recipe, changes or ()), out=out, resume=resume, progress=console_progress())
+    run = work(read, out=out, resume=resume, progress=console_progress())
     print(run.path)
 
 

@@ -55,6 +55,8 @@ class Image:
     """Colours '#rrggbb' of the indices where the file is a palette image."""
     details: Mapping[str, str] = field(default_factory=dict)
     """What `inspect` shows beyond the fields above (MRC mode, compression, axes found in the file ...)."""
+    sources: tuple[Path, ...] = ()
+    """Files that its voxels follow from, where that is more than `path`: the label files of labels."""
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -127,7 +127,7 @@ def complete_data(data: DataConfig) -> DataConfig:
     """
     if data.set is None:
         if data.task is not None:
-            raise VolumeError("data.task chooses a labelling of a public set; name the set with data.set.")
+            raise VolumeError("data.task: chooses a labelling of a public set; name the set with data.set.")
         complete = data
     else:
         task, known = find_set(data.set).find_task(data.task)
@@ -143,9 +143,9 @@ def complete_data(data: DataConfig) -> DataConfig:
             }
         )
     if not complete.volumes:
-        raise VolumeError("data.volumes is empty; name at least one image, or a public set with data.set.")
+        raise VolumeError("data.volumes: is empty; name at least one image, or a public set with data.set.")
     if complete.classes is None:
-        raise VolumeError("data.classes is missing; name the classes, the background first.")
+        raise VolumeError("data.classes: is missing; name the classes, the background first.")
     return complete
 
 
@@ -261,11 +261,12 @@ def _assemble(
         _check_covered(weight, labelling.labelled_slices, f"weight of '{name}'")
     files = {f"mask '{key}'" if key else "labels": source for key, source in (sources or {}).items()}
     files |= {what: one for what, one in (("valid mask", valid), ("weight", weight)) if one is not None}
+    paths = tuple(dict.fromkeys(file.path for source in files.values() for file, _ in source.places.values()))
     return Volume(
         name=name,
         image=_finite(image, name),
-        labels=labelling.labels,
-        valid=validity,
+        labels=tuple(replace(labels, sources=paths) for labels in labelling.labels),
+        valid=None if validity is None else replace(validity, sources=paths),
         weight=None if weight is None else _weight_image(weight, image, name),
         voxel_size_nm=size,
         labelled_slices=labelling.labelled_slices,

@@ -52,7 +52,7 @@ class CompareOptions:
     """How runs are compared. The fields are the options of `cristae compare`.
 
     Raises:
-        ScoreError: The design is unknown.
+        ScoreError: The design is unknown, or the seed is below 0.
     """
 
     metric: str = METRIC
@@ -71,6 +71,8 @@ class CompareOptions:
     def __post_init__(self) -> None:
         if self.design not in get_args(Design):
             raise ScoreError(f"'{self.design}' is no design; there are {', '.join(get_args(Design))}")
+        if self.seed < 0:
+            raise ScoreError(f"the seed of the resampling is {self.seed}; give 0 or more (--seed)")
 
 
 @dataclass(frozen=True)

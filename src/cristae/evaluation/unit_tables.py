@@ -34,6 +34,10 @@ _SHARES = frozenset(
     | {f"V_{kind}{form}" for kind in ("rand", "info") for form in ("", "_fixed", "_raw")}
 )
 """Columns that lie between 0 and 1 by definition; another column may hold anything."""
+_FAMILIES = {
+    "components_": "detection", "clDice": "centrelines", "V_": "partition", "VI": "partition", "adapted_": "partition"
+}  # fmt: skip
+"""Families of scores by how the columns begin that only they fill."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,6 +135,8 @@ def measure_slices(
     tables = []
     for run, name in dict.fromkeys((row["run"], row["class"]) for row in chosen):
         own = [row for row in chosen if (row["run"], row["class"]) == (run, name)]
+        if not pooled and not any(row[column].strip() for row in own):
+            raise ScoreError(f"'{run}' was not evaluated for {column} of '{name}': the column is empty{_cure(column)}")
         keys = _unit_keys(own, unit, slice_spacing_nm)
         values = (
             np.array([[_count(row, count) for count in _COUNTS] for row in own])
@@ -142,6 +148,12 @@ def measure_slices(
         tables.append(UnitTable(run, name, units, sums, slices))
     bounds = (0.0, 1.0) if column in _SHARES else None
     return Measured(metric, pooled_score(metric) if pooled else mean, bounds, tuple(tables))
+
+
+def _cure(column: str) -> str:
+    """How an evaluation gets the scores of a column."""
+    family = next((family for start, family in _FAMILIES.items() if column.startswith(start)), None)
+    return "" if family is None else f"; evaluate it again, without --scores or with {family} among them"
 
 
 def correlated_slices(rows: Sequence[Row], measured: Measured) -> float:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import get_args
 
 from cristae.augment import SectionAugmentation
 from cristae.classical.config import RandomForestConfig
 from cristae.data.description import DataConfig
 from cristae.errors import NetworkError, RecipeError
 from cristae.inference.config import PredictConfig
-from cristae.losses import JaccardDistance, LossTerm, require_auxiliary_weights
+from cristae.losses import JaccardDistance, LossTerm, Term, require_auxiliary_weights
 from cristae.models.form import NetworkConfig
 from cristae.recipe.recipe import Recipe
 from cristae.sampling import RandomPatches, RejectionPatches, Sampling, counted_names
@@ -23,8 +24,7 @@ def check_consistency(recipe: Recipe) -> None:
     Raises:
         RecipeError: They do not; one line per problem.
     """
-    where = recipe.source or recipe.name
-    problems = [f"{where}: {problem}" for problem in _problems(recipe)]
+    problems = [recipe.problem(problem) for problem in _problems(recipe)]
     if problems:
         raise RecipeError("\n".join(problems))
 
@@ -39,8 +39,10 @@ def require_regions(recipe: Recipe) -> None:
     for name, found in regions.items():
         if not found and not (name == "validate" and recipe.data.split):
             raise RecipeError(
-                f"{recipe.source or recipe.name}: data.{name}: is empty; name the regions, for instance\n"
-                f"  {name}:\n    - {{volume: NAME, slices: 0:10}}"
+                recipe.problem(
+                    f"data.{name}: is empty; name the regions, for instance\n"
+                    f"  {name}:\n    - {{volume: NAME, slices: 0:10}}"
+                )
             )
 
 
@@ -50,6 +52,7 @@ def _problems(recipe: Recipe) -> list[str]:
             *_about_regions(recipe.data),
             *_about_forest(recipe.predict),
             *_about_forest_objects(recipe.model, recipe.data),
+            *_about_forest_weights(recipe.data),
         ]
     network, size = recipe.model, recipe.sampling.size or recipe.model.window
     return [
@@ -95,6 +98,14 @@ def _about_forest_objects(forest: RandomForestConfig, data: DataConfig) -> list[
     ]
 
 
+def _about_forest_weights(data: DataConfig) -> list[str]:
+    return [
+        f"data.volumes.{volume.name}.weight: the random forest weighs classes, not voxels; leave `weight` out"
+        for volume in data.volumes
+        if volume.weight is not None
+    ]
+
+
 def _about_patches(sampling: Sampling, size: Sequence[int], network: NetworkConfig) -> list[str]:
     steps = {name: getattr(sampling, name, None) or size for name in ("stride", "spacing")}
     for field, sides in {"size": size, **steps}.items():
@@ -124,8 +135,8 @@ def _about_sampled_classes(sampling: Sampling, data: DataConfig) -> list[str]:
 
 
 def _about_augmentations(recipe: Recipe, size: Sequence[int], network: NetworkConfig) -> list[str]:
-    problems = []
-    for augmentation in recipe.augment:  # without their numbers, which those of presets do not have in the file
+    found: dict[str, list[str]] = {}  # names that share a problem; numbers are left out, as those of presets have none
+    for augmentation in recipe.augment:
         try:
             augmentation.check(size)
             if network.ndim == 2 and isinstance(augmentation, SectionAugmentation):
@@ -133,8 +144,19 @@ def _about_augmentations(recipe: Recipe, size: Sequence[int], network: NetworkCo
             if len(size) == network.ndim:
                 augmentation.check(network.input_size(size))
         except RecipeError as error:
-            problems.append(f"augment: {error}")
-    return problems
+            name = f"'{augmentation.name}'"
+            names = found.setdefault(str(error).replace(name, "{}", 1), [])
+            names += [name] if name not in names else []
+    return [f"augment: {_of_all(problem, names)}" for problem, names in found.items()]
+
+
+def _of_all(problem: str, names: Sequence[str]) -> str:
+    """A problem in which `{}` stands for the name of one augmentation, of all that have it."""
+    *first, last = names
+    if not first:
+        return problem.format(last)
+    together = problem.replace("augmentation {}", "augmentations {}").replace("{} needs", "{} need")
+    return together.format(f"{', '.join(first)} and {last}")
 
 
 def _about_batches(training: TrainingConfig, network: NetworkConfig) -> list[str]:
@@ -207,20 +229,25 @@ def _about_loss(recipe: Recipe, network: NetworkConfig) -> list[str]:
         if recipe.data.classes is not None:
             recipe.loss.build(recipe.data.classes)
             terms = recipe.loss.as_terms(recipe.data.classes)
-            return [*_about_channels(recipe, terms), *_about_weights(recipe, terms)]
+            return [*_about_channels(recipe, terms), *_unread_channels(recipe, terms), *_about_weights(recipe, terms)]
     except RecipeError as error:
         return [f"loss.{error}" if str(error).startswith("terms.") else f"loss: {error}"]
     return []
 
 
 def _about_weights(recipe: Recipe, terms: Sequence[LossTerm]) -> list[str]:
-    """Whether there is a term in which the weights of the targets count."""
-    if isinstance(recipe.targets, NoWeighting) or any(_counts_weights(term) for term in terms):
+    """Whether there is a term in which the weights of the targets, and those of volumes, count."""
+    if any(_counts_weights(term) for term in terms):
         return []
-    names = ", ".join(str(getattr(term, "name", type(term).__name__)) for term in terms)
+    why = f"no effect, because they count in no term of the loss ({_names(terms)}); add one for each voxel, such as"
+    computed, own = recipe.targets, [volume.name for volume in recipe.data.volumes if volume.weight is not None]
     return [
-        f"targets: the weights of {recipe.targets.name} have no effect, because they count in no term of the loss "
-        f"({names}); add one for each voxel, such as cross_entropy, or set `targets: {{name: none}}`"
+        *(
+            [f"targets: the weights of {computed.name} have {why} cross_entropy, or set `targets: {{name: none}}`"]
+            if not isinstance(computed, NoWeighting)
+            else []
+        ),
+        *(f"data.volumes.{name}.weight: the weights have {why} cross_entropy, or leave `weight` out" for name in own),
     ]
 
 
@@ -237,6 +264,27 @@ def _about_channels(recipe: Recipe, terms: Sequence[LossTerm]) -> list[str]:
         for term in terms
         if term.reads is not None and term.reads not in given
     ]
+
+
+def _unread_channels(recipe: Recipe, terms: Sequence[LossTerm]) -> list[str]:
+    """Whether a term of the loss reads each further channel that the targets compute."""
+    read, names = {term.reads for term in terms}, _names(terms)
+    return [
+        f"targets.further.{number}: '{one.name}' has no effect, because no term of the loss ({names}) reads it; add "
+        f"{' or '.join(_readers(one.name))}, or leave it out"
+        for number, one in enumerate(recipe.targets.further)
+        if one.name not in read
+    ]
+
+
+def _readers(channel: str) -> list[str]:
+    """The terms that read a further channel."""
+    terms = get_args(get_args(Term)[0])
+    return [str(term.model_fields["name"].default) for term in terms if term.reads == channel] or ["one that does"]
+
+
+def _names(terms: Sequence[LossTerm]) -> str:
+    return ", ".join(str(getattr(term, "name", type(term).__name__)) for term in terms)
 
 
 def _name(network: NetworkConfig) -> str:

@@ -15,7 +15,8 @@ import yaml
 from yaml.events import AliasEvent, MappingStartEvent, ScalarEvent, SequenceStartEvent
 
 from cristae.errors import RecipeError
-from cristae.problems import Path
+from cristae.problems import Path, dotted
+from cristae.recipe.places import Places
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 24
@@ -60,10 +61,8 @@ class Document:
     """For each part whose `name` or `kind` a change replaced, the one before."""
 
     def place(self, path: Path) -> str:
-        """Where the value at `path` was written, or else the closest thing around it."""
-        while path and path not in self.places:
-            path = path[:-1]
-        return self.places[path]
+        """Where the value at `path` was written, or else the closest thing around it; see `Places`."""
+        return Places(self.places).of(path) or dotted(())
 
 
 def read_document(text: str, source: str) -> Document:

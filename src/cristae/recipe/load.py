@@ -45,7 +45,7 @@ def load_run_recipe(path: Path) -> Recipe:
         RecipeError: It is not a valid recipe; one line per problem.
     """
     document = with_new_names(read_document(_read_text(path), str(path)))
-    return parse_config(Recipe, document).read_from(path)
+    return parse_config(Recipe, document).written_at(document.places).read_from(path)
 
 
 def parse_recipe(text: str, source: str = "recipe", overrides: Sequence[str] = ()) -> Recipe:
@@ -56,13 +56,14 @@ def parse_recipe(text: str, source: str = "recipe", overrides: Sequence[str] = (
     """
     document = override(read_document(text, source), overrides, Recipe)
     problems = old_names(document)
+    document = with_new_names(document)
     try:
-        recipe = parse_config(Recipe, with_new_names(document))
+        recipe = parse_config(Recipe, document)
     except RecipeError as error:
         raise RecipeError("\n".join([*problems, str(error)])) from None
     if problems:
         raise RecipeError("\n".join(problems))
-    return recipe
+    return recipe.written_at(document.places)
 
 
 def parse_config(model: type[Part], document: Document) -> Part:

@@ -42,11 +42,13 @@ def build_network(recipe: Recipe, n_logits: int) -> tuple[nn.Module, Locality]:
         network = recipe.network.build(channels, n_logits)
     except RuntimeError as error:
         raise NetworkError(
-            f"{recipe.source or recipe.name}: model: the network cannot be built, most likely because it is too large "
-            f"for the memory ({str(error).splitlines()[0][:160]}); choose smaller widths"
+            recipe.problem(
+                "model: the network cannot be built, most likely because it is too large for the memory "
+                f"({str(error).splitlines()[0][:160]}); choose smaller widths"
+            )
         ) from None
     if not any(parameter.requires_grad for parameter in network.parameters()):
-        raise NetworkError(f"{recipe.source or recipe.name}: model: the network has no parameters to train")
+        raise NetworkError(recipe.problem("model: the network has no parameters to train"))
     locality = measure_locality(network, recipe.network, in_channels=channels)
     choose_application(recipe.predict, recipe.network, locality)  # raises now what prediction would raise later
     return network, locality
@@ -62,7 +64,7 @@ def starting_weights(recipe: Recipe) -> Path:
     file = path / WEIGHTS if path.is_dir() else path
     if not file.is_file():
         what = f"a run folder with {WEIGHTS}" if path.is_dir() else "a .safetensors file or a run folder"
-        raise MissingFileError(f"{recipe.source or recipe.name}: training.start_from: {path} is not {what}")
+        raise MissingFileError(recipe.problem(f"training.start_from: {path} is not {what}"))
     return file
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
 
 from cristae.errors import RecipeError
-from cristae.problems import TAGS, Path, tag_field
+from cristae.problems import TAGS, Path, dotted, is_list, tag_field
 from cristae.recipe.document import Document, read_document
+from cristae.recipe.places import Places
+
+_PUBLIC = " (a public set, `data.set`, fills in what is left out)"
 
 
 def override(document: Document, changes: Sequence[str], model: type[BaseModel]) -> Document:
@@ -33,21 +36,54 @@ def override(document: Document, changes: Sequence[str], model: type[BaseModel])
         path = tuple(int(part) if part.isdecimal() else part for part in key.strip().split("."))
         if not separator or "" in path:
             raise RecipeError(f"{place}: expected path=value, such as training.epochs=5")
-        new = read_document(text, place).value if text.strip() else None
+        new = _value(text, place)
+        _require_lists(value, path, place, model)
         before = _at(value, path)
         former = {part: name for part, name in former.items() if part[: len(path)] != path}
-        if path[-1] in TAGS and isinstance(before, str) and before != new:
+        renamed = len(path) > 1 and path[-1] in TAGS and isinstance(before, str) and before != new
+        if renamed:
             former[path[:-1]] = before
         value = _put(value, path, 0, new, place, model)
-        places = {known: where for known, where in places.items() if known[: len(path)] != path}
-        places[path] = place
+        places = _changed(places, path, place)
+        if renamed:  # what the part lacks now, it lacks because of its name; its other fields stay where they were
+            part, around = path[:-1], Places(places)
+            places |= {(*part, key): places[around.closest((*part, key))] for key in _at(value, part)} | {part: place}
     return Document(value, places, former)
+
+
+def _changed(places: Mapping[Path, str], path: Path, place: str) -> dict[Path, str]:
+    """The places after a value was written at `path`, with parts around it that the file leaves out."""
+    kept = {known: where for known, where in places.items() if known[: len(path)] != path}
+    around = {path[:depth]: place for depth in range(1, len(path))}
+    return around | kept | {path: place}
+
+
+def _value(text: str, place: str) -> Any:
+    try:
+        return read_document(text, place).value if text.strip() else None
+    except RecipeError as error:
+        raise RecipeError(str(error).replace(f"{place}:1: ", f"{place}: ", 1)) from None
+
+
+def _require_lists(value: Any, path: Path, place: str, model: type[BaseModel]) -> None:
+    """Make sure that no item is changed of a list that the file leaves out."""
+    for depth, key in enumerate(path):
+        if not value and isinstance(key, int) and is_list(path[:depth], model):
+            where = dotted(path[:depth])
+            raise RecipeError(
+                f"{place}: the recipe does not list {where}, so there is no item {key} to change"
+                f"{_PUBLIC if path[0] == 'data' else ''}; give the whole list: --set '{where}=[...]'"
+            )
+        value = _at(value, (key,))
 
 
 def _at(value: Any, path: Path) -> Any:
     """What stands at `path`; None where nothing does."""
     for key in path:
-        value = value.get(str(key)) if isinstance(value, dict) else None
+        if isinstance(value, list):
+            value = value[key] if isinstance(key, int) and key < len(value) else None
+        else:
+            value = value.get(str(key)) if isinstance(value, dict) else None
     return value
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import pathlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Annotated
 
 from pydantic import Field, PrivateAttr, StringConstraints
@@ -11,10 +13,13 @@ from cristae.augment import Augmentations, Interpolation
 from cristae.classical.config import RandomForestConfig
 from cristae.config import Config
 from cristae.data.description import DataConfig
+from cristae.errors import CristaeError
 from cristae.inference.config import DeviceName, PredictConfig
 from cristae.losses import CrossEntropyDice, Loss
 from cristae.models import Network, NetworkConfig
 from cristae.preprocess.normalize import NormalizeConfig
+from cristae.problems import Path, field_names
+from cristae.recipe.places import Places, field_of
 from cristae.sampling import RandomPatches, Sampling
 from cristae.targets import NoWeighting, Targets
 from cristae.training.config import TrainingConfig
@@ -54,17 +59,18 @@ class Recipe(Config):
     device: DeviceName = "auto"
     """Where to train and predict: `auto` takes CUDA, then Apple's MPS, then the CPU; a name insists."""
 
-    _source: Path | None = PrivateAttr(default=None)
+    _source: pathlib.Path | None = PrivateAttr(default=None)
+    _places: Places = PrivateAttr(default=Places())
 
     @property
-    def source(self) -> Path | None:
+    def source(self) -> pathlib.Path | None:
         """The file it was read from; None for a recipe made in Python."""
         return self._source
 
     @property
-    def folder(self) -> Path:
+    def folder(self) -> pathlib.Path:
         """Where the relative paths of its data start: the file's folder, or the current one."""
-        return Path.cwd() if self._source is None else self._source.parent
+        return pathlib.Path.cwd() if self._source is None else self._source.parent
 
     @property
     def network(self) -> NetworkConfig:
@@ -72,7 +78,36 @@ class Recipe(Config):
         assert isinstance(self.model, NetworkConfig)
         return self.model
 
-    def read_from(self, source: Path) -> Recipe:
+    def problem(self, what: str) -> str:
+        """`file:line: what`, for a problem that begins with the path of a field, such as 'training.epochs: ...'."""
+        return f"{self.place(field_of(what))}: {what}"
+
+    def place(self, path: Path) -> str:
+        """Where a field was written, such as 'mito.yaml:14' or the `--set` that changed it; of one that is not written,
+        what stands around it; of a recipe made in Python, its name."""
+        if path[:2] == ("data", "volumes") and len(path) > 2:  # volumes are told by their names
+            numbers = [number for number, volume in enumerate(self.data.volumes) if volume.name == path[2]]
+            path = (*path[:2], *numbers[:1], *path[3:]) if numbers else path
+        return self._places.of(path) or str(self._source or self.name)
+
+    @contextmanager
+    def telling_where(self) -> Iterator[None]:
+        """For what finds a field of a recipe wrong and does not know whose: its message then begins as `problem`'s."""
+        try:
+            yield
+        except CristaeError as error:
+            path = field_of(str(error))
+            if path and path[0] in field_names(Recipe):
+                error.args = (self.problem(str(error)),)
+            raise
+
+    def written_at(self, places: Mapping[Path, str]) -> Recipe:
+        """The same recipe, remembering where each of its values was written."""
+        copy = self.model_copy()
+        copy._places = Places(places)
+        return copy
+
+    def read_from(self, source: pathlib.Path) -> Recipe:
         """The same recipe, remembering the file it was read from."""
         copy = self.model_copy()
         copy._source = source.absolute()

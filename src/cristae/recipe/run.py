@@ -53,7 +53,14 @@ if TYPE_CHECKING:
     from cristae.classical.forest import Forest
     from cristae.inference.arrays import ArrayModel
 
-_MAY_CHANGE = frozenset({"device", "training.checkpoint_minutes", "training.epochs", "training.reader_threads"})
+_MAY_CHANGE = (
+    "device",
+    "training.checkpoint_minutes",
+    "training.early_stop_patience",
+    "training.epochs",
+    "training.give_up",
+    "training.reader_threads",
+)
 """What may change when a training is resumed: the run keeps its id."""
 
 
@@ -450,8 +457,8 @@ def write_summary(run: Run, model: TrainedModel, facts: Mapping[str, Any]) -> No
 
 
 def _require_same(path: Path, recipe: Recipe) -> None:
-    there = load_run_recipe(path / RECIPE)
-    changed = [one for one in diff_recipes(there, recipe) if one.path not in _MAY_CHANGE]
+    there, may_change = load_run_recipe(path / RECIPE), tuple(f"{field}." for field in _MAY_CHANGE)
+    changed = [one for one in diff_recipes(there, recipe) if not f"{one.path}.".startswith(may_change)]
     if changed:
         lines = "\n".join(f"  {one}" for one in changed[:8])
         raise RunError(

@@ -59,13 +59,18 @@ class Difference:
 
 
 def diff_recipes(a: Recipe, b: Recipe) -> list[Difference]:
-    """The fields in which two recipes differ, defaults included, in the order of the recipe's fields."""
+    """The fields in which two recipes differ, defaults included, in the order of the recipe's fields.
+
+    A field that one of them does not have and that is empty in the other is none: its part's name, or what stands below
+    it, differs too.
+    """
     left, right = (dict(_leaves(plain(recipe), ())) for recipe in (a, b))
     paths = [*left, *(path for path in right if path not in left)]
     return [
         Difference(dotted(path), left.get(path), right.get(path))
         for path in paths
-        if left.get(path) != right.get(path) or (path in left) != (path in right)
+        if left.get(path) != right.get(path)
+        and not ((path in left) != (path in right) and left.get(path, right.get(path)) in (None, [], {}))
     ]
 
 

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import io
 import pickle
-import signal
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -19,16 +14,16 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from cristae.data.files import write_bytes
 from cristae.errors import RunError
-from cristae.progress import Progress
 from cristae.training.config import TrainingConfig
 from cristae.training.guard import LOOK_EVERY
+from cristae.training.interruption import Interruption
 from cristae.training.module import TrainingModule
 from cristae.training.nonfinite import NonfiniteReport, at_update
 
 LAST = "last.ckpt"
 _FORMAT = 2
 """Of checkpoints; another number is refused. 1, which was not written down, knew whole epochs alone."""
-_MAY_DIFFER = {"epochs", "reader_threads", "checkpoint_minutes", "start_from"}
+_MAY_DIFFER = {"epochs", "reader_threads", "checkpoint_minutes", "start_from", "give_up", "early_stop_patience"}
 """Training settings that a continued training may have otherwise; where it started from, the checkpoint replaces."""
 
 
@@ -84,32 +79,6 @@ class AtomicCheckpoints(TorchCheckpointIO):
             )
 
 
-class Interruption:
-    """Whether Ctrl-C was pressed: the first one is only noted, a second one interrupts at once."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self.asked = False
-
-    @contextmanager
-    def noted(self) -> Iterator[None]:
-        """Note the first Ctrl-C while inside; not where someone else handles it already."""
-        before = signal.getsignal(signal.SIGINT)
-        mine = threading.current_thread() is threading.main_thread() and before is signal.default_int_handler
-        if mine:
-            signal.signal(signal.SIGINT, self._note)
-        try:
-            yield
-        finally:
-            if mine:  # Lightning ignores the signal once it has seen one
-                signal.signal(signal.SIGINT, before)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self.asked = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        self._progress.say("stopping after this batch, with a checkpoint; Ctrl-C again stops at once")
-
-
 class TimedCheckpoints(Callback):
     """Writes a checkpoint between two updates when it is time, or when the training was asked to stop."""
 
@@ -120,7 +89,7 @@ class TimedCheckpoints(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._written = time.monotonic()  # the epoch before has ended with one
-        if self._interruption.asked:
+        if trainer.strategy.broadcast(self._interruption.asked):
             raise KeyboardInterrupt
 
     def on_train_batch_end(
@@ -130,19 +99,22 @@ class TimedCheckpoints(Callback):
         # After the last batch of an epoch comes its validation, and then the checkpoint of the whole epoch.
         if pl_module.feed.done == len(pl_module.feed) or not at_update(trainer, pl_module):
             return
-        if not self._agreed(trainer, pl_module):
+        due, asked = self._agreed(trainer, pl_module)
+        if not due and not asked:
             return
         self._report.read(trainer, pl_module)  # nothing that is not finite is ever continued from
         trainer.save_checkpoint(self._path)
         self._written = time.monotonic()
-        if self._interruption.asked:
+        if asked:
             raise KeyboardInterrupt
 
-    def _agreed(self, trainer: Trainer, module: TrainingModule) -> bool:
-        """Whether it is time, as the first of all processes says; asking it takes a while, so it is not always done."""
-        due = time.monotonic() - self._written >= self._seconds or self._interruption.asked
+    def _agreed(self, trainer: Trainer, module: TrainingModule) -> tuple[bool, bool]:
+        """Whether it is time, and whether to stop, as the first of all processes says; asking it takes a while, so it
+        is not always done."""
+        wanted = time.monotonic() - self._written >= self._seconds, self._interruption.asked
         if trainer.world_size == 1:
-            return due
+            return wanted
         if module.feed.done % LOOK_EVERY >= trainer.accumulate_grad_batches:
-            return False
-        return bool(trainer.strategy.broadcast(due))
+            return False, False
+        due, asked = trainer.strategy.broadcast(wanted)
+        return bool(due), bool(asked)

@@ -128,7 +128,7 @@ class EpochEnd(Callback):
     def state_dict(self) -> dict[str, Any]:
         kept = {name: [best.epoch, best.value, best.val_miou] for name, best in self.kept.items()}
         self._count_seconds()
-        return {"kept": kept, "seconds": self.seconds}
+        return {"kept": kept, "seconds": self.seconds, "miou": self.miou}
 
     def _count_seconds(self) -> None:
         now = time.monotonic()
@@ -137,26 +137,24 @@ class EpochEnd(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.kept = {name: Best(*values) for name, values in state_dict["kept"].items()}
         self.seconds = state_dict["seconds"]
+        self.miou = state_dict.get("miou", math.nan)
 
 
 class Stop(Callback):
-    """End the training when a rule says so; it stays ended when it is resumed."""
+    """End the training when a rule says so; it stays ended when it is resumed, unless its rules have changed."""
 
     def __init__(self, rules: StopRules, end: EpochEnd) -> None:
         self.rules, self.end = rules, end
         self.why: str | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        trainer.should_stop = trainer.should_stop or self.why is not None
+        self._judge(trainer, trainer.current_epoch)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # After `EpochEnd`, which stands before it among the callbacks and has validated.
+        self._judge(trainer, trainer.current_epoch + 1)
+
+    def _judge(self, trainer: Trainer, epochs: int) -> None:
         best = self.end.best
-        self.why = self.rules.why(trainer.current_epoch + 1, self.end.miou, best.epoch if best else 0)
+        self.why = self.rules.why(epochs, self.end.miou, best.epoch if best else 0)
         trainer.should_stop = trainer.should_stop or self.why is not None
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"why": self.why}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.why = state_dict["why"]

@@ -20,9 +20,10 @@ from cristae.allocator import keep_large_buffers
 from cristae.errors import TrainingError
 from cristae.progress import Progress, Task
 from cristae.training.averaging import AveragedWeights
-from cristae.training.checkpoints import LAST, AtomicCheckpoints, Interruption, TimedCheckpoints, settings_of
+from cristae.training.checkpoints import LAST, AtomicCheckpoints, TimedCheckpoints, settings_of
 from cristae.training.epoch_end import Best, EpochEnd, Stop, TrainingCallback
 from cristae.training.feed import PatchFeed
+from cristae.training.interruption import Interruption
 from cristae.training.layout import put_channels_last
 from cristae.training.module import StepConfig, TrainingModule
 from cristae.training.nonfinite import NonfiniteReport

@@ -1,7 +1,8 @@
 """Several processes on one computer that train one network together.
 
 The process that called `train` starts all of them, each as `python -m` of a small module, shows their progress and
-waits. So no script of the user runs twice, and when one process fails, or the waiting one is interrupted, all end.
+waits. So no script of the user runs twice, and when one process fails, or the waiting one is interrupted, all end. The
+first Ctrl-C asks them to stop where the training can be resumed; a second one ends them at once.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from typing import IO, Any
 from cristae import errors
 from cristae.errors import CristaeError, TrainingError
 from cristae.progress import Progress, Task
+from cristae.training.guard import LOOK_EVERY
+from cristae.training.interruption import ASKED_FROM_OUTSIDE, Interruption
 
 _GRACE_S = 5.0
 """How long processes have to end by themselves, and to report, after one has failed."""
@@ -47,7 +50,8 @@ def run_processes(module: str, arguments: Sequence[str], count: int, progress: P
     Raises:
         CristaeError: What one of them raised; the others were ended.
         TrainingError: One of them failed otherwise, or was killed; the others were ended.
-        KeyboardInterrupt: Ctrl-C; all were ended.
+        KeyboardInterrupt: Ctrl-C; all have stopped with a checkpoint, or were ended where it came twice, or before
+            the first of them reported a task.
     """
     port = _free_port()
     processes: list[subprocess.Popen[str]] = []
@@ -56,7 +60,18 @@ def run_processes(module: str, arguments: Sequence[str], count: int, progress: P
         for rank in range(count):
             processes.append(_start(module, arguments, rank, port))
             threading.Thread(target=_forward, args=(rank, processes[rank], messages), daemon=True).start()
-        return _wait(processes, messages, progress)
+        shown = _Shown(progress)
+        interruption = Interruption(
+            progress,
+            when=f"after at most {LOOK_EVERY} batches",
+            notable=lambda: shown.begun,
+            then=lambda: _ask_to_stop(processes[0]),
+        )
+        with interruption.noted():
+            result = _wait(processes, messages, shown)
+        if interruption.asked:  # after the last batch
+            raise KeyboardInterrupt
+        return result
     finally:
         _end(processes)
 
@@ -67,7 +82,7 @@ def take_part(work: Callable[[Sequence[str], Progress], dict[str, Any]]) -> None
     Args:
         work: Gets the arguments and where to show progress; gives plain values.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the process that waits ends the others
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the process that waits asks the others to stop
     channel = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8", buffering=1)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what the work prints is not a message
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -75,6 +90,9 @@ def take_part(work: Callable[[Sequence[str], Progress], dict[str, Any]]) -> None
     try:
         first = os.environ["LOCAL_RANK"] == "0"
         report.send(result=work(sys.argv[1:], report if first else Progress()))
+    except KeyboardInterrupt:
+        report.send(interrupted=True)
+        sys.exit(130)
     except CristaeError as error:
         report.send(error=[type(error).__name__, str(error)])
         sys.exit(error.exit_code)
@@ -141,10 +159,17 @@ def _free_port() -> int:
         return int(found.getsockname()[1])
 
 
+def _ask_to_stop(process: subprocess.Popen[str]) -> None:
+    assert process.stdin
+    with suppress(OSError):  # it has ended
+        os.write(process.stdin.fileno(), b".")
+
+
 def _end_with_parent() -> None:
-    """Stop at once when the process that waits is gone, however it ended: its end of the pipe closes."""
+    """Stop at once when the process that waits is gone, however it ended: its end of the pipe closes; a byte asks to
+    stop soon."""
     while os.read(0, 1):  # not through sys.stdin, whose lock would be held when the process ends
-        pass
+        ASKED_FROM_OUTSIDE.set()
     os._exit(1)
 
 
@@ -157,11 +182,10 @@ def _forward(rank: int, process: subprocess.Popen[str], messages: queue.Queue[tu
 
 
 def _wait(
-    processes: Sequence[subprocess.Popen[str]], messages: queue.Queue[tuple[int, Message | None]], progress: Progress
+    processes: Sequence[subprocess.Popen[str]], messages: queue.Queue[tuple[int, Message | None]], shown: _Shown
 ) -> dict[str, Any]:
     results: dict[int, Any] = {}
-    shown = _Shown(progress)
-    running = set(range(len(processes)))
+    running, interrupted = set(range(len(processes))), False
     try:
         while running:
             try:
@@ -173,14 +197,18 @@ def _wait(
                 message = {"ended": processes[rank].wait()}
                 if rank in results:
                     continue
-            if message.keys() & {"error", "failure", "ended"}:
-                raise _cause([(rank, message), *_further(messages)], processes)
-            if "result" in message:
+            if "interrupted" in message:
+                interrupted, results[rank] = True, {}
+            elif message.keys() & {"error", "failure", "ended"}:
+                raise KeyboardInterrupt if interrupted else _cause([(rank, message), *_further(messages)], processes)
+            elif "result" in message:
                 results[rank] = message["result"]
             else:
                 shown.show(message)
     finally:
         shown.close()
+    if interrupted:
+        raise KeyboardInterrupt
     result: dict[str, Any] = results[0]
     return result
 
@@ -192,6 +220,8 @@ class _Shown:
         self._progress = progress
         self._context: Any = None
         self._task = Task()
+        self.begun = False
+        """Whether there was something to show."""
 
     def show(self, message: Message) -> None:
         """What one message says."""
@@ -199,6 +229,7 @@ class _Shown:
             steps, note = message["advance"]
             self._task.advance(steps, note=note)
         elif "task" in message:
+            self.begun = True
             self._context = self._progress.task(**message["task"])
             self._task = self._context.__enter__()
         elif "say" in message:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cristae.data.classes import Classes
 from cristae.data.image import Image
+from cristae.data.open import resolve_data
 from cristae.errors import LabelError
 from cristae.evaluation.scoring.evaluation import open_evaluations
 from cristae.evaluation.scoring.score import require_new_scores, score
@@ -71,8 +72,14 @@ def evaluate(
     meaning = Meaning(classes, recipe, options.binarize, options.objects)
     try:
         evaluations = open_evaluations(predictions, truth, meaning, mask=mask, options=options, progress=progress)
-        return score(evaluations, out, progress)
+        return score(evaluations, out, progress, labelling=None if recipe is None else _labelling(recipe))
     except LabelError as error:
         if meaning.known_classes is not None:
             raise
         raise LabelError(f"{error}\n  Or {GIVE_A_MEANING}.") from error
+
+
+def _labelling(recipe: Recipe) -> dict[str, Any]:
+    """What a recipe says of label values."""
+    data, _ = resolve_data(recipe.data, recipe.folder)
+    return data.model_dump(mode="json", include={"classes", "volumes"})

@@ -76,8 +76,10 @@ def inspect_weights(
         raise RecipeError(f"{patches} patches cannot be looked at; give 1 or more")
     if isinstance(recipe.model, RandomForestConfig):
         raise RecipeError(
-            f"{recipe.source or recipe.name}: a random forest learns from single voxels, so there are no patches and "
-            "weights to look at; choose a network under model"
+            recipe.problem(
+                "model: a random forest learns from single voxels, so there are no patches and weights to look at; "
+                "choose a network"
+            )
         )
     if out is not None:
         require_new(Path(out), what="the pictures")

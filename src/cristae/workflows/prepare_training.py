@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,13 +65,13 @@ def make_network(recipe: Recipe, classes: Classes) -> tuple[nn.Module, Locality]
         NetworkError: It cannot be built.
         RecipeError: It lacks parameters that the recipe names.
     """
-    device = choose_device(recipe.device)
-    require_devices(device, recipe.training.devices)
-    network, locality = build_network(recipe, classes.n_logits)
-    with _of_recipe(recipe):
+    with recipe.telling_where():
+        device = choose_device(recipe.device)
+        require_devices(device, recipe.training.devices)
+        network, locality = build_network(recipe, classes.n_logits)
         group_parameters(network, recipe.training.groups)
-    if recipe.training.compile:
-        require_compiler(device)
+        if recipe.training.compile:
+            require_compiler(device)
     return network, locality
 
 
@@ -116,7 +116,7 @@ def prepare_network_training(
     framing, classes = Framing.of(recipe.network), regions.classes
     seen = recipe.network.input_size(size)
     margin = required_margin(recipe.augment, seen, recipe.augment_interpolation)
-    with _of_recipe(recipe):
+    with recipe.telling_where():
         require_one_mirror(regions.train, size, seen, margin)
     warn_about_reach(regions.train, size, seen, margin, progress)
     cached = data.cached(regions.train, framing.grown(margin), cache, recipe.sampling, progress)
@@ -130,7 +130,8 @@ def prepare_network_training(
     statistics, field = recipe.targets.prepare(cached), recipe.targets.field(classes) if weigh else None
     if field is not None:
         cached, statistics = with_weight_fields(cached, field, statistics, cache, progress)
-    targets = recipe.targets.bind(statistics, classes, regions.voxel_size_nm)
+    with recipe.telling_where():
+        targets = recipe.targets.bind(statistics, classes, regions.voxel_size_nm)
     step = _step(recipe, classes, targets, normalizers)
     validation = plan_validation(recipe, regions.validate, classes, normalizers, locality, size, step.device)
 
@@ -182,13 +183,14 @@ def prepare_forest_training(
 
 
 def _feed(recipe: Recipe, cached: Sequence[CachedPart], framing: Framing, margin: Sequence[int]) -> PatchFeed:
-    plan = recipe.sampling.plan([part.sample_part() for part in cached], recipe.seed)
-    config, where = recipe.training, recipe.source or recipe.name
+    with recipe.telling_where():
+        plan = recipe.sampling.plan([part.sample_part() for part in cached], recipe.seed)
+    config = recipe.training
     if len(plan) < config.batch_size * config.accumulate:
         times = f" times training.accumulate: {config.accumulate}" if config.accumulate > 1 else ""
         raise RecipeError(
-            f"{where}: an epoch has only {len(plan)} patches, fewer than training.batch_size: {config.batch_size}"
-            f"{times}; lower it, or make sampling give more patches"
+            f"{recipe.place(('training', 'batch_size'))}: an epoch has only {len(plan)} patches, fewer than "
+            f"training.batch_size: {config.batch_size}{times}; lower it, or make sampling give more patches"
         )
     feed = PatchFeed(
         plan,
@@ -201,14 +203,5 @@ def _feed(recipe: Recipe, cached: Sequence[CachedPart], framing: Framing, margin
     )
     problem = config.rates(feed.updates).problem(feed.updates)
     if problem is not None:
-        raise RecipeError(f"{where}: {problem}")
+        raise RecipeError(recipe.problem(problem))
     return feed
-
-
-@contextmanager
-def _of_recipe(recipe: Recipe) -> Iterator[None]:
-    """For what finds a field of a recipe wrong and does not know whose."""
-    try:
-        yield
-    except RecipeError as error:
-        raise RecipeError(f"{recipe.source or recipe.name}: {error}") from None

@@ -49,8 +49,10 @@ def prepare_validation(
     plan = sampling.plan([part.sample_part() for part in parts], recipe.seed)
     if not len(plan):
         raise RecipeError(
-            f"{recipe.source or recipe.name}: training.validation: the sampling '{sampling.name}' gives no patch of "
-            "the validation regions; choose other regions, another sampling, or training.validation: {name: whole}"
+            recipe.problem(
+                f"training.validation: the sampling '{sampling.name}' gives no patch of the validation regions; choose "
+                "other regions, another sampling, or training.validation: {name: whole}"
+            )
         )
     draws = Draws(plan, config.validation.batches * config.batch_size)
     patches = HeldOut(step, feed(draws, parts, framing, margin=around), augment=config.validation.augment)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Mapping
@@ -39,6 +40,7 @@ from cristae.training.fit import fit
 from cristae.training.layout import put_channels_last
 from cristae.training.nonfinite import FOLDER as NONFINITE
 from cristae.training.processes import run_processes
+from cristae.training.stopping import StopRules
 from cristae.training.validation_config import Criterion
 from cristae.workflows.prepare_training import (
     Prepared,
@@ -77,7 +79,7 @@ def train_network_run(recipe: Recipe, data: TrainingData, place: Path, *, resume
     if before is not None:
         _check_length(place, before, recipe, progress)
     run = create_run(place, recipe, resume=resume)
-    if is_complete(run, recipe.training.epochs):
+    if is_complete(run, recipe.training.epochs) and _has_ended(run):
         progress.say(f"{run.path}: training had finished already")
         return write_page(run)
     if resume and not run.checkpoint_path.exists():
@@ -234,6 +236,16 @@ class TrainingLoop:
 def _kept(found: Mapping[Criterion, Mapping[str, Any]]) -> dict[Criterion, Best]:
     """The best epochs, as another process may have sent them."""
     return {name: Best(**one) for name, one in found.items()}
+
+
+def _has_ended(run: Run) -> bool:
+    """Whether a complete training was as long as it may be, or the rules that it has now end it where it ended."""
+    rows, training = read_metrics(run), run.recipe.training
+    if not rows or len(rows) >= training.epochs:
+        return True
+    rules = StopRules(training.early_stop_patience, training.give_up)
+    miou = float(rows[-1].get("val_miou") or math.nan)
+    return rules.why(len(rows), miou, int(run.summary.get("best_epoch") or 0)) is not None
 
 
 def _check_length(place: Path, before: Recipe, now: Recipe, progress: Progress) -> None:

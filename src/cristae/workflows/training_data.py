@@ -141,7 +141,8 @@ def check_form(recipe: Recipe, progress: Progress) -> Recipe:
     Raises:
         CristaeError: It is not consistent, or names no volumes, classes or regions.
     """
-    recipe = completed(recipe)
+    with recipe.telling_where():
+        recipe = completed(recipe)
     check_consistency(recipe)
     require_regions(recipe)
     warn_open_questions(recipe, progress)
@@ -161,7 +162,8 @@ def open_training_data(recipe: Recipe) -> TrainingData:
     """
     fingerprints = Fingerprints.take(*resolve_data(recipe.data, recipe.folder))
     try:
-        dataset = open_data(recipe.data, recipe.folder)
+        with recipe.telling_where():
+            dataset = open_data(recipe.data, recipe.folder)
     except MissingFileError as error:
         if recipe.data.available_from is None:
             raise

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from cristae.data.box import Box
+from cristae.data.formats.mapped import require_whole
 from cristae.data.formats.paths import require_content
 from cristae.data.formats.units import Calibration, calibrate, to_nm
 from cristae.data.image import Image
@@ -60,12 +62,17 @@ def _image(path: Path, file: Any, size: int) -> Image:
     calibration = _calibration(path, file.allTags, place + 1, shape[0] > 1)
     voxels = np.memmap(path, stored, "r", offset, shape)
     native = stored.newbyteorder("=")
+
+    def read(box: Box) -> np.ndarray:
+        require_whole(voxels, path)
+        return np.array(voxels[box.slices], dtype=native, order="C")
+
     return Image(
         path=path,
         format=path.suffix[1:].lower(),
         shape=shape,
         dtype=native,
-        reader=lambda box: np.array(voxels[box.slices], dtype=native, order="C"),
+        reader=read,
         chunks=(1, *shape[1:]),
         voxel_size_nm=calibration.voxel_size_nm,
         origin_nm=None,

@@ -12,7 +12,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from cristae.data.box import Triple
+from cristae.data.box import Box, Triple
+from cristae.data.formats.mapped import require_whole
 from cristae.data.formats.paths import require_content
 from cristae.data.formats.stream import bands
 from cristae.data.formats.units import Calibration, calibrate, is_of_microscope, to_nm
@@ -90,9 +91,14 @@ def open_mrc(path: Path, *, signed: bool | None = None) -> Image:
             f"{path}: is truncated or damaged: the header says {' x '.join(map(str, shape))} voxels (z, y, x), which"
             f" take {need} bytes, but the file has {size}"
         )
-    voxels = np.memmap(path, layout.dtype, "r", layout.offset, stored)
-    voxels = voxels.transpose(layout.order if layout.colors == 1 else (*layout.order, 3))
+    mapped = np.memmap(path, layout.dtype, "r", layout.offset, stored)
+    voxels = mapped.transpose(layout.order if layout.colors == 1 else (*layout.order, 3))
     native = np.dtype(np.uint8) if layout.widened else layout.dtype.newbyteorder("=")
+
+    def read(box: Box) -> np.ndarray:
+        require_whole(mapped, path)
+        return np.array(voxels[box.slices], dtype=native, order="C")
+
     found = _calibration(path, header)
     axes = "".join("zyx"[layout.order.index(stored)] for stored in range(3))
     details = {"mode": layout.mode_note, "axes": axes}
@@ -107,7 +113,7 @@ def open_mrc(path: Path, *, signed: bool | None = None) -> Image:
         format="mrc",
         shape=(shape[0], shape[1], shape[2]),
         dtype=native,
-        reader=lambda box: np.array(voxels[box.slices], dtype=native, order="C"),
+        reader=read,
         colors=layout.colors,
         chunks=(1, shape[1], shape[2]),
         voxel_size_nm=found.voxel_size_nm,

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from cristae.data.formats.cache import DecodedCache, file_key
+from cristae.data.formats.mapped import require_whole
 from cristae.data.formats.paths import Reading, require_content
 from cristae.data.formats.stored import Index, StoredArray, axis_names, open_stored
 from cristae.data.formats.units import Calibration, calibrate, is_of_microscope, offset_to_nm, to_nm
@@ -130,8 +131,11 @@ def _reader(
         voxels = np.memmap(path, dtype, "r", offset, shape)
 
     def read(index: Index) -> np.ndarray:
-        whole = voxels if not _is_packed(path) else _unpacked(path, offset, shape, dtype)
-        part = np.asarray(whole[index])
+        if _is_packed(path):
+            part = _unpacked(path, offset, shape, dtype)[index]
+        else:
+            require_whole(voxels, path)
+            part = np.asarray(voxels[index])
         return part if scaling is None else scaling(part)
 
     return read

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from cristae.data.formats.mapped import require_whole
 from cristae.data.formats.paths import Reading, require_content
-from cristae.data.formats.stored import StoredArray, assumed_axes, open_stored
+from cristae.data.formats.stored import Index, StoredArray, assumed_axes, open_stored
 from cristae.data.formats.units import Calibration
 from cristae.data.image import Image
 from cristae.errors import FormatError
@@ -39,6 +40,11 @@ def open_npy(path: Path, *, reading: Reading = Reading()) -> Image:
     if array.ndim < 2:
         what = "one number" if array.ndim == 0 else f"a list of {len(array)} numbers"
         raise FormatError(f"{path}: holds {what}; expected an array with axes z, y, x")
+
+    def read(index: Index) -> np.ndarray:
+        require_whole(array, path)
+        return np.asarray(array[index])
+
     axes = assumed_axes(array.shape, reading, where)
     stored = StoredArray(
         where=where,
@@ -46,6 +52,6 @@ def open_npy(path: Path, *, reading: Reading = Reading()) -> Image:
         shape=array.shape,
         dtype=array.dtype,
         chunks=tuple(size if axis in "yxc" else 1 for axis, size in zip(axes, array.shape, strict=True)),
-        read=lambda index: np.asarray(array[index]),
+        read=read,
     )
     return open_stored(stored, path, format="npy", reading=reading, calibration=Calibration())

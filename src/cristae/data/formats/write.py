@@ -56,7 +56,7 @@ def write_image(image: Image, path: str | Path, *, progress: Progress = Progress
     if suffix not in SUFFIXES:
         raise FormatError(f"{path}: cannot be written: '{suffix}' is not one of {', '.join(SUFFIXES)}")
     _check_type(image, suffix)
-    require_new(path, what="the converted image")
+    require_new(path, what="the image")
     check_room(image, path)
     with beside(path) as part, progress.task(f"Writing {path.name}", image.shape[0], unit="slice") as task:
         if suffix == ".zarr":

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cristae.data.files import require_new_file, write_together
 from cristae.errors import ScoreError, VolumeError
@@ -63,13 +64,20 @@ def require_new_scores(out: str | Path | None) -> None:
             require_new_file(path, what="the scores")
 
 
-def score(evaluations: Sequence[Evaluation], out: str | Path | None, progress: Progress) -> tuple[Score, ...]:
+def score(
+    evaluations: Sequence[Evaluation],
+    out: str | Path | None,
+    progress: Progress,
+    *,
+    labelling: Mapping[str, Any] | None = None,
+) -> tuple[Score, ...]:
     """Count everything, make the rows, and write them where asked for.
 
     Args:
         evaluations: The runs, in the order of their rows.
         out: A name that ends in .csv or .json; None writes nothing.
         progress: Where to show how far it is.
+        labelling: How label values were mapped to classes; an evaluation that did so otherwise is not resumed.
 
     Raises:
         ScoreError: An image holds something that is not a class id or a score, or nothing at all counts.
@@ -78,7 +86,7 @@ def score(evaluations: Sequence[Evaluation], out: str | Path | None, progress: P
     for one in evaluations:
         check_slabs(one.scoring.options.unit, one.comparisons)
     files = None if out is None else Outputs.at(out)
-    ledger = Ledger.at(files.progress if files else None, _key(evaluations) if files else "")
+    ledger = Ledger.at(files.progress if files else None, _key(evaluations, labelling) if files else "")
     if ledger.done:
         progress.say(f"{ledger.path}: resumes an earlier evaluation of the same files")
     if unsized := [c.volume for one in evaluations for c in one.comparisons if _lacks_size(one, c)]:
@@ -180,7 +188,7 @@ def _write(files: Outputs, scores: list[Score], slices: list[dict[str, object]],
     write_together({path: text.encode() for path, text in contents.items()})
 
 
-def _key(evaluations: Sequence[Evaluation]) -> str:
+def _key(evaluations: Sequence[Evaluation], labelling: Mapping[str, Any] | None) -> str:
     images = [image for one in evaluations for c in one.comparisons for image in (*c.images, *c.valid)]
     settings = [
         {
@@ -189,4 +197,5 @@ def _key(evaluations: Sequence[Evaluation]) -> str:
         }
         for one in evaluations
     ]
-    return key_of(dict.fromkeys(image.path for image in images), {"evaluations": settings})
+    paths = dict.fromkeys(path for image in images for path in (image.path, *image.sources))
+    return key_of(paths, {"evaluations": settings, "labelling": labelling})

@@ -1,0 +1,62 @@
+"""Ctrl-C while a network is trained: the first one is noted, and the training stops where it can be resumed."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from cristae.progress import Progress
+
+ASKED_FROM_OUTSIDE = threading.Event()
+"""Set where another process, which has seen Ctrl-C, asks this one to stop."""
+
+
+class Interruption:
+    """Whether Ctrl-C was pressed: the first one is only noted, a second one interrupts at once.
+
+    Args:
+        progress: Where to say that the training will stop.
+        when: How soon, in words.
+        notable: Whether there is something to stop; where not, the first one interrupts at once.
+        then: What to do when the first one is noted.
+    """
+
+    def __init__(
+        self,
+        progress: Progress,
+        *,
+        when: str = "after this batch",
+        notable: Callable[[], bool] = lambda: True,
+        then: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._progress, self._when, self._notable, self._then = progress, when, notable, then
+        self._noted = False
+
+    @property
+    def asked(self) -> bool:
+        """Whether to stop."""
+        return self._noted or ASKED_FROM_OUTSIDE.is_set()
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Note the first Ctrl-C while inside; not where someone else handles it already."""
+        before = signal.getsignal(signal.SIGINT)
+        mine = threading.current_thread() is threading.main_thread() and before is signal.default_int_handler
+        if mine:
+            signal.signal(signal.SIGINT, self._note)
+        try:
+            yield
+        finally:
+            if mine:  # Lightning ignores the signal once it has seen one
+                signal.signal(signal.SIGINT, before)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if not self._notable():
+            raise KeyboardInterrupt
+        self._noted = True
+        self._progress.say(f"stopping {self._when}, with a checkpoint; Ctrl-C again stops at once")
+        self._then()
