@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from cristae.data.affinities import Affinities
 from cristae.data.box import Box
 from cristae.data.classes import Classes
 from cristae.data.image import Image, VoxelSize, same_voxel_size, voxel_size_text
@@ -39,6 +40,13 @@ class Regions:
     images: Mapping[str, Image]
     """The images of their volumes as they are on disk, by volume name."""
     voxel_size_nm: VoxelSize | None
+
+    @property
+    def affinities(self) -> Affinities | None:
+        """What the classes are, where labels are object ids that training turns into affinities; in all volumes the
+        same."""
+        objects = self.train[0].volume.objects
+        return None if objects is None else objects.affinities
 
     def count_greys(self, config: NormalizeConfig, max_voxels: int | None = None) -> dict[str, IntensityHistogram]:
         """Grey values that the mapping is found from: of each whole volume with `scope: volume`, as at prediction, by
@@ -179,13 +187,23 @@ def _common_voxel_size(parts: Sequence[Part], working: VoxelSize | None, *, flat
 
 
 def on_working_grid(part: Part, working: VoxelSize | None, *, flat: bool) -> Part:
-    """The same region of the volume resampled to the working voxel size; networks that see single slices keep them."""
+    """The same region of the volume resampled to the working voxel size; networks that see single slices keep them.
+
+    Raises:
+        LabelError: Its classes are affinities, whose offsets are voxels of the files.
+    """
     own = part.volume.voxel_size_nm
     if own is None or working is None:
         return part
     size = (own[0], working[1], working[2]) if flat else working
     if same_voxel_size(own, size):
         return part
+    if part.volume.objects is not None:
+        raise LabelError(
+            f"labels of '{part.volume.name}': the offsets of affinities count its voxels of {voxel_size_text(own)} "
+            f"(z, y, x), but data.voxel_size_nm is {voxel_size_text(size)}; leave data.voxel_size_nm out, or give "
+            "files of that voxel size"
+        )
     volume = resample_volume(part.volume, size)
     return Part(volume, _inside(part.box, own, size).intersect(Box.of_shape(volume.image.shape)))
 
