@@ -65,7 +65,7 @@ def resampled(batch: Batch, places: Places, interpolation: Interpolation) -> Bat
         interpolation: Of the image in the plane; along z, `cubic` is linear.
     """
     image = batch.image.unsqueeze(1) if batch.flat else batch.image  # (n, C, Z, Y, X)
-    shown = places.centre((1, *batch.size) if batch.flat else batch.size)
+    shown = places.centre((batch.n_slices, *batch.size[-2:]))
     if interpolation == "nearest":
         (image,), _ = _nearest([image], shown)
     else:
@@ -78,7 +78,7 @@ def resampled(batch: Batch, places: Places, interpolation: Interpolation) -> Bat
         for new, old in zip(found, (batch.target, batch.valid, *batch.optional_maps()), strict=True)
     )
     counts = valid if inside is None else valid & inside.view_as(valid)
-    if inside is not None and target.dtype.is_signed:  # object ids
+    if inside is not None and target.dtype == torch.int32:  # object ids
         target = torch.where(inside.view_as(target), target, UNKNOWN_ID)
     moved = replace(batch, image=image.squeeze(1) if batch.flat else image, target=target, valid=counts, margin=())
     return moved.with_optional_maps(optional)

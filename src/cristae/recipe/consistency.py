@@ -188,8 +188,8 @@ def _about_affinities(data: DataConfig, network: NetworkConfig) -> list[str]:
     (first, own), *others = offsets.items()
     if strays := [name for name, theirs in others if theirs != own]:
         return [
-            f"data.volumes: '{first}' and '{strays[0]}' differ in the `offsets` of their labels, but a class is the same "
-            "affinity in all volumes; give both object ids with the same `to: affinities` and `offsets`"
+            f"data.volumes: '{first}' and '{strays[0]}' differ in the `offsets` of their labels, but a class is the "
+            "same affinity in all volumes; give both object ids with the same `to: affinities` and `offsets`"
         ]
     across = [name for name, offset in (own or {}).items() if offset[0]]
     if network.ndim == 3 or not across:
