@@ -216,12 +216,13 @@ def _inside(box: Box, source: VoxelSize, target: VoxelSize) -> Box:
     return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
 
 
-def require_classes(counts: Sequence[np.ndarray], classes: Classes) -> None:
+def require_classes(counts: Sequence[np.ndarray], classes: Classes, affinities: Affinities | None = None) -> None:
     """Make sure that every foreground class is there to be learned.
 
     Args:
         counts: (K,) voxels of each class in each training region.
         classes: What they are.
+        affinities: Which affinities, if they are some.
 
     Raises:
         LabelError: A class has no voxel in the training regions, or no voxel there counts at all.
@@ -229,6 +230,12 @@ def require_classes(counts: Sequence[np.ndarray], classes: Classes) -> None:
     total = np.sum(counts, axis=0)
     ids = list(classes.foreground_ids)
     missing = [name for name, count in zip(classes.foreground, total[ids], strict=True) if count == 0]
+    if affinities is not None and total.sum() == 0:
+        raise LabelError(
+            "no voxel of the training regions has all its partners there, so none counts: the offsets of the "
+            f"affinities reach {' x '.join(map(str, affinities.frame))} voxels (z, y, x); take larger regions under "
+            "data.train, or leave far offsets out"
+        )
     if missing or total.sum() == 0:
         raise LabelError(
             f"no voxel of {', '.join(missing) or 'any class'} in the training regions: a network cannot learn it; "

@@ -122,7 +122,7 @@ def prepare_network_training(
     warn_about_reach(regions.train, size, seen, margin, progress)
     cached = data.cached(regions.train, framing.grown(margin), cache, recipe.sampling, progress)
     with data.judging(progress):
-        require_classes([part.class_counts for part in cached], classes)
+        require_classes([part.class_counts for part in cached], classes, affinities)
         require_weights(cached)
     normal = data.fit_normalizers(recipe, progress)
     if normal is None:
