@@ -48,6 +48,7 @@ def _problems(recipe: Recipe) -> list[str]:
     if not isinstance(recipe.model, NetworkConfig):
         return [
             *_about_regions(recipe.data),
+            *_about_affinities(recipe.data, None),
             *_about_forest(recipe.predict),
             *_about_forest_objects(recipe.model, recipe.data),
         ]
@@ -178,10 +179,9 @@ def _about_slices(data: DataConfig, network: NetworkConfig) -> list[str]:
     ]
 
 
-def _about_affinities(data: DataConfig, network: NetworkConfig) -> list[str]:
-    """Whether all volumes have the same, and the network learns labels of the slices that they compare."""
-    used = {region.volume for region in (*data.train, *data.validate_)}
-    labels = {one.name: one.labels for one in data.volumes if one.name in used and one.labels is not None}
+def _about_affinities(data: DataConfig, network: NetworkConfig | None) -> list[str]:
+    """Whether all volumes have the same, and a network learns labels of the slices that they compare."""
+    labels = {volume.name: volume.labels for volume in data.volumes if volume.labels is not None}
     offsets = {name: one.offsets if isinstance(one, InstanceLabels) else None for name, one in labels.items()}
     if not any(offsets.values()):
         return []
@@ -192,7 +192,7 @@ def _about_affinities(data: DataConfig, network: NetworkConfig) -> list[str]:
             "same affinity in all volumes; give both object ids with the same `to: affinities` and `offsets`"
         ]
     across = [name for name, offset in (own or {}).items() if offset[0]]
-    if network.ndim == 3 or not across:
+    if network is None or network.ndim == 3 or not across:
         return []
     return [
         f"data.volumes.{first}.labels.offsets: '{across[0]}' compares voxels of different slices, but {_name(network)} "
