@@ -42,7 +42,7 @@ IN_SPACE = (
 
 
 def section(language: str) -> str:
-    text = PAGE.read_text(encoding="utf-8").partition("## Affinities")[2]
+    text = PAGE.read_text(encoding="utf-8").partition("## Affinities")[2].partition("\n## ")[0]
     (block,) = re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
     return str(block)
 
