@@ -173,6 +173,10 @@ REJECT = "{name: rejection, size: [32, 32]"
 TOUCHING = (
     f"{ONE}.labels={{kind: instances, path: labels, to: interior_and_boundary, class_name: disc, boundary_name: rim}}"
 )
+PAIRS = f"{ONE}.labels={{kind: instances, path: labels, to: affinities, offsets: %s}}"
+LEFT = "{disc: [0, 0, 0], left: [0, 0, -1]}"
+OVERLAPPING = "data.classes={names: [disc, %s], exclusive: false}"
+VOLUMES = "model={name: unet_3d, base: 2, padded: true}"
 MASKS = f"{ONE}.valid={{path: valid}}"
 
 CASES = [
@@ -292,6 +296,19 @@ CASES = [
          (TOUCHING, f"{ONE}.labels.width_nm=9", "data.classes.names=[background, disc, rim]"), "thinner than a voxel"),
     Case("boundary without a voxel size", nothing, (TOUCHING, f"{ONE}.labels.width_nm=30",
          f"{ONE}.voxel_size_nm=null", "data.classes.names=[background, disc, rim]"), "needs the voxel size"),
+    Case("affinities of other classes", nothing, (PAIRS % LEFT,),
+         r"Write `classes: \{names: \[disc, left\], exclusive: false\}`"),
+    Case("affinities across slices", nothing, (PAIRS % "{disc: [0, 0, 0], up: [-1, 0, 0]}", OVERLAPPING % "up"),
+         "'up' compares voxels of different slices, but unet_bn learns the labels of one"),
+    Case("affinities of one volume alone", second_type,
+         (OTHER % "[50, 10, 10]", PAIRS % LEFT, OVERLAPPING % "left", *WHOLE_SPLIT),
+         "'stack' and 'other' differ in the `offsets` of their labels"),
+    Case("affinities on another grid", nothing,
+         (PAIRS % LEFT, OVERLAPPING % "left", "data.voxel_size_nm=[50, 20, 20]"),
+         "count its voxels of 50 x 10 x 10 nm"),
+    Case("affinities farther than the region", nothing,
+         (PAIRS % "{disc: [0, 0, 0], up: [-8, 0, 0]}", OVERLAPPING % "up", VOLUMES, "sampling.size=[4, 16, 16]"),
+         r"none counts: the offsets of the affinities reach 8 x 0 x 0 voxels"),
     Case("no data", without_data, text="does not exist"),
     Case("part of the data", lambda f: shutil.rmtree(f / "image"), (ORIGIN,), "The data come from the microscope"),
     Case("cache", cache_is_a_file, text="CRISTAE_CACHE"),
@@ -371,6 +388,7 @@ NEED_NO_DATA = (
     "weight of an unknown class", "loss for one class", "term for one class", "cache limit", "forest: windows",
     "value of no class", "mask of no class", "objects of no class",
     "interior and boundary of one class", "boundary of two objects as a border",
+    "affinities of other classes", "affinities across slices",
 )  # fmt: skip
 
 
@@ -520,6 +538,8 @@ TABLE: dict[str, tuple[str, ...] | str] = {
         "several problems",
         "forest: windows",
         "weight decay of adam",
+        "affinities across slices",
+        "affinities of one volume alone",
     ),
     "recipe.consistency.require_regions": ("nothing to validate on",),
     "recipe.network.build_network": ("large network",),
@@ -548,8 +568,14 @@ TABLE: dict[str, tuple[str, ...] | str] = {
     "training.patch_reach.require_one_mirror": ("far outside",),
     "training.regions._common_voxel_size": ("other voxel size", "unknown voxel size"),
     "training.regions._fit_named": ("constant volume of its own", "forest: constant"),
+    "training.regions.on_working_grid": ("affinities on another grid",),
     "training.regions.prepare_regions": ("no labels for one",),
-    "training.regions.require_classes": ("class without voxels", "all background", "mask leaves nothing"),
+    "training.regions.require_classes": (
+        "class without voxels",
+        "all background",
+        "mask leaves nothing",
+        "affinities farther than the region",
+    ),
     "training.regions.require_validation": ("mask leaves nothing to validate",),
     "workflows.training_data.open_training_data": ("part of the data",),
     "workflows.prepare_training._feed": (

@@ -37,7 +37,7 @@ WHOLE = {"mitochondrion": ("mitochondrion", "contact")}
 
 
 def section(language: str) -> str:
-    text = PAGE.read_text(encoding="utf-8").partition("## Objects that touch")[2]
+    text = PAGE.read_text(encoding="utf-8").partition("## Objects that touch")[2].partition("\n## ")[0]
     (block,) = re.findall(rf"^```{language}\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)
     return str(block)
 

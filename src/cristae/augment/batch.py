@@ -25,7 +25,8 @@ class Batch:
     """(B, C, *S): grey values in the volume's own type until they are normalised, float32 from then on. The channels
     are neighbouring slices."""
     target: Tensor
-    """uint8 ids (B, *T) of exclusive classes, or masks (B, K, *T) of overlapping ones."""
+    """uint8 ids (B, *T) of exclusive classes, or masks (B, K, *T) of overlapping ones. Where classes are affinities, it
+    is int32 object ids (B, *T) until these are computed; below 0 they are not known."""
     valid: Tensor
     """bool (B, *T): whether the voxel counts at all."""
     weight: Tensor | None
@@ -37,6 +38,9 @@ class Batch:
     margin: tuple[int, ...] = ()
     """Voxels on both sides of each spatial axis, of all tensors alike, that geometric augmentations draw from and that
     `cropped` removes; () stands for none."""
+    frame: tuple[int, ...] = ()
+    """Voxels on both sides of each spatial axis by which target, valid and weight reach beyond the output patch: what
+    decides its classes moves with it, until these are computed; () stands for none."""
     further: Mapping[str, Tensor] = field(default_factory=dict)
     """Further target channels by name, each float32 (B, C, *T); see `targets.TargetMaps`."""
     volume_shapes: tuple[Triple, ...] = ()
@@ -59,7 +63,12 @@ class Batch:
 
     @property
     def target_size(self) -> tuple[int, ...]:
-        """Voxels (*T) of the target without its margin."""
+        """Voxels (*T) of the output patch, without margin and frame."""
+        return _without(self.framed_size, self.frame)
+
+    @property
+    def framed_size(self) -> tuple[int, ...]:
+        """The same with its frame: voxels of the target without its margin."""
         return _without(self.valid.shape[1:], self.margin)
 
     @property

@@ -102,7 +102,9 @@ def move(
 
 
 def _resampled(batch: Batch, steps: Sequence[Step], interpolation: Interpolation) -> Batch:
-    places = Places.of_output(len(batch), batch.n_slices, batch.size[-2:], batch.image.device)
+    size = [max(pair) for pair in zip(batch.size, batch.framed_size, strict=True)]
+    n_slices = batch.n_slices if batch.flat else size[0]
+    places = Places.of_output(len(batch), n_slices, size[-2:], batch.image.device)
     for step in reversed(steps):
         places = step.before(places)
     boxes = batch.cropped_boxes()
@@ -110,10 +112,21 @@ def _resampled(batch: Batch, steps: Sequence[Step], interpolation: Interpolation
 
 
 def required_margin(
-    augmentations: Sequence[AugmentationConfig], size: Sequence[int], interpolation: Interpolation = "linear"
+    augmentations: Sequence[AugmentationConfig],
+    size: Sequence[int],
+    interpolation: Interpolation = "linear",
+    *,
+    target_size: Sequence[int] = (),
 ) -> tuple[int, ...]:
-    """Voxels around an image of `size` (*S), on both sides of each axis, that augmentations in this order draw from."""
-    start = reach = Reach.of_size(size)
+    """Voxels around image and target, on both sides of each axis, that augmentations in this order draw from.
+
+    Args:
+        augmentations: In the order of the recipe.
+        size: Of the image (*S) that the network sees.
+        interpolation: Of the image.
+        target_size: Of the target with its frame, where that may be larger.
+    """
+    start = reach = Reach.of_size([max(pair) for pair in zip(size, target_size or size, strict=True)])
     for augmentation in reversed(augmentations):
         if isinstance(augmentation, GeometricAugmentation):
             reach = augmentation.reach(reach, size)

@@ -16,6 +16,7 @@ from torch import Tensor
 from cristae.augment.batch import Batch
 from cristae.augment.form import where_chosen
 from cristae.augment.mapping import Affine, Places
+from cristae.data.affinities import UNKNOWN_ID
 
 Interpolation = Literal["linear", "cubic", "nearest"]
 _EXACT = 1 << 24
@@ -60,22 +61,25 @@ def resampled(batch: Batch, places: Places, interpolation: Interpolation) -> Bat
 
     Args:
         batch: With its margin.
-        places: Of all voxels of the image that the network sees.
+        places: Of all voxels of the image that the network sees, and of the target with its frame.
         interpolation: Of the image in the plane; along z, `cubic` is linear.
     """
     image = batch.image.unsqueeze(1) if batch.flat else batch.image  # (n, C, Z, Y, X)
+    shown = places.centre((batch.n_slices, *batch.size[-2:]))
     if interpolation == "nearest":
-        (image,), _ = _nearest([image], places)
+        (image,), _ = _nearest([image], shown)
     else:
-        image = _in_plane(_along_z(image.float(), places.z()), places, interpolation)
-    size = (1, *batch.target_size) if batch.flat else batch.target_size
+        image = _in_plane(_along_z(image.float(), shown.z()), shown, interpolation)
+    size = (1, *batch.framed_size) if batch.flat else batch.framed_size
     maps = [_with_slices(tensor, batch) for tensor in (batch.target, batch.valid, *batch.optional_maps())]
     found, inside = _nearest(maps, places.centre(size))
     target, valid, *optional = (
-        new.reshape(*old.shape[: old.ndim - len(batch.target_size)], *batch.target_size)
+        new.reshape(*old.shape[: old.ndim - len(batch.framed_size)], *batch.framed_size)
         for new, old in zip(found, (batch.target, batch.valid, *batch.optional_maps()), strict=True)
     )
     counts = valid if inside is None else valid & inside.view_as(valid)
+    if inside is not None and target.dtype == torch.int32:  # object ids
+        target = torch.where(inside.view_as(target), target, UNKNOWN_ID)
     moved = replace(batch, image=image.squeeze(1) if batch.flat else image, target=target, valid=counts, margin=())
     return moved.with_optional_maps(optional)
 

@@ -98,15 +98,19 @@ class MaskLabels(Config):
 
 
 class InstanceLabels(LabelFiles):
-    """Object ids, turned into the objects' interior, into the boundary between them, or into both."""
+    """Object ids, turned into the objects' interior, into the boundary between them, into both, or into affinities."""
 
     kind: Literal["instances"] = "instances"
-    to: Literal["foreground", "boundary", "interior_and_boundary"]
+    to: Literal["foreground", "boundary", "interior_and_boundary", "affinities"]
     """`foreground`: every id that is neither background nor unlabelled. `boundary`: voxels near a differently labelled
     voxel. `interior_and_boundary`: the voxels of objects as two classes, so that objects that touch can be told
-    apart."""
-    class_name: str
-    """The class that the interior or the boundary becomes; all else is the background."""
+    apart. `affinities`: overlapping classes that say whether a voxel and another one, some steps away, lie in the same
+    object."""
+    class_name: str | None = None
+    """The class that the interior or the boundary becomes; all else is the background. For all but `affinities`."""
+    offsets: dict[str, tuple[int, int, int]] | None = None
+    """For `affinities`: each class, and where the voxel lies that it compares a voxel with, as steps `[z, y, x]` in
+    voxels. `[0, 0, 0]` makes the class the objects themselves."""
     boundary_name: str | None = None
     """For `interior_and_boundary`: the class of the objects' voxels near the boundary; `class_name` is the others'."""
     width_nm: PositiveFloat | None = None
@@ -124,6 +128,30 @@ class InstanceLabels(LabelFiles):
     """Ids that mean: not annotated, such as `[-1]` or `[18446744073709551615]`; ranges and colours may be given too.
     null: not stated, and ids that often mean it (below 0, or the largest of 32 and 64 bits) are refused. `[]`: every
     id is an object."""
+
+    @model_validator(mode="after")
+    def _check_classes(self) -> InstanceLabels:
+        if self.to != "affinities":
+            if self.offsets is not None:
+                raise ValueError(f"offsets is for `to: affinities`; leave it out with `to: {self.to}`")
+            if self.class_name is None:
+                raise ValueError(f"`to: {self.to}` needs a class; name it, for instance `class_name: mitochondrion`")
+            return self
+        if self.class_name is not None or self.width_nm is not None:
+            field = "class_name" if self.width_nm is None else "width_nm"
+            raise ValueError(
+                f"{field} is not for `to: affinities`; leave it out: `offsets` names the classes, and one with the "
+                "offset [0, 0, 0] is the objects themselves"
+            )
+        if not any(any(offset) for offset in (self.offsets or {}).values()):
+            raise ValueError(
+                "`to: affinities` needs voxels to compare with; name a class for each, for instance "
+                "`offsets: {mitochondrion: [0, 0, 0], above: [0, -1, 0], left: [0, 0, -1]}`"
+            )
+        assert self.offsets is not None
+        if len(set(self.offsets.values())) != len(self.offsets):
+            raise ValueError("offsets: two classes have the same offset")
+        return self
 
     @model_validator(mode="after")
     def _check(self) -> InstanceLabels:

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
+from cristae.data.affinities import ObjectLabels
 from cristae.data.box import Box, Triple
 from cristae.data.classes import Classes
 from cristae.data.description import IdLabels, InstanceLabels, Labels, MappedLabels, Mask, MaskLabels
 from cristae.data.image import Image, Reader, VoxelSize
 from cristae.data.label_sources import LabelSource, open_flat_sources, open_source
-from cristae.data.object_classes import object_readers, require_object_classes
+from cristae.data.object_classes import object_labels, object_readers, require_object_classes
 from cristae.data.values import (
     UNLABELLED_CODE,
     Context,
@@ -39,6 +40,8 @@ class Labelling:
     """As in `Volume.valid`."""
     labelled_slices: tuple[int, ...] | None
     """As in `Volume.labelled_slices`."""
+    objects: ObjectLabels | None = None
+    """As in `Volume.objects`."""
 
 
 def open_sources(config: Labels, image: Image, folder: Path, *, name: str) -> LabelSources:
@@ -97,9 +100,12 @@ def open_labelling(
         VoxelSizeError: A boundary width is given in nm but the voxel size is unknown.
     """
     require_names(config, classes, name=name)
-    slices = _common_slices(sources, name)
+    slices, objects = _common_slices(sources, name), None
     if isinstance(config, MaskLabels):
         readers, voxels = _read_masks(config, classes, sources, name)
+    elif isinstance(config, InstanceLabels) and config.to == "affinities":
+        objects = object_labels(config, classes, image, sources[""], name=name)
+        readers, voxels = objects.readers(), objects.valid
     elif isinstance(config, InstanceLabels):
         read, voxels = object_readers(config, classes, image, sources[""], name=name, voxel_size_nm=voxel_size_nm)
         readers = (read,)
@@ -110,7 +116,7 @@ def open_labelling(
     valid = None
     if slices is not None or voxels is not None:
         valid = _lazy(image, _validity(slices, voxels), np.dtype(np.uint8), chunks)
-    return Labelling(labels=labels, valid=valid, labelled_slices=slices)
+    return Labelling(labels=labels, valid=valid, labelled_slices=slices, objects=objects)
 
 
 def require_names(config: Labels, classes: Classes, *, name: str) -> None:

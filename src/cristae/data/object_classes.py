@@ -1,12 +1,13 @@
-"""Object ids read as classes: the objects' interior, the boundary between them, or both."""
+"""Object ids read as classes: the objects' interior, the boundary between them, both, or affinities."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from cristae.data.affinities import Affinities, ObjectLabels
 from cristae.data.box import Box, Triple
 from cristae.data.classes import Classes
 from cristae.data.description import InstanceLabels
@@ -25,6 +26,8 @@ def require_object_classes(config: InstanceLabels, classes: Classes, *, name: st
     """
     if config.to == "interior_and_boundary":
         _require_both(config, classes, name)
+    elif config.offsets is not None:
+        _require_affinities(config.offsets, classes, name)
     elif classes.foreground != (config.class_name,):
         raise LabelError(
             f"labels of '{name}': object ids give the one class '{config.class_name}', but data.classes names "
@@ -63,6 +66,19 @@ def object_readers(
     return read, valid if objects.may_be_unknown else None
 
 
+def object_labels(
+    config: InstanceLabels, classes: Classes, image: Image, source: LabelSource, *, name: str
+) -> ObjectLabels:
+    """The ids and which affinities the classes are, for `to: affinities`.
+
+    Raises:
+        LabelError: On reading, an id needs a word first.
+    """
+    assert config.offsets is not None, "the description has them"
+    affinities = Affinities(tuple(config.offsets[one] for one in classes.names))
+    return ObjectLabels(ObjectIds.of(source, config, name=name).read, Box.of_shape(image.shape), affinities)
+
+
 @dataclass(frozen=True, eq=False)
 class _Around:
     """Reads ids with the voxels around that decide what is boundary, so that boxes make no difference."""
@@ -95,6 +111,7 @@ def _boundary(around: _Around, marker: _Marker) -> Reader:
 
 def _both(around: _Around, marker: _Marker, config: InstanceLabels, classes: Classes) -> Reader:
     """Every voxel of an object is interior or boundary, so both together are the objects."""
+    assert config.class_name is not None, "the description has it"
     assert config.boundary_name is not None, "the description has it"
     interior, border = classes.id_of(config.class_name), classes.id_of(config.boundary_name)
     alone = config.between != "all"
@@ -150,4 +167,12 @@ def _require_both(config: InstanceLabels, classes: Classes, name: str) -> None:
             f"{where}: '{border}' lies only where two objects touch, so the regions that it leaves are all objects "
             f"joined by the background, but data.classes says `borders: [{border}]`.\n  Write `borders: []`: the "
             f"objects are then the components of '{interior}', which '{border}' keeps apart."
+        )
+
+
+def _require_affinities(offsets: Mapping[str, Triple], classes: Classes, name: str) -> None:
+    if set(classes.names) != set(offsets) or classes.exclusive:
+        raise LabelError(
+            f"labels of '{name}': affinities are overlapping classes, here {', '.join(offsets)}, but data.classes has "
+            f"{classes.listed}.\n  Write `classes: {{names: [{', '.join(offsets)}], exclusive: false}}`."
         )

@@ -253,10 +253,14 @@ def _assemble(
     labelling = Labelling(labels=(), valid=None, labelled_slices=None)
     if config.labels is not None and classes is not None and sources is not None:
         labelling = open_labelling(config.labels, classes, image, sources, name=config.name, voxel_size_nm=size)
-    validity = labelling.valid
+    validity, objects = labelling.valid, labelling.objects
     if config.valid is not None and valid is not None:
         _check_covered(valid, labelling.labelled_slices, f"valid mask of '{name}'")
-        validity = _both(validity, mask_image(config.valid, image, valid, name=name, what="valid mask"))
+        mask = mask_image(config.valid, image, valid, name=name, what="valid mask")
+        validity = _both(validity, mask)
+        if objects is not None:  # a partner outside the mask is not known either
+            objects = objects.within(mask)
+            validity = replace(validity, reader=objects.valid)
     if weight is not None:
         _check_covered(weight, labelling.labelled_slices, f"weight of '{name}'")
     files = {f"mask '{key}'" if key else "labels": source for key, source in (sources or {}).items()}
@@ -270,6 +274,7 @@ def _assemble(
         weight=None if weight is None else _weight_image(weight, image, name),
         voxel_size_nm=size,
         labelled_slices=labelling.labelled_slices,
+        objects=objects,
         warnings=(*_doubts(image, files), *_slips(config, size, image), *_check_places(config, image, size, files)),
     )
 

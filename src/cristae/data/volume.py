@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cristae.data.affinities import ObjectLabels
 from cristae.data.image import Image, VoxelSize
 
 
@@ -25,5 +26,7 @@ class Volume:
     """(z, y, x) in nm; None only where nothing depends on it."""
     labelled_slices: tuple[int, ...] | None = None
     """Indices z that have annotation; None means all of them (when there are labels)."""
+    objects: ObjectLabels | None = None
+    """The object ids that `labels` and `valid` are made of, where the classes are affinities."""
     warnings: tuple[str, ...] = ()
     """What is allowed but deserves a look: origins that differ, a voxel size that looks like a slip of the unit."""

@@ -7,7 +7,7 @@ from typing import get_args
 
 from cristae.augment import SectionAugmentation
 from cristae.classical.config import RandomForestConfig
-from cristae.data.description import DataConfig
+from cristae.data.description import DataConfig, InstanceLabels
 from cristae.errors import NetworkError, RecipeError
 from cristae.inference.config import PredictConfig
 from cristae.losses import JaccardDistance, LossTerm, Term, require_auxiliary_weights
@@ -50,6 +50,7 @@ def _problems(recipe: Recipe) -> list[str]:
     if not isinstance(recipe.model, NetworkConfig):
         return [
             *_about_regions(recipe.data),
+            *_about_affinities(recipe.data, None),
             *_about_forest(recipe.predict),
             *_about_forest_objects(recipe.model, recipe.data),
             *_about_forest_weights(recipe.data),
@@ -63,6 +64,7 @@ def _problems(recipe: Recipe) -> list[str]:
         *_about_batches(recipe.training, network),
         *_about_weight_decay(recipe.training),
         *_about_slices(recipe.data, network),
+        *_about_affinities(recipe.data, network),
         *_about_classes(recipe.data, network),
         *_about_targets(recipe),
         *_about_loss(recipe, network),
@@ -196,6 +198,27 @@ def _about_slices(data: DataConfig, network: NetworkConfig) -> list[str]:
     return [
         f"model: {_name(network)} sees {what} together, but '{unrelated[0]}' is `kind: images`, whose images have no "
         f"neighbours; {cure}"
+    ]
+
+
+def _about_affinities(data: DataConfig, network: NetworkConfig | None) -> list[str]:
+    """Whether all volumes have the same, and a network learns labels of the slices that they compare."""
+    labels = {volume.name: volume.labels for volume in data.volumes if volume.labels is not None}
+    offsets = {name: one.offsets if isinstance(one, InstanceLabels) else None for name, one in labels.items()}
+    if not any(offsets.values()):
+        return []
+    (first, own), *others = offsets.items()
+    if strays := [name for name, theirs in others if theirs != own]:
+        return [
+            f"data.volumes: '{first}' and '{strays[0]}' differ in the `offsets` of their labels, but a class is the "
+            "same affinity in all volumes; give both object ids with the same `to: affinities` and `offsets`"
+        ]
+    across = [name for name, offset in (own or {}).items() if offset[0]]
+    if network is None or network.ndim == 3 or not across:
+        return []
+    return [
+        f"data.volumes.{first}.labels.offsets: '{across[0]}' compares voxels of different slices, but {_name(network)} "
+        "learns the labels of one; leave it out, or choose a 3D network"
     ]
 
 

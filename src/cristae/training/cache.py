@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from cristae.data.affinities import UNKNOWN_ID, Affinities
 from cristae.data.box import Box, Triple
 from cristae.data.classes import Classes
 from cristae.data.files import storage_errors
@@ -32,11 +33,14 @@ from cristae.progress import Progress
 from cristae.sampling import Patch, SamplePart, counted_names
 from cristae.training.cache_folder import FACTS, FOLDER_VARIABLE, Cache, cache_folder, cache_room
 from cristae.training.cached_arrays import create_array, open_cached
+from cristae.training.cached_ids import NarrowIds, framed_ids, targets_of_ids
 from cristae.training.class_index import INVALID, ClassIndex
 from cristae.training.framing import Framing
 from cristae.training.regions import RegionContent
 from cristae.words import memory
 
+_IDS = "ids"
+"""The array of an entry with object ids, where the classes are affinities."""
 FIELD = "field"
 """The array of an entry with computed weights."""
 _FORMAT = 1
@@ -65,6 +69,8 @@ class CachedPart:
     fully_valid: bool
     classes: Classes
     """What its labels mean; the target has a channel for each class of those that overlap."""
+    affinities: Affinities | None
+    """Which affinities the classes are; what is on disk are then object ids."""
     sha256: str
     """Hash of the grey values and labels on disk."""
     field: Path | None = None
@@ -79,6 +85,10 @@ class CachedPart:
     @cached_property
     def _stack(self) -> Any:
         return open_cached(self.folder / "stack")
+
+    @cached_property
+    def _ids(self) -> Any:
+        return open_cached(self.folder / _IDS)
 
     @cached_property
     def _weight(self) -> Any | None:
@@ -125,7 +135,17 @@ class CachedPart:
 
     def _targets(self, box: Box) -> np.ndarray:
         """(K, Z, Y, X) of a box inside the part, counted from its corner."""
+        if self.affinities is not None:
+            return targets_of_ids(self._object_ids(box.grow(self.affinities.frame)), self.affinities)
         return self._stored(box.shift(self.origin))[1:]
+
+    def _object_ids(self, box: Box) -> np.ndarray:
+        """int32 ids (Z, Y, X) of a box that may reach outside the part."""
+
+        def read(inside: Box) -> np.ndarray:
+            return _read(self._ids, inside.slices, self.folder)
+
+        return framed_ids(read, box.shift(self.origin).relative_to(self.stored.start), Box.of_shape(self.stored.shape))
 
     def _stored(self, box: Box) -> np.ndarray:
         """Image and targets (1 + K, Z, Y, X) of a box of the volume that is on disk."""
@@ -155,22 +175,27 @@ class CachedPart:
 
         Args:
             box: Voxels of the target, counted from the part's corner; it may reach outside.
-            framing: How much image is around them.
+            framing: How much image is around them, but for the target's frame.
         """
         place = box.shift(self.origin)
-        stack = read_mirrored(self._stored, place.grow(framing.context), self.volume_shape)
-        centre = tuple(slice(a, a + n) for a, n in zip(framing.context, box.shape, strict=True))
-        target = self._outside_invalid(stack[(slice(1, None), *centre)].astype(np.uint8, copy=False), box)
+        seen = place.grow([-around for around in framing.frame]).grow(framing.context)
+        stack = read_mirrored(self._stored, seen, self.volume_shape)
+        if self.affinities is None:
+            centre = tuple(slice(a, a + n) for a, n in zip(framing.context, box.shape, strict=True))
+            target = self._outside_invalid(stack[(slice(1, None), *centre)].astype(np.uint8, copy=False), box, INVALID)
+            valid = np.all(target != INVALID, axis=0)
+            target = np.where(valid, target, np.uint8(0))
+        else:
+            target = self._object_ids(box)[None]
+            valid = self._outside_invalid(target, box, UNKNOWN_ID)[0] != UNKNOWN_ID
         weight = self._weights(box)
         image = stack[:1]
         if framing.flat:  # the slices of the image become channels
-            image, target = image[0], target[:, 0]
+            image, target, valid = image[0], target[:, 0], valid[0]
             weight = None if weight is None else weight[0]
-        valid = np.all(target != INVALID, axis=0)
-        target = np.where(valid, target, np.uint8(0))
         return Patch(
             image=image,
-            target=target[0] if self.classes.exclusive else target,
+            target=target[0] if self.classes.exclusive or self.affinities is not None else target,
             valid=valid,
             weight=weight,
             box=place,
@@ -178,12 +203,12 @@ class CachedPart:
             volume_shape=self.volume_shape,
         )
 
-    def _outside_invalid(self, target: np.ndarray, box: Box) -> np.ndarray:
+    def _outside_invalid(self, target: np.ndarray, box: Box, invalid: int) -> np.ndarray:
         """A target (K, Z, Y, X), possibly mirrored, with nothing that counts outside the part."""
         inside = box.intersect(Box.of_shape(self.shape))
         if inside == box:
             return target
-        result = np.full_like(target, INVALID)
+        result = np.full_like(target, invalid)
         where = (slice(None), *inside.relative_to(box.start).slices)
         result[where] = target[where]
         return result
@@ -216,6 +241,7 @@ def cache_parts(
     *,
     size: Triple,
     overhang: Triple = (0, 0, 0),
+    partners: bool = False,
     fingerprints: Fingerprints | None = None,
     progress: Progress,
 ) -> tuple[CachedPart, ...]:
@@ -228,6 +254,8 @@ def cache_parts(
         framing: Flat patches need only the slices that have labels, others whole regions; how much image is around.
         size: The patches' (z, y, x); around parts that are smaller more of the image is needed.
         overhang: Voxels (z, y, x) by which patches may reach outside a part of any size, on both sides.
+        partners: Where the classes are affinities: whether voxels may have partners outside their part, as when whole
+            volumes are evaluated. What a network is trained with looks at no labels there.
         fingerprints: Of the volumes' files, taken before they were opened: entries are then found without reading the
             voxels again. Without one, the voxels are read and compared.
         progress: Where to show how far it is.
@@ -240,7 +268,8 @@ def cache_parts(
     with progress.task("Caching training data", sum(box.size for _, box in jobs), unit="voxels") as task:
         for part, box in jobs:
             stored = _around(box, part.volume.image.shape, framing, size, overhang)
-            layout = _Layout(part.volume, box, stored, classes, framing.flat)
+            known = box.grow(framing.frame).intersect(Box.of_shape(part.volume.image.shape)) if partners else box
+            layout = _Layout(part.volume, box, Box.around([stored, known]), known, classes, framing.flat)
             cached.append(layout.opened(_entry_of(layout, cache, fingerprints)))
             task.advance(box.size, note=part.volume.name)
     return tuple(cached)
@@ -269,7 +298,7 @@ def warn_about_room(parts: Sequence[Part], progress: Progress, *, flat: bool, we
         weighed: Whether weights are computed of them and cached, too.
     """
     needed = sum(
-        box.size * ((1 + len(part.volume.labels)) * part.volume.image.dtype.itemsize + 4 * weighed)
+        box.size * (_bytes_of(part.volume) + 4 * weighed)
         for part in parts
         for box in (labelled_boxes(part) if flat else (part.box,))
     )
@@ -279,6 +308,12 @@ def warn_about_room(parts: Sequence[Part], progress: Progress, *, flat: bool, we
             f"training data is cached on disk and may take {memory(needed)}, but {cache_folder()} has room for "
             f"{memory(room)}; make room, or name a folder on another disk in {FOLDER_VARIABLE}"
         )
+
+
+def _bytes_of(volume: Volume) -> int:
+    """Of grey value and labels of a voxel."""
+    size = volume.image.dtype.itemsize
+    return size + 4 if volume.objects is not None else (1 + len(volume.labels)) * size
 
 
 def _around(box: Box, shape: Triple, framing: Framing, size: Triple, overhang: Triple) -> Box:
@@ -296,8 +331,20 @@ class _Layout:
     volume: Volume
     box: Box
     stored: Box
+    known: Box
+    """Where object ids are stored."""
     classes: Classes
     flat: bool
+
+    @property
+    def affinities(self) -> Affinities | None:
+        """Of the volume's classes."""
+        return None if self.volume.objects is None else self.volume.objects.affinities
+
+    @property
+    def channels(self) -> int:
+        """Targets in the array of grey values; object ids have one of their own."""
+        return 0 if self.volume.objects is not None else len(self.volume.labels)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -309,7 +356,8 @@ class _Layout:
     def size_bytes(self) -> int:
         """Before compression."""
         weight = 4 * self.box.size if self.volume.weight is not None else 0
-        return self.stored.size * (1 + len(self.volume.labels)) * self.dtype.itemsize + weight
+        ids = 4 * self.stored.size if self.volume.objects is not None else 0
+        return self.stored.size * (1 + self.channels) * self.dtype.itemsize + weight + ids
 
     @cached_property
     def digest(self) -> str:
@@ -325,7 +373,14 @@ class _Layout:
             len(self.classes.names),
             self.classes.exclusive,
             self.flat,
+            *self._form_of_ids,
         )[:16]
+
+    @property
+    def _form_of_ids(self) -> tuple[object, ...]:
+        if self.affinities is None:
+            return ()
+        return self.affinities.offsets, str(self.known.relative_to(self.stored.start))
 
     def question(self, fingerprint: str) -> str:
         """What decides the voxels without reading them."""
@@ -333,14 +388,18 @@ class _Layout:
         return _hash(self.digest, fingerprint, str(self.box), str(self.stored), self.volume.name, size)
 
     def blocks(self) -> Iterator[tuple[Box, np.ndarray, np.ndarray]]:
-        """Blocks of what is stored: grey values (Z, Y, X) and target uint8 (K, Z, Y, X)."""
+        """Blocks of what is stored: grey values (Z, Y, X) and target uint8 (K, Z, Y, X), or ids int32 (1, Z, Y, X)."""
+        ids = None if self.volume.objects is None else NarrowIds(self.volume.objects)
         for block in self.stored.blocks(_SLAB[self.flat]):
-            image = self.volume.image.read(block)
-            target = np.full((len(self.volume.labels), *block.shape), INVALID, np.uint8)
-            inside = block.intersect(self.box)
-            if inside.size:
-                target[(slice(None), *inside.relative_to(block.start).slices)] = _targets_of(self.volume, inside)
-            yield block, image, target
+            target = self._target(block) if ids is None else framed_ids(ids.read, block, self.known)[None]
+            yield block, self.volume.image.read(block), target
+
+    def _target(self, block: Box) -> np.ndarray:
+        target = np.full((len(self.volume.labels), *block.shape), INVALID, np.uint8)
+        inside = block.intersect(self.box)
+        if inside.size:
+            target[(slice(None), *inside.relative_to(block.start).slices)] = _targets_of(self.volume, inside)
+        return target
 
     def weights(self) -> Iterator[tuple[Box, np.ndarray]]:
         """Blocks of the part and their weights float32 (Z, Y, X); none where the volume has none."""
@@ -361,6 +420,7 @@ class _Layout:
             class_counts=np.array(facts["class_counts"], np.int64),
             fully_valid=facts["fully_valid"],
             classes=self.classes,
+            affinities=self.affinities,
             sha256=facts["sha256"],
         )
 
@@ -419,15 +479,20 @@ def _write(layout: _Layout, cache: Cache) -> Path:
     folder, box, stored = cache.new_entry(layout.size_bytes), layout.box, layout.stored
     index, content = ClassIndex(layout.classes), _Content()
     sizes = {"chunk": _CHUNK[layout.flat], "shard": _SHARD[layout.flat]}
-    stack = create_array(folder / "stack", (1 + len(layout.volume.labels), *stored.shape), layout.dtype, **sizes)
+    stack = create_array(folder / "stack", (1 + layout.channels, *stored.shape), layout.dtype, **sizes)
+    ids = None if layout.affinities is None else create_array(folder / _IDS, stored.shape, np.dtype(np.int32), **sizes)
     for block, image, target in layout.blocks():
-        inside = block.intersect(box)
-        if inside.size:
+        here, inside = block.relative_to(stored.start).slices, block.intersect(box)
+        content.add(image, target)
+        if ids is not None:
+            write_block(ids, here, target[0], folder)
+        elif inside.size:
             known = target[(slice(None), *inside.relative_to(block.start).slices)]
             index.add(known, inside.relative_to(box.start))
-        content.add(image, target)
-        both = np.concatenate([image[None], target], dtype=layout.dtype, casting="unsafe")
-        write_block(stack, (slice(None), *block.relative_to(stored.start).slices), both, folder)
+        both = np.concatenate([image[None], target[: layout.channels]], dtype=layout.dtype, casting="unsafe")
+        write_block(stack, (slice(None), *here), both, folder)
+    if layout.affinities is not None:
+        _index_affinities(index, layout, layout.affinities, ids, folder)
     if layout.volume.weight is not None:
         store = create_array(folder / "weight", box.shape, np.dtype(np.float32), **sizes)
         for block, weights in layout.weights():
@@ -444,6 +509,14 @@ def _write(layout: _Layout, cache: Cache) -> Path:
         "sha256": content.voxels,
     }
     return cache.publish(folder, content.key(layout), facts)
+
+
+def _index_affinities(index: ClassIndex, layout: _Layout, affinities: Affinities, ids: Any, folder: Path) -> None:
+    """Count the classes of a part whose ids have been written, since they depend on voxels of other blocks."""
+    stored, part = Box.of_shape(layout.stored.shape), layout.box.relative_to(layout.stored.start)
+    for block in part.blocks(_SLAB[layout.flat]):
+        found = framed_ids(lambda box: read_block(ids, box.slices, folder), block.grow(affinities.frame), stored)
+        index.add(targets_of_ids(found, affinities), block.relative_to(part.start))
 
 
 def _targets_of(volume: Volume, box: Box) -> np.ndarray:

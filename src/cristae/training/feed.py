@@ -91,7 +91,7 @@ class PatchFeed:
         """Patch `index` of `epoch`, with its margin and its volume's own weights."""
         place = self._plan.place(epoch, index)
         box = place.box.grow(margin_zyx(self._margin)) if any(self._margin) else place.box
-        return self._parts[place.part].read(box, self._framing)
+        return self._parts[place.part].read(box.grow(self._framing.frame), self._framing)
 
     def begin(self, epoch: int) -> None:
         """Start an epoch at its first batch."""
@@ -147,11 +147,12 @@ class PatchFeed:
         )
         with closing(patches):
             for some in pieces:
-                yield collate(list(chain.from_iterable(islice(patches, len(some)))), self._margin)
+                found = list(chain.from_iterable(islice(patches, len(some))))
+                yield collate(found, self._margin, self._framing.spatial_frame)
 
 
-def collate(patches: Sequence[Patch], margin: tuple[int, ...] = ()) -> Batch:
-    """Stack patches, which all have this margin; the image keeps its raw type until it is on the device."""
+def collate(patches: Sequence[Patch], margin: tuple[int, ...] = (), frame: tuple[int, ...] = ()) -> Batch:
+    """Stack patches, which all have this margin and frame; the image keeps its raw type until it is on the device."""
     weights = [patch.weight for patch in patches]
     weight = None
     if any(w is not None for w in weights):
@@ -165,5 +166,6 @@ def collate(patches: Sequence[Patch], margin: tuple[int, ...] = ()) -> Batch:
         boxes=tuple(patch.box for patch in patches),
         volumes=tuple(patch.volume for patch in patches),
         margin=margin,
+        frame=frame,
         volume_shapes=tuple(patch.volume_shape for patch in patches),
     )

@@ -6,29 +6,39 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from cristae.augment.batch import margin_zyx
+from cristae.data.affinities import Affinities
 from cristae.data.box import Triple
 from cristae.models.form import NetworkConfig
 
 
 @dataclass(frozen=True)
 class Framing:
-    """How images are cut around the target of a patch; both have the same centre."""
+    """How images and targets are cut around an output patch; all have the same centre."""
 
     flat: bool = True
     """Whether the network is 2D: a patch is one slice, and the slices of its image are channels."""
     context: Triple = (0, 0, 0)
-    """Voxels (z, y, x) of image on both sides of the target, beyond it."""
+    """Voxels (z, y, x) of image on both sides of the output patch, beyond it."""
+    frame: Triple = (0, 0, 0)
+    """Voxels (z, y, x) by which the target reaches beyond the output patch, on both sides (see `Batch.frame`)."""
 
     def grown(self, margin: Sequence[int]) -> Framing:
         """The same with `margin` voxels more on both sides of each spatial axis, as augmentation needs them."""
         z, y, x = (a + b for a, b in zip(self.context, margin_zyx(margin), strict=True))
         return replace(self, context=(z, y, x))
 
+    @property
+    def spatial_frame(self) -> tuple[int, ...]:
+        """The frame along the axes of patches; () for none."""
+        return (self.frame[1:] if self.flat else self.frame) if any(self.frame) else ()
+
     @classmethod
-    def of(cls, network: NetworkConfig) -> Framing:
-        """What a network needs: its margin, and the neighbours of a slice when it sees several."""
+    def of(cls, network: NetworkConfig, affinities: Affinities | None = None) -> Framing:
+        """What a network needs: its margin, and the neighbours of a slice when it sees several. And what its classes
+        need, where they are affinities."""
+        frame = (0, 0, 0) if affinities is None else affinities.frame
         if network.ndim == 2:
             y, x = network.margin
-            return cls(flat=True, context=(network.in_slices // 2, y, x))
+            return cls(flat=True, context=(network.in_slices // 2, y, x), frame=frame)
         z, y, x = network.margin
-        return cls(flat=False, context=(z, y, x))
+        return cls(flat=False, context=(z, y, x), frame=frame)

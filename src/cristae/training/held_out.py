@@ -26,6 +26,8 @@ class Tiles:
     parts: Sequence[SamplePart]
     size: Triple
     """Voxels (z, y, x) of a tile; the last of a row ends with the part, and one that is larger has it in its middle."""
+    frame: Triple = (0, 0, 0)
+    """Of the tiles' targets (see `Framing`)."""
 
     @cached_property
     def _places(self) -> list[tuple[Place, Triple]]:
@@ -48,8 +50,8 @@ class Tiles:
         return self._places[index][0]
 
     def fresh(self, index: int, valid: Tensor) -> Tensor:
-        """The valid mask (*T) of tile `index` without what earlier tiles have covered."""
-        covered = self._places[index][1][3 - valid.ndim :]
+        """The valid mask (*T) of tile `index`, its frame included, without what earlier tiles have covered."""
+        covered = [a + b for a, b in zip(self._places[index][1], self.frame, strict=True)][3 - valid.ndim :]
         once = torch.zeros_like(valid)
         here = tuple(slice(first, None) for first in covered)
         once[here] = valid[here]

@@ -9,7 +9,9 @@ from torch import Tensor
 
 from cristae.augment import AugmentationConfig, Batch, Interpolation, apply, move, split_by_geometry
 from cristae.augment.form import Generators
+from cristae.data.affinities import Affinities
 from cristae.targets import TargetMaps
+from cristae.training.affinity_targets import with_affinities
 
 ComputeTargets = Callable[[Tensor, Tensor], TargetMaps]
 """(target, valid) of a batch to its targets: a `TargetConfig` with its statistics."""
@@ -21,6 +23,7 @@ def prepare_batch(
     targets: ComputeTargets,
     generators: Generators,
     interpolation: Interpolation = "linear",
+    affinities: Affinities | None = None,
 ) -> Batch:
     """Augment a normalised batch and compute its targets, in this order:
 
@@ -35,9 +38,12 @@ def prepare_batch(
         targets: Computes the targets.
         generators: One for each sample, consumed.
         interpolation: Of the image where voxels move.
+        affinities: What object ids become before targets are computed of them; None where the batch has classes.
     """
     geometry, grey_values = split_by_geometry(augment)
     moved = move(geometry, batch, generators, interpolation)
+    if affinities is not None:
+        moved = with_affinities(moved, affinities)
     maps = targets(moved.target, moved.valid)
     weight = _product(maps.weight, moved.weight)
     return apply(grey_values, replace(moved, target=maps.target, weight=weight, further=maps.further), generators)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from cristae.data.affinities import Affinities
 from cristae.data.box import Box
 from cristae.data.classes import Classes
 from cristae.data.image import Image, VoxelSize, same_voxel_size, voxel_size_text
@@ -39,6 +40,13 @@ class Regions:
     images: Mapping[str, Image]
     """The images of their volumes as they are on disk, by volume name."""
     voxel_size_nm: VoxelSize | None
+
+    @property
+    def affinities(self) -> Affinities | None:
+        """What the classes are, where labels are object ids that training turns into affinities; in all volumes the
+        same."""
+        objects = self.train[0].volume.objects
+        return None if objects is None else objects.affinities
 
     def count_greys(self, config: NormalizeConfig, max_voxels: int | None = None) -> dict[str, IntensityHistogram]:
         """Grey values that the mapping is found from: of each whole volume with `scope: volume`, as at prediction, by
@@ -179,13 +187,23 @@ def _common_voxel_size(parts: Sequence[Part], working: VoxelSize | None, *, flat
 
 
 def on_working_grid(part: Part, working: VoxelSize | None, *, flat: bool) -> Part:
-    """The same region of the volume resampled to the working voxel size; networks that see single slices keep them."""
+    """The same region of the volume resampled to the working voxel size; networks that see single slices keep them.
+
+    Raises:
+        LabelError: Its classes are affinities, whose offsets are voxels of the files.
+    """
     own = part.volume.voxel_size_nm
     if own is None or working is None:
         return part
     size = (own[0], working[1], working[2]) if flat else working
     if same_voxel_size(own, size):
         return part
+    if part.volume.objects is not None:
+        raise LabelError(
+            f"labels of '{part.volume.name}': the offsets of affinities count its voxels of {voxel_size_text(own)} "
+            f"(z, y, x), but data.voxel_size_nm is {voxel_size_text(size)}; leave data.voxel_size_nm out, or give "
+            "files of that voxel size"
+        )
     volume = resample_volume(part.volume, size)
     return Part(volume, _inside(part.box, own, size).intersect(Box.of_shape(volume.image.shape)))
 
@@ -198,12 +216,13 @@ def _inside(box: Box, source: VoxelSize, target: VoxelSize) -> Box:
     return Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
 
 
-def require_classes(counts: Sequence[np.ndarray], classes: Classes) -> None:
+def require_classes(counts: Sequence[np.ndarray], classes: Classes, affinities: Affinities | None = None) -> None:
     """Make sure that every foreground class is there to be learned.
 
     Args:
         counts: (K,) voxels of each class in each training region.
         classes: What they are.
+        affinities: Which affinities, if they are some.
 
     Raises:
         LabelError: A class has no voxel in the training regions, or no voxel there counts at all.
@@ -211,6 +230,12 @@ def require_classes(counts: Sequence[np.ndarray], classes: Classes) -> None:
     total = np.sum(counts, axis=0)
     ids = list(classes.foreground_ids)
     missing = [name for name, count in zip(classes.foreground, total[ids], strict=True) if count == 0]
+    if affinities is not None and total.sum() == 0:
+        raise LabelError(
+            "no voxel of the training regions has all its partners there, so none counts: the offsets of the "
+            f"affinities reach {' x '.join(map(str, affinities.frame))} voxels (z, y, x); take larger regions under "
+            "data.train, or leave far offsets out"
+        )
     if missing or total.sum() == 0:
         raise LabelError(
             f"no voxel of {', '.join(missing) or 'any class'} in the training regions: a network cannot learn it; "

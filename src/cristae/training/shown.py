@@ -105,10 +105,12 @@ def whole_slice(step: StepConfig, parts: Sequence[CachedPart], *, flat: bool) ->
     part = max(parts, key=lambda one: int(one.class_counts[int(one.classes.background) :].sum()))
     depth, height, width = part.shape
     boxes = (Box((z, 0, 0), (z + 1, height, width)) for z in sorted(range(depth), key=lambda z: abs(2 * z + 1 - depth)))
-    patches = (part.read(box, Framing(flat=flat)) for box in boxes)
-    batch = collate([next(patch for patch in patches if patch.valid.any())])
+    framing = Framing(flat=flat, frame=(0, 0, 0) if step.affinities is None else step.affinities.frame)
+    patches = (part.read(box.grow(framing.frame), framing) for box in boxes)
+    batch = collate([next(patch for patch in patches if patch.valid.any())], frame=framing.spatial_frame)
     normal = replace(batch, image=step.normalizers[part.volume].apply(batch.image))
-    return _joined([prepare_batch(normal, (), step.targets, [np.random.default_rng(0)])], 1)
+    prepared = prepare_batch(normal, (), step.targets, [np.random.default_rng(0)], affinities=step.affinities)
+    return _joined([prepared], 1)
 
 
 def class_shares(shown: Shown, parts: Sequence[CachedPart], classes: Classes) -> tuple[ClassShare, ...]:

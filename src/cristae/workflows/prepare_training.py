@@ -32,7 +32,7 @@ from cristae.training.module import StepConfig
 from cristae.training.parameter_groups import group_parameters
 from cristae.training.patch_reach import require_one_mirror, warn_about_reach
 from cristae.training.preparation import ComputeTargets
-from cristae.training.regions import require_classes
+from cristae.training.regions import Regions, require_classes
 from cristae.training.weight_field import with_weight_fields
 from cristae.workflows.prepare_validation import prepare_validation
 from cristae.workflows.training_data import TrainingData
@@ -113,15 +113,16 @@ def prepare_network_training(
     """
     regions, size = data.regions, recipe.sampling.size
     assert size
-    framing, classes = Framing.of(recipe.network), regions.classes
-    seen = recipe.network.input_size(size)
-    margin = required_margin(recipe.augment, seen, recipe.augment_interpolation)
+    affinities, classes = regions.affinities, regions.classes
+    framing, seen = Framing.of(recipe.network, affinities), recipe.network.input_size(size)
+    framed = [side + 2 * around for side, around in zip(size, framing.frame[-len(size) :], strict=True)]
+    margin = required_margin(recipe.augment, seen, recipe.augment_interpolation, target_size=framed)
     with recipe.telling_where():
         require_one_mirror(regions.train, size, seen, margin)
     warn_about_reach(regions.train, size, seen, margin, progress)
     cached = data.cached(regions.train, framing.grown(margin), cache, recipe.sampling, progress)
     with data.judging(progress):
-        require_classes([part.class_counts for part in cached], classes)
+        require_classes([part.class_counts for part in cached], classes, affinities)
         require_weights(cached)
     normal = data.fit_normalizers(recipe, progress)
     if normal is None:
@@ -132,11 +133,11 @@ def prepare_network_training(
         cached, statistics = with_weight_fields(cached, field, statistics, cache, progress)
     with recipe.telling_where():
         targets = recipe.targets.bind(statistics, classes, regions.voxel_size_nm)
-    step = _step(recipe, classes, targets, normalizers)
+    step = _step(recipe, regions, targets, normalizers)
     validation = plan_validation(recipe, regions.validate, classes, normalizers, locality, size, step.device)
 
     def held_out(framing: Framing) -> tuple[CachedPart, ...]:
-        parts = data.cached(regions.validate, framing, cache, recipe.sampling, progress)
+        parts = data.cached(regions.validate, framing, cache, recipe.sampling, progress, partners=True)
         return parts if field is None else with_weight_fields(parts, field, statistics, cache, progress)[0]
 
     with data.judging(progress):
@@ -148,11 +149,11 @@ def prepare_network_training(
 
 
 def _step(
-    recipe: Recipe, classes: Classes, targets: ComputeTargets, normalizers: Mapping[str, Normalizer]
+    recipe: Recipe, regions: Regions, targets: ComputeTargets, normalizers: Mapping[str, Normalizer]
 ) -> StepConfig:
     weights = recipe.network.auxiliary_weights, recipe.loss.auxiliary_weights
     return StepConfig(
-        with_auxiliary_outputs(recipe.loss.build(classes), *weights),
+        with_auxiliary_outputs(recipe.loss.build(regions.classes), *weights),
         recipe.loss.penalty,
         recipe.augment,
         targets,
@@ -161,6 +162,7 @@ def _step(
         recipe.seed,
         choose_device(recipe.device),
         recipe.augment_interpolation,
+        regions.affinities,
     )
 
 

@@ -37,12 +37,13 @@ def prepare_validation(
     Raises:
         RecipeError: The sampling gives no patch of the validation regions.
     """
-    config, sampling, framing = recipe.training, recipe.sampling, Framing.of(recipe.network)
+    config, sampling = recipe.training, recipe.sampling
+    framing = Framing.of(recipe.network, step.affinities)
     assert sampling.size
     feed = partial(PatchFeed, batch_size=config.batch_size, threads=config.reader_threads)
     if not isinstance(config.validation, PatchValidation):
         parts = cached(framing)
-        tiles = Tiles([part.sample_part() for part in parts], as_triple(sampling.size))
+        tiles = Tiles([part.sample_part() for part in parts], as_triple(sampling.size), framing.frame)
         return WholeSlices(whole, HeldOut(step, feed(tiles, parts, framing), tiles))
     around = margin if config.validation.augment else ()
     parts = tuple(part for part in cached(framing.grown(around)) if part.class_counts.any())

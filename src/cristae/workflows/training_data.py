@@ -76,7 +76,14 @@ class TrainingData:
         return None
 
     def cached(
-        self, parts: Sequence[Part], framing: Framing, cache: Cache, sampling: Sampling, progress: Progress
+        self,
+        parts: Sequence[Part],
+        framing: Framing,
+        cache: Cache,
+        sampling: Sampling,
+        progress: Progress,
+        *,
+        partners: bool = False,
     ) -> tuple[CachedPart, ...]:
         """Parts of the regions as training reads them.
 
@@ -86,6 +93,7 @@ class TrainingData:
             cache: Keeps them.
             sampling: Where patches lie, which may reach outside parts; with their size.
             progress: Where to report.
+            partners: See `cache_parts`.
 
         Raises:
             CristaeError: The data cannot be read, or the cache cannot be written.
@@ -98,6 +106,7 @@ class TrainingData:
             framing,
             size=as_triple(sampling.size),
             overhang=sampling.overhang if isinstance(sampling, RejectionPatches) else (0, 0, 0),
+            partners=partners,
             fingerprints=self.fingerprints if self.whole else None,
             progress=progress,
         )
