@@ -244,24 +244,18 @@ def _bytes_per_vox(member: Member, *, halves: bool) -> float:
         wished = (1, 256, 256) if where.ndim == 2 else (64, 64, 64)
         output = _good(where, wished)
     with suppress(Exception):  # a network is anyone's code, and may fail on shapes alone
-        shape = _input_shape(member, output)
+        shape = member.input_shape(output)
         return forward_bytes(member.network, shape, halves=halves) / math.prod(shape[2:])
     least = _triple([min(pair) for pair in zip(output, _MEASURED[where.ndim], strict=True)])
     for size in (_good(where, least), output):
         with suppress(Exception):  # it may take no images but those of its windows
-            shape = _input_shape(member, size)
+            shape = member.input_shape(size)
             return measured_bytes(member.network, shape) / math.prod(shape[2:])
     return _UNKNOWN_BYTES
 
 
 def _good(where: Locality, size: Triple) -> Triple:
     return _triple([where.good_side(axis, size[axis]) for axis in range(3)])
-
-
-def _input_shape(member: Member, output: Triple) -> tuple[int, ...]:
-    """Shape of a batch of one that gives an output."""
-    z, y, x = member.input_box_for(Box.of_shape(output)).shape
-    return (1, z, y, x) if member.locality.ndim == 2 else (1, 1, z, y, x)
 
 
 def _split(region: Triple, parts: Sequence[int]) -> Triple:

@@ -17,14 +17,16 @@ from cristae.errors import RunError, VolumeError, VoxelSizeError
 from cristae.inference.application import choose_application, windows_of
 from cristae.inference.arrays import ArrayModel
 from cristae.inference.config import Application, PredictConfig
-from cristae.inference.locality import Locality, measure_locality
+from cristae.inference.locality import Locality
 from cristae.inference.predictor import Member
 from cristae.inference.request import MemberSpec
 from cristae.models import ExternalConfig, NetworkConfig
 from cristae.preprocess.histogram import histogram_of
+from cristae.preprocess.network_input import NetworkInput
 from cristae.preprocess.normalize import Normalizer, distance, fit
 from cristae.progress import Progress
 from cristae.recipe.folder import read_facts
+from cristae.recipe.network import locality_of
 from cristae.recipe.provenance import PROVENANCE
 from cristae.recipe.run import Run, open_run
 
@@ -180,16 +182,16 @@ def member_of(run: Run, image: Image, name: str, progress: Progress) -> Member:
     normalizer = _normalizer(run, image, name, progress)
     if isinstance(network, ArrayModel):
         return Member(network, network.locality, normalizer, model.classes)
-    config = run.recipe.network
-    slices = config.in_slices
-    locality = run.locality or measure_locality(network, config, in_channels=slices)
+    recipe = run.recipe
+    locality = run.locality or locality_of(network, recipe)
     application = _application(run, locality)
     windows = windows_of(application, model.patch_size, locality)
     if windows is not None:
         size = " x ".join(map(str, model.patch_size))
         why = f"; {locality.reason}" if not locality.local else ""
         progress.say(f"{run.path}: applied in windows of {size} voxels, joined by the rule '{application}'{why}")
-    return Member(network, locality, normalizer, model.classes, slices, windows)
+    slices = recipe.network.in_slices
+    return Member(network, locality, normalizer, model.classes, slices, windows, recipe.network_input)
 
 
 def spec_of(run: Run, member: Member) -> MemberSpec:
@@ -219,7 +221,9 @@ def open_member(spec: MemberSpec) -> tuple[Run, Member]:
     network = run.build_network()
     if _weights_digest(run) != spec.weights_sha256:
         raise RunError(f"{run.path}: its weights have changed since the prediction was planned; repeat the command")
-    return run, Member(network, spec.locality, spec.normalizer, spec.classes, spec.slices, spec.windows)
+    network_input = NetworkInput() if isinstance(network, ArrayModel) else run.recipe.network_input
+    fixed = spec.locality, spec.normalizer, spec.classes, spec.slices, spec.windows
+    return run, Member(network, *fixed, network_input)
 
 
 def _weights_digest(run: Run) -> str:

@@ -14,6 +14,7 @@ from cristae.data.description import DataConfig
 from cristae.inference.config import DeviceName, PredictConfig
 from cristae.losses import CrossEntropyDice, Loss
 from cristae.models import Network, NetworkConfig
+from cristae.preprocess.network_input import NetworkInput
 from cristae.preprocess.normalize import NormalizeConfig
 from cristae.sampling import RandomPatches, Sampling
 from cristae.targets import NoWeighting, Targets
@@ -71,6 +72,16 @@ class Recipe(Config):
         """The model, where that is a network."""
         assert isinstance(self.model, NetworkConfig)
         return self.model
+
+    @property
+    def network_input(self) -> NetworkInput:
+        """What happens to patches after augmentation, right before the network."""
+        return NetworkInput.of([])
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the network's input: the slices that it sees, and what is made of them."""
+        return self.network_input.channels(self.network.in_slices)
 
     def read_from(self, source: Path) -> Recipe:
         """The same recipe, remembering the file it was read from."""

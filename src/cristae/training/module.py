@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from cristae.augment import Augmentation, Batch, Interpolation
+from cristae.preprocess.network_input import NetworkInput
 from cristae.preprocess.normalize import Normalizer
 from cristae.training.compilation import compiled
 from cristae.training.config import TrainingConfig
@@ -52,6 +53,8 @@ class StepConfig:
     device: torch.device
     interpolation: Interpolation = "linear"
     """Of the image where augmentations move voxels."""
+    network_input: NetworkInput = NetworkInput()
+    """What happens to patches after augmentation."""
 
 
 def ready_batch(step: StepConfig, raw: Batch, keys: Sequence[Sequence[int]], *, augment: bool = True) -> Batch:
@@ -71,7 +74,7 @@ def ready_batch(step: StepConfig, raw: Batch, keys: Sequence[Sequence[int]], *, 
     generators = [np.random.default_rng(key) for key in keys]
     (seed, epoch), steps = keys[0][:2], step.augment if augment else ()
     normal = replace(raw, image=image, epoch_key=(seed, epoch))
-    return prepare_batch(normal, steps, step.targets, generators, step.interpolation)
+    return prepare_batch(normal, steps, step.targets, generators, step.interpolation, step.network_input)
 
 
 def patch_keys(seed: int, epoch: int, indices: Sequence[int]) -> list[list[int]]:

@@ -160,6 +160,7 @@ def _step(
         recipe.seed,
         choose_device(recipe.device),
         recipe.augment_interpolation,
+        recipe.network_input,
     )
 
 
