@@ -228,7 +228,7 @@ def _largest_input(workload: Workload, member: Member, block: Triple) -> Triple:
             halo = max(0, where.reach[axis] - where.margin[axis])
             side = where.good_side(axis, core + 2 * halo + where.stride[axis] - 1)
             side = min(side, where.good_side(axis, size))
-        sides.append(side + around.stop[axis] - around.start[axis])
+        sides.append(side + around.stop[axis] - around.start[axis] + 2 * member.normalizer.reach[axis])
     return _triple(sides)
 
 

@@ -117,6 +117,8 @@ class Predictor:
         """The voxels of an image of this shape that `compute` needs for `box`."""
         needed = [
             inner_box(member.input_box_for(member.output_box(box, shape)), shape, member.borders)
+            .grow(member.normalizer.reach)
+            .intersect(Box.of_shape(shape))
             for member in self.members
         ]
         start = tuple(min(other.start[axis] for other in needed) for axis in range(3))
@@ -169,7 +171,7 @@ class Predictor:
         output = member.output_box(box, shape)
         wanted = member.input_box_for(output)
         inside = inner_box(wanted, shape, member.borders)
-        normal = member.normalizer.apply(grey[inside.relative_to(known.start).slices])
+        normal = member.normalizer.within(grey, known, inside, shape)
         given = extend(normal, inside, wanted, shape, member.borders)
         if member.windows is not None:
             return self._in_windows(member, member.windows, given, wanted, box, shape)

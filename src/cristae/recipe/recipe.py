@@ -14,8 +14,8 @@ from cristae.data.description import DataConfig
 from cristae.inference.config import DeviceName, PredictConfig
 from cristae.losses import CrossEntropyDice, Loss
 from cristae.models import Network, NetworkConfig
+from cristae.preprocess import Normalize, Percentiles
 from cristae.preprocess.network_input import NetworkInput
-from cristae.preprocess.normalize import NormalizeConfig
 from cristae.sampling import RandomPatches, Sampling
 from cristae.targets import NoWeighting, Targets
 from cristae.training.config import TrainingConfig
@@ -32,8 +32,8 @@ class Recipe(Config):
     """Where all randomness starts; the same recipe, data and seed give the same run on a CPU."""
     data: DataConfig
     """Volumes, classes and the split."""
-    normalize: NormalizeConfig = NormalizeConfig()
-    """How grey values become numbers near 0 to 1."""
+    normalize: Normalize = Percentiles()
+    """How grey values become numbers for the network."""
     sampling: Sampling = RandomPatches()
     """Where training patches come from."""
     targets: Targets = NoWeighting()
@@ -76,7 +76,7 @@ class Recipe(Config):
     @property
     def network_input(self) -> NetworkInput:
         """What happens to patches after augmentation, right before the network."""
-        return NetworkInput.of([])
+        return NetworkInput.of([self.normalize.patch_step()])
 
     @property
     def in_channels(self) -> int:

@@ -20,6 +20,7 @@ from cristae.training.config import TrainingConfig
 from cristae.training.feed import PatchFeed, Worker
 from cristae.training.guard import UpdateGuard
 from cristae.training.layout import channels_last
+from cristae.training.normalized import normalized
 from cristae.training.parameter_groups import group_parameters
 from cristae.training.preparation import ComputeTargets, prepare_batch
 from cristae.training.schedule import LearningRate
@@ -66,14 +67,9 @@ def ready_batch(step: StepConfig, raw: Batch, keys: Sequence[Sequence[int]], *, 
         keys: What each patch's random numbers come from: seed and epoch, which all have in common, and more.
         augment: Whether patches are augmented.
     """
-    used = [step.normalizers[name] for name in raw.volumes]
-    if all(normalizer is used[0] for normalizer in used):
-        image = used[0].apply(raw.image)
-    else:
-        image = torch.stack([one.apply(image) for one, image in zip(used, raw.image, strict=True)])
     generators = [np.random.default_rng(key) for key in keys]
     (seed, epoch), steps = keys[0][:2], step.augment if augment else ()
-    normal = replace(raw, image=image, epoch_key=(seed, epoch))
+    normal = replace(normalized(raw, step.normalizers), epoch_key=(seed, epoch))
     return prepare_batch(normal, steps, step.targets, generators, step.interpolation, step.network_input)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from cristae.training.cache import CachedPart
 from cristae.training.feed import PatchFeed, collate
 from cristae.training.framing import Framing
 from cristae.training.module import StepConfig, patch_keys, ready_batch
+from cristae.training.normalized import normalized
 from cristae.training.preparation import prepare_batch
 
 
@@ -107,9 +108,10 @@ def whole_slice(step: StepConfig, parts: Sequence[CachedPart], *, flat: bool) ->
     part = max(parts, key=lambda one: int(one.class_counts[int(one.classes.background) :].sum()))
     depth, height, width = part.shape
     boxes = (Box((z, 0, 0), (z + 1, height, width)) for z in sorted(range(depth), key=lambda z: abs(2 * z + 1 - depth)))
-    patches = (part.read(box, Framing(flat=flat)) for box in boxes)
+    framing = Framing(flat=flat, context=step.normalizers[part.volume].reach)
+    patches = (part.read(box, framing) for box in boxes)
     batch = collate([next(patch for patch in patches if patch.valid.any())])
-    normal = replace(batch, image=step.normalizers[part.volume].apply(batch.image))
+    normal = normalized(batch, step.normalizers)
     return _joined([prepare_batch(normal, (), step.targets, [np.random.default_rng(0)])], 1, batch.image.shape[1])
 
 
