@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
+from cristae.preprocess.fixed_range import FixedRange
 from cristae.preprocess.form import NormalizeConfig
 from cristae.preprocess.histogram_matching import HistogramMatching
 from cristae.preprocess.local import Local
@@ -17,10 +18,19 @@ def _percentiles_without_a_name(value: object) -> object:
 
 
 Normalize = Annotated[
-    HistogramMatching | Local | MinMax | Percentiles | ZScore,
+    FixedRange | HistogramMatching | Local | MinMax | Percentiles | ZScore,
     Field(discriminator="name"),
     BeforeValidator(_percentiles_without_a_name),
 ]
 """Any normalisation, discriminated by `name`; one without a name is that by percentiles."""
 
-__all__ = ["HistogramMatching", "Local", "MinMax", "Normalize", "NormalizeConfig", "Percentiles", "ZScore"]
+__all__ = [
+    "FixedRange",
+    "HistogramMatching",
+    "Local",
+    "MinMax",
+    "Normalize",
+    "NormalizeConfig",
+    "Percentiles",
+    "ZScore",
+]

@@ -13,7 +13,7 @@ from cristae.preprocess.matching import Distribution, Matching
 from cristae.preprocess.normalize import Normalizer
 from cristae.progress import Progress
 
-_PLANE = 2048
+_PLANE = 1024
 """Voxels along y and x that are read at once when slices are counted."""
 _DEEPEST = 16
 """Slices that are counted at once."""

@@ -31,8 +31,8 @@ def normalizations(runs: Sequence[Run], statistics: Statistics) -> tuple[Normali
     replaced = [config.at_scope_volume() for config in own]
     if not any(replaced):
         raise RunError(
-            f"--normalize volume has no effect: {runs[0].path} normalises each {own[0].statistics} by its own grey "
-            "values already; leave the option out"
+            f"--normalize volume has no effect: the normalisation of {runs[0].path} takes no range from its training "
+            "data that this volume's could replace; leave the option out"
         )
     return tuple(one if other is None else other for one, other in zip(own, replaced, strict=True))
 
