@@ -163,7 +163,8 @@ class _Needs:
         margin = _MARGIN_KEPT if workload.keeps_buffers else _MARGIN
         pairs = zip(workload.members, self._per_vox, strict=True)
         network = _FIXED + int(margin * max(per_vox * self._at_once(member, block) for member, per_vox in pairs))
-        return ram, 12 * input_vox + fused + network
+        normalized = 12 + max(member.normalizer.bytes_per_vox for member in workload.members)
+        return ram, normalized * input_vox + fused + network
 
     def _at_once(self, member: Member, block: Triple) -> int:
         """Voxels of a slice or volume that go through the network together."""

@@ -63,6 +63,11 @@ class Normalizer:
         """Whether a grey value has the same number everywhere, so that `apply` suffices."""
         return not self.slices and self.contrast is None
 
+    @property
+    def bytes_per_vox(self) -> int:
+        """Memory that `within` takes for each voxel beyond what goes in and what comes out, at its peak."""
+        return (20 if self.matching is not None else 0) + (8 if self.contrast is not None else 0)
+
     def apply(self, grey: Array) -> Array:
         """Map grey values of any type to float32, where that does not depend on their place.
 
