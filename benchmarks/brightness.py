@@ -36,7 +36,7 @@ data:
   validate: [{{volume: tiles, images: ["?0005"]}}]
 normalize: {normalize}
 sampling: {{name: random, size: [128, 128], per_epoch: 256, foreground_share: 0.5}}
-augment: [flip, rotate90]
+augment: [{{name: flip}}, {{name: rotate90}}]
 model: {{name: unet_bn, widths: [8, 16, 32]}}
 loss: {{name: cross_entropy_dice}}
 training: {{epochs: {epochs}, batch_size: 8, learning_rate: 3e-3, schedule: {{name: cosine}}}}
