@@ -10,7 +10,7 @@ from pydantic import Field
 
 from cristae.compiled import compiled
 from cristae.data.box import Triple
-from cristae.preprocess.matching import type_as
+from cristae.preprocess.arrays import as_numpy, like
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,11 @@ class LocalContrast:
 
     def apply(self, numbers: Any) -> Any:
         """Numbers (..., Y, X), with the reach on both sides, to float32 without it: an array, or a tensor."""
-        array = numbers if isinstance(numbers, np.ndarray) else numbers.cpu().numpy()
+        array = as_numpy(numbers)
         stack = np.ascontiguousarray(array, np.float32).reshape(-1, *array.shape[-2:])
         found = np.empty((len(stack), *(side - 2 * self.reach_vox for side in stack.shape[1:])), np.float32)
         _local_contrast(stack, found, self.reach_vox, self.least_deviation)
-        found = found.reshape(*array.shape[:-2], *found.shape[1:])
-        return found if isinstance(numbers, np.ndarray) else type_as(found, numbers)
+        return like(found.reshape(*array.shape[:-2], *found.shape[1:]), numbers)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""

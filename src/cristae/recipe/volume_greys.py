@@ -59,7 +59,8 @@ def normalizer_of(
         found = fit_volume(config, greys, run.normalizer)
     else:
         shift = distance(run.normalizer, histogram_of(grid.source, max_voxels=SAMPLE_VOXELS))
-        message = shift.message(name) if shift.inverted or config.statistics == "training" else None
+        far = shift.inverted or config.statistics == "training"
+        message = shift.message(name, again=config.at_scope_volume() is not None) if far else None
         found = run.normalizer
     if message is not None:
         progress.warn(message)
