@@ -23,6 +23,7 @@ from cristae.progress import Progress
 from cristae.recipe.load import load_recipe
 from cristae.recipe.run import Run, open_run
 from cristae.workflows import recipes
+from cristae.workflows.inspect_weights import inspect_weights
 from cristae.workflows.predict import begin_prediction, finish_prediction, plan_prediction, predict, predict_part
 from cristae.workflows.recipes import check_recipe
 from cristae.workflows.train import train
@@ -161,6 +162,14 @@ def test_other_processes_are_told_how_to_normalise(tmp_path: Path, kind: str) ->
     parts = finish_prediction(planned.request)
     alone = predict([run], path, out=tmp_path / "alone.zarr", options=KEEP)
     assert np.array_equal(parts.probabilities[0].read(), alone.probabilities[0].read())
+
+
+@pytest.mark.parametrize("kind", ["local", "patches", "slices"])
+def test_what_a_network_is_shown_is_drawn(tmp_path: Path, kind: str) -> None:
+    recipe = load_recipe(write_discs(tmp_path, epochs=1), (f"normalize={KINDS[kind]}",))
+    found = inspect_weights(recipe, out=tmp_path / "shown", patches=8)
+    assert found.patches == 8
+    assert (tmp_path / "shown" / "slice.png").is_file()
 
 
 @pytest.mark.parametrize("kind", KINDS)
