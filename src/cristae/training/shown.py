@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from cristae.training.cache import CachedPart
 from cristae.training.feed import PatchFeed, collate
 from cristae.training.framing import Framing
 from cristae.training.module import StepConfig, patch_keys, ready_batch
+from cristae.training.normalized import normalized
 from cristae.training.preparation import prepare_batch
 
 
@@ -86,12 +87,14 @@ def first_patches(step: StepConfig, feed: PatchFeed, count: int) -> Shown:
         count: How many; all of the epoch where it has fewer.
     """
     ready: list[Batch] = []
+    slices = 1
     for number, raw in feed:
+        slices = raw.image.shape[1]
         keys = patch_keys(step.seed, 0, feed.indices(number))
         ready.append(ready_batch(step, raw.to(step.device), keys).to("cpu"))
         if sum(map(len, ready)) >= count:
             break
-    return _joined(ready, count)
+    return _joined(ready, count, slices)
 
 
 def whole_slice(step: StepConfig, parts: Sequence[CachedPart], *, flat: bool) -> Shown:
@@ -105,12 +108,13 @@ def whole_slice(step: StepConfig, parts: Sequence[CachedPart], *, flat: bool) ->
     part = max(parts, key=lambda one: int(one.class_counts[int(one.classes.background) :].sum()))
     depth, height, width = part.shape
     boxes = (Box((z, 0, 0), (z + 1, height, width)) for z in sorted(range(depth), key=lambda z: abs(2 * z + 1 - depth)))
-    framing = Framing(flat=flat, frame=(0, 0, 0) if step.affinities is None else step.affinities.frame)
+    context = step.normalizers[part.volume].reach
+    framing = Framing(flat, context, (0, 0, 0) if step.affinities is None else step.affinities.frame)
     patches = (part.read(box.grow(framing.frame), framing) for box in boxes)
     batch = collate([next(patch for patch in patches if patch.valid.any())], frame=framing.spatial_frame)
-    normal = replace(batch, image=step.normalizers[part.volume].apply(batch.image))
-    prepared = prepare_batch(normal, (), step.targets, [np.random.default_rng(0)], affinities=step.affinities)
-    return _joined([prepared], 1)
+    normal, generators = normalized(batch, step.normalizers), [np.random.default_rng(0)]
+    prepared = prepare_batch(normal, (), step.targets, generators, affinities=step.affinities)
+    return _joined([prepared], 1, batch.image.shape[1])
 
 
 def class_shares(shown: Shown, parts: Sequence[CachedPart], classes: Classes) -> tuple[ClassShare, ...]:
@@ -154,7 +158,9 @@ def _count_valid(parts: Sequence[CachedPart]) -> int:
     return sum(int(np.count_nonzero(block[0] != INVALID)) for part in parts for block in part.label_blocks())
 
 
-def _joined(batches: Sequence[Batch], count: int) -> Shown:
+def _joined(batches: Sequence[Batch], count: int, channels: int) -> Shown:
+    """The first `count` patches of some batches, the first `channels` channels of whose images are grey values."""
+
     def stacked(tensors: Iterable[Tensor]) -> np.ndarray:
         voxels = torch.cat(list(tensors))[:count].numpy()
         return voxels[..., None, :, :] if flat else voxels
@@ -165,7 +171,7 @@ def _joined(batches: Sequence[Batch], count: int) -> Shown:
     weighted = any(batch.weight is not None for batch in batches)
     weights = (torch.ones(batch.valid.shape) if batch.weight is None else batch.weight for batch in batches)
     return Shown(
-        image=stacked(_middle(batch.image, size) for batch in batches),
+        image=stacked(_middle(batch.image[:, :channels], size) for batch in batches),
         target=stacked(batch.target for batch in batches),
         valid=stacked(batch.valid for batch in batches),
         weight=stacked(weights) if weighted else None,

@@ -114,7 +114,8 @@ def prepare_network_training(
     regions, size = data.regions, recipe.sampling.size
     assert size
     affinities, classes = regions.affinities, regions.classes
-    framing, seen = Framing.of(recipe.network, affinities), recipe.network.input_size(size)
+    framing = Framing.of(recipe.network, affinities).reaching(recipe.normalize.reach)
+    seen = recipe.network.input_size(size)
     framed = [side + 2 * around for side, around in zip(size, framing.frame[-len(size) :], strict=True)]
     margin = required_margin(recipe.augment, seen, recipe.augment_interpolation, target_size=framed)
     with recipe.telling_where():
@@ -163,6 +164,7 @@ def _step(
         choose_device(recipe.device),
         recipe.augment_interpolation,
         regions.affinities,
+        recipe.network_input,
     )
 
 

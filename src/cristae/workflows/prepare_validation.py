@@ -38,7 +38,7 @@ def prepare_validation(
         RecipeError: The sampling gives no patch of the validation regions.
     """
     config, sampling = recipe.training, recipe.sampling
-    framing = Framing.of(recipe.network, step.affinities)
+    framing = Framing.of(recipe.network, step.affinities).reaching(recipe.normalize.reach)
     assert sampling.size
     feed = partial(PatchFeed, batch_size=config.batch_size, threads=config.reader_threads)
     if not isinstance(config.validation, PatchValidation):

@@ -1,0 +1,64 @@
+"""The grey values of a new volume: how a run normalises them, and whether they are like those it was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cristae.errors import RunError
+from cristae.inference.config import Statistics
+from cristae.inference.working_grid import WorkingGrid
+from cristae.preprocess import NormalizeConfig
+from cristae.preprocess.fitting import fit_volume, greys_of
+from cristae.preprocess.histogram import histogram_of
+from cristae.preprocess.normalize import Normalizer
+from cristae.preprocess.shift import distance
+from cristae.progress import Progress
+from cristae.recipe.run import Run
+
+SAMPLE_VOXELS = 4 * 1024 * 1024
+"""Voxels that are compared with the training data to warn of other grey values."""
+
+
+def normalizers_of(
+    runs: Sequence[Run], statistics: Statistics, grid: WorkingGrid, name: str, progress: Progress = Progress()
+) -> tuple[Normalizer, ...]:
+    """How each run normalises a volume. Warns where its grey values are far from the training data's.
+
+    Args:
+        runs: Their recipes say how.
+        statistics: Whether those of the volume replace those of the training data.
+        grid: The volume.
+        name: Of the volume.
+        progress: Where to report.
+
+    Raises:
+        RunError: No run has statistics of its training data that could be replaced.
+        VolumeError: Grey values are constant or not finite, and the volume needs statistics of its own.
+    """
+    configs: list[NormalizeConfig] = [run.recipe.normalize for run in runs]
+    if statistics == "volume":
+        replaced = [config.at_scope_volume() for config in configs]
+        if not any(replaced):
+            raise RunError(
+                f"--normalize volume has no effect: the normalisation of {runs[0].path} takes no range from its "
+                "training data that this volume's could replace; leave the option out"
+            )
+        configs = [other or one for one, other in zip(configs, replaced, strict=True)]
+    return tuple(_normalizer(run, config, grid, name, progress) for run, config in zip(runs, configs, strict=True))
+
+
+def _normalizer(run: Run, config: NormalizeConfig, grid: WorkingGrid, name: str, progress: Progress) -> Normalizer:
+    """Slices that have their own mapping are those that networks work on; all else is of the volume as it is."""
+    if config.statistics in ("volume", "slice"):
+        greys = greys_of(config, grid.working if config.statistics == "slice" else grid.source, progress)
+        shift = distance(run.normalizer, greys.histogram)
+        message = shift.message(name) if shift.inverted else None
+        found = fit_volume(config, greys, run.normalizer)
+    else:
+        shift = distance(run.normalizer, histogram_of(grid.source, max_voxels=SAMPLE_VOXELS))
+        far = shift.inverted or config.statistics == "training"
+        message = shift.message(name, again=config.at_scope_volume() is not None) if far else None
+        found = run.normalizer
+    if message is not None:
+        progress.warn(message)
+    return found
