@@ -16,10 +16,18 @@ from cristae.data.box import Box
 from cristae.data.image import Image
 from cristae.data.synthetic.base import TissueConfig
 from cristae.data.synthetic.platelets import PLATELET_CLASSES, SyntheticConfig
+from cristae.data.synthetic.tomogram import TOMOGRAM_CLASSES, TomogramConfig
 from cristae.data.volume import Volume
 from cristae.readahead import read_ahead
 
-__all__ = ["PLATELET_CLASSES", "SyntheticConfig", "TissueConfig", "synthetic_volume"]
+__all__ = [
+    "PLATELET_CLASSES",
+    "TOMOGRAM_CLASSES",
+    "SyntheticConfig",
+    "TissueConfig",
+    "TomogramConfig",
+    "synthetic_volume",
+]
 
 _THREADS = max(1, min(8, os.cpu_count() or 1))
 

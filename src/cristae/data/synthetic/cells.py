@@ -45,6 +45,8 @@ class Packing:
     """What a cell holds, in painting order."""
     slope: float = 1.0
     """How steeply the gap opens with the noise, in units of its greatest width."""
+    rarest_share: float = 0.0
+    """Fraction of space that the rarest structure takes, where that can be chosen."""
     shade: tuple[float, float] = (0.40, 0.53)
     """Darkest and palest cytoplasm, 0 black to 1 white."""
 
@@ -256,6 +258,12 @@ class Room:
         """(n,) whether balls around the points of (n, k, 3) paths touch nothing that was taken before."""
         gaps = np.sqrt(square(paths[:, :, None] - self._centres)) - self._radii
         result: np.ndarray = (gaps > np.asarray(radius) * (1 + ORGANELLE_WOBBLE) + margin).all((1, 2))
+        return result
+
+    def space(self, points: np.ndarray) -> np.ndarray:
+        """(n,) distance in nm from (n, 3) points to the nearest of the balls that were taken before."""
+        gaps = np.sqrt(square(points[:, None] - self._centres)) - self._radii
+        result: np.ndarray = gaps.min(1, initial=1e4)
         return result
 
     def take(self, points: np.ndarray, radius: float) -> None:

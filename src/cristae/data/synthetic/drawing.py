@@ -232,9 +232,9 @@ class Paint:
     """Width of the slope from inside to outside."""
 
 
-def paint(grey: np.ndarray, scene: Scene, piece: Piece, look: Paint) -> None:
+def paint(grey: np.ndarray, scene: Scene, piece: Piece, look: Paint, shape: Shape = chain) -> None:
     """Draw one organelle over the cytoplasm."""
-    where, distance = outline(scene, piece)
+    where, distance = outline(scene, piece, shape)
     if distance.size == 0:
         return
     canvas = grey[where]
@@ -247,9 +247,9 @@ def paint(grey: np.ndarray, scene: Scene, piece: Piece, look: Paint) -> None:
         canvas -= np.float32(look.rim) * band(distance, *look.rim_nm)
 
 
-def stamp(labels: np.ndarray, scene: Scene, piece: Piece, value: int) -> None:
+def stamp(labels: np.ndarray, scene: Scene, piece: Piece, value: int, shape: Shape = chain) -> None:
     """Give the voxels of one organelle an id."""
-    where, distance = outline(scene, piece)
+    where, distance = outline(scene, piece, shape)
     np.copyto(labels[where], np.uint8(value), where=distance < 0)
 
 
