@@ -15,14 +15,17 @@ import numpy as np
 from cristae.data.box import Box
 from cristae.data.image import Image
 from cristae.data.synthetic.base import TissueConfig
+from cristae.data.synthetic.fibsem import FIBSEM_CLASSES, FibSemConfig
 from cristae.data.synthetic.platelets import PLATELET_CLASSES, SyntheticConfig
 from cristae.data.synthetic.tomogram import TOMOGRAM_CLASSES, TomogramConfig
 from cristae.data.volume import Volume
 from cristae.readahead import read_ahead
 
 __all__ = [
+    "FIBSEM_CLASSES",
     "PLATELET_CLASSES",
     "TOMOGRAM_CLASSES",
+    "FibSemConfig",
     "SyntheticConfig",
     "TissueConfig",
     "TomogramConfig",

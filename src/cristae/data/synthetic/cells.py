@@ -45,6 +45,10 @@ class Packing:
     """What a cell holds, in painting order."""
     slope: float = 1.0
     """How steeply the gap opens with the noise, in units of its greatest width."""
+    size: float = 1.0
+    """Axes of cells as a multiple of those of platelets; from about 1.1 on they press against each other everywhere."""
+    undulation_nm: float = 0.0
+    """How far the walls between two cells bulge."""
     rarest_share: float = 0.0
     """Fraction of space that the rarest structure takes, where that can be chosen."""
     shade: tuple[float, float] = (0.40, 0.53)
@@ -196,7 +200,7 @@ def cell_at(tissue: Tissue, index: Triple) -> Cell:
     stagger = np.array([0.0, 0.0, 0.5 * (index[1] % 2)])
     centre = turn((np.array(index) + jitter + stagger) * spacing_nm, frame.T)
     axes = turn(_rotation(spread(rng, -1, 1, 3) * (0.08, 0.05, 0.05)), frame.T)
-    semi = spacing_nm * spread(rng, (0.53, 0.50, 0.52), (0.66, 0.64, 0.64), 3)
+    semi = spacing_nm * spread(rng, (0.53, 0.50, 0.52), (0.66, 0.64, 0.64), 3) * tissue.packing.size
     return Cell(centre, axes, semi, float(spread(rng, *tissue.packing.shade)[0]))
 
 
@@ -228,6 +232,7 @@ class Room:
     def __init__(self, tissue: Tissue, index: Triple) -> None:
         self.rng = rng_of(tissue.seed, index, 3)
         self.packing = tissue.packing
+        self._kept = self.packing.gap_nm[1] / 2 + self.packing.undulation_nm
         self.cell = cell_at(tissue, index)
         steps = [step for step in product((-1, 0, 1), repeat=3) if any(step)]
         near = [cell_at(tissue, (index[0] + z, index[1] + y, index[2] + x)) for z, y, x in steps]
@@ -243,7 +248,7 @@ class Room:
     def clearance(self, points: np.ndarray) -> np.ndarray:
         """Radius in nm that fits around (n, 3) points without touching the cell's membrane."""
         own = self.cell.depth(points)
-        result: np.ndarray = np.minimum(own - WOBBLE_NM, (own - self.outside(points)) / 2 - self.packing.gap_nm[1] / 2)
+        result: np.ndarray = np.minimum(own - WOBBLE_NM, (own - self.outside(points)) / 2 - self._kept)
         return result
 
     def outside(self, points: np.ndarray) -> np.ndarray:

@@ -5,12 +5,12 @@ Every step works voxel by voxel, so a box never shows. Distances are in nm, nega
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from cristae.data.box import Box
+from cristae.data.box import Box, Triple
 from cristae.data.synthetic.base import TissueConfig
 from cristae.data.synthetic.cells import (
     REACH_NM,
@@ -69,7 +69,7 @@ def scene_of(config: TissueConfig, box: Box) -> Scene:
     low, high = (np.array([a[i] for a in axes]) for i in (0, -1))
     indices = cells_near(config.tissue, low - REACH_NM, high + REACH_NM)
     cells = tuple(cell_at(config.tissue, index) for index in indices)
-    best, second, owner = _compete(axes, cells)
+    best, second, owner = _compete(config, axes, indices)
     slow = value_noise(config.noise_seed(1), axes, (900.0, 700.0, 700.0))
     ripple = value_noise(config.noise_seed(2), axes, (170.0, 150.0, 150.0))
     half_gap = _half_gap(config.tissue.packing, slow)
@@ -88,19 +88,29 @@ def scene_of(config: TissueConfig, box: Box) -> Scene:
     return Scene(axes, depth, alone, half_gap, inside, owner, cells, pieces, slow, ripple)
 
 
-def _compete(axes: Axes, cells: tuple[Cell, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _compete(config: TissueConfig, axes: Axes, indices: Sequence[Triple]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Depth in the nearest and the second nearest cell, and which the nearest is."""
     shape = tuple(len(a) for a in axes)
     best, second = np.full(shape, -FAR), np.full(shape, -FAR)
-    owner = np.full(shape, len(cells), np.int16)
-    for number, cell in enumerate(cells):
+    owner = np.full(shape, len(indices), np.int16)
+    for number, index in enumerate(indices):
+        cell = cell_at(config.tissue, index)
         where = range_of(axes, cell.centre - cell.extent, cell.centre + cell.extent)
         depth = _ellipsoid_depth(axes, where, cell)
+        if depth.size and config.tissue.packing.undulation_nm:
+            depth += _undulation(config, index, tuple(a[w] for a, w in zip(axes, where, strict=True)))  # type: ignore[arg-type]
         first, next_ = best[where], second[where]
         np.copyto(owner[where], number, where=depth > first)
         np.maximum(next_, np.minimum(depth, first), out=next_)
         np.maximum(first, depth, out=first)
     return best, second, owner
+
+
+def _undulation(config: TissueConfig, index: Triple, axes: Axes) -> np.ndarray:
+    """How far the wall of a cell bulges, by a noise of its own."""
+    z, y, x = index
+    own = config.noise_seed(12) ^ ((z * 73_856_093 ^ y * 19_349_663 ^ x * 83_492_791) & 0xFFFF_FFFF) << 8
+    return value_noise(own, axes, (520.0, 420.0, 420.0)) * np.float32(config.tissue.packing.undulation_nm)
 
 
 def range_of(axes: Axes, low: np.ndarray, high: np.ndarray) -> Window:

@@ -83,8 +83,8 @@ def cisternae(scene: Scene, where: Window, piece: Piece) -> np.ndarray:
 
 def cisternae_fill(scene: Scene, where: Window, _: Piece, distance: np.ndarray) -> np.ndarray:
     """A lumen of middling grey within a dark membrane."""
-    grey = np.float32(0.50) + np.float32(0.05) * scene.ripple[where]
-    return grey - np.float32(0.36) * band(distance, -2.5, 7)
+    grey = np.float32(0.58) + np.float32(0.05) * scene.ripple[where]
+    return grey - np.float32(0.48) * band(distance, -2.5, 7)
 
 
 def granule_fill(scene: Scene, where: Window, piece: Piece, distance: np.ndarray) -> np.ndarray:
@@ -92,7 +92,7 @@ def granule_fill(scene: Scene, where: Window, piece: Piece, distance: np.ndarray
     grey = np.float32(0.50) + np.float32(0.08) * scene.ripple[where]
     core = step(distance + np.float32(26 + 10 * piece.shade) + np.float32(9) * scene.ripple[where], 14)
     grey -= core * np.float32(0.27 + 0.05 * piece.shade)
-    return grey - np.float32(0.30) * band(distance, -3.5, 7)
+    return grey - np.float32(0.42) * band(distance, -3.5, 7)
 
 
 def tube_grey(grey: np.ndarray, distance: np.ndarray) -> None:
@@ -103,6 +103,6 @@ def tube_grey(grey: np.ndarray, distance: np.ndarray) -> None:
         distance: Distance in nm to the surface of the nearest one.
     """
     cover = step(distance - np.float32(9), 10)
-    cover *= np.float32(0.9)
-    grey += cover * (np.float32(0.56) - grey)
-    grey -= np.float32(0.38) * band(distance, -2.5, 6)
+    cover *= np.float32(0.95)
+    grey += cover * (np.float32(0.62) - grey)
+    grey -= np.float32(0.52) * band(distance, -2.0, 6.5)

@@ -20,16 +20,13 @@ def fill_cell(room: Room) -> list[Piece]:
     centre = points[int(np.argmax(fits))]
     centrioles = _centrioles(room, centre)
     golgi = _golgi(room, centre)
-    tubes = _microtubules(room, centre, room.packing.rarest_share * room.packing.cell_um3)
     volume = room.volume_um3
-    return [
-        *tubes,
-        *fill(room, "vesicle", 0.004 * volume, (22, 42), 0.1),
-        *golgi,
-        *fill(room, "granule", 0.045 * volume, (105, 190), 0.2),
-        *fill(room, "mitochondrion", 0.04 * volume, (105, 165), 2.4),
-        *centrioles,
-    ]
+    granules = fill(room, "granule", 0.05 * volume, (105, 190), 0.2)
+    mitochondria = fill(room, "mitochondrion", 0.05 * volume, (105, 165), 2.4)
+    # Tubes take what is left, and vesicles the room between them: large pieces would find none.
+    tubes = _microtubules(room, centre, room.packing.rarest_share * room.packing.cell_um3)
+    vesicles = fill(room, "vesicle", 0.012 * volume, (24, 60), 0.15)
+    return [*tubes, *vesicles, *golgi, *granules, *mitochondria, *centrioles]
 
 
 def _centrioles(room: Room, centre: np.ndarray) -> list[Piece]:

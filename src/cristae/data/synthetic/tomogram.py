@@ -56,7 +56,7 @@ TOMOGRAM_CLASSES = Classes(
 )
 """The five structures of Zhang et al. (2018) with the colours of their figures."""
 
-CLEFT_NM = 45.0
+CLEFT_NM = 40.0
 """Two membranes that are no further apart are a synapse."""
 _IDS = {"microtubule": 2, "centriole": 3, "granule": 4, "golgi": 5}
 _SHAPES: dict[str, Shape] = {"centriole": barrel, "golgi": cisternae}
@@ -67,8 +67,8 @@ _PAINT = {
     "golgi": Paint(cisternae_fill, edge_nm=6.0),
     "centriole": Paint(barrel_fill, edge_nm=12.0),
 }
-_RETICULUM = Reticulum(half_nm=17.0, scale_nm=330.0, extent=0.42, radius_nm=19.0)
-_OUTSIDE = np.float32(0.74)
+_RETICULUM = Reticulum(half_nm=17.0, scale_nm=330.0, extent=0.30, radius_nm=19.0)
+_OUTSIDE = np.float32(0.72)
 
 
 class TomogramConfig(TissueConfig):
@@ -83,7 +83,7 @@ class TomogramConfig(TissueConfig):
     voxel_size_nm: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (4.5, 4.5, 4.5)
     """Edge lengths of a voxel (z, y, x). The tissue is laid out in nm: smaller voxels show the same cells in more
     detail."""
-    noise: float = Field(default=0.13, ge=0, le=1)
+    noise: float = Field(default=0.10, ge=0, le=1)
     """Strength of the noise, as a fraction of the range from black to white."""
     tilt_deg: float = Field(default=60.0, ge=20, le=90)
     """The specimen was tilted about y from minus to plus this angle; what lies beyond is the missing wedge."""
@@ -122,11 +122,12 @@ class TomogramConfig(TissueConfig):
 def _packing(microtubule_share: float) -> Packing:
     return Packing(
         spacing_nm=(1600.0, 1500.0, 2600.0),
-        gap_nm=(26.0, 220.0),
-        closed=0.25,
+        gap_nm=(19.0, 90.0),
+        closed=0.35,
         contents=fill_cell,
         rarest_share=microtubule_share,
-        slope=2.0,
+        size=1.18,
+        undulation_nm=70.0,
         shade=(0.52, 0.58),
     )
 
@@ -160,7 +161,7 @@ def _tissue(config: TomogramConfig, scene: Scene) -> np.ndarray:
     np.maximum(reticulum, np.float32(20) - tubes, out=reticulum)
     cover = step(reticulum, 6)
     grey += cover * (np.float32(0.60) - grey)
-    grey -= np.float32(0.32) * band(reticulum, -3.5, 7)
+    grey -= np.float32(0.40) * band(reticulum, -3.5, 7)
     tube_grey(grey, tubes)
     for piece in scene.pieces:
         if piece.kind != "microtubule":
@@ -174,12 +175,12 @@ def _cytoplasm(config: TomogramConfig, scene: Scene) -> np.ndarray:
     grey = shades[scene.owner]
     grey += np.float32(0.03) * scene.slow
     fine = value_noise(config.noise_seed(3), scene.axes, (30.0, 30.0, 30.0))
-    grey += np.float32(0.07) * fine
+    grey += np.float32(0.10) * fine
     dots = value_noise(config.noise_seed(4), scene.axes, (21.0, 21.0, 21.0))
-    grey -= np.float32(0.30) * ((dots - np.float32(0.50)) * np.float32(3.0)).clip(np.float32(0), np.float32(1))
+    grey -= np.float32(0.42) * ((dots - np.float32(0.42)) * np.float32(3.0)).clip(np.float32(0), np.float32(1))
     medium = _OUTSIDE + np.float32(0.05) * fine
     medium -= np.float32(0.16) * _cleft(scene)
     grey -= medium
     grey *= step(-scene.depth, 5)
     grey += medium
-    return grey - np.float32(0.40) * band(scene.depth, 3.5, 6)
+    return grey - np.float32(0.50) * band(scene.depth, 3.5, 7)
