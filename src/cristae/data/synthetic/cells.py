@@ -220,7 +220,7 @@ def cells_near(tissue: Tissue, low: np.ndarray, high: np.ndarray) -> list[Triple
     return found
 
 
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=512)
 def contents_of(tissue: Tissue, index: Triple) -> Contents:
     """What a cell holds, clear of its membrane, of its neighbours and of each other."""
     return Contents.of(tissue.packing.contents(Room(tissue, index)))

@@ -19,7 +19,6 @@ from cristae.data.synthetic.drawing import (
     Paint,
     Scene,
     band,
-    cristae_fill,
     outline,
     paint,
     plain,
@@ -28,6 +27,7 @@ from cristae.data.synthetic.drawing import (
     step,
 )
 from cristae.data.synthetic.noise import uniform, value_noise
+from cristae.data.synthetic.organelles import mitochondrion_fill
 from cristae.data.synthetic.sheets import Reticulum, reticulum_distance
 
 FIBSEM_CLASSES = Classes(
@@ -37,12 +37,12 @@ FIBSEM_CLASSES = Classes(
 """The classes of Meyer et al. (2021), ids 0 to 3."""
 
 _MITOCHONDRION, _MEMBRANE, _RETICULUM_ID = 1, 2, 3
-_MEMBRANE_NM = 20.0
+_MEMBRANE_NM = 16.0
 """Thickness of the line that is labelled as cell membrane."""
 _RESIN = np.float32(0.80)
-_RETICULUM = Reticulum(half_nm=27.0, scale_nm=560.0, extent=0.36, radius_nm=32.0)
+_RETICULUM = Reticulum(half_nm=27.0, scale_nm=560.0, extent=0.45, radius_nm=32.0)
 _PAINT = {
-    "mitochondrion": Paint(cristae_fill, 0.20, (-5.0, 12.0), 12.0),
+    "mitochondrion": Paint(mitochondrion_fill, 0.20, (-5.0, 12.0), 12.0),
     "vesicle": Paint(plain(0.68, 0.06, 0.04), 0.30, (-4.0, 11.0), 10.0),
     "lysosome": Paint(plain(0.26, 0.09, 0.14), 0.20, (-4.0, 11.0), 10.0),
 }
@@ -60,10 +60,10 @@ class FibSemConfig(TissueConfig):
     voxel_size_nm: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (8.0, 8.0, 8.0)
     """Edge lengths of a voxel (z, y, x). The tissue is laid out in nm: smaller voxels show the same cells in more
     detail."""
-    noise: float = Field(default=0.06, ge=0, le=1)
+    noise: float = Field(default=0.05, ge=0, le=1)
     """Strength of the noise where the image is of middling grey, as a fraction of the range from black to white. It
     grows with the root of the signal, as that of counted electrons does."""
-    stripes: float = Field(default=0.05, ge=0, le=0.5)
+    stripes: float = Field(default=0.09, ge=0, le=0.5)
     """Strength of the curtains: stripes along y that the ion beam leaves, as a fraction of the range."""
     charging: float = Field(default=0.05, ge=0, le=0.5)
     """How much resin between cells, which charges, and what lies near it brighten, as a fraction of the range."""
@@ -115,14 +115,14 @@ class FibSemConfig(TissueConfig):
 
 def _contents(room: Room) -> list[Piece]:
     volume = room.volume_um3
-    mitochondria = fill(room, "mitochondrion", 0.085 * volume, (130, 250), 4.0)
+    mitochondria = fill(room, "mitochondrion", 0.075 * volume, (130, 250), 4.0)
     vesicles = fill(room, "vesicle", 0.006 * volume, (45, 150), 0.3)
     lysosomes = fill(room, "lysosome", 0.008 * volume, (90, 240), 0.3)
     return [*vesicles, *lysosomes, *mitochondria]
 
 
 _PACKING = Packing(
-    spacing_nm=(3600.0, 3000.0, 4600.0),
+    spacing_nm=(6500.0, 6000.0, 9000.0),
     gap_nm=(24.0, 160.0),
     closed=0.2,
     contents=_contents,

@@ -87,6 +87,28 @@ def cisternae_fill(scene: Scene, where: Window, _: Piece, distance: np.ndarray) 
     return grey - np.float32(0.48) * band(distance, -2.5, 7)
 
 
+def mitochondrion_fill(scene: Scene, where: Window, piece: Piece, distance: np.ndarray) -> np.ndarray:
+    """A grey matrix and two membranes; cristae, dark with a pale lumen, reach in from them about every 75 nm."""
+    middle, axis, _ = _axis(piece)
+    ripple = scene.ripple[where]
+    phase = line(scene.axes, where, middle, axis / 75.0)
+    phase += np.float32(0.55) * ripple
+    sheet = np.floor(phase)
+    phase -= sheet
+    aside, _ = across(axis)
+    reach = line(scene.axes, where, middle, aside / (2.6 * piece.radii[0]))
+    reach += sheet * np.float32(0.382) + np.float32(0.25) * ripple
+    reach -= np.floor(reach)
+    folds = (np.float32(2.6) * band(reach, 0.5, 0.5) - np.float32(0.5)).clip(np.float32(0), np.float32(1))
+    folds *= step(distance + np.float32(16), 10)
+    away = np.abs(phase - np.float32(0.5)) * np.float32(75)
+    grey = np.float32(0.40 + 0.05 * piece.shade) + np.float32(0.05) * ripple
+    grey -= folds * np.float32(0.24) * band(away, 7.0, 9.0)
+    grey += folds * np.float32(0.12) * band(away, 0.0, 6.0)
+    grey += np.float32(0.12) * band(distance, -11.0, 6.0)
+    return grey - np.float32(0.24) * band(distance, -19.0, 7.0)
+
+
 def granule_fill(scene: Scene, where: Window, piece: Piece, distance: np.ndarray) -> np.ndarray:
     """A dense core, a paler shell around it, and a membrane."""
     grey = np.float32(0.50) + np.float32(0.08) * scene.ripple[where]

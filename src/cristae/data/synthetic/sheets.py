@@ -57,8 +57,11 @@ def _surface(seed: int, axes: Axes, scale_nm: float) -> np.ndarray:
         change = _field(seed, ahead, scale_nm) - _field(seed, behind, scale_nm)  # type: ignore[arg-type]
         change *= np.float32(0.125)
         slope = slope + change * change
-    least = 0.35 / scale_nm
-    return np.minimum(np.abs(field) / np.maximum(np.sqrt(slope), np.float32(least)), FAR)
+    slope = np.sqrt(slope) * np.float32(scale_nm)
+    distance = np.abs(field) * np.float32(scale_nm) / np.maximum(slope, np.float32(0.3))
+    # Where the noise is level it stays near a value over some distance: no thick patch there, but a hole.
+    np.maximum(distance, (np.float32(1.2) - slope) * np.float32(90), out=distance)
+    return np.minimum(distance, FAR)
 
 
 def _field(seed: int, axes: Axes, scale_nm: float) -> np.ndarray:

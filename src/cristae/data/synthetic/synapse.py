@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cristae.data.synthetic.cells import Piece, Room, fill, spread, unit_vectors
+from cristae.data.synthetic.cells import Piece, Room, fill, spread, square, unit_vectors
 from cristae.data.synthetic.organelles import CENTRIOLE_NM, CISTERNAE, PITCH_NM, across
 
 _TUBE_NM = 12.5
@@ -50,7 +50,7 @@ def _centrioles(room: Room, centre: np.ndarray) -> list[Piece]:
 def _golgi(room: Room, centre: np.ndarray) -> list[Piece]:
     """The stack that fits nearest to the centrioles."""
     points, _ = room.spots(900)
-    order = np.argsort(((points - centre) ** 2).sum(1), kind="stable")
+    order = np.argsort(square(points - centre), kind="stable")
     half = CISTERNAE * PITCH_NM / 2
     for number in order:
         axis = unit_vectors(points[number] - centre + 300 * room.direction())

@@ -23,7 +23,6 @@ from cristae.data.synthetic.drawing import (
     Shape,
     band,
     chain,
-    cristae_fill,
     outline,
     paint,
     plain,
@@ -38,6 +37,7 @@ from cristae.data.synthetic.organelles import (
     cisternae,
     cisternae_fill,
     granule_fill,
+    mitochondrion_fill,
     tube_grey,
 )
 from cristae.data.synthetic.sheets import Reticulum, reticulum_distance
@@ -61,7 +61,7 @@ CLEFT_NM = 40.0
 _IDS = {"microtubule": 2, "centriole": 3, "granule": 4, "golgi": 5}
 _SHAPES: dict[str, Shape] = {"centriole": barrel, "golgi": cisternae}
 _PAINT = {
-    "mitochondrion": Paint(cristae_fill, 0.16, (-3.5, 7.0), 8.0),
+    "mitochondrion": Paint(mitochondrion_fill, 0.28, (-3.5, 7.0), 8.0),
     "granule": Paint(granule_fill, edge_nm=6.0),
     "vesicle": Paint(plain(0.60, 0.05, 0.03), 0.34, (-3.5, 7.0), 6.0),
     "golgi": Paint(cisternae_fill, edge_nm=6.0),
@@ -89,7 +89,7 @@ class TomogramConfig(TissueConfig):
     """The specimen was tilted about y from minus to plus this angle; what lies beyond is the missing wedge."""
     tilt_step_deg: float = Field(default=2.0, ge=0.5, le=10)
     """Angle from one tilt to the next."""
-    microtubule_share: float = Field(default=0.002, ge=0.0005, le=0.008)
+    microtubule_share: float = Field(default=0.002, ge=0.0005, le=0.003)
     """Fraction of the voxels that are microtubules, the rarest structure: 1 in 500."""
 
     @property
