@@ -53,9 +53,8 @@ def _surface(seed: int, axes: Axes, scale_nm: float) -> np.ndarray:
     """Signed distance in nm to the zeros of a noise, exact near them."""
     field, slope = _field(seed, axes, scale_nm), np.zeros(1, np.float32)
     for axis in range(3):
-        ahead, behind = (tuple(a + sign * 4.0 * (i == axis) for i, a in enumerate(axes)) for sign in (1, -1))
-        change = _field(seed, ahead, scale_nm) - _field(seed, behind, scale_nm)  # type: ignore[arg-type]
-        change *= np.float32(0.125)
+        ahead: Axes = tuple(a + 4.0 * (i == axis) for i, a in enumerate(axes))  # type: ignore[assignment]
+        change = (_field(seed, ahead, scale_nm) - field) * np.float32(0.25)
         slope = slope + change * change
     slope = np.sqrt(slope) * np.float32(scale_nm)
     distance = np.abs(field) * np.float32(scale_nm) / np.maximum(slope, np.float32(0.3))
