@@ -148,10 +148,14 @@ def test_no_cell_is_overlooked(kind: str) -> None:
         assert reaching == set(cells_near(config.tissue, low, high))
 
 
-@pytest.mark.parametrize(
-    ("kind", "digests"),
-    [("fibsem", ["f32325cdffd17f4f", "f3c3391eb5d1d571"]), ("tomogram", ["9611ad96cc755349", "648c69e6acdd5d1c"])],
-)
+DIGESTS = {
+    "fibsem": ["7c2fad037510a421", "6fe09f5b442b9fdc"],
+    "tomogram": ["764c8322f02bc3cc", "648c69e6acdd5d1c"],
+}
+"""Also measured with all optional instruction sets of NumPy turned off, and compiled loops for a generic processor."""
+
+
+@pytest.mark.parametrize(("kind", "digests"), DIGESTS.items())
 def test_the_voxels_are_the_same_on_every_machine(kind: str, digests: list[str], wholes: Wholes) -> None:
     _, *arrays = wholes[kind]
     assert [hashlib.sha256(array.tobytes()).hexdigest()[:16] for array in arrays] == digests

@@ -145,13 +145,13 @@ def _reticulum(config: FibSemConfig, scene: Scene) -> np.ndarray:
 def _tissue(config: FibSemConfig, scene: Scene) -> np.ndarray:
     """Grey values before the microscope: 0 black to 1 white."""
     shades = np.array([*(cell.shade for cell in scene.cells), 0.6], np.float32)
-    grey = shades[scene.owner]
-    grey += np.float32(0.05) * scene.slow
+    grey: np.ndarray = shades[scene.owner]
+    grey += np.float32(0.05) * scene.slow + np.float32(0.06) * scene.ripple
     z, y, x = (max(38.0, size) for size in config.voxel_size_nm)
     grey += np.float32(0.10) * value_noise(config.noise_seed(3), scene.axes, (z, y, x))
     z, y, x = (max(26.0, size) for size in config.voxel_size_nm)
     dots = value_noise(config.noise_seed(4), scene.axes, (z, y, x))
-    grey -= np.float32(0.20) * ((dots - np.float32(0.40)) * np.float32(2.5)).clip(np.float32(0), np.float32(1))
+    grey -= np.float32(0.28) * ((dots - np.float32(0.40)) * np.float32(2.5)).clip(np.float32(0), np.float32(1))
     grey -= _RESIN
     grey *= step(-scene.depth, 10)
     grey += _RESIN

@@ -40,7 +40,8 @@ def barrel(scene: Scene, where: Window, piece: Piece) -> np.ndarray:
     along = line(scene.axes, where, middle, axis)
     first, second = (line(scene.axes, where, middle, one) for one in across(axis))
     radial = np.sqrt(first * first + second * second) - np.float32(piece.radii[0])
-    return np.maximum(radial, np.abs(along) - np.float32(length / 2))
+    result: np.ndarray = np.maximum(radial, np.abs(along) - np.float32(length / 2))
+    return result
 
 
 def barrel_fill(scene: Scene, where: Window, piece: Piece, distance: np.ndarray) -> np.ndarray:
@@ -72,13 +73,14 @@ def cisternae(scene: Scene, where: Window, piece: Piece) -> np.ndarray:
     along += np.float32(length / 2)
     sac = np.floor(along * np.float32(1 / PITCH_NM)).clip(0, CISTERNAE - 1)
     along -= (sac + np.float32(0.5)) * np.float32(PITCH_NM)
-    ends = piece.radii[0] * (0.7 + 0.3 * (np.arange(CISTERNAE) * 0.618 + piece.shade) % 1.0)
+    ends = piece.radii[0] * (0.7 + 0.3 * ((np.arange(CISTERNAE) * 0.618 + piece.shade) % 1.0))
     rim = radial - ends.astype(np.float32)[sac.astype(np.intp)]
     rim += np.float32(30) * scene.ripple[where]
     swelling = (rim * np.float32(1 / 90.0) + np.float32(1)).clip(np.float32(0), np.float32(1))
     half = np.float32(_THIN_NM) + np.float32(_SWOLLEN_NM - _THIN_NM) * swelling * swelling
     outer = np.maximum(rim + half, np.float32(0))
-    return np.sqrt(along * along + outer * outer) - half
+    result: np.ndarray = np.sqrt(along * along + outer * outer) - half
+    return result
 
 
 def cisternae_fill(scene: Scene, where: Window, _: Piece, distance: np.ndarray) -> np.ndarray:

@@ -46,7 +46,8 @@ def reticulum_distance(scene: Scene, seeds: tuple[int, int, int], reticulum: Ret
     sheet = np.sqrt(first * first + beyond * beyond) - np.float32(reticulum.half_nm)
     tubule = np.sqrt(first * first + second * second) - np.float32(reticulum.radius_nm)
     distance = np.minimum(sheet, tubule)
-    return np.maximum(distance, np.float32(45) - scene.depth, out=distance)
+    result: np.ndarray = np.maximum(distance, np.float32(45) - scene.depth, out=distance)
+    return result
 
 
 def _surface(seed: int, axes: Axes, scale_nm: float) -> np.ndarray:
@@ -60,7 +61,8 @@ def _surface(seed: int, axes: Axes, scale_nm: float) -> np.ndarray:
     distance = np.abs(field) * np.float32(scale_nm) / np.maximum(slope, np.float32(0.3))
     # Where the noise is level it stays near a value over some distance: no thick patch there, but a hole.
     np.maximum(distance, (np.float32(1.2) - slope) * np.float32(90), out=distance)
-    return np.minimum(distance, FAR)
+    result: np.ndarray = np.minimum(distance, FAR)
+    return result
 
 
 def _field(seed: int, axes: Axes, scale_nm: float) -> np.ndarray:

@@ -172,7 +172,7 @@ def _tissue(config: TomogramConfig, scene: Scene) -> np.ndarray:
 def _cytoplasm(config: TomogramConfig, scene: Scene) -> np.ndarray:
     """Medium, cytoplasm with ribosomes, and the membranes of the cells."""
     shades = np.array([*(cell.shade for cell in scene.cells), 0.55], np.float32)
-    grey = shades[scene.owner]
+    grey: np.ndarray = shades[scene.owner]
     grey += np.float32(0.03) * scene.slow
     fine = value_noise(config.noise_seed(3), scene.axes, (30.0, 30.0, 30.0))
     grey += np.float32(0.10) * fine
