@@ -1,7 +1,7 @@
 """Makes the contact sheet of the synthetic volumes: `CRISTAE_DATA=... python docs/make_synthetic.py`.
 
-Each kind in a section, with its labels, and from the side; micrographs beside them where CRISTAE_DATA names a folder
-that holds the sets. Only sets whose licence lets pictures be shown are taken.
+Each kind in a section, with its labels, and from the side. Beside them, where CRISTAE_DATA names a folder that has it,
+the FlyEM medulla, whose licence (CC BY 3.0 US) lets it be shown with its source.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ ROWS = ("a section (x to the right, y down)", "its labels", "from the side (x to
 
 @dataclass(frozen=True)
 class Shown:
-    """A column of the sheet: RGB pictures, or None."""
+    """A column of the sheet, in RGB."""
 
     title: str
     section: np.ndarray
-    labels: np.ndarray | None
-    side: np.ndarray | None
+    labels: np.ndarray
+    side: np.ndarray
 
 
 def main() -> None:
@@ -38,7 +38,7 @@ def main() -> None:
         synthetic("synthetic platelets", SyntheticConfig(shape=(40, 600, 600), seed=5), (12, 60, 130)),
         synthetic("synthetic tomogram", TomogramConfig(shape=(900, 1200, 1600), seed=3), (502, 610, 900)),
         synthetic("synthetic FIB-SEM", FibSemConfig(shape=(400, 1000, 1000), seed=1), (210, 300, 360)),
-        *real(Path(os.environ.get("CRISTAE_DATA", ""))),
+        *micrographs(Path(os.environ.get("CRISTAE_DATA", "/nowhere"))),
     ]
     page = sheet(columns)
     page.quantize(256, dither=Image.Dither.NONE).save(FOLDER / "synthetic.png", optimize=True)
@@ -58,19 +58,17 @@ def synthetic(title: str, config: TissueConfig, start: tuple[int, int, int]) -> 
     return Shown(title, rgb(grey), colored(grey, ids, config), rgb(stretched(cut)))
 
 
-def real(folder: Path) -> list[Shown]:
-    """Micrographs: FlyEM medulla (FIB-SEM, isotropic) and EM-net (heart muscle)."""
-    found = []
-    if (folder / "flyem-medulla-fibsem").is_dir():
-        files = sorted((folder / "flyem-medulla-fibsem" / "grayscale_maps").glob("*.png"))[: DEPTH + 20]
-        stack = np.stack([np.asarray(Image.open(file)) for file in files])
-        found.append(Shown("FlyEM medulla, FIB-SEM", rgb(padded(stack[60])), None, rgb(padded(stack[:DEPTH, 125]))))
-    if (folder / "emnet-cardiac").is_dir():
-        grey = np.asarray(Image.open(folder / "emnet-cardiac" / "Training_source" / "A0000.tif"))
-        mask = np.asarray(Image.open(folder / "emnet-cardiac" / "Training_target" / "A0006.tif"))
-        crop = (slice(0, SIDE), slice(0, SIDE))
-        found.append(Shown("EM-net heart muscle", rgb(grey[crop]), tinted(grey[crop], mask[crop] > 0), None))
-    return found
+def micrographs(folder: Path) -> list[Shown]:
+    """The FlyEM medulla, FIB-SEM with cubes of 10 nm for voxels, with its neurons."""
+    place = folder / "flyem-medulla-fibsem"
+    if not place.is_dir():
+        return []
+    files = sorted((place / "grayscale_maps").glob("*.png"))[:DEPTH]
+    stack = np.stack([np.asarray(Image.open(file)) for file in files])
+    ids = cristae.open_image(place / "neurons_iso2600-2789.tif").read(Box((60, 0, 0), (61, *stack.shape[1:])))[0]
+    table = np.random.default_rng(4).integers(40, 255, (251, 3))
+    mixed = (0.65 * stack[60][..., None] + 0.35 * table[ids % 251]).round().astype(np.uint8)
+    return [Shown("FlyEM medulla, FIB-SEM", rgb(stack[60]), mixed, rgb(stack[:, 125]))]
 
 
 def rgb(grey: np.ndarray) -> np.ndarray:
@@ -84,13 +82,6 @@ def stretched(cut: np.ndarray) -> np.ndarray:
     return cut[rows]
 
 
-def padded(grey: np.ndarray) -> np.ndarray:
-    """A picture on white, as wide as the column."""
-    out = np.full((max(len(grey), min(SIDE, DEPTH if len(grey) <= DEPTH else SIDE)), SIDE), 255, np.uint8)
-    out[: grey.shape[0], : grey.shape[1]] = grey[:, :SIDE]
-    return out
-
-
 def colored(grey: np.ndarray, ids: np.ndarray, config: TissueConfig) -> np.ndarray:
     """A section with its classes laid over it; plasma stays faint."""
     names = config.classes.names
@@ -98,12 +89,6 @@ def colored(grey: np.ndarray, ids: np.ndarray, config: TissueConfig) -> np.ndarr
     strength = np.array([0.0 if name == "background" else 0.25 if name == "cell" else 0.6 for name in names])
     share = strength[ids][..., None]
     return (grey[..., None] * (1 - share) + table[ids] * share).round().astype(np.uint8)
-
-
-def tinted(grey: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """A micrograph with its mitochondria in blue."""
-    share = 0.5 * mask[..., None]
-    return (grey[..., None] * (1 - share) + np.array([1, 171, 254]) * share).round().astype(np.uint8)
 
 
 def sheet(columns: list[Shown]) -> Image.Image:
@@ -118,8 +103,7 @@ def sheet(columns: list[Shown]) -> Image.Image:
             if row == 0:
                 draw.text((number * (SIDE + GAP), 1), column.title, fill="black", font=font)
             picture = (column.section, column.labels, column.side)[row]
-            if picture is not None:
-                page.paste(Image.fromarray(picture), (number * (SIDE + GAP), top + LINE))
+            page.paste(Image.fromarray(picture), (number * (SIDE + GAP), top + LINE))
         top += height + LINE
     return page
 
