@@ -59,16 +59,16 @@ def synthetic(title: str, config: TissueConfig, start: tuple[int, int, int]) -> 
 
 
 def micrographs(folder: Path) -> list[Shown]:
-    """The FlyEM medulla, FIB-SEM with cubes of 10 nm for voxels, with its neurons."""
+    """The FlyEM medulla, FIB-SEM with cubes of 10 nm for voxels, with the outlines of its neurons."""
     place = folder / "flyem-medulla-fibsem"
     if not place.is_dir():
         return []
     files = sorted((place / "grayscale_maps").glob("*.png"))[:DEPTH]
     stack = np.stack([np.asarray(Image.open(file)) for file in files])
     ids = cristae.open_image(place / "neurons_iso2600-2789.tif").read(Box((60, 0, 0), (61, *stack.shape[1:])))[0]
-    table = np.random.default_rng(4).integers(40, 255, (251, 3))
-    mixed = (0.65 * stack[60][..., None] + 0.35 * table[ids % 251]).round().astype(np.uint8)
-    return [Shown("FlyEM medulla, FIB-SEM", rgb(stack[60]), mixed, rgb(stack[:, 125]))]
+    outlined = rgb(stack[60]).copy()
+    outlined[:-1, :-1][(ids[:-1, :-1] != ids[1:, :-1]) | (ids[:-1, :-1] != ids[:-1, 1:])] = (255, 224, 0)
+    return [Shown("FlyEM medulla, FIB-SEM", rgb(stack[60]), outlined, rgb(stack[:, 125]))]
 
 
 def rgb(grey: np.ndarray) -> np.ndarray:

@@ -32,7 +32,8 @@ __all__ = [
     "synthetic_volume",
 ]
 
-_THREADS = max(1, min(8, os.cpu_count() or 1))
+_THREADS = max(1, min(4, os.cpu_count() or 1))
+"""Each has a tile in work, which takes about 100 MiB."""
 
 
 def synthetic_volume(config: TissueConfig) -> Volume:

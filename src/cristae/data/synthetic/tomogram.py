@@ -76,7 +76,7 @@ class TomogramConfig(TissueConfig):
 
     kind: ClassVar[str] = "tomogram"
     classes: ClassVar[Classes] = TOMOGRAM_CLASSES
-    tile: ClassVar[Triple] = (64, 192, 192)
+    tile: ClassVar[Triple] = (64, 64, 192)
 
     shape: tuple[PositiveInt, PositiveInt, PositiveInt] = (32, 256, 256)
     """Voxels (z, y, x). Growing the shape adds tissue and leaves what was there unchanged."""
