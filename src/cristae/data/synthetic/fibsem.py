@@ -147,10 +147,9 @@ def _tissue(config: FibSemConfig, scene: Scene) -> np.ndarray:
     shades = np.array([*(cell.shade for cell in scene.cells), 0.6], np.float32)
     grey: np.ndarray = shades[scene.owner]
     grey += np.float32(0.05) * scene.slow + np.float32(0.06) * scene.ripple
-    z, y, x = (max(38.0, size) for size in config.voxel_size_nm)
-    grey += np.float32(0.10) * value_noise(config.noise_seed(3), scene.axes, (z, y, x))
-    z, y, x = (max(26.0, size) for size in config.voxel_size_nm)
-    dots = value_noise(config.noise_seed(4), scene.axes, (z, y, x))
+    fine, small = (tuple(max(scale, size) for size in config.voxel_size_nm) for scale in (38.0, 26.0))
+    grey += np.float32(0.10) * value_noise(config.noise_seed(3), scene.axes, fine)
+    dots = value_noise(config.noise_seed(4), scene.axes, small)
     grey -= np.float32(0.28) * ((dots - np.float32(0.40)) * np.float32(2.5)).clip(np.float32(0), np.float32(1))
     grey -= _RESIN
     grey *= step(-scene.depth, 10)

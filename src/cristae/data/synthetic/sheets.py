@@ -29,7 +29,7 @@ class Reticulum:
 
 
 def reticulum_distance(scene: Scene, seeds: tuple[int, int, int], reticulum: Reticulum) -> np.ndarray:
-    """Distance in nm to the surface of the reticulum, negative within; exact near it.
+    """Distance in nm to the surface of the reticulum, negative within; to first order.
 
     Args:
         scene: What else is there. The reticulum keeps 45 nm clear of cell membranes, and of the pieces.
@@ -41,7 +41,7 @@ def reticulum_distance(scene: Scene, seeds: tuple[int, int, int], reticulum: Ret
     second = _surface(seeds[1], scene.axes, 0.83 * scale)
     mask = value_noise(seeds[2], scene.axes, (1.6 * scale, 1.5 * scale, 1.5 * scale))
     mask += np.float32(0.35) * scene.ripple
-    # Where the mask ends a sheet, its rim is round: further and further within, the sheet gets as thick as it is.
+    # How far beyond the end of a sheet; as a distance of its own it makes the rim round.
     beyond = np.maximum((np.float32(reticulum.extent) - mask) * np.float32(0.45 * scale), np.float32(0))
     sheet = np.sqrt(first * first + beyond * beyond) - np.float32(reticulum.half_nm)
     tubule = np.sqrt(first * first + second * second) - np.float32(reticulum.radius_nm)
@@ -51,7 +51,7 @@ def reticulum_distance(scene: Scene, seeds: tuple[int, int, int], reticulum: Ret
 
 
 def _surface(seed: int, axes: Axes, scale_nm: float) -> np.ndarray:
-    """Signed distance in nm to the zeros of a noise, exact near them."""
+    """Distance in nm to the zeros of a noise, to first order."""
     field, slope = _field(seed, axes, scale_nm), np.zeros(1, np.float32)
     for axis in range(3):
         ahead: Axes = tuple(a + 4.0 * (i == axis) for i, a in enumerate(axes))  # type: ignore[assignment]

@@ -174,11 +174,12 @@ def _cytoplasm(config: TomogramConfig, scene: Scene) -> np.ndarray:
     shades = np.array([*(cell.shade for cell in scene.cells), 0.55], np.float32)
     grey: np.ndarray = shades[scene.owner]
     grey += np.float32(0.03) * scene.slow
-    fine = value_noise(config.noise_seed(3), scene.axes, (30.0, 30.0, 30.0))
-    grey += np.float32(0.10) * fine
-    dots = value_noise(config.noise_seed(4), scene.axes, (21.0, 21.0, 21.0))
+    fine, small = (tuple(max(scale, size) for size in config.voxel_size_nm) for scale in (30.0, 21.0))
+    fog = value_noise(config.noise_seed(3), scene.axes, fine)
+    grey += np.float32(0.10) * fog
+    dots = value_noise(config.noise_seed(4), scene.axes, small)
     grey -= np.float32(0.42) * ((dots - np.float32(0.42)) * np.float32(3.0)).clip(np.float32(0), np.float32(1))
-    medium = _OUTSIDE + np.float32(0.05) * fine
+    medium = _OUTSIDE + np.float32(0.05) * fog
     medium -= np.float32(0.16) * _cleft(scene)
     grey -= medium
     grey *= step(-scene.depth, 5)
