@@ -116,14 +116,14 @@ def test_seeds_differ(kind: str) -> None:
 def test_memory_follows_the_tile_and_not_the_box(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     config = SMALL[kind][0]
     volume = synthetic_volume(config)
-    monkeypatch.setattr(type(config), "tile", (8, 40, 40))
+    monkeypatch.setattr(type(config), "tile", (8, 16, 40))
 
     def peak(tiles: int) -> int:
         tracemalloc.start()
-        volume.image.read(Box((0, 0, 0), (8, 40, tiles * 40)))
+        volume.image.read(Box((0, 0, 0), (8, 16, tiles * 40)))
         _, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()
-        return most - tiles * 8 * 40 * 40
+        return most - tiles * 8 * 16 * 40
 
     peak(24)  # fills the cache of cells, whose size is limited
     once = peak(8)
@@ -281,7 +281,7 @@ def test_curtains_run_along_y() -> None:
 
 
 def test_noise_grows_with_the_signal() -> None:
-    shape = (12, 400, 500)
+    shape = (8, 300, 400)
     quiet, loud = (fibsem(shape, noise=n, stripes=0, charging=0).image.read() * 1.0 for n in (0, 0.08))
     for level in (60, 130, 170):
         here = np.abs(quiet - level) < 12

@@ -43,8 +43,6 @@ class Packing:
     """How little of the gap is open: it is at its least where smooth noise from -1 to 1 is below this."""
     contents: Callable[[Room], list[Piece]]
     """What a cell holds, in painting order."""
-    slope: float = 1.0
-    """How steeply the gap opens with the noise, in units of its greatest width."""
     size: float = 1.0
     """Axes of cells as a multiple of those of platelets; from about 1.1 on they press against each other everywhere."""
     undulation_nm: float = 0.0

@@ -144,7 +144,7 @@ def _ellipsoid_depth(axes: Axes, where: Window, cell: Cell) -> np.ndarray:
 def _half_gap(packing: Packing, slow: np.ndarray) -> np.ndarray:
     """Half the distance between cells: at its least here and there, opening with the smooth noise elsewhere."""
     least, most = packing.gap_nm
-    gap = (slow - np.float32(packing.closed)) * np.float32(most * packing.slope)
+    gap = (slow - np.float32(packing.closed)) * np.float32(most)
     result: np.ndarray = gap.clip(np.float32(least / 2), np.float32(most / 2))
     return result
 
