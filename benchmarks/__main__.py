@@ -17,6 +17,7 @@ NAMES = (
     "augmentation",
     "grey_values",
     "validation",
+    "synthetic",
 )
 
 

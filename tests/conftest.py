@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Workers side by side share the cores; what starts after this, libraries and processes, takes one each.
@@ -22,3 +23,9 @@ def cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
         patch.setenv("CRISTAE_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.delenv("CRISTAE_CACHE_LIMIT", raising=False)
         yield
+
+
+@pytest.fixture(scope="session")
+def computed_sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for sets that are computed, which all tests share: each is computed once."""
+    return tmp_path_factory.mktemp("sets")

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from cristae.data.image import Image as Image
     from cristae.data.image import image_of_array as image_of_array
     from cristae.data.open import open_volume as open_volume
+    from cristae.data.synthetic import FibSemConfig as FibSemConfig
     from cristae.data.synthetic import SyntheticConfig as SyntheticConfig
+    from cristae.data.synthetic import TomogramConfig as TomogramConfig
     from cristae.data.synthetic import synthetic_volume as synthetic_volume
     from cristae.data.volume import Volume as Volume
     from cristae.evaluation.agreement import AgreementOptions as AgreementOptions
@@ -70,6 +72,7 @@ _HOME = {
     "Box": "data.box",
     "Classes": "data.classes",
     "CompareOptions": "evaluation.differences",
+    "FibSemConfig": "data.synthetic",
     "Image": "data.image",
     "PredictOptions": "inference.config",
     "Prediction": "inference.prediction",
@@ -79,6 +82,7 @@ _HOME = {
     "Score": "metrics.score",
     "ScoreOptions": "evaluation.scoring.settings",
     "SyntheticConfig": "data.synthetic",
+    "TomogramConfig": "data.synthetic",
     "Volume": "data.volume",
     "agree": "workflows.agree",
     "analyze": "workflows.analyze",

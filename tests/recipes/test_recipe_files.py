@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from cristae.classical.config import RandomForestConfig
 from cristae.cli.main import app
 from cristae.data.public import find_set
+from cristae.data.public.brought import find_brought
 from cristae.losses import SegETLoss, SumLoss
 from cristae.recipe.consistency import check_consistency
 from cristae.recipe.load import load_recipe, parse_recipe
@@ -107,8 +108,11 @@ def test_without_its_data_a_recipe_is_checked_in_one_line(
     (line,) = result.stderr.splitlines()
     assert line.startswith("warning: the form of the recipe is valid, only its data are missing: ")
     data = load_recipe(path).data
-    origin = data.available_from if data.set is None else f"`cristae data fetch {data.set}`"
+    known = find_brought(data.available_from)
+    origin = data.available_from if known is None else known.available_from
+    origin = origin if data.set is None else f"`cristae data fetch {data.set}`"
     assert str(origin) in line
+    assert known is None or f"`cristae data fetch {known.name}`" in line
 
 
 @pytest.mark.parametrize("path", PUBLIC, ids=lambda path: path.stem)

@@ -1,4 +1,4 @@
-"""Every recipe file trains, at reduced size, on the synthetic set, which needs no file and no network connection."""
+"""Every recipe file trains, at reduced size, on the synthetic set that suits it: no file, no network connection."""
 
 from collections.abc import Iterator
 from math import isfinite
@@ -13,8 +13,16 @@ from cristae.workflows.train import train
 
 FOLDER = Path(__file__).parents[2] / "recipes"
 STEPS = 2
-TRAIN, VALIDATE = "2:6,272:336,368:432", "18:19,272:336,368:432"
-"""Boxes of the synthetic volume; all classes of all its tasks are in the first."""
+BOXES = {
+    "synthetic": ("platelets", "2:6,272:336,368:432", "platelets", "18:19,272:336,368:432"),
+    "synthetic-fibsem": ("train", "2:6,192:320,0:128", "validate", "3:4,112:240,0:128"),
+    "synthetic-tomogram/synapse": ("train", "2:6,176:240,432:496", "validate", "8:9,0:192,0:384"),
+    "synthetic-tomogram/microtubules": ("train", "2:6,432:496,240:304", "validate", "8:9,0:384,0:384"),
+    "synthetic-tomogram/centriole": ("train", "2:6,256:320,208:272", "validate", "8:9,0:384,0:384"),
+    "synthetic-tomogram/granules": ("train", "2:6,272:336,80:144", "validate", "8:9,0:384,0:384"),
+    "synthetic-tomogram/golgi": ("train", "2:6,192:256,256:320", "validate", "8:9,0:384,0:384"),
+}
+"""Volume and box to train on, and to validate on, by set or by set and task; all classes are in the first."""
 
 SMALL_FLAT = ("sampling.size=[32, 32]", "training.batch_size=2", f"sampling.per_epoch={2 * STEPS}")
 # Two windows of each labelled slice, in batches of four: 4 slices give two steps.
@@ -37,25 +45,24 @@ REDUCED: dict[str, tuple[str, ...]] = {
     "em-stellar-unet-bn": ("mitochondria", *SMALL_STELLAR),
     "emnet-cardiac-forest": ("mitochondria", "model.trees=3"),
     "emnet-cardiac-unet": ("mitochondria", *SMALL_FLAT, "model.widths=[4, 8]"),
-    "fib-sem-efficientunet": ("fib-sem", *SMALL_FIB_SEM, "model.width=0.25", "model.depth=0.2",
+    "fib-sem-efficientunet": ("organelles", *SMALL_FIB_SEM, "model.width=0.25", "model.depth=0.2",
                               "model.decoder_widths=[8, 8, 8, 8, 8]"),
-    "fib-sem-unet": ("fib-sem", *SMALL_FIB_SEM, "model.widths=[4, 8]"),
+    "fib-sem-unet": ("organelles", *SMALL_FIB_SEM, "model.widths=[4, 8]"),
     "isbi2012-unet": ("mitochondria", *SMALL_FLAT, "model.widths=[4, 8]"),
-    "seget-centriole": ("mitochondria", *SMALL_SEGET),
-    "seget-golgi": ("mitochondria", *SMALL_SEGET),
-    "seget-granules": ("mitochondria", *SMALL_SEGET),
-    "seget-microtubules": ("mitochondria", *SMALL_SEGET),
-    "seget-synapse": ("mitochondria", *SMALL_SEGET),
+    "seget-centriole": ("centriole", *SMALL_SEGET),
+    "seget-golgi": ("golgi", *SMALL_SEGET),
+    "seget-granules": ("granules", *SMALL_SEGET),
+    "seget-microtubules": ("microtubules", *SMALL_SEGET),
+    "seget-synapse": ("synapse", *SMALL_SEGET),
     "synthetic-unet": ("platelet", *SMALL_FLAT, "model.widths=[4, 8]"),
 }  # fmt: skip
 
 
 @pytest.fixture(scope="module", autouse=True)
-def fetched_sets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def fetched_sets(computed_sets: Path) -> Iterator[None]:
     """Sets lie in a folder that goes with the tests."""
     with pytest.MonkeyPatch.context() as patch:
-        place = tmp_path_factory.mktemp("sets")
-        patch.setattr("cristae.data.public.cache_folder", lambda: place)
+        patch.setattr("cristae.data.public.cache_folder", lambda: computed_sets)
         patch.delenv("CRISTAE_DATA", raising=False)
         yield
 
@@ -63,9 +70,11 @@ def fetched_sets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.mark.parametrize("name", REDUCED)
 def test_every_recipe_trains_two_steps_on_the_synthetic_set(name: str, tmp_path: Path) -> None:
     task, *smaller = REDUCED[name]
+    chosen = {"seget": "synthetic-tomogram", "fib": "synthetic-fibsem"}.get(name.split("-")[0], "synthetic")
+    volume, train_box, other, box = BOXES.get(chosen) or BOXES[f"{chosen}/{task}"]
     data = (
-        f"data={{set: synthetic, task: {task}, train: [{{volume: platelets, box: '{TRAIN}'}}], "
-        f"validate: [{{volume: platelets, box: '{VALIDATE}'}}]}}"
+        f"data={{set: {chosen}, task: {task}, train: [{{volume: {volume}, box: '{train_box}'}}], "
+        f"validate: [{{volume: {other}, box: '{box}'}}], test: []}}"
     )
     recipe = load_recipe(FOLDER / f"{name}.yaml", [data, *smaller, "training.epochs=1", "device=cpu"])
     run = train(recipe, out=tmp_path / "run")

@@ -16,6 +16,7 @@ import tifffile
 
 from cristae.data.public import PUBLIC_SETS
 from cristae.data.public.base import Derivation, PublicSet, SetFile
+from cristae.data.public.brought import BROUGHT_SETS
 from cristae.data.public.derive import voxel_sha256
 from cristae.errors import DownloadError, MissingFileError, VolumeError
 from cristae.progress import Progress, Task
@@ -321,8 +322,9 @@ def test_wrong_neuron_tables_leave_no_file(
 
 
 def test_all_sets_are_listed_and_unknown_ones_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert list_datasets() == PUBLIC_SETS
-    assert [chosen.name for chosen in list_datasets()] == sorted(chosen.name for chosen in list_datasets())
+    assert list_datasets() == (*PUBLIC_SETS, *BROUGHT_SETS)
+    for sets in (PUBLIC_SETS, BROUGHT_SETS):
+        assert [one.name for one in sets] == sorted(one.name for one in sets)
     monkeypatch.undo()
     with pytest.raises(VolumeError, match="no public set 'liver'"):
         fetch_dataset("liver")

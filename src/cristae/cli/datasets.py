@@ -15,19 +15,29 @@ app = typer.Typer(help="Public data sets, and cached training data.", no_args_is
 
 @app.command("list")
 def list_(as_json: Json = False) -> None:
-    """Show the public data sets with citation, licence and size."""
+    """Show the public data sets with citation, licence and size, and those of the papers that you have to bring."""
+    from cristae.data.public.base import PublicSet
+    from cristae.data.public.brought import BroughtSet
     from cristae.workflows.datasets import list_datasets
 
     sets = list_datasets()
     if as_json:
-        keys = ("name", "title", "citation", "doi", "licence", "size_bytes")
-        print_json([{**{key: getattr(one, key) for key in keys}, "tasks": list(one.tasks)} for one in sets])
+        keys = ("name", "title", "citation", "doi", "homepage", "licence", "size_bytes", "available_from")
+        rows = [{key: getattr(one, key, None) for key in keys} for one in sets]
+        tasks = [list(getattr(one, "tasks", ())) for one in sets]
+        print_json([{**row, "tasks": names} for row, names in zip(rows, tasks, strict=True)])
         return
     for one in sets:
-        print(f"{one.name}  ({one.size_bytes / 1e6:.0f} MB)")
+        size = f"{one.size_bytes / 1e6:.0f} MB" if isinstance(one, PublicSet) else "yours to bring"
+        print(f"{one.name}  ({size})")
         print(f"  {one.title}")
-        print(f"  tasks: {', '.join(one.tasks)}")
-        print(f"  licence: {one.licence}")
+        if isinstance(one, BroughtSet):
+            print(f"  from: {one.available_from}")
+            print(f"  belongs beside your recipe: {', '.join(one.files)}")
+            print(f"  layout: {one.layout}")
+        elif isinstance(one, PublicSet):
+            print(f"  tasks: {', '.join(one.tasks)}")
+            print(f"  licence: {one.licence}")
         print(f"  cite: {one.citation}")
 
 

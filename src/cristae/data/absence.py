@@ -7,6 +7,7 @@ from pathlib import Path
 from cristae.data.description import DataConfig
 from cristae.data.formats.paths import find_source
 from cristae.data.public import missing_set
+from cristae.data.public.brought import origin_of
 from cristae.errors import FormatError, MissingFileError
 
 
@@ -25,7 +26,8 @@ def absent_data(data: DataConfig, folder: Path) -> str | None:
     paths = [path for volume in data.volumes for path in volume.paths]
     if data.available_from is None or not all(_is_absent(folder / path) for path in paths):
         return None
-    return f"they come from {data.available_from}, and belong where data.volumes says, such as {folder / paths[0]}"
+    origin = origin_of(data.available_from)
+    return f"they come from {origin}, and belong where data.volumes says, such as {folder / paths[0]}"
 
 
 def _is_absent(path: Path) -> bool:

@@ -286,8 +286,9 @@ class DataConfig(Config):
     volumes: tuple[VolumeConfig, ...] = ()
     """The images and their annotation."""
     available_from: str | None = None
-    """Where everyone gets the files of `volumes`, such as an archive, a project number and an address. Until they are
-    there, `cristae recipe check` checks the rest and repeats this."""
+    """Where everyone gets the files of `volumes`, such as an archive, a project number and an address, or the name of a
+    set that `cristae data list` says to bring. Until they are there, `cristae recipe check` checks the rest and repeats
+    this."""
     train: tuple[Region, ...] = ()
     """Where the network learns."""
     validate_: tuple[Region, ...] = Field(default=(), alias="validate")

@@ -5,14 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from cristae.data.public import PUBLIC_SETS, find_set
-from cristae.data.public.base import PublicSet, cache_folder
+from cristae.data.public.base import KnownSet, cache_folder
+from cristae.data.public.brought import BROUGHT_SETS
 from cristae.data.public.fetch import check_set, fetch_set, stated_folder
 from cristae.progress import Progress
 
 
-def list_datasets() -> tuple[PublicSet, ...]:
-    """All public data sets, with citation, licence, size and tasks."""
-    return PUBLIC_SETS
+def list_datasets() -> tuple[KnownSet, ...]:
+    """All public data sets, with citation, licence, size and tasks; then those that people have to bring."""
+    return (*PUBLIC_SETS, *BROUGHT_SETS)
 
 
 def fetch_dataset(
@@ -36,7 +37,7 @@ def fetch_dataset(
 
     Raises:
         VolumeError: There is no such set.
-        DownloadError: A file cannot be had, or fails its checksum.
+        DownloadError: A file cannot be had, or fails its checksum; or the set is one that people have to bring.
         StorageError: The disk is full or may not be written.
 
     Example:

@@ -11,6 +11,7 @@ from typing import Any
 from cristae.classical.config import RandomForestConfig
 from cristae.data.fingerprint import Fingerprints
 from cristae.data.open import Dataset, open_data, resolve_data
+from cristae.data.public.brought import origin_of
 from cristae.data.splits import Part
 from cristae.errors import CristaeError, MissingFileError
 from cristae.preprocess.normalize import Normalizer
@@ -176,6 +177,6 @@ def open_training_data(recipe: Recipe) -> TrainingData:
     except MissingFileError as error:
         if recipe.data.available_from is None:
             raise
-        raise MissingFileError(f"{error}\n  The data come from {recipe.data.available_from}") from error
+        raise MissingFileError(f"{error}\n  The data come from {origin_of(recipe.data.available_from)}") from error
     regions = prepare_regions(dataset, recipe.data.voxel_size_nm, flat=recipe.model.ndim == 2)
     return TrainingData(dataset, regions, fingerprints)

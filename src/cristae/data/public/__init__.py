@@ -1,4 +1,4 @@
-"""Public data sets: one file each, with citation, licence, checksums and the honest split."""
+"""Public data sets: one file each, with citation, licence, checksums and the honest split; and what people bring."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from cristae.data.public import (
     isbi2012,
     platelet_em,
     synthetic,
+    synthetic_fibsem,
+    synthetic_tomogram,
 )
 from cristae.data.public.base import (
     DATA_VARIABLE,
@@ -23,8 +25,9 @@ from cristae.data.public.base import (
     is_anywhere,
     missing_files,
 )
+from cristae.data.public.brought import find_brought
 from cristae.data.public.fetch import fetch_set, stated_folder
-from cristae.errors import VolumeError
+from cristae.errors import DownloadError, VolumeError
 from cristae.progress import Progress
 
 PUBLIC_SETS: tuple[PublicSet, ...] = (
@@ -37,6 +40,8 @@ PUBLIC_SETS: tuple[PublicSet, ...] = (
     isbi2012.SET,
     platelet_em.SET,
     synthetic.SET,
+    synthetic_fibsem.SET,
+    synthetic_tomogram.SET,
 )
 
 
@@ -45,10 +50,13 @@ def find_set(name: str) -> PublicSet:
 
     Raises:
         VolumeError: There is no such set.
+        DownloadError: It is one that people have to bring; the message says how.
     """
     for known in PUBLIC_SETS:
         if known.name == name:
             return known
+    if brought := find_brought(name):
+        raise DownloadError(f"the set '{name}' cannot be downloaded. {brought.directions}")
     raise VolumeError(f"there is no public set '{name}'; known are {', '.join(known.name for known in PUBLIC_SETS)}.")
 
 

@@ -47,16 +47,23 @@ class Derivation:
 
 
 @dataclass(frozen=True)
-class PublicSet:
-    """A public data set: where it comes from, on which terms, and how its files are read."""
+class KnownSet:
+    """A data set that has a name here."""
 
     name: str
     title: str
     citation: str
     doi: str
+    """Empty where there is none, or none is known."""
+    homepage: str
+
+
+@dataclass(frozen=True)
+class PublicSet(KnownSet):
+    """A public data set: where it comes from, on which terms, and how its files are read."""
+
     licence: str
     licence_note: str
-    homepage: str
     address: str
     """Pinned base address of the originals."""
     tasks: Mapping[str, DataConfig]
