@@ -14,8 +14,8 @@ from scipy import ndimage
 from cristae.data import synthetic
 from cristae.data.box import Box
 from cristae.data.synthetic import PLATELET_CLASSES, SyntheticConfig, synthetic_volume
-from cristae.data.synthetic_cells import cell_at, contents_of
-from cristae.data.synthetic_noise import hash_lattice, value_noise
+from cristae.data.synthetic.cells import cell_at, contents_of
+from cristae.data.synthetic.noise import hash_lattice, value_noise
 
 SMALL = SyntheticConfig(shape=(12, 150, 210), seed=3)
 BIG = SyntheticConfig(shape=(20, 600, 600), seed=4)
@@ -45,7 +45,7 @@ def test_a_box_is_that_part_of_the_whole(small, data):
 
 
 def test_tiles_do_not_show(small, monkeypatch):
-    monkeypatch.setattr(synthetic, "_TILE", (5, 61, 37))
+    monkeypatch.setattr(SyntheticConfig, "tile", (5, 61, 37))
     volume, grey, labels = small
     assert np.array_equal(volume.image.read(), grey)
     assert np.array_equal(volume.labels[0].read(), labels)

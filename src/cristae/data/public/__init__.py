@@ -14,6 +14,8 @@ from cristae.data.public import (
     isbi2012,
     platelet_em,
     synthetic,
+    synthetic_fibsem,
+    synthetic_tomogram,
 )
 from cristae.data.public.base import (
     DATA_VARIABLE,
@@ -37,6 +39,8 @@ PUBLIC_SETS: tuple[PublicSet, ...] = (
     isbi2012.SET,
     platelet_em.SET,
     synthetic.SET,
+    synthetic_fibsem.SET,
+    synthetic_tomogram.SET,
 )
 
 

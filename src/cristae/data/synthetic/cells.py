@@ -1,4 +1,4 @@
-"""Where the cells of the synthetic volume are and what they hold.
+"""Where the cells of a synthetic volume are and what they hold.
 
 Cells sit on a jittered, tilted lattice that fills all of space. Everything about a cell follows from the seed and its
 lattice index, so any box can list the objects that touch it without knowing the rest of the volume. Sums are written
@@ -7,7 +7,7 @@ out and rotations are rational, because matrix products, sines and fused operati
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
@@ -18,20 +18,55 @@ import numpy as np
 from cristae.data.box import Triple
 
 Numbers = float | Sequence[float]
-Kind = Literal["channel", "dense body", "dense core", "mitochondrion", "alpha", "clump"]
+Kind = Literal[
+    "channel", "dense body", "dense core", "mitochondrion", "alpha", "clump",
+    "microtubule", "centriole", "golgi", "granule", "vesicle", "lysosome",
+]  # fmt: skip
 
-SPACING_NM = np.array([2250.0, 1450.0, 2950.0])
-"""Distance of cells along z, across and along their common direction."""
 WOBBLE_NM = 90.0
 """Membranes lie at most this far from the ellipsoid of their cell."""
-GAP_NM = 70.0
-"""Widest gap kept between two cells that press against each other."""
-MOUTH_NM = 100.0
-"""Channels start this far outside the surface of their cell."""
 REACH_NM = 300.0
 """Nothing of a cell lies further than this outside the box that its ellipsoid fits in."""
 ORGANELLE_WOBBLE = 0.22
 """Membranes of organelles lie within this fraction of the radius from their round shape."""
+
+
+@dataclass(frozen=True)
+class Packing:
+    """How the cells of a tissue are packed, and what is in them."""
+
+    spacing_nm: tuple[float, float, float]
+    """Distance of cells along z, across and along their common direction."""
+    gap_nm: tuple[float, float]
+    """Least and greatest distance kept between two cells that press against each other."""
+    closed: float
+    """How little of the gap is open: it is at its least where smooth noise from -1 to 1 is below this."""
+    contents: Callable[[Room], list[Piece]]
+    """What a cell holds, in painting order."""
+    slope: float = 1.0
+    """How steeply the gap opens with the noise, in units of its greatest width."""
+    size: float = 1.0
+    """Axes of cells as a multiple of those of platelets; from about 1.1 on they press against each other everywhere."""
+    undulation_nm: float = 0.0
+    """How far the walls between two cells bulge."""
+    rarest_share: float = 0.0
+    """Fraction of space that the rarest structure takes, where that can be chosen."""
+    shade: tuple[float, float] = (0.40, 0.53)
+    """Darkest and palest cytoplasm, 0 black to 1 white."""
+
+    @property
+    def cell_um3(self) -> float:
+        """Volume of space for each cell."""
+        z, y, x = self.spacing_nm
+        return 1e-9 * z * y * x
+
+
+@dataclass(frozen=True)
+class Tissue:
+    """All that cells and their contents follow from."""
+
+    seed: int
+    packing: Packing
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +85,7 @@ class Cell:
     @property
     def extent(self) -> np.ndarray:
         """(3,) half extents in nm of the box along z, y, x that the cell fits in, wobble included."""
-        half: np.ndarray = np.sqrt(_square((self.semi[:, None] * self.axes).T))
+        half: np.ndarray = np.sqrt(square((self.semi[:, None] * self.axes).T))
         return half + WOBBLE_NM
 
     def depth(self, points: np.ndarray) -> np.ndarray:
@@ -69,23 +104,23 @@ def turn(points: np.ndarray, axes: np.ndarray) -> np.ndarray:
     return result
 
 
-def _square(vectors: np.ndarray) -> np.ndarray:
+def square(vectors: np.ndarray) -> np.ndarray:
     """(...) squared lengths of (..., 3) vectors."""
     parts = vectors * vectors
     result: np.ndarray = parts[..., 0] + parts[..., 1] + parts[..., 2]
     return result
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
+def unit_vectors(vectors: np.ndarray) -> np.ndarray:
     """(..., 3) vectors scaled to length 1."""
-    result: np.ndarray = vectors / (np.sqrt(_square(vectors)) + 1e-9)[..., None]
+    result: np.ndarray = vectors / (np.sqrt(square(vectors)) + 1e-9)[..., None]
     return result
 
 
 def _depth(unit: np.ndarray, semi: np.ndarray) -> np.ndarray:
     """Distance in nm to the surface of an ellipsoid, to first order, from (..., 3) points of the unit-ball frame."""
-    length = np.sqrt(_square(unit)) + 1e-9
-    result: np.ndarray = (1 - length) * length / (np.sqrt(_square(unit / semi)) + 1e-12)
+    length = np.sqrt(square(unit)) + 1e-9
+    result: np.ndarray = (1 - length) * length / (np.sqrt(square(unit / semi)) + 1e-12)
     return result
 
 
@@ -100,11 +135,13 @@ class Piece:
     """Thickness at the first and the last point, in nm."""
     shade: float
     """-1 to 1: darker or paler than is usual for its kind."""
+    wobble: float = ORGANELLE_WOBBLE
+    """How far its surface lies from its regular shape, at most, as a fraction of the thinner radius."""
 
     @property
     def bounds(self) -> tuple[np.ndarray, np.ndarray]:
         """Corners of a box in nm that holds it with its rim, however much it wobbles."""
-        reach = max(self.radii) * (1 + ORGANELLE_WOBBLE) + 25
+        reach = max(self.radii) * (1 + self.wobble) + 25
         return self.points.min(0) - reach, self.points.max(0) + reach
 
 
@@ -154,49 +191,51 @@ def _rotation(half_tangents: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=16_384)
-def cell_at(seed: int, index: Triple) -> Cell:
+def cell_at(tissue: Tissue, index: Triple) -> Cell:
     """The cell of a lattice place."""
-    rng = rng_of(seed, index, 2)
-    frame = _frame(seed)
+    spacing_nm = np.array(tissue.packing.spacing_nm)
+    rng = rng_of(tissue.seed, index, 2)
+    frame = _frame(tissue.seed)
     jitter = spread(rng, -1, 1, 3) * (0.3, 0.1, 0.22)
     stagger = np.array([0.0, 0.0, 0.5 * (index[1] % 2)])
-    centre = turn((np.array(index) + jitter + stagger) * SPACING_NM, frame.T)
+    centre = turn((np.array(index) + jitter + stagger) * spacing_nm, frame.T)
     axes = turn(_rotation(spread(rng, -1, 1, 3) * (0.08, 0.05, 0.05)), frame.T)
-    semi = SPACING_NM * spread(rng, (0.53, 0.50, 0.52), (0.66, 0.64, 0.64), 3)
-    return Cell(centre, axes, semi, float(spread(rng, 0.40, 0.53)[0]))
+    semi = spacing_nm * spread(rng, (0.53, 0.50, 0.52), (0.66, 0.64, 0.64), 3) * tissue.packing.size
+    return Cell(centre, axes, semi, float(spread(rng, *tissue.packing.shade)[0]))
 
 
-def cells_near(seed: int, low: np.ndarray, high: np.ndarray) -> list[Triple]:
+def cells_near(tissue: Tissue, low: np.ndarray, high: np.ndarray) -> list[Triple]:
     """Lattice indices, in order, of the cells that reach the box between two corners (z, y, x in nm)."""
-    corners = turn(np.array(list(product(*zip(low, high, strict=True)))), _frame(seed)) / SPACING_NM
+    corners = turn(np.array(list(product(*zip(low, high, strict=True)))), _frame(tissue.seed)) / np.array(
+        tissue.packing.spacing_nm
+    )
     first = np.floor(corners.min(0) - 1.6).astype(int)
     last = np.ceil(corners.max(0) + 1.6).astype(int)
     found = []
     for z, y, x in product(*(range(a, b + 1) for a, b in zip(first.tolist(), last.tolist(), strict=True))):
         index = (z, y, x)
-        cell = cell_at(seed, index)
+        cell = cell_at(tissue, index)
         if (cell.centre + cell.extent > low).all() and (cell.centre - cell.extent < high).all():
             found.append(index)
     return found
 
 
-@lru_cache(maxsize=2048)
-def contents_of(seed: int, index: Triple) -> Contents:
-    """Channels and organelles of a cell, clear of its membrane, of its neighbours and of each other."""
-    room = _Room(seed, index)
-    granules = [*_dense_granules(room), *_mitochondria(room), *_alpha_granules(room)]
-    channels = _channels(room)
-    return Contents.of([*channels, *_clumps(room), *granules])
+@lru_cache(maxsize=512)
+def contents_of(tissue: Tissue, index: Triple) -> Contents:
+    """What a cell holds, clear of its membrane, of its neighbours and of each other."""
+    return Contents.of(tissue.packing.contents(Room(tissue, index)))
 
 
-class _Room:
+class Room:
     """The space inside one cell, and what is taken of it."""
 
-    def __init__(self, seed: int, index: Triple) -> None:
-        self.rng = rng_of(seed, index, 3)
-        self.cell = cell_at(seed, index)
+    def __init__(self, tissue: Tissue, index: Triple) -> None:
+        self.rng = rng_of(tissue.seed, index, 3)
+        self.packing = tissue.packing
+        self._kept = self.packing.gap_nm[1] / 2 + self.packing.undulation_nm
+        self.cell = cell_at(tissue, index)
         steps = [step for step in product((-1, 0, 1), repeat=3) if any(step)]
-        near = [cell_at(seed, (index[0] + z, index[1] + y, index[2] + x)) for z, y, x in steps]
+        near = [cell_at(tissue, (index[0] + z, index[1] + y, index[2] + x)) for z, y, x in steps]
         reach = self.cell.extent
         self.others = [o for o in near if (abs(o.centre - self.cell.centre) < reach + o.extent).all()]
         self._to_unit = np.concatenate([o.axes / o.semi[:, None] for o in self.others] or [np.zeros((0, 3))])
@@ -209,7 +248,7 @@ class _Room:
     def clearance(self, points: np.ndarray) -> np.ndarray:
         """Radius in nm that fits around (n, 3) points without touching the cell's membrane."""
         own = self.cell.depth(points)
-        result: np.ndarray = np.minimum(own - WOBBLE_NM, (own - self.outside(points)) / 2 - GAP_NM / 2)
+        result: np.ndarray = np.minimum(own - WOBBLE_NM, (own - self.outside(points)) / 2 - self._kept)
         return result
 
     def outside(self, points: np.ndarray) -> np.ndarray:
@@ -222,8 +261,14 @@ class _Room:
 
     def free(self, paths: np.ndarray, radius: float | np.ndarray, margin: float = 18.0) -> np.ndarray:
         """(n,) whether balls around the points of (n, k, 3) paths touch nothing that was taken before."""
-        gaps = np.sqrt(_square(paths[:, :, None] - self._centres)) - self._radii
+        gaps = np.sqrt(square(paths[:, :, None] - self._centres)) - self._radii
         result: np.ndarray = (gaps > np.asarray(radius) * (1 + ORGANELLE_WOBBLE) + margin).all((1, 2))
+        return result
+
+    def space(self, points: np.ndarray) -> np.ndarray:
+        """(n,) distance in nm from (n, 3) points to the nearest of the balls that were taken before."""
+        gaps = np.sqrt(square(points[:, None] - self._centres)) - self._radii
+        result: np.ndarray = gaps.min(1, initial=1e4)
         return result
 
     def take(self, points: np.ndarray, radius: float) -> None:
@@ -234,7 +279,7 @@ class _Room:
     def spots(self, count: int) -> tuple[np.ndarray, np.ndarray]:
         """(n, 3) random points in the cell and the radius that fits around each."""
         unit = spread(self.rng, -0.92, 0.92, (count, 3))
-        points = self.cell.place(unit[_square(unit) < 0.85])
+        points = self.cell.place(unit[square(unit) < 0.85])
         return points, self.clearance(points)
 
     def direction(self) -> np.ndarray:
@@ -244,57 +289,10 @@ class _Room:
 
     def directions(self, count: int) -> np.ndarray:
         """(n, 3) random unit vectors."""
-        return _unit(spread(self.rng, -1, 1, (count, 3)))
+        return unit_vectors(spread(self.rng, -1, 1, (count, 3)))
 
 
-def _channels(room: _Room) -> list[Piece]:
-    """The open canalicular system: winding tubes of changing width that start at the surface and branch."""
-    pieces: list[Piece] = []
-    wanted = round(20.0 * room.volume_um3)
-    for _ in range(120):
-        if len(pieces) >= wanted:
-            break
-        start, heading = _mouth(room)
-        chain = _walk(room, start, heading, length=int(room.rng.integers(4, 11)))
-        pieces += chain
-        if len(chain) > 2:
-            fork = chain[len(chain) // 2].points[0]
-            pieces += _walk(room, fork, room.direction(), length=int(room.rng.integers(1, 6)))
-    for piece in pieces:  # only now: the tubes may join each other
-        room.take(np.array([piece.points[0], piece.points.mean(0), piece.points[1]]), max(piece.radii))
-    return pieces
-
-
-def _mouth(room: _Room) -> tuple[np.ndarray, np.ndarray]:
-    """A point just outside the cell's surface, where no other cell is near, and the way in; else a point inside."""
-    normals = room.cell.place(room.directions(8))
-    free = np.flatnonzero(room.outside(normals) < -160)
-    if len(free):
-        inward = _unit(room.cell.centre - normals[free[0]])
-        return normals[free[0]] - MOUTH_NM * inward, inward
-    points, fits = room.spots(24)
-    return points[int(np.argmax(fits))], room.direction()
-
-
-def _walk(room: _Room, start: np.ndarray, heading: np.ndarray, *, length: int) -> list[Piece]:
-    """Tube pieces from a start, each turning a little from the last; ends where none of eight tries fits."""
-    pieces: list[Piece] = []
-    point, radius = start, 35 + 35 * room.rng.random()
-    for step in range(length):
-        ways = _unit(heading + (0.35 if step == 0 else 1.1) * room.directions(8))
-        targets = point + ways * spread(room.rng, 100, 190, (8, 1)) + (320 * heading if step == 0 else 0)
-        wide = 34 + 42 * room.rng.random(8) + 70 * room.rng.random(8) ** 4
-        paths = point + (targets - point)[:, None] * np.array([[0.33], [0.67], [1.0]])
-        fits = (room.clearance(targets) > wide) & room.free(paths, np.maximum(radius, wide)[:, None, None], margin=12.0)
-        if not fits.any():
-            break
-        best = int(np.argmax(fits))
-        pieces.append(Piece("channel", np.stack([point, targets[best]]), (radius, float(wide[best])), 0.0))
-        point, radius, heading = targets[best], float(wide[best]), ways[best]
-    return pieces
-
-
-def _fill(room: _Room, kind: Kind, volume_um3: float, radii: tuple[float, float], stretch: float) -> list[Piece]:
+def fill(room: Room, kind: Kind, volume_um3: float, radii: tuple[float, float], stretch: float) -> list[Piece]:
     """Place rods of random radius, length and bend until they fill a volume, or no room is left."""
     pieces: list[Piece] = []
     filled = 0.0
@@ -314,37 +312,3 @@ def _fill(room: _Room, kind: Kind, volume_um3: float, radii: tuple[float, float]
             pieces.append(Piece(kind, chains[i], (float(radius[i]), float(radius[i])), float(shades[i])))
             filled += 1e-9 * float(4.19 * radius[i] ** 3 + 6.28 * radius[i] ** 2 * reach[i])
     return pieces
-
-
-def _mitochondria(room: _Room) -> list[Piece]:
-    return _fill(room, "mitochondrion", 0.016 * room.volume_um3, (80, 125), 2.6)
-
-
-def _alpha_granules(room: _Room) -> list[Piece]:
-    return _fill(room, "alpha", 0.086 * room.volume_um3, (95, 195), 0.35)
-
-
-def _dense_granules(room: _Room) -> list[Piece]:
-    """Round bodies with a very dark core that sits off centre."""
-    pieces: list[Piece] = []
-    for body in _fill(room, "dense body", 0.0075 * room.volume_um3, (95, 140), 0.15):
-        radius = body.radii[0]
-        core = radius * float(spread(room.rng, 0.48, 0.62)[0])
-        middle = body.points.mean(0) + room.direction() * 0.55 * (radius * 0.8 - core)
-        pieces += [body, Piece("dense core", np.stack([middle, middle]), (core, core), body.shade)]
-    return pieces
-
-
-def _clumps(room: _Room) -> list[Piece]:
-    """Dark grains of glycogen and tubules in loose groups; they belong to the cytoplasm."""
-    centres, fits = room.spots(round(24 * room.volume_um3))
-    groups = np.repeat(centres[fits > 60], 7, axis=0)
-    points = groups + room.directions(len(groups)) * 230 * room.rng.random((len(groups), 1))
-    radius = spread(room.rng, 16, 46, len(points))
-    ends = points + room.directions(len(points)) * (2.2 * radius * room.rng.random(len(points)))[:, None]
-    fits = (room.clearance(points) > radius) & room.free(points[:, None], radius[:, None, None], margin=4.0)
-    shades = spread(room.rng, -1, 1, len(points))
-    return [
-        Piece("clump", np.stack([points[i], ends[i]]), (float(radius[i]), float(radius[i])), float(shades[i]))
-        for i in np.flatnonzero(fits)
-    ]
