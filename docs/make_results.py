@@ -23,7 +23,7 @@ from scipy.stats import t as student
 
 import cristae
 from cristae.data.files import write_text
-from cristae.data.volume import Volume
+from cristae.data.open import open_data, resolve_data
 
 FOLDER = Path(__file__).parent / "results"
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -60,23 +60,23 @@ def main() -> None:
 
 def trained(experiment: Experiment, work: Path, end: float) -> Iterator[Row]:
     """The rows of all runs, first those of the first seed; of runs that are not there, as long as time is left."""
-    truth = experiment.test()
     for seed, (name, variant) in itertools.product(range(experiment.seeds), experiment.variants.items()):
         place = work / f"{name}-{seed}".replace(" ", "-")
         scores = place / "test.csv"
         if not scores.exists():
             if time.monotonic() > end:
                 continue
-            train_and_score(experiment, variant, seed, place, truth)
+            train_and_score(experiment, variant, seed, place)
         yield from rows_of(name, seed, place)
 
 
-def train_and_score(experiment: Experiment, variant: Variant, seed: int, place: Path, truth: Volume) -> None:
-    """Train a run, predict the test volume and keep its scores as `test.csv` beside the run."""
+def train_and_score(experiment: Experiment, variant: Variant, seed: int, place: Path) -> None:
+    """Train a run, predict the volume to test on and keep its scores as `test.csv` beside the run."""
     changes = (*experiment.settings, *variant.settings, f"seed={seed}", f"name={place.name}")
     recipe = cristae.load_recipe(RECIPES / variant.recipe, changes)
     print(f"{place.name}: {', '.join(changes)}", flush=True)
     run = cristae.train(recipe, out=place / "run", resume=(place / "run").exists())
+    truth = open_data(resolve_data(recipe.data, recipe.folder), recipe.folder).test[0].volume
     prediction = cristae.predict([run], truth, out=place / "prediction.zarr")
     cristae.evaluate({run.id: prediction}, truth, classes=recipe.data.classes, out=place / "test.csv")
 
