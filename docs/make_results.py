@@ -1,0 +1,179 @@
+"""Trains the networks of `docs/results`: `python docs/make_results.py NAME --work FOLDER [--minutes 60]`.
+
+Each variant of an experiment is trained once for each seed and scored on a volume that no training has seen. Trainings
+that are finished are kept, one that was interrupted resumes, so the same command continues where the last one stopped;
+when the minutes are over no further training begins. The table is made of what is there: `NAME.csv`, a row for each
+run and class, and `NAME.md`, which is written from it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import itertools
+import math
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from experiments import EXPERIMENTS, Experiment, Variant
+from scipy.stats import t as student
+
+import cristae
+from cristae.data.files import write_text
+from cristae.data.open import open_data, resolve_data
+
+FOLDER = Path(__file__).parent / "results"
+RECIPES = Path(__file__).parents[1] / "recipes"
+COLUMNS = ("variant", "seed", "class", "validation_f1", "test_f1", "test_iou", "minutes")
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one run reached in one class."""
+
+    variant: str
+    seed: int
+    class_name: str
+    validation_f1: float
+    """On the validation regions, with the weights that were kept."""
+    test_f1: float
+    test_iou: float
+    minutes: float
+    """That the training took, the validation of its epochs included."""
+
+
+def main() -> None:
+    """Train what is missing, then write the table."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("name", choices=EXPERIMENTS)
+    options.add_argument("--work", type=Path, required=True, help="where runs are kept")
+    options.add_argument("--minutes", type=float, default=math.inf, help="begin no training after these")
+    asked = options.parse_args()
+    experiment, end = EXPERIMENTS[asked.name], time.monotonic() + 60 * asked.minutes
+    rows = list(trained(experiment, asked.work / asked.name, end))
+    write_rows(FOLDER / f"{asked.name}.csv", rows)
+    write_text(FOLDER / f"{asked.name}.md", page(asked.name, experiment, rows))
+
+
+def trained(experiment: Experiment, work: Path, end: float) -> Iterator[Row]:
+    """The rows of all runs, first those of the first seed; of runs that are not there, as long as time is left."""
+    for seed, (name, variant) in itertools.product(range(experiment.seeds), experiment.variants.items()):
+        place = work / f"{name}-{seed}".replace(" ", "-")
+        scores = place / "test.csv"
+        if not scores.exists():
+            if time.monotonic() > end:
+                continue
+            train_and_score(experiment, variant, seed, place)
+        yield from rows_of(name, seed, place)
+
+
+def train_and_score(experiment: Experiment, variant: Variant, seed: int, place: Path) -> None:
+    """Train a run, predict the volume to test on and keep its scores as `test.csv` beside the run."""
+    changes = (*experiment.settings, *variant.settings, f"seed={seed}", f"name={place.name}")
+    recipe = cristae.load_recipe(RECIPES / variant.recipe, changes)
+    print(f"{place.name}: {', '.join(changes)}", flush=True)
+    run = cristae.train(recipe, out=place / "run", resume=(place / "run").exists())
+    truth = open_data(resolve_data(recipe.data, recipe.folder), recipe.folder).test[0].volume
+    prediction = cristae.predict([run], truth, out=place / "prediction.zarr")
+    cristae.evaluate({run.id: prediction}, truth, classes=recipe.data.classes, out=place / "test.csv")
+
+
+def rows_of(name: str, seed: int, place: Path) -> list[Row]:
+    """What the files of a run say, for each class."""
+    validation, test = scores_in(place / "run" / "scores.csv"), scores_in(place / "test.csv")
+    minutes = cristae.open_run(place / "run").summary["seconds"] / 60
+    classes = [one for metric, one in test if metric == "F1" and one not in ("all", "foreground")]
+    return [
+        Row(name, seed, one, validation["F1", one], test["F1", one], test["Jaccard", one], minutes) for one in classes
+    ]
+
+
+def scores_in(path: Path) -> dict[tuple[str, str], float]:
+    """Scores pooled over voxels, by metric and class."""
+    with path.open(encoding="utf-8", newline="") as lines:
+        return {
+            (row["metric"], row["class"]): float(row["value"])
+            for row in csv.DictReader(lines)
+            if "pooled" in row["rule"]
+        }
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Keep rows as a table, with the digits that matter."""
+    lines = [",".join(COLUMNS)]
+    for row in rows:
+        numbers = (row.validation_f1, row.test_f1, row.test_iou)
+        lines.append(
+            ",".join([row.variant, str(row.seed), row.class_name, *(f"{n:.4f}" for n in numbers), f"{row.minutes:.1f}"])
+        )
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows that `write_rows` wrote."""
+    with path.open(encoding="utf-8", newline="") as lines:
+        return [
+            Row(one["variant"], int(one["seed"]), one["class"], *(float(one[column]) for column in COLUMNS[3:]))
+            for one in csv.DictReader(lines)
+        ]
+
+
+def page(name: str, experiment: Experiment, rows: Sequence[Row]) -> str:
+    """The page of an experiment: what was done, its table, and the differences between variants."""
+    classes = list(dict.fromkeys(row.class_name for row in rows))
+    lines = [f"# {experiment.title}", "", experiment.text.strip(), "", f"Made by `python docs/make_results.py {name}`.", ""]
+    lines += [f"| variant | runs | {' | '.join(f'{one} F1' for one in classes)} | minutes a run |"]
+    lines += ["|---" * (len(classes) + 3) + "|"]
+    for variant in experiment.variants:
+        found = chosen([row for row in rows if row.variant == variant], experiment.best)
+        if found:
+            cells = [interval([row.test_f1 for row in found if row.class_name == one]) for one in classes]
+            seeds, minutes = {row.seed for row in found}, np.mean([row.minutes for row in found])
+            lines.append(f"| {variant} | {len(seeds)} | {' | '.join(cells)} | {minutes:.1f} |")
+    lines += ["", f"Mean over runs of the F1 on the test volume and its 95 % interval (Student's t).{_selection(experiment)}"]
+    differences = list(compared(experiment.pairs, rows, classes))
+    if differences:
+        lines += ["", "| difference, run by run of the same seed | runs | " + " | ".join(classes) + " |"]
+        lines += ["|---" * (len(classes) + 2) + "|", *differences]
+    return "\n".join(lines) + "\n"
+
+
+def _selection(experiment: Experiment) -> str:
+    if experiment.best is None:
+        return ""
+    return f" Of each variant the {experiment.best} runs with the largest sum of F1 on the validation regions count."
+
+
+def chosen(rows: Sequence[Row], best: int | None) -> list[Row]:
+    """The rows of the runs with the largest sum over classes of the F1 on validation regions; None keeps all."""
+    sums: dict[int, float] = {}
+    for row in rows:
+        sums[row.seed] = sums.get(row.seed, 0) + (0 if math.isnan(row.validation_f1) else row.validation_f1)
+    kept = sorted(sums, key=lambda seed: -sums[seed])[:best]
+    return [row for row in rows if row.seed in kept]
+
+
+def compared(pairs: Sequence[tuple[str, str]], rows: Sequence[Row], classes: Sequence[str]) -> Iterator[str]:
+    """For each pair of variants the mean difference between runs of the same seed, which draw alike."""
+    found: Mapping[tuple[str, int, str], float] = {(r.variant, r.seed, r.class_name): r.test_f1 for r in rows}
+    for one, other in pairs:
+        seeds = sorted({seed for variant, seed, _ in found if variant == one} & {s for v, s, _ in found if v == other})
+        if seeds:
+            cells = [interval([found[one, seed, c] - found[other, seed, c] for seed in seeds], "+") for c in classes]
+            yield f"| {one} - {other} | {len(seeds)} | {' | '.join(cells)} |"
+
+
+def interval(values: Sequence[float], sign: str = "") -> str:
+    """The mean of values with its 95 % interval (Student's t), or alone where there is one value."""
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return f"{mean:{sign}.3f}"
+    half = student.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values))
+    return f"{mean:{sign}.3f} ± {half:.3f}"
+
+
+if __name__ == "__main__":
+    main()
