@@ -36,8 +36,9 @@ from cristae.sampling import (
     RejectionPatches,
     Sampling,
 )
-from cristae.training.cache import CachedPart, cache_parts
+from cristae.training.cache import cache_parts
 from cristae.training.cache_folder import open_cache
+from cristae.training.cached_part import CachedPart
 from cristae.training.feed import PatchFeed
 from cristae.training.framing import Framing
 

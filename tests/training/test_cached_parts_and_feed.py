@@ -16,8 +16,9 @@ from cristae.models.hybrid_2d3d import Hybrid2D3DConfig
 from cristae.models.unet_valid import UNetValidConfig
 from cristae.progress import Progress
 from cristae.sampling import GridPatches, RandomPatches, RejectionPatches
-from cristae.training.cache import CachedPart, cache_parts
+from cristae.training.cache import cache_parts
 from cristae.training.cache_folder import open_cache
+from cristae.training.cached_part import CachedPart
 from cristae.training.class_index import INVALID
 from cristae.training.feed import PatchFeed, Worker
 from cristae.training.framing import Framing

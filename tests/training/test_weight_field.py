@@ -20,8 +20,9 @@ from cristae.progress import Progress
 from cristae.targets import INVALID, EdgeDiffusion, EdgePreserving, TargetConfig
 from cristae.targets.edges import EdgeWeighting
 from cristae.training import weight_field
-from cristae.training.cache import CachedPart, cache_parts
+from cristae.training.cache import cache_parts
 from cristae.training.cache_folder import list_cache, open_cache
+from cristae.training.cached_part import CachedPart
 from cristae.training.feed import collate
 from cristae.training.framing import Framing
 from cristae.training.preparation import prepare_batch

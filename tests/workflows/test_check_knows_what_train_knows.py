@@ -520,7 +520,7 @@ TABLE: dict[str, tuple[str, ...] | str] = {
     "targets.channel.Channel.require": ("distances in nm",),
     "targets.edges.EdgeWeighting.groups": ("edges of an unknown class",),
     "targets.weighting.SampleForegroundWeighting.check": ("weights without a background",),
-    "training.cache._read": _LATER,
+    "training.cached_part._read": _LATER,
     "sampling.named.by_class": ("frequency of an unknown class", "acceptance of an unknown class"),
     "sampling.part.require_voxels": "training says so before, of masks that leave nothing, in words of its own",
     "sampling.random._require_wanted": ("frequency of a class that is nowhere",),

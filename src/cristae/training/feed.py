@@ -16,7 +16,7 @@ from cristae.augment import Batch
 from cristae.augment.batch import margin_zyx
 from cristae.readahead import read_ahead
 from cristae.sampling import Patch, Place
-from cristae.training.cache import CachedPart
+from cristae.training.cached_part import CachedPart
 from cristae.training.framing import Framing
 
 

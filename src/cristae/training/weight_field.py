@@ -23,9 +23,9 @@ from cristae.data.formats.zarr_arrays import write_block
 from cristae.progress import Progress, Task
 from cristae.readahead import read_ahead
 from cristae.targets import INVALID, Statistics, WeightField
-from cristae.training.cache import FIELD, CachedPart
 from cristae.training.cache_folder import Cache
 from cristae.training.cached_arrays import create_array
+from cristae.training.cached_part import FIELD, CachedPart
 
 _FORMAT = 1
 """Of the fields; another number makes all of them unknown."""
