@@ -41,9 +41,11 @@ class SamplePart:
     """The name of each of the K classes, as `counted_names` gives them."""
     volume: str = ""
     """The volume that it is a part of."""
-    index_within: Callable[[Box], ClassPlaces] | None = None
-    """Counts and places of the classes in a box of the part, which is read for it; None where `class_voxels` are
-    all."""
+    index_within: Callable[[Box, Sequence[int] | None], ClassPlaces] | None = None
+    """Counts and places of the classes in a box of the part, which is read for it, as `within` has them; None where
+    `class_voxels` are all."""
+    overlapping: bool = False
+    """Whether a voxel can be in several classes."""
 
     @property
     def n_valid(self) -> int:
@@ -91,15 +93,24 @@ class SamplePart:
         box, first = box.intersect(Box.of_shape(self.shape)), self.first_foreground
         return bool(len(self.listed_in(box, first=first))) or (not self._lists_from(first) and self.has_foreground(box))
 
-    def within(self, box: Box) -> ClassPlaces:
-        """Counts of the classes in a box inside the part, and a sample of the places of each."""
-        if box == Box.of_shape(self.shape):
+    def within(self, box: Box, once: Sequence[int] | None = None) -> ClassPlaces:
+        """Counts of the classes in a box inside the part, and a sample of the places of each.
+
+        Args:
+            box: Where.
+            once: All classes: a voxel of several that overlap counts for the first of them in this order. None counts
+                it for each.
+        """
+        once = once if self.overlapping else None
+        if box == Box.of_shape(self.shape) and once is None:
             return self.class_counts, self.class_voxels
         if self.index_within is not None and not self.lists_all:
-            return self.index_within(box)
+            return self.index_within(box, once)
         inside = [np.all((voxels >= box.start) & (voxels < box.stop), axis=1) for voxels in self.class_voxels]
-        chosen = tuple(voxels[keep] for voxels, keep in zip(self.class_voxels, inside, strict=True))
-        return np.array([len(voxels) for voxels in chosen], np.int64), chosen
+        chosen = [voxels[keep] for voxels, keep in zip(self.class_voxels, inside, strict=True)]
+        if once is not None:
+            chosen = _each_once(chosen, once, self.shape)
+        return np.array([len(voxels) for voxels in chosen], np.int64), tuple(chosen)
 
 
 @dataclass(frozen=True)
@@ -108,6 +119,16 @@ class Place:
 
     part: int
     box: Box
+
+
+def _each_once(places: Sequence[np.ndarray], order: Sequence[int], shape: Triple) -> list[np.ndarray]:
+    """Places (N, 3) of each class without those of the classes before it in `order`."""
+    numbers = [np.ravel_multi_index(tuple(one.T), shape) for one in places]
+    found = list(places)
+    for rank, k in enumerate(order):
+        earlier = [numbers[other] for other in order[:rank]]
+        found[k] = places[k][~np.isin(numbers[k], np.concatenate(earlier))] if earlier else places[k]
+    return found
 
 
 def require_voxels(parts: Sequence[SamplePart]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -88,11 +88,12 @@ class CachedPart:
             class_names=counted_names(self.classes),
             volume=self.volume,
             index_within=self._index_within,
+            overlapping=not self.classes.exclusive,
         )
 
-    def _index_within(self, box: Box) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    def _index_within(self, box: Box, once: Sequence[int] | None) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
         """Counts of the classes in a box inside the part, and a sample of the (N, 3) places of each."""
-        index = ClassIndex(self.classes)
+        index = ClassIndex(self.classes, once)
         for block in box.blocks(_BLOCK):
             index.add(self._targets(block), block)
         return index.counts, tuple(index.places())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from cristae.data.box import Box
@@ -16,8 +18,14 @@ MAX_PLACES = 20_000
 class ClassIndex:
     """Counts classes and keeps, for each, the places with the smallest random keys: an even sample of them all."""
 
-    def __init__(self, classes: Classes) -> None:
-        self._exclusive = classes.exclusive
+    def __init__(self, classes: Classes, once: Sequence[int] | None = None) -> None:
+        """
+        Args:
+            classes: What labels mean.
+            once: Where classes overlap, a voxel of several counts for the first of them in this order, which has all
+                that are counted; None counts it for each.
+        """
+        self._exclusive, self._once = classes.exclusive, once
         n = len(classes.names) if classes.exclusive else len(classes.names) + 1
         self.counts = np.zeros(n, np.int64)
         self.n_invalid = 0
@@ -30,9 +38,10 @@ class ClassIndex:
         ok = np.all(target != INVALID, axis=0)
         self.n_invalid += int(ok.size - np.count_nonzero(ok))
         rng = np.random.default_rng(block.start)
+        ids = target[0] if self._exclusive else None if self._once is None else _first_of(target, self._once)
         for k in range(len(self.counts)):
-            if self._exclusive:
-                where = ok & (target[0] == k)
+            if ids is not None:
+                where = ok & (ids == k)
             else:
                 where = ok & (target[k - 1] > 0) if k else ok & ~np.any(target, axis=0)
             flat = np.flatnonzero(where)
@@ -54,3 +63,12 @@ class ClassIndex:
     def places(self) -> list[np.ndarray]:
         """(N, 3) places for each class, in random order, so that the first few are an even sample, too."""
         return [where for _, where in self._kept]
+
+
+def _first_of(masks: np.ndarray, order: Sequence[int]) -> np.ndarray:
+    """(Z, Y, X): of the classes that each voxel is in, the first in `order`; 0 where it is in none of masks 1 to K."""
+    first = np.zeros(masks.shape[1:], np.intp)
+    for k in reversed(order):
+        if k:
+            first[masks[k - 1] > 0] = k
+    return first
