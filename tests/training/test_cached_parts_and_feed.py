@@ -252,7 +252,7 @@ def test_neighbours_of_a_labelled_slice_are_cached_and_do_not_count(tmp_path: Pa
     volume, image, _, valid = volume_of((12, 20, 20), labelled=(0, 4, 5, 11))
     framing = Framing(flat=True, context=(2, 0, 0))
     parts = cached([Part(volume, Box.of_shape((12, 20, 20)))], BINARY, framing, size=PATCH, progress=Progress())
-    assert [(p.origin[0], p.shape[0], p.stored.start[0], p.stored.stop[0]) for p in parts] == [
+    assert [(p.origin[0], p.shape[0], p.stack.box.start[0], p.stack.box.stop[0]) for p in parts] == [
         (0, 1, 0, 3),
         (4, 2, 2, 8),
         (11, 1, 9, 12),

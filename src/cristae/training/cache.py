@@ -28,13 +28,14 @@ from cristae.data.volume import Volume
 from cristae.errors import LabelError
 from cristae.progress import Progress
 from cristae.training.cache_folder import FACTS, FOLDER_VARIABLE, Cache, cache_folder, cache_room
-from cristae.training.cached_arrays import create_array
-from cristae.training.cached_part import CachedPart
-from cristae.training.class_index import INVALID, ClassIndex
+from cristae.training.cached_arrays import CachedArray, create_array
+from cristae.training.cached_part import PLACES, CachedPart, CachedPlaces
+from cristae.training.class_index import INVALID, ClassIndex, labelled
 from cristae.training.framing import Framing
+from cristae.training.occupied import OccupiedCells
 from cristae.words import memory
 
-_FORMAT = 1
+_FORMAT = 2
 """Of the entries; another number makes all of them unknown."""
 _CHUNK: dict[bool, Triple] = {True: (1, 256, 256), False: (16, 64, 64)}
 """Voxels that are decoded at once, for flat patches and for others."""
@@ -187,16 +188,17 @@ class _Layout:
         """The part of this volume that an entry holds."""
         facts = json.loads((folder / FACTS).read_text())
         return CachedPart(
-            folder=folder,
+            stack=CachedArray(folder, "stack", self.stored),
+            places=CachedPlaces(folder, len(facts["class_counts"]), self.box.shape),
             volume=self.volume.name,
             origin=self.box.start,
             shape=self.box.shape,
-            stored=self.stored,
             volume_shape=self.volume.image.shape,
             class_counts=np.array(facts["class_counts"], np.int64),
             fully_valid=facts["fully_valid"],
             classes=self.classes,
             sha256=facts["sha256"],
+            weight=None if self.volume.weight is None else CachedArray(folder, "weight", self.box),
         )
 
 
@@ -252,7 +254,7 @@ def _key_by_reading(layout: _Layout) -> str:
 
 def _write(layout: _Layout, cache: Cache) -> Path:
     folder, box, stored = cache.new_entry(layout.size_bytes), layout.box, layout.stored
-    index, content = ClassIndex(layout.classes), _Content()
+    index, occupied, content = ClassIndex(layout.classes), OccupiedCells(box.shape), _Content()
     sizes = {"chunk": _CHUNK[layout.flat], "shard": _SHARD[layout.flat]}
     stack = create_array(folder / "stack", (1 + len(layout.volume.labels), *stored.shape), layout.dtype, **sizes)
     for block, image, target in layout.blocks():
@@ -260,6 +262,7 @@ def _write(layout: _Layout, cache: Cache) -> Path:
         if inside.size:
             known = target[(slice(None), *inside.relative_to(block.start).slices)]
             index.add(known, inside.relative_to(box.start))
+            occupied.add(labelled(known), inside.relative_to(box.start))
         content.add(image, target)
         both = np.concatenate([image[None], target], dtype=layout.dtype, casting="unsafe")
         write_block(stack, (slice(None), *block.relative_to(stored.start).slices), both, folder)
@@ -270,7 +273,7 @@ def _write(layout: _Layout, cache: Cache) -> Path:
             write_block(store, block.relative_to(box.start).slices, weights, folder)
     with storage_errors(folder):
         places = {f"class_{k}": where for k, where in enumerate(index.places())}
-        np.savez(folder / "places.npz", allow_pickle=False, **places)
+        np.savez(folder / PLACES, allow_pickle=False, occupied=occupied.bits, **places)
     facts = {
         "volume": layout.volume.name,
         "shape": box.shape,

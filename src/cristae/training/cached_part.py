@@ -2,44 +2,62 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from cristae.data.box import Box, Triple
 from cristae.data.classes import Classes
-from cristae.data.formats.zarr_arrays import read_block
-from cristae.data.mirror import read_mirrored
-from cristae.errors import RunError
+from cristae.data.mirror import mirrored, mirrored_box
 from cristae.sampling import Patch, SamplePart, counted_names
-from cristae.training.cache_folder import FACTS
-from cristae.training.cached_arrays import open_cached
-from cristae.training.class_index import INVALID, ClassIndex
+from cristae.training.cached_arrays import CachedArray
+from cristae.training.class_index import INVALID, ClassIndex, labelled
 from cristae.training.framing import Framing
+from cristae.training.occupied import OccupiedCells
 from cristae.training.regions import RegionContent
 
-FIELD = "field"
-"""The array of an entry with computed weights."""
+PLACES = "places.npz"
+"""The file of an entry with places of each class."""
 _BLOCK: Triple = (16, 1024, 1024)
 """Voxels that are looked at together where all of a part are."""
+
+
+@dataclass(frozen=True, eq=False)
+class CachedPlaces:
+    """The places of classes that an entry keeps."""
+
+    entry: Path
+    n_classes: int
+    shape: Triple
+    """Of the part."""
+
+    @cached_property
+    def of_classes(self) -> tuple[np.ndarray, ...]:
+        """For each class a sample of the (N, 3) places where it is, counted from the corner of the part."""
+        with np.load(self.entry / PLACES, allow_pickle=False) as found:
+            return tuple(found[f"class_{k}"] for k in range(self.n_classes))
+
+    @cached_property
+    def occupied(self) -> OccupiedCells:
+        """Where voxels count."""
+        with np.load(self.entry / PLACES, allow_pickle=False) as found:
+            return OccupiedCells(self.shape, found["occupied"])
 
 
 @dataclass(frozen=True, eq=False)
 class CachedPart:
     """One annotated box of a volume on disk, ready to be cut into patches."""
 
-    folder: Path
+    stack: CachedArray
+    """Image and targets (1 + K, Z, Y, X) of the part and of what patches see around it, and maybe of more."""
+    places: CachedPlaces
     volume: str
     origin: Triple
     """Where the part starts in its volume, in voxels of the working grid."""
     shape: Triple
-    stored: Box
-    """The voxels on disk, in its volume: the part and what patches see around it."""
     volume_shape: Triple
     class_counts: np.ndarray
     """(K,) int64, as in SamplePart."""
@@ -48,32 +66,30 @@ class CachedPart:
     """What its labels mean; the target has a channel for each class of those that overlap."""
     sha256: str
     """Hash of the grey values and labels on disk."""
-    field: Path | None = None
-    """The entry with computed weights of the whole part (see `training.weight_field`); None stands for 1."""
+    weight: CachedArray | None = None
+    """The volume's own weights float32; None stands for 1."""
+    field: CachedArray | None = None
+    """Computed weights float32 of the whole part (see `training.weight_field`); None stands for 1."""
+
+    @property
+    def folder(self) -> Path:
+        """The entry that holds its voxels."""
+        return self.stack.entry
+
+    @property
+    def box(self) -> Box:
+        """The part in its volume."""
+        return Box.of_shape(self.shape).shift(self.origin)
 
     @property
     def content(self) -> RegionContent:
         """What the part holds, for the page and for provenance."""
-        box = Box.of_shape(self.shape).shift(self.origin)
-        return RegionContent(self.volume, box, self.class_counts, self.sha256)
+        return RegionContent(self.volume, self.box, self.class_counts, self.sha256)
 
-    @cached_property
-    def _stack(self) -> Any:
-        return open_cached(self.folder / "stack")
-
-    @cached_property
-    def _weight(self) -> Any | None:
-        return open_cached(self.folder / "weight") if (self.folder / "weight").exists() else None
-
-    @cached_property
-    def _field(self) -> Any | None:
-        return None if self.field is None else open_cached(self.field / FIELD)
-
-    @cached_property
+    @property
     def class_voxels(self) -> tuple[np.ndarray, ...]:
         """For each class a sample of the (N, 3) places where it is."""
-        found = np.load(self.folder / "places.npz", allow_pickle=False)
-        return tuple(found[f"class_{k}"] for k in range(len(self.class_counts)))
+        return self.places.of_classes
 
     def sample_part(self) -> SamplePart:
         """What a sampler needs to know."""
@@ -99,7 +115,8 @@ class CachedPart:
         return index.counts, tuple(index.places())
 
     def _has_valid(self, box: Box) -> bool:
-        return bool(np.any(np.all(self._targets(box) != INVALID, axis=0)))
+        known = self.places.occupied.holds(box)
+        return bool(np.any(labelled(self._targets(box)))) if known is None else known
 
     def _has_foreground(self, box: Box) -> bool:
         target = self._targets(box)
@@ -107,11 +124,7 @@ class CachedPart:
 
     def _targets(self, box: Box) -> np.ndarray:
         """(K, Z, Y, X) of a box inside the part, counted from its corner."""
-        return self._stored(box.shift(self.origin))[1:]
-
-    def _stored(self, box: Box) -> np.ndarray:
-        """Image and targets (1 + K, Z, Y, X) of a box of the volume that is on disk."""
-        return _read(self._stack, (slice(None), *box.relative_to(self.stored.start).slices), self.folder)
+        return self.stack.read(box.shift(self.origin))[1:]
 
     def label_slice(self, z: int) -> np.ndarray:
         """uint8 ids (Y, X) of a slice of the part, INVALID where a voxel does not count; for exclusive classes."""
@@ -128,7 +141,7 @@ class CachedPart:
         """Whether a voxel that counts has a weight above 0; true of a volume without weights."""
         for block in Box.of_shape(self.shape).blocks(_BLOCK):
             weights = self._weights(block)
-            if weights is None or np.any((weights > 0) & np.all(self._targets(block) != INVALID, axis=0)):
+            if weights is None or np.any((weights > 0) & labelled(self._targets(block))):
                 return True
         return False
 
@@ -139,52 +152,92 @@ class CachedPart:
             box: Voxels of the target, counted from the part's corner; it may reach outside.
             framing: How much image is around them.
         """
-        place = box.shift(self.origin)
-        stack = read_mirrored(self._stored, place.grow(framing.context), self.volume_shape)
-        centre = tuple(slice(a, a + n) for a, n in zip(framing.context, box.shape, strict=True))
-        target = self._outside_invalid(stack[(slice(1, None), *centre)].astype(np.uint8, copy=False), box)
-        weight = self._weights(box)
-        image = stack[:1]
-        if framing.flat:  # the slices of the image become channels
-            image, target = image[0], target[:, 0]
-            weight = None if weight is None else weight[0]
-        valid = np.all(target != INVALID, axis=0)
-        target = np.where(valid, target, np.uint8(0))
-        return Patch(
-            image=image,
-            target=target[0] if self.classes.exclusive else target,
-            valid=valid,
-            weight=weight,
-            box=place,
-            volume=self.volume,
-            volume_shape=self.volume_shape,
-        )
+        (patch,) = read_patches([(self, box)], framing)
+        return patch
 
-    def _outside_invalid(self, target: np.ndarray, box: Box) -> np.ndarray:
-        """A target (K, Z, Y, X), possibly mirrored, with nothing that counts outside the part."""
+    def begin(self, box: Box, framing: Framing) -> Callable[[], Patch]:
+        """Start to read a patch; what is returned waits for it. `require` of the arrays comes after it."""
+        place = box.shift(self.origin)
+        seen = place.grow(framing.context)
+        needed = mirrored_box(seen, self.volume_shape)
+        voxels, weights = self.stack.begin(needed), self._begin_weights(box)
+
+        def finish() -> Patch:
+            stack = mirrored(voxels(), needed, seen, self.volume_shape)
+            centre = tuple(slice(a, a + n) for a, n in zip(framing.context, box.shape, strict=True))
+            target = stack[(slice(1, None), *centre)].astype(np.uint8, copy=False)
+            target, valid = self._counting(target, box)
+            image, weight = stack[:1], weights()
+            if framing.flat:  # the slices of the image become channels
+                image, target, valid = image[0], target[:, 0], valid[0]
+                weight = None if weight is None else weight[0]
+            return Patch(
+                image=image,
+                target=target[0] if self.classes.exclusive else target,
+                valid=valid,
+                weight=weight,
+                box=place,
+                volume=self.volume,
+                volume_shape=self.volume_shape,
+            )
+
+        return finish
+
+    def _counting(self, target: np.ndarray, box: Box) -> tuple[np.ndarray, np.ndarray]:
+        """A target (K, Z, Y, X), possibly mirrored, with 0 where nothing counts; and where it does, bool (Z, Y, X)."""
         inside = box.intersect(Box.of_shape(self.shape))
-        if inside == box:
-            return target
-        result = np.full_like(target, INVALID)
-        where = (slice(None), *inside.relative_to(box.start).slices)
-        result[where] = target[where]
-        return result
+        if inside == box and self.fully_valid:
+            return target, np.ones(box.shape, bool)
+        valid = labelled(target)
+        if inside != box:
+            outside = np.ones(box.shape, bool)
+            outside[inside.relative_to(box.start).slices] = False
+            valid[outside] = False
+        return target * valid, valid
+
+    @property
+    def arrays(self) -> tuple[CachedArray, ...]:
+        """All that a patch is read from."""
+        return tuple(one for one in (self.stack, self.weight, self.field) if one is not None)
+
+    def _begin_weights(self, box: Box) -> Callable[[], np.ndarray | None]:
+        """Start to read what `_weights` gives."""
+        inside = box.intersect(Box.of_shape(self.shape))
+        begun = [array.begin(inside.shift(self.origin)) for array in (self.weight, self.field) if array is not None]
+
+        def finish() -> np.ndarray | None:
+            result: np.ndarray | None = None
+            for voxels in begun:
+                found = np.zeros(box.shape, np.float32)
+                found[inside.relative_to(box.start).slices] = voxels()
+                result = found if result is None else result * found
+            return result
+
+        return finish
 
     def _weights(self, box: Box) -> np.ndarray | None:
         """The volume's own weights times the computed field (Z, Y, X), 0 outside the part; None without either."""
-        stores = [(self._weight, self.folder), (self._field, self.field)]
-        inside = box.intersect(Box.of_shape(self.shape))
-        result: np.ndarray | None = None
-        for store, folder in stores:
-            if store is not None and folder is not None:
-                found = np.zeros(box.shape, np.float32)
-                found[inside.relative_to(box.start).slices] = _read(store, inside.slices, folder)
-                result = found if result is None else result * found
-        return result
+        weights = self._begin_weights(box)()
+        _require([self])
+        return weights
 
 
-def _read(store: Any, index: tuple[slice, ...], entry: Path) -> np.ndarray:
-    voxels = read_block(store, index, entry)
-    if not os.path.exists(f"{entry}/{FACTS}"):  # a missing chunk reads as zeros  # noqa: PTH110
-        raise RunError(f"{entry}: the cached training data was removed while in use; resume with --resume")
-    return voxels
+def read_patches(places: Sequence[tuple[CachedPart, Box]], framing: Framing) -> list[Patch]:
+    """Cut out patches as `CachedPart.read` does, in less time than one by one.
+
+    Args:
+        places: A part of each, and a box counted from its corner.
+        framing: How much image is around them.
+
+    Raises:
+        RunError: Cached voxels are not there any more.
+    """
+    begun = [part.begin(box, framing) for part, box in places]
+    patches = [finish() for finish in begun]
+    _require([part for part, _ in places])
+    return patches
+
+
+def _require(parts: Iterable[CachedPart]) -> None:
+    for array in {array.entry: array for part in parts for array in part.arrays}.values():
+        array.require()

@@ -15,6 +15,12 @@ MAX_PLACES = 20_000
 """Places remembered for each class of a part."""
 
 
+def labelled(target: np.ndarray) -> np.ndarray:
+    """bool (Z, Y, X): where the labels (K, Z, Y, X) of no class are INVALID."""
+    counts: np.ndarray = target[0] != INVALID if len(target) == 1 else np.all(target != INVALID, axis=0)
+    return counts
+
+
 class ClassIndex:
     """Counts classes and keeps, for each, the places with the smallest random keys: an even sample of them all."""
 
@@ -35,7 +41,7 @@ class ClassIndex:
 
     def add(self, target: np.ndarray, block: Box) -> None:
         """Count one block: target (K, Z, Y, X)."""
-        ok = np.all(target != INVALID, axis=0)
+        ok = labelled(target)
         self.n_invalid += int(ok.size - np.count_nonzero(ok))
         rng = np.random.default_rng(block.start)
         ids = target[0] if self._exclusive else None if self._once is None else _first_of(target, self._once)

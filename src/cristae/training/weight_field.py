@@ -24,9 +24,11 @@ from cristae.progress import Progress, Task
 from cristae.readahead import read_ahead
 from cristae.targets import INVALID, Statistics, WeightField
 from cristae.training.cache_folder import Cache
-from cristae.training.cached_arrays import create_array
-from cristae.training.cached_part import FIELD, CachedPart
+from cristae.training.cached_arrays import CachedArray, create_array
+from cristae.training.cached_part import CachedPart
 
+_ARRAY = "field"
+"""The array of an entry with weights."""
 _FORMAT = 1
 """Of the fields; another number makes all of them unknown."""
 _CHUNK: Triple = (1, 64, 64)
@@ -59,7 +61,8 @@ def with_weight_fields(
             found = [_peaks_of(part, field, cache, task) for part in parts]
             complete = {**statistics, "peaks": np.max(found, axis=0).tolist()} if found[0] else statistics
         entries = [_entry_of(part, field, complete, cache, task) for part in parts]
-    return tuple(replace(part, field=entry) for part, entry in zip(parts, entries, strict=True)), complete
+    fields = [CachedArray(entry, _ARRAY, part.box) for part, entry in zip(parts, entries, strict=True)]
+    return tuple(replace(part, field=field) for part, field in zip(parts, fields, strict=True)), complete
 
 
 def _peaks_of(part: CachedPart, field: WeightField, cache: Cache, task: Task) -> list[float]:
@@ -85,7 +88,7 @@ def _entry_of(part: CachedPart, field: WeightField, statistics: Statistics, cach
         task.advance(part.shape[0])
         return entry
     folder = cache.new_entry(4 * Box.of_shape(part.shape).size)
-    store = create_array(folder / FIELD, part.shape, np.dtype(np.float32), chunk=_CHUNK, shard=_SHARD)
+    store = create_array(folder / _ARRAY, part.shape, np.dtype(np.float32), chunk=_CHUNK, shard=_SHARD)
     slices = _each_slice(part, lambda labels: field.weights(labels, statistics), task)
     for z, weights in enumerate(slices):
         if weights is not None:
