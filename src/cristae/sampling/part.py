@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import overload
 
 import numpy as np
 from pydantic import PositiveInt
@@ -14,8 +15,29 @@ from cristae.errors import LabelError
 
 PatchSize = tuple[PositiveInt, PositiveInt] | tuple[PositiveInt, PositiveInt, PositiveInt]
 """(y, x) voxels for 2D networks, (z, y, x) for 3D ones."""
-ClassPlaces = tuple[np.ndarray, tuple[np.ndarray, ...]]
+ClassPlaces = tuple[np.ndarray, Sequence[np.ndarray]]
 """(K,) counts of the classes in a box, and for each a sample of the (N, 3) places where it is."""
+
+
+class ClassVoxels(Sequence[np.ndarray]):
+    """Arrays of places, one for each class, that are only made where one of them is asked for."""
+
+    def __init__(self, n_classes: int, make: Callable[[], Sequence[np.ndarray]]) -> None:
+        self._n_classes, self._make = n_classes, make
+
+    @cached_property
+    def _made(self) -> Sequence[np.ndarray]:
+        return self._make()
+
+    def __len__(self) -> int:
+        return self._n_classes
+
+    @overload
+    def __getitem__(self, place: int) -> np.ndarray: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[np.ndarray]: ...
+    def __getitem__(self, place: int | slice) -> np.ndarray | Sequence[np.ndarray]:
+        return self._made[place]
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +48,7 @@ class SamplePart:
     """Voxels (z, y, x)."""
     class_counts: np.ndarray
     """(K,) int64: voxels of each class that count, by id. Overlapping classes: index 0 holds the voxels without any."""
-    class_voxels: tuple[np.ndarray, ...]
+    class_voxels: Sequence[np.ndarray]
     """For each class an even sample of the (N, 3) int32 places where it is, in random order; all of them where they are
     as many as `class_counts` says."""
     has_foreground: Callable[[Box], bool]
@@ -65,7 +87,7 @@ class SamplePart:
     @cached_property
     def _listed(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rows, rising, places and classes of all voxels in `class_voxels`."""
-        places = np.concatenate(self.class_voxels)
+        places = np.concatenate(list(self.class_voxels))
         classes = np.repeat(np.arange(len(self.class_voxels)), [len(voxels) for voxels in self.class_voxels])
         rows = places[:, 0].astype(np.int64) * self.shape[1] + places[:, 1]
         order = np.argsort(rows, kind="stable")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,7 +30,8 @@ from cristae.errors import LabelError
 from cristae.progress import Progress
 from cristae.training.cache_folder import FACTS, FOLDER_VARIABLE, Cache, cache_folder, cache_room
 from cristae.training.cached_arrays import CachedArray, create_array
-from cristae.training.cached_part import PLACES, CachedPart, CachedPlaces
+from cristae.training.cached_part import PLACES, CachedIndex, CachedPart
+from cristae.training.cached_tiles import cut_cached
 from cristae.training.class_index import INVALID, ClassIndex, labelled
 from cristae.training.framing import Framing
 from cristae.training.occupied import OccupiedCells
@@ -72,14 +74,20 @@ def cache_parts(
         StorageError: The disk is full or the cache folder may not be written.
     """
     jobs = [(part, box) for part in parts for box in (labelled_boxes(part) if framing.flat else (part.box,))]
-    cached = []
+    slabs: dict[tuple[str, Box], list[int]] = defaultdict(list)
+    for number, (part, box) in enumerate(jobs):
+        slabs[part.volume.name, part.slab or box].append(number)
+    cached: dict[int, CachedPart] = {}
     with progress.task("Caching training data", sum(box.size for _, box in jobs), unit="voxels") as task:
-        for part, box in jobs:
-            stored = _around(box, part.volume.image.shape, framing, size, overhang)
-            layout = _Layout(part.volume, box, stored, classes, framing.flat)
-            cached.append(layout.opened(_entry_of(layout, cache, fingerprints)))
-            task.advance(box.size, note=part.volume.name)
-    return tuple(cached)
+        for (name, slab), numbers in slabs.items():
+            volume, boxes = jobs[numbers[0]][0].volume, [jobs[number][1] for number in numbers]
+            stored = slab.grow(_reach(boxes[0], framing, size, overhang)).intersect(Box.of_shape(volume.image.shape))
+            layout = _Layout(volume, slab, stored, classes, framing.flat)
+            whole = layout.opened(_entry_of(layout, cache, fingerprints))
+            found = [whole] if boxes == [slab] else cut_cached(whole, boxes, cache)
+            cached.update(zip(numbers, found, strict=True))
+            task.advance(sum(box.size for box in boxes), note=name)
+    return tuple(cached[number] for number in range(len(jobs)))
 
 
 def require_weights(parts: Sequence[CachedPart]) -> None:
@@ -117,12 +125,11 @@ def warn_about_room(parts: Sequence[Part], progress: Progress, *, flat: bool, we
         )
 
 
-def _around(box: Box, shape: Triple, framing: Framing, size: Triple, overhang: Triple) -> Box:
-    """What patches of this size on a part can see of its volume."""
+def _reach(box: Box, framing: Framing, size: Triple, overhang: Triple) -> list[int]:
+    """How far around a part patches of this size on it can see."""
     sides = zip(size, box.shape, overhang, strict=True)
     beyond = [max(out, -(-(side - there) // 2)) for side, there, out in sides]
-    reach = [a + b for a, b in zip(framing.context, beyond, strict=True)]
-    return box.grow(reach).intersect(Box.of_shape(shape))
+    return [a + b for a, b in zip(framing.context, beyond, strict=True)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,7 +196,7 @@ class _Layout:
         facts = json.loads((folder / FACTS).read_text())
         return CachedPart(
             stack=CachedArray(folder, "stack", self.stored),
-            places=CachedPlaces(folder, len(facts["class_counts"]), self.box.shape),
+            index=CachedIndex(folder, len(facts["class_counts"]), self.box),
             volume=self.volume.name,
             origin=self.box.start,
             shape=self.box.shape,

@@ -12,7 +12,7 @@ import numpy as np
 from cristae.data.box import Box, Triple
 from cristae.data.classes import Classes
 from cristae.data.mirror import mirrored, mirrored_box
-from cristae.sampling import Patch, SamplePart, counted_names
+from cristae.sampling import ClassVoxels, Patch, SamplePart, counted_names
 from cristae.training.cached_arrays import CachedArray
 from cristae.training.class_index import INVALID, ClassIndex, labelled
 from cristae.training.framing import Framing
@@ -26,25 +26,28 @@ _BLOCK: Triple = (16, 1024, 1024)
 
 
 @dataclass(frozen=True, eq=False)
-class CachedPlaces:
-    """The places of classes that an entry keeps."""
+class CachedIndex:
+    """Where classes and voxels that count are, as an entry keeps it."""
 
     entry: Path
     n_classes: int
-    shape: Triple
-    """Of the part."""
+    box: Box
+    """What is labelled of the entry, in its volume: a part, or the region that parts are tiles of."""
 
     @cached_property
     def of_classes(self) -> tuple[np.ndarray, ...]:
-        """For each class a sample of the (N, 3) places where it is, counted from the corner of the part."""
+        """For each class a sample of the (N, 3) places where it is, counted from the corner of `box`."""
         with np.load(self.entry / PLACES, allow_pickle=False) as found:
             return tuple(found[f"class_{k}"] for k in range(self.n_classes))
 
     @cached_property
-    def occupied(self) -> OccupiedCells:
-        """Where voxels count."""
+    def _occupied(self) -> OccupiedCells:
         with np.load(self.entry / PLACES, allow_pickle=False) as found:
-            return OccupiedCells(self.shape, found["occupied"])
+            return OccupiedCells(self.box.shape, found["occupied"])
+
+    def holds_valid(self, box: Box) -> bool | None:
+        """Whether any voxel of a box of the volume, inside `box`, counts; None where that is not known."""
+        return self._occupied.holds(box.relative_to(self.box.start))
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +56,7 @@ class CachedPart:
 
     stack: CachedArray
     """Image and targets (1 + K, Z, Y, X) of the part and of what patches see around it, and maybe of more."""
-    places: CachedPlaces
+    index: CachedIndex
     volume: str
     origin: Triple
     """Where the part starts in its volume, in voxels of the working grid."""
@@ -86,17 +89,19 @@ class CachedPart:
         """What the part holds, for the page and for provenance."""
         return RegionContent(self.volume, self.box, self.class_counts, self.sha256)
 
-    @property
+    @cached_property
     def class_voxels(self) -> tuple[np.ndarray, ...]:
-        """For each class a sample of the (N, 3) places where it is."""
-        return self.places.of_classes
+        """For each class a sample of the (N, 3) places where it is; of a tile it is taken when it is asked for."""
+        if self.box == self.index.box:
+            return self.index.of_classes
+        return self._index_within(Box.of_shape(self.shape), None)[1]
 
     def sample_part(self) -> SamplePart:
         """What a sampler needs to know."""
         return SamplePart(
             self.shape,
             self.class_counts,
-            self.class_voxels,
+            ClassVoxels(len(self.class_counts), lambda: self.class_voxels),
             self._has_foreground,
             self._has_valid,
             self.fully_valid,
@@ -115,7 +120,7 @@ class CachedPart:
         return index.counts, tuple(index.places())
 
     def _has_valid(self, box: Box) -> bool:
-        known = self.places.occupied.holds(box)
+        known = self.index.holds_valid(box.shift(self.origin))
         return bool(np.any(labelled(self._targets(box)))) if known is None else known
 
     def _has_foreground(self, box: Box) -> bool:

@@ -21,6 +21,15 @@ def labelled(target: np.ndarray) -> np.ndarray:
     return counts
 
 
+def count_classes(target: np.ndarray, classes: Classes) -> np.ndarray:
+    """(K,) int64 voxels of each class, as a `ClassIndex` counts them, of targets (K, Z, Y, X)."""
+    if classes.exclusive:
+        found: np.ndarray = np.bincount(target.ravel(), minlength=INVALID + 1)[: len(classes.names)]
+        return found
+    ok, masks = labelled(target), target > 0
+    return np.array([np.count_nonzero(where) for where in (ok & ~masks.any(axis=0), *(ok & masks))], np.int64)
+
+
 class ClassIndex:
     """Counts classes and keeps, for each, the places with the smallest random keys: an even sample of them all."""
 
