@@ -58,7 +58,7 @@ class CachedArray:
             RunError: The entry was removed.
         """
         if not os.path.exists(f"{self.entry}/{FACTS}"):  # noqa: PTH110  # pathlib takes several times as long
-            raise _removed(self.entry)
+            raise RunError(_removed(self.entry))
 
 
 def create_array(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], *, chunk: Triple, shard: Triple) -> Any:
@@ -86,9 +86,9 @@ def open_cached(path: Path) -> Any:
     """
     node = find_node(path)
     if node is None:
-        raise _removed(path)
+        raise RunError(_removed(path))
     return open_array(node, cache_bytes=_DECODED_BYTES)
 
 
-def _removed(path: Path) -> RunError:
-    return RunError(f"{path}: the cached training data was removed while in use; resume with --resume")
+def _removed(path: Path) -> str:
+    return f"{path}: the cached training data was removed while in use; resume with --resume"
