@@ -36,8 +36,9 @@ from cristae.sampling import (
     RejectionPatches,
     Sampling,
 )
-from cristae.training.cache import CachedPart, cache_parts
+from cristae.training.cache import cache_parts
 from cristae.training.cache_folder import open_cache
+from cristae.training.cached_part import CachedPart
 from cristae.training.feed import PatchFeed
 from cristae.training.framing import Framing
 
@@ -63,6 +64,7 @@ def main() -> None:
     options.add_argument("--note", default="", help="what else the machine did meanwhile")
     asked = options.parse_args()
     torch.set_num_threads(asked.threads)
+    keep_large_buffers()  # as training does
     with tempfile.TemporaryDirectory() as folder:
         os.environ["CRISTAE_CACHE"] = folder
         dense = cached(synthetic_volume(SyntheticConfig(shape=(16, 1024, 1024), seed=1)))
@@ -129,7 +131,6 @@ def patches_per_second(sampling: Sampling, parts: Sequence[CachedPart], threads:
 
 def step_seconds(feed: PatchFeed, steps: int) -> tuple[float, float]:
     """Median seconds of a training step with fresh batches and with one that stays."""
-    keep_large_buffers()
     torch.manual_seed(0)
     network = SegETConfig().build(1, PLATELET_CLASSES.n_logits).to(memory_format=torch.channels_last)
     loss = CrossEntropyDice().build(PLATELET_CLASSES)

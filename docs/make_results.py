@@ -124,7 +124,14 @@ def read_rows(path: Path) -> list[Row]:
 def page(name: str, experiment: Experiment, rows: Sequence[Row]) -> str:
     """The page of an experiment: what was done, its table, and the differences between variants."""
     classes = list(dict.fromkeys(row.class_name for row in rows))
-    lines = [f"# {experiment.title}", "", experiment.text.strip(), "", f"Made by `python docs/make_results.py {name}`.", ""]
+    lines = [
+        f"# {experiment.title}",
+        "",
+        experiment.text.strip(),
+        "",
+        f"Made by `python docs/make_results.py {name}`.",
+        "",
+    ]
     lines += [f"| variant | runs | {' | '.join(f'{one} F1' for one in classes)} | minutes a run |"]
     lines += ["|---" * (len(classes) + 3) + "|"]
     for variant in experiment.variants:
@@ -133,7 +140,10 @@ def page(name: str, experiment: Experiment, rows: Sequence[Row]) -> str:
             cells = [interval([row.test_f1 for row in found if row.class_name == one]) for one in classes]
             seeds, minutes = {row.seed for row in found}, np.mean([row.minutes for row in found])
             lines.append(f"| {variant} | {len(seeds)} | {' | '.join(cells)} | {minutes:.1f} |")
-    lines += ["", f"Mean over runs of the F1 on the test volume and its 95 % interval (Student's t).{_selection(experiment)}"]
+    lines += [
+        "",
+        f"Mean over runs of the F1 on the test volume and its 95 % interval (Student's t).{_selection(experiment)}",
+    ]
     differences = list(compared(experiment.pairs, rows, classes))
     if differences:
         lines += ["", "| difference, run by run of the same seed | runs | " + " | ".join(classes) + " |"]

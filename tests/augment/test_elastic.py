@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from scipy.ndimage import gaussian_filter, zoom
+from scipy.ndimage import gaussian_filter, map_coordinates, zoom
 
 from cristae.augment import Elastic, Flip, Rotate, required_margin
 from cristae.augment.batch import epoch_generator
@@ -33,9 +33,12 @@ def test_deviation_of_the_nodes():
     assert np.abs(nodes).max() < 20
 
 
-def whole_field(elastic: Elastic, key: tuple[int, int], volume: str, plane: tuple[int, int]) -> np.ndarray:
+def whole_field(
+    elastic: Elastic, key: tuple[int, int], volume: str, plane: tuple[int, int], draws: int = 0
+) -> np.ndarray:
     """(2, Y, X) for all voxels of a volume's slice, by SciPy."""
-    noise = epoch_generator(key, volume).uniform(-1, 1, (2, *(max(2, round(n / elastic.spacing_vox)) for n in plane)))
+    nodes_of = (max(2, round(n / elastic.spacing_vox)) for n in plane)
+    noise = epoch_generator(key, volume, draws).uniform(-1, 1, (2, *nodes_of))
     fields = []
     for component in noise:
         nodes = gaussian_filter(component, elastic.smoothing, mode="reflect", truncate=4) * elastic.amplitude_vox
@@ -95,10 +98,26 @@ def test_each_volume_and_epoch_has_its_own_field(make_batch, generators):
     assert torch.equal(fields[1, 0], GUAY(replace(batch, epoch_key=(1, 0)), generators(3)).image)
 
 
+@pytest.mark.parametrize("between", [[], [Flip(probability=0), Elastic(probability=0)]], ids=["nothing", "others"])
+def test_a_recipe_that_bends_twice_for_an_epoch_has_two_fields(window, between):
+    """The first is that of a recipe that bends once; the second differs, though its nodes are as many."""
+    patches = window([GUAY, *between, GUAY], 40, 40, slices=1)
+    corner = np.array(patches.box.start[1:]) + patches.margin
+    first, second = (whole_field(GUAY, (3, 5), "cell", (800, 1000), draws) for draws in (0, 1))
+    assert np.abs(first - second).max() > 10
+    voxels = np.indices((40, 40)) + corner.reshape(2, 1, 1)
+    bent = voxels + second[(slice(None), *voxels)]
+    expected = bent + np.stack([map_coordinates(component, bent, order=3) for component in first])
+    found = patches.sources()[1:, 0, 0] - window([], 40, 40, slices=1).sources()[1:, 0, 0] + voxels
+    np.testing.assert_allclose(found, expected, atol=2e-3)
+
+
 def test_what_an_epoch_draws_is_the_same_on_every_machine():
-    """From [seed, epoch, first 8 bytes of the SHA-256 of the name, 2]."""
+    """From [seed, epoch, first 8 bytes of the SHA-256 of the name, 2]; the second augmentation adds 1 to these."""
     by_hand = np.random.default_rng([3, 5, 0x2CF24DBA5FB0A30E, 2])
     assert epoch_generator((3, 5), "hello").random() == by_hand.random()
+    by_hand = np.random.default_rng([3, 5, 0x2CF24DBA5FB0A30E, 2, 1])
+    assert epoch_generator((3, 5), "hello", 1).random() == by_hand.random()
 
 
 def test_each_patch_has_a_field_of_its_own(window):

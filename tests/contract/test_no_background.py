@@ -32,8 +32,9 @@ from cristae.recipe.load import parse_recipe
 from cristae.report.panels import error_ids, foreground_iou, slices_markup
 from cristae.report.preview import PredictedSlice, read_previews, write_preview
 from cristae.sampling import GridPatches, RandomPatches
-from cristae.training.cache import CachedPart, cache_parts
+from cristae.training.cache import cache_parts
 from cristae.training.cache_folder import open_cache
+from cristae.training.cached_part import CachedPart
 from cristae.training.framing import Framing
 from cristae.workflows.agree import agree
 

@@ -51,7 +51,7 @@ def part_of(
         first_foreground=first_foreground,
         class_names=names or tuple(f"c{k}" for k in range(n_classes)),
         volume=volume,
-        index_within=lambda box: (counts(target[box.slices]), places(target[box.slices], box.start)),
+        index_within=lambda box, _: (counts(target[box.slices]), places(target[box.slices], box.start)),
     )
 
 

@@ -142,7 +142,7 @@ def test_a_voxel_of_a_rare_class_among_millions_is_found_at_once(name: str) -> N
         lambda box: bool(target[box.slices].any()),
         lambda box: True,
         class_names=("background", "rare"),
-        index_within=lambda box: (np.array([box.size - 1, 1]), (some + box.start, np.array([[2, 1234, 777]]))),
+        index_within=lambda box, once: (np.array([box.size - 1, 1]), (some + box.start, np.array([[2, 1234, 777]]))),
     )
     samplers: dict[str, Planner] = {
         "random": lambda size, parts, seed: RandomPatches(size=size, foreground_share=1).plan(parts, seed),

@@ -43,7 +43,8 @@ def test_samplers_and_augmentation_have_generators_of_their_own(
     for epoch in range(4):
         for index in range(len(plan)):
             plan.place(epoch, index)
-        epoch_generator((SEED, epoch), "volume")
+        for draws in range(3):
+            epoch_generator((SEED, epoch), "volume", draws)
         keys += [tuple(key) for key in patch_keys(SEED, epoch, range(len(plan)))]
     once = set(keys)
     states = {tuple(np.random.SeedSequence(key).generate_state(4)) for key in once}

@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 from cristae.data.classes import Classes
 from cristae.errors import RecipeError
 from cristae.targets import INVALID, EdgeDiffusion, EdgePreserving
-from cristae.targets.edge_diffusion import diffuse
+from cristae.targets.diffusion import diffuse
 from cristae.targets.edge_preserving import blur
 from cristae.targets.edges import EdgeField, Sides
 

@@ -16,8 +16,9 @@ from cristae.models.hybrid_2d3d import Hybrid2D3DConfig
 from cristae.models.unet_valid import UNetValidConfig
 from cristae.progress import Progress
 from cristae.sampling import GridPatches, RandomPatches, RejectionPatches
-from cristae.training.cache import CachedPart, cache_parts
+from cristae.training.cache import cache_parts
 from cristae.training.cache_folder import open_cache
+from cristae.training.cached_part import CachedPart
 from cristae.training.class_index import INVALID
 from cristae.training.feed import PatchFeed, Worker
 from cristae.training.framing import Framing
@@ -251,7 +252,7 @@ def test_neighbours_of_a_labelled_slice_are_cached_and_do_not_count(tmp_path: Pa
     volume, image, _, valid = volume_of((12, 20, 20), labelled=(0, 4, 5, 11))
     framing = Framing(flat=True, context=(2, 0, 0))
     parts = cached([Part(volume, Box.of_shape((12, 20, 20)))], BINARY, framing, size=PATCH, progress=Progress())
-    assert [(p.origin[0], p.shape[0], p.stored.start[0], p.stored.stop[0]) for p in parts] == [
+    assert [(p.origin[0], p.shape[0], p.stack.box.start[0], p.stack.box.stop[0]) for p in parts] == [
         (0, 1, 0, 3),
         (4, 2, 2, 8),
         (11, 1, 9, 12),

@@ -12,8 +12,9 @@ from cristae.data.volume import Volume
 from cristae.progress import Progress
 from cristae.sampling import IndexedPatches, RandomPatches, RejectionPatches
 from cristae.training import class_index
-from cristae.training.cache import CachedPart, cache_parts
+from cristae.training.cache import cache_parts
 from cristae.training.cache_folder import open_cache
+from cristae.training.cached_part import CachedPart
 from cristae.training.class_index import INVALID, ClassIndex
 from cristae.training.framing import Framing
 

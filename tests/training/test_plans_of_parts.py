@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binomtest, chisquare
 
 from cristae.data.box import Box
 from cristae.data.classes import Classes
@@ -24,8 +24,10 @@ from cristae.sampling import (
     RejectionPatches,
     Sampling,
 )
-from cristae.training.cache import CachedPart, cache_parts
+from cristae.training import class_index
+from cristae.training.cache import cache_parts
 from cristae.training.cache_folder import open_cache
+from cristae.training.cached_part import CachedPart
 from cristae.training.feed import PatchFeed
 from cristae.training.framing import Framing
 from cristae.training.regions import on_working_grid
@@ -68,6 +70,28 @@ def test_plans_work_on_regions_of_validation_and_overlapping_classes(sampling: S
     assert batches
     assert all(bool(batch.valid.flatten(1).any(dim=1).all()) for batch in batches)
     assert all(box.start[0] == 3 for batch in batches for box in batch.boxes)
+
+
+@pytest.mark.parametrize("listed", [20_000, 2], ids=["all places are listed", "places are a sample"])
+def test_a_voxel_of_two_classes_is_kept_once(monkeypatch: pytest.MonkeyPatch, listed: int) -> None:
+    """A row of - er er er+mito mito - - - - er, where patches of three never have the ends in their middle.
+
+    With 1 for both classes and 1/4 for none, 4 + 4 / 4 voxels are kept of 8 that are tried: 1/5 falls on each of the
+    four, 1/20 on each of the rest. With 1/2 for er the third counts as mito: 1 of er, 2 of mito, 1 of none.
+    """
+    monkeypatch.setattr(class_index, "MAX_PLACES", listed)
+    er, mito = np.zeros((1, 10, 10), bool), np.zeros((1, 10, 10), bool)
+    er[0, 4, [1, 2, 3, 9]] = mito[0, 4, [3, 4]] = True
+    part = cached([Part(volume_of("v", [er, mito]), Box((0, 4, 0), (1, 5, 10)))], OVERLAPPING)[0].sample_part()
+    assert part.class_counts.tolist() == [5, 4, 2]
+    plan = RejectionPatches(size=(1, 3), per_epoch=4000).plan([part], 0)
+    assert plan.weights.tolist() == [[1, 3, 1]]
+    drawn = np.bincount([plan.place(0, index).box.start[2] + 1 for index in range(4000)], minlength=9)
+    if listed > 2:
+        assert chisquare(drawn[1:], 4000 * np.array([1, 1, 1, 1, 0.25, 0.25, 0.25, 0.25]) / 5).pvalue > 0.001
+    assert drawn[4] == pytest.approx(800, abs=120)  # the one that is mito alone, of however many are listed
+    halves = RejectionPatches(size=(1, 3), per_epoch=1, accept={"none": 0.25, "er": 0.5}).plan([part], 0)
+    assert halves.weights.tolist() == [[1, 1, 2]]
 
 
 def test_volumes_count_by_their_voxels_on_the_working_grid() -> None:

@@ -39,8 +39,9 @@ from cristae.preprocess.normalize import Normalizer
 from cristae.progress import Progress
 from cristae.sampling import Patch, RandomPatches
 from cristae.targets import NoWeighting, SampleForegroundWeighting, Statistics, TargetConfig, TargetMaps
-from cristae.training.cache import CachedPart, cache_parts
+from cristae.training.cache import cache_parts
 from cristae.training.cache_folder import open_cache
+from cristae.training.cached_part import CachedPart
 from cristae.training.config import TrainingConfig
 from cristae.training.feed import PatchFeed, collate
 from cristae.training.framing import Framing

@@ -20,8 +20,9 @@ from cristae.progress import Progress
 from cristae.targets import INVALID, EdgeDiffusion, EdgePreserving, TargetConfig
 from cristae.targets.edges import EdgeWeighting
 from cristae.training import weight_field
-from cristae.training.cache import CachedPart, cache_parts
+from cristae.training.cache import cache_parts
 from cristae.training.cache_folder import list_cache, open_cache
+from cristae.training.cached_part import CachedPart
 from cristae.training.feed import collate
 from cristae.training.framing import Framing
 from cristae.training.preparation import prepare_batch
@@ -154,7 +155,7 @@ def test_a_field_is_found_again_and_belongs_to_its_settings_and_statistics(monke
         further = EdgeDiffusion(cell="cell", steps=5, further=({"name": "boundaries"},))
         (other_channels,), _ = weighed(further, volume_of())
         (listed,), _ = weighed(EdgeDiffusion(cell="cell", organelles=("mito",), steps=5), volume_of())
-    assert first.field == again.field == other_channels.field == listed.field
+    assert len({one.field.entry for one in (first, again, other_channels, listed)}) == 1
     assert statistics == found
     others = [
         weighed(EdgeDiffusion(cell="cell", steps=6), volume)[0][0],
@@ -163,9 +164,9 @@ def test_a_field_is_found_again_and_belongs_to_its_settings_and_statistics(monke
         weighed(EdgePreserving(cell="mito"), volume)[0][0],
         weighed(config, volume, volume_of(seed=2))[0][0],
     ]
-    assert len({first.field, *(other.field for other in others)}) == 6
+    assert len({one.field.entry for one in (first, *others)}) == 6
     assert len({first.folder, *(other.folder for other in others)}) == 1
-    assert {entry.path for entry in list_cache()} >= {first.folder, first.field}
+    assert {entry.path for entry in list_cache()} >= {first.folder, first.field.entry}
 
 
 def test_what_was_interrupted_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,8 +22,9 @@ from cristae.progress import Progress
 from cristae.recipe.load import load_recipe
 from cristae.recipe.run import Run
 from cristae.training import cache
-from cristae.training.cache import CachedPart, cache_parts
+from cristae.training.cache import cache_parts
 from cristae.training.cache_folder import clear_cache, list_cache, open_cache
+from cristae.training.cached_part import CachedPart
 from cristae.training.framing import Framing
 from cristae.workflows.train import train
 

@@ -47,6 +47,8 @@ class Batch:
     """Voxels (z, y, x) of each patch's volume on the working grid; () where nothing asks for them."""
     epoch_key: tuple[int, int] = (0, 0)
     """The recipe's seed and the epoch's number, for what is drawn once for an epoch."""
+    epoch_draws: int = 0
+    """How many augmentations before the one that draws have drawn something for the epoch: each draws its own."""
 
     def __len__(self) -> int:
         return len(self.image)
@@ -137,13 +139,14 @@ def _chosen(facts: tuple[Fact, ...], samples: Sequence[int]) -> tuple[Fact, ...]
     return tuple(facts[i] for i in samples) if facts else ()
 
 
-def epoch_generator(key: tuple[int, int], volume: str) -> np.random.Generator:
+def epoch_generator(key: tuple[int, int], volume: str, draws: int = 0) -> np.random.Generator:
     """What all patches of a volume draw from in one epoch, seeded by [seed, epoch, hash of the name, 2].
 
-    Patches by themselves draw from [seed, epoch, number of the patch, 1].
+    The augmentation with n such `draws` before it has [seed, epoch, hash of the name, 2, n] for n > 0. Patches by
+    themselves draw from [seed, epoch, number of the patch, 1].
     """
     name = int.from_bytes(hashlib.sha256(volume.encode()).digest()[:8], "big")
-    return np.random.default_rng([*key, name, 2])
+    return np.random.default_rng([*key, name, 2, *([draws] if draws else [])])
 
 
 def _without(size: Sequence[int], margin: Sequence[int]) -> tuple[int, ...]:

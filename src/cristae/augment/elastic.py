@@ -29,7 +29,7 @@ class Elastic(GeometricAugmentation):
     name: Literal["elastic"] = "elastic"
     per: Literal["epoch", "patch"] = "patch"
     """`epoch` draws one field for each volume and epoch, and bends all slices and patches of the volume by it; `patch`
-    draws one for each patch. Two fields of one recipe that are drawn per epoch with the same nodes are alike."""
+    draws one for each patch. Where a recipe bends several times, each time has fields of its own."""
     amplitude_vox: PositiveFloat = 20
     """What the smoothed noise is multiplied with. The standard deviation of the displacement is about 0.3 of it at the
     nodes."""
@@ -43,6 +43,10 @@ class Elastic(GeometricAugmentation):
     def reach(self, reach: Reach, size: Sequence[int]) -> Reach:
         """The box with the farthest that splines between the largest noise go."""
         return reach.grown(y=self._most, x=self._most)
+
+    @property
+    def draws_for_epoch(self) -> bool:
+        return self.per == "epoch"
 
     @property
     def _most(self) -> float:
@@ -62,7 +66,8 @@ class Elastic(GeometricAugmentation):
         return Displacement(fields, np.stack(centres)[:, 1:], self._most)
 
     def _of_epoch(self, batch: Batch, sample: int) -> PlaneField:
-        return _epoch_field(self, batch.epoch_key, batch.volumes[sample], _plane(batch.volume_shapes[sample]))
+        plane = _plane(batch.volume_shapes[sample])
+        return _epoch_field(self, batch.epoch_key, batch.epoch_draws, batch.volumes[sample], plane)
 
     def _noise(self, generator: np.random.Generator, plane: tuple[int, int]) -> np.ndarray:
         nodes = [max(2, round(side / self.spacing_vox)) for side in plane]
@@ -74,9 +79,9 @@ class Elastic(GeometricAugmentation):
 
 
 @lru_cache(maxsize=64)
-def _epoch_field(elastic: Elastic, key: tuple[int, int], volume: str, plane: tuple[int, int]) -> PlaneField:
+def _epoch_field(elastic: Elastic, key: tuple[int, int], draws: int, volume: str, plane: tuple[int, int]) -> PlaneField:
     """The field of a volume, kept for the patches of the epoch that follow."""
-    return elastic._field(elastic._noise(epoch_generator(key, volume), plane), plane)
+    return elastic._field(elastic._noise(epoch_generator(key, volume, draws), plane), plane)
 
 
 def _plane(size: Sequence[int]) -> tuple[int, int]:

@@ -7,6 +7,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
+from itertools import accumulate
 from typing import Annotated, Literal
 
 import numpy as np
@@ -58,6 +59,11 @@ class GeometricAugmentation(AugmentationConfig):
         """
         return reach
 
+    @property
+    def draws_for_epoch(self) -> bool:
+        """Whether something is drawn once for all patches of an epoch (see `epoch_generator`)."""
+        return False
+
     @abstractmethod
     def draw(self, batch: Batch, generators: Generators) -> Step:
         """What happens to each sample."""
@@ -88,7 +94,11 @@ def move(
     for one in augmentations:
         for size in (batch.size, batch.target_size):
             one.check(size)
-    steps = [one.draw(batch, generators) for one in augmentations]
+    before = accumulate((one.draws_for_epoch for one in augmentations), initial=0)
+    steps = [
+        one.draw(replace(batch, epoch_draws=draws), generators)
+        for one, draws in zip(augmentations, before, strict=False)
+    ]
     exact = np.logical_and.reduce([step.exact for step in steps] or [np.ones(len(batch), bool)])
     if not exact.any():
         return _resampled(batch, steps, interpolation)

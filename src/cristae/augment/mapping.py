@@ -81,10 +81,14 @@ class Places:
             if offset:
                 return torch.add(self.plane[axis] * scale if scale != 1 else self.plane[axis], offset, out=out)
             return torch.mul(self.plane[axis], scale, out=out)
-        row = self.affine[..., axis, :] * scale
-        along_y = self.on_device(row[..., :1] * self.axes[0] + row[..., 2:] + offset)
-        along_x = self.on_device(row[..., 1:2] * self.axes[1])
+        along_y, along_x = (self.on_device(part) for part in self.separable(axis, scale=scale, offset=offset))
         return torch.add(along_y.unsqueeze(-1), along_x.unsqueeze(-2), out=out)
+
+    def separable(self, axis: int, *, scale: float = 1, offset: float = 0) -> tuple[np.ndarray, np.ndarray]:
+        """float32 (n, L, Y) and (n, L, X) whose sums are the `values` of affine places."""
+        row = self.affine[..., axis, :] * scale
+        along_y, along_x = row[..., :1] * self.axes[0] + row[..., 2:] + offset, row[..., 1:2] * self.axes[1]
+        return along_y.astype(np.float32), along_x.astype(np.float32)
 
     def dense(self) -> tuple[Tensor, Tensor]:
         """float32 (n, L, Y, X): y and x."""

@@ -115,6 +115,11 @@ def _slices(image: Tensor, index: np.ndarray) -> Tensor:
 def _in_plane(image: Tensor, places: Places, interpolation: Interpolation) -> Tensor:
     """(n, C, Z, Y', X') at the places of each slice; where all slices move alike they are channels of one plane."""
     count, channels, n_slices, *sides = image.shape
+    if interpolation == "linear" and min(sides) > 1 and _affine_on_cpu(places):
+        from cristae.augment.affine_cpu import linear
+
+        rows, columns = (places.separable(axis, offset=(side - 1) / 2) for axis, side in enumerate(sides))
+        return linear(image, rows, columns)
     _, levels, *size = places.shape
     planes = image.flatten(1, 2) if levels == 1 else image.transpose(1, 2).flatten(0, 1)
     if interpolation == "linear":
@@ -128,6 +133,11 @@ def _in_plane(image: Tensor, places: Places, interpolation: Interpolation) -> Te
     if levels == 1:
         return found.view(count, channels, n_slices, *size)
     return found.view(count, n_slices, channels, *size).transpose(1, 2)
+
+
+def _affine_on_cpu(places: Places) -> bool:
+    """Whether `affine_cpu` moves voxels, which is quicker and takes a compiler along."""
+    return places.plane is None and places.device.type == "cpu"
 
 
 def _bilinear(planes: Tensor, grid: Tensor) -> Tensor:
@@ -167,9 +177,15 @@ def _nearest(maps: Sequence[Tensor], places: Places) -> tuple[list[Tensor], Tens
     """
     stored = maps[0].shape[2:]
     level = np.floor(places.z() + stored[0] / 2).astype(int)
-    row, column = (places.values(axis, offset=stored[1 + axis] / 2).floor_() for axis in (0, 1))
     in_stack, counts = (level >= 0) & (level < stored[0]), None
-    if not (in_stack.all() and np.less(places.bound, np.array(stored[1:]) / 2 - _ROUNDING).all()):
+    inside = bool(in_stack.all() and np.less(places.bound, np.array(stored[1:]) / 2 - _ROUNDING).all())
+    if inside and _affine_on_cpu(places):
+        from cristae.augment.affine_cpu import nearest
+
+        rows, columns = (places.separable(axis, offset=stored[1 + axis] / 2) for axis in (0, 1))
+        return nearest(maps, level, rows, columns), None
+    row, column = (places.values(axis, offset=stored[1 + axis] / 2).floor_() for axis in (0, 1))
+    if not inside:
         in_plane = (row >= 0) & (row < stored[1]) & (column >= 0) & (column < stored[2])
         counts = in_plane & torch.from_numpy(in_stack).to(places.device, non_blocking=True)[..., None, None]
         row, column = row.clamp_(0, stored[1] - 1), column.clamp_(0, stored[2] - 1)

@@ -23,6 +23,8 @@ def mirrored_positions(start: int, stop: int, length: int) -> np.ndarray:
 
 def mirrored_box(box: Box, shape: Triple) -> Box:
     """The voxels inside an image of this shape that a box, which may reach outside, shows or mirrors."""
+    if min(box.start) >= 0 and all(b <= n for b, n in zip(box.stop, shape, strict=True)):
+        return box
     axes = [mirrored_positions(a, b, n) for a, b, n in zip(box.start, box.stop, shape, strict=True)]
     z, y, x = ((int(axis.min()), int(axis.max()) + 1) for axis in axes)
     return Box((z[0], y[0], x[0]), (z[1], y[1], x[1]))
@@ -37,7 +39,11 @@ def read_mirrored(read: Callable[[Box], np.ndarray], box: Box, shape: Triple) ->
         shape: The image's (z, y, x).
     """
     needed = mirrored_box(box, shape)
-    found = read(needed)
+    return mirrored(read(needed), needed, box, shape)
+
+
+def mirrored(found: np.ndarray, needed: Box, box: Box, shape: Triple) -> np.ndarray:
+    """Voxels (..., Z, Y, X) of a box, made of those `found` in the box `needed` that `mirrored_box` says."""
     if needed == box:
         return found
     for axis in range(3):

@@ -33,6 +33,8 @@ class Part:
 
     volume: Volume
     box: Box
+    slab: Box | None = None
+    """The region that it is one of many tiles of; None where it is a region by itself."""
 
 
 def parts_of(regions: Sequence[Region], opened: Opened, *, split: str) -> tuple[Part, ...]:

@@ -88,7 +88,7 @@ def _require_tiles(boxes: Sequence[Part], size: Triple) -> None:
 def _tiles_of(part: Part, size: Triple) -> Iterator[Part]:
     axes = [range(a, b - s + 1, s) for a, b, s in zip(part.box.start, part.box.stop, size, strict=True)]
     for z, y, x in product(*axes):
-        yield Part(part.volume, Box((z, y, x), (z + size[0], y + size[1], x + size[2])))
+        yield Part(part.volume, Box((z, y, x), (z + size[0], y + size[1], x + size[2])), slab=part.box)
 
 
 def _text(sides: Sequence[int]) -> str:

@@ -8,7 +8,7 @@ from cristae.sampling.grid import GridPatches, GridPlan
 from cristae.sampling.indexed import IndexedPatches, IndexedPlan
 from cristae.sampling.jittered import JitteredPatches, JitteredPlan
 from cristae.sampling.named import counted_names
-from cristae.sampling.part import PatchSize, Place, SamplePart, as_triple, centred_box
+from cristae.sampling.part import ClassVoxels, PatchSize, Place, SamplePart, as_triple, centred_box
 from cristae.sampling.patch import Patch
 from cristae.sampling.random import RandomPatches, RandomPlan
 from cristae.sampling.rejection import RejectionPatches, RejectionPlan
@@ -19,6 +19,7 @@ Sampling = Annotated[
 Plan = GridPlan | IndexedPlan | JitteredPlan | RandomPlan | RejectionPlan
 
 __all__ = [
+    "ClassVoxels",
     "GridPatches",
     "GridPlan",
     "IndexedPatches",

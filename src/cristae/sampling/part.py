@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import overload
 
 import numpy as np
 from pydantic import PositiveInt
@@ -14,8 +15,29 @@ from cristae.errors import LabelError
 
 PatchSize = tuple[PositiveInt, PositiveInt] | tuple[PositiveInt, PositiveInt, PositiveInt]
 """(y, x) voxels for 2D networks, (z, y, x) for 3D ones."""
-ClassPlaces = tuple[np.ndarray, tuple[np.ndarray, ...]]
+ClassPlaces = tuple[np.ndarray, Sequence[np.ndarray]]
 """(K,) counts of the classes in a box, and for each a sample of the (N, 3) places where it is."""
+
+
+class ClassVoxels(Sequence[np.ndarray]):
+    """Arrays of places, one for each class, that are only made where one of them is asked for."""
+
+    def __init__(self, n_classes: int, make: Callable[[], Sequence[np.ndarray]]) -> None:
+        self._n_classes, self._make = n_classes, make
+
+    @cached_property
+    def _made(self) -> Sequence[np.ndarray]:
+        return self._make()
+
+    def __len__(self) -> int:
+        return self._n_classes
+
+    @overload
+    def __getitem__(self, place: int) -> np.ndarray: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[np.ndarray]: ...
+    def __getitem__(self, place: int | slice) -> np.ndarray | Sequence[np.ndarray]:
+        return self._made[place]
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,7 +48,7 @@ class SamplePart:
     """Voxels (z, y, x)."""
     class_counts: np.ndarray
     """(K,) int64: voxels of each class that count, by id. Overlapping classes: index 0 holds the voxels without any."""
-    class_voxels: tuple[np.ndarray, ...]
+    class_voxels: Sequence[np.ndarray]
     """For each class an even sample of the (N, 3) int32 places where it is, in random order; all of them where they are
     as many as `class_counts` says."""
     has_foreground: Callable[[Box], bool]
@@ -41,9 +63,11 @@ class SamplePart:
     """The name of each of the K classes, as `counted_names` gives them."""
     volume: str = ""
     """The volume that it is a part of."""
-    index_within: Callable[[Box], ClassPlaces] | None = None
-    """Counts and places of the classes in a box of the part, which is read for it; None where `class_voxels` are
-    all."""
+    index_within: Callable[[Box, Sequence[int] | None], ClassPlaces] | None = None
+    """Counts and places of the classes in a box of the part, which is read for it, as `within` has them; None where
+    `class_voxels` are all."""
+    overlapping: bool = False
+    """Whether a voxel can be in several classes."""
 
     @property
     def n_valid(self) -> int:
@@ -63,7 +87,7 @@ class SamplePart:
     @cached_property
     def _listed(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rows, rising, places and classes of all voxels in `class_voxels`."""
-        places = np.concatenate(self.class_voxels)
+        places = np.concatenate(list(self.class_voxels))
         classes = np.repeat(np.arange(len(self.class_voxels)), [len(voxels) for voxels in self.class_voxels])
         rows = places[:, 0].astype(np.int64) * self.shape[1] + places[:, 1]
         order = np.argsort(rows, kind="stable")
@@ -91,15 +115,24 @@ class SamplePart:
         box, first = box.intersect(Box.of_shape(self.shape)), self.first_foreground
         return bool(len(self.listed_in(box, first=first))) or (not self._lists_from(first) and self.has_foreground(box))
 
-    def within(self, box: Box) -> ClassPlaces:
-        """Counts of the classes in a box inside the part, and a sample of the places of each."""
-        if box == Box.of_shape(self.shape):
+    def within(self, box: Box, once: Sequence[int] | None = None) -> ClassPlaces:
+        """Counts of the classes in a box inside the part, and a sample of the places of each.
+
+        Args:
+            box: Where.
+            once: All classes: a voxel of several that overlap counts for the first of them in this order. None counts
+                it for each.
+        """
+        once = once if self.overlapping else None
+        if box == Box.of_shape(self.shape) and once is None:
             return self.class_counts, self.class_voxels
         if self.index_within is not None and not self.lists_all:
-            return self.index_within(box)
+            return self.index_within(box, once)
         inside = [np.all((voxels >= box.start) & (voxels < box.stop), axis=1) for voxels in self.class_voxels]
-        chosen = tuple(voxels[keep] for voxels, keep in zip(self.class_voxels, inside, strict=True))
-        return np.array([len(voxels) for voxels in chosen], np.int64), chosen
+        chosen = [voxels[keep] for voxels, keep in zip(self.class_voxels, inside, strict=True)]
+        if once is not None:
+            chosen = _each_once(chosen, once, self.shape)
+        return np.array([len(voxels) for voxels in chosen], np.int64), tuple(chosen)
 
 
 @dataclass(frozen=True)
@@ -108,6 +141,16 @@ class Place:
 
     part: int
     box: Box
+
+
+def _each_once(places: Sequence[np.ndarray], order: Sequence[int], shape: Triple) -> list[np.ndarray]:
+    """Places (N, 3) of each class without those of the classes before it in `order`."""
+    numbers = [np.ravel_multi_index(tuple(one.T), shape) for one in places]
+    found = list(places)
+    for rank, k in enumerate(order):
+        earlier = [numbers[other] for other in order[:rank]]
+        found[k] = places[k][~np.isin(numbers[k], np.concatenate(earlier))] if earlier else places[k]
+    return found
 
 
 def require_voxels(parts: Sequence[SamplePart]) -> None:

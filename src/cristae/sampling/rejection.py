@@ -12,7 +12,8 @@ all classes; so given that a patch is kept, it is that voxel with
 
 and, as draws are independent, so is what is kept. The same comes of drawing the class with n_k a_k / sum(n_j a_j) and
 then one of its n_k voxels evenly: p = (n_k a_k / sum(n_j a_j)) / n_k. It takes two draws, however rare the kept are.
-All n_k are counted; where a part has more than 20,000 voxels of a class, these are drawn from an even sample of them.
+All n_k are counted; where a part has more than 20,000 voxels of a class, these are drawn from an even sample of them. A
+voxel of several classes that overlap counts once, as one of the class with the largest a_k.
 
 Differs from the original: beyond the stack the image is mirrored, as everywhere, where theirs is 0.
 """
@@ -49,8 +50,8 @@ class RejectionPatches(Config):
     """Patches in one epoch."""
     accept: dict[str, Fraction] | None = None
     """Probability that a patch is kept, by the class in its middle, such as {background: 0.1}; 1 for classes that are
-    not named. `none` means voxels in none of overlapping classes. null is CDeep3M's: 0.25 for the background, or for
-    voxels in no class, and 1 for structures."""
+    not named. `none` means voxels in none of overlapping classes; one in several is kept as the class among them that
+    is kept most often. null is CDeep3M's: 0.25 for the background, or for voxels in no class, and 1 for structures."""
 
     def sized(self, window: tuple[int, ...]) -> RejectionPatches:
         """The same with numbers: `window` where the size is left to the network."""
@@ -82,8 +83,10 @@ class RejectionPatches(Config):
         require_voxels(parts)
         self.check_classes(parts[0].class_names)
         size = as_triple(self.size)
-        middles = tuple(part.within(_middles(part.shape, size)) for part in parts)
-        plan = RejectionPlan(self, size, tuple(parts), middles, seed)
+        accept = self._accept(parts[0])
+        most_kept_first = np.argsort(-accept, kind="stable").tolist()
+        middles = tuple(part.within(_middles(part.shape, size), most_kept_first) for part in parts)
+        plan = RejectionPlan(self, size, tuple(parts), middles, accept, seed)
         if not plan.weights.any():
             raise LabelError(
                 f"sampling.accept: no voxel of {' or '.join(plan.kept_names)} can be in the middle of a patch that "
@@ -91,6 +94,14 @@ class RejectionPatches(Config):
                 "classes, or use `sampling: {name: random}`"
             )
         return plan
+
+    def _accept(self, part: SamplePart) -> np.ndarray:
+        """(K,) probability that a patch is kept, by the class in its middle."""
+        if self.accept is not None:
+            return by_class(self.accept, part.class_names, "accept", default=1)
+        accept = np.ones(len(part.class_counts))
+        accept[: part.first_foreground] = _BACKGROUND
+        return accept
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,17 +113,10 @@ class RejectionPlan:
     """Patch size (z, y, x)."""
     parts: tuple[SamplePart, ...]
     middles: tuple[ClassPlaces, ...]
-    """Of each part, the voxels that can be the middle of a patch."""
+    """Of each part, the voxels that can be the middle of a patch, each once."""
+    accept: np.ndarray
+    """(K,) probability that a patch is kept, by the class in its middle."""
     seed: int
-
-    @cached_property
-    def accept(self) -> np.ndarray:
-        """(K,) probability that a patch is kept, by the class in its middle."""
-        if self.config.accept is not None:
-            return by_class(self.config.accept, self.parts[0].class_names, "accept", default=1)
-        accept = np.ones(len(self.parts[0].class_counts))
-        accept[: self.parts[0].first_foreground] = _BACKGROUND
-        return accept
 
     @cached_property
     def weights(self) -> np.ndarray:

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
-from cristae.targets.edges import PAD_MODES, Boundary, EdgeWeighting, Sides
+from cristae.targets.edges import EdgeWeighting, Sides
 
 
 class EdgeDiffusion(EdgeWeighting):
@@ -47,6 +47,8 @@ class EdgeDiffusion(EdgeWeighting):
         return total
 
     def _terms(self, sides: Sides) -> list[np.ndarray]:
+        from cristae.targets.diffusion import diffuse  # takes a compiler along, which most recipes do without
+
         spread = {
             group: diffuse(sides.masks[group], self.steps, self.rate, self.decay, self.boundary)
             for group in sides.sources
@@ -55,23 +57,3 @@ class EdgeDiffusion(EdgeWeighting):
             np.where(sides.masks[target], np.maximum(spread[source] - self.threshold, 0), 0)
             for source, target in sides.edges
         ]
-
-
-def diffuse(source: np.ndarray, steps: int, rate: float, decay: float, boundary: Boundary) -> np.ndarray:
-    """float64 (Y, X): u <- d (u + a K * u), clipped at 0 and reset to 1 on the source, `steps` times from 1 on it.
-
-    K has -1 in the centre, 1/6 at the four neighbours and 1/12 at the diagonals: (1 2 1) by (1 2 1) over 12, minus 4/3
-    of the centre. As `rate` is at most 3/4, no factor is negative and there is nothing to clip.
-    """
-    values = source.astype(np.float64)
-    own, others = decay * (1 - 4 / 3 * rate), decay * rate / 12
-    for _ in range(steps):
-        around = np.pad(values, 1, PAD_MODES[boundary])
-        for _ in range(2):  # (1 2 1) is (1 1) by (1 1)
-            around = around[:-1] + around[1:]
-            around = around[:, :-1] + around[:, 1:]
-        around *= others
-        values *= own
-        values += around
-        values[source] = 1
-    return values

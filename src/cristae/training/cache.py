@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,218 +19,33 @@ from typing import Any
 
 import numpy as np
 
-from cristae.data.affinities import UNKNOWN_ID, Affinities
+from cristae.data.affinities import Affinities
 from cristae.data.box import Box, Triple
 from cristae.data.classes import Classes
 from cristae.data.files import storage_errors
 from cristae.data.fingerprint import Fingerprints
-from cristae.data.formats.zarr_arrays import read_block, write_block
-from cristae.data.mirror import read_mirrored
+from cristae.data.formats.zarr_arrays import write_block
 from cristae.data.splits import Part, labelled_boxes
 from cristae.data.volume import Volume
-from cristae.errors import LabelError, RunError
+from cristae.errors import LabelError
 from cristae.progress import Progress
-from cristae.sampling import Patch, SamplePart, counted_names
 from cristae.training.cache_folder import FACTS, FOLDER_VARIABLE, Cache, cache_folder, cache_room
-from cristae.training.cached_arrays import create_array, open_cached
-from cristae.training.cached_ids import NarrowIds, framed_ids, targets_of_ids
-from cristae.training.class_index import INVALID, ClassIndex
+from cristae.training.cached_arrays import CachedArray, create_array
+from cristae.training.cached_ids import IDS, CachedObjects, NarrowIds, framed_ids
+from cristae.training.cached_part import PLACES, CachedIndex, CachedPart
+from cristae.training.cached_tiles import cut_cached
+from cristae.training.class_index import INVALID, ClassIndex, labelled
 from cristae.training.framing import Framing
-from cristae.training.regions import RegionContent
+from cristae.training.occupied import OccupiedCells
 from cristae.words import memory
 
-_IDS = "ids"
-"""The array of an entry with object ids, where the classes are affinities."""
-FIELD = "field"
-"""The array of an entry with computed weights."""
-_FORMAT = 1
+_FORMAT = 2
 """Of the entries; another number makes all of them unknown."""
 _CHUNK: dict[bool, Triple] = {True: (1, 256, 256), False: (16, 64, 64)}
 """Voxels that are decoded at once, for flat patches and for others."""
 _SHARD: dict[bool, Triple] = {True: (1, 2048, 2048), False: (16, 1024, 1024)}
 _SLAB: dict[bool, Triple] = {True: (4, 2048, 2048), False: (16, 1024, 1024)}
 """Voxels that are cached at once: whole shards, each written once."""
-
-
-@dataclass(frozen=True, eq=False)
-class CachedPart:
-    """One annotated box of a volume on disk, ready to be cut into patches."""
-
-    folder: Path
-    volume: str
-    origin: Triple
-    """Where the part starts in its volume, in voxels of the working grid."""
-    shape: Triple
-    stored: Box
-    """The voxels on disk, in its volume: the part and what patches see around it."""
-    volume_shape: Triple
-    class_counts: np.ndarray
-    """(K,) int64, as in SamplePart."""
-    fully_valid: bool
-    classes: Classes
-    """What its labels mean; the target has a channel for each class of those that overlap."""
-    affinities: Affinities | None
-    """Which affinities the classes are; what is on disk are then object ids."""
-    sha256: str
-    """Hash of the grey values and labels on disk."""
-    field: Path | None = None
-    """The entry with computed weights of the whole part (see `training.weight_field`); None stands for 1."""
-
-    @property
-    def content(self) -> RegionContent:
-        """What the part holds, for the page and for provenance."""
-        box = Box.of_shape(self.shape).shift(self.origin)
-        return RegionContent(self.volume, box, self.class_counts, self.sha256)
-
-    @cached_property
-    def _stack(self) -> Any:
-        return open_cached(self.folder / "stack")
-
-    @cached_property
-    def _ids(self) -> Any:
-        return open_cached(self.folder / _IDS)
-
-    @cached_property
-    def _weight(self) -> Any | None:
-        return open_cached(self.folder / "weight") if (self.folder / "weight").exists() else None
-
-    @cached_property
-    def _field(self) -> Any | None:
-        return None if self.field is None else open_cached(self.field / FIELD)
-
-    @cached_property
-    def class_voxels(self) -> tuple[np.ndarray, ...]:
-        """For each class a sample of the (N, 3) places where it is."""
-        found = np.load(self.folder / "places.npz", allow_pickle=False)
-        return tuple(found[f"class_{k}"] for k in range(len(self.class_counts)))
-
-    def sample_part(self) -> SamplePart:
-        """What a sampler needs to know."""
-        return SamplePart(
-            self.shape,
-            self.class_counts,
-            self.class_voxels,
-            self._has_foreground,
-            self._has_valid,
-            self.fully_valid,
-            first_foreground=int(self.classes.background),
-            class_names=counted_names(self.classes),
-            volume=self.volume,
-            index_within=self._index_within,
-        )
-
-    def _index_within(self, box: Box) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-        """Counts of the classes in a box inside the part, and a sample of the (N, 3) places of each."""
-        index = ClassIndex(self.classes)
-        for block in box.blocks(_SLAB[False]):
-            index.add(self._targets(block), block)
-        return index.counts, tuple(index.places())
-
-    def _has_valid(self, box: Box) -> bool:
-        return bool(np.any(np.all(self._targets(box) != INVALID, axis=0)))
-
-    def _has_foreground(self, box: Box) -> bool:
-        target = self._targets(box)
-        return bool(np.any((target >= int(self.classes.background)) & (target != INVALID)))
-
-    def _targets(self, box: Box) -> np.ndarray:
-        """(K, Z, Y, X) of a box inside the part, counted from its corner."""
-        if self.affinities is not None:
-            return targets_of_ids(self._object_ids(box.grow(self.affinities.frame)), self.affinities)
-        return self._stored(box.shift(self.origin))[1:]
-
-    def _object_ids(self, box: Box) -> np.ndarray:
-        """int32 ids (Z, Y, X) of a box that may reach outside the part."""
-
-        def read(inside: Box) -> np.ndarray:
-            return _read(self._ids, inside.slices, self.folder)
-
-        return framed_ids(read, box.shift(self.origin).relative_to(self.stored.start), Box.of_shape(self.stored.shape))
-
-    def _stored(self, box: Box) -> np.ndarray:
-        """Image and targets (1 + K, Z, Y, X) of a box of the volume that is on disk."""
-        return _read(self._stack, (slice(None), *box.relative_to(self.stored.start).slices), self.folder)
-
-    def label_slice(self, z: int) -> np.ndarray:
-        """uint8 ids (Y, X) of a slice of the part, INVALID where a voxel does not count; for exclusive classes."""
-        _, y, x = self.shape
-        labels: np.ndarray = self._targets(Box((z, 0, 0), (z + 1, y, x)))[0, 0].astype(np.uint8)
-        return labels
-
-    def label_blocks(self) -> Iterator[np.ndarray]:
-        """uint8 labels (K, Z, Y, X) in blocks that cover the part once, INVALID where a voxel does not count."""
-        for block in Box.of_shape(self.shape).blocks(_SLAB[False]):
-            yield self._targets(block).astype(np.uint8)
-
-    def has_weight(self) -> bool:
-        """Whether a voxel that counts has a weight above 0; true of a volume without weights."""
-        for block in Box.of_shape(self.shape).blocks(_SLAB[False]):
-            weights = self._weights(block)
-            if weights is None or np.any((weights > 0) & np.all(self._targets(block) != INVALID, axis=0)):
-                return True
-        return False
-
-    def read(self, box: Box, framing: Framing) -> Patch:
-        """Cut out a patch; what reaches outside the part does not count, and beyond the volume its image is mirrored.
-
-        Args:
-            box: Voxels of the target, counted from the part's corner; it may reach outside.
-            framing: How much image is around them, but for the target's frame.
-        """
-        place = box.shift(self.origin)
-        seen = place.grow([-around for around in framing.frame]).grow(framing.context)
-        stack = read_mirrored(self._stored, seen, self.volume_shape)
-        if self.affinities is None:
-            centre = tuple(slice(a, a + n) for a, n in zip(framing.context, box.shape, strict=True))
-            target = self._outside_invalid(stack[(slice(1, None), *centre)].astype(np.uint8, copy=False), box, INVALID)
-            valid = np.all(target != INVALID, axis=0)
-            target = np.where(valid, target, np.uint8(0))
-        else:
-            target = self._object_ids(box)[None]
-            valid = self._outside_invalid(target, box, UNKNOWN_ID)[0] != UNKNOWN_ID
-        weight = self._weights(box)
-        image = stack[:1]
-        if framing.flat:  # the slices of the image become channels
-            image, target, valid = image[0], target[:, 0], valid[0]
-            weight = None if weight is None else weight[0]
-        return Patch(
-            image=image,
-            target=target[0] if self.classes.exclusive or self.affinities is not None else target,
-            valid=valid,
-            weight=weight,
-            box=place,
-            volume=self.volume,
-            volume_shape=self.volume_shape,
-        )
-
-    def _outside_invalid(self, target: np.ndarray, box: Box, invalid: int) -> np.ndarray:
-        """A target (K, Z, Y, X), possibly mirrored, with nothing that counts outside the part."""
-        inside = box.intersect(Box.of_shape(self.shape))
-        if inside == box:
-            return target
-        result = np.full_like(target, invalid)
-        where = (slice(None), *inside.relative_to(box.start).slices)
-        result[where] = target[where]
-        return result
-
-    def _weights(self, box: Box) -> np.ndarray | None:
-        """The volume's own weights times the computed field (Z, Y, X), 0 outside the part; None without either."""
-        stores = [(self._weight, self.folder), (self._field, self.field)]
-        inside = box.intersect(Box.of_shape(self.shape))
-        result: np.ndarray | None = None
-        for store, folder in stores:
-            if store is not None and folder is not None:
-                found = np.zeros(box.shape, np.float32)
-                found[inside.relative_to(box.start).slices] = _read(store, inside.slices, folder)
-                result = found if result is None else result * found
-        return result
-
-
-def _read(store: Any, index: tuple[slice, ...], entry: Path) -> np.ndarray:
-    voxels = read_block(store, index, entry)
-    if not os.path.exists(f"{entry}/{FACTS}"):  # a missing chunk reads as zeros  # noqa: PTH110
-        raise RunError(f"{entry}: the cached training data was removed while in use; resume with --resume")
-    return voxels
 
 
 def cache_parts(
@@ -264,15 +79,22 @@ def cache_parts(
         StorageError: The disk is full or the cache folder may not be written.
     """
     jobs = [(part, box) for part in parts for box in (labelled_boxes(part) if framing.flat else (part.box,))]
-    cached = []
+    slabs: dict[tuple[str, Box], list[int]] = defaultdict(list)
+    for number, (part, box) in enumerate(jobs):
+        slabs[part.volume.name, _slab_of(part, box)].append(number)
+    cached: dict[int, CachedPart] = {}
     with progress.task("Caching training data", sum(box.size for _, box in jobs), unit="voxels") as task:
-        for part, box in jobs:
-            stored = _around(box, part.volume.image.shape, framing, size, overhang)
-            known = box.grow(framing.frame).intersect(Box.of_shape(part.volume.image.shape)) if partners else box
-            layout = _Layout(part.volume, box, Box.around([stored, known]), known, classes, framing.flat)
-            cached.append(layout.opened(_entry_of(layout, cache, fingerprints)))
-            task.advance(box.size, note=part.volume.name)
-    return tuple(cached)
+        for (name, slab), numbers in slabs.items():
+            volume, boxes = jobs[numbers[0]][0].volume, [jobs[number][1] for number in numbers]
+            everything = Box.of_shape(volume.image.shape)
+            stored = slab.grow(_reach(boxes[0], framing, size, overhang)).intersect(everything)
+            known = slab.grow(framing.frame).intersect(everything) if partners else slab
+            layout = _Layout(volume, slab, Box.around([stored, known]), known, classes, framing.flat)
+            whole = layout.opened(_entry_of(layout, cache, fingerprints))
+            found = [whole] if boxes == [slab] else cut_cached(whole, boxes, cache)
+            cached.update(zip(numbers, found, strict=True))
+            task.advance(sum(box.size for box in boxes), note=name)
+    return tuple(cached[number] for number in range(len(jobs)))
 
 
 def require_weights(parts: Sequence[CachedPart]) -> None:
@@ -310,18 +132,23 @@ def warn_about_room(parts: Sequence[Part], progress: Progress, *, flat: bool, we
         )
 
 
+def _slab_of(part: Part, box: Box) -> Box:
+    """What is cached in one piece: the region that a part is a tile of, but where labels are object ids the tile alone,
+    whose voxels then have no partners outside of it."""
+    return box if part.slab is None or part.volume.objects is not None else part.slab
+
+
 def _bytes_of(volume: Volume) -> int:
     """Of grey value and labels of a voxel."""
     size = volume.image.dtype.itemsize
     return size + 4 if volume.objects is not None else (1 + len(volume.labels)) * size
 
 
-def _around(box: Box, shape: Triple, framing: Framing, size: Triple, overhang: Triple) -> Box:
-    """What patches of this size on a part can see of its volume."""
+def _reach(box: Box, framing: Framing, size: Triple, overhang: Triple) -> list[int]:
+    """How far around a part patches of this size on it can see."""
     sides = zip(size, box.shape, overhang, strict=True)
     beyond = [max(out, -(-(side - there) // 2)) for side, there, out in sides]
-    reach = [a + b for a, b in zip(framing.context, beyond, strict=True)]
-    return box.grow(reach).intersect(Box.of_shape(shape))
+    return [a + b for a, b in zip(framing.context, beyond, strict=True)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -411,17 +238,24 @@ class _Layout:
         """The part of this volume that an entry holds."""
         facts = json.loads((folder / FACTS).read_text())
         return CachedPart(
-            folder=folder,
+            stack=CachedArray(folder, "stack", self.stored),
+            index=CachedIndex(folder, len(facts["class_counts"]), self.box),
             volume=self.volume.name,
             origin=self.box.start,
             shape=self.box.shape,
-            stored=self.stored,
             volume_shape=self.volume.image.shape,
             class_counts=np.array(facts["class_counts"], np.int64),
             fully_valid=facts["fully_valid"],
             classes=self.classes,
-            affinities=self.affinities,
             sha256=facts["sha256"],
+            weight=None if self.volume.weight is None else CachedArray(folder, "weight", self.box),
+            objects=self.objects_in(folder),
+        )
+
+    def objects_in(self, folder: Path) -> CachedObjects | None:
+        """The object ids that an entry holds; None where labels are classes."""
+        return (
+            None if self.affinities is None else CachedObjects(CachedArray(folder, IDS, self.stored), self.affinities)
         )
 
 
@@ -477,10 +311,10 @@ def _key_by_reading(layout: _Layout) -> str:
 
 def _write(layout: _Layout, cache: Cache) -> Path:
     folder, box, stored = cache.new_entry(layout.size_bytes), layout.box, layout.stored
-    index, content = ClassIndex(layout.classes), _Content()
+    index, occupied, content = ClassIndex(layout.classes), OccupiedCells(box.shape), _Content()
     sizes = {"chunk": _CHUNK[layout.flat], "shard": _SHARD[layout.flat]}
     stack = create_array(folder / "stack", (1 + layout.channels, *stored.shape), layout.dtype, **sizes)
-    ids = None if layout.affinities is None else create_array(folder / _IDS, stored.shape, np.dtype(np.int32), **sizes)
+    ids = None if layout.affinities is None else create_array(folder / IDS, stored.shape, np.dtype(np.int32), **sizes)
     for block, image, target in layout.blocks():
         here, inside = block.relative_to(stored.start).slices, block.intersect(box)
         content.add(image, target)
@@ -489,10 +323,16 @@ def _write(layout: _Layout, cache: Cache) -> Path:
         elif inside.size:
             known = target[(slice(None), *inside.relative_to(block.start).slices)]
             index.add(known, inside.relative_to(box.start))
+            known = target[(slice(None), *inside.relative_to(block.start).slices)]
+            index.add(known, inside.relative_to(box.start))
+            occupied.add(labelled(known), inside.relative_to(box.start))
         both = np.concatenate([image[None], target[: layout.channels]], dtype=layout.dtype, casting="unsafe")
         write_block(stack, (slice(None), *here), both, folder)
-    if layout.affinities is not None:
-        _index_affinities(index, layout, layout.affinities, ids, folder)
+    if (objects := layout.objects_in(folder)) is not None:  # they depend on voxels of other blocks
+        for block in box.blocks(_SLAB[layout.flat]):
+            known = objects.targets(block)
+            index.add(known, block.relative_to(box.start))
+            occupied.add(labelled(known), block.relative_to(box.start))
     if layout.volume.weight is not None:
         store = create_array(folder / "weight", box.shape, np.dtype(np.float32), **sizes)
         for block, weights in layout.weights():
@@ -500,7 +340,7 @@ def _write(layout: _Layout, cache: Cache) -> Path:
             write_block(store, block.relative_to(box.start).slices, weights, folder)
     with storage_errors(folder):
         places = {f"class_{k}": where for k, where in enumerate(index.places())}
-        np.savez(folder / "places.npz", allow_pickle=False, **places)
+        np.savez(folder / PLACES, allow_pickle=False, occupied=occupied.bits, **places)
     facts = {
         "volume": layout.volume.name,
         "shape": box.shape,
@@ -509,14 +349,6 @@ def _write(layout: _Layout, cache: Cache) -> Path:
         "sha256": content.voxels,
     }
     return cache.publish(folder, content.key(layout), facts)
-
-
-def _index_affinities(index: ClassIndex, layout: _Layout, affinities: Affinities, ids: Any, folder: Path) -> None:
-    """Count the classes of a part whose ids have been written, since they depend on voxels of other blocks."""
-    stored, part = Box.of_shape(layout.stored.shape), layout.box.relative_to(layout.stored.start)
-    for block in part.blocks(_SLAB[layout.flat]):
-        found = framed_ids(lambda box: read_block(ids, box.slices, folder), block.grow(affinities.frame), stored)
-        index.add(targets_of_ids(found, affinities), block.relative_to(part.start))
 
 
 def _targets_of(volume: Volume, box: Box) -> np.ndarray:

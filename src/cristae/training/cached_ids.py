@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
 from cristae.data.affinities import UNKNOWN_ID, Affinities, ObjectLabels
 from cristae.data.box import Box
+from cristae.training.cached_arrays import CachedArray
 from cristae.training.class_index import INVALID
 
+IDS = "ids"
+"""The array of an entry with object ids."""
 _KEPT = 1 << 30
 """Ids below it are stored as they are."""
 
@@ -44,8 +48,34 @@ def framed_ids(read: Callable[[Box], np.ndarray], box: Box, stored: Box) -> np.n
     return ids
 
 
-def targets_of_ids(ids: np.ndarray, affinities: Affinities) -> np.ndarray:
-    """The masks uint8 (K, *T) of ids (*S) with the frame of `affinities`, INVALID where a voxel does not count."""
-    masks, counts = affinities.compare(ids, ids != UNKNOWN_ID, frame=affinities.frame)
-    target: np.ndarray = np.where(counts, np.stack(masks), np.uint8(INVALID))
-    return target
+@dataclass(frozen=True, eq=False)
+class CachedObjects:
+    """The object ids of an entry, and which affinities its classes are."""
+
+    ids: CachedArray
+    affinities: Affinities
+
+    def begin(self, box: Box) -> Callable[[], np.ndarray]:
+        """Start to read a box of the volume, int32 (Z, Y, X); what is not on disk is UNKNOWN_ID."""
+        inside = box.intersect(self.ids.box)
+        begun = self.ids.begin(inside) if inside.size else None
+
+        def finish() -> np.ndarray:
+            ids = np.full(box.shape, UNKNOWN_ID, np.int32)
+            if begun is not None:
+                ids[inside.relative_to(box.start).slices] = begun()
+            return ids
+
+        return finish
+
+    def targets(self, box: Box) -> np.ndarray:
+        """The masks uint8 (K, Z, Y, X) of a box of the volume, INVALID where a voxel does not count.
+
+        Raises:
+            RunError: The ids are not there any more.
+        """
+        ids = self.begin(box.grow(self.affinities.frame))()
+        self.ids.require()
+        masks, counts = self.affinities.compare(ids, ids != UNKNOWN_ID, frame=self.affinities.frame)
+        target: np.ndarray = np.where(counts, np.stack(masks), np.uint8(INVALID))
+        return target

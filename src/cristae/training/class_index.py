@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from cristae.data.box import Box
@@ -13,11 +15,32 @@ MAX_PLACES = 20_000
 """Places remembered for each class of a part."""
 
 
+def labelled(target: np.ndarray) -> np.ndarray:
+    """bool (Z, Y, X): where the labels (K, Z, Y, X) of no class are INVALID."""
+    counts: np.ndarray = target[0] != INVALID if len(target) == 1 else np.all(target != INVALID, axis=0)
+    return counts
+
+
+def count_classes(target: np.ndarray, classes: Classes) -> np.ndarray:
+    """(K,) int64 voxels of each class, as a `ClassIndex` counts them, of targets (K, Z, Y, X)."""
+    if classes.exclusive:
+        found: np.ndarray = np.bincount(target.ravel(), minlength=INVALID + 1)[: len(classes.names)]
+        return found
+    ok, masks = labelled(target), target > 0
+    return np.array([np.count_nonzero(where) for where in (ok & ~masks.any(axis=0), *(ok & masks))], np.int64)
+
+
 class ClassIndex:
     """Counts classes and keeps, for each, the places with the smallest random keys: an even sample of them all."""
 
-    def __init__(self, classes: Classes) -> None:
-        self._exclusive = classes.exclusive
+    def __init__(self, classes: Classes, once: Sequence[int] | None = None) -> None:
+        """
+        Args:
+            classes: What labels mean.
+            once: Where classes overlap, a voxel of several counts for the first of them in this order, which has all
+                that are counted; None counts it for each.
+        """
+        self._exclusive, self._once = classes.exclusive, once
         n = len(classes.names) if classes.exclusive else len(classes.names) + 1
         self.counts = np.zeros(n, np.int64)
         self.n_invalid = 0
@@ -27,12 +50,13 @@ class ClassIndex:
 
     def add(self, target: np.ndarray, block: Box) -> None:
         """Count one block: target (K, Z, Y, X)."""
-        ok = np.all(target != INVALID, axis=0)
+        ok = labelled(target)
         self.n_invalid += int(ok.size - np.count_nonzero(ok))
         rng = np.random.default_rng(block.start)
+        ids = target[0] if self._exclusive else None if self._once is None else _first_of(target, self._once)
         for k in range(len(self.counts)):
-            if self._exclusive:
-                where = ok & (target[0] == k)
+            if ids is not None:
+                where = ok & (ids == k)
             else:
                 where = ok & (target[k - 1] > 0) if k else ok & ~np.any(target, axis=0)
             flat = np.flatnonzero(where)
@@ -54,3 +78,12 @@ class ClassIndex:
     def places(self) -> list[np.ndarray]:
         """(N, 3) places for each class, in random order, so that the first few are an even sample, too."""
         return [where for _, where in self._kept]
+
+
+def _first_of(masks: np.ndarray, order: Sequence[int]) -> np.ndarray:
+    """(Z, Y, X): of the classes that each voxel is in, the first in `order`; 0 where it is in none of masks 1 to K."""
+    first = np.zeros(masks.shape[1:], np.intp)
+    for k in reversed(order):
+        if k:
+            first[masks[k - 1] > 0] = k
+    return first

@@ -6,6 +6,7 @@ import os
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 from typing import Protocol
 
@@ -16,7 +17,7 @@ from cristae.augment import Batch
 from cristae.augment.batch import margin_zyx
 from cristae.readahead import read_ahead
 from cristae.sampling import Patch, Place
-from cristae.training.cache import CachedPart
+from cristae.training.cached_part import CachedPart, read_patches
 from cristae.training.framing import Framing
 
 
@@ -87,11 +88,13 @@ class PatchFeed:
     def __len__(self) -> int:
         return self.updates * self._accumulate
 
-    def read(self, epoch: int, index: int) -> Patch:
-        """Patch `index` of `epoch`, with its margin and its volume's own weights."""
-        place = self._plan.place(epoch, index)
-        box = place.box.grow(margin_zyx(self._margin)) if any(self._margin) else place.box
-        return self._parts[place.part].read(box.grow(self._framing.frame), self._framing)
+    def read(self, epoch: int, indices: Sequence[int]) -> list[Patch]:
+        """Some patches of `epoch`, with their margin and their volumes' own weights."""
+        places = [self._plan.place(epoch, index) for index in indices]
+        around = [a + b for a, b in zip(margin_zyx(self._margin), self._framing.frame, strict=True)]
+        boxes = [place.box.grow(around) if any(around) else place.box for place in places]
+        parts = [self._parts[place.part] for place in places]
+        return read_patches(list(zip(parts, boxes, strict=True)), self._framing)
 
     def begin(self, epoch: int) -> None:
         """Start an epoch at its first batch."""
@@ -139,7 +142,7 @@ class PatchFeed:
         at_once = -(-max(map(len, groups), default=1) // self._threads)
         pieces = [[group[first : first + at_once] for first in range(0, len(group), at_once)] for group in groups]
         patches = read_ahead(
-            lambda indices: [self.read(epoch, index) for index in indices],
+            partial(self.read, epoch),
             chain.from_iterable(pieces),
             threads=self._threads,
             ahead=3 * max(map(len, pieces), default=1),

@@ -150,7 +150,7 @@ def _limited(parts: Sequence[Part], read_vox: int, *, flat: bool) -> tuple[tuple
         if boxes:
             count = max(1, min(len(boxes), read_vox // len(parts) // boxes[0].size))
             chosen = np.linspace(0, len(boxes) - 1, count).round().astype(int)
-            found += [Part(part.volume, boxes[place]) for place in chosen]
+            found += [replace(part, box=boxes[place]) for place in chosen]
     return tuple(found), False
 
 
@@ -235,7 +235,10 @@ def on_working_grid(part: Part, working: VoxelSize | None, *, flat: bool) -> Par
             "files of that voxel size"
         )
     volume = resample_volume(part.volume, size)
-    return Part(volume, _inside(part.box, own, size).intersect(Box.of_shape(volume.image.shape)))
+    whole = Box.of_shape(volume.image.shape)
+    box, slab = (None if one is None else _inside(one, own, size).intersect(whole) for one in (part.box, part.slab))
+    assert box is not None
+    return Part(volume, box, slab)
 
 
 def _inside(box: Box, source: VoxelSize, target: VoxelSize) -> Box:

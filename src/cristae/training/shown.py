@@ -14,7 +14,7 @@ from cristae.augment import Batch
 from cristae.data.box import Box
 from cristae.data.classes import Classes
 from cristae.targets import INVALID
-from cristae.training.cache import CachedPart
+from cristae.training.cached_part import CachedPart
 from cristae.training.feed import PatchFeed, collate
 from cristae.training.framing import Framing
 from cristae.training.module import StepConfig, patch_keys, ready_batch

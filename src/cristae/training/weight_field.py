@@ -10,9 +10,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections import defaultdict
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,10 +25,12 @@ from cristae.data.formats.zarr_arrays import write_block
 from cristae.progress import Progress, Task
 from cristae.readahead import read_ahead
 from cristae.targets import INVALID, Statistics, WeightField
-from cristae.training.cache import FIELD, CachedPart
 from cristae.training.cache_folder import Cache
-from cristae.training.cached_arrays import create_array
+from cristae.training.cached_arrays import CachedArray, create_array
+from cristae.training.cached_part import CachedPart
 
+_ARRAY = "field"
+"""The array of an entry with weights."""
 _FORMAT = 1
 """Of the fields; another number makes all of them unknown."""
 _CHUNK: Triple = (1, 64, 64)
@@ -53,60 +57,84 @@ def with_weight_fields(
     Raises:
         StorageError: The disk is full or the cache folder may not be written.
     """
+    slabs: dict[tuple[str, Box], list[CachedPart]] = defaultdict(list)
+    for part in parts:
+        slabs[part.volume, part.index.box].append(part)
     with progress.task("Computing weights", 2 * sum(part.shape[0] for part in parts), unit="slices") as task:
         complete = statistics
         if "peaks" not in statistics:
-            found = [_peaks_of(part, field, cache, task) for part in parts]
+            found = [_peaks_of(slab, field, cache, task) for slab in slabs.values()]
             complete = {**statistics, "peaks": np.max(found, axis=0).tolist()} if found[0] else statistics
-        entries = [_entry_of(part, field, complete, cache, task) for part in parts]
-    return tuple(replace(part, field=entry) for part, entry in zip(parts, entries, strict=True)), complete
+        fields = {
+            place: CachedArray(_entry_of(slab, field, complete, cache, task), _ARRAY, place[1])
+            for place, slab in slabs.items()
+        }
+    return tuple(replace(part, field=fields[part.volume, part.index.box]) for part in parts), complete
 
 
-def _peaks_of(part: CachedPart, field: WeightField, cache: Cache, task: Task) -> list[float]:
-    """The greatest of `field.peaks` in a part, remembered beside the cache's entries."""
+def _peaks_of(slab: Sequence[CachedPart], field: WeightField, cache: Cache, task: Task) -> list[float]:
+    """The greatest of `field.peaks` in a part, or the tiles of a region, remembered beside the cache's entries."""
     of_nothing = field.peaks(np.full((1, 1), INVALID, np.uint8))
-    question = _hash("peaks", _FORMAT, field.settings, part.folder.name)
+    question = _hash("peaks", _FORMAT, field.settings, _content(slab))
     known = cache.recall(question) if of_nothing else "[]"
     if known is None:
-        found = [peaks for peaks in _each_slice(part, field.peaks, task) if peaks is not None]
+        found = [peaks for *_, peaks in _each_slice(slab, field.peaks, task) if peaks is not None]
         known = json.dumps(np.max([of_nothing, *found], axis=0).tolist())
         cache.remember(question, known)
     else:
-        task.advance(part.shape[0])
+        task.advance(sum(part.shape[0] for part in slab))
     greatest: list[float] = json.loads(known)
     return greatest
 
 
-def _entry_of(part: CachedPart, field: WeightField, statistics: Statistics, cache: Cache, task: Task) -> Path:
-    """The folder with a part's field, made when there is none."""
-    key = f"weights-{_hash(_FORMAT, field.settings, statistics, part.folder.name)[:48]}"
+def _entry_of(slab: Sequence[CachedPart], field: WeightField, statistics: Statistics, cache: Cache, task: Task) -> Path:
+    """The folder with the field of a part, or of tiles each by itself in their region, made when there is none."""
+    key = f"weights-{_hash(_FORMAT, field.settings, statistics, _content(slab))[:48]}"
     entry = cache.take(key)
     if entry is not None:
-        task.advance(part.shape[0])
+        task.advance(sum(part.shape[0] for part in slab))
         return entry
-    folder = cache.new_entry(4 * Box.of_shape(part.shape).size)
-    store = create_array(folder / FIELD, part.shape, np.dtype(np.float32), chunk=_CHUNK, shard=_SHARD)
-    slices = _each_slice(part, lambda labels: field.weights(labels, statistics), task)
-    for z, weights in enumerate(slices):
-        if weights is not None:
-            for block in Box.of_shape((1, *weights.shape)).blocks(_SHARD):
-                write_block(store, block.shift((z, 0, 0)).slices, weights[None][block.slices], folder)
-    return cache.publish(folder, key, {"volume": part.volume, "shape": part.shape})
+    box = slab[0].index.box
+    folder = cache.new_entry(4 * box.size)
+    store = create_array(folder / _ARRAY, box.shape, np.dtype(np.float32), chunk=_CHUNK, shard=_SHARD)
+    found = _each_slice(slab, lambda labels: field.weights(labels, statistics), task)
+    for z, slices in groupby(found, lambda one: one[1]):
+        plane = np.zeros((1, *box.shape[1:]), np.float32)
+        for part, _, weights in slices:
+            if weights is not None:
+                _, rows, columns = part.box.relative_to(box.start).slices
+                plane[0, rows, columns] = weights
+        for block in Box.of_shape(plane.shape).blocks(_SHARD):
+            if plane[block.slices].any():
+                write_block(store, block.shift((z - box.start[0], 0, 0)).slices, plane[block.slices], folder)
+    return cache.publish(folder, key, {"volume": slab[0].volume, "shape": box.shape})
+
+
+def _content(slab: Sequence[CachedPart]) -> tuple[Any, ...]:
+    """What is computed of: the entry with the labels, and which tiles of it where these are not all as one."""
+    boxes = [part.box.relative_to(part.index.box.start) for part in slab]
+    tiles = [] if [part.box for part in slab] == [slab[0].index.box] else [(box.start, box.stop) for box in boxes]
+    return slab[0].folder.name, *tiles
 
 
 def _each_slice(
-    part: CachedPart, work: Callable[[np.ndarray], Result], task: Task
-) -> Generator[Result | None, None, None]:
-    """What `work` makes of the labels (Y, X) of each slice, in order; None where nothing counts."""
+    slab: Sequence[CachedPart], work: Callable[[np.ndarray], Result], task: Task
+) -> Generator[tuple[CachedPart, int, Result | None], None, None]:
+    """Each part and slice z of the volume, in the order of z, with what `work` makes of the labels (Y, X) there; None
+    where nothing counts."""
 
-    def of_slice(z: int) -> Result | None:
-        labels = part.label_slice(z)
+    def of_slice(item: tuple[CachedPart, int]) -> Result | None:
+        part, z = item
+        labels = part.label_slice(z - part.origin[0])
         return None if np.all(labels == INVALID) else work(labels)
 
-    slices = read_ahead(of_slice, range(part.shape[0]), threads=_THREADS, ahead=_THREADS, name="weights")
-    with closing(slices):
-        for result in slices:
-            yield result
+    items = sorted(
+        ((part, part.origin[0] + z) for part in slab for z in range(part.shape[0])), key=lambda item: item[1]
+    )
+    results = read_ahead(of_slice, items, threads=_THREADS, ahead=_THREADS, name="weights")
+    with closing(results):
+        for (part, z), result in zip(items, results, strict=True):
+            yield part, z, result
             task.advance(note=part.volume)
 
 

@@ -23,8 +23,9 @@ from cristae.recipe.folder import CHECKPOINT, read_summary
 from cristae.recipe.network import build_network, start_from, starting_weights
 from cristae.recipe.recipe import Recipe
 from cristae.recipe.run import TrainedModel
-from cristae.training.cache import CachedPart, require_weights
+from cristae.training.cache import require_weights
 from cristae.training.cache_folder import Cache
+from cristae.training.cached_part import CachedPart
 from cristae.training.compilation import require_compiler
 from cristae.training.feed import PatchFeed
 from cristae.training.framing import Framing

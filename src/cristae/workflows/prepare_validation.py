@@ -10,7 +10,7 @@ from cristae.evaluation.epoch_validation import EpochValidation, SampledPatches,
 from cristae.evaluation.validation import Validation
 from cristae.recipe.recipe import Recipe
 from cristae.sampling import as_triple
-from cristae.training.cache import CachedPart
+from cristae.training.cached_part import CachedPart
 from cristae.training.feed import PatchFeed
 from cristae.training.framing import Framing
 from cristae.training.held_out import Draws, HeldOut, Tiles

@@ -155,7 +155,7 @@ def _check_network(recipe: Recipe, data: TrainingData, progress: Progress) -> No
     with open_cache() as lasting, open_cache(lasting.scratch) as cache:
         prepared = prepare_network_training(recipe, data, locality, cache, progress, weigh=False)
         if prepared is not None:
-            prepared.feed.read(0, 0)
+            prepared.feed.read(0, [0])
 
 
 def _read(parts: Sequence[Part], progress: Progress) -> None:

@@ -21,8 +21,9 @@ from cristae.recipe.consistency import check_consistency, require_regions
 from cristae.recipe.questions import warn_open_questions
 from cristae.recipe.recipe import Recipe
 from cristae.sampling import RejectionPatches, Sampling, as_triple
-from cristae.training.cache import CachedPart, cache_parts, warn_about_room
+from cristae.training.cache import cache_parts, warn_about_room
 from cristae.training.cache_folder import Cache
+from cristae.training.cached_part import CachedPart
 from cristae.training.framing import Framing
 from cristae.training.regions import Regions, prepare_regions, require_validation
 

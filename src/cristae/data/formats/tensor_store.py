@@ -107,11 +107,21 @@ def read_block(store: Any, index: Index, where: Path | str) -> np.ndarray:
     Raises:
         FormatError: A chunk is truncated or corrupt.
     """
-    try:
-        voxels = np.asarray(store[index].read().result())
-    except Exception as error:
-        raise FormatError(undecodable(where, error)) from error
-    return voxels.view(np.uint8) if voxels.dtype == bool else voxels
+    return begin_block(store, index, where)()
+
+
+def begin_block(store: Any, index: Index, where: Path | str) -> Callable[[], np.ndarray]:
+    """Start to read one block; what is returned waits for it, and gives and raises what `read_block` does."""
+    reading = store[index].read()
+
+    def finish() -> np.ndarray:
+        try:
+            voxels = np.asarray(reading.result())
+        except Exception as error:
+            raise FormatError(undecodable(where, error)) from error
+        return voxels.view(np.uint8) if voxels.dtype == bool else voxels
+
+    return finish
 
 
 def undecodable(where: Path | str, error: BaseException) -> str:

@@ -13,6 +13,7 @@ from cristae.data.formats.json_file import as_object, load_object
 from cristae.data.formats.tensor_store import (
     CACHE_BYTES,
     LazyArray,
+    begin_block,
     lazy_array,
     open_store,
     read_block,
@@ -26,6 +27,7 @@ __all__ = [
     "CACHE_BYTES",
     "Node",
     "array_metadata",
+    "begin_block",
     "find_arrays",
     "find_node",
     "open_array",
