@@ -323,8 +323,6 @@ def _write(layout: _Layout, cache: Cache) -> Path:
         elif inside.size:
             known = target[(slice(None), *inside.relative_to(block.start).slices)]
             index.add(known, inside.relative_to(box.start))
-            known = target[(slice(None), *inside.relative_to(block.start).slices)]
-            index.add(known, inside.relative_to(box.start))
             occupied.add(labelled(known), inside.relative_to(box.start))
         both = np.concatenate([image[None], target[: layout.channels]], dtype=layout.dtype, casting="unsafe")
         write_block(stack, (slice(None), *here), both, folder)

@@ -69,13 +69,9 @@ class CachedObjects:
         return finish
 
     def targets(self, box: Box) -> np.ndarray:
-        """The masks uint8 (K, Z, Y, X) of a box of the volume, INVALID where a voxel does not count.
-
-        Raises:
-            RunError: The ids are not there any more.
-        """
+        """The masks uint8 (K, Z, Y, X) of a box of the volume, INVALID where a voxel does not count. `require` of the
+        ids comes after it."""
         ids = self.begin(box.grow(self.affinities.frame))()
-        self.ids.require()
         masks, counts = self.affinities.compare(ids, ids != UNKNOWN_ID, frame=self.affinities.frame)
         target: np.ndarray = np.where(counts, np.stack(masks), np.uint8(INVALID))
         return target

@@ -135,7 +135,11 @@ class CachedPart:
     def _targets(self, box: Box) -> np.ndarray:
         """(K, Z, Y, X) of a box inside the part, counted from its corner."""
         place = box.shift(self.origin)
-        return self.stack.read(place)[1:] if self.objects is None else self.objects.targets(place)
+        if self.objects is None:
+            return self.stack.read(place)[1:]
+        target = self.objects.targets(place)
+        self.objects.ids.require()
+        return target
 
     def label_slice(self, z: int) -> np.ndarray:
         """uint8 ids (Y, X) of a slice of the part, INVALID where a voxel does not count; for exclusive classes."""
