@@ -9,8 +9,11 @@ import torch
 from pydantic import ValidationError
 
 from cristae.errors import RunError, VolumeError
+from cristae.preprocess import Percentiles
+from cristae.preprocess.form import fit, padding_values
 from cristae.preprocess.histogram import IntensityHistogram
-from cristae.preprocess.normalize import NormalizeConfig, Normalizer, distance, fit, padding_values
+from cristae.preprocess.normalize import Normalizer
+from cristae.preprocess.shift import distance
 
 
 def tissue(seed=0, *, mean=120.0, width=20.0, dtype="uint8", skew=0.0):
@@ -58,7 +61,7 @@ def test_wide_integers_keep_their_differences():
 
 def test_fit_takes_the_percentiles():
     values = np.arange(1001, dtype=np.uint16)
-    normalizer = fit(NormalizeConfig(low_percentile=1, high_percentile=90), IntensityHistogram.of(values))
+    normalizer = fit(Percentiles(low_percentile=1, high_percentile=90), IntensityHistogram.of(values))
     assert (normalizer.low, normalizer.high) == (10, 900)
     assert normalizer.kind == "uint16"
 
@@ -67,7 +70,7 @@ def test_hot_pixels_do_not_set_the_scale():
     clean = tissue(dtype="uint16", mean=5000, width=400)
     hot = clean.copy()
     hot[::1000] = 65_535
-    config = NormalizeConfig()
+    config = Percentiles()
     a, b = fit(config, IntensityHistogram.of(clean)), fit(config, IntensityHistogram.of(hot))
     assert abs(a.high - b.high) < 0.05 * (a.high - a.low)
 
@@ -76,11 +79,11 @@ def test_hot_pixels_do_not_set_the_scale():
 def test_borders_of_aligned_stacks_are_left_out(edge):
     inside = tissue()
     padded = np.concatenate([inside, np.full(50_000, edge, np.uint8)])
-    config = NormalizeConfig()
+    config = Percentiles()
     a, b = fit(config, IntensityHistogram.of(inside)), fit(config, IntensityHistogram.of(padded))
     assert (a.low, a.high, a.ignored) == (b.low, b.high, ())
     assert b.ignored == (edge,)
-    whole = fit(NormalizeConfig(ignore=()), IntensityHistogram.of(padded))
+    whole = fit(Percentiles(ignore=()), IntensityHistogram.of(padded))
     assert edge in (whole.low, whole.high)
 
 
@@ -90,13 +93,13 @@ def test_few_grey_levels_are_not_padding():
 
 def test_named_values_are_left_out():
     values = np.concatenate([tissue(), np.full(30_000, 77, np.uint8)])
-    assert fit(NormalizeConfig(ignore=(77,)), IntensityHistogram.of(values)).ignored == (77,)
+    assert fit(Percentiles(ignore=(77,)), IntensityHistogram.of(values)).ignored == (77,)
 
 
 def test_a_sparse_image_falls_back_to_its_whole_range():
     values = np.zeros(10_000, np.uint8)
     values[:5] = [10, 20, 30, 40, 50]
-    normalizer = fit(NormalizeConfig(), IntensityHistogram.of(values))
+    normalizer = fit(Percentiles(), IntensityHistogram.of(values))
     assert (normalizer.low, normalizer.high) == (0, 50)
 
 
@@ -106,12 +109,12 @@ def test_a_sparse_image_falls_back_to_its_whole_range():
 )
 def test_constant_and_empty_images_are_refused(values, words):
     with pytest.raises(VolumeError, match=words):
-        fit(NormalizeConfig(), IntensityHistogram.of(values))
+        fit(Percentiles(), IntensityHistogram.of(values))
 
 
 def test_ignoring_everything_is_refused():
     with pytest.raises(VolumeError, match=r"normalize\.ignore"):
-        fit(NormalizeConfig(ignore=(1, 2)), IntensityHistogram.of(np.array([1, 2, 2], np.uint8)))
+        fit(Percentiles(ignore=(1, 2)), IntensityHistogram.of(np.array([1, 2, 2], np.uint8)))
 
 
 @pytest.mark.parametrize(
@@ -119,12 +122,12 @@ def test_ignoring_everything_is_refused():
 )
 def test_config_refuses_nonsense(wrong):
     with pytest.raises(ValidationError):
-        NormalizeConfig(**wrong)
+        Percentiles(**wrong)
 
 
 def test_json_round_trip_is_exact():
     values = np.random.default_rng(5).normal(0.1, 1e-3, 5000).astype(np.float32)
-    normalizer = fit(NormalizeConfig(invert=True), IntensityHistogram.of(values))
+    normalizer = fit(Percentiles(invert=True), IntensityHistogram.of(values))
     assert Normalizer.from_dict(json.loads(json.dumps(normalizer.to_dict()))) == normalizer
 
 
@@ -158,7 +161,7 @@ def test_storage_of_something_else_is_refused(wrong):
 
 
 def test_similar_volumes_give_no_warning():
-    training = fit(NormalizeConfig(), IntensityHistogram.of(tissue(1)))
+    training = fit(Percentiles(), IntensityHistogram.of(tissue(1)))
     shift = distance(training, IntensityHistogram.of(tissue(2)))
     assert abs(shift.median) < 0.02
     assert shift.range_ratio == pytest.approx(1, abs=0.05)
@@ -166,7 +169,7 @@ def test_similar_volumes_give_no_warning():
 
 
 def test_shift_worked_by_hand():
-    training = fit(NormalizeConfig(), IntensityHistogram.of(np.arange(0, 101, dtype=np.uint16)))
+    training = fit(Percentiles(), IntensityHistogram.of(np.arange(0, 101, dtype=np.uint16)))
     shift = distance(training, IntensityHistogram.of(np.arange(100, 301, dtype=np.uint16)))
     assert shift.median == pytest.approx((200 - 50) / 100)
     assert shift.range_ratio == pytest.approx(1.98, abs=0.03)
@@ -188,14 +191,12 @@ def test_shift_worked_by_hand():
 )
 def test_foreign_intensities_are_reported(other, words):
     base = tissue(mean=80, skew=2.0) if "exchanged" in words else tissue()
-    message = distance(fit(NormalizeConfig(), IntensityHistogram.of(base)), IntensityHistogram.of(other)).message(
-        "'cell'"
-    )
+    message = distance(fit(Percentiles(), IntensityHistogram.of(base)), IntensityHistogram.of(other)).message("'cell'")
     assert message is not None
     assert re.search(words, message)
 
 
 def test_padding_of_the_new_volume_is_no_shift():
-    training = fit(NormalizeConfig(), IntensityHistogram.of(tissue(1)))
+    training = fit(Percentiles(), IntensityHistogram.of(tissue(1)))
     padded = np.concatenate([tissue(2), np.zeros(60_000, np.uint8)])
     assert distance(training, IntensityHistogram.of(padded)).message() is None

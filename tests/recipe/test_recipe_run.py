@@ -12,8 +12,9 @@ from safetensors.torch import save_file
 
 from cristae.errors import MissingFileError, OutputExistsError, RunError
 from cristae.inference.locality import Locality
+from cristae.preprocess import Percentiles
+from cristae.preprocess.form import fit
 from cristae.preprocess.histogram import IntensityHistogram, histogram_of
-from cristae.preprocess.normalize import NormalizeConfig, fit
 from cristae.recipe.anchor import anchored
 from cristae.recipe.load import load_recipe, parse_recipe
 from cristae.recipe.provenance import known_inputs, provenance, write_provenance
@@ -47,7 +48,7 @@ def model_facts(recipe: Recipe, in_channels: int = 1) -> TrainedModel:
 
     grey: IntensityHistogram = histogram_of(image_of_array(np.arange(4096, dtype=np.uint16).reshape(1, 64, 64)))
     assert recipe.data.classes is not None
-    return TrainedModel(in_channels, recipe.data.classes, fit(NormalizeConfig(), grey), (40.0, 6.1, 6.1), (256, 256))
+    return TrainedModel(in_channels, recipe.data.classes, fit(Percentiles(), grey), (40.0, 6.1, 6.1), (256, 256))
 
 
 def trained(recipe: Recipe, folder: Path) -> tuple[Run, torch.nn.Module]:

@@ -36,6 +36,9 @@ KERAS_ADAM: dict[str, Any] = {
 SEGET: dict[str, Any] = KERAS_ADAM | {
     # Zhang et al. (2018), what all five structures have in common; their table is in test_recipe_files.
     "data.volumes.0.voxel_size_nm": (150, 2.255, 2.255),
+    "normalize.name": "fixed_range",
+    "normalize.low": 0,
+    "normalize.high": 255,
     "sampling.name": "grid",
     "augment": (),
     "loss.l2": 1e-4,
@@ -53,8 +56,8 @@ FIB_SEM: dict[str, Any] = KERAS_ADAM | {
     "data.train.0.slices": "0:40",
     "data.validate.0.slices": "40:60",
     "data.test.0.slices": "60:79",
-    "normalize.low_percentile": 0,
-    "normalize.high_percentile": 100,
+    "normalize.name": "min_max",
+    "normalize.scope": "volume",
     "normalize.ignore": (),
     "sampling.name": "indexed",
     "sampling.size": (256, 256),
@@ -89,6 +92,9 @@ FIB_SEM: dict[str, Any] = KERAS_ADAM | {
 }
 EM_STELLAR: dict[str, Any] = {
     # Khadangi et al. (2020, 2021): the defaults of the public notebook.
+    "normalize.name": "z_score",
+    "normalize.scope": "volume",
+    "normalize.ignore": (),
     "sampling.size": (512, 512),
     "sampling.per_epoch": 100 * 2,
     "augment.0.name": "rotate",
@@ -137,6 +143,9 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         # Guay et al. (2021): Methods, and the authors' released code where the text is silent.
         "data.volumes.0.voxel_size_nm": (50, 10, 10),
         "data.volumes.1.voxel_size_nm": (50, 10, 10),
+        "normalize.name": "z_score",
+        "normalize.scope": "volume",
+        "normalize.ignore": (),
         "sampling.name": "jittered",
         "sampling.size": (5, 296, 296),
         "sampling.spacing": (2, 100, 100),
@@ -158,11 +167,11 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "augment.1.axes": ("z", "y", "x"),
         "augment.1.probability": 0.5,
         "augment.2.name": "brightness",
-        "augment.2.amount": 0.12,
+        "augment.2.amount": pytest.approx(0.12 * 65_535 / 13_980.5158, abs=5e-5),  # of the published slice
         "augment.2.probability": 1,
         "augment.3.name": "contrast",
         "augment.3.amount": 0.2,
-        "augment.3.about": "mean",
+        "augment.3.about": "zero",
         "augment.3.probability": 1,
         "augment_interpolation": "nearest",
         "loss.name": "dense_cell",

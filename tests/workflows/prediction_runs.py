@@ -22,7 +22,7 @@ data:
   classes: {{names: [{names}], exclusive: {exclusive}}}
   volumes: [{{name: cell, image: image.tif, labels: {{kind: ids, path: labels.tif}}}}]
   train: [{{volume: cell, slices: 0:1}}]
-normalize: {{scope: {scope}}}
+normalize: {normalize}
 model: {model}
 loss: {{name: cross_entropy_dice}}
 predict: {{{predict}}}
@@ -38,6 +38,8 @@ def make_run(
     predict: str = "block_vox: [1, 32, 48]",
     model: str = "{name: unet_bn, widths: [4, 8]}",
     scope: str = "training",
+    normalize: str | None = None,
+    normalizer: Normalizer | None = None,
     in_channels: int = 1,
     patch_size: tuple[int, ...] = (32, 32),
     facts: Mapping[str, object] | None = None,
@@ -49,7 +51,7 @@ def make_run(
         exclusive=str(classes.exclusive).lower(),
         predict=predict,
         model=model,
-        scope=scope,
+        normalize=normalize or f"{{scope: {scope}}}",
     )
     recipe = parse_recipe(text, "test recipe")
     run = create_run(folder, recipe)
@@ -63,8 +65,8 @@ def make_run(
         network.head.weight.data.mul_(4)
         network.head.weight.data.sub_(network.head.weight.data.mean())
     save_weights(run, network)
-    normalizer = Normalizer(20.0, 235.0, kind="uint8", quantiles=tuple(np.linspace(0, 255, 11)))
-    model = TrainedModel(in_channels, classes, normalizer, voxel_size_nm, patch_size)
+    usual = Normalizer(20.0, 235.0, kind="uint8", quantiles=tuple(np.linspace(0, 255, 11)))
+    model = TrainedModel(in_channels, classes, normalizer or usual, voxel_size_nm, patch_size)
     write_summary(run, model, {"status": "complete", **(facts or {})})
     return run
 

@@ -33,8 +33,8 @@ from cristae.inference.config import PredictOptions
 from cristae.inference.journal import PATTERN, Journal
 from cristae.inference.prediction import open_prediction
 from cristae.inference.writer import PredictionWriter
+from cristae.preprocess.form import fit
 from cristae.preprocess.histogram import histogram_of
-from cristae.preprocess.normalize import fit
 from cristae.progress import Progress
 from cristae.recipe.run import write_summary
 from cristae.workflows.predict import predict

@@ -46,7 +46,7 @@ class Said(Progress):
 def whole(run: Run, grey: np.ndarray) -> np.ndarray:
     """Probabilities (K, Z, Y, X), all at once."""
     image = cell(grey).image
-    predictor = Predictor([member_of(run, image, "cell", Progress())])
+    predictor = Predictor([member_of(run, image, run.normalizer, Progress())])
     with predictor.predicting():
         return predictor.probabilities(image, Box.of_shape(image.shape)).numpy()
 

@@ -23,7 +23,7 @@ def read_around(image: Image, box: Box, reach: Triple, normalizer: Normalizer) -
     """Normalised grey values float32 of a box and `reach` voxels on each side, mirrored outside the image."""
     wanted = box.grow(reach)
     there = wanted.intersect(Box.of_shape(image.shape))
-    return _mirrored(normalizer.apply(image.read(there)), there, wanted)
+    return _mirrored(normalizer.read(image, there), there, wanted)
 
 
 def mirrored(grey: np.ndarray, box: Box, reach: Triple) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -58,6 +58,13 @@ def predict(
         Path | None, typer.Option("--mask", metavar="M", help="Predict only where this volume is not 0.")
     ] = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Keep the 8-bit probabilities too.")] = False,
+    normalize: Annotated[
+        Literal["run", "volume"],
+        typer.Option(
+            "--normalize",
+            help="Whose grey values decide: volume finds the range again on this one, as unseen microscopes need.",
+        ),
+    ] = "run",
     max_ram: Annotated[
         str | None,
         typer.Option(
@@ -87,7 +94,7 @@ def predict(
         voxel_size_nm=voxel_size_nm,
         box=box,
         mask=mask,
-        options=PredictOptions(probabilities, max_ram, max_vram, signed),
+        options=PredictOptions(probabilities, max_ram, max_vram, signed, normalize),
         progress=console_progress(),
     )
     print(prediction.path)

@@ -26,6 +26,7 @@ from cristae.inference.plan import SMALLEST_SIDES, Workload, plan_memory
 from cristae.inference.predictor import Member, Predictor
 from cristae.inference.windows import Windows
 from cristae.metrics.tally import Tally
+from cristae.preprocess.network_input import NetworkInput
 from cristae.preprocess.normalize import Normalizer
 from cristae.progress import Progress
 from cristae.recipe.recipe import Recipe
@@ -101,6 +102,8 @@ class Validation:
     """Slices that a 2D network sees as channels."""
     windows: Windows | None = None
     """How the network is applied; None is exactly."""
+    network_input: NetworkInput = NetworkInput()
+    """What happens to each window before the network."""
 
     def count_into(self, counts: EpochCounts, network: nn.Module, worker: Worker = Worker()) -> None:
         """Count this process's part of the slabs, where the labels are; every annotated voxel counts once."""
@@ -138,7 +141,8 @@ class Validation:
                 yield block, probabilities, labels_of(probabilities, predictor.ensemble, self.threshold)
 
     def _member(self, network: nn.Module, volume: Volume) -> Member:
-        return Member(network, self.locality, self.normalizers[volume.name], self.classes, self.slices, self.windows)
+        fixed = self.locality, self.normalizers[volume.name], self.classes, self.slices, self.windows
+        return Member(network, *fixed, self.network_input)
 
     def _block(self, member: Member, volume: Volume, box: Box) -> Triple:
         """Voxels (z, y, x) that are predicted at once."""
@@ -217,6 +221,7 @@ def plan_validation(
         device,
         model.in_slices,
         windows_of(application, size, locality),
+        recipe.network_input,
     )
 
 

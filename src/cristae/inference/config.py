@@ -15,6 +15,8 @@ Application = Literal["exact", "gaussian", "centre_third", "farthest", "tiles"]
 """As in one pass over the whole volume, or in windows that are joined by one of the rules of `inference.windows`."""
 Backend = Literal["cpu", "cuda", "mps"]
 DeviceName = Literal["auto"] | Backend
+Statistics = Literal["run", "volume"]
+"""Whose grey values decide how a volume is normalised where a run uses statistics of its training data."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,9 @@ class PredictOptions:
     """Ceiling on the GPU, likewise; None takes 85 % of what is free there."""
     signed: bool | None = None
     """Whether 8-bit values of an MRC volume are signed, where its header does not say."""
+    normalize: Statistics = "run"
+    """`volume` finds the range of grey values again on this volume, for runs whose normalisation has that of their
+    training data; `run` normalises as the run says."""
 
 
 class PredictConfig(Config):

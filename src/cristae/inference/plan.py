@@ -163,7 +163,8 @@ class _Needs:
         margin = _MARGIN_KEPT if workload.keeps_buffers else _MARGIN
         pairs = zip(workload.members, self._per_vox, strict=True)
         network = _FIXED + int(margin * max(per_vox * self._at_once(member, block) for member, per_vox in pairs))
-        return ram, 12 * input_vox + fused + network
+        normalized = 12 + max(member.normalizer.bytes_per_vox for member in workload.members)
+        return ram, normalized * input_vox + fused + network
 
     def _at_once(self, member: Member, block: Triple) -> int:
         """Voxels of a slice or volume that go through the network together."""
@@ -228,7 +229,7 @@ def _largest_input(workload: Workload, member: Member, block: Triple) -> Triple:
             halo = max(0, where.reach[axis] - where.margin[axis])
             side = where.good_side(axis, core + 2 * halo + where.stride[axis] - 1)
             side = min(side, where.good_side(axis, size))
-        sides.append(side + around.stop[axis] - around.start[axis])
+        sides.append(side + around.stop[axis] - around.start[axis] + 2 * member.normalizer.reach[axis])
     return _triple(sides)
 
 
@@ -244,24 +245,18 @@ def _bytes_per_vox(member: Member, *, halves: bool) -> float:
         wished = (1, 256, 256) if where.ndim == 2 else (64, 64, 64)
         output = _good(where, wished)
     with suppress(Exception):  # a network is anyone's code, and may fail on shapes alone
-        shape = _input_shape(member, output)
+        shape = member.input_shape(output)
         return forward_bytes(member.network, shape, halves=halves) / math.prod(shape[2:])
     least = _triple([min(pair) for pair in zip(output, _MEASURED[where.ndim], strict=True)])
     for size in (_good(where, least), output):
         with suppress(Exception):  # it may take no images but those of its windows
-            shape = _input_shape(member, size)
+            shape = member.input_shape(size)
             return measured_bytes(member.network, shape) / math.prod(shape[2:])
     return _UNKNOWN_BYTES
 
 
 def _good(where: Locality, size: Triple) -> Triple:
     return _triple([where.good_side(axis, size[axis]) for axis in range(3)])
-
-
-def _input_shape(member: Member, output: Triple) -> tuple[int, ...]:
-    """Shape of a batch of one that gives an output."""
-    z, y, x = member.input_box_for(Box.of_shape(output)).shape
-    return (1, z, y, x) if member.locality.ndim == 2 else (1, 1, z, y, x)
 
 
 def _split(region: Triple, parts: Sequence[int]) -> Triple:

@@ -27,6 +27,7 @@ from cristae.inference.ensemble import Ensemble, plan_ensemble
 from cristae.inference.fusion import Average, Fusion
 from cristae.inference.locality import Locality
 from cristae.inference.windows import Windows
+from cristae.preprocess.network_input import NetworkInput
 from cristae.preprocess.normalize import Normalizer
 
 DEFAULT_PASS_VOX = 4 * 1024 * 1024
@@ -46,9 +47,19 @@ class Member:
     """Slices that a 2D network takes as channels: the slice itself in the middle of its neighbours."""
     windows: Windows | None = None
     """How it is applied in windows; None applies it exactly, which it must be local for."""
+    network_input: NetworkInput = NetworkInput()
+    """What happens to each window before the network."""
 
     def __post_init__(self) -> None:
-        assert self.windows is not None or self.locality.local, "a network that is not local needs windows"
+        local = self.locality.local and self.network_input.whole_patch is None
+        assert self.windows is not None or local, "a network that is not local needs windows"
+
+    def input_shape(self, output: Triple) -> tuple[int, ...]:
+        """Shape (1, C, *S) of the network's input that gives an output patch of this shape (z, y, x)."""
+        z, y, x = self.input_box_for(Box.of_shape(output)).shape
+        flat = self.locality.ndim == 2
+        channels = self.network_input.channels(z if flat else 1)
+        return (1, channels, y, x) if flat else (1, channels, z, y, x)
 
     def input_box_for(self, output: Box) -> Box:
         """The input of the network for an output box; both may reach outside the volume."""
@@ -106,6 +117,8 @@ class Predictor:
         """The voxels of an image of this shape that `compute` needs for `box`."""
         needed = [
             inner_box(member.input_box_for(member.output_box(box, shape)), shape, member.borders)
+            .grow(member.normalizer.reach)
+            .intersect(Box.of_shape(shape))
             for member in self.members
         ]
         start = tuple(min(other.start[axis] for other in needed) for axis in range(3))
@@ -158,7 +171,7 @@ class Predictor:
         output = member.output_box(box, shape)
         wanted = member.input_box_for(output)
         inside = inner_box(wanted, shape, member.borders)
-        normal = member.normalizer.apply(grey[inside.relative_to(known.start).slices])
+        normal = member.normalizer.within(grey, known, inside, shape)
         given = extend(normal, inside, wanted, shape, member.borders)
         if member.windows is not None:
             return self._in_windows(member, member.windows, given, wanted, box, shape)
@@ -188,7 +201,8 @@ class Predictor:
                 [given[member.input_box_for(one.window).relative_to(known.start).slices] for one in some]
             )
             # The slices of a 2D network are its channels; a 3D network has one channel.
-            found = self._forward(member, batch if member.locality.ndim == 2 else batch[:, None])
+            patches = member.network_input.apply(batch if member.locality.ndim == 2 else batch[:, None])
+            found = self._forward(member, patches)
             found = found[:, :, None] if member.locality.ndim == 2 else found
             for one, window in zip(some, found, strict=True):
                 weight = torch.from_numpy(one.weight).to(self.device)
@@ -197,7 +211,7 @@ class Predictor:
         return result
 
     def _forward(self, member: Member, batch: Tensor) -> Tensor:
-        """Probabilities (B, K, *S) of normalised images (B, 1, *S)."""
+        """Probabilities (B, K, *S) of the network's input (B, C, *S)."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             logits = member.network(batch)
         logits = logits.float()

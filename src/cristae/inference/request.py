@@ -24,7 +24,7 @@ from cristae.data.geometry import ALL_AXES, IN_PLANE, Geometry, check_same_place
 from cristae.data.image import Image, VoxelSize
 from cristae.data.open import open_volume
 from cristae.errors import RunError, VolumeError
-from cristae.inference.config import Backend, Precision, PredictConfig
+from cristae.inference.config import Backend, Precision, PredictConfig, PredictOptions, Statistics
 from cristae.inference.ensemble import Ensemble, plan_ensemble
 from cristae.inference.fusion import Average, Fusion
 from cristae.inference.locality import Locality
@@ -154,11 +154,13 @@ class PredictionSettings:
     fusion: Fusion = Average()
     probabilities: bool = False
     """Whether 8-bit probabilities are kept."""
+    normalize: Statistics = "run"
+    """Whether statistics of the training data were replaced by those of the volume."""
 
     @classmethod
-    def of(cls, config: PredictConfig, *, probabilities: bool) -> PredictionSettings:
-        """From the `predict:` section that the runs share."""
-        return cls(config.threshold, config.precision, config.fusion, probabilities)
+    def of(cls, config: PredictConfig, options: PredictOptions) -> PredictionSettings:
+        """From the `predict:` section that the runs share, and the options of this prediction."""
+        return cls(config.threshold, config.precision, config.fusion, options.probabilities, options.normalize)
 
 
 @dataclass(frozen=True)
@@ -195,6 +197,7 @@ class Provenance:
                 "precision": settings.precision,
                 "fusion": settings.fusion.model_dump(mode="json"),
                 "probabilities": settings.probabilities,
+                "normalize": settings.normalize,
                 "box": str(self.box),
                 "working_voxel_size_nm": self.working_voxel_size_nm,
             },

@@ -103,6 +103,13 @@ class IntensityHistogram:
         needed = percent / 100 * reached[-1]
         return float(self.values[np.searchsorted(reached, needed - 1e-9 * reached[-1])])
 
+    def mean_and_deviation(self) -> tuple[float, float]:
+        """Mean and standard deviation of the voxels (divided by their number, not by one less); where bins are shared,
+        of the bins' middles."""
+        values, size = self.values, self.size
+        mean = float(values @ self.counts) / size
+        return mean, float(np.sqrt((values - mean) ** 2 @ self.counts / size))
+
     def share_outside(self, low: float, high: float) -> float:
         """Fraction of voxels below `low` or above `high`."""
         outside = (self.values < low) | (self.values > high)
@@ -133,18 +140,32 @@ def histogram_of(
     Raises:
         VolumeError: The image has colours, or a float image holds NaN or infinite values (says where).
     """
-    if image.colors != 1:
-        raise VolumeError(f"{image.path}: {image.colors} colour channels; convert the image to grey values first")
+    require_grey(image)
     total = IntensityHistogram.empty(image.dtype)
     blocks = list(_spread(box or Box.of_shape(image.shape), max_voxels))
     with (progress or Progress()).task("grey values", len(blocks), unit="blocks") as task:
         for block in blocks:
-            total += IntensityHistogram.of(_read_finite(image, block))
+            total += IntensityHistogram.of(read_finite(image, block))
             task.advance()
     return total
 
 
-def _read_finite(image: Image, block: Box) -> np.ndarray:
+def require_grey(image: Image) -> None:
+    """Refuse colours.
+
+    Raises:
+        VolumeError: The image has some.
+    """
+    if image.colors != 1:
+        raise VolumeError(f"{image.path}: {image.colors} colour channels; convert the image to grey values first")
+
+
+def read_finite(image: Image, block: Box) -> np.ndarray:
+    """The grey values of a block.
+
+    Raises:
+        VolumeError: Some are NaN or infinite; says where.
+    """
     values = image.read(block)
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         z, y, x = (

@@ -1,20 +1,26 @@
 """Intensity normalisation: the same grey means the same number to the network, whichever type the detector stored.
 
-A histogram is collected block by block, two percentiles of it are mapped to 0 and 1, and the mapping is kept with the
-run. A volume whose greys lie far from the training data's is recognised by `distance`.
+A mapping of grey values is found from statistics of the training data, of a volume or of each of its slices, before
+anything is trained or predicted; then the number of a voxel depends on its own grey value alone or, with a local
+contrast, on those within a stated reach. So blocks get the numbers of the whole volume.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
-from pydantic import Field, FiniteFloat, model_validator
+from pydantic import FiniteFloat
 
-from cristae.config import Config, facts_from
-from cristae.errors import RunError, VolumeError
-from cristae.preprocess.histogram import IntensityHistogram
+from cristae.config import facts_from
+from cristae.data.box import Box, Triple
+from cristae.data.image import Image
+from cristae.data.mirror import mirrored_positions
+from cristae.errors import RunError
+from cristae.preprocess.local_contrast import LocalContrast
+from cristae.preprocess.matching import Matching
 
 Array = TypeVar("Array")
 """A numpy array or a torch tensor."""
@@ -23,35 +29,6 @@ SHARES = (0.0, 0.005, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.995, 1.0)
 """Fractions of voxels at which a normaliser remembers the grey values of the data it was fitted on."""
 
 _KINDS = ("unknown", "float", *(f"{sign}int{bits}" for sign in ("u", "") for bits in (8, 16, 32, 64)))
-_PADDING_SHARE = 0.02
-
-
-class NormalizeConfig(Config):
-    """How grey values become numbers around 0 to 1."""
-
-    low_percentile: float = Field(default=0.5, ge=0, lt=100)
-    """This percentile of the grey values becomes 0."""
-    high_percentile: float = Field(default=99.5, gt=0, le=100)
-    """This percentile becomes 1; below 100 it keeps hot pixels of the detector from setting the scale."""
-    clip: tuple[float, float] = (-0.5, 1.5)
-    """Numbers outside are set to these limits."""
-    invert: bool = False
-    """Turn dark into bright, for volumes stored with the opposite contrast."""
-    scope: Literal["training", "volume"] = "training"
-    """`training`: one mapping from all training data, used for every volume. `volume`: each volume has its own, which
-    evens out microscopes and settings but makes an empty volume look like a full one."""
-    ignore: tuple[float, ...] | Literal["padding"] = "padding"
-    """Grey values that do not take part in the percentiles. `padding` leaves out the lowest value, the highest value,
-    or both, where one fills more than 2 % of the voxels and more than the three next values together, as borders of
-    aligned stacks do."""
-
-    @model_validator(mode="after")
-    def _check(self) -> NormalizeConfig:
-        if self.low_percentile >= self.high_percentile:
-            raise ValueError(f"low_percentile {self.low_percentile} must be below high_percentile")
-        if not self.clip[0] <= 0 < 1 <= self.clip[1]:
-            raise ValueError(f"clip {list(self.clip)} must reach from 0 or less to 1 or more")
-        return self
 
 
 @dataclass(frozen=True)
@@ -61,16 +38,38 @@ class Normalizer:
     low: FiniteFloat
     high: FiniteFloat
     invert: bool = False
-    clip: tuple[FiniteFloat, FiniteFloat] = (-0.5, 1.5)
+    clip: tuple[FiniteFloat, FiniteFloat] | None = (-0.5, 1.5)
+    """Limits of the numbers; None has none."""
     kind: str = "unknown"
     """What the data was stored as: an integer type such as 'uint16', or 'float'."""
     ignored: tuple[FiniteFloat, ...] = ()
     """Grey values that were taken for padding."""
     quantiles: tuple[FiniteFloat, ...] = ()
     """Grey values of the fitted data at `SHARES`, from which `distance` measures how far another volume is."""
+    slices: tuple[tuple[FiniteFloat, FiniteFloat], ...] = ()
+    """`low` and `high` of each slice of one volume, on the grid that networks work on; () where all share one."""
+    matching: Matching | None = None
+    """What comes first: grey values get the histogram of the training data."""
+    contrast: LocalContrast | None = None
+    """What comes last."""
+
+    @property
+    def reach(self) -> Triple:
+        """Voxels (z, y, x) on each side of a voxel whose grey values decide its number."""
+        return (0, 0, 0) if self.contrast is None else self.contrast.reach
+
+    @property
+    def placeless(self) -> bool:
+        """Whether a grey value has the same number everywhere, so that `apply` suffices."""
+        return not self.slices and self.contrast is None
+
+    @property
+    def bytes_per_vox(self) -> int:
+        """Memory that `within` takes for each voxel beyond what goes in and what comes out, at its peak."""
+        return (20 if self.matching is not None else 0) + (8 if self.contrast is not None else 0)
 
     def apply(self, grey: Array) -> Array:
-        """Map grey values of any type to float32.
+        """Map grey values of any type to float32, where that does not depend on their place.
 
         Args:
             grey: A numpy array or torch tensor of any shape; it is not changed.
@@ -78,15 +77,60 @@ class Normalizer:
         Returns:
             float32 array or tensor of the same shape, within `clip`.
         """
-        offset, scale = (
-            (self.high, 1 / (self.low - self.high)) if self.invert else (self.low, 1 / (self.high - self.low))
-        )
-        values: Any = _floats(grey) - offset
+        assert self.placeless
+        numbers: Array = self._scaled(grey, self.low, self.high)
+        return numbers
+
+    def at(self, grey: Array, z: Sequence[int] | np.ndarray) -> Array:
+        """Map grey values whose place is known.
+
+        Args:
+            grey: (..., Z, Y, X), with `reach` more on both sides than is wanted; mirrored where the volume ends.
+            z: The slice of the volume that each of the Z is.
+
+        Returns:
+            float32 (..., Z, Y, X) without the reach.
+        """
+        low: Any = self.low
+        high: Any = self.high
+        if self.slices:
+            ranges = np.asarray(self.slices)[np.asarray(z)][:, :, None, None]
+            low, high = _like(ranges[:, 0], grey), _like(ranges[:, 1], grey)
+        scaled = self._scaled(grey, low, high)
+        numbers: Array = scaled if self.contrast is None else self.contrast.apply(scaled)
+        return numbers
+
+    def within(self, grey: Array, known: Box, box: Box, shape: Triple) -> Array:
+        """The numbers of a box of a volume.
+
+        Args:
+            grey: (Z, Y, X) of the box `known`, which holds `box` and, as far as the volume goes, the reach around it.
+            known: Where `grey` lies.
+            box: What is wanted.
+            shape: The volume's (z, y, x).
+        """
+        wanted: Any = grey
+        around = box.grow(self.reach)
+        places = [mirrored_positions(*axis) for axis in zip(around.start, around.stop, shape, strict=True)]
+        for axis, place in enumerate(places):
+            inside = place - known.start[axis]
+            wanted = _taken(wanted, inside, axis)
+        numbers: Array = self.at(wanted, places[0])
+        return numbers
+
+    def read(self, image: Image, box: Box) -> np.ndarray:
+        """The numbers of a box inside an image, float32 (Z, Y, X)."""
+        known = box.grow(self.reach).intersect(Box.of_shape(image.shape))
+        return self.within(image.read(known), known, box, image.shape)
+
+    def _scaled(self, grey: Any, low: Any, high: Any) -> Any:
+        grey = grey if self.matching is None else self.matching.apply(grey)
+        offset, scale = (high, 1 / (low - high)) if self.invert else (low, 1 / (high - low))
+        values = _floats(grey) - offset
         values *= scale
         if isinstance(values, np.ndarray):
             values = values.astype(np.float32, copy=False)
-        result: Array = values.clip(*self.clip)
-        return result
+        return values if self.clip is None else values.clip(*self.clip)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; `from_dict` gives back an equal normaliser, exactly."""
@@ -94,27 +138,34 @@ class Normalizer:
             "low": self.low,
             "high": self.high,
             "invert": self.invert,
-            "clip": list(self.clip),
+            "clip": None if self.clip is None else list(self.clip),
             "kind": self.kind,
             "ignored": list(self.ignored),
             "quantiles": list(self.quantiles),
+            **({"slices": [list(one) for one in self.slices]} if self.slices else {}),
+            **({} if self.matching is None else {"matching": self.matching.to_dict()}),
+            **({} if self.contrast is None else {"contrast": self.contrast.to_dict()}),
         }
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> Normalizer:
-        """The normaliser that `to_dict` wrote.
+        """The normaliser that `to_dict` wrote, now or in earlier versions.
 
         Raises:
             RunError: A field is missing, unknown or wrong.
         """
         normalizer = facts_from(cls, content, "normalizer")
-        (below, above), quantiles = normalizer.clip, normalizer.quantiles
+        quantiles, clip = normalizer.quantiles, normalizer.clip
         ascending = len(quantiles) in (0, len(SHARES)) and list(quantiles) == sorted(quantiles)
         rules = {
             "low: must be below high": normalizer.low < normalizer.high,
-            "clip: must reach from 0 or less to 1 or more": below <= 0 < 1 <= above,
+            "clip: must reach from 0 or less to 1 or more": clip is None or clip[0] <= 0 < 1 <= clip[1],
             f"kind: must be one of {', '.join(_KINDS)}": normalizer.kind in _KINDS,
             f"quantiles: must be {len(SHARES)} ascending numbers": ascending,
+            "slices: each low must be below its high": all(low < high for low, high in normalizer.slices),
+            "matching: must be two tables of numbers that do not fall": (
+                normalizer.matching is None or normalizer.matching.valid
+            ),
         }
         for rule, kept in rules.items():
             if not kept:
@@ -130,113 +181,19 @@ def _floats(grey: Any) -> Any:
     return grey.astype(np.float32 if exact else np.float64)
 
 
-def fit(config: NormalizeConfig, histogram: IntensityHistogram) -> Normalizer:
-    """Find the mapping for the data of a histogram.
-
-    Args:
-        config: Percentiles and options.
-        histogram: Grey values of the training data, or of one volume when `config.scope` is 'volume'.
-
-    Raises:
-        VolumeError: All voxels have one value, or there are none.
-    """
-    if histogram.size == 0:
-        raise VolumeError("no voxels to find the intensity range from; the regions named for training are empty")
-    if histogram.low == histogram.high:
-        raise VolumeError(
-            f"every voxel is {histogram.low:g}: a constant image has nothing to learn from. "
-            "Check that the file is the image and not an empty mask or a failed export"
-        )
-    ignored = padding_values(histogram) if config.ignore == "padding" else tuple(map(float, config.ignore))
-    rest = histogram.without(ignored)
-    if rest.size == 0 or rest.low == rest.high:
-        raise VolumeError(f"nothing but one value is left after ignoring {list(ignored)}; change normalize.ignore")
-    low, high = rest.percentile(config.low_percentile), rest.percentile(config.high_percentile)
-    if low >= high:  # nearly all voxels share one value: the few others still carry the picture
-        low, high = rest.low, rest.high
-    quantiles = tuple(rest.percentile(100 * share) for share in SHARES)
-    return Normalizer(low, high, config.invert, config.clip, histogram.kind, ignored, quantiles)
+def _like(values: np.ndarray, grey: Any) -> Any:
+    """Numbers of slices (Z, 1, 1) as an array, or as a float32 tensor on the device of `grey`."""
+    return values if isinstance(grey, np.ndarray) else grey.float().new_tensor(values.tolist())
 
 
-def padding_values(histogram: IntensityHistogram) -> tuple[float, ...]:
-    """The extreme grey values that are so common that they must be borders, not tissue; none when in doubt."""
-    counts = histogram.counts
-    found = []
-    for end, ordered in ((histogram.low, counts), (histogram.high, counts[::-1])):
-        spike = int(ordered[0]) if len(ordered) else 0
-        if spike > _PADDING_SHARE * histogram.size and spike > int(ordered[1:4].sum()):
-            found.append(end)
-    rest = histogram.without(tuple(found))
-    return tuple(found) if len(rest.counts) >= 16 else ()
-
-
-@dataclass(frozen=True)
-class IntensityShift:
-    """How far the grey values of a volume are from those of the training data, in units of the training range."""
-
-    median: float
-    """Difference of the medians; 0 when equal, 1 when a whole training range apart."""
-    range_ratio: float
-    """Width of the volume's percentile range over the training data's."""
-    outside: float
-    """Fraction of voxels below or above all but 1 % of the training data."""
-    kind: tuple[str, str]
-    """What training data and volume are stored as."""
-    inverted: bool
-    """Whether the shape of the histogram suggests that dark and bright are exchanged."""
-
-    def message(self, name: str = "the volume") -> str | None:
-        """A warning that says how far and what to do, or None when the volume is near enough."""
-        facts = []
-        if self.kind[0] != self.kind[1] and self.kind[0] != "unknown":
-            facts.append(f"it is stored as {self.kind[1]}, the training data as {self.kind[0]}")
-        if abs(self.median) > 0.25:
-            facts.append(
-                f"its median grey is {abs(self.median):.2g} training ranges {'above' if self.median > 0 else 'below'}"
-            )
-        if not 0.5 <= self.range_ratio <= 2:
-            facts.append(f"its contrast is {self.range_ratio:.2g} times the training data's")
-        if self.outside > 0.05:
-            facts.append(f"{100 * self.outside:.0f} % of its voxels lie outside the training range")
-        if self.inverted:
-            facts.append("dark and bright seem to be exchanged")
-        if not facts or facts == [f"it is stored as {self.kind[1]}, the training data as {self.kind[0]}"]:
-            return None
-        cure = (
-            "invert the image (or train with normalize.invert)"
-            if self.inverted
-            else "convert the image to the training data's grey scale, or train with normalize.scope: volume"
-        )
-        return f"grey values of {name} are far from the training data: {'; '.join(facts)}. Expect poor results; {cure}"
-
-
-def distance(training: Normalizer, other: IntensityHistogram) -> IntensityShift:
-    """Measure how far a volume's grey values are from the data a normaliser was fitted on.
-
-    Args:
-        training: The run's normaliser, fitted with `scope: training`.
-        other: Grey values of the volume, all or a sample.
-
-    Raises:
-        VolumeError: `other` holds no voxels.
-    """
-    if other.size == 0:
-        raise VolumeError("no voxels to compare intensities of")
-    rest = other.without(tuple({*training.ignored, *padding_values(other)}))
-    rest = rest if rest.size else other
-    here = [rest.percentile(100 * share) for share in SHARES]
-    there = training.quantiles or (training.low,) * 5 + ((training.low + training.high) / 2,) + (training.high,) * 5
-    width = there[-2] - there[1] or training.high - training.low
-    return IntensityShift(
-        median=(here[5] - there[5]) / width,
-        range_ratio=(here[-2] - here[1]) / width,
-        outside=rest.share_outside(there[1], there[-2]),
-        kind=(training.kind, other.kind),
-        inverted=_skew(here) * _skew(there) < 0 and min(abs(_skew(here)), abs(_skew(there))) > 0.15,
-    )
-
-
-def _skew(quantiles: Any) -> float:
-    """From -1 to 1: on which side of the median the middle 90 % of the grey values reach further (Bowley's measure)."""
-    low, median, high = quantiles[3], quantiles[5], quantiles[7]
-    return float((low + high - 2 * median) / (high - low)) if high > low else 0.0
+def _taken(values: Any, place: np.ndarray, axis: int) -> Any:
+    """Voxels at some places of an axis: a view where they follow each other."""
+    if (np.diff(place) == 1).all():
+        index = [slice(None)] * values.ndim
+        index[axis] = slice(int(place[0]), int(place[-1]) + 1)
+        return values[tuple(index)]
+    if isinstance(values, np.ndarray):
+        return values.take(place, axis)
+    index = [slice(None)] * values.ndim
+    index[axis] = place.tolist()
+    return values[tuple(index)]

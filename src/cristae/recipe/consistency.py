@@ -49,6 +49,7 @@ def _problems(recipe: Recipe) -> list[str]:
         return [
             *_about_regions(recipe.data),
             *_about_forest(recipe.predict),
+            *_about_forest_input(recipe),
             *_about_forest_objects(recipe.model, recipe.data),
         ]
     network, size = recipe.model, recipe.sampling.size or recipe.model.window
@@ -83,6 +84,13 @@ def _about_forest(settings: PredictConfig) -> list[str]:
     if settings.windows in ("auto", "exact"):
         return []
     return [f"predict.windows: {settings.windows} is for networks; the random forest is always exact, set auto"]
+
+
+def _about_forest_input(recipe: Recipe) -> list[str]:
+    """A forest sees no patches that could be normalised by themselves."""
+    if recipe.normalize.statistics != "patch":
+        return []
+    return ["normalize.scope: patch is for networks, which see patches; choose training, volume or slice"]
 
 
 def _about_forest_objects(forest: RandomForestConfig, data: DataConfig) -> list[str]:

@@ -17,14 +17,15 @@ from cristae.errors import RunError, VolumeError, VoxelSizeError
 from cristae.inference.application import choose_application, windows_of
 from cristae.inference.arrays import ArrayModel
 from cristae.inference.config import Application, PredictConfig
-from cristae.inference.locality import Locality, measure_locality
+from cristae.inference.locality import Locality
 from cristae.inference.predictor import Member
 from cristae.inference.request import MemberSpec
 from cristae.models import ExternalConfig, NetworkConfig
-from cristae.preprocess.histogram import histogram_of
-from cristae.preprocess.normalize import Normalizer, distance, fit
+from cristae.preprocess.network_input import NetworkInput
+from cristae.preprocess.normalize import Normalizer
 from cristae.progress import Progress
 from cristae.recipe.folder import read_facts
+from cristae.recipe.network import locality_of
 from cristae.recipe.provenance import PROVENANCE
 from cristae.recipe.run import Run, open_run
 
@@ -32,8 +33,6 @@ _SHARED_SETTINGS = ("threshold", "precision", "fusion")
 """Settings of the whole ensemble: members cannot have their own."""
 _MOST_ALONG_ONE_AXIS = 100
 """Slices may well be ten times farther apart than those of the training; a thousand times is a slip of the unit."""
-SAMPLE_VOXELS = 4 * 1024 * 1024
-"""Voxels that are compared with the training data to warn of other grey values."""
 
 
 def common_settings(runs: Sequence[Run]) -> PredictConfig:
@@ -160,11 +159,10 @@ def _ratio(one: float, other: float) -> float:
     return max(one / other, other / one)
 
 
-def member_of(run: Run, image: Image, name: str, progress: Progress) -> Member:
+def member_of(run: Run, image: Image, normalizer: Normalizer, progress: Progress) -> Member:
     """The run's network with all that is needed to apply it to a volume.
 
-    Warns when training is not finished, when the code of an external network has changed since, and when the volume's
-    grey values are far from the training data's.
+    Warns when training is not finished, and when the code of an external network has changed since.
 
     Raises:
         RunError: The run was made for several channels, or its weights do not fit.
@@ -177,19 +175,18 @@ def member_of(run: Run, image: Image, name: str, progress: Progress) -> Member:
         progress.warn(f"{run.path}: training is not finished; weights of epoch {kept.get('epoch', 'unknown')}")
     _warn_of_other_code(run, progress)
     network = run.build_network()
-    normalizer = _normalizer(run, image, name, progress)
     if isinstance(network, ArrayModel):
         return Member(network, network.locality, normalizer, model.classes)
-    config = run.recipe.network
-    slices = config.in_slices
-    locality = run.locality or measure_locality(network, config, in_channels=slices)
+    recipe = run.recipe
+    locality = run.locality or locality_of(network, recipe)
     application = _application(run, locality)
     windows = windows_of(application, model.patch_size, locality)
     if windows is not None:
         size = " x ".join(map(str, model.patch_size))
         why = f"; {locality.reason}" if not locality.local else ""
         progress.say(f"{run.path}: applied in windows of {size} voxels, joined by the rule '{application}'{why}")
-    return Member(network, locality, normalizer, model.classes, slices, windows)
+    slices = recipe.network.in_slices
+    return Member(network, locality, normalizer, model.classes, slices, windows, recipe.network_input)
 
 
 def spec_of(run: Run, member: Member) -> MemberSpec:
@@ -219,7 +216,9 @@ def open_member(spec: MemberSpec) -> tuple[Run, Member]:
     network = run.build_network()
     if _weights_digest(run) != spec.weights_sha256:
         raise RunError(f"{run.path}: its weights have changed since the prediction was planned; repeat the command")
-    return run, Member(network, spec.locality, spec.normalizer, spec.classes, spec.slices, spec.windows)
+    network_input = NetworkInput() if isinstance(network, ArrayModel) else run.recipe.network_input
+    fixed = spec.locality, spec.normalizer, spec.classes, spec.slices, spec.windows
+    return run, Member(network, *fixed, network_input)
 
 
 def _weights_digest(run: Run) -> str:
@@ -250,17 +249,6 @@ def _application(run: Run, locality: Locality) -> Application:
         except ValidationError:
             raise RunError(f"{run.path}: summary.json: application.better: '{better}' is unknown") from None
     return choose_application(settings, run.recipe.network, locality)
-
-
-def _normalizer(run: Run, image: Image, name: str, progress: Progress) -> Normalizer:
-    if run.recipe.normalize.scope == "volume":
-        return fit(run.recipe.normalize, histogram_of(image, progress=progress))
-    normalizer = run.normalizer
-    sample = histogram_of(image, max_voxels=SAMPLE_VOXELS)
-    message = distance(normalizer, sample).message(name)
-    if message is not None:
-        progress.warn(message)
-    return normalizer
 
 
 def _trained_size(runs: Sequence[Run], axes: Sequence[int]) -> VoxelSize | None:

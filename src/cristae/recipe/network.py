@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ def build_network(recipe: Recipe, n_logits: int) -> tuple[nn.Module, Locality]:
     """
     import torch
 
-    channels = recipe.network.in_slices
+    channels = recipe.in_channels
     prove_own(recipe.model, in_channels=channels, out_channels=n_logits)
     torch.manual_seed(recipe.seed)
     try:
@@ -47,9 +48,16 @@ def build_network(recipe: Recipe, n_logits: int) -> tuple[nn.Module, Locality]:
         ) from None
     if not any(parameter.requires_grad for parameter in network.parameters()):
         raise NetworkError(f"{recipe.source or recipe.name}: model: the network has no parameters to train")
-    locality = measure_locality(network, recipe.network, in_channels=channels)
+    locality = locality_of(network, recipe)
     choose_application(recipe.predict, recipe.network, locality)  # raises now what prediction would raise later
     return network, locality
+
+
+def locality_of(network: nn.Module, recipe: Recipe) -> Locality:
+    """How far the network of a recipe sees; it is not local where its input is made of whole patches."""
+    found = measure_locality(network, recipe.network, in_channels=recipe.in_channels)
+    reason = recipe.network_input.whole_patch
+    return found if reason is None else replace(found, local=False, reason=reason)
 
 
 def starting_weights(recipe: Recipe) -> Path:

@@ -14,7 +14,8 @@ from cristae.data.description import DataConfig
 from cristae.inference.config import DeviceName, PredictConfig
 from cristae.losses import CrossEntropyDice, Loss
 from cristae.models import Network, NetworkConfig
-from cristae.preprocess.normalize import NormalizeConfig
+from cristae.preprocess import Normalize, Percentiles
+from cristae.preprocess.network_input import NetworkInput
 from cristae.sampling import RandomPatches, Sampling
 from cristae.targets import NoWeighting, Targets
 from cristae.training.config import TrainingConfig
@@ -31,8 +32,8 @@ class Recipe(Config):
     """Where all randomness starts; the same recipe, data and seed give the same run on a CPU."""
     data: DataConfig
     """Volumes, classes and the split."""
-    normalize: NormalizeConfig = NormalizeConfig()
-    """How grey values become numbers near 0 to 1."""
+    normalize: Normalize = Percentiles()
+    """How grey values become numbers for the network."""
     sampling: Sampling = RandomPatches()
     """Where training patches come from."""
     targets: Targets = NoWeighting()
@@ -71,6 +72,16 @@ class Recipe(Config):
         """The model, where that is a network."""
         assert isinstance(self.model, NetworkConfig)
         return self.model
+
+    @property
+    def network_input(self) -> NetworkInput:
+        """What happens to patches after augmentation, right before the network."""
+        return NetworkInput.of([self.normalize.patch_step()])
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of the network's input: the slices that it sees, and what is made of them."""
+        return self.network_input.channels(self.network.in_slices)
 
     def read_from(self, source: Path) -> Recipe:
         """The same recipe, remembering the file it was read from."""

@@ -190,7 +190,9 @@ class Run:
         model = self.model
         if isinstance(self.recipe.model, RandomForestConfig):
             return array_model(load_forest(self.weights_path, self.recipe.model, model))
-        network = self.recipe.network.build(model.in_channels * self.recipe.network.in_slices, model.classes.n_logits)
+        slices = model.in_channels * self.recipe.network.in_slices
+        channels = self.recipe.network_input.channels(slices)
+        network = self.recipe.network.build(channels, model.classes.n_logits)
         load_weights(network, self.weights_path)
         return network.eval()
 

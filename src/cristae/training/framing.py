@@ -24,6 +24,11 @@ class Framing:
         z, y, x = (a + b for a, b in zip(self.context, margin_zyx(margin), strict=True))
         return replace(self, context=(z, y, x))
 
+    def reaching(self, reach: Triple) -> Framing:
+        """The same with `reach` voxels (z, y, x) more on both sides, as a normalisation needs them."""
+        z, y, x = (a + b for a, b in zip(self.context, reach, strict=True))
+        return replace(self, context=(z, y, x))
+
     @classmethod
     def of(cls, network: NetworkConfig) -> Framing:
         """What a network needs: its margin, and the neighbours of a slice when it sees several."""

@@ -13,12 +13,14 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from cristae.augment import Augmentation, Batch, Interpolation
+from cristae.preprocess.network_input import NetworkInput
 from cristae.preprocess.normalize import Normalizer
 from cristae.training.compilation import compiled
 from cristae.training.config import TrainingConfig
 from cristae.training.feed import PatchFeed, Worker
 from cristae.training.guard import UpdateGuard
 from cristae.training.layout import channels_last
+from cristae.training.normalized import normalized
 from cristae.training.parameter_groups import group_parameters
 from cristae.training.preparation import ComputeTargets, prepare_batch
 from cristae.training.schedule import LearningRate
@@ -52,6 +54,8 @@ class StepConfig:
     device: torch.device
     interpolation: Interpolation = "linear"
     """Of the image where augmentations move voxels."""
+    network_input: NetworkInput = NetworkInput()
+    """What happens to patches after augmentation."""
 
 
 def ready_batch(step: StepConfig, raw: Batch, keys: Sequence[Sequence[int]], *, augment: bool = True) -> Batch:
@@ -63,15 +67,10 @@ def ready_batch(step: StepConfig, raw: Batch, keys: Sequence[Sequence[int]], *, 
         keys: What each patch's random numbers come from: seed and epoch, which all have in common, and more.
         augment: Whether patches are augmented.
     """
-    used = [step.normalizers[name] for name in raw.volumes]
-    if all(normalizer is used[0] for normalizer in used):
-        image = used[0].apply(raw.image)
-    else:
-        image = torch.stack([one.apply(image) for one, image in zip(used, raw.image, strict=True)])
     generators = [np.random.default_rng(key) for key in keys]
     (seed, epoch), steps = keys[0][:2], step.augment if augment else ()
-    normal = replace(raw, image=image, epoch_key=(seed, epoch))
-    return prepare_batch(normal, steps, step.targets, generators, step.interpolation)
+    normal = replace(normalized(raw, step.normalizers), epoch_key=(seed, epoch))
+    return prepare_batch(normal, steps, step.targets, generators, step.interpolation, step.network_input)
 
 
 def patch_keys(seed: int, epoch: int, indices: Sequence[int]) -> list[list[int]]:

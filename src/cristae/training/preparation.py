@@ -9,6 +9,7 @@ from torch import Tensor
 
 from cristae.augment import AugmentationConfig, Batch, Interpolation, apply, move, split_by_geometry
 from cristae.augment.form import Generators
+from cristae.preprocess.network_input import NetworkInput
 from cristae.targets import TargetMaps
 
 ComputeTargets = Callable[[Tensor, Tensor], TargetMaps]
@@ -21,6 +22,7 @@ def prepare_batch(
     targets: ComputeTargets,
     generators: Generators,
     interpolation: Interpolation = "linear",
+    network_input: NetworkInput = NetworkInput(),
 ) -> Batch:
     """Augment a normalised batch and compute its targets, in this order:
 
@@ -28,6 +30,7 @@ def prepare_batch(
     2. Targets and weights of each output patch, which therefore depend neither on its margin nor on where its voxels
        were before; a volume's own weights multiply the computed ones.
     3. The augmentations that change grey values only.
+    4. What the network's input is made of patches, such as a normalisation of each by itself.
 
     Args:
         batch: On the device that trains.
@@ -35,12 +38,14 @@ def prepare_batch(
         targets: Computes the targets.
         generators: One for each sample, consumed.
         interpolation: Of the image where voxels move.
+        network_input: The last step, without which the image stays as it is.
     """
     geometry, grey_values = split_by_geometry(augment)
     moved = move(geometry, batch, generators, interpolation)
     maps = targets(moved.target, moved.valid)
     weight = _product(maps.weight, moved.weight)
-    return apply(grey_values, replace(moved, target=maps.target, weight=weight, further=maps.further), generators)
+    changed = apply(grey_values, replace(moved, target=maps.target, weight=weight, further=maps.further), generators)
+    return replace(changed, image=network_input.apply(changed.image))
 
 
 def _product(computed: Tensor | None, own: Tensor | None) -> Tensor | None:

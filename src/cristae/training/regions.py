@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,8 +15,10 @@ from cristae.data.classes import Classes
 from cristae.data.image import Image, VoxelSize, same_voxel_size, voxel_size_text
 from cristae.data.open import Dataset, Part, labelled_boxes
 from cristae.errors import LabelError, VolumeError, VoxelSizeError
+from cristae.preprocess import NormalizeConfig
+from cristae.preprocess.fitting import Greys, fit_training, fit_volume, greys_of
 from cristae.preprocess.histogram import IntensityHistogram, histogram_of
-from cristae.preprocess.normalize import NormalizeConfig, Normalizer, fit
+from cristae.preprocess.normalize import Normalizer
 from cristae.preprocess.resample import resample_volume
 from cristae.progress import Progress
 
@@ -40,50 +43,75 @@ class Regions:
     """The images of their volumes as they are on disk, by volume name."""
     voxel_size_nm: VoxelSize | None
 
-    def count_greys(self, config: NormalizeConfig, max_voxels: int | None = None) -> dict[str, IntensityHistogram]:
-        """Grey values that the mapping is found from: of each whole volume with `scope: volume`, as at prediction, by
-        its name; otherwise of all training regions together, under ''.
+    def count_greys(self, config: NormalizeConfig, max_voxels: int | None = None) -> dict[str, Greys]:
+        """What the mapping is found from: of all training regions together, under '', and where each volume has its
+        own mapping, of whole volumes by their names, as at prediction.
 
         Args:
             config: How grey values are normalised.
-            max_voxels: Look at no more than about this many, of each volume or of all regions.
+            max_voxels: Look at no more than about this many, of each volume or of all regions; slices of volumes that
+                hold more are then not told apart.
 
         Raises:
             VolumeError: They are not finite, or of several types that are not on one scale.
         """
-        if config.scope == "volume":
-            return {name: histogram_of(image, max_voxels=max_voxels) for name, image in self.images.items()}
+        counted = {}
+        if config.matches or config.statistics in ("training", "patch"):
+            counted[""] = Greys(self._count_regions(self._limit(max_voxels)))
+        if config.statistics in ("volume", "slice"):
+            images = self._working_images() if config.statistics == "slice" else self.images
+            for name, image in images.items():
+                whole = max_voxels is None or Box.of_shape(image.shape).size <= max_voxels
+                counted[name] = greys_of(config, image) if whole else Greys(histogram_of(image, max_voxels=max_voxels))
+        return counted
+
+    def _working_images(self) -> dict[str, Image]:
+        """The images on the working grid, by volume name: a 3D network's slices may lie elsewhere than on disk."""
+        return {part.volume.name: part.volume.image for part in (*self.train, *self.validate)}
+
+    def _limit(self, max_voxels: int | None) -> int:
+        """Voxels that are counted of each training region."""
         limit = _MAX_HISTOGRAM_VOXELS // len(self.train)
-        if max_voxels is not None and not self.counts_all(config, max_voxels):
-            limit = min(limit, max_voxels // len(self.train))
+        if max_voxels is None or sum(part.box.size for part in self.train) <= max_voxels:
+            return limit
+        return min(limit, max_voxels // len(self.train))
+
+    def _count_regions(self, limit: int) -> IntensityHistogram:
         total: IntensityHistogram | None = None
         for part in self.train:
             histogram = histogram_of(part.volume.image, part.box, max_voxels=limit)
             total = histogram if total is None else total + histogram
         assert total is not None
-        return {"": total}
+        return total
 
     def counts_all(self, config: NormalizeConfig, max_voxels: int | None) -> bool:
         """Whether `count_greys` looks at no less with `max_voxels` than without."""
         if max_voxels is None:
             return True
-        if config.scope == "volume":
+        if config.statistics in ("volume", "slice"):
             return all(Box.of_shape(image.shape).size <= max_voxels for image in self.images.values())
         return sum(part.box.size for part in self.train) <= max_voxels
 
     def fit_normalizers(
-        self, config: NormalizeConfig, counted: Mapping[str, IntensityHistogram]
+        self, config: NormalizeConfig, counted: Mapping[str, Greys]
     ) -> tuple[dict[str, Normalizer], Normalizer]:
         """The mapping of each volume by its name, and the one that the run keeps, from what `count_greys` counted.
 
         Raises:
             VolumeError: Grey values are constant.
         """
-        if config.scope == "volume":
-            own = {name: _fit_named(config, histogram, f"'{name}'") for name, histogram in counted.items()}
-            return own, own[self.train[0].volume.name]
-        shared = _fit_named(config, counted[""], volume_names(self.train))
-        return dict.fromkeys(self.images, shared), shared
+        shared = None
+        if "" in counted:
+            with _named(volume_names(self.train)):
+                shared = fit_training(config, counted[""])
+        own = {}
+        for name, greys in counted.items():
+            if name:
+                with _named(f"'{name}'"):
+                    own[name] = fit_volume(config, greys, shared)
+        if shared is None:
+            return own, replace(own[self.train[0].volume.name], slices=())
+        return own or dict.fromkeys(self.images, shared), shared
 
     def limited(self, read_vox: int, *, flat: bool) -> tuple[Regions, bool]:
         """The same with fewer slices, where they hold more voxels than `read_vox`; and whether all are left.
@@ -118,9 +146,11 @@ def _limited(parts: Sequence[Part], read_vox: int, *, flat: bool) -> tuple[tuple
     return tuple(found), False
 
 
-def _fit_named(config: NormalizeConfig, histogram: IntensityHistogram, names: str) -> Normalizer:
+@contextmanager
+def _named(names: str) -> Iterator[None]:
+    """For what finds grey values wrong and does not know whose."""
     try:
-        return fit(config, histogram)
+        yield
     except VolumeError as error:
         raise VolumeError(f"{names}: {error}") from None
 

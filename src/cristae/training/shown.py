@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from cristae.training.cache import CachedPart
 from cristae.training.feed import PatchFeed, collate
 from cristae.training.framing import Framing
 from cristae.training.module import StepConfig, patch_keys, ready_batch
+from cristae.training.normalized import normalized
 from cristae.training.preparation import prepare_batch
 
 
@@ -86,12 +87,14 @@ def first_patches(step: StepConfig, feed: PatchFeed, count: int) -> Shown:
         count: How many; all of the epoch where it has fewer.
     """
     ready: list[Batch] = []
+    slices = 1
     for number, raw in feed:
+        slices = raw.image.shape[1]
         keys = patch_keys(step.seed, 0, feed.indices(number))
         ready.append(ready_batch(step, raw.to(step.device), keys).to("cpu"))
         if sum(map(len, ready)) >= count:
             break
-    return _joined(ready, count)
+    return _joined(ready, count, slices)
 
 
 def whole_slice(step: StepConfig, parts: Sequence[CachedPart], *, flat: bool) -> Shown:
@@ -105,10 +108,11 @@ def whole_slice(step: StepConfig, parts: Sequence[CachedPart], *, flat: bool) ->
     part = max(parts, key=lambda one: int(one.class_counts[int(one.classes.background) :].sum()))
     depth, height, width = part.shape
     boxes = (Box((z, 0, 0), (z + 1, height, width)) for z in sorted(range(depth), key=lambda z: abs(2 * z + 1 - depth)))
-    patches = (part.read(box, Framing(flat=flat)) for box in boxes)
+    framing = Framing(flat=flat, context=step.normalizers[part.volume].reach)
+    patches = (part.read(box, framing) for box in boxes)
     batch = collate([next(patch for patch in patches if patch.valid.any())])
-    normal = replace(batch, image=step.normalizers[part.volume].apply(batch.image))
-    return _joined([prepare_batch(normal, (), step.targets, [np.random.default_rng(0)])], 1)
+    normal = normalized(batch, step.normalizers)
+    return _joined([prepare_batch(normal, (), step.targets, [np.random.default_rng(0)])], 1, batch.image.shape[1])
 
 
 def class_shares(shown: Shown, parts: Sequence[CachedPart], classes: Classes) -> tuple[ClassShare, ...]:
@@ -152,7 +156,9 @@ def _count_valid(parts: Sequence[CachedPart]) -> int:
     return sum(int(np.count_nonzero(block[0] != INVALID)) for part in parts for block in part.label_blocks())
 
 
-def _joined(batches: Sequence[Batch], count: int) -> Shown:
+def _joined(batches: Sequence[Batch], count: int, channels: int) -> Shown:
+    """The first `count` patches of some batches, the first `channels` channels of whose images are grey values."""
+
     def stacked(tensors: Iterable[Tensor]) -> np.ndarray:
         voxels = torch.cat(list(tensors))[:count].numpy()
         return voxels[..., None, :, :] if flat else voxels
@@ -163,7 +169,7 @@ def _joined(batches: Sequence[Batch], count: int) -> Shown:
     weighted = any(batch.weight is not None for batch in batches)
     weights = (torch.ones(batch.valid.shape) if batch.weight is None else batch.weight for batch in batches)
     return Shown(
-        image=stacked(_middle(batch.image, size) for batch in batches),
+        image=stacked(_middle(batch.image[:, :channels], size) for batch in batches),
         target=stacked(batch.target for batch in batches),
         valid=stacked(batch.valid for batch in batches),
         weight=stacked(weights) if weighted else None,

@@ -34,6 +34,7 @@ from cristae.models.external import own_errors
 from cristae.progress import Progress
 from cristae.recipe.matching import common_settings, member_of, open_member, sized_image, spec_of, working_size
 from cristae.recipe.run import Run, open_run
+from cristae.recipe.volume_greys import normalizations, normalizer_of
 
 _MUCH_PADDING = 0.1
 """Part of a volume from which on padding is worth a warning."""
@@ -66,7 +67,7 @@ def predict(
         box: Predict only this part, `Z0:Z1,Y0:Y1,X0:X1` in voxels; the result is that part of the whole prediction.
         mask: An image of the volume's shape; voxels that are 0 in it become background. Only for classes that
             have one.
-        options: Whether to keep probabilities, and ceilings of the memory.
+        options: Whether to keep probabilities, whose grey values decide the normalisation, and ceilings of the memory.
         progress: Where to report.
 
     Raises:
@@ -128,13 +129,20 @@ def plan_prediction(
     image = sized_image(found, voxel_size_nm, progress)
     masked = None if mask is None else open_mask(mask, image, progress)
     size = working_size(opened, image, stated=voxel_size_nm is not None, progress=progress)
-    members = tuple(member_of(run, image, found.name, progress) for run in opened)
-    inputs = Inputs(members, working_grid_at(image, size), masked)
+    grid = working_grid_at(image, size)
+    configs = normalizations(opened, options.normalize)
+    normalizers = [
+        normalizer_of(run, config, grid, found.name, progress) for run, config in zip(opened, configs, strict=True)
+    ]
+    members = tuple(
+        member_of(run, image, normalizer, progress) for run, normalizer in zip(opened, normalizers, strict=True)
+    )
+    inputs = Inputs(members, grid, masked)
     provenance = Provenance(
         volume=VolumeSpec.of(image, name=found.name, path=_path_of(volume)),
         mask=None if masked is None else MaskSpec.of(masked),
         members=tuple(spec_of(run, member) for run, member in zip(opened, members, strict=True)),
-        settings=PredictionSettings.of(settings, probabilities=options.probabilities),
+        settings=PredictionSettings.of(settings, options),
         box=parse_box(box, image),
         working_voxel_size_nm=inputs.grid.working_voxel_size_nm,
     )

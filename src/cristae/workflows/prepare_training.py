@@ -113,7 +113,7 @@ def prepare_network_training(
     """
     regions, size = data.regions, recipe.sampling.size
     assert size
-    framing, classes = Framing.of(recipe.network), regions.classes
+    framing, classes = Framing.of(recipe.network).reaching(recipe.normalize.reach), regions.classes
     seen = recipe.network.input_size(size)
     margin = required_margin(recipe.augment, seen, recipe.augment_interpolation)
     with _of_recipe(recipe):
@@ -160,6 +160,7 @@ def _step(
         recipe.seed,
         choose_device(recipe.device),
         recipe.augment_interpolation,
+        recipe.network_input,
     )
 
 

@@ -37,7 +37,8 @@ def prepare_validation(
     Raises:
         RecipeError: The sampling gives no patch of the validation regions.
     """
-    config, sampling, framing = recipe.training, recipe.sampling, Framing.of(recipe.network)
+    config, sampling = recipe.training, recipe.sampling
+    framing = Framing.of(recipe.network).reaching(recipe.normalize.reach)
     assert sampling.size
     feed = partial(PatchFeed, batch_size=config.batch_size, threads=config.reader_threads)
     if not isinstance(config.validation, PatchValidation):

@@ -1,0 +1,159 @@
+"""Runs of every normalisation, from the recipe to a prediction in blocks."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Picture
+from prediction_runs import cell, make_run, one_pass, textured
+from training_data import write_discs
+
+from cristae.data.image import image_of_array
+from cristae.data.open import open_volume
+from cristae.data.volume import Volume
+from cristae.errors import RecipeError, RunError
+from cristae.inference.config import PredictOptions
+from cristae.preprocess import Percentiles
+from cristae.preprocess.form import fit
+from cristae.preprocess.histogram import histogram_of
+from cristae.progress import Progress
+from cristae.recipe.load import load_recipe
+from cristae.recipe.run import Run, open_run
+from cristae.workflows.predict import predict
+from cristae.workflows.recipes import check_recipe
+from cristae.workflows.train import train
+
+KEEP = PredictOptions(probabilities=True)
+AGAIN = PredictOptions(probabilities=True, normalize="volume")
+KINDS = {
+    "z_score": "{name: z_score}",
+    "min_max": "{name: min_max, scope: volume}",
+    "fixed_range": "{name: fixed_range, low: 0, high: 255}",
+    "matching": "{name: histogram_matching}",
+    "local": "{name: local, reach_vox: 9}",
+    "slices": "{name: percentiles, scope: slice}",
+    "patches": "{name: min_max, scope: patch}",
+}
+
+
+class Said(Progress):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.warned: list[str] = []
+
+    def say(self, message: str) -> None:
+        self.lines.append(message)
+
+    def warn(self, message: str) -> None:
+        self.warned.append(message)
+
+
+def trained(folder: Path, normalize: str, *changes: str) -> Run:
+    recipe = write_discs(folder / "data", epochs=1)
+    options = (f"normalize={normalize}", "sampling.per_epoch=8", "predict.block_vox=[2, 24, 32]", *changes)
+    assert check_recipe(recipe, options)
+    return train(load_recipe(recipe, options), out=folder / "run")
+
+
+def stack(folder: Path) -> np.ndarray:
+    return np.stack([np.asarray(Picture.open(file)) for file in sorted((folder / "data" / "image").iterdir())])
+
+
+def volume_of(grey: np.ndarray) -> Volume:
+    return Volume("new", image_of_array(grey, voxel_size_nm=(50.0, 10.0, 10.0)), voxel_size_nm=(50.0, 10.0, 10.0))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_of_every_normalisation_predicts_in_blocks(tmp_path: Path, kind: str) -> None:
+    """Training and checking accept it, and a box is that part of the whole prediction in blocks."""
+    run = trained(tmp_path, KINDS[kind])
+    again = open_run(run.path)
+    assert again.normalizer == run.normalizer
+    found = predict([again], open_volume(tmp_path / "data" / "image"), out=tmp_path / "out.zarr",
+                    voxel_size_nm=(50.0, 10.0, 10.0), options=KEEP)  # fmt: skip
+    windows = found.attributes["runs"][0]["windows"]
+    assert (windows is not None) == (kind == "patches")
+    assert found.attributes["settings"]["normalize"] == "run"
+    whole = predict([again], open_volume(tmp_path / "data" / "image"), out=tmp_path / "box.zarr",
+                    voxel_size_nm=(50.0, 10.0, 10.0), options=KEEP, box="3:4,5:50,7:60")  # fmt: skip
+    part = found.probabilities[0].read(whole.box).astype(int)
+    assert np.abs(whole.probabilities[0].read() - part).max() <= 1
+    assert part.std() > 0
+
+
+@pytest.mark.parametrize("kind", ["matching", "slices", "patches", "local"])
+def test_normalisations_of_the_volume_forgive_another_microscope(tmp_path: Path, kind: str) -> None:
+    run = trained(tmp_path, KINDS[kind].replace("local", "local, scope: volume"))
+    grey = stack(tmp_path)
+    other = (grey.astype(np.uint16) * 100 + 9000).astype(np.uint16)
+    said = Said()
+    expected = predict([run], volume_of(grey), out=tmp_path / "same.zarr", options=KEEP)
+    found = predict([run], volume_of(other), out=tmp_path / "other.zarr", options=KEEP, progress=said)
+    assert not said.warned
+    gap = expected.probabilities[0].read().astype(int) - found.probabilities[0].read()
+    assert np.abs(gap).max() <= 2
+
+
+def test_patches_by_themselves_are_predicted_in_windows_and_said_so(tmp_path: Path) -> None:
+    run, said = trained(tmp_path, KINDS["patches"]), Said()
+    assert run.locality is not None
+    assert not run.locality.local
+    assert "scales each patch by its own grey values" in run.locality.reason
+    predict([run], volume_of(stack(tmp_path)), out=tmp_path / "out.zarr", progress=said)
+    assert any("windows of 32 x 32" in line and "scales each patch" in line for line in said.lines)
+    recipe = tmp_path / "data" / "recipe.yaml"
+    with pytest.raises(RunError, match=r"cannot be applied exactly, because normalize \(min_max, scope: patch\)"):
+        train(load_recipe(recipe, (f"normalize={KINDS['patches']}", "predict.windows=exact")), out=tmp_path / "no")
+
+
+def test_the_range_is_found_again_on_a_new_volume(tmp_path: Path) -> None:
+    run, grey = make_run(tmp_path / "run"), textured()
+    dark = cell((grey // 8).astype(np.uint8))
+    said = Said()
+    predict([run], dark, out=tmp_path / "far.zarr", progress=said)
+    assert any("--normalize volume" in line for line in said.warned)
+    said = Said()
+    found = predict([run], dark, out=tmp_path / "again.zarr", options=AGAIN, progress=said)
+    assert not said.warned
+    own = fit(Percentiles(scope="volume"), histogram_of(dark.image))
+    assert found.attributes["settings"]["normalize"] == "volume"
+    assert found.attributes["runs"][0]["normalizer"] == own.to_dict()
+    expected = one_pass(run, dark.image.read(), own)[0].numpy()
+    assert np.abs(found.probabilities[0].read() - 255 * expected).max() < 0.51
+
+
+def test_dark_and_bright_exchanged_stays_a_warning_whatever_is_found_again(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    grey = (40 + rng.exponential(30, (3, 60, 70))).clip(0, 255).astype(np.uint8)
+    training = fit(Percentiles(), histogram_of(image_of_array(grey)))
+    run = make_run(tmp_path / "run", normalizer=training)
+    said = Said()
+    predict([run], cell(grey), out=tmp_path / "same.zarr", options=AGAIN, progress=said)
+    assert not said.warned
+    predict([run], cell(255 - grey), out=tmp_path / "negative.zarr", options=AGAIN, progress=said)
+    assert any("dark and bright seem to be exchanged" in line and "invert" in line for line in said.warned)
+
+
+@pytest.mark.parametrize("kind", ["patches", "slices", "matching", "fixed_range"])
+def test_finding_a_range_again_that_is_not_used_is_refused(tmp_path: Path, kind: str) -> None:
+    run = make_run(tmp_path / "run", normalize=KINDS[kind])
+    with pytest.raises(RunError, match=r"--normalize volume has no effect.*leave the option out"):
+        predict([run], cell(), out=tmp_path / "out.zarr", options=AGAIN)
+
+
+@pytest.mark.parametrize("kind", ["z_score", "slices", "local", "matching"])
+def test_a_forest_takes_what_does_not_need_patches(tmp_path: Path, kind: str) -> None:
+    forest = "model={name: random_forest, trees: 3, max_samples_per_class: 200}"
+    run = trained(tmp_path, KINDS[kind], forest, "predict.block_vox=[2, 24, 32]")
+    image = volume_of(stack(tmp_path))
+    found = predict([run], image, out=tmp_path / "out.zarr", options=KEEP)
+    box = predict([run], image, out=tmp_path / "box.zarr", options=KEEP, box="3:4,5:50,7:60")
+    part = found.probabilities[0].read(box.box).astype(int)
+    assert np.abs(box.probabilities[0].read() - part).max() <= 1
+
+
+def test_a_forest_sees_no_patches(tmp_path: Path) -> None:
+    recipe = write_discs(tmp_path)
+    options = ("model={name: random_forest}", f"normalize={KINDS['patches']}")
+    with pytest.raises(RecipeError, match=r"normalize\.scope: patch is for networks"):
+        train(load_recipe(recipe, options), out=tmp_path / "run")
