@@ -181,6 +181,7 @@ def test_other_types_of_numbers_keep_their_type(dtype: str) -> None:
         (np.zeros((2, 3, 4)), "shape"),
         (np.zeros((0, 3)), "shape"),
         (np.zeros((3, 3), bool), "type bool"),
+        (np.broadcast_to(np.uint8(0), (2**14, 2**14)), "too many shapes"),
         (np.full((3, 3), np.nan), "NaN"),
         (np.array([[0.0, np.inf]]), "infinite"),
     ],

@@ -27,6 +27,8 @@ from cristae.errors import VolumeError
 
 _RIGHT, _BELOW, _CORNER = 1, 2, 4
 """Elements that belong to a pixel: the sides right of it and below it, and the corner between these."""
+_MOST_PIXELS = 2**28 - 2**18
+"""Links are counted in 32 bits, of which a pixel may take eight; the rest is for the frame."""
 _DE_BRUIJN = 0x03F7_9D71_B4CB_0A89
 _BIT = np.empty(64, np.int64)
 """Which bit a power of two is, at the place that the upper six bits of its product with the number above say."""
@@ -54,7 +56,7 @@ def tree_of_shapes(plane: np.ndarray) -> TreeOfShapes:
         plane: Grey values (Y, X), integers or floats.
 
     Raises:
-        VolumeError: It is no plane, is empty, or holds anything but finite real numbers.
+        VolumeError: It is no plane, is empty or too large, or holds anything but finite real numbers.
     """
     _check(plane)
     levels, rank = _ranks(plane)
@@ -80,6 +82,10 @@ def border_mean(plane: np.ndarray) -> float:
 def _check(plane: np.ndarray) -> None:
     if plane.ndim != 2 or plane.size == 0:
         raise VolumeError(f"shapes are those of a plane (Y, X) with pixels, got shape {plane.shape}")
+    if plane.size > _MOST_PIXELS:
+        raise VolumeError(
+            f"a plane of {plane.shape[0]} x {plane.shape[1]} pixels has too many shapes; filter parts of it"
+        )
     if plane.dtype.kind not in "iuf":
         raise VolumeError(f"grey values of type {plane.dtype} have no shapes; convert them to integers or floats")
     if plane.dtype.kind == "f" and not np.isfinite(plane).all():
