@@ -40,7 +40,8 @@ def grain_filter(plane: np.ndarray, areas_px: Sequence[int]) -> np.ndarray:
     check_areas(areas_px, plane.shape)
     filtered = np.empty((len(areas_px), *plane.shape), plane.dtype)
     for area, out in zip(areas_px, filtered, strict=True):
-        np.take(tree.level[_kept(tree.parent, tree.area_px, area)], tree.node, out=out)
+        kept = np.take(tree.level, _kept(tree.parent, tree.area_px, area))
+        np.take(kept, tree.node, out=out, mode="clip")  # which needs no buffer; all numbers are in range
     return filtered
 
 

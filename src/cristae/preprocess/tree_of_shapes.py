@@ -65,7 +65,7 @@ def tree_of_shapes(plane: np.ndarray) -> TreeOfShapes:
     n_nodes = _flood(rank.ravel(), width, len(levels), framed, level, starts, link)
     node = np.ascontiguousarray(framed.reshape(rank.shape)[1:-1, 1:-1])
     parent, area = _join(n_nodes, node, framed, starts, link)
-    return TreeOfShapes(node, parent, levels[level[:n_nodes]], area)
+    return TreeOfShapes(node, parent, np.take(levels, level[:n_nodes]), area)
 
 
 def border_mean(plane: np.ndarray) -> float:
@@ -93,22 +93,42 @@ def _check(plane: np.ndarray) -> None:
 
 
 def _ranks(plane: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The grey values that occur, in order, and the place of each pixel's among them: int32 (Y + 2, X + 2)."""
-    if plane.dtype in (np.uint8, np.uint16):
-        there = np.bincount(plane.ravel()) > 0
-        values = np.flatnonzero(there).astype(plane.dtype)
-        rank = (np.cumsum(there, dtype=np.int32) - 1)[plane]
-    else:
-        values, rank = np.unique(plane, return_inverse=True)
+    """The grey values that occur, in order, and the place of each pixel's among them: int32 (Y + 2, X + 2).
+
+    Each step on all pixels lets other threads run, which indexing by an array does not.
+    """
+    values, rank = _counted(plane) if plane.dtype in (np.uint8, np.uint16) else _sorted(plane)
     mean = border_mean(plane)
     place = int(np.searchsorted(values.astype(np.float64), mean))
     framed = np.full((plane.shape[0] + 2, plane.shape[1] + 2), place, np.int32)
-    framed[1:-1, 1:-1] = rank.reshape(plane.shape)
+    framed[1:-1, 1:-1] = rank
     if place == len(values) or values[place] != mean:
-        framed[1:-1, 1:-1] += framed[1:-1, 1:-1] >= place
-        rounded = mean if plane.dtype.kind == "f" else np.rint(mean)
-        values = np.insert(values, place, np.asarray(rounded).astype(plane.dtype))
+        framed[1:-1, 1:-1] += rank >= place
+        rounded = np.asarray(mean if plane.dtype.kind == "f" else np.rint(mean)).astype(plane.dtype)
+        values = np.concatenate([values[:place], [rounded], values[place:]])
     return values, framed
+
+
+def _counted(plane: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Grey values and ranks (Y, X) of small integers."""
+    there = np.bincount(plane.ravel()) > 0
+    return np.flatnonzero(there).astype(plane.dtype), np.take(np.cumsum(there, dtype=np.int32) - 1, plane)
+
+
+def _sorted(plane: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Grey values and ranks (Y, X) of other numbers."""
+    order = np.argsort(plane, axis=None)
+    ordered = np.take(plane, order)
+    new = np.append(True, ordered[1:] != ordered[:-1])
+    rank = np.empty(plane.shape, np.int32)
+    _scatter(np.cumsum(new, dtype=np.int32) - 1, order, rank.ravel())
+    return np.take(ordered, np.flatnonzero(new)), rank
+
+
+@compiled
+def _scatter(values: np.ndarray, places: np.ndarray, out: np.ndarray) -> None:
+    for number, place in enumerate(places):
+        out[place] = values[number]
 
 
 @compiled
