@@ -16,7 +16,7 @@ from cristae.preprocess.histogram import read_finite, require_grey
 def grain_filtered(image: Image, area_px: int) -> Image:
     """The image without bright and dark shapes of fewer than `area_px` pixels in each slice, in the type that it has.
 
-    Reading a part of a slice filters the whole slice; memory is that of the slices of a box, and of about 80 bytes for
+    Reading a part of a slice filters the whole slice; memory is that of the slices of a box, and of about 50 bytes for
     each pixel of a slice and thread.
 
     Raises:
