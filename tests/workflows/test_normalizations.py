@@ -8,18 +8,23 @@ from PIL import Image as Picture
 from prediction_runs import cell, make_run, one_pass, textured
 from training_data import write_discs
 
+from cristae.data.formats import write_image
 from cristae.data.image import image_of_array
 from cristae.data.open import open_volume
 from cristae.data.volume import Volume
 from cristae.errors import RecipeError, RunError
 from cristae.inference.config import PredictOptions
-from cristae.preprocess import Percentiles
+from cristae.inference.request import PredictionRequest
+from cristae.preprocess import HistogramMatching, Percentiles
+from cristae.preprocess.fitting import Greys, fit_training
 from cristae.preprocess.form import fit
-from cristae.preprocess.histogram import histogram_of
+from cristae.preprocess.histogram import IntensityHistogram, histogram_of
 from cristae.progress import Progress
 from cristae.recipe.load import load_recipe
 from cristae.recipe.run import Run, open_run
-from cristae.workflows.predict import predict
+from cristae.workflows import recipes
+from cristae.workflows.inspect_weights import inspect_weights
+from cristae.workflows.predict import begin_prediction, finish_prediction, plan_prediction, predict, predict_part
 from cristae.workflows.recipes import check_recipe
 from cristae.workflows.train import train
 
@@ -139,6 +144,42 @@ def test_finding_a_range_again_that_is_not_used_is_refused(tmp_path: Path, kind:
     run = make_run(tmp_path / "run", normalize=KINDS[kind])
     with pytest.raises(RunError, match=r"--normalize volume has no effect.*leave the option out"):
         predict([run], cell(), out=tmp_path / "out.zarr", options=AGAIN)
+
+
+@pytest.mark.parametrize("kind", ["matching", "slices", "local"])
+def test_other_processes_are_told_how_to_normalise(tmp_path: Path, kind: str) -> None:
+    run, path = make_run(tmp_path / "run", normalize=KINDS[kind]), tmp_path / "cell.tif"
+    if kind == "matching":
+        grey = IntensityHistogram.of(textured(seed=3))
+        run = make_run(tmp_path / "matched", normalize=KINDS[kind],
+                       normalizer=fit_training(HistogramMatching(), Greys(grey)))  # fmt: skip
+    write_image(image_of_array(textured(), voxel_size_nm=(40.0, 10.0, 10.0)), path)
+    planned = plan_prediction([run], path, out=tmp_path / "parts.zarr", options=KEEP)
+    assert PredictionRequest.from_json(planned.request.to_json()) == planned.request
+    begin_prediction(planned.request)
+    for rank in range(2):
+        predict_part(PredictionRequest.from_json(planned.request.to_json()), rank=rank, world_size=2)
+    parts = finish_prediction(planned.request)
+    alone = predict([run], path, out=tmp_path / "alone.zarr", options=KEEP)
+    assert np.array_equal(parts.probabilities[0].read(), alone.probabilities[0].read())
+
+
+@pytest.mark.parametrize("kind", ["local", "patches", "slices"])
+def test_what_a_network_is_shown_is_drawn(tmp_path: Path, kind: str) -> None:
+    recipe = load_recipe(write_discs(tmp_path, epochs=1), (f"normalize={KINDS[kind]}",))
+    found = inspect_weights(recipe, out=tmp_path / "shown", patches=8)
+    assert found.patches == 8
+    assert (tmp_path / "shown" / "slice.png").is_file()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_check_of_large_data_looks_at_a_part(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = write_discs(tmp_path, epochs=1)
+    monkeypatch.setattr(recipes, "_READ_VOX", 2 * 61 * 70)
+    monkeypatch.setattr("cristae.training.regions._SLAB", (1, 1024, 1024))
+    said = Said()
+    assert check_recipe(recipe, (f"normalize={KINDS[kind]}",), progress=said)
+    assert any("was read in part" in line for line in said.warned)
 
 
 @pytest.mark.parametrize("kind", ["z_score", "slices", "local", "matching"])

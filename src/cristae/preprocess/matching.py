@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from pydantic import FiniteFloat
 
+from cristae.preprocess.arrays import as_numpy, like
 from cristae.preprocess.histogram import IntensityHistogram
 
 MOST_KNOTS = 1024
@@ -66,9 +67,9 @@ class Matching:
         if self.volume is None:
             return grey
         target = np.interp(self.volume.shares, self.training.shares, self.training.values)
-        numbers = grey if isinstance(grey, np.ndarray) else grey.cpu().numpy()
+        numbers = as_numpy(grey)
         found = np.interp(numbers.ravel(), self.volume.values, target).reshape(numbers.shape).astype(np.float32)
-        return found if isinstance(grey, np.ndarray) else type_as(found, grey)
+        return like(found, grey)
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -77,8 +78,3 @@ class Matching:
             name: None if one is None else {"values": list(one.values), "shares": list(one.shares)}
             for name, one in tables.items()
         }
-
-
-def type_as(values: np.ndarray, tensor: Any) -> Any:
-    """A float32 array as a tensor on the device of another."""
-    return tensor[:0].float().new_tensor(values)

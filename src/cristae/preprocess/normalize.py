@@ -19,6 +19,7 @@ from cristae.data.box import Box, Triple
 from cristae.data.image import Image
 from cristae.data.mirror import mirrored_positions
 from cristae.errors import RunError
+from cristae.preprocess.arrays import like
 from cristae.preprocess.local_contrast import LocalContrast
 from cristae.preprocess.matching import Matching
 
@@ -95,7 +96,7 @@ class Normalizer:
         high: Any = self.high
         if self.slices:
             ranges = np.asarray(self.slices)[np.asarray(z)][:, :, None, None]
-            low, high = _like(ranges[:, 0], grey), _like(ranges[:, 1], grey)
+            low, high = like(ranges[:, 0], grey), like(ranges[:, 1], grey)
         scaled = self._scaled(grey, low, high)
         numbers: Array = scaled if self.contrast is None else self.contrast.apply(scaled)
         return numbers
@@ -179,11 +180,6 @@ def _floats(grey: Any) -> Any:
         return grey.float()
     exact = grey.dtype.itemsize <= 2 or grey.dtype == np.float32
     return grey.astype(np.float32 if exact else np.float64)
-
-
-def _like(values: np.ndarray, grey: Any) -> Any:
-    """Numbers of slices (Z, 1, 1) as an array, or as a float32 tensor on the device of `grey`."""
-    return values if isinstance(grey, np.ndarray) else grey.float().new_tensor(values.tolist())
 
 
 def _taken(values: Any, place: np.ndarray, axis: int) -> Any:

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from cristae.preprocess.arrays import is_numpy
+
 
 @dataclass(frozen=True)
 class EachPatch:
@@ -39,11 +41,6 @@ class EachPatch:
             patch -= low
             patch /= width + (width == 0)
         return scaled if self.clip is None else scaled.clip(*self.clip)
-
-
-def is_numpy(values: Any) -> bool:
-    """Whether it is an array and no tensor."""
-    return isinstance(values, np.ndarray)
 
 
 def mean_and_deviation(patch: Any) -> tuple[Any, Any]:

@@ -7,9 +7,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from cristae.preprocess.form import PercentileRange, Range, Scope
+from cristae.preprocess.arrays import is_numpy
+from cristae.preprocess.form import PercentileRange, Scope
 from cristae.preprocess.network_input import PatchStep
-from cristae.preprocess.patch_scaling import EachPatch, is_numpy
+from cristae.preprocess.patch_scaling import EachPatch
 
 
 class Percentiles(PercentileRange):
@@ -35,12 +36,8 @@ class Percentiles(PercentileRange):
         """The two percentiles of a patch, by the rule of `IntensityHistogram.percentile`."""
         flat = patch.reshape(-1)
         ordered = np.sort(flat) if is_numpy(flat) else flat.sort().values
-        count = len(ordered)
-        ranks = [math.ceil(percent / 100 * count - 1e-9 * count) for percent in self._both]
+        count, percents = len(ordered), (self.low_percentile, self.high_percentile)
+        ranks = [math.ceil(percent / 100 * count - 1e-9 * count) for percent in percents]
         low, high = (ordered[min(max(rank, 1), count) - 1] for rank in ranks)
         alike = low == high  # nearly all voxels share one value: the few others still carry the picture
         return low + alike * (ordered[0] - low), high + alike * (ordered[-1] - high)
-
-    @property
-    def _both(self) -> Range:
-        return self.low_percentile, self.high_percentile

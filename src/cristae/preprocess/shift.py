@@ -26,8 +26,13 @@ class IntensityShift:
     inverted: bool
     """Whether the shape of the histogram suggests that dark and bright are exchanged."""
 
-    def message(self, name: str = "the volume") -> str | None:
-        """A warning that says how far and what to do, or None when the volume is near enough."""
+    def message(self, name: str = "the volume", *, again: bool = True) -> str | None:
+        """A warning that says how far and what to do, or None when the volume is near enough.
+
+        Args:
+            name: Of the volume.
+            again: Whether the range of the run can be found again on the volume.
+        """
         facts = []
         if self.kind[0] != self.kind[1] and self.kind[0] != "unknown":
             facts.append(f"it is stored as {self.kind[1]}, the training data as {self.kind[0]}")
@@ -43,12 +48,14 @@ class IntensityShift:
             facts.append("dark and bright seem to be exchanged")
         if not facts or facts == [f"it is stored as {self.kind[1]}, the training data as {self.kind[0]}"]:
             return None
-        cure = (
-            "invert the image (or train with normalize.invert)"
-            if self.inverted
-            else "find the range of grey values again on this volume: predict with --normalize volume, or train with "
-            "normalize.scope: volume"
-        )
+        cure = "convert the image to the training data's grey scale, or train with normalize.scope: volume"
+        if self.inverted:
+            cure = "invert the image (or train with normalize.invert)"
+        elif again:
+            cure = (
+                "find the range of grey values again on this volume with --normalize volume, or train with "
+                "normalize.scope: volume"
+            )
         return f"grey values of {name} are far from the training data: {'; '.join(facts)}. Expect poor results; {cure}"
 
 

@@ -19,39 +19,36 @@ SAMPLE_VOXELS = 4 * 1024 * 1024
 """Voxels that are compared with the training data to warn of other grey values."""
 
 
-def normalizations(runs: Sequence[Run], statistics: Statistics) -> tuple[NormalizeConfig, ...]:
-    """How each run is to normalise: as its recipe says, or with statistics of the volume in place of the training's.
-
-    Raises:
-        RunError: No run has statistics of its training data that could be replaced.
-    """
-    own: list[NormalizeConfig] = [run.recipe.normalize for run in runs]
-    if statistics == "run":
-        return tuple(own)
-    replaced = [config.at_scope_volume() for config in own]
-    if not any(replaced):
-        raise RunError(
-            f"--normalize volume has no effect: the normalisation of {runs[0].path} takes no range from its training "
-            "data that this volume's could replace; leave the option out"
-        )
-    return tuple(one if other is None else other for one, other in zip(own, replaced, strict=True))
-
-
-def normalizer_of(
-    run: Run, config: NormalizeConfig, grid: WorkingGrid, name: str, progress: Progress = Progress()
-) -> Normalizer:
-    """The mapping of a volume's grey values. Warns where they are far from the training data's.
+def normalizers_of(
+    runs: Sequence[Run], statistics: Statistics, grid: WorkingGrid, name: str, progress: Progress = Progress()
+) -> tuple[Normalizer, ...]:
+    """How each run normalises a volume. Warns where its grey values are far from the training data's.
 
     Args:
-        run: Whose mapping is taken, or whose training data's histogram is matched.
-        config: How to normalise.
-        grid: The volume; slices are those that networks work on.
+        runs: Their recipes say how.
+        statistics: Whether those of the volume replace those of the training data.
+        grid: The volume.
         name: Of the volume.
         progress: Where to report.
 
     Raises:
+        RunError: No run has statistics of its training data that could be replaced.
         VolumeError: Grey values are constant or not finite, and the volume needs statistics of its own.
     """
+    configs: list[NormalizeConfig] = [run.recipe.normalize for run in runs]
+    if statistics == "volume":
+        replaced = [config.at_scope_volume() for config in configs]
+        if not any(replaced):
+            raise RunError(
+                f"--normalize volume has no effect: the normalisation of {runs[0].path} takes no range from its "
+                "training data that this volume's could replace; leave the option out"
+            )
+        configs = [other or one for one, other in zip(configs, replaced, strict=True)]
+    return tuple(_normalizer(run, config, grid, name, progress) for run, config in zip(runs, configs, strict=True))
+
+
+def _normalizer(run: Run, config: NormalizeConfig, grid: WorkingGrid, name: str, progress: Progress) -> Normalizer:
+    """Slices that have their own mapping are those that networks work on; all else is of the volume as it is."""
     if config.statistics in ("volume", "slice"):
         greys = greys_of(config, grid.working if config.statistics == "slice" else grid.source, progress)
         shift = distance(run.normalizer, greys.histogram)
@@ -59,7 +56,8 @@ def normalizer_of(
         found = fit_volume(config, greys, run.normalizer)
     else:
         shift = distance(run.normalizer, histogram_of(grid.source, max_voxels=SAMPLE_VOXELS))
-        message = shift.message(name) if shift.inverted or config.statistics == "training" else None
+        far = shift.inverted or config.statistics == "training"
+        message = shift.message(name, again=config.at_scope_volume() is not None) if far else None
         found = run.normalizer
     if message is not None:
         progress.warn(message)

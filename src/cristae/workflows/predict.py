@@ -34,7 +34,7 @@ from cristae.models.external import own_errors
 from cristae.progress import Progress
 from cristae.recipe.matching import common_settings, member_of, open_member, sized_image, spec_of, working_size
 from cristae.recipe.run import Run, open_run
-from cristae.recipe.volume_greys import normalizations, normalizer_of
+from cristae.recipe.volume_greys import normalizers_of
 
 _MUCH_PADDING = 0.1
 """Part of a volume from which on padding is worth a warning."""
@@ -130,10 +130,7 @@ def plan_prediction(
     masked = None if mask is None else open_mask(mask, image, progress)
     size = working_size(opened, image, stated=voxel_size_nm is not None, progress=progress)
     grid = working_grid_at(image, size)
-    configs = normalizations(opened, options.normalize)
-    normalizers = [
-        normalizer_of(run, config, grid, found.name, progress) for run, config in zip(opened, configs, strict=True)
-    ]
+    normalizers = normalizers_of(opened, options.normalize, grid, found.name, progress)
     members = tuple(
         member_of(run, image, normalizer, progress) for run, normalizer in zip(opened, normalizers, strict=True)
     )
