@@ -9,8 +9,7 @@ import numpy as np
 from pydantic import PositiveInt
 
 from cristae.config import Config
-from cristae.preprocess.grain import grain_filter_all
-from cristae.preprocess.patch_scaling import is_numpy
+from cristae.preprocess.arrays import as_numpy, like
 
 
 class GrainFilter(Config):
@@ -48,11 +47,12 @@ class FilteredChannels:
         Raises:
             VolumeError: An area is larger than the patch, or a patch holds NaN or infinite values.
         """
-        grey = patches if is_numpy(patches) else patches.detach().cpu().numpy()
+        from cristae.preprocess.grain import grain_filter_all  # takes the compiler, which recipes do without
+
+        grey = as_numpy(patches)
         planes = np.ascontiguousarray(grey).reshape(-1, *grey.shape[-2:])
         filtered = np.moveaxis(grain_filter_all(planes, self.areas_px), 1, 0)
-        joined = np.concatenate([grey, *filtered.reshape(-1, *grey.shape)], axis=1)
-        return joined if is_numpy(patches) else patches.new_tensor(joined)
+        return like(np.concatenate([grey, *filtered.reshape(-1, *grey.shape)], axis=1), patches)
 
 
 def filtered_channels(configs: tuple[GrainFilter, ...]) -> FilteredChannels | None:

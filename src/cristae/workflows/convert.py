@@ -10,7 +10,6 @@ from cristae.data.formats.paths import signed_path
 from cristae.data.geometry import Geometry, corrected_size
 from cristae.data.image import Image, VoxelSize
 from cristae.inference.prediction import require_finished
-from cristae.preprocess.grain_image import grain_filtered
 from cristae.progress import Progress
 
 
@@ -56,6 +55,8 @@ def convert(
     for warning in image.warnings:
         progress.warn(warning)
     if grain_filter is not None:
+        from cristae.preprocess.grain_image import grain_filtered  # takes the compiler, which all else does without
+
         image = grain_filtered(image, grain_filter)
     write_image(image, Path(destination), progress=progress)
     return open_image(destination)
