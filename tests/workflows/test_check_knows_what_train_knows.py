@@ -512,6 +512,7 @@ TABLE: dict[str, tuple[str, ...] | str] = {
     "losses.seget.SegETLoss.as_terms": ("loss for one class",),
     "losses.sum.SumLoss.as_terms": ("term for one class",),
     "preprocess.grain.check_areas": _GUARD,
+    "preprocess.grain_image.grain_filtered": _OTHER_VERBS,
     "preprocess.histogram.IntensityHistogram.__add__": ("mixed types",),
     "preprocess.histogram.IntensityHistogram.of": _GUARD,
     "preprocess.histogram._kind": _GUARD,

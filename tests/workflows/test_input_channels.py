@@ -16,6 +16,7 @@ from cristae.preprocess.grain import grain_filter
 from cristae.progress import Progress
 from cristae.recipe.load import load_recipe
 from cristae.recipe.run import Run, open_run
+from cristae.report.prediction_page import prediction_page
 from cristae.training import module
 from cristae.workflows.predict import predict
 from cristae.workflows.recipes import check_recipe
@@ -65,7 +66,10 @@ def test_a_run_is_predicted_in_windows_that_are_filtered_one_by_one_and_says_so(
     found = predict([run], cell(grey), out=tmp_path / "out.zarr", options=KEEP, progress=said)
     expected = np.stack([by_hand(run, plane) for plane in grey])
     assert np.abs(found.probabilities[0].read() - 255 * expected).max() < 0.51
-    assert any("windows of 32 x 32" in line and "input_channels (grain_filter)" in line for line in said.lines)
+    why = "input_channels (grain_filter of 60 and 9 pixels) are made of each patch by itself"
+    assert any("windows of 32 x 32" in line and why in line for line in said.lines)
+    assert found.attributes["runs"][0]["locality"]["reason"] == why
+    assert why in prediction_page(found)
     assert found.attributes["runs"][0]["windows"]["rule"] == "centre_third"
     box = predict([run], cell(grey), out=tmp_path / "box.zarr", options=KEEP, box="1:2,5:40,7:50")
     assert np.abs(box.probabilities[0].read() - found.probabilities[0].read(box.box).astype(int)).max() <= 1

@@ -35,7 +35,8 @@ class FilteredChannels:
     @property
     def reason(self) -> str:
         """Why the network cannot be applied exactly."""
-        return "input_channels (grain_filter) are made of each patch by itself"
+        areas = " and ".join(map(str, self.areas_px))
+        return f"input_channels (grain_filter of {areas} pixels) are made of each patch by itself"
 
     def channels(self, given: int) -> int:
         """The given ones, and as many for each area."""
