@@ -119,6 +119,7 @@ def test_flips_turns_and_negatives_of_floats_are_filtered_alike(plane: np.ndarra
 def test_away_from_the_border_the_filter_is_idempotent(plane: np.ndarray, area: int) -> None:
     """On a plane with a border of one value, which is its mean."""
     padded = np.pad(plane, 2)
+    area = min(area, padded.size)
     once = one(padded, area)
     np.testing.assert_array_equal(one(once, area), once)
 
@@ -181,7 +182,8 @@ def test_other_types_of_numbers_keep_their_type(dtype: str) -> None:
         (np.zeros((2, 3, 4)), "shape"),
         (np.zeros((0, 3)), "shape"),
         (np.zeros((3, 3), bool), "type bool"),
-        (np.broadcast_to(np.uint8(0), (2**14, 2**14)), "too many shapes"),
+        (np.broadcast_to(np.uint8(0), (2**14, 2**14)), "too large"),
+        (np.broadcast_to(np.uint8(0), (1, 2**27)), "too large"),
         (np.full((3, 3), np.nan), "NaN"),
         (np.array([[0.0, np.inf]]), "infinite"),
     ],
@@ -193,7 +195,7 @@ def test_what_has_no_shapes_is_refused(plane: np.ndarray, message: str) -> None:
 
 @pytest.mark.parametrize("area", [0, -3, 13])
 def test_areas_out_of_range_are_refused(area: int) -> None:
-    with pytest.raises(VolumeError, match="from 1 to 12"):
+    with pytest.raises(VolumeError, match="have 1 to 12 pixels"):
         grain_filter(np.zeros((3, 4)), [2, area])
 
 

@@ -523,6 +523,7 @@ TABLE: dict[str, tuple[str, ...] | str] = {
     "preprocess.form.fit": ("constant volume", "constant training region", "one grey left"),
     "preprocess.resample.resample_image": _GUARD,
     "preprocess.tree_of_shapes._check": _GUARD,
+    "preprocess.tree_of_shapes.check_size": _GUARD,
     "recipe.consistency.check_consistency": (
         "patch axes",
         "several problems",

@@ -1,5 +1,6 @@
 """Conversions between all formats keep voxels, types, sizes, origin and class names."""
 
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -118,8 +119,8 @@ def test_a_part_of_a_slice_is_that_of_the_filtered_slice() -> None:
 @pytest.mark.parametrize(
     ("stack", "area", "message"),
     [
-        (STACK, 0, r"a\.tif: a grain filter of 0 pixels .*from 1 to 1551"),
-        (STACK, 1552, r"a\.tif: a grain filter of 1552 pixels leaves nothing of a plane of 33 x 47"),
+        (STACK, 0, r"a\.tif: a grain filter of 0 pixels: .*of 33 x 47 have 1 to 1551"),
+        (STACK, 1552, r"a\.tif: a grain filter of 1552 pixels: .* have 1 to 1551"),
         (np.full((1, 4, 4), np.nan, np.float32), 2, r"a\.tif: slice 0 holds NaN"),
     ],
     ids=["no area", "more than a slice", "NaN"],
@@ -138,3 +139,9 @@ def test_colours_and_palettes_are_not_grain_filtered(tmp_path: Path) -> None:
     for name, message in (("rgb.png", "3 colour channels"), ("palette.png", "indices of a palette")):
         with pytest.raises(VolumeError, match=message):
             convert(tmp_path / name, tmp_path / "b.tif", grain_filter=2)
+
+
+def test_slices_that_are_too_large_are_refused_before_anything_is_read() -> None:
+    image = replace(image_of_array(STACK), shape=(5, 2**14, 2**14), path=Path("large.zarr"))
+    with pytest.raises(VolumeError, match=r"large\.zarr: a plane of 16384 x 16384 pixels is too large"):
+        grain_filtered(image, 9)

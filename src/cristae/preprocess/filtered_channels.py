@@ -13,7 +13,7 @@ from cristae.preprocess.arrays import as_numpy, like
 
 
 class GrainFilter(Config):
-    """The patch without bright and dark shapes smaller than an area; see `preprocess/grain.py`."""
+    """The patch without bright and dark shapes that are smaller than an area."""
 
     name: Literal["grain_filter"] = "grain_filter"
     area_px: PositiveInt

@@ -75,8 +75,8 @@ def check_areas(areas_px: Sequence[int], shape: Sequence[int]) -> None:
     for area in areas_px:
         if not 1 <= area <= y * x:
             raise VolumeError(
-                f"a grain filter of {area} pixels leaves nothing of a plane of {y} x {x} pixels or is none; give an "
-                f"area from 1 to {y * x}"
+                f"a grain filter of {area} pixels: shapes in a plane of {y} x {x} have 1 to {y * x} pixels; give "
+                "an area in this range"
             )
 
 

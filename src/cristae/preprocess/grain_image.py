@@ -11,6 +11,7 @@ from cristae.data.image import Image
 from cristae.errors import VolumeError
 from cristae.preprocess.grain import check_areas, grain_filter_all
 from cristae.preprocess.histogram import read_finite, require_grey
+from cristae.preprocess.tree_of_shapes import check_size
 
 
 def grain_filtered(image: Image, area_px: int) -> Image:
@@ -20,8 +21,8 @@ def grain_filtered(image: Image, area_px: int) -> Image:
     each pixel of a slice and thread.
 
     Raises:
-        VolumeError: The image has colours or a palette or holds no numbers, or the area is below 1 or larger than a
-            slice. What is read may hold NaN or infinite values.
+        VolumeError: The image has colours or a palette or holds no numbers, a slice is too large, or the area is below
+            1 or larger than a slice. What is read may hold NaN or infinite values.
     """
     require_grey(image)
     if image.palette is not None or image.dtype.kind not in "iuf":
@@ -29,6 +30,7 @@ def grain_filtered(image: Image, area_px: int) -> Image:
         raise VolumeError(f"{image.path}: holds {what}, which a grain filter is not for; give an image of grey values")
     _, *slice_shape = image.shape
     try:
+        check_size(slice_shape)
         check_areas([area_px], slice_shape)
     except VolumeError as error:
         raise VolumeError(f"{image.path}: {error}") from None

@@ -18,6 +18,7 @@ apart, bright and dark ones alike, so the negative of a plane has the same shape
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,8 +28,8 @@ from cristae.errors import VolumeError
 
 _RIGHT, _BELOW, _CORNER = 1, 2, 4
 """Elements that belong to a pixel: the sides right of it and below it, and the corner between these."""
-_MOST_PIXELS = 2**28 - 2**18
-"""Links are counted in 32 bits, of which a pixel may take eight; the rest is for the frame."""
+_MOST_PIXELS = 2**28
+"""With the frame: links are counted in 32 bits, and a pixel may take eight of them."""
 _DE_BRUIJN = 0x03F7_9D71_B4CB_0A89
 _BIT = np.empty(64, np.int64)
 """Which bit a power of two is, at the place that the upper six bits of its product with the number above say."""
@@ -79,13 +80,21 @@ def border_mean(plane: np.ndarray) -> float:
     return float((border + border[::-1]).sum() / (2 * len(border)))
 
 
+def check_size(shape: Sequence[int]) -> None:
+    """Do nothing for a plane of this (y, x) shape that is not too large.
+
+    Raises:
+        VolumeError: It has more pixels than can be counted.
+    """
+    y, x = shape
+    if (y + 2) * (x + 2) >= _MOST_PIXELS:
+        raise VolumeError(f"a plane of {y} x {x} pixels is too large for its shapes to be counted; crop it first")
+
+
 def _check(plane: np.ndarray) -> None:
     if plane.ndim != 2 or plane.size == 0:
         raise VolumeError(f"shapes are those of a plane (Y, X) with pixels, got shape {plane.shape}")
-    if plane.size > _MOST_PIXELS:
-        raise VolumeError(
-            f"a plane of {plane.shape[0]} x {plane.shape[1]} pixels has too many shapes; filter parts of it"
-        )
+    check_size(plane.shape)
     if plane.dtype.kind not in "iuf":
         raise VolumeError(f"grey values of type {plane.dtype} have no shapes; convert them to integers or floats")
     if plane.dtype.kind == "f" and not np.isfinite(plane).all():
