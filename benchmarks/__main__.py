@@ -15,6 +15,7 @@ NAMES = (
     "evaluation",
     "uncertainty",
     "augmentation",
+    "grain",
     "grey_values",
     "validation",
     "synthetic",

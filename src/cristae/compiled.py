@@ -1,7 +1,8 @@
-"""Compiling numeric loops to machine code."""
+"""Compiling numeric loops to machine code, and on how many cores to run them."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -23,3 +24,10 @@ def compiled(loop: Loop) -> Loop:
         fast = njit(nogil=True, error_model="numpy")(loop)
     machine_code: Loop = fast
     return machine_code
+
+
+def usable_cores() -> int:
+    """Processors that this process may use, or fewer where `OMP_NUM_THREADS` says so."""
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    return min(here, int(asked)) if asked.isdecimal() and int(asked) else here

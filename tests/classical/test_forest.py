@@ -7,6 +7,7 @@ import pytest
 from forest_data import DISC, IDENTITY, discs, normalizers_of, part_of, quick, volume_of
 from safetensors.numpy import load_file, save_file
 
+from cristae import compiled
 from cristae.classical import threads
 from cristae.classical.config import RandomForestConfig
 from cristae.classical.fit import train_forest
@@ -232,9 +233,9 @@ def test_3d_needs_the_voxel_size_and_2d_does_not() -> None:
 
 def test_threads_follow_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert threads.usable_cores() == 1
+    assert compiled.usable_cores() == 1
     monkeypatch.setenv("OMP_NUM_THREADS", "4,2")
-    assert threads.usable_cores() >= 1
+    assert compiled.usable_cores() >= 1
     monkeypatch.setenv("OMP_NUM_THREADS", "0")
-    assert threads.usable_cores() >= 1
+    assert compiled.usable_cores() >= 1
     assert list(threads.side_by_side(lambda n: n * n, range(50), 3)) == [n * n for n in range(50)]

@@ -242,8 +242,11 @@ def test_the_table_of_changes_is_valid(page: str) -> None:
     assert len(changes) >= 8
     for change in changes:
         ((section, fields),) = read_document(change, "table").value.items()
-        overrides = [f"{section}={{name: {fields['name']}}}"] if "name" in fields else []
-        overrides += [f"{section}.{key}={value}" for key, value in fields.items()]
+        if isinstance(fields, list):
+            overrides = [change.replace(":", "=", 1)]
+        else:
+            overrides = [f"{section}={{name: {fields['name']}}}"] if "name" in fields else []
+            overrides += [f"{section}.{key}={value}" for key, value in fields.items()]
         recipe = parse_recipe("{name: x, data: {}, model: {name: unet_bn}, loss: {name: seget}}", "r", overrides)
         assert holds(plain(recipe)[section], fields), change
 

@@ -90,6 +90,13 @@ FIB_SEM: dict[str, Any] = KERAS_ADAM | {
     "training.early_stop_patience": None,
     "training.give_up": None,
 }
+GRAIN: dict[str, Any] = {
+    # Meyer et al. (2021), the configurations called + F: the patch, then both filtered ones.
+    "input_channels.0.name": "grain_filter",
+    "input_channels.0.area_px": 3200,
+    "input_channels.1.name": "grain_filter",
+    "input_channels.1.area_px": 650,
+}
 EM_STELLAR: dict[str, Any] = {
     # Khadangi et al. (2020, 2021): the defaults of the public notebook.
     "normalize.name": "z_score",
@@ -197,7 +204,9 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "training.criteria": ("miou",),
     },
     "fib-sem-unet": FIB_SEM,
+    "fib-sem-unet-grain": FIB_SEM | GRAIN,
     "fib-sem-efficientunet": FIB_SEM | {"model.keras_rescale": False},
+    "fib-sem-efficientunet-grain": FIB_SEM | GRAIN | {"model.keras_rescale": False},
     "em-stellar-unet-bn": EM_STELLAR | {"model.norm": "batch", "model.activation": "relu"},
     "em-stellar-emnet-v2-4x": EM_STELLAR | {"model.variant": "v2_4x"},
     "cdeep3m-1fm": {
@@ -253,7 +262,9 @@ def test_a_published_setting(name: str, path: str, value: object) -> None:
     [
         ("dense-cell-2d3d", 10_267_022),
         ("fib-sem-unet", 31_042_564),
+        ("fib-sem-unet-grain", 31_043_716),
         ("fib-sem-efficientunet", 32_877_938),
+        ("fib-sem-efficientunet-grain", 32_877_932),
         ("em-stellar-unet-bn", 31_045_385),
         ("em-stellar-emnet-v2-4x", 33_827_209),
         ("cdeep3m-1fm", 24_002_804),
@@ -264,7 +275,7 @@ def test_the_network_is_the_published_one(name: str, parameters: int) -> None:
     recipe = recipe_of(name)
     assert recipe.data.classes
     with torch.device("meta"):  # shapes without values
-        network = recipe.network.build(recipe.network.in_slices, recipe.data.classes.n_logits)
+        network = recipe.network.build(recipe.in_channels, recipe.data.classes.n_logits)
     assert parameter_count(network) == parameters
 
 
@@ -363,3 +374,12 @@ def test_organelles_are_all_classes_inside_the_cell() -> None:
         "cell": (1,),
         "organelles": (2, 3, 4, 5, 6),
     }
+
+
+@pytest.mark.parametrize("network", ["unet", "efficientunet"])
+def test_with_and_without_the_grain_filter_all_else_is_the_same(network: str) -> None:
+    with_it, without = (
+        recipe_of(name).model_dump(exclude={"name", "description", "input_channels"})
+        for name in (f"fib-sem-{network}-grain", f"fib-sem-{network}")
+    )
+    assert with_it == without

@@ -31,6 +31,8 @@ SMALL_SEGET = (*SMALL_GRID, "model.base=4")
 # The warm-up of the published 20,000 updates is longer than this training.
 SMALL_STELLAR = (*SMALL_FLAT, "training.schedule.updates=10", "training.validation.batches=2", "model.base=4")
 SMALL_FIB_SEM = (*SMALL_FLAT, "training.validation.batches=2")
+# Of the patches as large a part as in the paper.
+SMALL_GRAIN = ("input_channels.0.area_px=50", "input_channels.1.area_px=10")
 REDUCED: dict[str, tuple[str, ...]] = {
     "cdeep3m-1fm": (
         "mitochondria", "sampling.size=[32, 32]", "sampling.per_epoch=8", "training.batch_size=2",
@@ -48,6 +50,9 @@ REDUCED: dict[str, tuple[str, ...]] = {
     "fib-sem-efficientunet": ("organelles", *SMALL_FIB_SEM, "model.width=0.25", "model.depth=0.2",
                               "model.decoder_widths=[8, 8, 8, 8, 8]"),
     "fib-sem-unet": ("organelles", *SMALL_FIB_SEM, "model.widths=[4, 8]"),
+    "fib-sem-efficientunet-grain": ("organelles", *SMALL_FIB_SEM, *SMALL_GRAIN, "model.width=0.25", "model.depth=0.2",
+                                    "model.decoder_widths=[8, 8, 8, 8, 8]"),
+    "fib-sem-unet-grain": ("organelles", *SMALL_FIB_SEM, *SMALL_GRAIN, "model.widths=[4, 8]"),
     "isbi2012-unet": ("mitochondria", *SMALL_FLAT, "model.widths=[4, 8]"),
     "seget-centriole": ("centriole", *SMALL_SEGET),
     "seget-golgi": ("golgi", *SMALL_SEGET),

@@ -1,5 +1,6 @@
 """Conversions between all formats keep voxels, types, sizes, origin and class names."""
 
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from cristae.data.classes import Classes
 from cristae.data.formats import open_image, write_image
 from cristae.data.formats.ome_zarr import ZarrSpec, create_multiscale, read_label_classes
 from cristae.data.image import image_of_array
-from cristae.errors import FormatError, OutputExistsError, RunError, VoxelSizeError
+from cristae.errors import FormatError, OutputExistsError, RunError, VolumeError, VoxelSizeError
+from cristae.preprocess.grain import grain_filter
+from cristae.preprocess.grain_image import grain_filtered
 from cristae.workflows.convert import convert
 
 STACK = np.random.default_rng(31).integers(0, 255, (5, 33, 47)).astype(np.uint8)
@@ -94,3 +97,51 @@ def test_only_finished_predictions_are_converted(tmp_path: Path, inner: str) -> 
     assert not (tmp_path / "p.tif").exists()
     write_prediction(tmp_path / "done.zarr", ids, classes)
     assert convert(f"{tmp_path / 'done.zarr'}{inner}", tmp_path / "done.tif").shape[0] == len(STACK)
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_slices_are_grain_filtered_and_keep_the_rest(tmp_path: Path, ending: str, dtype: type) -> None:
+    stack = (STACK.astype(dtype) / 255 if dtype == np.float32 else STACK).astype(dtype)
+    write_image(image_of_array(stack, voxel_size_nm=SIZE), tmp_path / f"a{ending}")
+    image = convert(tmp_path / f"a{ending}", tmp_path / f"b{ending}", grain_filter=9)
+    np.testing.assert_array_equal(image.read(), np.stack([grain_filter(plane, [9])[0] for plane in stack]))
+    assert (image.voxel_size_nm, image.dtype, image.shape) == (SIZE, dtype, stack.shape)
+
+
+def test_a_part_of_a_slice_is_that_of_the_filtered_slice() -> None:
+    image = grain_filtered(image_of_array(STACK), 40)
+    whole = image.read()
+    box = Box((1, 4, 7), (3, 20, 44))
+    np.testing.assert_array_equal(image.read(box), whole[box.slices])
+
+
+@pytest.mark.parametrize(
+    ("stack", "area", "message"),
+    [
+        (STACK, 0, r"a\.tif: a grain filter of 0 pixels: .*of 33 x 47 have 1 to 1551"),
+        (STACK, 1552, r"a\.tif: a grain filter of 1552 pixels: .* have 1 to 1551"),
+        (np.full((1, 4, 4), np.nan, np.float32), 2, r"a\.tif: slice 0 holds NaN"),
+    ],
+    ids=["no area", "more than a slice", "NaN"],
+)
+def test_what_cannot_be_grain_filtered_is_refused(tmp_path: Path, stack: np.ndarray, area: int, message: str) -> None:
+    write_image(image_of_array(stack), tmp_path / "a.tif")
+    with pytest.raises(VolumeError, match=message):
+        convert(tmp_path / "a.tif", tmp_path / "b.tif", grain_filter=area)
+    assert not (tmp_path / "b.tif").exists()
+
+
+def test_colours_and_palettes_are_not_grain_filtered(tmp_path: Path) -> None:
+    colored = PillowImage.fromarray(np.zeros((4, 5, 3), np.uint8))
+    colored.save(tmp_path / "rgb.png")
+    colored.convert("P").save(tmp_path / "palette.png")
+    for name, message in (("rgb.png", "3 colour channels"), ("palette.png", "indices of a palette")):
+        with pytest.raises(VolumeError, match=message):
+            convert(tmp_path / name, tmp_path / "b.tif", grain_filter=2)
+
+
+def test_slices_that_are_too_large_are_refused_before_anything_is_read() -> None:
+    image = replace(image_of_array(STACK), shape=(5, 2**14, 2**14), path=Path("large.zarr"))
+    with pytest.raises(VolumeError, match=r"large\.zarr: a plane of 16384 x 16384 pixels is too large"):
+        grain_filtered(image, 9)

@@ -13,8 +13,8 @@ from cristae.classical.forest import Forest
 from cristae.classical.objects import describe_objects, find_objects
 from cristae.classical.pixels import read_around
 from cristae.classical.samples import count_labelled, draw_samples, structures
-from cristae.classical.threads import usable_cores
 from cristae.classical.trees import Trees, grow
+from cristae.compiled import usable_cores
 from cristae.data.box import Box
 from cristae.data.classes import Classes
 from cristae.data.splits import Part, labelled_boxes

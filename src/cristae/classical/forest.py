@@ -14,8 +14,8 @@ from cristae.classical.config import RandomForestConfig
 from cristae.classical.features import FeaturePlan
 from cristae.classical.objects import describe_objects, find_objects, object_features
 from cristae.classical.pixels import pixel_probabilities
-from cristae.classical.threads import usable_cores
 from cristae.classical.trees import Trees
+from cristae.compiled import usable_cores
 from cristae.config import Config
 from cristae.data.box import Box, Triple
 from cristae.data.classes import Classes

@@ -95,12 +95,27 @@ def convert(
     ],
     voxel_size_nm: VoxelSize = None,
     signed: Signed = None,
+    grain_filter: Annotated[
+        int | None,
+        typer.Option(
+            "--grain-filter",
+            metavar="AREA",
+            help="Leave out bright and dark shapes of fewer pixels than AREA from each slice.",
+        ),
+    ] = None,
 ) -> None:
     """Write a volume in another format, with its metadata. Memory does not grow with the volume."""
     from cristae.cli.progress import console_progress
     from cristae.workflows.convert import convert as write
 
-    write(source, destination, voxel_size_nm=voxel_size_nm, signed=signed, progress=console_progress())
+    write(
+        source,
+        destination,
+        voxel_size_nm=voxel_size_nm,
+        signed=signed,
+        grain_filter=grain_filter,
+        progress=console_progress(),
+    )
     print(destination)
 
 

@@ -62,6 +62,7 @@ def _problems(recipe: Recipe) -> list[str]:
         *_about_patches(recipe.sampling, size, network),
         *_about_sampled_classes(recipe.sampling, recipe.data),
         *_about_augmentations(recipe, size, network),
+        *_about_input_channels(recipe, size, network),
         *_about_batches(recipe.training, network),
         *_about_weight_decay(recipe.training),
         *_about_slices(recipe.data, network),
@@ -92,10 +93,13 @@ def _about_forest(settings: PredictConfig) -> list[str]:
 
 
 def _about_forest_input(recipe: Recipe) -> list[str]:
-    """A forest sees no patches that could be normalised by themselves."""
-    if recipe.normalize.statistics != "patch":
-        return []
-    return ["normalize.scope: patch is for networks, which see patches; choose training, volume or slice"]
+    """A forest sees no patches that could be normalised or filtered by themselves."""
+    problems = []
+    if recipe.normalize.statistics == "patch":
+        problems.append("normalize.scope: patch is for networks, which see patches; choose training, volume or slice")
+    if recipe.input_channels:
+        problems.append("input_channels: are for networks, which see patches; leave them out")
+    return problems
 
 
 def _about_forest_objects(forest: RandomForestConfig, data: DataConfig) -> list[str]:
@@ -167,6 +171,22 @@ def _of_all(problem: str, names: Sequence[str]) -> str:
         return problem.format(last)
     together = problem.replace("augmentation {}", "augmentations {}").replace("{} needs", "{} need")
     return together.format(f"{', '.join(first)} and {last}")
+
+
+def _about_input_channels(recipe: Recipe, size: Sequence[int], network: NetworkConfig) -> list[str]:
+    """Whether filters leave something of a patch, and each something else."""
+    problems, areas = [], [channel.area_px for channel in recipe.input_channels]
+    if len(set(areas)) < len(areas):
+        problems.append(f"input_channels: the areas {areas} must differ, or channels are the same; leave one out")
+    if len(size) == network.ndim:
+        y, x = network.input_size(size)[-2:]
+        problems += [
+            f"input_channels.{place}.area_px: nothing would be left of a patch of {y} x {x} pixels without shapes of "
+            f"fewer than {area}; choose a smaller area, or larger patches"
+            for place, area in enumerate(areas)
+            if area >= y * x
+        ]
+    return problems
 
 
 def _about_batches(training: TrainingConfig, network: NetworkConfig) -> list[str]:

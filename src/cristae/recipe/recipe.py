@@ -18,6 +18,7 @@ from cristae.inference.config import DeviceName, PredictConfig
 from cristae.losses import CrossEntropyDice, Loss
 from cristae.models import Network, NetworkConfig
 from cristae.preprocess import Normalize, Percentiles
+from cristae.preprocess.filtered_channels import GrainFilter, filtered_channels
 from cristae.preprocess.network_input import NetworkInput
 from cristae.problems import Path, field_names
 from cristae.recipe.places import Places, field_of
@@ -39,6 +40,9 @@ class Recipe(Config):
     """Volumes, classes and the split."""
     normalize: Normalize = Percentiles()
     """How grey values become numbers for the network."""
+    input_channels: tuple[GrainFilter, ...] = ()
+    """Further channels of the network's input: what filters make of each patch after its augmentation. They come behind
+    the patch itself, in this order."""
     sampling: Sampling = RandomPatches()
     """Where training patches come from."""
     targets: Targets = NoWeighting()
@@ -82,7 +86,7 @@ class Recipe(Config):
     @property
     def network_input(self) -> NetworkInput:
         """What happens to patches after augmentation, right before the network."""
-        return NetworkInput.of([self.normalize.patch_step()])
+        return NetworkInput.of([self.normalize.patch_step(), filtered_channels(self.input_channels)])
 
     @property
     def in_channels(self) -> int:

@@ -1,4 +1,4 @@
-"""Turning a volume from one file format into another."""
+"""Turning a volume from one file format into another, or into a filtered one."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ def convert(
     *,
     voxel_size_nm: VoxelSize | None = None,
     signed: bool | None = None,
+    grain_filter: int | None = None,
     progress: Progress = Progress(),
 ) -> Image:
     """Copy a volume into another format, in bounded memory, with voxel size, origin, colours and class names.
@@ -29,6 +30,8 @@ def convert(
         voxel_size_nm: (z, y, x), for files that do not say it, or say one that no microscope has. Without one an
             unknown size stays unknown.
         signed: Whether the 8-bit values of an MRC file are signed, where its header does not say.
+        grain_filter: Leave out bright and dark shapes of fewer pixels than this from each slice, so that one sees what
+            a network with such an input channel is shown. Values keep their type; None leaves all as it is.
         progress: Where to report.
 
     Returns:
@@ -39,6 +42,8 @@ def convert(
         OutputExistsError: There is something at the destination.
         RunError: The source is an unfinished prediction, or lies in one.
         FormatError: The source is damaged, or the destination's format cannot hold its values.
+        VolumeError: It is to be filtered and has colours, a palette, or NaN or infinite values, or the area is below 1
+            or larger than a slice.
 
     Example:
         >>> convert("slices/*.png", "cell.zarr", voxel_size_nm=(50.0, 4.0, 4.0))  # doctest: +SKIP
@@ -49,5 +54,9 @@ def convert(
         image = replace(image, voxel_size_nm=corrected_size(Geometry.of(image, ""), voxel_size_nm, progress))
     for warning in image.warnings:
         progress.warn(warning)
+    if grain_filter is not None:
+        from cristae.preprocess.grain_image import grain_filtered  # takes the compiler, which all else does without
+
+        image = grain_filtered(image, grain_filter)
     write_image(image, Path(destination), progress=progress)
     return open_image(destination)
