@@ -53,9 +53,9 @@ def main() -> None:
     options.add_argument("--minutes", type=float, default=math.inf, help="begin no training after these")
     asked = options.parse_args()
     experiment, end = EXPERIMENTS[asked.name], time.monotonic() + 60 * asked.minutes
-    rows = list(trained(experiment, asked.work / asked.name, end))
-    write_rows(FOLDER / f"{asked.name}.csv", rows)
-    write_text(FOLDER / f"{asked.name}.md", page(asked.name, experiment, rows))
+    table = FOLDER / f"{asked.name}.csv"
+    write_rows(table, trained(experiment, asked.work / asked.name, end))
+    write_text(table.with_suffix(".md"), page(asked.name, experiment, read_rows(table)))
 
 
 def trained(experiment: Experiment, work: Path, end: float) -> Iterator[Row]:

@@ -1,0 +1,55 @@
+"""The tables of `docs/results` follow from the scores beside them."""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from scipy.stats import ttest_1samp
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.fixture(scope="module")
+def results() -> ModuleType:
+    sys.path.insert(0, str(DOCS))
+    try:
+        import make_results
+    finally:
+        sys.path.remove(str(DOCS))
+    return make_results
+
+
+def test_an_interval_is_that_of_a_t_test(results: ModuleType) -> None:
+    values = [0.61, 0.72, 0.66, 0.70]
+    low, high = ttest_1samp(values, 0).confidence_interval(0.95)
+    assert results.interval(values) == f"{np.mean(values):.3f} ± {(high - low) / 2:.3f}"
+    assert results.interval([0.5]) == "0.500"
+
+
+def test_the_best_runs_have_the_largest_sums_on_validation_regions(results: ModuleType) -> None:
+    sums = {0: (0.5, 0.6), 1: (0.9, 0.1), 2: (0.4, math.nan), 3: (0.6, 0.6)}
+    rows = [
+        results.Row("a", seed, f"c{k}", value, 0, 0, 1) for seed, pair in sums.items() for k, value in enumerate(pair)
+    ]
+    assert {row.seed for row in results.chosen(rows, 2)} == {0, 3}
+    assert results.chosen(rows, None) == rows
+
+
+def test_differences_are_between_runs_of_one_seed(results: ModuleType) -> None:
+    scores = {("a", 0): 0.9, ("a", 1): 0.5, ("a", 2): 0.1, ("b", 0): 0.8, ("b", 1): 0.4}
+    rows = [results.Row(name, seed, "c", 0, value, 0, 1) for (name, seed), value in scores.items()]
+    assert list(results.compared([("a", "b"), ("a", "none")], rows, ["c"])) == ["| a - b | 2 | +0.100 ± 0.000 |"]
+
+
+@pytest.mark.parametrize("name", ["fib-sem-grain", "seget-weights"])
+def test_a_page_is_made_of_its_rows(results: ModuleType, name: str) -> None:
+    folder = DOCS / "results"
+    if not (folder / f"{name}.csv").exists():
+        pytest.skip("no trainings of this experiment are kept")
+    rows = results.read_rows(folder / f"{name}.csv")
+    assert (folder / f"{name}.md").read_text() == results.page(name, results.EXPERIMENTS[name], rows)
