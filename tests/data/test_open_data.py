@@ -409,8 +409,8 @@ def test_two_volumes_of_one_name(grey: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda data: data.model_copy(update={"volumes": ()}), r"data\.volumes is empty"),
-        (lambda data: data.model_copy(update={"classes": None}), r"data\.classes is missing"),
+        (lambda data: data.model_copy(update={"volumes": ()}), r"data\.volumes: is empty"),
+        (lambda data: data.model_copy(update={"classes": None}), r"data\.classes: is missing"),
         (lambda data: data.model_copy(update={"set": "liver"}), "no public set 'liver'; known are axondeepseg-sem"),
         (lambda data: data.model_copy(update={"task": "t"}), r"name the set with data\.set"),
     ],

@@ -117,6 +117,7 @@ def test_memory_follows_the_tile_and_not_the_box(kind: str, monkeypatch: pytest.
     config = SMALL[kind][0]
     volume = synthetic_volume(config)
     monkeypatch.setattr(type(config), "tile", (8, 16, 40))
+    monkeypatch.setattr("cristae.data.synthetic._THREADS", 1)  # how many tiles overlap in time is chance
 
     def peak(tiles: int) -> int:
         tracemalloc.start()

@@ -15,7 +15,10 @@ app = typer.Typer(help="Public data sets, and cached training data.", no_args_is
 
 @app.command("list")
 def list_(as_json: Json = False) -> None:
-    """Show the public data sets with citation, licence and size, and those of the papers that you have to bring."""
+    """Show the public data sets, and those that you have to bring.
+
+    Each with its citation; public ones with licence and size, others with where they come from.
+    """
     from cristae.data.public.base import PublicSet
     from cristae.data.public.brought import BroughtSet
     from cristae.workflows.datasets import list_datasets
