@@ -100,7 +100,7 @@ GRAIN: dict[str, Any] = {
 EM_STELLAR: dict[str, Any] = {
     # Khadangi et al. (2020, 2021): the defaults of the public notebook.
     "normalize.name": "z_score",
-    "normalize.scope": "volume",
+    "normalize.scope": "training",
     "normalize.ignore": (),
     "sampling.size": (512, 512),
     "sampling.per_epoch": 100 * 2,

@@ -141,3 +141,22 @@ def test_tiles_stay_tiles_on_another_grid():
     for one, other in zip(windows, alone, strict=True):
         box = Box.of_shape(one.shape)
         np.testing.assert_array_equal(one.read(box, Framing()).image, other.read(box, Framing()).image)
+
+
+def test_the_smallest_tile_on_another_grid_decides_how_much_image_is_around() -> None:
+    """Tiles of 32 voxels become 21 and 20 of another size; a patch of 21 reaches a voxel beyond the last of them."""
+    rng = np.random.default_rng(0)
+    grey, labels = (image_of_array(rng.integers(0, top, (2, 65, 65)).astype(np.uint8)) for top in (255, 2))
+    volume = Volume("v", grey, labels=(labels,), voxel_size_nm=(40.0, 10.0, 10.0))
+    splits = {"train": (Part(volume, Box((0, 0, 0), (2, 64, 64))),), "validate": (), "test": ()}
+    tiles = cut_tiles(splits, TileSplit(size=(32, 32), leaky=True))["train"]
+    tiles = tuple(on_working_grid(tile, (40.0, 15.0, 15.0), flat=True) for tile in tiles)
+    assert {tile.box.shape[1:] for tile in tiles} == {(21, 21), (21, 20), (20, 21), (20, 20)}
+    found = []
+    with open_cache() as cache:
+        for parts in (tiles, tuple(replace(tile, slab=None) for tile in tiles)):
+            some = cache_parts(parts, CELL, cache, FLAT, size=(1, 21, 21), progress=Progress())
+            found.append([part.read(Box((0, 0, 0), (1, 21, 21)), FLAT) for part in some])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one.image, other.image)
+        np.testing.assert_array_equal(one.target, other.target)

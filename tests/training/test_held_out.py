@@ -17,6 +17,7 @@ from cristae.data.image import image_of_array
 from cristae.data.splits import Part
 from cristae.data.volume import Volume
 from cristae.losses import BinaryCrossEntropy, SumLoss
+from cristae.losses.reduce import global_mean
 from cristae.preprocess.normalize import Normalizer
 from cristae.progress import Progress
 from cristae.sampling import GridPatches, RandomPatches, SamplePart
@@ -147,6 +148,23 @@ def test_processes_share_the_batches(tmp_path: Path) -> None:
     halves = [[float(one.loss) for one in patches.judged(network, 1, Worker(rank, 2))] for rank in range(2)]
     assert halves == [whole[::2], whole[1::2]]
     assert len(whole) == 7, "27 tiles in batches of 4: the last one is short"
+
+
+def test_no_process_waits_for_the_batches_of_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 7 batches the first of two processes has one more: a sum over processes would never end, or end them."""
+
+    def summed(tensor: torch.Tensor) -> None:
+        raise AssertionError("asks the other process")
+
+    patches, _ = held_out(tmp_path)
+    network, reduce = Pointwise(), "cristae.losses.reduce.dist"
+    alone = [float(one.loss) for one in patches.judged(network, 1, Worker(0, 2))]
+    monkeypatch.setattr(f"{reduce}.is_initialized", lambda: True)
+    monkeypatch.setattr(f"{reduce}.get_world_size", lambda: 2)
+    monkeypatch.setattr(f"{reduce}.all_reduce", summed)
+    assert [float(one.loss) for one in patches.judged(network, 1, Worker(0, 2))] == alone
+    with pytest.raises(AssertionError, match="asks the other process"):
+        global_mean(torch.ones(()), torch.ones(()))
 
 
 def test_patches_are_augmented_where_asked_and_the_same_when_repeated(tmp_path: Path) -> None:

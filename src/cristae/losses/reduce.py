@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+_ALONE: ContextVar[bool] = ContextVar("alone", default=False)
+
+
+@contextmanager
+def in_this_process_alone() -> Iterator[None]:
+    """While inside, sums are those of this process: for batches that it has to itself, as when processes validate."""
+    before = _ALONE.set(True)
+    try:
+        yield
+    finally:
+        _ALONE.reset(before)
 
 
 def global_sum(tensor: Tensor) -> Tensor:
@@ -14,9 +29,9 @@ def global_sum(tensor: Tensor) -> Tensor:
 
     The gradient is scaled by the number of processes, because data-parallel training averages gradients over them:
     the average is then the gradient that one process would get from the whole batch. Every process must call this
-    equally often.
+    equally often, but `in_this_process_alone`.
     """
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+    if _ALONE.get() or not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
         return tensor
     summed: Tensor = _SumOverProcesses.apply(tensor)  # type: ignore[no-untyped-call]
     return summed

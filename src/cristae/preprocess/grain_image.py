@@ -28,7 +28,7 @@ def grain_filtered(image: Image, area_px: int) -> Image:
     if image.palette is not None or image.dtype.kind not in "iuf":
         what = "the indices of a palette" if image.palette is not None else f"values of type {image.dtype}"
         raise VolumeError(f"{image.path}: holds {what}, which a grain filter is not for; give an image of grey values")
-    _, *slice_shape = image.shape
+    slice_shape = image.shape[1:]
     try:
         check_size(slice_shape)
         check_areas([area_px], slice_shape)
@@ -40,4 +40,4 @@ def grain_filtered(image: Image, area_px: int) -> Image:
         whole = read_finite(image, Box((z0, 0, 0), (z1, image.shape[1], image.shape[2])))
         return grain_filter_all(whole, [area_px])[:, 0, y0:y1, x0:x1]
 
-    return replace(image, reader=read)
+    return replace(image, reader=read, chunks=(1, *slice_shape))  # so that writers read whole slices, each once

@@ -48,7 +48,10 @@ class IntensityShift:
             facts.append("dark and bright seem to be exchanged")
         if not facts or facts == [f"it is stored as {self.kind[1]}, the training data as {self.kind[0]}"]:
             return None
-        cure = "convert the image to the training data's grey scale, or train with normalize.scope: volume"
+        cure = (
+            "convert the image to the training data's grey scale, or train with another normalisation, such as "
+            "normalize: {name: percentiles, scope: volume}"
+        )
         if self.inverted:
             cure = "invert the image (or train with normalize.invert)"
         elif again:

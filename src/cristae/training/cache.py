@@ -87,7 +87,7 @@ def cache_parts(
         for (name, slab), numbers in slabs.items():
             volume, boxes = jobs[numbers[0]][0].volume, [jobs[number][1] for number in numbers]
             everything = Box.of_shape(volume.image.shape)
-            stored = slab.grow(_reach(boxes[0], framing, size, overhang)).intersect(everything)
+            stored = slab.grow(_reach(boxes, framing, size, overhang)).intersect(everything)
             known = slab.grow(framing.frame).intersect(everything) if partners else slab
             layout = _Layout(volume, slab, Box.around([stored, known]), known, classes, framing.flat)
             whole = layout.opened(_entry_of(layout, cache, fingerprints))
@@ -144,9 +144,10 @@ def _bytes_of(volume: Volume) -> int:
     return size + 4 if volume.objects is not None else (1 + len(volume.labels)) * size
 
 
-def _reach(box: Box, framing: Framing, size: Triple, overhang: Triple) -> list[int]:
-    """How far around a part patches of this size on it can see."""
-    sides = zip(size, box.shape, overhang, strict=True)
+def _reach(boxes: Sequence[Box], framing: Framing, size: Triple, overhang: Triple) -> list[int]:
+    """How far around parts patches of this size on them can see. On another grid tiles differ by a voxel."""
+    least = [min(sides) for sides in zip(*(box.shape for box in boxes), strict=True)]
+    sides = zip(size, least, overhang, strict=True)
     beyond = [max(out, -(-(side - there) // 2)) for side, there, out in sides]
     return [a + b for a, b in zip(framing.context, beyond, strict=True)]
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from cristae.data.box import Box, Triple
 from cristae.data.classes import Classes
+from cristae.losses.reduce import in_this_process_alone
 from cristae.sampling import Place, SamplePart
 from cristae.training.feed import PatchFeed, Places, Worker
 from cristae.training.layout import channels_last
@@ -134,7 +135,8 @@ class HeldOut:
                 batch = ready_batch(self.step, raw.to(device), keys, augment=self.augment)
                 with torch.autocast(device.type, torch.bfloat16, enabled=self.step.config.precision == "bf16"):
                     logits = network(channels_last(batch.image)).float()
-                    loss = self.step.loss(logits, batch.target, batch.valid, batch.weight, batch.further)
+                    with in_this_process_alone():  # others have batches of their own, and maybe fewer
+                        loss = self.step.loss(logits, batch.target, batch.valid, batch.weight, batch.further)
                     loss = loss + self.step.penalty(network)
                 yield Judged(logits, batch.target, batch.valid, loss.float())
         finally:
