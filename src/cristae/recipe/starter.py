@@ -134,8 +134,8 @@ def _method_lines(sides: tuple[int, ...]) -> list[str]:
     if side < _SMALL_VOX:
         size = f"[{side}, {side}]  # the output patch, (y, x) voxels: the images are small"
     return [
-        "# Each slice by itself: what kept most accuracy on other brightness, contrast, gamma and drift. Where all",
-        "# volumes are recorded alike and the grey value itself tells classes apart: {name: percentiles}.",
+        "# Each slice by itself: among what kept most accuracy on other brightness, contrast, gamma and drift. Where",
+        "# all volumes are recorded alike and the grey value itself tells classes apart: {name: percentiles}.",
         "normalize: {name: z_score, scope: slice}",
         "",
         "sampling:",
