@@ -43,7 +43,7 @@ BROUGHT_SETS: tuple[BroughtSet, ...] = (
         files=("fs1/images.tif", "fs1/labels.tif"),
         layout="the annotated slices, 172-250 of the stack, and ids 0 background, 1 mitochondrion, 2 cell membrane, "
         "3 endoplasmic reticulum; voxels of 20 x 5 x 5 nm (z, y, x)",
-        recipes=("fib-sem-unet", "fib-sem-efficientunet"),
+        recipes=("fib-sem-unet", "fib-sem-unet-grain", "fib-sem-efficientunet", "fib-sem-efficientunet-grain"),
         stand_in="{set: synthetic-fibsem}",
     ),
     BroughtSet(
