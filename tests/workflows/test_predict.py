@@ -428,7 +428,7 @@ def test_a_finished_prediction_is_given_back(tmp_path, monkeypatch):
     ):
         predict([run], cell(grey), out=out, options=KEEP)
     with pytest.raises(
-        OutputExistsError, match=r"What differs:\n  settings\.normalize: run before, volume now\n  runs"
+        OutputExistsError, match=r"differs:\n  settings\.normalize: run before, volume now\n  runs"
     ):
         predict([run], cell(grey), out=out, options=PredictOptions(normalize="volume"))
     for name, voxels in decoded(out).items():

@@ -37,9 +37,8 @@ class IntensityShift:
         if self.kind[0] != self.kind[1] and self.kind[0] != "unknown":
             facts.append(f"it is stored as {self.kind[1]}, the training data as {self.kind[0]}")
         if abs(self.median) > 0.25:
-            facts.append(
-                f"its median grey is {_brief(abs(self.median))} training ranges {'above' if self.median > 0 else 'below'}"
-            )
+            way = "above" if self.median > 0 else "below"
+            facts.append(f"its median grey is {_brief(abs(self.median))} training ranges {way}")
         if not 0.5 <= self.range_ratio <= 2:
             facts.append(f"its contrast is {_brief(self.range_ratio)} times the training data's")
         if self.outside > 0.05:
