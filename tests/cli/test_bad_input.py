@@ -600,7 +600,7 @@ PLACES = [
         "resuming another recipe",
         nothing,
         ("train", "run/recipe.yaml", "--out", "run", "--resume", "--set", "seed=9"),
-        ("another recipe", "seed: 0 -> 9"),
+        ("another recipe", "repeat the --set of the command that began it", "seed: 0 -> 9"),
     ),
     Row(
         "onto a finished prediction of something else",

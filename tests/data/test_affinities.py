@@ -168,7 +168,10 @@ def test_other_classes_are_refused_with_the_line_to_write(classes: Classes) -> N
         ({"to": "affinities"}, r"needs voxels to compare with; .* `offsets: \{mitochondrion: \[0, 0, 0\], above"),
         ({"to": "affinities", "offsets": {}}, "needs voxels to compare with"),
         ({"to": "affinities", "offsets": {"cell": (0, 0, 0)}}, "needs voxels to compare with"),
-        ({"to": "affinities", "offsets": {"a": (0, 0, 1), "b": (0, 0, 1)}}, "two classes have the same offset"),
+        (
+            {"to": "affinities", "offsets": {"a": (0, 0, 1), "b": (0, 0, 1)}},
+            r"offsets: 'a' and 'b' are both \[0, 0, 1\]",
+        ),
         ({"to": "affinities", "offsets": {"a": (0, 1)}}, "offsets.a"),
         ({"to": "affinities", "offsets": {"a": (0, 0, 1)}, "class_name": "a"}, "class_name is not for"),
         ({"to": "affinities", "offsets": {"a": (0, 0, 1)}, "width_nm": 8}, "width_nm is not for"),

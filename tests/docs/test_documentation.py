@@ -107,6 +107,14 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), f"{page}: {target}"
 
 
+def test_every_page_is_in_the_navigation_and_every_how_to_on_the_first_page() -> None:
+    docs = ROOT / "docs"
+    navigation, first = ((docs / name).read_text(encoding="utf-8") for name in ("../mkdocs.yml", "index.md"))
+    pages = [page.relative_to(docs).as_posix() for page in docs.rglob("*.md")]
+    assert not [page for page in pages if f": {page}" not in navigation]
+    assert not [page for page in pages if page.startswith("how-to/") and f"({page})" not in first]
+
+
 def test_every_verb_is_in_the_readme() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     for verb in (

@@ -196,6 +196,12 @@ def test_foreign_intensities_are_reported(other, words):
     assert re.search(words, message)
 
 
+def test_large_shifts_are_numbers_that_people_read():
+    training = fit(Percentiles(), IntensityHistogram.of(tissue()))
+    other = distance(training, IntensityHistogram.of(tissue().astype(np.uint16) * 257))
+    assert re.search(r"median grey is \d+ training ranges above; its contrast is 257 times", str(other.message()))
+
+
 def test_padding_of_the_new_volume_is_no_shift():
     training = fit(Percentiles(), IntensityHistogram.of(tissue(1)))
     padded = np.concatenate([tissue(2), np.zeros(60_000, np.uint8)])

@@ -148,8 +148,11 @@ def test_one_slice_is_split_into_an_upper_and_a_lower_part(tmp_path: Path) -> No
 def test_many_values_are_objects(tmp_path: Path) -> None:
     ids = np.arange(10 * 64, dtype=np.uint16).reshape(10, 8, 8).repeat(8, axis=1).repeat(8, axis=2)
     image, labels = stack(tmp_path / "a.tif", grey(10)), stack(tmp_path / "b.tif", ids)
-    _, recipe = started(tmp_path, image=image, labels=labels)
+    text, recipe = started(tmp_path, image=image, labels=labels)
     assert recipe.data.volumes[0].labels.kind == "instances"  # type: ignore[union-attr]
+    assert (
+        "# To tell apart objects that touch: `interior_and_boundary` or `affinities`.\n        to: foreground" in text
+    )
 
 
 def test_colours_are_mapped_by_their_code(tmp_path: Path) -> None:

@@ -427,6 +427,8 @@ def test_a_finished_prediction_is_given_back(tmp_path, monkeypatch):
         OutputExistsError, match=r"a finished prediction of something else(.|\n)*settings\.probabilities"
     ):
         predict([run], cell(grey), out=out, options=KEEP)
+    with pytest.raises(OutputExistsError, match=r"differs:\n  settings\.normalize: run before, volume now\n  runs"):
+        predict([run], cell(grey), out=out, options=PredictOptions(normalize="volume"))
     for name, voxels in decoded(out).items():
         np.testing.assert_array_equal(voxels, before[name])
 

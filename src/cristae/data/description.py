@@ -149,8 +149,10 @@ class InstanceLabels(LabelFiles):
                 "`offsets: {mitochondrion: [0, 0, 0], above: [0, -1, 0], left: [0, 0, -1]}`"
             )
         assert self.offsets is not None
-        if len(set(self.offsets.values())) != len(self.offsets):
-            raise ValueError("offsets: two classes have the same offset")
+        first: dict[tuple[int, int, int], str] = {}
+        for name, offset in self.offsets.items():
+            if (same := first.setdefault(offset, name)) != name:
+                raise ValueError(f"offsets: '{same}' and '{name}' are both {[*offset]}; give one of them another")
         return self
 
     @model_validator(mode="after")

@@ -73,12 +73,13 @@ def require_same(out: Path, begun: Mapping[str, Any], provenance: Provenance) ->
 
 
 def _decisive(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The facts that decide the voxels: not the ids of runs, whose weights are compared, nor texts."""
+    """The facts that decide the voxels: not the ids of runs, whose weights are compared, nor texts. What people state
+    comes first, then what follows from it."""
     runs = [
         {key: _without(value, "reason") if key == "locality" else value for key, value in run.items() if key != "run"}
         for run in facts["runs"]
     ]
-    return {"input": facts["input"], "runs": runs, "settings": _ADDED_SETTINGS | facts["settings"]}
+    return {"input": facts["input"], "settings": _ADDED_SETTINGS | facts["settings"], "runs": runs}
 
 
 def _without(facts: Any, key: str) -> Any:

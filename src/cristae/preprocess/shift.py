@@ -37,11 +37,10 @@ class IntensityShift:
         if self.kind[0] != self.kind[1] and self.kind[0] != "unknown":
             facts.append(f"it is stored as {self.kind[1]}, the training data as {self.kind[0]}")
         if abs(self.median) > 0.25:
-            facts.append(
-                f"its median grey is {abs(self.median):.2g} training ranges {'above' if self.median > 0 else 'below'}"
-            )
+            way = "above" if self.median > 0 else "below"
+            facts.append(f"its median grey is {_brief(abs(self.median))} training ranges {way}")
         if not 0.5 <= self.range_ratio <= 2:
-            facts.append(f"its contrast is {self.range_ratio:.2g} times the training data's")
+            facts.append(f"its contrast is {_brief(self.range_ratio)} times the training data's")
         if self.outside > 0.05:
             facts.append(f"{100 * self.outside:.0f} % of its voxels lie outside the training range")
         if self.inverted:
@@ -86,6 +85,10 @@ def distance(training: Normalizer, other: IntensityHistogram) -> IntensityShift:
         kind=(training.kind, other.kind),
         inverted=_skew(here) * _skew(there) < 0 and min(abs(_skew(here)), abs(_skew(there))) > 0.15,
     )
+
+
+def _brief(number: float) -> str:
+    return f"{number:.0f}" if number >= 10 else f"{number:.2g}"
 
 
 def _skew(quantiles: Any) -> float:

@@ -464,7 +464,8 @@ def _require_same(path: Path, recipe: Recipe) -> None:
     if changed:
         lines = "\n".join(f"  {one}" for one in changed[:8])
         raise RunError(
-            f"{path}: holds a run of another recipe; choose another folder with --out. What differs:\n{lines}"
+            f"{path}: holds a run of another recipe; to resume it, repeat the --set of the command that began it; for "
+            f"a new run choose another folder with --out. What differs:\n{lines}"
         )
 
 

@@ -64,6 +64,7 @@ def _object_lines(meaning: ObjectMeaning) -> list[str]:
     other = "or `boundary`, for the borders between them" if meaning.to == "foreground" else "or `foreground`, for them"
     lines = [
         f"        # {meaning.count} different values were found, so they are read as ids of objects.",
+        "        # To tell apart objects that touch: `interior_and_boundary` or `affinities`.",
         f"        to: {meaning.to}  # {other}",
         f"        class_name: {meaning.class_names[1]}",
     ]

@@ -70,6 +70,15 @@ def test_unknown_sets_and_tasks_name_what_exists() -> None:
         find_set("isbi2012").find_task("glia")
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [("synthetic-tomogramm", "synthetic-tomogram"), ("P1694", "p1694"), ("platelet-volume", "platelet-volumes")],
+)
+def test_a_misspelt_set_is_guessed_be_it_public_or_to_be_brought(typed: str, meant: str) -> None:
+    with pytest.raises(VolumeError, match=f"'{typed}'; did you mean '{meant}'.; known are .* bring .*p1694"):
+        find_set(typed)
+
+
 def test_a_set_has_an_origin_of_its_own() -> None:
     with pytest.raises(ValueError, match="a public set says where it comes from"):
         DataConfig(set="isbi2012", available_from="a drawer")

@@ -25,9 +25,10 @@ from cristae.data.public.base import (
     is_anywhere,
     missing_files,
 )
-from cristae.data.public.brought import find_brought
+from cristae.data.public.brought import BROUGHT_SETS, find_brought
 from cristae.data.public.fetch import fetch_set, stated_folder
 from cristae.errors import DownloadError, VolumeError
+from cristae.problems import suggest
 from cristae.progress import Progress
 
 PUBLIC_SETS: tuple[PublicSet, ...] = (
@@ -57,7 +58,11 @@ def find_set(name: str) -> PublicSet:
             return known
     if brought := find_brought(name):
         raise DownloadError(f"the set '{name}' cannot be downloaded. {brought.directions}")
-    raise VolumeError(f"there is no public set '{name}'; known are {', '.join(known.name for known in PUBLIC_SETS)}.")
+    public, own = [known.name for known in PUBLIC_SETS], [known.name for known in BROUGHT_SETS]
+    raise VolumeError(
+        f"there is no public set '{name}'{suggest(name.lower(), public + own)}; known are {', '.join(public)}, and of "
+        f"those that people have to bring {', '.join(own)}."
+    )
 
 
 def find_set_folder(name: str) -> Path:
