@@ -84,7 +84,7 @@ class IntensityHistogram:
         if self.kind != other.kind:
             raise VolumeError(
                 f"some images are stored as {self.kind} and others as {other.kind}, whose grey values are not on one "
-                "scale; convert them to one type, or normalise each volume by itself with scope: volume, where normalize has one"
+                "scale; convert them to one type, or normalise each volume by itself (scope: volume)"
             )
         shift = max(self.shift, other.shift)
         keys = np.concatenate([self.keys >> (shift - self.shift), other.keys >> (shift - other.shift)])
