@@ -11,8 +11,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 import pytest
 from hypothesis import settings
 
-# The first call of a compiled loop may have to compile it; 60 examples keep the whole suite within 20 minutes.
-settings.register_profile("cristae", deadline=None, max_examples=60)
+# The first call of a compiled loop may have to compile it; 30 examples keep the whole suite within 20 minutes.
+settings.register_profile("cristae", deadline=None, max_examples=30)
 settings.load_profile("cristae")
 
 

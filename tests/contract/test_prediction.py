@@ -17,7 +17,20 @@ from cristae.inference.predictor import Member, Predictor
 from cristae.preprocess.normalize import Normalizer
 
 SMALL, _ = collect()
-networks = pytest.mark.parametrize("case", SMALL.values(), ids=SMALL)
+COSTLY = (
+    "cdeep3m-3fm", "cdeep3m-5fm", "deeplab_resnet", "efficient_unet-three", "emnet-v1_2x", "emnet-v1_4x", "emnet-v1_bn",
+    "emnet-v1_bn_2x", "emnet-v2_2x", "monai_swin_unetr-3d", "monai_unetpp-3d",
+)  # fmt: skip
+"""What another of their family shows in less time, every day."""
+
+networks = pytest.mark.parametrize(
+    "case",
+    [pytest.param(case, id=name, marks=[pytest.mark.slow] * (name in COSTLY)) for name, case in SMALL.items()],
+)
+
+
+def test_costly_networks_are_networks():
+    assert set(COSTLY) <= set(SMALL)
 
 
 def build(case: Small) -> nn.Module:

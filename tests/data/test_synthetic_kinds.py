@@ -190,7 +190,7 @@ def shares(volume: Volume, count: int) -> np.ndarray:
     return np.bincount(labels.ravel(), minlength=count) / labels.size
 
 
-@pytest.mark.parametrize("share", [0.001, 0.002])
+@pytest.mark.parametrize("share", [pytest.param(0.001, marks=pytest.mark.slow), 0.002])
 def test_the_rarest_structure_has_the_share_that_was_asked_for(share: float) -> None:
     """B/F of microtubules is 508.7 on average in the paper's patches: 1 voxel in 500."""
     volume = tomogram((48, 150, 150), voxel_size_nm=(36, 36, 36), microtubule_share=share)
@@ -250,6 +250,7 @@ def fibsem(shape: tuple[int, int, int], **fields: object) -> Volume:
     return synthetic_volume(FibSemConfig.model_validate({"shape": shape, "seed": 1, **fields}))
 
 
+@pytest.mark.slow
 def test_shares_are_those_of_the_papers_stacks() -> None:
     """FS-1 and FS-2: mitochondria 5.14 and 5.27 %, membrane 0.32 and 1.36 %, reticulum 2.53 and 2.76 %."""
     found = 100 * shares(fibsem((50, 100, 100), voxel_size_nm=(200, 200, 200)), 4)

@@ -16,7 +16,9 @@ from cristae.training.config import TrainingConfig
 SCORES = [0.5, 0.6]
 
 
-@pytest.mark.parametrize("further", [{}, {"precision": "bf16", "ema_decay": 0.9, "nonfinite": "skip"}])
+@pytest.mark.parametrize(
+    "further", [pytest.param({}, marks=pytest.mark.slow), {"precision": "bf16", "ema_decay": 0.9, "nonfinite": "skip"}]
+)
 def test_a_traced_training_gives_the_same_weights_under_the_same_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, further: dict[str, Any]
 ) -> None:

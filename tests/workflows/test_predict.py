@@ -509,6 +509,7 @@ def kill_and_repeat(tmp_path: Path, moments: list[int]) -> None:
     assert_same(tmp_path / "whole.zarr", out)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="kill -9")
 def test_kill_9_and_repeat(tmp_path):
     kill_and_repeat(tmp_path, [0, 20])
