@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import itertools
 import math
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from experiments import EXPERIMENTS, Experiment, Variant
+from experiments import EXPERIMENTS, Experiment, Score, Variant
 from scipy.stats import t as student
 
 import cristae
@@ -27,7 +29,12 @@ from cristae.data.open import open_data, resolve_data
 
 FOLDER = Path(__file__).parent / "results"
 RECIPES = Path(__file__).parents[1] / "recipes"
-COLUMNS = ("variant", "seed", "class", "validation_f1", "test_f1", "test_iou", "minutes")
+COLUMNS = (
+    *("variant", "seed", "class", "validation_f1"),
+    *("test_f1", "test_iou", "test_precision", "test_recall", "minutes"),
+)
+SCORES: dict[Score, str] = {"F1": "test_f1", "precision": "test_precision", "recall": "test_recall"}
+"""The column of each score."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,8 @@ class Row:
     """On the validation regions, with the weights that were kept."""
     test_f1: float
     test_iou: float
+    test_precision: float
+    test_recall: float
     minutes: float
     """That the training took, the validation of its epochs included."""
 
@@ -61,7 +70,7 @@ def main() -> None:
 def trained(experiment: Experiment, work: Path, end: float) -> Iterator[Row]:
     """The rows of all runs, first those of the first seed; of runs that are not there, as long as time is left."""
     for seed, (name, variant) in itertools.product(range(experiment.seeds), experiment.variants.items()):
-        place = work / f"{name}-{seed}".replace(" ", "-")
+        place = work / re.sub(r"[^\w+]+", "-", f"{name}-{seed}")
         scores = place / "test.csv"
         if not scores.exists():
             if time.monotonic() > end:
@@ -86,8 +95,9 @@ def rows_of(name: str, seed: int, place: Path) -> list[Row]:
     validation, test = scores_in(place / "run" / "scores.csv"), scores_in(place / "test.csv")
     minutes = cristae.open_run(place / "run").summary["seconds"] / 60
     classes = [one for metric, one in test if metric == "F1" and one not in ("all", "foreground")]
+    kept = [[test[metric, one] for metric in ("F1", "Jaccard", "PPV", "sensitivity")] for one in classes]
     return [
-        Row(name, seed, one, validation["F1", one], test["F1", one], test["Jaccard", one], minutes) for one in classes
+        Row(name, seed, one, validation["F1", one], *scores, minutes) for one, scores in zip(classes, kept, strict=True)
     ]
 
 
@@ -103,13 +113,13 @@ def scores_in(path: Path) -> dict[tuple[str, str], float]:
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
     """Keep rows as a table, with the digits that matter."""
-    lines = [",".join(COLUMNS)]
+    text = io.StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    lines.writerow(COLUMNS)
     for row in rows:
-        numbers = (row.validation_f1, row.test_f1, row.test_iou)
-        lines.append(
-            ",".join([row.variant, str(row.seed), row.class_name, *(f"{n:.4f}" for n in numbers), f"{row.minutes:.1f}"])
-        )
-    write_text(path, "\n".join(lines) + "\n")
+        numbers = [f"{getattr(row, column):.4f}" for column in COLUMNS[3:-1]]
+        lines.writerow([row.variant, row.seed, row.class_name, *numbers, f"{row.minutes:.1f}"])
+    write_text(path, text.getvalue())
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -132,21 +142,25 @@ def page(name: str, experiment: Experiment, rows: Sequence[Row]) -> str:
         f"Made by `python docs/make_results.py {name}`.",
         "",
     ]
-    lines += [f"| variant | runs | {' | '.join(f'{one} F1' for one in classes)} | minutes a run |"]
-    lines += ["|---" * (len(classes) + 3) + "|"]
+    columns = [(one, score) for one in classes for score in experiment.scores]
+    lines += [f"| variant | runs | {' | '.join(f'{one} {score}' for one, score in columns)} | minutes a run |"]
+    lines += ["|---" * (len(columns) + 3) + "|"]
     for variant in experiment.variants:
         found = chosen([row for row in rows if row.variant == variant], experiment.best)
         if found:
-            cells = [interval([row.test_f1 for row in found if row.class_name == one]) for one in classes]
+            cells = [
+                interval([getattr(row, SCORES[score]) for row in found if row.class_name == one])
+                for one, score in columns
+            ]
             seeds, minutes = {row.seed for row in found}, np.mean([row.minutes for row in found])
             lines.append(f"| {variant} | {len(seeds)} | {' | '.join(cells)} | {minutes:.1f} |")
     lines += [
         "",
-        f"Mean over runs of the F1 on the test volume and its 95 % interval (Student's t).{_selection(experiment)}",
+        f"Means of scores on the test volume over runs, with 95 % intervals (Student's t).{_selection(experiment)}",
     ]
     differences = list(compared(experiment.pairs, rows, classes))
     if differences:
-        lines += ["", "| difference, run by run of the same seed | runs | " + " | ".join(classes) + " |"]
+        lines += ["", f"| difference, run by run of the same seed | runs | {' | '.join(f'{c} F1' for c in classes)} |"]
         lines += ["|---" * (len(classes) + 2) + "|", *differences]
     return "\n".join(lines) + "\n"
 
