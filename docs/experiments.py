@@ -49,8 +49,8 @@ EXPERIMENTS: dict[str, Experiment] = {
 Zhang et al. (2018) weigh the foreground voxels of a patch with B/F, its ratio of background to foreground voxels (at
 most 2,000), since a structure may be one voxel in 500. Here SegET and a U-Net learn the microtubules of the set
 `synthetic-tomogram` with these weights and without them. Networks are narrower than the paper's (`base: 4`, and 6 to 96
-channels in the U-Net: about 300,000 parameters each), batches hold 4 patches of 128 x 128 pixels, and trainings last
-three epochs of 390 updates, where the paper's last up to 300 epochs; all else is as in the recipe `seget-microtubules`.
+channels in the U-Net: about 300,000 parameters each), patches have 128 x 128 pixels, and trainings last four epochs of
+130 updates, where the paper's last up to 300 epochs; all else is as in the recipe `seget-microtubules`.
 """,
         variants={
             "SegET, B/F": Variant(_SEGET, ("model.base=4",)),
@@ -61,8 +61,7 @@ three epochs of 390 updates, where the paper's last up to 300 epochs; all else i
         settings=(
             "data={set: synthetic-tomogram, task: microtubules}",
             "sampling={name: grid, size: [128, 128], stride: [64, 64]}",
-            "training.batch_size=4",
-            "training.epochs=3",
+            "training.epochs=4",
         ),
         scores=("F1", "precision", "recall"),
         pairs=(("SegET, B/F", "SegET, no weights"), ("U-Net, B/F", "U-Net, no weights")),

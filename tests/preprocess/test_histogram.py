@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+import cristae.preprocess.histogram
 from cristae.data.box import Box
 from cristae.data.image import image_of_array
 from cristae.errors import VolumeError
-from cristae.preprocess.histogram import MAX_BINS, IntensityHistogram, histogram_of
+from cristae.preprocess.histogram import MAX_BINS, IntensityHistogram, add_up, histogram_of
 
 PERCENTS = (0, 0.5, 1, 5, 25, 50, 75, 95, 99, 99.5, 100)
 
@@ -68,6 +69,23 @@ def test_order_does_not_matter_when_bins_are_merged():
     assert forward.shift > 0
     assert same(forward, backward)
     assert same(forward, IntensityHistogram.of(parts))
+
+
+@pytest.mark.parametrize("most", [MAX_BINS, 50])
+def test_many_small_parts_add_up_in_few_steps(monkeypatch, most):
+    monkeypatch.setattr("cristae.preprocess.histogram.MAX_BINS", most)
+    parts = np.random.default_rng(3).normal(0, 1, (40, 20)).astype(np.float32)
+    merged = monkeypatch_counter(monkeypatch, "_merged")
+    total = add_up(IntensityHistogram.of(part) for part in parts)
+    assert same(total, IntensityHistogram.of(parts))
+    assert len(merged) <= 1 + 40 * 20 // (3 * most)
+
+
+def monkeypatch_counter(monkeypatch, name):
+    """A list that grows with each call of a function of the module."""
+    calls, function = [], getattr(cristae.preprocess.histogram, name)
+    monkeypatch.setattr(cristae.preprocess.histogram, name, lambda parts: calls.append(1) or function(parts))
+    return calls
 
 
 def test_values_without_some():

@@ -10,7 +10,7 @@ the result.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,17 +81,7 @@ class IntensityHistogram:
         Raises:
             VolumeError: They are stored as different types, so that their greys are not on one scale.
         """
-        if self.kind != other.kind:
-            raise VolumeError(
-                f"some images are stored as {self.kind} and others as {other.kind}, whose grey values are not on one "
-                "scale; convert them to one type, or normalise each volume by itself (scope: volume)"
-            )
-        shift = max(self.shift, other.shift)
-        keys = np.concatenate([self.keys >> (shift - self.shift), other.keys >> (shift - other.shift)])
-        order = np.argsort(keys, kind="stable")
-        keys, counts = _sum_equal(keys[order], np.concatenate([self.counts, other.counts])[order])
-        low, high = min(self.low, other.low), max(self.high, other.high)
-        return _fit_bins(IntensityHistogram(self.kind, keys, counts, shift, low, high))
+        return add_up((self, other))
 
     def percentile(self, percent: float) -> float:
         """The smallest grey value that at least `percent` % of the voxels do not exceed (the inverted distribution)."""
@@ -141,13 +131,48 @@ def histogram_of(
         VolumeError: The image has colours, or a float image holds NaN or infinite values (says where).
     """
     require_grey(image)
-    total = IntensityHistogram.empty(image.dtype)
     blocks = list(_spread(box or Box.of_shape(image.shape), max_voxels))
     with (progress or Progress()).task("grey values", len(blocks), unit="blocks") as task:
-        for block in blocks:
-            total += IntensityHistogram.of(read_finite(image, block))
-            task.advance()
-    return total
+
+        def of_blocks() -> Iterator[IntensityHistogram]:
+            yield IntensityHistogram.empty(image.dtype)
+            for block in blocks:
+                yield IntensityHistogram.of(read_finite(image, block))
+                task.advance()
+
+        return add_up(of_blocks())
+
+
+def add_up(histograms: Iterable[IntensityHistogram]) -> IntensityHistogram:
+    """The histogram of all parts together, one or more. Many bins are added at once, so that thousands of small parts
+    cost no more than a few large ones.
+
+    Raises:
+        VolumeError: They are stored as different types, so that their greys are not on one scale.
+    """
+    waiting: list[IntensityHistogram] = []
+    n_bins = 0
+    for one in histograms:
+        if waiting and one.kind != waiting[0].kind:
+            raise VolumeError(
+                f"some images are stored as {waiting[0].kind} and others as {one.kind}, whose grey values are not on "
+                "one scale; convert them to one type, or normalise each volume by itself (scope: volume)"
+            )
+        waiting.append(one)
+        n_bins += len(one.keys)
+        if n_bins > 4 * MAX_BINS:
+            waiting = [_merged(waiting)]
+            n_bins = len(waiting[0].keys)
+    return _merged(waiting)
+
+
+def _merged(parts: Sequence[IntensityHistogram]) -> IntensityHistogram:
+    shift = max(part.shift for part in parts)
+    keys = np.concatenate([part.keys >> (shift - part.shift) for part in parts])
+    order = np.argsort(keys, kind="stable")
+    keys, counts = _sum_equal(keys[order], np.concatenate([part.counts for part in parts])[order])
+    low, high = min(part.low for part in parts), max(part.high for part in parts)
+    return _fit_bins(IntensityHistogram(parts[0].kind, keys, counts, shift, low, high))
 
 
 def require_grey(image: Image) -> None:

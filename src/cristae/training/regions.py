@@ -18,7 +18,7 @@ from cristae.data.open import Dataset, Part, labelled_boxes
 from cristae.errors import LabelError, VolumeError, VoxelSizeError
 from cristae.preprocess import NormalizeConfig
 from cristae.preprocess.fitting import Greys, fit_training, fit_volume, greys_of
-from cristae.preprocess.histogram import IntensityHistogram, histogram_of
+from cristae.preprocess.histogram import IntensityHistogram, add_up, histogram_of
 from cristae.preprocess.normalize import Normalizer
 from cristae.preprocess.resample import resample_volume
 from cristae.progress import Progress
@@ -85,12 +85,7 @@ class Regions:
         return min(limit, max_voxels // len(self.train))
 
     def _count_regions(self, limit: int) -> IntensityHistogram:
-        total: IntensityHistogram | None = None
-        for part in self.train:
-            histogram = histogram_of(part.volume.image, part.box, max_voxels=limit)
-            total = histogram if total is None else total + histogram
-        assert total is not None
-        return total
+        return add_up(histogram_of(part.volume.image, part.box, max_voxels=limit) for part in self.train)
 
     def counts_all(self, config: NormalizeConfig, max_voxels: int | None) -> bool:
         """Whether `count_greys` looks at no less with `max_voxels` than without."""
