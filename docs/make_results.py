@@ -25,7 +25,7 @@ from scipy.stats import t as student
 
 import cristae
 from cristae.data.files import write_text
-from cristae.data.open import open_data, resolve_data
+from cristae.data.open import open_data
 
 FOLDER = Path(__file__).parent / "results"
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -85,20 +85,27 @@ def train_and_score(experiment: Experiment, variant: Variant, seed: int, place: 
     recipe = cristae.load_recipe(RECIPES / variant.recipe, changes)
     print(f"{place.name}: {', '.join(changes)}", flush=True)
     run = cristae.train(recipe, out=place / "run", resume=(place / "run").exists())
-    truth = open_data(resolve_data(recipe.data, recipe.folder), recipe.folder).test[0].volume
-    prediction = cristae.predict([run], truth, out=place / "prediction.zarr")
+    truth = open_data(recipe.data, recipe.folder).test[0].volume
+    options = cristae.PredictOptions(probabilities=True)
+    prediction = cristae.predict([run], truth, out=place / "prediction.zarr", options=options)
     cristae.evaluate({run.id: prediction}, truth, classes=recipe.data.classes, out=place / "test.csv")
 
 
 def rows_of(name: str, seed: int, place: Path) -> list[Row]:
     """What the files of a run say, for each class."""
     validation, test = scores_in(place / "run" / "scores.csv"), scores_in(place / "test.csv")
-    minutes = cristae.open_run(place / "run").summary["seconds"] / 60
+    minutes = minutes_of(place / "run")
     classes = [one for metric, one in test if metric == "F1" and one not in ("all", "foreground")]
     kept = [[test[metric, one] for metric in ("F1", "Jaccard", "PPV", "sensitivity")] for one in classes]
     return [
         Row(name, seed, one, validation["F1", one], *scores, minutes) for one, scores in zip(classes, kept, strict=True)
     ]
+
+
+def minutes_of(run: Path) -> float:
+    """That a training took, by the last line of its log."""
+    with (run / "metrics.csv").open(encoding="utf-8", newline="") as lines:
+        return float(list(csv.DictReader(lines))[-1]["seconds"]) / 60
 
 
 def scores_in(path: Path) -> dict[tuple[str, str], float]:

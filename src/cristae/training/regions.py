@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import groupby
 
 import numpy as np
 
@@ -135,18 +137,39 @@ def volume_names(parts: Iterable[Part]) -> str:
 
 
 def _limited(parts: Sequence[Part], read_vox: int, *, flat: bool) -> tuple[tuple[Part, ...], bool]:
-    """Some labelled slabs of each part, spread evenly over it."""
-    labelled = [[slab for box in labelled_boxes(part) for slab in box.blocks(_SLAB)] for part in parts]
-    read = sum(box.size for boxes in labelled for box in boxes) if flat else sum(part.box.size for part in parts)
+    """Some labelled slabs of each region, spread evenly over it, or some layers of tiles."""
+    regions: dict[tuple[str, Box], list[tuple[Part, ...]]] = defaultdict(list)
+    for (name, region), some in groupby(parts, lambda part: (part.volume.name, part.slab or part.box)):
+        regions[name, region] += _slabs_of(region, tuple(some))
+    slabs = [slab for found in regions.values() for slab in found]
+    read = sum(map(_size, slabs)) if flat else sum(part.box.size for part in parts)
     if read <= read_vox:
         return tuple(parts), True
-    found = []
-    for part, boxes in zip(parts, labelled, strict=True):
-        if boxes:
-            count = max(1, min(len(boxes), read_vox // len(parts) // boxes[0].size))
-            chosen = np.linspace(0, len(boxes) - 1, count).round().astype(int)
-            found += [replace(part, box=boxes[place]) for place in chosen]
-    return tuple(found), False
+    chosen: list[Part] = []
+    for found in filter(None, regions.values()):
+        count = max(1, min(len(found), read_vox // len(regions) // _size(found[0])))
+        for place in np.linspace(0, len(found) - 1, count).round().astype(int):
+            chosen += found[place]
+    return tuple(chosen), False
+
+
+def _slabs_of(region: Box, parts: tuple[Part, ...]) -> list[tuple[Part, ...]]:
+    """What of a region has labels, in pieces that are read by themselves: slabs, or all tiles of the same slices."""
+    if parts[0].slab is None:
+        boxes = [slab for part in parts for box in labelled_boxes(part) for slab in box.blocks(_SLAB)]
+        return [(replace(parts[0], box=box),) for box in boxes]
+    layers: dict[Box, list[Part]] = defaultdict(list)
+    for part in parts:
+        if labelled_boxes(part):
+            (first, last), (start, stop) = (part.box.start[0], part.box.stop[0]), (region.start[1:], region.stop[1:])
+            layer = Box((first, start[0], start[1]), (last, stop[0], stop[1]))
+            layers[layer].append(replace(part, slab=layer))
+    return [tuple(tiles) for tiles in layers.values()]
+
+
+def _size(slab: tuple[Part, ...]) -> int:
+    """Voxels that are labelled there."""
+    return sum(part.box.size for part in slab)
 
 
 @contextmanager
