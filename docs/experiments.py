@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Score = Literal["F1", "precision", "recall"]
+Score = Literal["F1", "precision", "recall", "AP"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,9 @@ EXPERIMENTS: dict[str, Experiment] = {
 Zhang et al. (2018) weigh the foreground voxels of a patch with B/F, its ratio of background to foreground voxels (at
 most 2,000), since a structure may be one voxel in 500. Here SegET and a U-Net learn the microtubules of the set
 `synthetic-tomogram` with these weights and without them. Networks are narrower than the paper's (`base: 8`, and 8 to
-128 channels in the U-Net), patches have 128 x 128 pixels, and trainings last three epochs of 130 updates, where the paper's last up to 300 epochs; all else is as in the recipe `seget-microtubules`.
+128 channels in the U-Net), patches have 128 x 128 pixels, and trainings last three epochs of 130 updates, where the
+paper's last up to 300 epochs; all else is as in the recipe `seget-microtubules`. AP is the average precision over all
+thresholds of the probability map; of a map that knows nothing it is the structure's share of the voxels.
 """,
         variants={
             "SegET, B/F": Variant(_SEGET, ("model.base=8",)),
@@ -62,7 +64,7 @@ most 2,000), since a structure may be one voxel in 500. Here SegET and a U-Net l
             "sampling={name: grid, size: [128, 128], stride: [64, 64]}",
             "training.epochs=3",
         ),
-        scores=("F1", "precision", "recall"),
+        scores=("F1", "precision", "recall", "AP"),
         pairs=(("SegET, B/F", "SegET, no weights"), ("U-Net, B/F", "U-Net, no weights")),
     ),
     "fib-sem-grain": Experiment(

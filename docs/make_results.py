@@ -31,9 +31,9 @@ FOLDER = Path(__file__).parent / "results"
 RECIPES = Path(__file__).parents[1] / "recipes"
 COLUMNS = (
     *("variant", "seed", "class", "validation_f1"),
-    *("test_f1", "test_iou", "test_precision", "test_recall", "minutes"),
+    *("test_f1", "test_iou", "test_precision", "test_recall", "test_ap", "minutes"),
 )
-SCORES: dict[Score, str] = {"F1": "test_f1", "precision": "test_precision", "recall": "test_recall"}
+SCORES: dict[Score, str] = {"F1": "test_f1", "precision": "test_precision", "recall": "test_recall", "AP": "test_ap"}
 """The column of each score."""
 
 
@@ -50,6 +50,7 @@ class Row:
     test_iou: float
     test_precision: float
     test_recall: float
+    test_ap: float
     minutes: float
     """That the training took, the validation of its epochs included."""
 
@@ -96,7 +97,7 @@ def rows_of(name: str, seed: int, place: Path) -> list[Row]:
     validation, test = scores_in(place / "run" / "scores.csv"), scores_in(place / "test.csv")
     minutes = minutes_of(place / "run")
     classes = [one for metric, one in test if metric == "F1" and one not in ("all", "foreground")]
-    kept = [[test[metric, one] for metric in ("F1", "Jaccard", "PPV", "sensitivity")] for one in classes]
+    kept = [[test[metric, one] for metric in ("F1", "Jaccard", "PPV", "sensitivity", "AP")] for one in classes]
     return [
         Row(name, seed, one, validation["F1", one], *scores, minutes) for one, scores in zip(classes, kept, strict=True)
     ]

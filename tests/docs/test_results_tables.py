@@ -34,7 +34,7 @@ def test_an_interval_is_that_of_a_t_test(results: ModuleType) -> None:
 def test_the_best_runs_have_the_largest_sums_on_validation_regions(results: ModuleType) -> None:
     sums = {0: (0.5, 0.6), 1: (0.9, 0.1), 2: (0.4, math.nan), 3: (0.6, 0.6)}
     rows = [
-        results.Row("a", seed, f"c{k}", value, 0, 0, 0, 0, 1)
+        results.Row("a", seed, f"c{k}", value, 0, 0, 0, 0, 0, 1)
         for seed, pair in sums.items()
         for k, value in enumerate(pair)
     ]
@@ -44,12 +44,12 @@ def test_the_best_runs_have_the_largest_sums_on_validation_regions(results: Modu
 
 def test_differences_are_between_runs_of_one_seed(results: ModuleType) -> None:
     scores = {("a", 0): 0.9, ("a", 1): 0.5, ("a", 2): 0.1, ("b", 0): 0.8, ("b", 1): 0.4}
-    rows = [results.Row(name, seed, "c", 0, value, 0, 0, 0, 1) for (name, seed), value in scores.items()]
+    rows = [results.Row(name, seed, "c", 0, value, 0, 0, 0, 0, 1) for (name, seed), value in scores.items()]
     assert list(results.compared([("a", "b"), ("a", "none")], rows, ["c"])) == ["| a - b | 2 | +0.100 ± 0.000 |"]
 
 
 def test_rows_are_kept_with_commas_in_their_names(results: ModuleType, tmp_path: Path) -> None:
-    rows = [results.Row("SegET, B/F", 2, "cell membrane", 0.25, 0.5, 0.125, 0.75, 0.0625, 3.5)]
+    rows = [results.Row("SegET, B/F", 2, "cell membrane", 0.25, 0.5, 0.125, 0.75, 0.0625, 0.5, 3.5)]
     results.write_rows(tmp_path / "table.csv", rows)
     assert results.read_rows(tmp_path / "table.csv") == rows
 
