@@ -148,19 +148,6 @@ class Batch:
         return self.map(lambda tensor: tensor.pin_memory())
 
 
-def with_copies(image: Tensor, filtered: Tensor | None) -> Tensor:
-    """(n, 1 + A, Z, Y, X): images (n, C, *S) as stacks of slices, each followed by its filtered copies."""
-    stack = image.unsqueeze(1) if image.ndim == 4 else image
-    return stack if filtered is None else torch.cat([stack, filtered], dim=1)
-
-
-def without_copies(stack: Tensor, batch: Batch) -> tuple[Tensor, Tensor | None]:
-    """Images in the form of a batch's, and their filtered copies where it has some, of what `with_copies` made."""
-    own = 1 if batch.flat else batch.image.shape[1]
-    image = stack[:, 0] if batch.flat else stack[:, :own]
-    return image, None if batch.filtered is None else stack[:, own:]
-
-
 def _chosen(facts: tuple[Fact, ...], samples: Sequence[int]) -> tuple[Fact, ...]:
     return tuple(facts[i] for i in samples) if facts else ()
 

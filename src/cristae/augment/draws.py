@@ -17,7 +17,7 @@ import torch
 from pydantic import AfterValidator, PositiveFloat
 from torch import Tensor
 
-from cristae.augment.batch import Batch, with_copies, without_copies
+from cristae.augment.batch import Batch
 from cristae.augment.form import Generators
 
 Draw = Callable[[np.random.Generator], np.ndarray]
@@ -46,7 +46,7 @@ def change_some(
         probability: How often a sample is changed.
         draw: (n,) numbers of one sample.
         change: Of the images (N, C, *S) and numbers (N, n) of the chosen samples, to images of the same shape. Where
-            there are filtered copies, it gets both as (N, 1 + A, Z, Y, X), the image first.
+            there are filtered copies, it gets both as (N, 1 + A, 1, Z, Y, X), the image first.
     """
     drawn = [(generator.random() < probability, draw(generator)) for generator in generators]
     index = [i for i, (applies, _) in enumerate(drawn) if applies]
@@ -58,11 +58,10 @@ def change_some(
     numbers, some = numbers.to(image.device, non_blocking=True), image.index_select(0, where)
     if filtered is None:
         return replace(batch, image=image.index_copy(0, where, change(some, numbers)))
-    changed, copies = without_copies(change(with_copies(some, filtered.index_select(0, where)), numbers), batch)
-    assert copies is not None
-    return replace(
-        batch, image=image.index_copy(0, where, changed), filtered=filtered.index_copy(0, where, copies)
-    )
+    own = some[:, None, None] if batch.flat else some[:, None]
+    changed = change(torch.cat([own, filtered.index_select(0, where).unsqueeze(2)], dim=1), numbers)
+    own, copies = changed[:, 0].reshape(some.shape), changed[:, 1:, 0]
+    return replace(batch, image=image.index_copy(0, where, own), filtered=filtered.index_copy(0, where, copies))
 
 
 def slice_count(image: Tensor) -> int:
@@ -85,7 +84,7 @@ def plane_mean(image: Tensor) -> Tensor:
 
     Axis by axis, so that no sum is split among threads: the same bytes whatever their number.
     """
-    own = image[:, :1] if image.ndim == 5 else image
+    own = image[:, :1] if image.ndim == 6 else image
     return own.mean(-1, keepdim=True).mean(-2, keepdim=True)
 
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cristae.augment.batch import Batch, with_copies, without_copies
+from cristae.augment.batch import Batch
 from cristae.augment.form import where_chosen
 from cristae.augment.mapping import Affine, Places
 from cristae.data.affinities import UNKNOWN_ID
@@ -65,7 +65,9 @@ def resampled(batch: Batch, places: Places, interpolation: Interpolation) -> Bat
         places: Of all voxels of the image that the network sees, and of the target with its frame.
         interpolation: Of the image in the plane; along z, `cubic` is linear.
     """
-    image = with_copies(batch.image, batch.filtered)
+    image = batch.image.unsqueeze(1) if batch.flat else batch.image  # (n, C, Z, Y, X)
+    channels = image.shape[1]
+    image = image if batch.filtered is None else torch.cat([image, batch.filtered], dim=1)
     shown = places.centre((batch.n_slices, *batch.size[-2:]))
     if interpolation == "nearest":
         (image,), _ = _nearest([image], shown)
@@ -81,7 +83,8 @@ def resampled(batch: Batch, places: Places, interpolation: Interpolation) -> Bat
     counts = valid if inside is None else valid & inside.view_as(valid)
     if inside is not None and target.dtype == torch.int32:  # object ids
         target = torch.where(inside.view_as(target), target, UNKNOWN_ID)
-    image, filtered = without_copies(image, batch)
+    image, filtered = image[:, :channels], None if batch.filtered is None else image[:, channels:]
+    image = image.squeeze(1) if batch.flat else image
     moved = replace(batch, image=image, filtered=filtered, target=target, valid=counts, margin=())
     return moved.with_optional_maps(optional)
 

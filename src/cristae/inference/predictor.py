@@ -131,26 +131,32 @@ class Predictor:
         stop = tuple(max(other.stop[axis] for other in needed) for axis in range(3))
         return Box(start, stop)  # type: ignore[arg-type]
 
-    def probabilities(self, image: Image, box: Box) -> Tensor:
+    def probabilities(self, image: Image | FilteredSlices, box: Box) -> Tensor:
         """Probabilities of `box`, float32 (K, Z, Y, X) on the device; channels as in `ensemble.channel_names`.
 
         Example: `with predictor.predicting(): predictor.probabilities(image, Box.of_shape(image.shape))`
         """
-        known, shown = self.input_box(box, image.shape), self.shown(image)
+        known = self.input_box(box, image.shape)
+        shown = self.shown(image) if isinstance(image, Image) else image
         return self.compute(shown.read(known), known, box, image.shape)
 
-    def shown(self, image: Image, *, folder: Path | None = None, most: int | None = 1) -> Image | FilteredSlices:
+    def shown(
+        self, image: Image, *, folder: Path | None = None, most: int | None = 1, threads: int | None = None
+    ) -> Image | FilteredSlices:
         """What `compute` wants of an image: itself, or with its filtered copies.
 
         Args:
             image: On the grid that the networks work on.
             folder: Where filtered slices wait for the next box that needs them.
             most: How many wait there; None keeps all.
+            threads: Slices that are filtered at the same time (see `FilteredSlices`).
 
         Raises:
             VolumeError: Its slices cannot be filtered with the members' areas.
         """
-        return FilteredSlices(image, self.areas_px, folder=folder, most=most) if self.areas_px else image
+        if not self.areas_px:
+            return image
+        return FilteredSlices(image, self.areas_px, folder=folder, most=most, threads=threads)
 
     @torch.inference_mode()
     def compute(self, raw: np.ndarray, known: Box, box: Box, shape: Triple) -> Tensor:
@@ -246,8 +252,8 @@ class Predictor:
 
 
 def _slices(stack: Tensor, count: int) -> Tensor:
-    """Every slice of (C, Z, Y, X), but for the neighbours at both ends, with its neighbours as channels: (B, C count, Y,
-    X), those of the image first.
+    """Every slice of (C, Z, Y, X), but for the neighbours at both ends, with its neighbours as channels, those of the
+    image first: (B, C count, Y, X).
 
     The strides ask the networks for the faster layout; single slices need no copy for that.
     """

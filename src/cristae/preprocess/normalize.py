@@ -105,7 +105,8 @@ class Normalizer:
         """The numbers of a box of a volume.
 
         Args:
-            grey: (..., Z, Y, X) of the box `known`, which holds `box` and, as far as the volume goes, the reach around it.
+            grey: (..., Z, Y, X) of the box `known`, which holds `box` and, as far as the volume goes, the reach around
+                it.
             known: Where `grey` lies.
             box: What is wanted.
             shape: The volume's (z, y, x).

@@ -181,8 +181,8 @@ def _about_input_channels(recipe: Recipe, size: Sequence[int], network: NetworkC
         return ["input_channels: some have `per: patch`, others `per: slice`; give all the same"]
     if kinds == {"slice"} and recipe.normalize.statistics == "patch":
         problems.append(
-            "input_channels: `per: slice` filters slices before patches are cut out of them, but normalize.scope: patch "
-            "scales each patch by itself; set `per: patch`, or another scope"
+            "input_channels: `per: slice` filters slices before patches are cut out of them, but normalize.scope: "
+            "patch scales each patch by itself; set `per: patch`, or another scope"
         )
     if len(set(areas)) < len(areas):
         problems.append(f"input_channels: the areas {areas} must differ, or channels are the same; leave one out")

@@ -148,9 +148,7 @@ def prepare_network_training(
     validation = plan_validation(recipe, regions.validate, classes, normalizers, locality, size, step.device)
 
     def held_out(framing: Framing) -> tuple[CachedPart, ...]:
-        parts = data.cached(
-            regions.validate, framing, cache, recipe, progress, partners=True, filtering=whole_slices
-        )
+        parts = data.cached(regions.validate, framing, cache, recipe, progress, partners=True, filtering=whole_slices)
         return parts if field is None else with_weight_fields(parts, field, statistics, cache, progress)[0]
 
     with data.judging(progress):
