@@ -126,7 +126,8 @@ def filtered_planes(grey: np.ndarray, areas_px: Sequence[int], threads: int) -> 
     """Finite slices (Z, Y, X) filtered with each area: (Z, areas, Y, X) of their type."""
     from cristae.preprocess.grain import grain_filter_all  # takes the compiler, which recipes do without
 
-    return grain_filter_all(grey, areas_px, threads=threads)
+    found = grain_filter_all(grey, areas_px, threads=threads)
+    return found.astype(grey.dtype, copy=False)  # stacked, they have the machine's order of bytes
 
 
 def bytes_of_slice(shape: Triple, itemsize: int, areas: int) -> int:
