@@ -150,6 +150,16 @@ def test_filtered_copies_go_with_their_image_but_for_noise(kind, form):
     assert all(torch.equal(part, changed.image) for part in with_copies(changed).shown.split(channels, dim=1))
 
 
+@geometric
+@pytest.mark.parametrize("interpolation", ["linear", "cubic", "nearest"])
+@pytest.mark.parametrize("form", ["2.5D", "3D"])
+def test_filtered_copies_are_interpolated_as_their_image(kind, interpolation, form):
+    batch = with_copies(batch_in(form, 4))
+    changed = apply([kind(probability=0.7), Flip()], batch, seeded(range(4)), interpolation)
+    assert torch.equal(changed.filtered, with_copies(changed).filtered)
+    assert not torch.equal(changed.image, batch.image)
+
+
 @kinds_and_forms
 def test_filtered_copies_do_not_depend_on_other_samples(kind, form):
     batch = with_copies(batch_in(form, 6))

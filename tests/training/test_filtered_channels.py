@@ -40,8 +40,9 @@ CELL = Classes(names=("background", "cell"))
 SHAPE = (6, 40, 50)
 GREY = np.random.default_rng(2).integers(0, 12, SHAPE).astype(np.uint8) * 20
 AREAS = (40, 5)
+FLAT = Framing()
 FORMS = {
-    "slices": Framing(),
+    "slices": FLAT,
     "neighbouring slices": Framing(context=(1, 0, 0)),
     "slices with a margin": Framing(context=(0, 6, 7)),
     "volumes": Framing(flat=False, context=(1, 2, 3)),
@@ -72,7 +73,7 @@ def volume_of(grey: np.ndarray = GREY, name: str = "v") -> Volume:
 
 
 def parts_of(
-    volume: Volume, boxes: Sequence[Box], framing: Framing = Framing(), areas: tuple[int, ...] = AREAS
+    volume: Volume, boxes: Sequence[Box], framing: Framing = FLAT, areas: tuple[int, ...] = AREAS
 ) -> tuple[CachedPart, ...]:
     size = (1, 12, 12) if framing.flat else (3, 12, 12)
     with open_cache() as cache:
@@ -109,9 +110,9 @@ def test_patches_hold_their_part_of_whole_filtered_slices(framing: Framing, dtyp
 def test_parts_without_filters_have_no_copies() -> None:
     volume = volume_of()
     with open_cache() as cache:
-        (part,) = cache_parts([Part(volume, Box.of_shape(SHAPE))], CELL, cache, Framing(), size=(1, 8, 8),
+        (part,) = cache_parts([Part(volume, Box.of_shape(SHAPE))], CELL, cache, FLAT, size=(1, 8, 8),
                               progress=Progress())  # fmt: skip
-    patch = part.read(Box((0, 0, 0), (1, 8, 8)), Framing())
+    patch = part.read(Box((0, 0, 0), (1, 8, 8)), FLAT)
     assert patch.filtered is None
     assert collate([patch]).filtered is None
 
@@ -121,7 +122,7 @@ def test_slices_are_filtered_once_for_all_regions_that_share_them(counted: list[
     found = parts_of(volume_of(), boxes)
     assert len(counted) == 5
     for part, box in zip(found, boxes, strict=True):
-        patch = part.read(Box((0, 2, 2), (1, 14, 14)), Framing())
+        patch = part.read(Box((0, 2, 2), (1, 14, 14)), FLAT)
         seen = Box((0, 2, 2), (1, 14, 14)).shift(box.start)
         np.testing.assert_array_equal(patch.filtered, expected(GREY, seen))
 
@@ -171,7 +172,7 @@ def test_files_that_are_known_are_not_read_again(counted: list[int]) -> None:
 
     volume = replace(volume_of(), image=image())
     with open_cache() as cache:
-        (part,) = cache_parts([Part(volume, Box.of_shape(SHAPE))], CELL, cache, Framing(), size=(1, 8, 8),
+        (part,) = cache_parts([Part(volume, Box.of_shape(SHAPE))], CELL, cache, FLAT, size=(1, 8, 8),
                               progress=Progress())  # fmt: skip
         reads.clear()
         for fingerprint, slices, times in (("a", 6, 6), ("a", 6, 6), ("b", 6, 12)):
@@ -189,13 +190,14 @@ def test_what_a_stopped_process_left_is_not_taken(monkeypatch: pytest.MonkeyPatc
             raise RuntimeError("stopped")
         real(*given)  # type: ignore[arg-type]
 
-    with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="stopped"):
+    with monkeypatch.context() as patch:
         patch.setattr(filtered_channels, "write_block", fail)
-        parts_of(volume_of(), [Box.of_shape(SHAPE)])
+        with pytest.raises(RuntimeError, match="stopped"):
+            parts_of(volume_of(), [Box.of_shape(SHAPE)])
     assert [entry.path.name for entry in list_cache() if entry.path.name.startswith("filtered")] == []
     (part,) = parts_of(volume_of(), [Box.of_shape(SHAPE)])
     whole = Box.of_shape((1, *SHAPE[1:])).shift((4, 0, 0))
-    np.testing.assert_array_equal(part.read(whole, Framing()).filtered, expected(GREY, whole))
+    np.testing.assert_array_equal(part.read(whole, FLAT).filtered, expected(GREY, whole))
 
 
 def test_values_that_are_none_are_found_wherever_in_a_slice_they_are() -> None:
@@ -208,7 +210,7 @@ def test_values_that_are_none_are_found_wherever_in_a_slice_they_are() -> None:
         parts_of(volume, [Box((1, 0, 0), (3, 20, 20))])
     with open_cache() as cache:
         parts = [Part(volume, Box((1, 0, 0), (3, 20, 20)))]
-        found = cache_parts(parts, CELL, cache, Framing(), size=(1, 8, 8), progress=Progress())
+        found = cache_parts(parts, CELL, cache, FLAT, size=(1, 8, 8), progress=Progress())
     with pytest.raises(VolumeError, match="slice 2 holds NaN"):
         require_finite_slices(found, {"v": volume.image})
 
