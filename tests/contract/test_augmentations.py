@@ -308,11 +308,15 @@ def test_each_sample_needs_a_generator():
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_on_a_gpu_as_on_the_cpu():
-    batch, steps = batch_of(8, 32, 32, channels=3), [kind() for kind in KINDS if name_of(kind) not in NOISE]
+    batch, steps = (
+        with_copies(batch_of(8, 32, 32, channels=3)),
+        [kind() for kind in KINDS if name_of(kind) not in NOISE],
+    )
     expected = apply(steps, batch, seeded(range(8)))
     found = apply(steps, batch.pin_memory().to("cuda", non_blocking=True), seeded(range(8)))
     assert found.image.device.type == "cuda"
     torch.testing.assert_close(found.image.cpu(), expected.image, atol=1e-3, rtol=0)
+    torch.testing.assert_close(found.filtered.cpu(), expected.filtered, atol=1e-3, rtol=0)
     for one, other in zip(tensors(found)[1:], tensors(expected)[1:], strict=True):
         # A place between two voxels may be rounded to either.
         assert (one.cpu() != other).float().mean() < 1e-3

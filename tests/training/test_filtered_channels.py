@@ -127,6 +127,19 @@ def test_slices_are_filtered_once_for_all_regions_that_share_them(counted: list[
         np.testing.assert_array_equal(patch.filtered, expected(GREY, seen))
 
 
+def test_tiles_of_a_region_share_its_copies(counted: list[int]) -> None:
+    slab = Box((1, 0, 0), (3, 40, 50))
+    volume, tiles = volume_of(), [Box((1, 0, 0), (3, 20, 50)), Box((1, 20, 0), (3, 40, 50))]
+    with open_cache() as cache:
+        parts = [Part(volume, tile, slab) for tile in tiles]
+        found = cache_parts(parts, CELL, cache, FLAT, size=(1, 12, 12), progress=Progress())
+        found = with_filtered_channels(found, {"v": volume.image}, AREAS, cache, Progress())
+    assert len(counted) == 2
+    box = Box((1, 3, 30), (2, 15, 42))
+    for part, tile in zip(found, tiles, strict=True):
+        np.testing.assert_array_equal(part.read(box, FLAT).filtered, expected(GREY, box.shift(tile.start)))
+
+
 def test_entries_are_found_again_by_slices_areas_and_place(counted: list[int]) -> None:
     region = Box((1, 4, 4), (3, 30, 30))
     parts_of(volume_of(), [region])

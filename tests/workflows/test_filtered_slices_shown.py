@@ -31,6 +31,7 @@ from cristae.recipe.load import load_recipe
 from cristae.recipe.matching import member_of
 from cristae.recipe.run import Run, open_run, save_weights
 from cristae.training import module
+from cristae.workflows.inspect_weights import inspect_weights
 from cristae.workflows.predict import predict
 from cristae.workflows.recipes import check_recipe
 from cristae.workflows.train import train
@@ -196,6 +197,15 @@ def test_validation_filters_each_slice_once_for_all_epochs_and_is_what_predictio
     out = predict([run], tmp_path / "data" / "image", out=tmp_path / "out.zarr", voxel_size_nm=(50, 10, 10))
     for slab in slabs:
         np.testing.assert_array_equal(slab.prediction[0], out.labels[0].read(slab.box))
+
+
+def test_what_is_drawn_of_patches_are_their_grey_values(tmp_path: Path) -> None:
+    """As of patches that are filtered by themselves, copies are not drawn."""
+    recipe = write_discs(tmp_path / "data")
+    for name, changes in (("plain", ()), ("shown", (CHANNELS,))):
+        inspect_weights(load_recipe(recipe, ("augment=[{name: flip}]", *changes)), patches=3, out=tmp_path / name)
+    for file in ("image.tif", "slice.png"):
+        assert (tmp_path / "shown" / file).read_bytes() == (tmp_path / "plain" / file).read_bytes()
 
 
 # --- prediction

@@ -108,6 +108,7 @@ class FilteredSlices:
 
     def _opened(self) -> IO[bytes]:
         if self._file is None:
+            self._folder.mkdir(parents=True, exist_ok=True)
             self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115  # it stays open as long as this does
         return self._file
 
