@@ -91,8 +91,9 @@ def expected(grey: np.ndarray, seen: Box, areas: Sequence[int] = AREAS) -> np.nd
     return whole
 
 
-@pytest.mark.parametrize("framing", FORMS.values(), ids=FORMS)
-@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint16", "float32"])
+@pytest.mark.parametrize(
+    ("framing", "dtype"), list(zip(FORMS.values(), ("uint8", "int8", "uint16", "float32"), strict=True)), ids=FORMS
+)
 def test_patches_hold_their_part_of_whole_filtered_slices(framing: Framing, dtype: str) -> None:
     """Also around the region, beyond the border of the volume, and in the type of its image."""
     grey = (GREY // 2).astype(dtype)
@@ -255,11 +256,10 @@ def prepared(
 @pytest.mark.parametrize(
     "normalizer",
     [
-        Normalizer(20.0, 200.0),
         Normalizer(20.0, 200.0, invert=True, clip=(0.0, 1.0)),
         Normalizer(20.0, 200.0, slices=tuple((20.0 + z, 150.0 + 5 * z) for z in range(6))),
     ],
-    ids=["one mapping", "inverted", "of each slice"],
+    ids=["inverted", "of each slice"],
 )
 @pytest.mark.parametrize("framing", FORMS.values(), ids=FORMS)
 def test_a_network_is_shown_the_image_then_each_copy_by_the_mapping_of_the_image(

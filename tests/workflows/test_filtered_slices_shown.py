@@ -146,26 +146,25 @@ def test_training_sees_parts_of_whole_filtered_slices(tmp_path: Path, monkeypatc
     assert seen > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
-        pytest.param(
-            ("normalize={name: local, reach_vox: 5}", "augment=strong",
-             "training.validation={name: patches, batches: 2, augment: true}"),
-            id="local, validated on augmented patches",
-            marks=pytest.mark.slow,
+        (
+            "normalize={name: local, reach_vox: 5}",
+            "augment=strong",
+            "training.validation={name: patches, batches: 2, augment: true}",
         ),
-        pytest.param(
-            (f"model={NETWORKS['volumes']}", "sampling.size=[4, 16, 16]", "predict.block_vox=null"), id="volumes"
-        ),
-        pytest.param(("normalize={name: percentiles, scope: slice}",), id="each slice", marks=pytest.mark.slow),
-        pytest.param(("normalize={name: histogram_matching}",), id="matched", marks=pytest.mark.slow),
-        pytest.param(("predict.windows=gaussian",), id="windows", marks=pytest.mark.slow),
-        pytest.param(("data.voxel_size_nm=[50, 20, 20]",), id="working grid", marks=pytest.mark.slow),
-        pytest.param(
-            ("model={name: unet_valid, base: 4}", "sampling.size=[20, 20]", "predict.block_vox=null"),
-            id="valid convolutions", marks=pytest.mark.slow,
-        ),
+        (f"model={NETWORKS['volumes']}", "sampling.size=[4, 16, 16]", "predict.block_vox=null"),
+        ("normalize={name: percentiles, scope: slice}",),
+        ("normalize={name: histogram_matching}",),
+        ("predict.windows=gaussian",),
+        ("data.voxel_size_nm=[50, 20, 20]",),
+        ("model={name: unet_valid, base: 4}", "sampling.size=[20, 20]", "predict.block_vox=null"),
+    ],
+    ids=[
+        "local, validated on augmented patches", "volumes", "each slice", "matched", "windows", "working grid",
+        "valid convolutions",
     ],
 )  # fmt: skip
 def test_copies_go_with_the_rest(changes: tuple[str, ...], tmp_path: Path) -> None:
@@ -199,6 +198,7 @@ def test_validation_filters_each_slice_once_for_all_epochs_and_is_what_predictio
         np.testing.assert_array_equal(slab.prediction[0], out.labels[0].read(slab.box))
 
 
+@pytest.mark.slow
 def test_what_is_drawn_of_patches_are_their_grey_values(tmp_path: Path) -> None:
     """As of patches that are filtered by themselves, copies are not drawn."""
     recipe = write_discs(tmp_path / "data")
