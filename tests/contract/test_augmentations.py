@@ -13,12 +13,19 @@ from cristae.augment import (
     Augmentation,
     AugmentationConfig,
     Batch,
+    Brightness,
+    Contrast,
+    ContrastJumps,
+    DuplicatedSections,
     Flip,
+    Gamma,
     GeometricAugmentation,
+    MissingSections,
     Rotate90,
     SectionAugmentation,
     apply,
 )
+from cristae.preprocess.grain import grain_filter
 
 KINDS: tuple[type[AugmentationConfig], ...] = get_args(get_args(Augmentation)[0])
 NOISE = ("noise", "shot_noise")
@@ -120,6 +127,78 @@ def test_grey_values_change_and_labels_do_not(kind):
     changed = kind(probability=1)(batch, seeded(range(4)))
     assert all(getattr(changed, name) is getattr(batch, name) for name in ("target", "valid", "weight", "further"))
     assert not torch.equal(changed.image, batch.image)
+
+
+def with_copies(batch: Batch, copies: int = 2) -> Batch:
+    """With filtered copies that are the image itself."""
+    stack = batch.image[:, None] if batch.flat else batch.image
+    return replace(batch, filtered=stack.repeat(1, copies, 1, 1, 1))
+
+
+@kinds_and_forms
+def test_filtered_copies_go_with_their_image_but_for_noise(kind, form):
+    """So copies that are the image itself stay it; noise, which a filter would take away, is added to the image alone.
+    Samples that are not drawn keep theirs, and what else happens to a batch does not depend on copies."""
+    batch = with_copies(batch_in(form, 6))
+    kept = batch.filtered.clone()
+    changed = kind(probability=0.7)(batch, seeded(range(6)))
+    torch.testing.assert_close(changed.image, kind(probability=0.7)(batch_in(form, 6), seeded(range(6))).image)
+    expected = batch if name_of(kind) in NOISE else with_copies(changed)
+    assert torch.equal(changed.filtered, expected.filtered)
+    assert torch.equal(batch.filtered, kept)
+    channels = batch.image.shape[1]
+    assert all(torch.equal(part, changed.image) for part in with_copies(changed).shown.split(channels, dim=1))
+
+
+@geometric
+@pytest.mark.parametrize("interpolation", ["linear", "cubic", "nearest"])
+@pytest.mark.parametrize("form", ["2.5D", "3D"])
+def test_filtered_copies_are_interpolated_as_their_image(kind, interpolation, form):
+    batch = with_copies(batch_in(form, 4))
+    changed = apply([kind(probability=0.7), Flip()], batch, seeded(range(4)), interpolation)
+    assert torch.equal(changed.filtered, with_copies(changed).filtered)
+    assert not torch.equal(changed.image, batch.image)
+
+
+@kinds_and_forms
+def test_filtered_copies_do_not_depend_on_other_samples(kind, form):
+    batch = with_copies(batch_in(form, 6))
+    whole = kind(probability=0.7)(batch, seeded(range(6)))
+    assert torch.equal(kind(probability=0.7)(batch.of([4, 1]), seeded([4, 1])).filtered, whole.filtered[[4, 1]])
+
+
+INCREASING = [
+    Brightness(amount=0.5, probability=1),
+    Brightness(amount=0.5, per_slice=True, probability=1),
+    Contrast(amount=0.8, probability=1),
+    Contrast(amount=0.8, per_slice=True, probability=1),
+    Contrast(amount=0.8, about="zero", probability=1),
+    Gamma(amount=0.7, probability=1),
+    ContrastJumps(contrast=0.9, probability=1),
+    DuplicatedSections(sections=2, middle=True, probability=1),
+    MissingSections(sections=2, middle=True, probability=1),
+    MissingSections(sections=2, value="mean", middle=True, probability=1),
+]
+
+
+@pytest.mark.parametrize("part", INCREASING, ids=lambda part: part.name)
+@pytest.mark.parametrize("form", ["2.5D", "3D"])
+def test_copies_of_slices_that_keep_the_order_of_their_grey_values_are_those_of_what_they_become(part, form):
+    """The filter commutes with increasing maps: filtered first and changed with the image, or filtered afterwards. The
+    slices have a border of one value, as the mean of others is no grey value that is mapped."""
+    batch = batch_in(form, 4)
+    for side in (0, -1):
+        batch.image[..., side, :] = batch.image[..., :, side] = 0.5
+
+    def filtered(of: Batch) -> torch.Tensor:
+        planes = (of.image[:, None] if of.flat else of.image).numpy()
+        found = [grain_filter(plane, (9, 3)) for plane in planes.reshape(-1, *planes.shape[-2:])]
+        return torch.from_numpy(np.stack(found).reshape(len(of), -1, 2, *planes.shape[-2:])).transpose(1, 2)
+
+    batch = replace(batch, filtered=filtered(batch))
+    changed = part(batch, seeded(range(4)))
+    torch.testing.assert_close(changed.filtered, filtered(changed), rtol=0, atol=1e-5)
+    assert not torch.equal(changed.filtered, batch.filtered)
 
 
 @kinds_and_forms
@@ -229,11 +308,15 @@ def test_each_sample_needs_a_generator():
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_on_a_gpu_as_on_the_cpu():
-    batch, steps = batch_of(8, 32, 32, channels=3), [kind() for kind in KINDS if name_of(kind) not in NOISE]
+    batch, steps = (
+        with_copies(batch_of(8, 32, 32, channels=3)),
+        [kind() for kind in KINDS if name_of(kind) not in NOISE],
+    )
     expected = apply(steps, batch, seeded(range(8)))
     found = apply(steps, batch.pin_memory().to("cuda", non_blocking=True), seeded(range(8)))
     assert found.image.device.type == "cuda"
     torch.testing.assert_close(found.image.cpu(), expected.image, atol=1e-3, rtol=0)
+    torch.testing.assert_close(found.filtered.cpu(), expected.filtered, atol=1e-3, rtol=0)
     for one, other in zip(tensors(found)[1:], tensors(expected)[1:], strict=True):
         # A place between two voxels may be rounded to either.
         assert (one.cpu() != other).float().mean() < 1e-3

@@ -23,6 +23,7 @@ data:
   volumes: [{{name: cell, image: image.tif, labels: {{kind: ids, path: labels.tif}}}}]
   train: [{{volume: cell, slices: 0:1}}]
 normalize: {normalize}
+input_channels: {input_channels}
 model: {model}
 loss: {{name: cross_entropy_dice}}
 predict: {{{predict}}}
@@ -41,6 +42,7 @@ def make_run(
     normalize: str | None = None,
     normalizer: Normalizer | None = None,
     in_channels: int = 1,
+    input_channels: str = "[]",
     patch_size: tuple[int, ...] = (32, 32),
     facts: Mapping[str, object] | None = None,
 ) -> Run:
@@ -52,11 +54,13 @@ def make_run(
         predict=predict,
         model=model,
         normalize=normalize or f"{{scope: {scope}}}",
+        input_channels=input_channels,
     )
     recipe = parse_recipe(text, "test recipe")
     run = create_run(folder, recipe)
     torch.manual_seed(seed)
-    network = recipe.model.build(in_channels * recipe.model.in_slices, classes.n_logits)
+    channels = recipe.network_input.channels(in_channels * recipe.model.in_slices)
+    network = recipe.model.build(channels, classes.n_logits)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d):
             module.running_mean.uniform_(-0.1, 0.1)

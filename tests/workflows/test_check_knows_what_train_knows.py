@@ -83,6 +83,13 @@ def coloured(folder: Path) -> None:
     write(folder, "image", color)
 
 
+def with_palette(folder: Path) -> None:
+    for path in (folder / "image").iterdir():
+        plane = Image.open(path).convert("P")
+        plane.putpalette([value for n in range(256) for value in (n, 255 - n, 0)])
+        plane.save(path)
+
+
 def unknown_value(folder: Path) -> None:
     set_slice(folder, "labels", 1, lambda plane: np.where(np.indices(plane.shape).sum(0) == 9, 77, plane).astype("u1"))
 
@@ -331,6 +338,19 @@ CASES = [
          r"input_channels\.1\.area_px: nothing would be left of a patch of 32 x 32"),
     Case("the same filter twice", nothing, ("input_channels=[{area_px: 5}, {area_px: 5}]",),
          r"areas \[5, 5\] must differ"),
+    Case("filtered patches and filtered slices", nothing, ("input_channels=[{area_px: 5}, {area_px: 9, per: slice}]",),
+         "some have `per: patch`, others `per: slice`; give all the same"),
+    Case("filtered slices of scaled patches", nothing,
+         ("input_channels=[{area_px: 5, per: slice}]", "normalize={name: min_max, scope: patch}"),
+         "scales each patch by itself; set `per: patch`, or another scope"),
+    Case("filter that leaves nothing of slices", nothing,
+         ("input_channels=[{area_px: 5, per: slice}, {area_px: 4270, per: slice}]",),
+         r"input_channels\.1\.area_px: nothing would be left of the slices of 'stack', 61 x 70 pixels"),
+    Case("filter of a palette", with_palette, ("input_channels=[{area_px: 5, per: slice}]",), "indices of a palette"),
+    Case("NaN beside the region", lambda f: float_image(f, 1),
+         (f"{ONE}.image=float.tif", f"{ONE}.labels.slices={list(range(10))}",
+          "data.train=[{volume: stack, box: '0:6,10:61,10:70'}]", "input_channels=[{area_px: 5, per: slice}]"),
+         "holds 1 voxels that are NaN or infinite, first in slice 1"),
     Case("forest: damaged image where validated", lambda f: truncated(f, "image", 9), (FOREST,), r"09\.png"),
 ]  # fmt: skip
 
@@ -398,7 +418,8 @@ NEED_NO_DATA = (
     "several problems", "nothing to validate on", "auxiliary weights", "flip across slices",
     "weight of an unknown class", "loss for one class", "term for one class", "cache limit", "forest: windows",
     "forest: patches", "exact with patches", "forest: filtered patches", "exact with filtered patches",
-    "filter that leaves nothing", "the same filter twice", "value of no class", "mask of no class",
+    "filter that leaves nothing", "the same filter twice", "filtered patches and filtered slices",
+    "filtered slices of scaled patches", "value of no class", "mask of no class",
     "objects of no class",
     "interior and boundary of one class", "boundary of two objects as a border",
     "affinities of other classes", "affinities across slices",
@@ -538,7 +559,7 @@ TABLE: dict[str, tuple[str, ...] | str] = {
     "losses.seget.SegETLoss.as_terms": ("loss for one class",),
     "losses.sum.SumLoss.as_terms": ("term for one class",),
     "preprocess.grain.check_areas": _GUARD,
-    "preprocess.grain_image.grain_filtered": _OTHER_VERBS,
+    "preprocess.grain_image.require_filterable": ("filter of a palette",),
     "preprocess.histogram.IntensityHistogram.__add__": ("mixed types",),
     "preprocess.histogram.IntensityHistogram.of": _GUARD,
     "preprocess.histogram._kind": _GUARD,
@@ -558,6 +579,8 @@ TABLE: dict[str, tuple[str, ...] | str] = {
         "forest: filtered patches",
         "filter that leaves nothing",
         "the same filter twice",
+        "filtered patches and filtered slices",
+        "filtered slices of scaled patches",
         "weight decay of adam",
         "affinities across slices",
         "affinities of one volume alone",
@@ -583,6 +606,7 @@ TABLE: dict[str, tuple[str, ...] | str] = {
     "training.counts._count_by_torch": _GUARD,
     "training.checkpoints.AtomicCheckpoints._require_own": _LATER,
     "training.checkpoints.AtomicCheckpoints.load_checkpoint": _LATER,
+    "training.filtered_channels.require_filterable_slices": ("filter that leaves nothing of slices",),
     "training.fit.fit": _LATER,
     "training.parameter_groups.group_parameters": ("group of nothing", "all groups frozen"),
     "training.nonfinite.NonfiniteReport._report": _LATER,

@@ -23,7 +23,7 @@ class Batch:
 
     image: Tensor
     """(B, C, *S): grey values in the volume's own type until they are normalised, float32 from then on. The channels
-    are neighbouring slices."""
+    are neighbouring slices. Its filtered copies are not among them."""
     target: Tensor
     """uint8 ids (B, *T) of exclusive classes, or masks (B, K, *T) of overlapping ones. Where classes are affinities, it
     is int32 object ids (B, *T) until these are computed; below 0 they are not known."""
@@ -49,6 +49,9 @@ class Batch:
     """The recipe's seed and the epoch's number, for what is drawn once for an epoch."""
     epoch_draws: int = 0
     """How many augmentations before the one that draws have drawn something for the epoch: each draws its own."""
+    filtered: Tensor | None = None
+    """(B, A, Z, Y, X): the image's filtered copies, where there are some. Z are its slices, also where the image has
+    them as channels. They are moved as the image is, and normalised by the same mapping."""
 
     def __len__(self) -> int:
         return len(self.image)
@@ -78,6 +81,13 @@ class Batch:
         """Slices that the network sees."""
         return self.image.shape[1] if self.flat else self.size[0]
 
+    @property
+    def shown(self) -> Tensor:
+        """(B, C (1 + A), *S): the image, then each of its filtered copies, as the network gets them."""
+        if self.filtered is None:
+            return self.image
+        return torch.cat([self.image, self.filtered.flatten(1, 2) if self.flat else self.filtered], dim=1)
+
     def of(self, samples: Sequence[int]) -> Batch:
         """The batch of some of its samples."""
         return replace(
@@ -90,14 +100,17 @@ class Batch:
     def with_samples(self, samples: Sequence[int], others: Batch) -> Batch:
         """The batch with some samples replaced by those of a smaller one, which has the same kinds of maps."""
         index = torch.tensor(samples).to(self.image.device, non_blocking=True)
-        theirs = iter((others.image, others.target, others.valid, *others.optional_maps()))
+        filtered = [] if others.filtered is None else [others.filtered]
+        theirs = iter((others.image, *filtered, others.target, others.valid, *others.optional_maps()))
         return self.map(lambda tensor: tensor.to((new := next(theirs)).dtype).index_copy(0, index, new))
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        """The batch with `change` applied to image, target, valid, weight and further targets alike."""
+        """The batch with `change` applied to all tensors alike: the image and its copies, target, valid, weight and
+        further targets."""
         return replace(
             self,
             image=change(self.image),
+            filtered=None if self.filtered is None else change(self.filtered),
             target=change(self.target),
             valid=change(self.valid),
             weight=None if self.weight is None else change(self.weight),

@@ -1,4 +1,10 @@
-"""Numbers drawn for some of the samples of a batch, and the change of their images alone."""
+"""Numbers drawn for some of the samples of a batch, and the change of their images, with their filtered copies.
+
+What changes an image changes its filtered copies in the same way, by the same numbers and about the same means: those
+of the image. A change of grey values that keeps their order commutes with the filter, so that the copies are those of
+the changed image; blur, marks and stripes would be seen in them, too, where they are not small. Noise is small: it is
+added to the image alone.
+"""
 
 from __future__ import annotations
 
@@ -32,24 +38,30 @@ PositiveRange = Annotated[tuple[PositiveFloat, PositiveFloat], AfterValidator(ri
 def change_some(
     batch: Batch, generators: Generators, probability: float, draw: Draw, change: Callable[[Tensor, Tensor], Tensor]
 ) -> Batch:
-    """Change the images of the samples that are drawn; no work is done for the others.
+    """Change the images of the samples that are drawn, and their copies; no work is done for the others.
 
     Args:
         batch: It is not changed.
         generators: One for each sample; each draws whether it applies, then `draw`.
         probability: How often a sample is changed.
         draw: (n,) numbers of one sample.
-        change: Of the images (N, C, *S) and numbers (N, n) of the chosen samples, to images of the same shape.
+        change: Of the images (N, C, *S) and numbers (N, n) of the chosen samples, to images of the same shape. Where
+            there are filtered copies, it gets both as (N, 1 + A, 1, Z, Y, X), the image first.
     """
     drawn = [(generator.random() < probability, draw(generator)) for generator in generators]
     index = [i for i, (applies, _) in enumerate(drawn) if applies]
     if not index:
         return batch
-    image = batch.image
+    image, filtered = batch.image, batch.filtered
     numbers = torch.from_numpy(np.stack([drawn[i][1] for i in index])).to(image.dtype)
     where = torch.tensor(index).to(image.device, non_blocking=True)
-    changed = change(image.index_select(0, where), numbers.to(image.device, non_blocking=True))
-    return replace(batch, image=image.index_copy(0, where, changed))
+    numbers, some = numbers.to(image.device, non_blocking=True), image.index_select(0, where)
+    if filtered is None:
+        return replace(batch, image=image.index_copy(0, where, change(some, numbers)))
+    own = some[:, None, None] if batch.flat else some[:, None]
+    changed = change(torch.cat([own, filtered.index_select(0, where).unsqueeze(2)], dim=1), numbers)
+    own, copies = changed[:, 0].reshape(some.shape), changed[:, 1:, 0]
+    return replace(batch, image=image.index_copy(0, where, own), filtered=filtered.index_copy(0, where, copies))
 
 
 def slice_count(image: Tensor) -> int:
@@ -68,11 +80,12 @@ def over_planes(plane: Tensor, image: Tensor) -> Tensor:
 
 
 def plane_mean(image: Tensor) -> Tensor:
-    """The mean of each slice, shaped to broadcast over `image`.
+    """The mean of each slice, shaped to broadcast over `image`; of filtered copies that of the image before them.
 
     Axis by axis, so that no sum is split among threads: the same bytes whatever their number.
     """
-    return image.mean(-1, keepdim=True).mean(-2, keepdim=True)
+    own = image[:, :1] if image.ndim == 6 else image
+    return own.mean(-1, keepdim=True).mean(-2, keepdim=True)
 
 
 def patch_mean(image: Tensor) -> Tensor:

@@ -55,7 +55,8 @@ def _mirrored_where(mask: Tensor, dimension: int, tensor: Tensor) -> Tensor:
 
 
 def resampled(batch: Batch, places: Places, interpolation: Interpolation) -> Batch:
-    """What lies at `places` of a batch with its margin: the image interpolated, all else from the nearest voxel.
+    """What lies at `places` of a batch with its margin: the image and its filtered copies interpolated, all else from
+    the nearest voxel.
 
     What lies outside of what was read does not count.
 
@@ -65,6 +66,8 @@ def resampled(batch: Batch, places: Places, interpolation: Interpolation) -> Bat
         interpolation: Of the image in the plane; along z, `cubic` is linear.
     """
     image = batch.image.unsqueeze(1) if batch.flat else batch.image  # (n, C, Z, Y, X)
+    channels = image.shape[1]
+    image = image if batch.filtered is None else torch.cat([image, batch.filtered], dim=1)
     shown = places.centre((batch.n_slices, *batch.size[-2:]))
     if interpolation == "nearest":
         (image,), _ = _nearest([image], shown)
@@ -80,7 +83,9 @@ def resampled(batch: Batch, places: Places, interpolation: Interpolation) -> Bat
     counts = valid if inside is None else valid & inside.view_as(valid)
     if inside is not None and target.dtype == torch.int32:  # object ids
         target = torch.where(inside.view_as(target), target, UNKNOWN_ID)
-    moved = replace(batch, image=image.squeeze(1) if batch.flat else image, target=target, valid=counts, margin=())
+    image, filtered = image[:, :channels], None if batch.filtered is None else image[:, channels:]
+    image = image.squeeze(1) if batch.flat else image
+    moved = replace(batch, image=image, filtered=filtered, target=target, valid=counts, margin=())
     return moved.with_optional_maps(optional)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -26,10 +26,12 @@ from cristae.inference.plan import SMALLEST_SIDES, Workload, plan_memory
 from cristae.inference.predictor import Member, Predictor
 from cristae.inference.windows import Windows
 from cristae.metrics.tally import Tally
+from cristae.preprocess.filtered_slices import FilteredSlices
 from cristae.preprocess.network_input import NetworkInput
 from cristae.preprocess.normalize import Normalizer
 from cristae.progress import Progress
 from cristae.recipe.recipe import Recipe
+from cristae.training.cache_folder import cache_folder
 from cristae.training.epoch_counts import EpochCounts
 from cristae.training.feed import Worker
 
@@ -103,7 +105,10 @@ class Validation:
     windows: Windows | None = None
     """How the network is applied; None is exactly."""
     network_input: NetworkInput = NetworkInput()
-    """What happens to each window before the network."""
+    """What it is shown beside the image, and what happens to each window before the network."""
+    filtered: Mapping[str, FilteredSlices] = field(default_factory=dict)
+    """The images with their filtered copies, by volume name, where the network is shown some. Each slice is filtered
+    once for all epochs."""
 
     def count_into(self, counts: EpochCounts, network: nn.Module, worker: Worker = Worker()) -> None:
         """Count this process's part of the slabs, where the labels are; every annotated voxel counts once."""
@@ -137,7 +142,7 @@ class Validation:
         predictor = Predictor([member], device=self.device, pass_vox=_PASS_VOX)
         with predictor.predicting():
             for block in box.blocks(self._block(member, volume, box)):
-                probabilities = predictor.probabilities(volume.image, block)
+                probabilities = predictor.probabilities(self.filtered.get(volume.name, volume.image), block)
                 yield block, probabilities, labels_of(probabilities, predictor.ensemble, self.threshold)
 
     def _member(self, network: nn.Module, volume: Volume) -> Member:
@@ -209,6 +214,8 @@ def plan_validation(
         RunError: The network is to be applied exactly and cannot be.
     """
     settings, model = recipe.predict, recipe.network
+    areas = recipe.network_input.areas_px
+    images = {part.volume.name: part.volume.image for part in parts} if areas else {}
     application = choose_application(settings, model, locality)
     if settings.windows == "auto" and locality.ndim == 3:
         application = model.blend  # the halo of an exact 3D pass can cost many times as much
@@ -222,6 +229,7 @@ def plan_validation(
         model.in_slices,
         windows_of(application, size, locality),
         recipe.network_input,
+        {name: FilteredSlices(image, areas, folder=cache_folder(), most=None) for name, image in images.items()},
     )
 
 

@@ -46,7 +46,7 @@ def extend(values: Tensor, known: Box, box: Box, shape: Triple, borders: Borders
     """Values of a box that may reach outside the volume.
 
     Args:
-        values: (Z, Y, X) on the box `known`.
+        values: (..., Z, Y, X) on the box `known`.
         known: Inside the volume; it must contain `inner_box(box, shape, borders)`.
         box: What is wanted.
         shape: The volume's (z, y, x).
@@ -57,9 +57,9 @@ def extend(values: Tensor, known: Box, box: Box, shape: Triple, borders: Borders
         start, stop, length = box.start[axis], box.stop[axis], shape[axis]
         place = positions(border, start, stop, length) - known.start[axis]
         if (np.diff(place) == 1).all():
-            values = values.narrow(axis, int(place[0]), len(place))
+            values = values.narrow(axis - 3, int(place[0]), len(place))
         else:
-            values = values.index_select(axis, torch.from_numpy(place).to(values.device))
+            values = values.index_select(axis - 3, torch.from_numpy(place).to(values.device))
         zeros = (max(0, -start), max(0, stop - length)) if border == "zeros" else (0, 0)
         beyond.append(zeros)
     amounts = [amount for pair in reversed(beyond) for amount in pair]

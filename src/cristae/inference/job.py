@@ -22,6 +22,7 @@ from cristae.inference.predictor import Predictor
 from cristae.inference.request import PredictionRequest, PredictionSettings
 from cristae.inference.working_grid import WorkingGrid
 from cristae.inference.writer import PredictionWriter, Written, shrink
+from cristae.preprocess.filtered_slices import FilteredSlices
 from cristae.progress import Progress
 
 
@@ -31,6 +32,8 @@ class Job:
 
     predictor: Predictor
     grid: WorkingGrid
+    shown: Image | FilteredSlices
+    """The working image, with the filtered copies of its slices where networks are shown some."""
     mask: Image | None
     settings: PredictionSettings
     writer: PredictionWriter
@@ -93,13 +96,14 @@ class Job:
         if inside is not None and not inside.any():
             return _Input(block, np.empty((0, 0, 0), np.uint8), inside, None, "")
         box = self.grid.input_box(self.predictor, block.core)
-        raw = self.grid.working.read(box)
+        raw = self.shown.read(box)
         preview = None
         if factor := self.writer.layout.preview_factor:
             if self.grid.resampled:
                 core = self.grid.source.read(block.core)
             else:
-                core = raw[block.core.relative_to(box.start).slices]
+                grey = raw[0] if self.predictor.areas_px else raw
+                core = grey[block.core.relative_to(box.start).slices]
             preview = shrink(core, factor)
         return _Input(block, raw, inside, preview, digest(raw))
 
@@ -166,7 +170,18 @@ def open_job(request: PredictionRequest, inputs: Inputs, writer: PredictionWrite
         fusion=settings.fusion,
         threshold=settings.threshold,
     )
-    return Job(predictor, inputs.grid, inputs.mask, settings, writer)
+    shown = _shown(predictor, inputs.grid, writer, request.plan.filtered_at_once)
+    return Job(predictor, inputs.grid, shown, inputs.mask, settings, writer)
+
+
+def _shown(predictor: Predictor, grid: WorkingGrid, writer: PredictionWriter, threads: int) -> Image | FilteredSlices:
+    """The working image as blocks read it. Filtered slices wait, beside the output, for the blocks of the same slices:
+    twice as many as a block needs, as blocks are read ahead."""
+    if not predictor.areas_px:
+        return grid.working
+    slices = {(block.core.start[0], block.core.stop[0]): block.core for block in writer.blocks()}
+    most = max(grid.input_box(predictor, core).shape[0] for core in slices.values())
+    return predictor.shown(grid.working, folder=writer.path.parent, most=2 * most, threads=threads)
 
 
 @dataclass(frozen=True, eq=False)

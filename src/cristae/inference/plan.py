@@ -17,6 +17,7 @@ from cristae.inference.locality import Locality
 from cristae.inference.memory import Budget, forward_bytes, measured_bytes
 from cristae.inference.pipeline import AHEAD
 from cristae.inference.predictor import Member
+from cristae.preprocess.filtered_slices import bytes_of_slice, slices_at_once
 from cristae.words import memory
 
 LARGEST_CORE = 4096 * 4096
@@ -36,6 +37,8 @@ _MEASURED: dict[int, Triple] = {2: (1, 64, 64), 3: (16, 32, 32)}
 _MARGIN, _MARGIN_KEPT = 1.25, 2.5
 """Memory of a forward pass over that of its tensors, for workspaces and fragments; the second when the process keeps
 large buffers for the next pass, whose sizes never quite fit."""
+_FILTERING = 0.25
+"""Part of the memory that slices may take that are filtered at the same time; one always may."""
 _FIXED = 128 * 2**20
 """Bytes of the convolution library whatever the size of a pass."""
 
@@ -52,6 +55,8 @@ class BlockPlan:
     """Input voxels that go through a network at once."""
     keeps_buffers: bool = False
     """Whether large buffers stay with the process, see `Workload`."""
+    filtered_at_once: int = 1
+    """Slices that are filtered at the same time, where networks are shown filtered copies of them."""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -60,8 +65,8 @@ class BlockPlan:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> BlockPlan:
         """From what `to_dict` gave, also after a trip through JSON."""
-        kept = bool(values.get("keeps_buffers", False))
-        return cls(_triple(values["block"]), _triple(values["chunk"]), int(values["pass_vox"]), kept)
+        kept, filtered = bool(values.get("keeps_buffers", False)), int(values.get("filtered_at_once", 1))
+        return cls(_triple(values["block"]), _triple(values["chunk"]), int(values["pass_vox"]), kept, filtered)
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,11 @@ class Workload:
         """Spatial axes of the networks."""
         return max(member.locality.ndim for member in self.members)
 
+    @property
+    def areas(self) -> int:
+        """Areas that whole slices are filtered with, of all members together."""
+        return len({area for member in self.members for area in member.network_input.areas_px})
+
 
 def plan_memory(workload: Workload, region: Triple, budget: Budget, *, largest: Triple | None = None) -> BlockPlan:
     """Choose the blocks.
@@ -108,11 +118,11 @@ def plan_memory(workload: Workload, region: Triple, budget: Budget, *, largest: 
     Raises:
         RunError: Not even the smallest block fits; says what would do.
     """
-    needs = _Needs(workload)
+    needs = _Needs(workload, budget)
     if largest is not None:
         block = _triple([min(size, limit) for size, limit in zip(region, largest, strict=True)])
         needs.require(block, budget)
-        return BlockPlan(block, _chunk(block), needs.pass_vox(block), workload.keeps_buffers)
+        return needs.plan(block)
     parts = [region[0] if workload.ndim == 2 else 1, 1, 1]
     block = _split(region, parts)
     while math.prod(block) > LARGEST_CORE or not needs.fit(block, budget):
@@ -128,15 +138,24 @@ def plan_memory(workload: Workload, region: Triple, budget: Budget, *, largest: 
         if block[0] >= min(region[0], 64) or math.prod(deeper) > largest_core or not needs.fit(deeper, budget):
             break
         block = deeper
-    return BlockPlan(block, _chunk(block), needs.pass_vox(block), workload.keeps_buffers)
+    return needs.plan(block)
 
 
 class _Needs:
     """Forecasts the memory of blocks; that of the networks is measured once."""
 
-    def __init__(self, workload: Workload) -> None:
+    def __init__(self, workload: Workload, budget: Budget) -> None:
         self.workload = workload
+        self._filtered_at_once = 1
+        if workload.areas:
+            room = int(_FILTERING * budget.ram)
+            self._filtered_at_once = slices_at_once(workload.image_shape, workload.itemsize, workload.areas, room)
         self._per_vox = [_bytes_per_vox(member, halves=workload.halves) for member in workload.members]
+
+    def plan(self, block: Triple) -> BlockPlan:
+        """The plan with a block that fits."""
+        kept = self.workload.keeps_buffers
+        return BlockPlan(block, _chunk(block), self.pass_vox(block), kept, self._filtered_at_once)
 
     def pass_vox(self, block: Triple) -> int:
         """Input voxels of a forward pass: at least one slice of every exact 2D network."""
@@ -153,7 +172,10 @@ class _Needs:
         written = (1 if workload.ensemble.classes.exclusive else channels) + (
             channels if workload.keep_probabilities else 0
         )
-        ram = input_vox * workload.itemsize * (AHEAD + 2) + core * written * (AHEAD + 2)
+        ram = input_vox * (1 + workload.areas) * workload.itemsize * (AHEAD + 2) + core * written * (AHEAD + 2)
+        if workload.areas:
+            each = bytes_of_slice(workload.image_shape, workload.itemsize, workload.areas)
+            ram += self._filtered_at_once * each
         if workload.scale != (1.0, 1.0, 1.0):
             ram += 12 * channels * (core + working)
         fused = (2 if len(workload.members) > 1 else 1) * 4 * channels * working + core * (12 + channels)
@@ -164,7 +186,7 @@ class _Needs:
         pairs = zip(workload.members, self._per_vox, strict=True)
         network = _FIXED + int(margin * max(per_vox * self._at_once(member, block) for member, per_vox in pairs))
         normalized = 12 + max(member.normalizer.bytes_per_vox for member in workload.members)
-        return ram, normalized * input_vox + fused + network
+        return ram, normalized * (1 + workload.areas) * input_vox + fused + network
 
     def _at_once(self, member: Member, block: Triple) -> int:
         """Voxels of a slice or volume that go through the network together."""

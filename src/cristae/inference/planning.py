@@ -66,8 +66,10 @@ def plan_request(
     Raises:
         RunError: The device is not there, not even the smallest block fits the memory, or there is a mask but no
             background.
+        VolumeError: Slices are smaller than the areas that networks are shown them filtered with.
     """
     _require_empty_id(provenance)
+    _require_filterable(inputs)
     chosen = choose_device(device, cure="set device: auto in the run's recipe.yaml")
     backend: Backend = "cuda" if chosen.type == "cuda" else "mps" if chosen.type == "mps" else "cpu"
     # Large buffers that stay with the process make it half again as fast; a stated ceiling leaves no room for them.
@@ -75,6 +77,15 @@ def plan_request(
     budget = find_budget(chosen, max_ram=options.max_ram, max_vram=options.max_vram)
     plan = plan_memory(workload, provenance.box.shape, budget, largest=largest)
     return PredictionRequest(provenance, str(out.absolute()), plan, backend)
+
+
+def _require_filterable(inputs: Inputs) -> None:
+    """Refuse slices that cannot be filtered as the networks want them."""
+    areas = [area for member in inputs.members for area in member.network_input.areas_px]
+    if areas:
+        from cristae.preprocess.grain_image import require_filterable  # takes the compiler
+
+        require_filterable(inputs.grid.working, areas)
 
 
 def _require_empty_id(provenance: Provenance) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -27,6 +28,7 @@ from cristae.inference.ensemble import Ensemble, plan_ensemble
 from cristae.inference.fusion import Average, Fusion
 from cristae.inference.locality import Locality
 from cristae.inference.windows import Windows
+from cristae.preprocess.filtered_slices import FilteredSlices
 from cristae.preprocess.network_input import NetworkInput
 from cristae.preprocess.normalize import Normalizer
 
@@ -39,7 +41,8 @@ class Member:
     """One network and what has to be known to apply it."""
 
     network: nn.Module
-    """Maps an image (B, slices, Y, X) or (B, 1, Z, Y, X) to logits (B, K, *T)."""
+    """Maps an image (B, slices, Y, X) or (B, 1, Z, Y, X), and what it is shown beside it as further channels, to logits
+    (B, K, *T)."""
     locality: Locality
     normalizer: Normalizer
     classes: Classes
@@ -48,7 +51,7 @@ class Member:
     windows: Windows | None = None
     """How it is applied in windows; None applies it exactly, which it must be local for."""
     network_input: NetworkInput = NetworkInput()
-    """What happens to each window before the network."""
+    """What it is shown beside the image, and what happens to each window before the network."""
 
     def __post_init__(self) -> None:
         local = self.locality.local and self.network_input.whole_patch is None
@@ -107,6 +110,9 @@ class Predictor:
         fusion.check(len(members))
         self.members = tuple(members)
         self.ensemble: Ensemble = plan_ensemble([member.classes for member in members])
+        areas = [area for member in members for area in member.network_input.areas_px]
+        self.areas_px: tuple[int, ...] = tuple(dict.fromkeys(areas))
+        """Areas that slices are filtered with for any of them; `compute` gets these copies behind the image."""
         self.device = torch.device(device)
         self.precision: Precision = precision
         self.pass_vox = pass_vox
@@ -125,25 +131,45 @@ class Predictor:
         stop = tuple(max(other.stop[axis] for other in needed) for axis in range(3))
         return Box(start, stop)  # type: ignore[arg-type]
 
-    def probabilities(self, image: Image, box: Box) -> Tensor:
+    def probabilities(self, image: Image | FilteredSlices, box: Box) -> Tensor:
         """Probabilities of `box`, float32 (K, Z, Y, X) on the device; channels as in `ensemble.channel_names`.
 
         Example: `with predictor.predicting(): predictor.probabilities(image, Box.of_shape(image.shape))`
         """
         known = self.input_box(box, image.shape)
-        return self.compute(image.read(known), known, box, image.shape)
+        shown = self.shown(image) if isinstance(image, Image) else image
+        return self.compute(shown.read(known), known, box, image.shape)
+
+    def shown(
+        self, image: Image, *, folder: Path | None = None, most: int | None = 1, threads: int | None = None
+    ) -> Image | FilteredSlices:
+        """What `compute` wants of an image: itself, or with its filtered copies.
+
+        Args:
+            image: On the grid that the networks work on.
+            folder: Where filtered slices wait for the next box that needs them.
+            most: How many wait there; None keeps all.
+            threads: Slices that are filtered at the same time (see `FilteredSlices`).
+
+        Raises:
+            VolumeError: Its slices cannot be filtered with the members' areas.
+        """
+        if not self.areas_px:
+            return image
+        return FilteredSlices(image, self.areas_px, folder=folder, most=most, threads=threads)
 
     @torch.inference_mode()
     def compute(self, raw: np.ndarray, known: Box, box: Box, shape: Triple) -> Tensor:
         """The same from grey values that are in memory.
 
         Args:
-            raw: Grey values (Z, Y, X) of the box `known`, which is `input_box(box, shape)`.
+            raw: Grey values (Z, Y, X) of the box `known`, which is `input_box(box, shape)`; where members are shown
+                filtered copies, these behind it, (1 + areas, Z, Y, X).
             known: Where `raw` lies in the image.
             box: The voxels wanted.
             shape: The image's (z, y, x) shape.
         """
-        grey = _to_device(raw, self.device)
+        grey = _to_device(raw if self.areas_px else raw[None], self.device)
         channels = [self._fused(group, grey, known, box, shape) for group in self.ensemble.groups]
         return channels[0] if len(channels) == 1 else torch.cat(channels)
 
@@ -171,37 +197,44 @@ class Predictor:
         output = member.output_box(box, shape)
         wanted = member.input_box_for(output)
         inside = inner_box(wanted, shape, member.borders)
-        normal = member.normalizer.within(grey, known, inside, shape)
-        given = extend(normal, inside, wanted, shape, member.borders)
+        normal = member.normalizer.within(self._channels_of(member, grey), known, inside, shape)
+        given = extend(normal, inside, wanted, shape, member.borders)  # (C, Z, Y, X)
         if member.windows is not None:
             return self._in_windows(member, member.windows, given, wanted, box, shape)
         if isinstance(member.network, ArrayModel):
-            found: Tensor = member.network(given, box.relative_to(output.start))
+            found: Tensor = member.network(given[0], box.relative_to(output.start))
             return found
         core = box.relative_to(output.start).slices
         if member.locality.ndim == 3:
-            return self._forward(member, given[None, None])[0][(slice(None), *core)]
+            return self._forward(member, given[None])[0][(slice(None), *core)]
         result = torch.empty((member.classes.n_logits, *box.shape), device=self.device)
-        step = max(1, self.pass_vox // (given.shape[1] * given.shape[2]))
+        step = max(1, self.pass_vox // (given.shape[2] * given.shape[3]))
         for first in range(0, box.shape[0], step):
             last = min(first + step, box.shape[0])
-            found = self._forward(member, _slices(given[first : last + member.slices - 1], member.slices))
+            found = self._forward(member, _slices(given[:, first : last + member.slices - 1], member.slices))
             result[:, first:last] = found[(slice(None), slice(None), *core[1:])].transpose(0, 1)
         return result
+
+    def _channels_of(self, member: Member, grey: Tensor) -> Tensor:
+        """The image and the copies that a member is shown, of all that there are (C, Z, Y, X)."""
+        areas = member.network_input.areas_px
+        if areas == self.areas_px[: len(areas)]:
+            return grey[: 1 + len(areas)]
+        return grey[[0, *(1 + self.areas_px.index(area) for area in areas)]]
 
     def _in_windows(
         self, member: Member, windows: Windows, given: Tensor, known: Box, box: Box, shape: Triple
     ) -> Tensor:
-        """Probabilities (K, Z, Y, X) of `box`, from normalised values `given` (Z, Y, X) of the box `known`."""
+        """Probabilities (K, Z, Y, X) of `box`, from normalised values `given` (C, Z, Y, X) of the box `known`."""
         result = torch.zeros((member.classes.n_logits, *box.shape), device=self.device)
         parts = windows.parts(box, shape)
         step = max(1, self.pass_vox // member.input_box_for(Box.of_shape(windows.size)).size)
         while some := list(islice(parts, step)):
             batch = torch.stack(
-                [given[member.input_box_for(one.window).relative_to(known.start).slices] for one in some]
+                [given[(..., *member.input_box_for(one.window).relative_to(known.start).slices)] for one in some]
             )
-            # The slices of a 2D network are its channels; a 3D network has one channel.
-            patches = member.network_input.apply(batch if member.locality.ndim == 2 else batch[:, None])
+            # The slices of a 2D network are its channels: those of the image, then those of each copy.
+            patches = member.network_input.apply(batch.flatten(1, 2) if member.locality.ndim == 2 else batch)
             found = self._forward(member, patches)
             found = found[:, :, None] if member.locality.ndim == 2 else found
             for one, window in zip(some, found, strict=True):
@@ -219,15 +252,17 @@ class Predictor:
 
 
 def _slices(stack: Tensor, count: int) -> Tensor:
-    """Every slice of (Z, Y, X), but for the neighbours at both ends, with its neighbours as channels: (B, count, Y, X).
+    """Every slice of (C, Z, Y, X), but for the neighbours at both ends, with its neighbours as channels, those of the
+    image first: (B, C count, Y, X).
 
     The strides ask the networks for the faster layout; single slices need no copy for that.
     """
-    depth, y, x = stack.shape
-    if count == 1:
+    channels, depth, y, x = stack.shape
+    if channels * count == 1:
         stack = stack.contiguous()
         return stack.as_strided((depth, 1, y, x), (y * x, 1, x, 1))
-    return stack.unfold(0, count, 1).movedim(-1, 1).contiguous(memory_format=torch.channels_last)
+    neighbours = stack.unfold(1, count, 1).permute(1, 0, 4, 2, 3).flatten(1, 2)
+    return neighbours.contiguous(memory_format=torch.channels_last)
 
 
 def _to_device(raw: np.ndarray, device: torch.device) -> Tensor:

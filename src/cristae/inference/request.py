@@ -130,6 +130,8 @@ class MemberSpec:
     """None applies the network exactly."""
     criterion: str | None = None
     """By which the weights were chosen; None is the run's first."""
+    areas_px: tuple[int, ...] = ()
+    """Areas of the grain filters of whole slices whose results it is shown."""
 
     def facts(self) -> dict[str, Any]:
         """What the manifest of a prediction lists of it."""
@@ -142,6 +144,7 @@ class MemberSpec:
             "locality": self.locality.to_dict(),
             "windows": None if self.windows is None else asdict(self.windows),
             **({} if self.criterion is None else {"criterion": self.criterion}),
+            **({"grain_filtered_slices_px": list(self.areas_px)} if self.areas_px else {}),
         }
 
 

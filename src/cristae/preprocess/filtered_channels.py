@@ -1,4 +1,4 @@
-"""Filtered copies of each patch as further channels of the network's input, behind the patch itself."""
+"""Filtered copies of each patch, or of whole slices, as further channels of the network's input, behind the image."""
 
 from __future__ import annotations
 
@@ -13,12 +13,16 @@ from cristae.preprocess.arrays import as_numpy, like
 
 
 class GrainFilter(Config):
-    """The patch without bright and dark shapes that are smaller than an area."""
+    """The image without bright and dark shapes that are smaller than an area."""
 
     name: Literal["grain_filter"] = "grain_filter"
     area_px: PositiveInt
     """Shapes of fewer pixels go, their holes counted. Meyer et al. (2021) show 3200 and 650 of 256 x 256 pixels: 4.9 %
     and 1 % of the patch."""
+    per: Literal["patch", "slice"] = "patch"
+    """What is filtered. `patch`: each patch by itself after its augmentation, as published; shapes are cut by its
+    border, and the network is applied in windows of the size of the patches. `slice`: whole slices, once, before
+    patches are cut out and augmented; shapes have their true size, and a local network stays exact."""
 
 
 @dataclass(frozen=True)
@@ -57,5 +61,11 @@ class FilteredChannels:
 
 
 def filtered_channels(configs: tuple[GrainFilter, ...]) -> FilteredChannels | None:
-    """The step of a recipe's channels; None without any."""
-    return FilteredChannels(tuple(config.area_px for config in configs)) if configs else None
+    """The step that filters patches; None where none are filtered."""
+    areas = tuple(config.area_px for config in configs if config.per == "patch")
+    return FilteredChannels(areas) if areas else None
+
+
+def slice_areas(configs: tuple[GrainFilter, ...]) -> tuple[int, ...]:
+    """The areas that whole slices are filtered with, in the order of their channels."""
+    return tuple(config.area_px for config in configs if config.per == "slice")

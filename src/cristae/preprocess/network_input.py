@@ -1,7 +1,9 @@
-"""What happens to a patch after augmentation, right before the network: the same in training, validation, prediction.
+"""What the network gets beside the image, and what happens to a patch after augmentation, right before the network: the
+same in training, validation and prediction.
 
 Steps look at whole patches, so that a network with such an input is not local: it is predicted in windows of the size
-of its training patches, each of which goes through the same steps.
+of its training patches, each of which goes through the same steps. Filtered copies of whole slices are channels of the
+image already, wherever it is cut, so a local network that is shown them stays local.
 """
 
 from __future__ import annotations
@@ -38,11 +40,13 @@ class NetworkInput:
     """The steps of a recipe, in their order; none leaves patches as they are."""
 
     steps: tuple[PatchStep, ...] = ()
+    areas_px: tuple[int, ...] = ()
+    """Areas that whole slices are grain-filtered with: for each, patches have as many further channels as slices."""
 
     @classmethod
-    def of(cls, steps: Sequence[PatchStep | None]) -> NetworkInput:
-        """Without those that are not there."""
-        return cls(tuple(step for step in steps if step is not None))
+    def of(cls, steps: Sequence[PatchStep | None], areas_px: tuple[int, ...] = ()) -> NetworkInput:
+        """Without the steps that are not there."""
+        return cls(tuple(step for step in steps if step is not None), areas_px)
 
     @property
     def whole_patch(self) -> str | None:
@@ -51,12 +55,14 @@ class NetworkInput:
 
     def channels(self, slices: int) -> int:
         """Channels of the network's input when it sees so many slices."""
+        slices *= 1 + len(self.areas_px)
         for step in self.steps:
             slices = step.channels(slices)
         return slices
 
     def apply(self, patches: Array) -> Array:
-        """Normalised and augmented patches float32 (B, C, *S) to what the network gets, (B, `channels(C)`, *S)."""
+        """Normalised and augmented patches to what the network gets: float32 (B, C, *S), with the filtered copies of
+        slices behind these, to (B, C', *S), with C' the `channels` of the slices."""
         for step in self.steps:
             patches = step(patches)
         return patches

@@ -105,7 +105,8 @@ class Normalizer:
         """The numbers of a box of a volume.
 
         Args:
-            grey: (Z, Y, X) of the box `known`, which holds `box` and, as far as the volume goes, the reach around it.
+            grey: (..., Z, Y, X) of the box `known`, which holds `box` and, as far as the volume goes, the reach around
+                it.
             known: Where `grey` lies.
             box: What is wanted.
             shape: The volume's (z, y, x).
@@ -115,7 +116,7 @@ class Normalizer:
         places = [mirrored_positions(*axis) for axis in zip(around.start, around.stop, shape, strict=True)]
         for axis, place in enumerate(places):
             inside = place - known.start[axis]
-            wanted = _taken(wanted, inside, axis)
+            wanted = _taken(wanted, inside, axis - 3)
         numbers: Array = self.at(wanted, places[0])
         return numbers
 

@@ -174,11 +174,19 @@ def _of_all(problem: str, names: Sequence[str]) -> str:
 
 
 def _about_input_channels(recipe: Recipe, size: Sequence[int], network: NetworkConfig) -> list[str]:
-    """Whether filters leave something of a patch, and each something else."""
+    """Whether filters leave something of a patch, and each something else; of slices it is known with the data."""
     problems, areas = [], [channel.area_px for channel in recipe.input_channels]
+    kinds = {channel.per for channel in recipe.input_channels}
+    if len(kinds) > 1:
+        return ["input_channels: some have `per: patch`, others `per: slice`; give all the same"]
+    if kinds == {"slice"} and recipe.normalize.statistics == "patch":
+        problems.append(
+            "input_channels: `per: slice` filters slices before patches are cut out of them, but normalize.scope: "
+            "patch scales each patch by itself; set `per: patch`, or another scope"
+        )
     if len(set(areas)) < len(areas):
         problems.append(f"input_channels: the areas {areas} must differ, or channels are the same; leave one out")
-    if len(size) == network.ndim:
+    if kinds == {"patch"} and len(size) == network.ndim:
         y, x = network.input_size(size)[-2:]
         problems += [
             f"input_channels.{place}.area_px: nothing would be left of a patch of {y} x {x} pixels without shapes of "

@@ -202,6 +202,7 @@ def spec_of(run: Run, member: Member) -> MemberSpec:
         slices=member.slices,
         windows=member.windows,
         criterion=run.criterion,
+        areas_px=member.network_input.areas_px,
     )
 
 

@@ -18,7 +18,7 @@ from cristae.inference.config import DeviceName, PredictConfig
 from cristae.losses import CrossEntropyDice, Loss
 from cristae.models import Network, NetworkConfig
 from cristae.preprocess import Normalize, Percentiles
-from cristae.preprocess.filtered_channels import GrainFilter, filtered_channels
+from cristae.preprocess.filtered_channels import GrainFilter, filtered_channels, slice_areas
 from cristae.preprocess.network_input import NetworkInput
 from cristae.problems import Path, field_names
 from cristae.recipe.places import Places, field_of
@@ -41,8 +41,8 @@ class Recipe(Config):
     normalize: Normalize = Percentiles()
     """How grey values become numbers for the network."""
     input_channels: tuple[GrainFilter, ...] = ()
-    """Further channels of the network's input: what filters make of each patch after its augmentation. They come behind
-    the patch itself, in this order."""
+    """Further channels of the network's input: what filters make of each patch after its augmentation, or of whole
+    slices (`per`). They come behind the image itself, in this order."""
     sampling: Sampling = RandomPatches()
     """Where training patches come from."""
     targets: Targets = NoWeighting()
@@ -85,8 +85,9 @@ class Recipe(Config):
 
     @property
     def network_input(self) -> NetworkInput:
-        """What happens to patches after augmentation, right before the network."""
-        return NetworkInput.of([self.normalize.patch_step(), filtered_channels(self.input_channels)])
+        """What the network gets beside the image, and what happens to patches after augmentation."""
+        steps = self.normalize.patch_step(), filtered_channels(self.input_channels)
+        return NetworkInput.of(steps, slice_areas(self.input_channels))
 
     @property
     def in_channels(self) -> int:

@@ -29,3 +29,6 @@ class Patch:
     volume: str
     volume_shape: Triple
     """Voxels (z, y, x) of the whole volume on the working grid."""
+    filtered: np.ndarray | None = None
+    """(A, Z, Y, X): filtered copies of the image in its type, where there are some; Z are its slices, also where these
+    are its channels."""

@@ -110,7 +110,9 @@ def require_weights(parts: Sequence[CachedPart]) -> None:
         )
 
 
-def warn_about_room(parts: Sequence[Part], progress: Progress, *, flat: bool, weighed: bool = False) -> None:
+def warn_about_room(
+    parts: Sequence[Part], progress: Progress, *, flat: bool, weighed: bool = False, filtered: int = 0
+) -> None:
     """Warn where the disk of the cache could be too small for `parts`, were they not compressed.
 
     Args:
@@ -118,9 +120,10 @@ def warn_about_room(parts: Sequence[Part], progress: Progress, *, flat: bool, we
         progress: Where the warning goes.
         flat: Whether only slices that have labels are cached, as for flat patches.
         weighed: Whether weights are computed of them and cached, too.
+        filtered: How many filtered copies are cached, too.
     """
     needed = sum(
-        box.size * (_bytes_of(part.volume) + 4 * weighed)
+        box.size * (_bytes_of(part.volume) + 4 * weighed + filtered * part.volume.image.dtype.itemsize)
         for part in parts
         for box in (labelled_boxes(part) if flat else (part.box,))
     )

@@ -78,6 +78,9 @@ class CachedPart:
     """Computed weights float32 of the whole part (see `training.weight_field`); None stands for 1."""
     objects: CachedObjects | None = None
     """Object ids, where the classes are affinities."""
+    filtered: CachedArray | None = None
+    """Filtered copies (A, Z, Y, X) of the image, cut from whole slices, as far as `stack` goes (see
+    `training.filtered_channels`); None without any."""
 
     @property
     def folder(self) -> Path:
@@ -176,6 +179,7 @@ class CachedPart:
         seen = place.grow([-around for around in framing.frame]).grow(framing.context)
         needed = mirrored_box(seen, self.volume_shape)
         voxels, weights = self.stack.begin(needed), self._begin_weights(box)
+        copies = None if self.filtered is None else self.filtered.begin(needed)
         ids = None if self.objects is None else self.objects.begin(place)
 
         def finish() -> Patch:
@@ -198,6 +202,7 @@ class CachedPart:
                 box=place,
                 volume=self.volume,
                 volume_shape=self.volume_shape,
+                filtered=None if copies is None else mirrored(copies(), needed, seen, self.volume_shape),
             )
 
         return finish
@@ -221,7 +226,7 @@ class CachedPart:
     @property
     def arrays(self) -> tuple[CachedArray, ...]:
         """All that a patch is read from."""
-        return tuple(one for one in (self.stack, self.weight, self.field) if one is not None)
+        return tuple(one for one in (self.stack, self.weight, self.field, self.filtered) if one is not None)
 
     def _begin_weights(self, box: Box) -> Callable[[], np.ndarray | None]:
         """Start to read what `_weights` gives."""

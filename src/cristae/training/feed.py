@@ -161,6 +161,7 @@ def collate(patches: Sequence[Patch], margin: tuple[int, ...] = (), frame: tuple
     if any(w is not None for w in weights):
         filled = [np.ones(p.valid.shape, np.float32) if w is None else w for p, w in zip(patches, weights, strict=True)]
         weight = torch.from_numpy(np.stack(filled))
+    copies = [patch.filtered for patch in patches if patch.filtered is not None]
     return Batch(
         image=torch.from_numpy(np.stack([patch.image for patch in patches])),
         target=torch.from_numpy(np.stack([patch.target for patch in patches])),
@@ -171,4 +172,5 @@ def collate(patches: Sequence[Patch], margin: tuple[int, ...] = (), frame: tuple
         margin=margin,
         frame=frame,
         volume_shapes=tuple(patch.volume_shape for patch in patches),
+        filtered=torch.from_numpy(np.stack(copies)) if copies else None,
     )

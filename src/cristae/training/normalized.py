@@ -15,7 +15,7 @@ from cristae.preprocess.normalize import Normalizer
 
 
 def normalized(raw: Batch, normalizers: Mapping[str, Normalizer]) -> Batch:
-    """A batch with float32 images, without the voxels around them that only their normalisation needs.
+    """A batch with float32 images and copies, without the voxels around them that only their normalisation needs.
 
     Args:
         raw: Patches with the reach of the normalisers around them; where slices have their own mapping, or the reach is
@@ -23,15 +23,20 @@ def normalized(raw: Batch, normalizers: Mapping[str, Normalizer]) -> Batch:
         normalizers: By volume name.
     """
     used = [normalizers[name] for name in raw.volumes]
-    if used[0].placeless and all(normalizer is used[0] for normalizer in used):
-        return replace(raw, image=used[0].apply(raw.image))
-    shapes = raw.volume_shapes or (None,) * len(used)
-    one_by_one = zip(used, raw.image, raw.boxes, shapes, strict=True)
-    return replace(raw, image=torch.stack([_at_place(*one) for one in one_by_one]))
+    alike = used[0].placeless and all(normalizer is used[0] for normalizer in used)
+
+    def numbers(images: Tensor) -> Tensor:
+        if alike:
+            return used[0].apply(images)
+        shapes = raw.volume_shapes or (None,) * len(used)
+        return torch.stack([_at_place(*one) for one in zip(used, images, raw.boxes, shapes, strict=True)])
+
+    copies = None if raw.filtered is None else numbers(raw.filtered)
+    return replace(raw, image=numbers(raw.image), filtered=copies)
 
 
 def _at_place(normalizer: Normalizer, image: Tensor, box: Box, shape: Triple | None) -> Tensor:
-    """The numbers of one patch (C, Y, X) or (1, Z, Y, X), whose target lies in `box`."""
+    """The numbers of one patch, (C, Y, X) or (C, Z, Y, X), whose target lies in `box`."""
     if normalizer.placeless:
         return normalizer.apply(image)
     assert shape is not None

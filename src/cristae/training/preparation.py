@@ -33,7 +33,8 @@ def prepare_batch(
     2. Targets and weights of each output patch, which therefore depend neither on its margin nor on where its voxels
        were before; a volume's own weights multiply the computed ones.
     3. The augmentations that change grey values only.
-    4. What the network's input is made of patches, such as a normalisation of each by itself.
+    4. The filtered copies of slices, which all of this was done to as well, come behind the image as its channels.
+    5. What the network's input is made of patches, such as a normalisation of each by itself.
 
     Args:
         batch: On the device that trains.
@@ -51,7 +52,7 @@ def prepare_batch(
     maps = targets(moved.target, moved.valid)
     weight = _product(maps.weight, moved.weight)
     changed = apply(grey_values, replace(moved, target=maps.target, weight=weight, further=maps.further), generators)
-    return replace(changed, image=network_input.apply(changed.image))
+    return replace(changed, image=network_input.apply(changed.shown), filtered=None)
 
 
 def _product(computed: Tensor | None, own: Tensor | None) -> Tensor | None:

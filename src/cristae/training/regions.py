@@ -69,13 +69,13 @@ class Regions:
         if config.matches or config.statistics in ("training", "patch"):
             counted[""] = Greys(self._count_regions(self._limit(max_voxels)))
         if config.statistics in ("volume", "slice"):
-            images = self._working_images() if config.statistics == "slice" else self.images
+            images = self.working_images() if config.statistics == "slice" else self.images
             for name, image in images.items():
                 whole = max_voxels is None or Box.of_shape(image.shape).size <= max_voxels
                 counted[name] = greys_of(config, image) if whole else Greys(histogram_of(image, max_voxels=max_voxels))
         return counted
 
-    def _working_images(self) -> dict[str, Image]:
+    def working_images(self) -> dict[str, Image]:
         """The images on the working grid, by volume name: a 3D network's slices may lie elsewhere than on disk."""
         return {part.volume.name: part.volume.image for part in (*self.train, *self.validate)}
 

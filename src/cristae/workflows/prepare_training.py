@@ -28,6 +28,7 @@ from cristae.training.cache_folder import Cache
 from cristae.training.cached_part import CachedPart
 from cristae.training.compilation import require_compiler
 from cristae.training.feed import PatchFeed
+from cristae.training.filtered_channels import require_filterable_slices
 from cristae.training.framing import Framing
 from cristae.training.module import StepConfig
 from cristae.training.parameter_groups import group_parameters
@@ -96,7 +97,13 @@ def start_network(network: nn.Module, recipe: Recipe, place: Path | None, progre
 
 
 def prepare_network_training(
-    recipe: Recipe, data: TrainingData, locality: Locality, cache: Cache, progress: Progress, *, weigh: bool = True
+    recipe: Recipe,
+    data: TrainingData,
+    locality: Locality,
+    cache: Cache,
+    progress: Progress,
+    *,
+    whole_slices: bool = True,
 ) -> Prepared | None:
     """Cache the training data and make all that the loop needs of it; None where a part of the data does not suffice.
 
@@ -106,7 +113,8 @@ def prepare_network_training(
         locality: How the network is applied.
         cache: Keeps the training data.
         progress: Where to report.
-        weigh: Compute weights of whole slices, which takes long and fails for no data.
+        whole_slices: Compute what is made of whole slices, weights and filtered copies, which takes long and fails for
+            no data that can be read.
 
     Raises:
         CristaeError: A class is missing, an epoch has too few patches, the grey values cannot be normalised, or the
@@ -121,8 +129,9 @@ def prepare_network_training(
     margin = required_margin(recipe.augment, seen, recipe.augment_interpolation, target_size=framed)
     with recipe.telling_where():
         require_one_mirror(regions.train, size, seen, margin)
+        require_filterable_slices((*regions.train, *regions.validate), recipe.network_input.areas_px)
     warn_about_reach(regions.train, size, seen, margin, progress)
-    cached = data.cached(regions.train, framing.grown(margin), cache, recipe.sampling, progress)
+    cached = data.cached(regions.train, framing.grown(margin), cache, recipe, progress, filtering=whole_slices)
     with data.judging(progress):
         require_classes([part.class_counts for part in cached], classes, affinities)
         require_weights(cached)
@@ -130,7 +139,7 @@ def prepare_network_training(
     if normal is None:
         return None
     normalizers, shared = normal
-    statistics, field = recipe.targets.prepare(cached), recipe.targets.field(classes) if weigh else None
+    statistics, field = recipe.targets.prepare(cached), recipe.targets.field(classes) if whole_slices else None
     if field is not None:
         cached, statistics = with_weight_fields(cached, field, statistics, cache, progress)
     with recipe.telling_where():
@@ -139,7 +148,7 @@ def prepare_network_training(
     validation = plan_validation(recipe, regions.validate, classes, normalizers, locality, size, step.device)
 
     def held_out(framing: Framing) -> tuple[CachedPart, ...]:
-        parts = data.cached(regions.validate, framing, cache, recipe.sampling, progress, partners=True)
+        parts = data.cached(regions.validate, framing, cache, recipe, progress, partners=True, filtering=whole_slices)
         return parts if field is None else with_weight_fields(parts, field, statistics, cache, progress)[0]
 
     with data.judging(progress):

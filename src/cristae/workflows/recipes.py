@@ -153,7 +153,7 @@ def _check_network(recipe: Recipe, data: TrainingData, progress: Progress) -> No
     start_network(network, recipe, None, progress)
     cache_limit()
     with open_cache() as lasting, open_cache(lasting.scratch) as cache:
-        prepared = prepare_network_training(recipe, data, locality, cache, progress, weigh=False)
+        prepared = prepare_network_training(recipe, data, locality, cache, progress, whole_slices=False)
         if prepared is not None:
             prepared.feed.read(0, [0])
 

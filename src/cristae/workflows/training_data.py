@@ -20,10 +20,11 @@ from cristae.recipe.complete import completed
 from cristae.recipe.consistency import check_consistency, require_regions
 from cristae.recipe.questions import warn_open_questions
 from cristae.recipe.recipe import Recipe
-from cristae.sampling import RejectionPatches, Sampling, as_triple
+from cristae.sampling import RejectionPatches, as_triple
 from cristae.training.cache import cache_parts, warn_about_room
 from cristae.training.cache_folder import Cache
 from cristae.training.cached_part import CachedPart
+from cristae.training.filtered_channels import require_finite_slices, with_filtered_channels
 from cristae.training.framing import Framing
 from cristae.training.regions import Regions, prepare_regions, require_validation
 
@@ -82,10 +83,11 @@ class TrainingData:
         parts: Sequence[Part],
         framing: Framing,
         cache: Cache,
-        sampling: Sampling,
+        recipe: Recipe,
         progress: Progress,
         *,
         partners: bool = False,
+        filtering: bool = True,
     ) -> tuple[CachedPart, ...]:
         """Parts of the regions as training reads them.
 
@@ -93,15 +95,18 @@ class TrainingData:
             parts: Which.
             framing: How much image is seen around an output patch.
             cache: Keeps them.
-            sampling: Where patches lie, which may reach outside parts; with their size.
+            recipe: Complete: where patches lie, which may reach outside parts, and what is filtered of slices.
             progress: Where to report.
             partners: See `cache_parts`.
+            filtering: Filter slices where the recipe wants it, or only make sure that they can be.
 
         Raises:
             CristaeError: The data cannot be read, or the cache cannot be written.
         """
+        sampling, areas = recipe.sampling, recipe.network_input.areas_px
         assert sampling.size
-        return cache_parts(
+        fingerprints = self.fingerprints if self.whole else None
+        found = cache_parts(
             parts,
             self.regions.classes,
             cache,
@@ -109,9 +114,16 @@ class TrainingData:
             size=as_triple(sampling.size),
             overhang=sampling.overhang if isinstance(sampling, RejectionPatches) else (0, 0, 0),
             partners=partners,
-            fingerprints=self.fingerprints if self.whole else None,
+            fingerprints=fingerprints,
             progress=progress,
         )
+        if not areas:
+            return found
+        images = self.regions.working_images()
+        if not filtering:
+            require_finite_slices(found, images)
+            return found
+        return with_filtered_channels(found, images, areas, cache, progress, fingerprints=fingerprints)
 
 
 def begin_training(recipe: Recipe, progress: Progress, *, read_vox: int | None = None) -> tuple[Recipe, TrainingData]:
@@ -132,8 +144,9 @@ def begin_training(recipe: Recipe, progress: Progress, *, read_vox: int | None =
     data = open_training_data(recipe)
     if not isinstance(recipe.model, RandomForestConfig):
         weighed = recipe.targets.field(data.regions.classes) is not None
+        filtered = len(recipe.network_input.areas_px)
         parts = (*data.regions.train, *data.regions.validate)
-        warn_about_room(parts, progress, flat=recipe.model.ndim == 2, weighed=weighed)
+        warn_about_room(parts, progress, flat=recipe.model.ndim == 2, weighed=weighed, filtered=filtered)
     if read_vox is not None:
         data = data.limited(read_vox, flat=recipe.model.ndim == 2)
     with data.judging(progress):
