@@ -128,6 +128,15 @@ def fit(config: NormalizeConfig, histogram: IntensityHistogram) -> Normalizer:
     return config.complete(Normalizer(low, high, config.invert, clip, histogram.kind, ignored, quantiles))
 
 
+def range_again(config: NormalizeConfig, histogram: IntensityHistogram) -> Range | None:
+    """The range of grey values of a volume, where that would replace the training data's; None where it cannot."""
+    replaced = config.at_scope_volume()
+    rest = histogram.without(ignored_of(config, histogram))
+    if replaced is None or rest.size == 0 or rest.low == rest.high:
+        return None
+    return replaced.range_of(rest)
+
+
 def ignored_of(config: NormalizeConfig, histogram: IntensityHistogram) -> tuple[float, ...]:
     """The grey values of a histogram that do not take part in statistics."""
     return padding_values(histogram) if config.ignore == "padding" else tuple(map(float, config.ignore))

@@ -9,6 +9,7 @@ from cristae.inference.config import Statistics
 from cristae.inference.working_grid import WorkingGrid
 from cristae.preprocess import NormalizeConfig
 from cristae.preprocess.fitting import fit_volume, greys_of
+from cristae.preprocess.form import range_again
 from cristae.preprocess.histogram import histogram_of
 from cristae.preprocess.normalize import Normalizer
 from cristae.preprocess.shift import distance
@@ -49,16 +50,16 @@ def normalizers_of(
 
 def _normalizer(run: Run, config: NormalizeConfig, grid: WorkingGrid, name: str, progress: Progress) -> Normalizer:
     """Slices that have their own mapping are those that networks work on; all else is of the volume as it is."""
+    shared = run.recipe.normalize.statistics == "training"
     if config.statistics in ("volume", "slice"):
         greys = greys_of(config, grid.working if config.statistics == "slice" else grid.source, progress)
-        shift = distance(run.normalizer, greys.histogram)
-        message = shift.message(name) if shift.inverted else None
         found = fit_volume(config, greys, run.normalizer)
+        histogram, own = greys.histogram, (found.low, found.high) if shared else None
     else:
-        shift = distance(run.normalizer, histogram_of(grid.source, max_voxels=SAMPLE_VOXELS))
-        far = shift.inverted or config.statistics == "training"
-        message = shift.message(name, again=config.at_scope_volume() is not None) if far else None
-        found = run.normalizer
+        found, histogram = run.normalizer, histogram_of(grid.source, max_voxels=SAMPLE_VOXELS)
+        own = range_again(config, histogram)
+    shift = distance(run.normalizer, histogram, own)
+    message = shift.message(name, again=found is not run.normalizer) if shared or shift.inverted else None
     if message is not None:
         progress.warn(message)
     return found
