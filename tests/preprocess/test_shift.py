@@ -1,4 +1,4 @@
-"""When grey values of a new volume are called far: what costs much is, what images of one microscope differ in is not."""
+"""Which grey values of a new volume are called far: what costs much, not what images of one microscope differ in."""
 
 import os
 import re
@@ -16,13 +16,14 @@ from cristae.preprocess.normalize import Normalizer
 from cristae.preprocess.shift import COMPARED, FAR, distance
 
 SETS = ("cdeep3m-mito", "drosophila-vnc", "emnet-cardiac", "flyem-medulla-fibsem", "isbi2012")
+PERCENTILES = Percentiles()
 COSTLY = {
     "brighter by 40": lambda grey: grey + 40,
     "darker by 40": lambda grey: grey - 40,
     "half the contrast": lambda grey: (grey - 128) / 2 + 128,
     "gamma 2": lambda grey: 255 * (grey / 255) ** 2,
 }
-"""Each takes more than 0.5 of IoU from a network whose range is that of the training data: docs/results/brightness.md."""
+"""Each takes more than 0.5 of IoU from networks with `scope: training`; see docs/results/brightness.md."""
 
 
 def section(seed=0):
@@ -37,7 +38,7 @@ def histogram(grey):
     return IntensityHistogram.of(np.round(grey).astype(np.int32))
 
 
-def warning(other, config=Percentiles(), *, again=False):
+def warning(other, config=PERCENTILES, *, again=False):
     normalizer = config.complete(fit(config, histogram(section())))
     return distance(normalizer, histogram(other), range_again(config, histogram(other))).message("'cell'", again=again)
 

@@ -1,18 +1,22 @@
 """Runs of every normalisation, from the recipe to a prediction in blocks."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 from PIL import Image as Picture
 from prediction_runs import cell, make_run, one_pass, textured
 from training_data import write_discs
 
+from cristae.data.classes import Classes
 from cristae.data.formats import write_image
+from cristae.data.formats.ome_zarr import write_attributes
 from cristae.data.image import image_of_array
 from cristae.data.open import open_volume
 from cristae.data.volume import Volume
-from cristae.errors import RecipeError, RunError
+from cristae.errors import ChannelError, RecipeError, RunError
 from cristae.inference.config import PredictOptions
 from cristae.inference.request import PredictionRequest
 from cristae.preprocess import HistogramMatching, Percentiles
@@ -23,9 +27,11 @@ from cristae.progress import Progress
 from cristae.recipe.load import load_recipe
 from cristae.recipe.run import Run, open_run
 from cristae.workflows import recipes
+from cristae.workflows.inspect import inspect
 from cristae.workflows.inspect_weights import inspect_weights
 from cristae.workflows.predict import begin_prediction, finish_prediction, plan_prediction, predict, predict_part
 from cristae.workflows.recipes import check_recipe
+from cristae.workflows.report import report
 from cristae.workflows.train import train
 
 KEEP = PredictOptions(probabilities=True)
@@ -125,6 +131,63 @@ def test_the_range_is_found_again_on_a_new_volume(tmp_path: Path) -> None:
     assert found.attributes["runs"][0]["normalizer"] == own.to_dict()
     expected = one_pass(run, dark.image.read(), own)[0].numpy()
     assert np.abs(found.probabilities[0].read() - 255 * expected).max() < 0.51
+
+
+@pytest.mark.parametrize(
+    ("normalize", "options", "words"),
+    [
+        ("{name: percentiles}", KEEP, "percentiles, scope: training; grey value 20 becomes 0 and 235 becomes 1"),
+        ("{name: percentiles}", AGAIN, r"percentiles, scope: volume; grey value \d+ becomes 0 and \d+ becomes 1"),
+        ("{name: percentiles, invert: true}", AGAIN, r"scope: volume; grey value 2\d\d becomes 0 and \d+ becomes 1"),
+        ("{name: z_score, scope: slice}", KEEP, "z_score, scope: slice$"),
+        ("{name: fixed_range, low: 20, high: 235}", KEEP, "fixed_range; grey value 20 becomes 0 and 235 becomes 1"),
+    ],
+)
+def test_a_prediction_says_how_it_was_normalised(
+    tmp_path: Path, normalize: str, options: PredictOptions, words: str
+) -> None:
+    """In its attributes, on its page and where it is inspected."""
+    run = make_run(tmp_path / "run", normalize=normalize)
+    found = predict([run], cell(), out=tmp_path / "out.zarr", options=options)
+    config = run.recipe.normalize if options is KEEP else run.recipe.normalize.at_scope_volume()
+    assert config is not None
+    assert found.attributes["runs"][0]["normalize"] == config.model_dump(mode="json")
+    assert re.search(words, "; ".join(found.normalizations))
+    page = report(found.path, out=tmp_path / "page.html").read_text()
+    assert found.normalizations[0] in page
+    for image in inspect(found.path):
+        assert image.details["normalised by"] == found.normalizations[0]
+
+
+def test_what_is_not_known_of_older_predictions_is_not_said_and_they_are_continued(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    found = predict([run], cell(), out=tmp_path / "out.zarr")
+    runs = [{name: value for name, value in one.items() if name != "normalize"} for one in found.attributes["runs"]]
+    write_attributes(found.path, {"runs": runs})
+    again = predict([run], cell(), out=tmp_path / "out.zarr")
+    assert again.normalizations == ()
+    assert all("normalised by" not in image.details for image in inspect(found.path))
+    assert "Normalisation" not in report(found.path, out=tmp_path / "page.html").read_text()
+
+
+def test_probabilities_are_called_by_their_classes(tmp_path: Path) -> None:
+    classes = Classes(names=("background", "mito", "vesicle"))
+    run = make_run(tmp_path / "run", classes=classes)
+    found = predict([run], cell(), out=tmp_path / "out.zarr", options=KEEP)
+    images = inspect(found.path)
+    assert [image.details.get("channel") for image in images] == ["0 'background'", "1 'mito'", "2 'vesicle'", None]
+    group = zarr.open_group(found.path, mode="r")
+    listed = [(one["label"], one["color"]) for one in group.attrs["ome"]["omero"]["channels"]]
+    assert listed == [(name, classes.color_of(name)[1:].upper()) for name in classes.names]
+    with pytest.raises(ChannelError, match="0 'background', 1 'mito', 2 'vesicle'"):
+        open_volume(found.path)
+
+
+def test_classes_that_are_called_like_colours_are_no_colour_image(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", classes=Classes(names=("red", "green", "blue")))
+    found = predict([run], cell(), out=tmp_path / "out.zarr", options=KEEP)
+    assert [image.colors for image in inspect(found.path)] == [1, 1, 1, 1]
+    assert len(found.probabilities) == 3
 
 
 def test_dark_and_bright_exchanged_stays_a_warning_whatever_is_found_again(tmp_path: Path) -> None:

@@ -20,21 +20,15 @@ SAMPLE_VOXELS = 4 * 1024 * 1024
 """Voxels that are compared with the training data to warn of other grey values."""
 
 
-def normalizers_of(
-    runs: Sequence[Run], statistics: Statistics, grid: WorkingGrid, name: str, progress: Progress = Progress()
-) -> tuple[Normalizer, ...]:
-    """How each run normalises a volume. Warns where its grey values are far from the training data's.
+def normalizations_of(runs: Sequence[Run], statistics: Statistics) -> tuple[NormalizeConfig, ...]:
+    """How each run normalises volumes.
 
     Args:
         runs: Their recipes say how.
         statistics: Whether those of the volume replace those of the training data.
-        grid: The volume.
-        name: Of the volume.
-        progress: Where to report.
 
     Raises:
         RunError: No run has statistics of its training data that could be replaced.
-        VolumeError: Grey values are constant or not finite, and the volume needs statistics of its own.
     """
     configs: list[NormalizeConfig] = [run.recipe.normalize for run in runs]
     if statistics == "volume":
@@ -45,6 +39,28 @@ def normalizers_of(
                 "training data that this volume's could replace; leave the option out"
             )
         configs = [other or one for one, other in zip(configs, replaced, strict=True)]
+    return tuple(configs)
+
+
+def normalizers_of(
+    runs: Sequence[Run],
+    configs: Sequence[NormalizeConfig],
+    grid: WorkingGrid,
+    name: str,
+    progress: Progress = Progress(),
+) -> tuple[Normalizer, ...]:
+    """The mapping of a volume's grey values by each run. Warns where they are far from the training data's.
+
+    Args:
+        runs: What was trained.
+        configs: How each normalises: see `normalizations_of`.
+        grid: The volume.
+        name: Of the volume.
+        progress: Where to report.
+
+    Raises:
+        VolumeError: Grey values are constant or not finite, and the volume needs statistics of its own.
+    """
     return tuple(_normalizer(run, config, grid, name, progress) for run, config in zip(runs, configs, strict=True))
 
 
