@@ -47,6 +47,9 @@ KINDS = {
 }
 
 
+SILENT = Progress()
+
+
 class Said(Progress):
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -59,11 +62,14 @@ class Said(Progress):
         self.warned.append(message)
 
 
-def trained(folder: Path, normalize: str, *changes: str) -> Run:
+WINDOWS = "Predictions will be made in windows of 32 x 32 voxels"
+
+
+def trained(folder: Path, normalize: str, *changes: str, said: Progress = SILENT) -> Run:
     recipe = write_discs(folder / "data", epochs=1)
     options = (f"normalize={normalize}", "sampling.per_epoch=8", "predict.block_vox=[2, 24, 32]", *changes)
     assert check_recipe(recipe, options)
-    return train(load_recipe(recipe, options), out=folder / "run")
+    return train(load_recipe(recipe, options), out=folder / "run", progress=said)
 
 
 def stack(folder: Path) -> np.ndarray:
@@ -106,13 +112,22 @@ def test_normalisations_of_the_volume_forgive_another_microscope(tmp_path: Path,
 
 
 def test_patches_by_themselves_are_predicted_in_windows_and_said_so(tmp_path: Path) -> None:
-    run, said = trained(tmp_path, KINDS["patches"]), Said()
+    said, starting = Said(), Said()
+    run = trained(tmp_path, KINDS["patches"], said=starting)
+    found = [line for line in starting.lines if "in windows" in line]
+    assert len(found) == 1, "once, at the start"
+    assert found[0].startswith(f"{WINDOWS}, joined by the rule 'gaussian', not exactly: ")
+    assert found[0].endswith(run.locality.reason if run.locality else "")
     assert run.locality is not None
     assert not run.locality.local
     assert "scales each patch by its own grey values" in run.locality.reason
     predict([run], volume_of(stack(tmp_path)), out=tmp_path / "out.zarr", progress=said)
     assert any("windows of 32 x 32" in line and "scales each patch" in line for line in said.lines)
-    recipe = tmp_path / "data" / "recipe.yaml"
+    recipe, checking = tmp_path / "data" / "recipe.yaml", Said()
+    check_recipe(recipe, (f"normalize={KINDS['patches']}",), progress=checking)
+    assert sum(WINDOWS in line for line in checking.lines) == 1
+    check_recipe(recipe, (f"normalize={KINDS['slices']}",), progress=checking)
+    assert sum("windows" in line for line in checking.lines) == 1, "what is exact is not spoken of"
     with pytest.raises(RunError, match=r"cannot be applied exactly, because normalize \(min_max, scope: patch\)"):
         train(load_recipe(recipe, (f"normalize={KINDS['patches']}", "predict.windows=exact")), out=tmp_path / "no")
 
