@@ -54,7 +54,12 @@ def predict(
     voxel_size_nm: VoxelSize = None,
     signed: Signed = None,
     box: Annotated[
-        str | None, typer.Option("--box", metavar="Z0:Z1,Y0:Y1,X0:X1", help="Predict only this box of voxels.")
+        str | None,
+        typer.Option(
+            "--box",
+            metavar="Z0:Z1,Y0:Y1,X0:X1",
+            help="Predict only this box of voxels; a normalisation of each volume still reads all grey values.",
+        ),
     ] = None,
     mask: Annotated[
         Path | None, typer.Option("--mask", metavar="M", help="Predict only where this volume is not 0.")

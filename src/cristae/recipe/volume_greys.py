@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cristae.data.box import Box
 from cristae.errors import RunError
 from cristae.inference.config import Statistics
 from cristae.inference.working_grid import WorkingGrid
+from cristae.models import NetworkConfig
 from cristae.preprocess import NormalizeConfig
 from cristae.preprocess.fitting import fit_volume, greys_of
 from cristae.preprocess.form import range_again
@@ -46,6 +48,7 @@ def normalizers_of(
     runs: Sequence[Run],
     configs: Sequence[NormalizeConfig],
     grid: WorkingGrid,
+    box: Box,
     name: str,
     progress: Progress = Progress(),
 ) -> tuple[Normalizer, ...]:
@@ -55,20 +58,24 @@ def normalizers_of(
         runs: What was trained.
         configs: How each normalises: see `normalizations_of`.
         grid: The volume.
+        box: The voxels of it that will be predicted.
         name: Of the volume.
         progress: Where to report.
 
     Raises:
         VolumeError: Grey values are constant or not finite, and the volume needs statistics of its own.
     """
-    return tuple(_normalizer(run, config, grid, name, progress) for run, config in zip(runs, configs, strict=True))
+    return tuple(_normalizer(run, config, grid, box, name, progress) for run, config in zip(runs, configs, strict=True))
 
 
-def _normalizer(run: Run, config: NormalizeConfig, grid: WorkingGrid, name: str, progress: Progress) -> Normalizer:
+def _normalizer(
+    run: Run, config: NormalizeConfig, grid: WorkingGrid, box: Box, name: str, progress: Progress
+) -> Normalizer:
     """Slices that have their own mapping are those that networks work on; all else is of the volume as it is."""
     shared = run.recipe.normalize.statistics == "training"
     if config.statistics in ("volume", "slice"):
-        greys = greys_of(config, grid.working if config.statistics == "slice" else grid.source, progress)
+        image = grid.working if config.statistics == "slice" else grid.source
+        greys = greys_of(config, image, progress, _needed_slices(run, grid, box))
         found = fit_volume(config, greys, run.normalizer)
         histogram, own = greys.histogram, (found.low, found.high) if shared else None
     else:
@@ -79,3 +86,12 @@ def _normalizer(run: Run, config: NormalizeConfig, grid: WorkingGrid, name: str,
     if message is not None:
         progress.warn(message)
     return found
+
+
+def _needed_slices(run: Run, grid: WorkingGrid, box: Box) -> range | None:
+    """The slices that a network sees of a box; None where it may see all."""
+    model = run.recipe.model
+    if not isinstance(model, NetworkConfig) or model.ndim != 2:
+        return None
+    wanted, around = grid.wanted(box), model.in_slices // 2
+    return range(max(0, wanted.start[0] - around), min(grid.working.shape[0], wanted.stop[0] + around))

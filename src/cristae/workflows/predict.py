@@ -127,11 +127,12 @@ def plan_prediction(
     settings = common_settings(opened)
     found = volume if isinstance(volume, Volume) else open_volume(volume)
     image = sized_image(found, voxel_size_nm, progress)
+    region = parse_box(box, image)
     masked = None if mask is None else open_mask(mask, image, progress)
     size = working_size(opened, image, stated=voxel_size_nm is not None, progress=progress)
     grid = working_grid_at(image, size)
     configs = normalizations_of(opened, options.normalize)
-    normalizers = normalizers_of(opened, configs, grid, found.name, progress)
+    normalizers = normalizers_of(opened, configs, grid, region, found.name, progress)
     members = tuple(
         member_of(run, image, normalizer, progress) for run, normalizer in zip(opened, normalizers, strict=True)
     )
@@ -141,7 +142,7 @@ def plan_prediction(
         mask=None if masked is None else MaskSpec.of(masked),
         members=tuple(spec_of(*each) for each in zip(opened, members, configs, strict=True)),
         settings=PredictionSettings.of(settings, options),
-        box=parse_box(box, image),
+        box=region,
         working_voxel_size_nm=inputs.grid.working_voxel_size_nm,
     )
     if begun is not None:
