@@ -10,6 +10,16 @@ import typer
 from cristae.cli.options import Signed, VoxelSize
 from cristae.cli.recipes import RecipePath, Set
 
+_Statistics = Literal["run", "volume"]
+
+
+def _statistics(text: str) -> _Statistics:
+    if text == "run" or text == "volume":
+        return text
+    raise typer.BadParameter(
+        f"expected run (as the run says) or volume (find the range again on this volume), got '{text}'"
+    )
+
 
 def demo(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to put everything.")] = Path("cristae-demo"),
@@ -66,9 +76,11 @@ def predict(
     ] = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Keep the 8-bit probabilities too.")] = False,
     normalize: Annotated[
-        Literal["run", "volume"],
+        _Statistics,
         typer.Option(
             "--normalize",
+            metavar="run|volume",
+            parser=_statistics,
             help="Whose grey values decide: volume finds the range again on this one, as unseen microscopes need.",
         ),
     ] = "run",

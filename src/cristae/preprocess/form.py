@@ -32,6 +32,18 @@ class NormalizeConfig(Config):
     or both, where one fills more than 2 % of the voxels and more than the three next values together, as borders of
     aligned stacks do. Patches are taken as they are."""
 
+    @model_validator(mode="after")
+    def _ignores_for_a_reason(self) -> NormalizeConfig:
+        why = self.nothing_to_ignore
+        if why is not None and self.ignore != "padding":
+            raise ValueError(f"ignore {list(self.ignore)} has no effect, because {why}; leave it out")
+        return self
+
+    @property
+    def nothing_to_ignore(self) -> str | None:
+        """Why `ignore` would have no effect, in words that follow 'because'; None where it has one."""
+        return "patches are scaled by all that they hold" if self.statistics == "patch" else None
+
     @property
     @abstractmethod
     def statistics(self) -> Scope:

@@ -130,7 +130,8 @@ def missing_data(recipe: Recipe) -> str | None:
     Raises:
         VolumeError: The recipe names an unknown public set, or no volumes or classes.
     """
-    return absent_data(complete_data(recipe.data), recipe.folder)
+    with recipe.telling_where():
+        return absent_data(complete_data(recipe.data), recipe.folder)
 
 
 def _check_without_data(recipe: Recipe, progress: Progress) -> Recipe:

@@ -25,7 +25,7 @@ from cristae.training.cache import cache_parts, warn_about_room
 from cristae.training.cache_folder import Cache
 from cristae.training.cached_part import CachedPart
 from cristae.training.framing import Framing
-from cristae.training.regions import Regions, prepare_regions, require_validation
+from cristae.training.regions import Regions, prepare_regions, require_partners, require_validation
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,5 +179,7 @@ def open_training_data(recipe: Recipe) -> TrainingData:
         if recipe.data.available_from is None:
             raise
         raise MissingFileError(f"{error}\n  The data come from {origin_of(recipe.data.available_from)}") from error
-    regions = prepare_regions(dataset, recipe.data.voxel_size_nm, flat=recipe.model.ndim == 2)
+    with recipe.telling_where():
+        regions = prepare_regions(dataset, recipe.data.voxel_size_nm, flat=recipe.model.ndim == 2)
+        require_partners(regions)
     return TrainingData(dataset, regions, fingerprints)
