@@ -148,6 +148,11 @@ def test_the_range_is_found_again_on_a_new_volume(tmp_path: Path) -> None:
     assert np.abs(found.probabilities[0].read() - 255 * expected).max() < 0.51
 
 
+def test_an_unknown_word_for_the_statistics_is_refused() -> None:
+    with pytest.raises(RunError, match="normalize: expected run or volume, got 'vol'"):
+        PredictOptions(normalize="vol")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     ("normalize", "options", "words"),
     [

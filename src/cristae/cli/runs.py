@@ -14,11 +14,12 @@ _Statistics = Literal["run", "volume"]
 
 
 def _statistics(text: str) -> _Statistics:
-    if text == "run" or text == "volume":
-        return text
-    raise typer.BadParameter(
-        f"expected run (as the run says) or volume (find the range again on this volume), got '{text}'"
-    )
+    known: dict[str, _Statistics] = {"run": "run", "volume": "volume"}
+    if text not in known:
+        raise typer.BadParameter(
+            f"expected run (as the run says) or volume (find the range again on this volume), got '{text}'"
+        )
+    return known[text]
 
 
 def demo(

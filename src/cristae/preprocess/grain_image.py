@@ -28,14 +28,14 @@ def grain_filtered(image: Image, area_px: int) -> Image:
             the area is below 2 or larger than a slice. What is read may hold NaN or infinite values.
     """
     require_grey(image)
-    if image.palette is not None or image.dtype.kind not in "iuf":
-        what = "the indices of a palette" if image.palette is not None else f"values of type {image.dtype}"
-        raise VolumeError(f"{image.path}: holds {what}, which a grain filter is not for; give an image of grey values")
     if named := [key for key in image.details if key.startswith("label ")]:
         raise VolumeError(
             f"{image.path}: holds labels ({', '.join(image.details[key] for key in named[:4])}), whose ids a grain "
             "filter would mix; give an image of grey values"
         )
+    if image.palette is not None or image.dtype.kind not in "iuf":
+        what = "the indices of a palette" if image.palette is not None else f"values of type {image.dtype}"
+        raise VolumeError(f"{image.path}: holds {what}, which a grain filter is not for; give an image of grey values")
     if area_px == 1:
         raise VolumeError(
             f"{image.path}: a grain filter of 1 pixel leaves the image as it is, because no shape has fewer; give the "

@@ -21,8 +21,13 @@ CONTRAST = (0.7, 1.4)
 OUTSIDE = 0.05
 """Fraction of voxels outside the training range that is not warned of."""
 _MEDIAN = COMPARED.index(0.5)
-_NAMES = ("dark greys (5th percentile)", "dark greys (25th percentile)", "median grey")
-_NAMES += ("bright greys (75th percentile)", "bright greys (95th percentile)")
+_NAMES = (
+    "dark greys (5th percentile)",
+    "dark greys (25th percentile)",
+    "median grey",
+    "bright greys (75th percentile)",
+    "bright greys (95th percentile)",
+)
 
 
 @dataclass(frozen=True)
@@ -127,13 +132,13 @@ def distance(training: Normalizer, other: IntensityHistogram, own: Range | None 
         moved = [(grey - low) * scale + training.low for grey in here]
         return tuple((moved[at] - there[at]) / width if known or at == 5 else 0.0 for at in places)
 
-    ends = there[1], there[-2]
+    least, most = there[1], there[-2]
     if training.contrast is not None and training.clip is not None:
-        ends = tuple(training.low + limit * (training.high - training.low) for limit in training.clip)
+        least, most = (training.low + limit * (training.high - training.low) for limit in training.clip)
     return IntensityShift(
         differences=differences(training.low, training.high),
         range_ratio=(here[-2] - here[1]) / width,
-        outside=rest.share_outside(*ends),
+        outside=rest.share_outside(least, most),
         kind=(training.kind, other.kind),
         inverted=_skew(here) * _skew(there) < 0 and min(abs(_skew(here)), abs(_skew(there))) > 0.15,
         remaining=None if own is None else differences(*own),

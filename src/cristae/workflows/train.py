@@ -9,8 +9,9 @@ from cristae.errors import MissingFileError
 from cristae.progress import Progress
 from cristae.recipe.anchor import anchored
 from cristae.recipe.complete import completed
+from cristae.recipe.folder import is_run
 from cristae.recipe.recipe import Recipe
-from cristae.recipe.run import Run, is_run, require_same
+from cristae.recipe.run import Run, require_same
 from cristae.workflows.train_forest import train_forest_run
 from cristae.workflows.train_network import train_network_run
 from cristae.workflows.training_data import begin_training, default_place
