@@ -210,6 +210,20 @@ def test_classes_that_are_called_like_colours_are_no_colour_image(tmp_path: Path
     assert len(found.probabilities) == 3
 
 
+def test_another_gamma_is_warned_of_with_and_without_a_new_range(tmp_path: Path) -> None:
+    """It is no new range, so that finding one again does not help; the warning names what does."""
+    run, grey = make_run(tmp_path / "run"), textured()
+    gamma = cell((255 * (grey / 255.0) ** 2).round().astype(np.uint8))
+    for name, options in (("as it is", KEEP), ("again", AGAIN)):
+        said = Said()
+        predict([run], gamma, out=tmp_path / f"{name}.zarr", options=options, progress=said)
+        (line,) = said.warned
+        assert "median grey" in line
+        assert "normalize: {name: histogram_matching}" in line
+        assert "--normalize volume" not in line
+        assert ("even within its own range" in line) == (options is AGAIN)
+
+
 def test_dark_and_bright_exchanged_stays_a_warning_whatever_is_found_again(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     grey = (40 + rng.exponential(30, (3, 60, 70))).clip(0, 255).astype(np.uint8)
