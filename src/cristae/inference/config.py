@@ -37,8 +37,10 @@ class PredictOptions:
     training data; `run` normalises as the run says."""
 
     def __post_init__(self) -> None:
-        """Raises:
-        RunError: `normalize` is no word that is known.
+        """Check the words.
+
+        Raises:
+            RunError: `normalize` is none that is known.
         """
         if self.normalize not in get_args(Statistics):
             raise RunError(f"normalize: expected {' or '.join(get_args(Statistics))}, got '{self.normalize}'")
