@@ -52,6 +52,28 @@ def test_lists_of_verbs_are_not_cut_off(group: list[str]) -> None:
     assert all(line.endswith(".") and not line.endswith("...") for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (
+            ["predict", "cell.tif", "--run", "run", "--out", "out.zarr", "--normalize", "vol"],
+            "'--normalize': expected run (as the run says) or volume (find the range again on this volume), got 'vol'",
+        ),
+        *(
+            (
+                ["convert", "cell.tif", "out.tif", f"--grain-filter={area}"],
+                f"'--grain-filter': expected a whole number of pixels, such as 3200, got '{area}'",
+            )
+            for area in ("1%", "-3", "2.5", "many")
+        ),
+    ],
+)
+def test_values_of_options_say_what_is_expected(command: list[str], message: str) -> None:
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.split())
+
+
 def test_help_of_memory_says_what_is_limited() -> None:
     text = " ".join(CliRunner().invoke(app, ["predict", "--help"]).stdout.split())
     assert "memory of the whole process, such as 8GiB; by default half of what is free." in text

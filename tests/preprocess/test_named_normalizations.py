@@ -91,6 +91,38 @@ def test_eight_bits_divided_by_255() -> None:
         FixedRange(low=3, high=3)
 
 
+@pytest.mark.parametrize(
+    ("kind", "fields", "why"),
+    [
+        (FixedRange, {}, "the range is stated, not estimated"),
+        *((kind, {"scope": "patch"}, "all that they hold") for kind in (MinMax, Percentiles, ZScore)),
+    ],
+)
+def test_what_is_ignored_without_effect_is_refused(kind, fields, why):
+    """Nothing is estimated where a range is stated, and patches are scaled as they are. The default is what run folders
+    write out."""
+    assert kind(**fields, ignore="padding") == kind(**fields)
+    for ignored in ([], [0]):
+        with pytest.raises(ValueError, match=f"has no effect, because .*{why}; leave it out"):
+            kind(**fields, ignore=ignored)
+
+
+@pytest.mark.parametrize("kind", [HistogramMatching, Local, MinMax, Percentiles, ZScore])
+def test_what_is_ignored_otherwise_decides_the_numbers(kind):
+    """Of a stack a quarter of which is one value in the middle of the others, which nothing takes for padding."""
+    rng = np.random.default_rng(5)
+    grey = rng.integers(0, 200, (4, 40, 40)).astype(np.uint8)
+    grey[:, :, :10] = 255
+    image, other = image_of_array(grey), image_of_array(rng.integers(20, 120, grey.shape).astype(np.uint8))
+    seen = []
+    for ignored in ((), (255.0,)):
+        config = kind(ignore=ignored, **({"least_deviation": 1} if kind is Local else {}))
+        shared = fit_training(config, greys_of(config, other if config.matches else image))
+        own = fit_volume(config, greys_of(config, image), shared) if config.matches else shared
+        seen.append(own.read(image, Box.of_shape(grey.shape)))
+    assert np.abs(seen[0] - seen[1]).max() > 0.01
+
+
 @pytest.mark.parametrize("config", [ZScore(scope="slice", ignore=()), MinMax(scope="slice", ignore=())])
 def test_each_slice_has_its_own_range(config: NormalizeConfig) -> None:
     grey = stack((7, 30, 33))

@@ -98,6 +98,7 @@ def test_the_demos_recipe_is_the_synthetic_one() -> None:
 def test_without_its_data_a_recipe_is_checked_in_one_line(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """One line about the data, after one about networks that are predicted in windows."""
     monkeypatch.delenv("CRISTAE_DATA", raising=False)
     monkeypatch.setattr("cristae.data.public.base.cache_folder", lambda: tmp_path / "sets")
     monkeypatch.chdir(tmp_path)
@@ -105,7 +106,9 @@ def test_without_its_data_a_recipe_is_checked_in_one_line(
     with torch.device("meta"):
         result = CliRunner().invoke(app, ["recipe", "check", shutil.copy(path, tmp_path)])
     assert (result.exit_code, result.stdout) == (0, "")
-    (line,) = result.stderr.splitlines()
+    *windows, line = result.stderr.splitlines()
+    assert all(one.startswith("Predictions will be made in windows of ") for one in windows)
+    assert len(windows) <= 1
     assert line.startswith("warning: the form of the recipe is valid, only its data are missing: ")
     data = load_recipe(path).data
     known = find_brought(data.available_from)

@@ -10,7 +10,7 @@ from torch import nn
 from cristae.data.classes import Classes
 from cristae.data.image import image_of_array
 from cristae.data.volume import Volume
-from cristae.preprocess.normalize import Normalizer
+from cristae.preprocess.normalize import SHARES, Normalizer
 from cristae.recipe.load import parse_recipe
 from cristae.recipe.run import Run, TrainedModel, create_run, save_weights, write_summary
 
@@ -69,7 +69,7 @@ def make_run(
         network.head.weight.data.mul_(4)
         network.head.weight.data.sub_(network.head.weight.data.mean())
     save_weights(run, network)
-    usual = Normalizer(20.0, 235.0, kind="uint8", quantiles=tuple(np.linspace(0, 255, 11)))
+    usual = Normalizer(20.0, 235.0, kind="uint8", quantiles=tuple(np.quantile(textured(), SHARES).tolist()))
     model = TrainedModel(in_channels, classes, normalizer or usual, voxel_size_nm, patch_size)
     write_summary(run, model, {"status": "complete", **(facts or {})})
     return run

@@ -62,6 +62,13 @@ def constant_where_trained(folder: Path) -> None:
     write(folder, "image", grey)
 
 
+def odd_columns_where_trained(folder: Path) -> None:
+    """A mask of columns without neighbours; in the slices that are validated, of all."""
+    valid = np.full((10, 61, 70), 255, np.uint8)
+    valid[:6, :, ::2] = 0
+    write(folder, "valid", valid)
+
+
 def two_greys(folder: Path) -> None:
     write(folder, "image", np.where(slices_of(folder, "labels") > 0, 200, 10).astype(np.uint8))
 
@@ -230,7 +237,7 @@ CASES = [
     Case("tiles larger than the image", nothing,
          ("data.validate=[]", "data.split={name: tiles, size: [512, 512], leaky: true}"), "a tile of 1 x 512 x 512"),
     Case("few tiles", nothing, ("data.validate=[]", "data.split={name: tiles, size: [61, 70], leaky: true}"),
-         "of 6 tiles, 0 to validate and 6 to train on"),
+         "data.split.size: of 6 tiles, 0 to validate and 6 to train on"),
     Case("few patches for an update", nothing, ("training.accumulate=4",),
          "has only 24 patches, fewer than training.batch_size: 8 times training.accumulate: 4"),
     Case("schedule longer than the training", nothing, ("training.schedule={name: linear, updates: 4}",),
@@ -312,10 +319,14 @@ CASES = [
          "'stack' and 'other' differ in the `offsets` of their labels"),
     Case("affinities on another grid", nothing,
          (PAIRS % LEFT, OVERLAPPING % "left", "data.voxel_size_nm=[50, 20, 20]"),
-         "count its voxels of 50 x 10 x 10 nm"),
+         r"data.voxel_size_nm: is 50 x 20 x 20 nm .* offsets count its voxels of 50 x 10 x 10 nm"),
     Case("affinities farther than the region", nothing,
          (PAIRS % "{disc: [0, 0, 0], up: [-8, 0, 0]}", OVERLAPPING % "up", VOLUMES, "sampling.size=[4, 16, 16]"),
-         r"none counts: the offsets of the affinities reach 8 x 0 x 0 voxels"),
+         r"none of data.train in 'stack' would count, because partners of 'up' lie 8 voxels along z, but there are 6"),
+    Case("affinities with masked partners", odd_columns_where_trained, (PAIRS % LEFT, OVERLAPPING % "left", MASKS),
+         "none counts: the offsets of the affinities reach 0 x 1 x 1 voxels"),
+    Case("unknown public set", nothing, ("data.set=isbi2021",),
+         "--set data.set=isbi2021: data.set: there is no public set 'isbi2021'; did you mean"),
     Case("no data", without_data, text="does not exist"),
     Case("part of the data", lambda f: shutil.rmtree(f / "image"), (ORIGIN,), "The data come from the microscope"),
     Case("cache", cache_is_a_file, text="CRISTAE_CACHE"),
@@ -619,8 +630,9 @@ TABLE: dict[str, tuple[str, ...] | str] = {
         "class without voxels",
         "all background",
         "mask leaves nothing",
-        "affinities farther than the region",
+        "affinities with masked partners",
     ),
+    "training.regions.require_partners": ("affinities farther than the region",),
     "training.regions.require_validation": ("mask leaves nothing to validate",),
     "workflows.training_data.open_training_data": ("part of the data",),
     "workflows.prepare_training._feed": (

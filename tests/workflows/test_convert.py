@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 from prediction_files import write_prediction
+from scipy import ndimage
 
 from cristae.data.box import Box
 from cristae.data.classes import Classes
@@ -17,6 +18,7 @@ from cristae.data.image import image_of_array
 from cristae.errors import FormatError, OutputExistsError, RunError, VolumeError, VoxelSizeError
 from cristae.preprocess.grain import grain_filter
 from cristae.preprocess.grain_image import grain_filtered
+from cristae.progress import Progress
 from cristae.workflows.convert import convert
 
 STACK = np.random.default_rng(31).integers(0, 255, (5, 33, 47)).astype(np.uint8)
@@ -120,10 +122,11 @@ def test_a_part_of_a_slice_is_that_of_the_filtered_slice() -> None:
     ("stack", "area", "message"),
     [
         (STACK, 0, r"a\.tif: a grain filter of 0 pixels: .*of 33 x 47 have 1 to 1551"),
+        (STACK, 1, r"a\.tif: a grain filter of 1 pixel leaves the image as it is, .*; give the least area"),
         (STACK, 1552, r"a\.tif: a grain filter of 1552 pixels: .* have 1 to 1551"),
         (np.full((1, 4, 4), np.nan, np.float32), 2, r"a\.tif: slice 0 holds NaN"),
     ],
-    ids=["no area", "more than a slice", "NaN"],
+    ids=["no area", "nothing to leave out", "more than a slice", "NaN"],
 )
 def test_what_cannot_be_grain_filtered_is_refused(tmp_path: Path, stack: np.ndarray, area: int, message: str) -> None:
     write_image(image_of_array(stack), tmp_path / "a.tif")
@@ -139,6 +142,41 @@ def test_colours_and_palettes_are_not_grain_filtered(tmp_path: Path) -> None:
     for name, message in (("rgb.png", "3 colour channels"), ("palette.png", "indices of a palette")):
         with pytest.raises(VolumeError, match=message):
             convert(tmp_path / name, tmp_path / "b.tif", grain_filter=2)
+
+
+class Warned(Progress):
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def warn(self, message: str) -> None:
+        self.lines.append(message)
+
+
+def test_label_images_with_names_are_not_grain_filtered(tmp_path: Path) -> None:
+    ids = np.zeros((1, 4, 32, 32), np.uint8)
+    ids[..., 4:20] = 1
+    write_prediction(tmp_path / "p.zarr", ids, Classes(names=("background", "mito")))
+    with pytest.raises(VolumeError, match=r"holds labels \(background, segmentation\), whose ids .* grey values"):
+        convert(tmp_path / "p.zarr" / "labels" / "segmentation", tmp_path / "b.tif", grain_filter=9)
+    assert not (tmp_path / "b.tif").exists()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.uint32])
+def test_what_looks_like_labels_is_filtered_with_a_warning(tmp_path: Path, dtype: type) -> None:
+    """Object ids, masks and class ids alike; not the noise of micrographs, nor a padded or a smooth one."""
+    rng = np.random.default_rng(0)
+    blocks = np.kron(rng.integers(0, 9, (3, 5, 5)), np.ones((1, 8, 8), int)).astype(dtype)
+    padded = rng.normal(120, 20, (3, 40, 40)).astype(dtype)
+    padded[:, :, 15:] = 0
+    smooth = ndimage.gaussian_filter(rng.normal(0, 1, (3, 40, 40)), (0, 2, 2))
+    smooth = (128 + 300 * smooth).clip(0, 255).astype(dtype)
+    seen = {"ids": blocks, "mask": (blocks > 4).astype(dtype), "padded": padded, "smooth": smooth}
+    for name, stack in seen.items():
+        write_image(image_of_array(stack), tmp_path / f"{name}.tif")
+        said = Warned()
+        convert(tmp_path / f"{name}.tif", tmp_path / f"{name}-out.tif", grain_filter=9, progress=said)
+        labels = [line for line in said.lines if "looks like labels rather than grey values" in line]
+        assert len(labels) == (name in ("ids", "mask")), name
 
 
 def test_slices_that_are_too_large_are_refused_before_anything_is_read() -> None:

@@ -1,18 +1,22 @@
 """Runs of every normalisation, from the recipe to a prediction in blocks."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 from PIL import Image as Picture
 from prediction_runs import cell, make_run, one_pass, textured
 from training_data import write_discs
 
+from cristae.data.classes import Classes
 from cristae.data.formats import write_image
+from cristae.data.formats.ome_zarr import write_attributes
 from cristae.data.image import image_of_array
 from cristae.data.open import open_volume
 from cristae.data.volume import Volume
-from cristae.errors import RecipeError, RunError
+from cristae.errors import ChannelError, RecipeError, RunError
 from cristae.inference.config import PredictOptions
 from cristae.inference.request import PredictionRequest
 from cristae.preprocess import HistogramMatching, Percentiles
@@ -23,9 +27,11 @@ from cristae.progress import Progress
 from cristae.recipe.load import load_recipe
 from cristae.recipe.run import Run, open_run
 from cristae.workflows import recipes
+from cristae.workflows.inspect import inspect
 from cristae.workflows.inspect_weights import inspect_weights
 from cristae.workflows.predict import begin_prediction, finish_prediction, plan_prediction, predict, predict_part
 from cristae.workflows.recipes import check_recipe
+from cristae.workflows.report import report
 from cristae.workflows.train import train
 
 KEEP = PredictOptions(probabilities=True)
@@ -41,6 +47,9 @@ KINDS = {
 }
 
 
+SILENT = Progress()
+
+
 class Said(Progress):
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -53,11 +62,14 @@ class Said(Progress):
         self.warned.append(message)
 
 
-def trained(folder: Path, normalize: str, *changes: str) -> Run:
+WINDOWS = "Predictions will be made in windows of 32 x 32 voxels"
+
+
+def trained(folder: Path, normalize: str, *changes: str, said: Progress = SILENT) -> Run:
     recipe = write_discs(folder / "data", epochs=1)
     options = (f"normalize={normalize}", "sampling.per_epoch=8", "predict.block_vox=[2, 24, 32]", *changes)
     assert check_recipe(recipe, options)
-    return train(load_recipe(recipe, options), out=folder / "run")
+    return train(load_recipe(recipe, options), out=folder / "run", progress=said)
 
 
 def stack(folder: Path) -> np.ndarray:
@@ -100,13 +112,22 @@ def test_normalisations_of_the_volume_forgive_another_microscope(tmp_path: Path,
 
 
 def test_patches_by_themselves_are_predicted_in_windows_and_said_so(tmp_path: Path) -> None:
-    run, said = trained(tmp_path, KINDS["patches"]), Said()
+    said, starting = Said(), Said()
+    run = trained(tmp_path, KINDS["patches"], said=starting)
+    found = [line for line in starting.lines if "in windows" in line]
+    assert len(found) == 1, "once, at the start"
+    assert found[0].startswith(f"{WINDOWS}, joined by the rule 'gaussian', not exactly: ")
+    assert found[0].endswith(run.locality.reason if run.locality else "")
     assert run.locality is not None
     assert not run.locality.local
     assert "scales each patch by its own grey values" in run.locality.reason
     predict([run], volume_of(stack(tmp_path)), out=tmp_path / "out.zarr", progress=said)
     assert any("windows of 32 x 32" in line and "scales each patch" in line for line in said.lines)
-    recipe = tmp_path / "data" / "recipe.yaml"
+    recipe, checking = tmp_path / "data" / "recipe.yaml", Said()
+    check_recipe(recipe, (f"normalize={KINDS['patches']}",), progress=checking)
+    assert sum(WINDOWS in line for line in checking.lines) == 1
+    check_recipe(recipe, (f"normalize={KINDS['slices']}",), progress=checking)
+    assert sum("windows" in line for line in checking.lines) == 1, "what is exact is not spoken of"
     with pytest.raises(RunError, match=r"cannot be applied exactly, because normalize \(min_max, scope: patch\)"):
         train(load_recipe(recipe, (f"normalize={KINDS['patches']}", "predict.windows=exact")), out=tmp_path / "no")
 
@@ -125,6 +146,82 @@ def test_the_range_is_found_again_on_a_new_volume(tmp_path: Path) -> None:
     assert found.attributes["runs"][0]["normalizer"] == own.to_dict()
     expected = one_pass(run, dark.image.read(), own)[0].numpy()
     assert np.abs(found.probabilities[0].read() - 255 * expected).max() < 0.51
+
+
+def test_an_unknown_word_for_the_statistics_is_refused() -> None:
+    with pytest.raises(RunError, match="normalize: expected run or volume, got 'vol'"):
+        PredictOptions(normalize="vol")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("normalize", "options", "words"),
+    [
+        ("{name: percentiles}", KEEP, "percentiles, scope: training; grey value 20 becomes 0 and 235 becomes 1"),
+        ("{name: percentiles}", AGAIN, r"percentiles, scope: volume; grey value \d+ becomes 0 and \d+ becomes 1"),
+        ("{name: percentiles, invert: true}", AGAIN, r"scope: volume; grey value 2\d\d becomes 0 and \d+ becomes 1"),
+        ("{name: z_score, scope: slice}", KEEP, "z_score, scope: slice$"),
+        ("{name: fixed_range, low: 20, high: 235}", KEEP, "fixed_range; grey value 20 becomes 0 and 235 becomes 1"),
+    ],
+)
+def test_a_prediction_says_how_it_was_normalised(
+    tmp_path: Path, normalize: str, options: PredictOptions, words: str
+) -> None:
+    """In its attributes, on its page and where it is inspected."""
+    run = make_run(tmp_path / "run", normalize=normalize)
+    found = predict([run], cell(), out=tmp_path / "out.zarr", options=options)
+    config = run.recipe.normalize if options is KEEP else run.recipe.normalize.at_scope_volume()
+    assert config is not None
+    assert found.attributes["runs"][0]["normalize"] == config.model_dump(mode="json")
+    assert re.search(words, "; ".join(found.normalizations))
+    page = report(found.path, out=tmp_path / "page.html").read_text()
+    assert found.normalizations[0] in page
+    for image in inspect(found.path):
+        assert image.details["normalised by"] == found.normalizations[0]
+
+
+def test_what_is_not_known_of_older_predictions_is_not_said_and_they_are_continued(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run")
+    found = predict([run], cell(), out=tmp_path / "out.zarr")
+    runs = [{name: value for name, value in one.items() if name != "normalize"} for one in found.attributes["runs"]]
+    write_attributes(found.path, {"runs": runs})
+    again = predict([run], cell(), out=tmp_path / "out.zarr")
+    assert again.normalizations == ()
+    assert all("normalised by" not in image.details for image in inspect(found.path))
+    assert "Normalisation" not in report(found.path, out=tmp_path / "page.html").read_text()
+
+
+def test_probabilities_are_called_by_their_classes(tmp_path: Path) -> None:
+    classes = Classes(names=("background", "mito", "vesicle"))
+    run = make_run(tmp_path / "run", classes=classes)
+    found = predict([run], cell(), out=tmp_path / "out.zarr", options=KEEP)
+    images = inspect(found.path)
+    assert [image.details.get("channel") for image in images] == ["0 'background'", "1 'mito'", "2 'vesicle'", None]
+    group = zarr.open_group(found.path, mode="r")
+    listed = [(one["label"], one["color"]) for one in group.attrs["ome"]["omero"]["channels"]]
+    assert listed == [(name, classes.color_of(name)[1:].upper()) for name in classes.names]
+    with pytest.raises(ChannelError, match="0 'background', 1 'mito', 2 'vesicle'"):
+        open_volume(found.path)
+
+
+def test_classes_that_are_called_like_colours_are_no_colour_image(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", classes=Classes(names=("red", "green", "blue")))
+    found = predict([run], cell(), out=tmp_path / "out.zarr", options=KEEP)
+    assert [image.colors for image in inspect(found.path)] == [1, 1, 1, 1]
+    assert len(found.probabilities) == 3
+
+
+def test_another_gamma_is_warned_of_with_and_without_a_new_range(tmp_path: Path) -> None:
+    """It is no new range, so that finding one again does not help; the warning names what does."""
+    run, grey = make_run(tmp_path / "run"), textured()
+    gamma = cell((255 * (grey / 255.0) ** 2).round().astype(np.uint8))
+    for name, options in (("as it is", KEEP), ("again", AGAIN)):
+        said = Said()
+        predict([run], gamma, out=tmp_path / f"{name}.zarr", options=options, progress=said)
+        (line,) = said.warned
+        assert "median grey" in line
+        assert "normalize: {name: histogram_matching}" in line
+        assert "--normalize volume" not in line
+        assert ("even within its own range" in line) == (options is AGAIN)
 
 
 def test_dark_and_bright_exchanged_stays_a_warning_whatever_is_found_again(tmp_path: Path) -> None:

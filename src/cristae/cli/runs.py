@@ -10,6 +10,17 @@ import typer
 from cristae.cli.options import Signed, VoxelSize
 from cristae.cli.recipes import RecipePath, Set
 
+_Statistics = Literal["run", "volume"]
+
+
+def _statistics(text: str) -> _Statistics:
+    known: dict[str, _Statistics] = {"run": "run", "volume": "volume"}
+    if text not in known:
+        raise typer.BadParameter(
+            f"expected run (as the run says) or volume (find the range again on this volume), got '{text}'"
+        )
+    return known[text]
+
 
 def demo(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to put everything.")] = Path("cristae-demo"),
@@ -54,16 +65,23 @@ def predict(
     voxel_size_nm: VoxelSize = None,
     signed: Signed = None,
     box: Annotated[
-        str | None, typer.Option("--box", metavar="Z0:Z1,Y0:Y1,X0:X1", help="Predict only this box of voxels.")
+        str | None,
+        typer.Option(
+            "--box",
+            metavar="Z0:Z1,Y0:Y1,X0:X1",
+            help="Predict only this box of voxels; a normalisation of each volume still reads all grey values.",
+        ),
     ] = None,
     mask: Annotated[
         Path | None, typer.Option("--mask", metavar="M", help="Predict only where this volume is not 0.")
     ] = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Keep the 8-bit probabilities too.")] = False,
     normalize: Annotated[
-        Literal["run", "volume"],
+        _Statistics,
         typer.Option(
             "--normalize",
+            metavar="run|volume",
+            parser=_statistics,
             help="Whose grey values decide: volume finds the range again on this one, as unseen microscopes need.",
         ),
     ] = "run",

@@ -20,6 +20,12 @@ _SHORT = 20
 """Characters of a detail that may be part of a problem by chance, such as a number."""
 
 
+def _pixels(text: str) -> int:
+    if not text.strip().isdecimal():
+        raise typer.BadParameter(f"expected a whole number of pixels, such as 3200, got '{text}'")
+    return int(text)
+
+
 def inspect(
     paths: Annotated[
         list[Path],
@@ -100,6 +106,7 @@ def convert(
         typer.Option(
             "--grain-filter",
             metavar="AREA",
+            parser=_pixels,
             help="Leave out bright and dark shapes of fewer pixels than AREA from each slice.",
         ),
     ] = None,

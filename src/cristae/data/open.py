@@ -33,7 +33,7 @@ from cristae.data.splits import Part, check_apart, labelled_boxes, parts_of
 from cristae.data.tiles import cut_tiles, held_out, leak_of_tiles
 from cristae.data.unit_slips import FAR_APART, far_apart, slip_between, unit_slip
 from cristae.data.volume import Volume
-from cristae.errors import LabelError, VolumeError, VoxelSizeError
+from cristae.errors import DownloadError, LabelError, VolumeError, VoxelSizeError
 from cristae.progress import Progress
 
 __all__ = [
@@ -124,13 +124,18 @@ def complete_data(data: DataConfig) -> DataConfig:
 
     Raises:
         VolumeError: The set or its task is unknown, or volumes or classes are missing.
+        DownloadError: The set is one that people have to bring.
     """
     if data.set is None:
         if data.task is not None:
             raise VolumeError("data.task: chooses a labelling of a public set; name the set with data.set.")
         complete = data
     else:
-        task, known = find_set(data.set).find_task(data.task)
+        try:
+            chosen = find_set(data.set)
+        except (VolumeError, DownloadError) as error:
+            raise type(error)(f"data.set: {error}") from None
+        task, known = chosen.find_task(data.task)
         cut = () if data.split is None else held_out(data.split)
         complete = data.model_copy(
             update={

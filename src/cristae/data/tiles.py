@@ -38,8 +38,8 @@ def cut_tiles(splits: Mapping[str, tuple[Part, ...]], split: TileSplit) -> dict[
     if 0 in counts.values() or sum(counts.values()) == len(tiles):
         shown = ", ".join(f"{count} to {name}" for name, count in counts.items())
         raise VolumeError(
-            f"data.split: of {len(tiles)} tiles, {shown} and {len(tiles) - sum(counts.values())} to train on; each "
-            "needs one at least, so choose smaller tiles or other shares"
+            f"data.split.size: of {len(tiles)} tiles, {shown} and {len(tiles) - sum(counts.values())} to train on; "
+            "each needs one at least, so choose smaller tiles or other shares"
         )
     order = (
         np.arange(len(tiles)) if split.choose == "first" else np.random.default_rng(split.seed).permutation(len(tiles))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, PositiveInt
 
 from cristae.config import Config
+from cristae.errors import RunError
 from cristae.inference.fusion import Average, Fusion
 
 Precision = Literal["fp32", "bf16"]
@@ -34,6 +35,15 @@ class PredictOptions:
     normalize: Statistics = "run"
     """`volume` finds the range of grey values again on this volume, for runs whose normalisation has that of their
     training data; `run` normalises as the run says."""
+
+    def __post_init__(self) -> None:
+        """Check the words.
+
+        Raises:
+            RunError: `normalize` is none that is known.
+        """
+        if self.normalize not in get_args(Statistics):
+            raise RunError(f"normalize: expected {' or '.join(get_args(Statistics))}, got '{self.normalize}'")
 
 
 class PredictConfig(Config):

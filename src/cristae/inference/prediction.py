@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -51,6 +52,11 @@ class Prediction:
     def channel_names(self) -> tuple[str, ...]:
         """The class of each probability image; with softmax the background, where there is one, has one too."""
         return tuple(self.attributes["channels"])
+
+    @property
+    def normalizations(self) -> tuple[str, ...]:
+        """How the grey values were normalised, in words: once where the runs agree."""
+        return normalizations(self.attributes)
 
 
 def label_names(classes: Classes) -> tuple[str, ...]:
@@ -109,6 +115,22 @@ def prediction_around(path: str | Path) -> Path | None:
             return place
         place = place.parent
     return None
+
+
+def normalizations(attributes: Mapping[str, Any]) -> tuple[str, ...]:
+    """How the runs of a prediction normalised the volume, in words; empty where an earlier version does not say."""
+    runs = attributes.get("runs", ())
+    return tuple(dict.fromkeys(_normalization(run) for run in runs if isinstance(run.get("normalize"), dict)))
+
+
+def _normalization(run: Mapping[str, Any]) -> str:
+    how, found = run["normalize"], run.get("normalizer") or {}
+    scope = how.get("scope")
+    name = f"{how.get('name')}{f', scope: {scope}' if scope else ''}"
+    if scope in ("slice", "patch") or found.get("matching") or "low" not in found or "high" not in found:
+        return name
+    ends = sorted((found["low"], found["high"]), reverse=bool(found.get("invert")))
+    return f"{name}; grey value {ends[0]:.6g} becomes 0 and {ends[1]:.6g} becomes 1"
 
 
 def is_finished(attributes: dict[str, Any]) -> bool:

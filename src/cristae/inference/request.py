@@ -132,6 +132,8 @@ class MemberSpec:
     """By which the weights were chosen; None is the run's first."""
     areas_px: tuple[int, ...] = ()
     """Areas of the grain filters of whole slices whose results it is shown."""
+    normalize: dict[str, Any] | None = None
+    """How its normaliser was found: the `normalize:` of the recipe, with `scope: volume` where that was asked for."""
 
     def facts(self) -> dict[str, Any]:
         """What the manifest of a prediction lists of it."""
@@ -140,6 +142,7 @@ class MemberSpec:
             "status": self.status,
             "weights_sha256": self.weights_sha256,
             "classes": list(self.classes.names),
+            **({} if self.normalize is None else {"normalize": self.normalize}),
             "normalizer": self.normalizer.to_dict(),
             "locality": self.locality.to_dict(),
             "windows": None if self.windows is None else asdict(self.windows),

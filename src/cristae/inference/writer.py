@@ -275,7 +275,9 @@ def _create_arrays(path: Path, layout: Layout, about: Mapping[str, Any]) -> None
     levels = len(pyramid_levels(layout.region.shape, layout.voxel_size_nm))
     if layout.keep_probabilities:
         spec = layout.spec(channels=layout.ensemble.channels)
-        create_multiscale(path, spec, name=layout.name, levels=levels, attributes=about)
+        names, color_of = layout.ensemble.channel_names, layout.ensemble.classes.color_of
+        named = [(name, color_of(name)) for name in names]
+        create_multiscale(path, spec, name=layout.name, named=named, levels=levels, attributes=about)
     else:
         _create_preview(path, layout, about)
     for name, classes in _label_images(layout.ensemble.classes):

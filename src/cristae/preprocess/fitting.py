@@ -25,16 +25,21 @@ class Greys:
 
     histogram: IntensityHistogram
     slices: tuple[Range | None, ...] = ()
-    """The range of each slice, None where a slice has one value only; () where slices do not matter."""
+    """The range of each slice, None where a slice has one value only or is not needed; () where slices do not
+    matter."""
 
 
-def greys_of(config: NormalizeConfig, image: Image, progress: Progress | None = None) -> Greys:
+def greys_of(
+    config: NormalizeConfig, image: Image, progress: Progress | None = None, needed: range | None = None
+) -> Greys:
     """All that a normalisation needs to know of a volume.
 
     Args:
         config: The normalisation.
         image: On the grid that networks work on.
         progress: Where to show how far it is.
+        needed: Slices whose numbers are wanted; None wants all. Where each has a mapping of its own, only these are
+            read, unless one of them has a single value and so takes the mapping of the whole volume.
 
     Raises:
         VolumeError: The image has colours, or holds NaN or infinite values.
@@ -42,17 +47,30 @@ def greys_of(config: NormalizeConfig, image: Image, progress: Progress | None = 
     if config.statistics != "slice":
         return Greys(histogram_of(image, progress=progress))
     require_grey(image)
+    depth = image.shape[0]
+    total, ranges = _count_slices(config, image, needed or range(depth), progress)
+    if needed is not None and None in ranges:
+        total, ranges = _count_slices(config, image, range(depth), progress)
+    elif needed is not None:
+        ranges = [None] * needed.start + ranges + [None] * (depth - needed.stop)
+    return Greys(total, tuple(ranges))
+
+
+def _count_slices(
+    config: NormalizeConfig, image: Image, needed: range, progress: Progress | None
+) -> tuple[IntensityHistogram, list[Range | None]]:
+    """The grey values of some slices together, and the range of each."""
     total, ranges = IntensityHistogram.empty(image.dtype), list[Range | None]()
-    depth, height, width = image.shape
+    _, height, width = image.shape
     step = min(_DEEPEST, image.chunks[0])
-    with (progress or Progress()).task("grey values of slices", depth, unit="slices") as task:
-        for first in range(0, depth, step):
-            slab = Box((first, 0, 0), (min(first + step, depth), height, width))
+    with (progress or Progress()).task("grey values of slices", len(needed), unit="slices") as task:
+        for first in range(needed.start, needed.stop, step):
+            slab = Box((first, 0, 0), (min(first + step, needed.stop), height, width))
             found = _slices_of(image, slab)
             ranges += [_range_of(config, one) for one in found]
             total = sum(found, start=total)
             task.advance(len(found))
-    return Greys(total, tuple(ranges))
+    return total, ranges
 
 
 def _slices_of(image: Image, slab: Box) -> Sequence[IntensityHistogram]:

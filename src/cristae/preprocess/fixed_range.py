@@ -26,6 +26,11 @@ class FixedRange(NormalizeConfig):
         return self
 
     @property
+    def nothing_to_ignore(self) -> str:
+        """See `NormalizeConfig.nothing_to_ignore`."""
+        return "the range is stated, not estimated"
+
+    @property
     def statistics(self) -> Scope:
         """See `NormalizeConfig.statistics`; they only tell how far other volumes are."""
         return "training"

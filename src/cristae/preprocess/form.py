@@ -32,6 +32,18 @@ class NormalizeConfig(Config):
     or both, where one fills more than 2 % of the voxels and more than the three next values together, as borders of
     aligned stacks do. Patches are taken as they are."""
 
+    @model_validator(mode="after")
+    def _ignores_for_a_reason(self) -> NormalizeConfig:
+        why = self.nothing_to_ignore
+        if why is not None and self.ignore != "padding":
+            raise ValueError(f"ignore {list(self.ignore)} has no effect, because {why}; leave it out")
+        return self
+
+    @property
+    def nothing_to_ignore(self) -> str | None:
+        """Why `ignore` would have no effect, in words that follow 'because'; None where it has one."""
+        return "patches are scaled by all that they hold" if self.statistics == "patch" else None
+
     @property
     @abstractmethod
     def statistics(self) -> Scope:
@@ -126,6 +138,15 @@ def fit(config: NormalizeConfig, histogram: IntensityHistogram) -> Normalizer:
     # What a patch is scaled by comes after augmentation and must not find its extremes cut off.
     clip = None if config.statistics == "patch" else config.clipped
     return config.complete(Normalizer(low, high, config.invert, clip, histogram.kind, ignored, quantiles))
+
+
+def range_again(config: NormalizeConfig, histogram: IntensityHistogram) -> Range | None:
+    """The range of grey values of a volume, where that would replace the training data's; None where it cannot."""
+    replaced = config.at_scope_volume()
+    rest = histogram.without(ignored_of(config, histogram))
+    if replaced is None or rest.size == 0 or rest.low == rest.high:
+        return None
+    return replaced.range_of(rest)
 
 
 def ignored_of(config: NormalizeConfig, histogram: IntensityHistogram) -> tuple[float, ...]:

@@ -48,7 +48,8 @@ class Normalizer:
     quantiles: tuple[FiniteFloat, ...] = ()
     """Grey values of the fitted data at `SHARES`, from which `distance` measures how far another volume is."""
     slices: tuple[tuple[FiniteFloat, FiniteFloat], ...] = ()
-    """`low` and `high` of each slice of one volume, on the grid that networks work on; () where all share one."""
+    """`low` and `high` of each slice of one volume, on the grid that networks work on; () where all share one. Slices
+    that a prediction of a box does not need have those of all that it does."""
     matching: Matching | None = None
     """What comes first: grey values get the histogram of the training data."""
     contrast: LocalContrast | None = None

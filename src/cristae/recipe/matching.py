@@ -21,6 +21,7 @@ from cristae.inference.locality import Locality
 from cristae.inference.predictor import Member
 from cristae.inference.request import MemberSpec
 from cristae.models import ExternalConfig, NetworkConfig
+from cristae.preprocess import NormalizeConfig
 from cristae.preprocess.network_input import NetworkInput
 from cristae.preprocess.normalize import Normalizer
 from cristae.progress import Progress
@@ -189,8 +190,8 @@ def member_of(run: Run, image: Image, normalizer: Normalizer, progress: Progress
     return Member(network, locality, normalizer, model.classes, slices, windows, recipe.network_input)
 
 
-def spec_of(run: Run, member: Member) -> MemberSpec:
-    """A member as plain values, from which `open_member` makes it again."""
+def spec_of(run: Run, member: Member, config: NormalizeConfig) -> MemberSpec:
+    """A member as plain values, from which `open_member` makes it again; `config` is how its normaliser was found."""
     return MemberSpec(
         path=str(run.path.absolute()),
         run=run.id,
@@ -203,6 +204,7 @@ def spec_of(run: Run, member: Member) -> MemberSpec:
         windows=member.windows,
         criterion=run.criterion,
         areas_px=member.network_input.areas_px,
+        normalize=config.model_dump(mode="json"),
     )
 
 

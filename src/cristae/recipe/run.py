@@ -234,7 +234,7 @@ def create_run(path: str | Path, recipe: Recipe, *, resume: bool = False) -> Run
     run = Run(path, recipe.read_from(path / RECIPE), run_id(recipe))
     require_place(path, resume=resume)
     if is_run(path):
-        _require_same(path, recipe)
+        require_same(path, recipe)
         write_text(path / RECIPE, recipe_to_yaml(recipe))
         return run
     mark = json.dumps({"run": run.id, "status": "created"})
@@ -458,14 +458,24 @@ def write_summary(run: Run, model: TrainedModel, facts: Mapping[str, Any]) -> No
         run.__dict__.pop(name, None)
 
 
-def _require_same(path: Path, recipe: Recipe) -> None:
+def require_same(path: Path, recipe: Recipe) -> None:
+    """Make sure that a run folder was made from a recipe, but for what may change.
+
+    Args:
+        path: The folder.
+        recipe: With absolute paths, see `anchored`.
+
+    Raises:
+        RunError: It was not; the message says what differs, and how to resume it.
+    """
     there, may_change = load_run_recipe(path / RECIPE), tuple(f"{field}." for field in _MAY_CHANGE)
     changed = [one for one in diff_recipes(there, recipe) if not f"{one.path}.".startswith(may_change)]
     if changed:
         lines = "\n".join(f"  {one}" for one in changed[:8])
         raise RunError(
-            f"{path}: holds a run of another recipe; to resume it, repeat the --set of the command that began it; for "
-            f"a new run choose another folder with --out. What differs:\n{lines}"
+            f"{path}: holds a run of another recipe; to resume it, repeat the --set of the command that began it, or "
+            f"take its own recipe: `cristae train {path / RECIPE} --out {path} --resume`; for a new run choose another "
+            f"folder with --out. What differs:\n{lines}"
         )
 
 

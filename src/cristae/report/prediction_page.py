@@ -47,6 +47,7 @@ def prediction_page(prediction: Prediction, *, progress: Progress = Progress()) 
         Fact("Volume predicted", f"{shape(prediction.box.shape)}", "voxels, z y x"),
         Fact("Voxel size", voxel_size_text(size), "z y x"),
         Fact("Runs", str(len(prediction.attributes.get("runs", [])))),
+        *(Fact("Normalisation", text) for text in prediction.normalizations),
     ]
     return build_page(f"Prediction {prediction.path.name}", sections, facts=facts)
 

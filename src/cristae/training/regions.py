@@ -248,9 +248,9 @@ def on_working_grid(part: Part, working: VoxelSize | None, *, flat: bool) -> Par
         return part
     if part.volume.objects is not None:
         raise LabelError(
-            f"labels of '{part.volume.name}': the offsets of affinities count its voxels of {voxel_size_text(own)} "
-            f"(z, y, x), but data.voxel_size_nm is {voxel_size_text(size)}; leave data.voxel_size_nm out, or give "
-            "files of that voxel size"
+            f"data.voxel_size_nm: is {voxel_size_text(working)} (z, y, x), but labels of '{part.volume.name}' are "
+            f"affinities, whose offsets count its voxels of {voxel_size_text(own)}; leave data.voxel_size_nm out, or "
+            "give files of that voxel size"
         )
     volume = resample_volume(part.volume, size)
     whole = Box.of_shape(volume.image.shape)
@@ -292,6 +292,33 @@ def require_classes(counts: Sequence[np.ndarray], classes: Classes, affinities: 
             f"no voxel of {', '.join(missing) or 'any class'} in the training regions: a network cannot learn it; "
             "add regions that have it under data.train, or take the class out of data.classes"
         )
+
+
+def require_partners(regions: Regions) -> None:
+    """Make sure that the offsets of affinities leave voxels that have all their partners in each region; of volumes
+    that are validated, partners may lie anywhere.
+
+    Raises:
+        LabelError: Some reach farther than a region.
+    """
+    affinities = regions.affinities
+    if affinities is None:
+        return
+    splits = [("train", part, part.slab or part.box) for part in regions.train]
+    splits += [("validate", part, Box.of_shape(part.volume.image.shape)) for part in regions.validate]
+    for axis, letter in enumerate("zyx"):
+        steps = [offset[axis] for offset in affinities.offsets]
+        back, forth = min(0, *steps), max(0, *steps)
+        for split, part, around in splits:
+            if forth - back < around.shape[axis]:
+                continue
+            named = zip(regions.classes.names, steps, strict=True)
+            names = " and ".join(f"'{name}'" for name, step in named if step and step in (back, forth))
+            raise LabelError(
+                f"data.volumes.{part.volume.name}.labels.offsets: none of data.{split} in '{part.volume.name}' would "
+                f"count, because partners of {names} lie {forth - back} voxels along {letter}, but there are "
+                f"{around.shape[axis]}; leave far offsets out, or take larger regions"
+            )
 
 
 def require_validation(regions: Regions, progress: Progress, *, what: str = "the validation regions") -> None:

@@ -42,8 +42,8 @@ def convert(
         OutputExistsError: There is something at the destination.
         RunError: The source is an unfinished prediction, or lies in one.
         FormatError: The source is damaged, or the destination's format cannot hold its values.
-        VolumeError: It is to be filtered and has colours, a palette, or NaN or infinite values, or the area is below 1
-            or larger than a slice.
+        VolumeError: It is to be filtered and has colours, a palette, names of labels, or NaN or infinite values, or the
+            area is below 2 or larger than a slice.
 
     Example:
         >>> convert("slices/*.png", "cell.zarr", voxel_size_nm=(50.0, 4.0, 4.0))  # doctest: +SKIP
@@ -55,8 +55,17 @@ def convert(
     for warning in image.warnings:
         progress.warn(warning)
     if grain_filter is not None:
-        from cristae.preprocess.grain_image import grain_filtered  # takes the compiler, which all else does without
+        from cristae.preprocess.grain_image import (  # takes the compiler, which all else does without
+            grain_filtered,
+            looks_like_labels,
+        )
 
-        image = grain_filtered(image, grain_filter)
+        filtered = grain_filtered(image, grain_filter)
+        if looks_like_labels(image):
+            progress.warn(
+                f"{image.path}: looks like labels rather than grey values; a grain filter mixes their ids. To filter "
+                "the image, name that"
+            )
+        image = filtered
     write_image(image, Path(destination), progress=progress)
     return open_image(destination)

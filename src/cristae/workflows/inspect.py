@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from cristae.data.formats.ome_zarr import read_attributes
 from cristae.data.formats.paths import find_source, signed_path
 from cristae.data.inspection import Inspection, describe_image, images_in
-from cristae.inference.prediction import UNFINISHED, is_finished, prediction_around
+from cristae.inference.prediction import UNFINISHED, is_finished, normalizations, prediction_around
 from cristae.progress import Progress
 
 
@@ -38,5 +39,8 @@ def _inspect(path: str | Path, progress: Progress) -> Iterator[Inspection]:
     gaps = prediction is not None and not is_finished(read_attributes(prediction))
     unfinished = (f"unfinished: {UNFINISHED}",) if gaps else ()
     is_prediction = prediction is not None and prediction == (source.path / source.inner).resolve()
+    normalized = "; ".join(normalizations(read_attributes(prediction))) if prediction is not None else ""
     for name, image, problems in images_in(path, is_prediction=is_prediction):
+        if normalized:
+            image = replace(image, details={**image.details, "normalised by": normalized})
         yield describe_image(name, image, (*unfinished, *problems), progress=progress)

@@ -34,7 +34,7 @@ from cristae.models.external import own_errors
 from cristae.progress import Progress
 from cristae.recipe.matching import common_settings, member_of, open_member, sized_image, spec_of, working_size
 from cristae.recipe.run import Run, open_run
-from cristae.recipe.volume_greys import normalizers_of
+from cristae.recipe.volume_greys import normalizations_of, normalizers_of
 
 _MUCH_PADDING = 0.1
 """Part of a volume from which on padding is worth a warning."""
@@ -127,10 +127,12 @@ def plan_prediction(
     settings = common_settings(opened)
     found = volume if isinstance(volume, Volume) else open_volume(volume)
     image = sized_image(found, voxel_size_nm, progress)
+    region = parse_box(box, image)
     masked = None if mask is None else open_mask(mask, image, progress)
     size = working_size(opened, image, stated=voxel_size_nm is not None, progress=progress)
     grid = working_grid_at(image, size)
-    normalizers = normalizers_of(opened, options.normalize, grid, found.name, progress)
+    configs = normalizations_of(opened, options.normalize)
+    normalizers = normalizers_of(opened, configs, grid, region, found.name, progress)
     members = tuple(
         member_of(run, image, normalizer, progress) for run, normalizer in zip(opened, normalizers, strict=True)
     )
@@ -138,9 +140,9 @@ def plan_prediction(
     provenance = Provenance(
         volume=VolumeSpec.of(image, name=found.name, path=_path_of(volume)),
         mask=None if masked is None else MaskSpec.of(masked),
-        members=tuple(spec_of(run, member) for run, member in zip(opened, members, strict=True)),
+        members=tuple(spec_of(*each) for each in zip(opened, members, configs, strict=True)),
         settings=PredictionSettings.of(settings, options),
-        box=parse_box(box, image),
+        box=region,
         working_voxel_size_nm=inputs.grid.working_voxel_size_nm,
     )
     if begun is not None:

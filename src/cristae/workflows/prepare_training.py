@@ -14,6 +14,7 @@ from cristae.data.classes import Classes
 from cristae.errors import RecipeError, RunError
 from cristae.evaluation.epoch_validation import EpochValidation
 from cristae.evaluation.validation import Validation, plan_validation
+from cristae.inference.application import choose_application, windows_of
 from cristae.inference.device import choose_device, require_devices
 from cristae.inference.locality import Locality
 from cristae.losses import with_auxiliary_outputs
@@ -59,8 +60,9 @@ class Prepared:
     """What the targets were prepared with, for the summary."""
 
 
-def make_network(recipe: Recipe, classes: Classes) -> tuple[nn.Module, Locality]:
-    """The network of a recipe with random weights for these classes, and for devices that are there.
+def make_network(recipe: Recipe, classes: Classes, progress: Progress = Progress()) -> tuple[nn.Module, Locality]:
+    """The network of a recipe with random weights for these classes, and for devices that are there. Says where it
+    cannot be predicted exactly.
 
     Raises:
         RunError: A device or a compiler is missing, or the network cannot be applied as the recipe wants it.
@@ -74,6 +76,15 @@ def make_network(recipe: Recipe, classes: Classes) -> tuple[nn.Module, Locality]
         group_parameters(network, recipe.training.groups)
         if recipe.training.compile:
             require_compiler(device)
+    if not locality.local:
+        rule = choose_application(recipe.predict, recipe.network, locality)
+        windows = windows_of(rule, recipe.sampling.size or (), locality)
+        assert windows is not None, "what is not local cannot be applied exactly"
+        size = " x ".join(map(str, windows.size[3 - recipe.network.ndim :]))
+        progress.say(
+            f"Predictions will be made in windows of {size} voxels, joined by the rule '{rule}', not exactly: "
+            f"{locality.reason}"
+        )
     return network, locality
 
 

@@ -130,7 +130,8 @@ def missing_data(recipe: Recipe) -> str | None:
     Raises:
         VolumeError: The recipe names an unknown public set, or no volumes or classes.
     """
-    return absent_data(complete_data(recipe.data), recipe.folder)
+    with recipe.telling_where():
+        return absent_data(complete_data(recipe.data), recipe.folder)
 
 
 def _check_without_data(recipe: Recipe, progress: Progress) -> Recipe:
@@ -142,14 +143,14 @@ def _check_without_data(recipe: Recipe, progress: Progress) -> Recipe:
         if volume.labels is not None:
             require_names(volume.labels, classes, name=volume.name)
     if not isinstance(recipe.model, RandomForestConfig):
-        network, _ = make_network(recipe, classes)
+        network, _ = make_network(recipe, classes, progress)
         start_network(network, recipe, None, progress)
         cache_limit()
     return recipe
 
 
 def _check_network(recipe: Recipe, data: TrainingData, progress: Progress) -> None:
-    network, locality = make_network(recipe, data.regions.classes)
+    network, locality = make_network(recipe, data.regions.classes, progress)
     start_network(network, recipe, None, progress)
     cache_limit()
     with open_cache() as lasting, open_cache(lasting.scratch) as cache:

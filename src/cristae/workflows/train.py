@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from cristae.classical.config import RandomForestConfig
+from cristae.errors import MissingFileError
 from cristae.progress import Progress
+from cristae.recipe.anchor import anchored
+from cristae.recipe.complete import completed
+from cristae.recipe.folder import is_run
 from cristae.recipe.recipe import Recipe
-from cristae.recipe.run import Run
+from cristae.recipe.run import Run, require_same
 from cristae.workflows.train_forest import train_forest_run
 from cristae.workflows.train_network import train_network_run
 from cristae.workflows.training_data import begin_training, default_place
@@ -34,8 +38,13 @@ def train(
     Example:
         run = cristae.train(cristae.load_recipe("mito.yaml"))
     """
-    recipe, data = begin_training(recipe, progress)
     place = Path(out or default_place(recipe))
+    try:
+        recipe, data = begin_training(recipe, progress)
+    except MissingFileError:
+        if resume and is_run(place):  # where the run began with other data, that is why these are not there
+            require_same(place, anchored(completed(recipe)))
+        raise
     if isinstance(recipe.model, RandomForestConfig):
         return train_forest_run(recipe, data, place, resume=resume, progress=progress)
     return train_network_run(recipe, data, place, resume=resume, progress=progress)

@@ -72,7 +72,7 @@ def train_network_run(recipe: Recipe, data: TrainingData, place: Path, *, resume
         CristaeError: The labels, the network or the folder cannot be used.
         KeyboardInterrupt: Ctrl-C.
     """
-    network, locality = make_network(recipe, data.regions.classes)  # raises before anything is written
+    network, locality = make_network(recipe, data.regions.classes, progress)  # raises before anything is written
     start = start_network(network, recipe, place, progress)
     fresh = not place.exists()
     before = load_run_recipe(place / RECIPE) if resume and (place / RECIPE).is_file() else None

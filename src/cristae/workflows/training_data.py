@@ -26,7 +26,7 @@ from cristae.training.cache_folder import Cache
 from cristae.training.cached_part import CachedPart
 from cristae.training.filtered_channels import require_finite_slices, with_filtered_channels
 from cristae.training.framing import Framing
-from cristae.training.regions import Regions, prepare_regions, require_validation
+from cristae.training.regions import Regions, prepare_regions, require_partners, require_validation
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,5 +192,7 @@ def open_training_data(recipe: Recipe) -> TrainingData:
         if recipe.data.available_from is None:
             raise
         raise MissingFileError(f"{error}\n  The data come from {origin_of(recipe.data.available_from)}") from error
-    regions = prepare_regions(dataset, recipe.data.voxel_size_nm, flat=recipe.model.ndim == 2)
+    with recipe.telling_where():
+        regions = prepare_regions(dataset, recipe.data.voxel_size_nm, flat=recipe.model.ndim == 2)
+        require_partners(regions)
     return TrainingData(dataset, regions, fingerprints)

@@ -31,7 +31,13 @@ from cristae.errors import FormatError
 LabelClass = tuple[int, str, str]
 """Id, name and display colour of a class in a label image: '#rrggbb', where id 0 is transparent, or '#rrggbbaa'."""
 
+NamedChannel = tuple[str, str]
+"""Name and display colour '#rrggbb' of a channel."""
+
 _SAMPLES = ("red", "green", "blue", "alpha")
+_SAMPLE_COLORS = {"red": "#FF0000", "green": "#00FF00", "blue": "#0000FF"}
+_COLOR_IMAGES = (("grey", "alpha"), _SAMPLES[:3], _SAMPLES)
+"""Names of channels that are the samples of one colour image."""
 
 
 def ome_attributes(attributes: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -235,9 +241,11 @@ def group_attributes(
     *,
     channels: int | None,
     colors: int = 1,
+    named: Sequence[NamedChannel] = (),
     classes: Sequence[LabelClass] = (),
 ) -> dict[str, Any]:
-    """The `ome` attribute of a group: multiscales 0.5 and, for label images, ids with names and colours.
+    """The `ome` attribute of a group: multiscales 0.5, names of channels and, for label images, ids with names and
+    colours.
 
     Args:
         levels: Inner path and cumulative downsampling factor (z, y, x) of each level, finest first.
@@ -245,6 +253,7 @@ def group_attributes(
         origin_nm: Centre of the first voxel (z, y, x); None where nobody knows it.
         channels: Length of a leading channel axis, or None when there is none.
         colors: 2 to 4 when the channels are the samples of a colour image.
+        named: The channels, where they have names. Names of colour samples are left out: they would be read as such.
     """
     axes: list[dict[str, str]] = [] if channels is None else [{"name": "c", "type": "channel"}]
     for axis in "zyx":
@@ -265,7 +274,9 @@ def group_attributes(
     ome: dict[str, Any] = {"version": "0.5", "multiscales": [{"name": name, "axes": axes, "datasets": datasets}]}
     if colors > 1:
         samples = _SAMPLES[:colors] if colors > 2 else ("grey", "alpha")
-        ome["omero"] = {"channels": [_omero_channel(sample) for sample in samples]}
+        named = [(sample, _SAMPLE_COLORS.get(sample, "#FFFFFF")) for sample in samples]
+    if named and (colors > 1 or tuple(name for name, _ in named) not in _COLOR_IMAGES):
+        ome["omero"] = {"channels": [_omero_channel(*channel) for channel in named]}
     if classes:
         ome["image-label"] = {
             "colors": [{"label-value": value, "rgba": _rgba(value, color)} for value, _, color in classes],
@@ -277,7 +288,7 @@ def group_attributes(
 def color_samples(attributes: Mapping[str, Any]) -> int:
     """How many channels are declared as the samples of one colour image; 1 when they are not."""
     labels = channel_names(attributes)
-    return len(labels) if labels in (("grey", "alpha"), _SAMPLES[:3], _SAMPLES) else 1
+    return len(labels) if labels in _COLOR_IMAGES else 1
 
 
 def channel_names(attributes: Mapping[str, Any]) -> tuple[str, ...]:
@@ -304,10 +315,9 @@ def _by_label(listed: Any) -> list[tuple[int, dict[str, Any]]]:
     return [(item["label-value"], item) for item in items if isinstance(item.get("label-value"), int)]
 
 
-def _omero_channel(label: str) -> dict[str, Any]:
-    color = {"red": "FF0000", "green": "00FF00", "blue": "0000FF"}.get(label, "FFFFFF")
+def _omero_channel(label: str, color: str) -> dict[str, Any]:
     window = {"min": 0, "max": 255, "start": 0, "end": 255}
-    return {"label": label, "color": color, "active": label != "alpha", "window": window}
+    return {"label": label, "color": color[1:7].upper(), "active": label != "alpha", "window": window}
 
 
 def _rgba(value: int, color: str) -> list[int]:

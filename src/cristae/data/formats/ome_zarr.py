@@ -14,6 +14,7 @@ from cristae.data.files import require_new, write_json
 from cristae.data.formats.array_groups import Geometry, finest_level, plain_geometry
 from cristae.data.formats.ngff import (
     LabelClass,
+    NamedChannel,
     channel_names,
     color_samples,
     dataset_paths,
@@ -116,6 +117,7 @@ def create_multiscale(
     *,
     name: str,
     classes: Sequence[LabelClass] = (),
+    named: Sequence[NamedChannel] = (),
     levels: int = 1,
     attributes: Mapping[str, Any] | None = None,
 ) -> ZarrWriter:
@@ -128,6 +130,7 @@ def create_multiscale(
         spec: The finest level.
         name: What viewers show.
         classes: Id, name and colour of each class when this is a label image.
+        named: Name and colour of each channel.
         levels: Number of resolutions, see `pyramid_levels`.
         attributes: Stored under the group attribute `cristae`.
 
@@ -153,6 +156,7 @@ def create_multiscale(
         spec.origin_nm,
         channels=spec.channels,
         colors=spec.colors,
+        named=named,
         classes=classes,
     )
     if path.parent.name == "labels" and "image-label" in ome:
