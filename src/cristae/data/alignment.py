@@ -16,7 +16,6 @@ import numpy as np
 from scipy import fft
 
 from cristae.data.box import Box, Triple
-from cristae.data.image import Image
 from cristae.data.label_fit import (
     FEATURES_REACH,
     LabelFit,
@@ -44,8 +43,6 @@ _LEAST = 0.004
 _WINDOW, _WINDOWS = 256, 16
 _LEAST_OUTLINES = 40
 """Voxels of outlines that a window must have to have a say."""
-_CLASSES = 3
-"""So many of the commonest classes are compared."""
 _HABIT_VOX = 1.5
 """People draw a little to one side; labels are called moved from this distance on."""
 _CHANCE = 0.01
@@ -69,18 +66,22 @@ class Alignment:
     """(K, F) correlations of classes and outlines with features of the image, where the labels lie right."""
 
 
-def align(volume: Volume, classes: Sequence[int], box: Box | None = None) -> Alignment:
+def align(volume: Volume, classes: Sequence[int], *, exclusive: bool, slices: Sequence[int] | None = None) -> Alignment:
     """Compare the labels of a volume with its image in all ways.
 
     Args:
         volume: With labels.
-        classes: Which foreground classes to compare: ids of exclusive ones, otherwise positions of the masks.
-        box: Where the slices lie that are looked at, which are compared whole; None is everywhere.
+        classes: Which classes to compare: ids of exclusive ones, otherwise positions of the masks.
+        exclusive: Whether a voxel has one class only.
+        slices: Slices that may be looked at; None is every labelled one.
 
     Raises:
         CristaeError: Labels or image cannot be read.
     """
-    return _Comparison(volume, tuple(classes), box or Box.of_shape(volume.image.shape)).judge()
+    labelled = volume.labelled_slices
+    there = range(volume.image.shape[0]) if labelled is None else labelled
+    chosen = there if slices is None else sorted({*there} & {*slices})
+    return _Comparison(volume, tuple(classes), exclusive, tuple(chosen)).judge()
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,8 @@ class _Comparison:
 
     volume: Volume
     classes: tuple[int, ...]
-    box: Box
+    exclusive: bool
+    slices: tuple[int, ...]
     small: dict[tuple[Turn, int], np.ndarray] = field(default_factory=dict)
     """Masks of slices in coarse pixels, by turn and slice."""
 
@@ -128,8 +130,7 @@ class _Comparison:
     @cached_property
     def planes(self) -> tuple[int, ...]:
         """The slices that are compared."""
-        labelled = self.volume.labelled_slices
-        there = [z for z in labelled or range(self.shape[0]) if self.box.start[0] <= z < self.box.stop[0]]
+        there: Sequence[int] = self.slices
         if len(there) > _CANDIDATES:
             there = [there[i] for i in np.linspace(0, len(there) - 1, _CANDIDATES).round().astype(int)]
         amount = {z: int(outlines(self.coarse(Turn(), z)).sum()) for z in there}
@@ -198,12 +199,19 @@ class _Comparison:
         windows = self.windows(best)
         moved, fit, place = self.in_plane(best, windows)
         moved = self.across(moved, windows)
-        near = (moved.axes, moved.mirrored) == (Turn().axes, Turn().mirrored) and not moved.shift[0]
-        if near and max(abs(step) for step in self.subvoxel(moved, fit, place)) < _HABIT_VOX:
-            return Alignment(Turn(), len(self.planes), found, found, fit.relation(place))
-        if not self.agree(moved, Turn(), windows):
+        y, x = (
+            step if abs(exact) >= _HABIT_VOX else 0
+            for step, exact in zip(moved.shift[1:], self.subvoxel(moved, fit, place), strict=True)
+        )
+        moved = replace(moved, shift=(moved.shift[0], y, x))
+        if moved.moves_nothing:
+            return Alignment(moved, len(self.planes), found, found, fit.relation(place))
+        steps = abs(moved.shift[0])
+        inner = [window for window in windows if steps <= window.z < self.shape[0] - steps]
+        if not self.agree(moved, Turn(), inner):
             return Alignment(None, len(self.planes), given, found)
-        return Alignment(moved, len(self.planes), given, found)
+        shares = [float(np.mean([self.fit(turn, window) for window in inner])) for turn in (Turn(), moved)]
+        return Alignment(moved, len(self.planes), *shares)
 
     def in_plane(self, turn: Turn, windows: Sequence[_Window]) -> tuple[Turn, LabelFit, tuple[int, int]]:
         """The turn with the best displacement around its own, what it follows from, and its place there."""
@@ -292,14 +300,10 @@ class _Comparison:
     def masks(self, turn: Turn, box: Box) -> np.ndarray:
         """(K, Y, X) of the classes in a box of one slice of the turned labels."""
         labels = self.volume.labels
-        if len(labels) == 1 and self.exclusive:
+        if self.exclusive:
             ids = turned(labels[0], turn).read(box)[0]
             return np.stack([ids == number for number in self.classes])
         return np.stack([turned(labels[place], turn).read(box)[0] != 0 for place in self.classes])
-
-    @property
-    def exclusive(self) -> bool:
-        return len(self.volume.labels) == 1
 
     def coarse(self, turn: Turn, z: int) -> np.ndarray:
         """(K, Y, X) masks of a slice of the turned labels in coarse pixels."""
