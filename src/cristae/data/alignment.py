@@ -210,8 +210,8 @@ class _Comparison:
         inner = [window for window in windows if steps <= window.z < self.shape[0] - steps]
         if not self.agree(moved, Turn(), inner):
             return Alignment(None, len(self.planes), given, found)
-        shares = [float(np.mean([self.fit(turn, window) for window in inner])) for turn in (Turn(), moved)]
-        return Alignment(moved, len(self.planes), *shares)
+        before, after = (float(np.mean([self.fit(turn, window) for window in inner])) for turn in (Turn(), moved))
+        return Alignment(moved, len(self.planes), before, after)
 
     def in_plane(self, turn: Turn, windows: Sequence[_Window]) -> tuple[Turn, LabelFit, tuple[int, int]]:
         """The turn with the best displacement around its own, what it follows from, and its place there."""
@@ -249,7 +249,7 @@ class _Comparison:
         """Whether so many windows fit the first way better than the second that it is no chance."""
         better = sum(self.fit(first, window) > self.fit(second, window) for window in windows)
         n = len(windows)
-        return sum(comb(n, k) for k in range(better, n + 1)) <= _CHANCE * 2**n
+        return bool(sum(comb(n, k) for k in range(better, n + 1)) <= _CHANCE * 2**n)
 
     def fit(self, turn: Turn, window: _Window) -> float:
         """The share of the turned labels that a window of the image explains."""

@@ -65,7 +65,8 @@ def label_findings(
     try:
         judged = _judge(dataset, data, progress)
     except CristaeError as error:
-        yield Finding("unknown", "labels on the image", "data", f"labels could not be compared with images: {error}")
+        text = f"labels could not be compared with images, because they cannot be read: {str(error).splitlines()[0]}"
+        yield Finding("unknown", "labels on the image", "data", text)
         return
     groups: dict[tuple[int, str | None], list[_Judged]] = defaultdict(list)
     for one in judged:
@@ -128,9 +129,7 @@ def _of_group(group: Sequence[_Judged], folder: Path) -> Iterator[Finding]:
     if right:
         count = len(right) if first.config.kind == "images" else sum(one.alignment.slices for one in right)
         unit = "images" if first.config.kind == "images" else "slices"
-        text = (
-            f"the {first.what} of '{first.config.name}' lie on the image better than turned or moved ({count} {unit})"
-        )
+        text = f"the {first.what} of '{first.config.name}' lie on the image as they are ({count} {unit})"
         yield Finding("fine", "labels on the image", first.config.name, text)
 
 
@@ -193,8 +192,8 @@ def _of_contrast(dataset: Dataset, judged: Sequence[_Judged], folder: Path) -> I
         splits = {"train": dataset.train, "validate": dataset.validate, "test": dataset.test}
         whole = [split for split, parts in splits.items() if parts and all(p.volume.name in names for p in parts)]
         text = (
-            f"dark and bright seem to be exchanged in '{name}': what is labelled looks there like a negative of what it "
-            "looks like in the other volumes"
+            f"dark and bright seem to be exchanged in '{name}': what is labelled looks like a negative of what it looks "
+            "like in the other volumes"
         )
         fix = list(image_repairs(one.place, one.config, one.volume, "--invert", folder))
         rest = [copied_folder(one.config, "images")] if one.config.kind == "images" else []

@@ -73,7 +73,7 @@ class LabelFit:
     """(K,) of the labels."""
 
     def explained(self) -> np.ndarray:
-        """(Dy, Dx) share of the labels' variance that features explain, from 0 to 1, the mean over masks and outlines."""
+        """(Dy, Dx) share of the labels' variance that features explain, 0 to 1: the mean over masks and outlines."""
         shares = self.shares()
         return np.asarray(shares.mean(0)) if len(shares) else np.zeros(np.shape(self.crossed)[2:])
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cristae.data.box import Box
-from cristae.data.description import DataConfig, MaskLabels, VolumeConfig
+from cristae.data.description import DataConfig, LabelFiles, Mask, MaskLabels, VolumeConfig
 from cristae.data.slice_ranges import slice_ranges
 from cristae.data.splits import Part, labelled_boxes
 from cristae.data.volume import Volume
@@ -37,6 +37,7 @@ def label_repairs(
         )
     labels, where = config.labels, f"data.volumes.{place}.labels"
     assert labels is not None, "only labels that are there can be copied"
+    files: dict[str, tuple[str, LabelFiles | Mask]]
     if isinstance(labels, MaskLabels):
         chosen = [name for name in labels.masks if class_name in (None, name)]
         files = {f"{where}.masks.{name}": (name, labels.masks[name]) for name in chosen}

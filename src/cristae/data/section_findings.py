@@ -25,16 +25,12 @@ def section_findings(dataset: Dataset, progress: Progress = Progress()) -> Itera
         CristaeError: A file is damaged.
     """
     splits = splits_of(dataset)
-    found, damaged = list[Finding](), 0
+    found = list[Finding]()
     seen: dict[str, Sections] = {}
     for volume, slices in used_slices(dataset):
         sections = seen[volume.name] = look_at_sections(volume, slices, progress)
-        told = list(_told(volume, sections))
-        damaged += len(told)
-        fix = without_slices(splits, volume, sections.useless)
-        found += [
-            Finding("warning", what, volume.name, text, "\n".join(fix) or _other_fix(volume)) for what, text in told
-        ]
+        fix = "\n".join(without_slices(splits, volume, sections.useless)) or _other_fix(volume)
+        found += [Finding("warning", what, volume.name, text, fix) for what, text in _told(volume, sections)]
     yield from found
     copies = list(_copies(dataset, seen))
     yield from copies
@@ -101,7 +97,7 @@ def _copies(dataset: Dataset, seen: dict[str, Sections]) -> Iterator[Finding]:
             trained.setdefault(digest, place)
     for split, parts in (("validate", dataset.validate), ("test", dataset.test)):
         held = [one for part in parts for one in _digests(part, seen)]
-        same = [(place, trained[digest]) for place, digest in held if digest in trained]
+        same = [(place, trained[digest]) for place, digest in held if trained.get(digest, place) != place]
         if not same:
             continue
         shown = ", ".join(f"{place} is {first} again" for place, first in same[:_NAMED])

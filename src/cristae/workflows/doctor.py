@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
 from cristae.classical.config import RandomForestConfig
@@ -110,13 +111,18 @@ class _Noted(Progress):
         self.warned: dict[str, None] = {}
         self._shown = shown
 
-    def task(self, title: str, total: int, *, unit: str = "", done: int = 0) -> AbstractContextManager[Task]:
-        return self._shown.task(title, total, unit=unit, done=done)
+    @contextmanager
+    def task(self, title: str, total: int, *, unit: str = "", done: int = 0) -> Iterator[Task]:
+        """As it is shown."""
+        with self._shown.task(title, total, unit=unit, done=done) as task:
+            yield task
 
     def say(self, message: str) -> None:
+        """As it is shown."""
         self._shown.say(message)
 
     def warn(self, message: str) -> None:
+        """Once each."""
         self.warned[message] = None
 
 
@@ -160,7 +166,7 @@ def _of_message(severity: Any, message: str, recipe: Recipe, dataset: Dataset | 
     for mark in ("\n", "; ", ". Give ", ", since "):
         before, found, after = message.partition(mark) if mark == "\n" else message.rpartition(mark)
         if found and not fix:
-            text, fix = before, f"give {after}" if mark == ". Give " else after.strip("\n")
+            text, fix = before, f"give {after}" if mark == ". Give " else dedent(after.strip("\n"))
     sides = sorted({*_SPLITS.findall(message)}, key=("train", "validate", "test").index)
     if dataset is not None and dataset.split is None and what.startswith("splits") and len(sides) > 1:
         fix = "\n".join(kept_apart(splits_of(dataset), sides[0], sides[1])) or fix
