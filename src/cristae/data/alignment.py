@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from math import comb
 
 import numpy as np
-from scipy import fft
+from scipy import fft, stats
 
 from cristae.data.box import Box, Triple
 from cristae.data.label_fit import (
@@ -40,13 +39,14 @@ _CLEAR = 1.5
 """Times as much as in every other way the labels must be explained for one way to stand out."""
 _LEAST = 0.004
 """No way stands out that explains less of the labels' variance than this."""
-_WINDOW, _WINDOWS = 256, 16
+_WINDOW, _LEAST_WINDOW, _WINDOWS = 256, 32, 24
+"""Pixels along y and x of parts of slices that are judged by themselves, and how many parts are."""
 _LEAST_OUTLINES = 40
 """Voxels of outlines that a window must have to have a say."""
 _HABIT_VOX = 1.5
 """People draw a little to one side; labels are called moved from this distance on."""
 _CHANCE = 0.01
-"""Windows that choose between two ways by chance agree as much no more often than this."""
+"""Windows that choose between two ways by chance agree as much no more often than this (Wilcoxon's signed ranks)."""
 
 
 @dataclass(frozen=True)
@@ -247,9 +247,8 @@ class _Comparison:
 
     def agree(self, first: Turn, second: Turn, windows: Sequence[_Window]) -> bool:
         """Whether so many windows fit the first way better than the second that it is no chance."""
-        better = sum(self.fit(first, window) > self.fit(second, window) for window in windows)
-        n = len(windows)
-        return bool(sum(comb(n, k) for k in range(better, n + 1)) <= _CHANCE * 2**n)
+        better = [self.fit(first, window) - self.fit(second, window) for window in windows]
+        return any(better) and bool(stats.wilcoxon(better, alternative="greater").pvalue <= _CHANCE)
 
     def fit(self, turn: Turn, window: _Window) -> float:
         """The share of the turned labels that a window of the image explains."""
@@ -260,7 +259,8 @@ class _Comparison:
 
     def windows(self, turn: Turn) -> tuple[_Window, ...]:
         """The windows with the most outlines of the turned labels, spread over the slices that are compared."""
-        shape = (min(_WINDOW, self.shape[1]), min(_WINDOW, self.shape[2]))
+        height, width = (min(_WINDOW, max(_LEAST_WINDOW, side // 2), side) for side in self.shape[1:])
+        shape = (height, width)
         found = []
         for z in self.planes:
             lines = outlines(self.coarse(turn, z))

@@ -192,8 +192,8 @@ def _of_contrast(dataset: Dataset, judged: Sequence[_Judged], folder: Path) -> I
         splits = {"train": dataset.train, "validate": dataset.validate, "test": dataset.test}
         whole = [split for split, parts in splits.items() if parts and all(p.volume.name in names for p in parts)]
         text = (
-            f"dark and bright seem to be exchanged in '{name}': what is labelled looks like a negative of what it looks "
-            "like in the other volumes"
+            f"dark and bright seem to be exchanged in '{name}': what is labelled looks like a negative of what it "
+            "looks like in the other volumes"
         )
         fix = list(image_repairs(one.place, one.config, one.volume, "--invert", folder))
         rest = [copied_folder(one.config, "images")] if one.config.kind == "images" else []

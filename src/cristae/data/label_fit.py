@@ -111,6 +111,10 @@ def add_window(fit: LabelFit, features: np.ndarray, marks: np.ndarray, reach: tu
     fit.covariance = fit.covariance + flat @ flat.T
     middle = marks[:, reach[0] : marks.shape[1] - reach[0], reach[1] : marks.shape[2] - reach[1]]
     fit.variance = fit.variance + (middle**2).sum((1, 2), dtype=np.float64)
+    if reach == (0, 0):
+        crossed = marks.reshape(len(marks), area) @ flat.T
+        fit.crossed = fit.crossed + crossed[..., None, None].astype(np.float64)
+        return
     size = (fft.next_fast_len(marks.shape[1], real=True), fft.next_fast_len(marks.shape[2], real=True))
     spectrum = np.conj(fft.rfft2(features, s=size))[None] * fft.rfft2(marks, s=size)[:, None]
     crossed = fft.irfft2(spectrum, s=size)[..., : 2 * reach[0] + 1, : 2 * reach[1] + 1]

@@ -19,7 +19,7 @@ from cristae.errors import TrainingError
 from cristae.training.feed import PatchFeed, Worker
 from cristae.training.layout import channels_last, put_channels_last
 from cristae.training.module import StepConfig, TrainingModule, patch_keys, ready_batch
-from cristae.words import duration, memory
+from cristae.words import memory
 
 _LEAST_STEPS, _MOST_STEPS, _LONG_ENOUGH_S = 3, 12, 10.0
 _EVERY_S = 0.01
@@ -200,5 +200,9 @@ def _peak(device: torch.device) -> Iterator[list[int]]:
 
 def _rounded(seconds: float) -> str:
     """A duration with no more digits than an estimate has."""
-    step = 1 if seconds < 60 else 10 if seconds < 600 else 60 if seconds < 3600 else 300
-    return duration(step * max(1, round(seconds / step)))
+    minutes = round(seconds / 60)
+    if seconds < 100:
+        return f"{max(1, round(seconds))} s"
+    if minutes < 60:
+        return f"{minutes} min"
+    return f"{5 * round(minutes / 5) // 60} h {5 * round(minutes / 5) % 60:02d} min"
