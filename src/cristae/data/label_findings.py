@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from cristae.data.contrast import opposite
 from cristae.data.description import DataConfig, MaskLabels, VolumeConfig
 from cristae.data.finding import Finding, Severity
 from cristae.data.open import Dataset
-from cristae.data.repairs import copied_folder, image_repairs, label_repairs, place_of
+from cristae.data.repairs import Copies, copied_folder, place_of
 from cristae.data.section_findings import used_slices
 from cristae.data.splits import labelled_boxes
 from cristae.data.turned import Turn
@@ -51,19 +50,16 @@ class _Judged:
         return "labels" if self.class_name is None else f"mask '{self.class_name}'"
 
 
-def label_findings(
-    dataset: Dataset, data: DataConfig, folder: Path, progress: Progress = Progress()
-) -> Iterator[Finding]:
+def label_findings(dataset: Dataset, copies: Copies, progress: Progress = Progress()) -> Iterator[Finding]:
     """Compare labels with images, volumes with each other, and the classes of the test regions with those there are.
 
     Args:
         dataset: Opened.
-        data: The complete description.
-        folder: Where its paths start.
+        copies: Where mended files would go.
         progress: Where to show how far it is.
     """
     try:
-        judged = _judge(dataset, data, progress)
+        judged = _judge(dataset, copies.data, progress)
     except CristaeError as error:
         text = f"labels could not be compared with images, because they cannot be read: {str(error).splitlines()[0]}"
         yield Finding("unknown", "labels on the image", "data", text)
@@ -72,8 +68,8 @@ def label_findings(
     for one in judged:
         groups[one.place, one.class_name].append(one)
     for group in groups.values():
-        yield from _of_group(group, folder)
-    yield from _of_contrast(dataset, judged, folder)
+        yield from _of_group(group, copies)
+    yield from _of_contrast(dataset, judged, copies)
     yield from _of_test(dataset)
 
 
@@ -108,7 +104,7 @@ def _masks(
             yield name, (number,)
 
 
-def _of_group(group: Sequence[_Judged], folder: Path) -> Iterator[Finding]:
+def _of_group(group: Sequence[_Judged], copies: Copies) -> Iterator[Finding]:
     """What is said of a volume, or of a folder of images."""
     first = group[0]
     right = [one for one in group if one.alignment.turn is not None and one.alignment.turn.moves_nothing]
@@ -118,7 +114,7 @@ def _of_group(group: Sequence[_Judged], folder: Path) -> Iterator[Finding]:
         if one.alignment.turn is not None and not one.alignment.turn.moves_nothing:
             wrong[one.alignment.turn].append(one)
     for turn, some in wrong.items():
-        yield _wrong(turn, some, len(group) - len(unclear), folder)
+        yield _wrong(turn, some, len(group) - len(unclear), copies)
     if unclear:
         of = f" in {len(unclear)} of {len(group)} images ({_names(unclear)})" if first.config.kind == "images" else ""
         text = (
@@ -133,7 +129,7 @@ def _of_group(group: Sequence[_Judged], folder: Path) -> Iterator[Finding]:
         yield Finding("fine", "labels on the image", first.config.name, text)
 
 
-def _wrong(turn: Turn, some: Sequence[_Judged], judged: int, folder: Path) -> Finding:
+def _wrong(turn: Turn, some: Sequence[_Judged], judged: int, copies: Copies) -> Finding:
     first, flat = some[0], some[0].config.kind == "images"
     small = turn == Turn(shift=turn.shift) and not turn.shift[0] and max(map(abs, turn.shift)) <= _SMALL_VOX
     severity: Severity = "warning" if small or len(some) < _MANY * judged else "error"
@@ -145,11 +141,7 @@ def _wrong(turn: Turn, some: Sequence[_Judged], judged: int, folder: Path) -> Fi
         f"the {first.what} {where} {_fault(turn)}: as they are, the image explains {before:.3g} % of them, and "
         f"{after:.3g} % once that is undone"
     )
-    fix = [
-        line
-        for one in some
-        for line in label_repairs(one.place, one.config, one.volume, turn.options, folder, one.class_name)
-    ]
+    fix = [line for one in some for line in copies.labels(one.volume, turn.options, one.class_name)]
     rest = [copied_folder(first.config, "labels")] if flat else []
     return Finding(severity, _word(turn), first.config.name, text, "\n".join([*fix, *rest]))
 
@@ -180,7 +172,7 @@ def _fault(turn: Turn) -> str:
     return ", ".join(said)
 
 
-def _of_contrast(dataset: Dataset, judged: Sequence[_Judged], folder: Path) -> Iterator[Finding]:
+def _of_contrast(dataset: Dataset, judged: Sequence[_Judged], copies: Copies) -> Iterator[Finding]:
     relations: dict[str | None, dict[str, np.ndarray]] = defaultdict(dict)
     by_name = {one.volume.name: one for one in judged}
     for one in judged:
@@ -195,7 +187,7 @@ def _of_contrast(dataset: Dataset, judged: Sequence[_Judged], folder: Path) -> I
             f"dark and bright seem to be exchanged in '{name}': what is labelled looks like a negative of what it "
             "looks like in the other volumes"
         )
-        fix = list(image_repairs(one.place, one.config, one.volume, "--invert", folder))
+        fix = list(copies.image(one.volume, "--invert"))
         rest = [copied_folder(one.config, "images")] if one.config.kind == "images" else []
         yield Finding("error" if whole else "warning", "inverted contrast", name, text, "\n".join([*fix, *rest]))
     compared = max((len(found) for found in relations.values()), default=0)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cristae.data.box import Box
-from cristae.data.description import DataConfig, LabelFiles, Mask, MaskLabels, VolumeConfig
+from cristae.data.description import DataConfig, Labels, MaskLabels, VolumeConfig
+from cristae.data.label_sources import is_slice_files
 from cristae.data.slice_ranges import slice_ranges
 from cristae.data.splits import Part, labelled_boxes
 from cristae.data.volume import Volume
@@ -16,51 +20,89 @@ _GAP = 1
 """Slices between training and held-out ones that are left out."""
 
 
-def label_repairs(
-    place: int, config: VolumeConfig, volume: Volume, options: str, folder: Path, class_name: str | None = None
-) -> tuple[str, ...]:
-    """The commands that copy label files with options of `convert`, and what the recipe then says.
+@dataclass(frozen=True)
+class Copies:
+    """Where copies of files go, and how a recipe comes to name them."""
 
-    Args:
-        place: Of the volume under `data.volumes`.
-        config: Its description.
-        volume: It.
-        options: Of `convert`.
-        folder: Where paths of the recipe start.
-        class_name: Of the one mask to copy; None copies all label files.
-    """
-    if config.kind == "images":
-        copies = folder / f"{config.name}-labels"
-        return tuple(
-            _convert(path, copies / f"{path.stem}.tif", options)
-            for path in dict.fromkeys(path for labels in volume.labels for path in labels.sources)
-        )
-    labels, where = config.labels, f"data.volumes.{place}.labels"
-    assert labels is not None, "only labels that are there can be copied"
-    files: dict[str, tuple[str, LabelFiles | Mask]]
-    if isinstance(labels, MaskLabels):
-        chosen = [name for name in labels.masks if class_name in (None, name)]
-        files = {f"{where}.masks.{name}": (name, labels.masks[name]) for name in chosen}
-    else:
-        files = {where: ("labels", labels)}
-    said = []
-    for field, (name, file) in files.items():
-        copy = folder / f"{config.name}-{'-'.join(name.split())}.tif"
-        said += [_convert(folder / file.source, copy, options), f"{field}.path: {copy.name}"]
-        said += [f"{field}.{key}: null" for key in ("channel", "signed") if getattr(file, key) is not None]
-    if volume.labelled_slices is not None and labels.slices is None:
-        said.append(f"{where}.slices: {list(volume.labelled_slices)}")
-    return tuple(said)
+    data: DataConfig
+    """Complete."""
+    folder: Path
+    """Where paths of the recipe start."""
+    place: Path
+    """The folder for copies: the recipe's own."""
+
+    def labels(self, volume: Volume, options: str, class_name: str | None = None) -> tuple[str, ...]:
+        """The commands that copy label files with options of `convert`, and the lines with which the recipe names them.
+
+        Args:
+            volume: Whose labels.
+            options: Of `convert`.
+            class_name: Of the one mask to copy; None copies all label files.
+        """
+        place, config = place_of(self.data, volume)
+        labels = config.labels
+        assert labels is not None, "only labels that are there can be copied"
+        if config.kind == "images":
+            paths = dict.fromkeys(path for one in volume.labels for path in one.sources)
+            return tuple(self._of_folder(config, path, "labels", options) for path in paths)
+        slices = volume.labelled_slices if labels.slices is None else labels.slices
+        changed: Labels
+        if isinstance(labels, MaskLabels):
+            chosen = {name: mask for name, mask in labels.masks.items() if class_name in (None, name)}
+            copies = {name: self._copy(config, "-".join(name.split())) for name in chosen}
+            masks = {name: mask.model_copy(update=self._named(copies[name])) for name, mask in chosen.items()}
+            changed = labels.model_copy(update={"masks": labels.masks | masks, "slices": slices})
+            commands = [_convert(self.folder / chosen[name].source, copies[name], options) for name in chosen]
+        else:
+            copy = self._copy(config, "labels")
+            changed = labels.model_copy(update={**self._named(copy), "slices": slices})
+            commands = [_convert(self.folder / labels.source, copy, options)]
+        return (*commands, self._line(place, config.model_copy(update={"labels": changed}), "labels"))
+
+    def image(self, volume: Volume, options: str) -> tuple[str, ...]:
+        """The same for the image of a volume."""
+        place, config = place_of(self.data, volume)
+        if config.kind == "images":
+            return (self._of_folder(config, volume.image.path, "images", options),)
+        copy, labels = self._copy(config, "image"), config.labels
+        named = self._named(copy)
+        changed = config.model_copy(update={"image": named.pop("path"), **named})
+        fields = ["image"]
+        if labels is not None and labels.slices is None and self._has_slice_files(labels):
+            # A single file has no names of slices by which those of labels could find theirs.
+            slices = volume.labelled_slices or tuple(range(volume.image.shape[0]))
+            changed = changed.model_copy(update={"labels": labels.model_copy(update={"slices": slices})})
+            fields.append("labels")
+        more = [f"data.volumes.{place}.{field}: null" for field in named if getattr(config, field) is not None]
+        lines = [self._line(place, changed, field) for field in fields]
+        command = _convert(self.folder / config.source, copy, options)
+        return command, *dict.fromkeys(lines), *([] if self.data.set is not None else more)
+
+    def _has_slice_files(self, labels: Labels) -> bool:
+        paths = [mask.path for mask in labels.masks.values()] if isinstance(labels, MaskLabels) else [labels.path]
+        return any(is_slice_files(self.folder / path) for path in paths)
+
+    def _copy(self, config: VolumeConfig, what: str) -> Path:
+        return self.place / f"{config.name}-{what}.tif"
+
+    def _of_folder(self, config: VolumeConfig, path: Path, what: str, options: str) -> str:
+        return _convert(path, self.place / f"{config.name}-{what}" / f"{path.stem}.tif", options)
+
+    def _named(self, copy: Path) -> dict[str, str | None]:
+        """Fields that name a copy, of which nothing needs to be said but its path."""
+        path = copy.name if self.place == self.folder else str(copy.absolute())
+        return {"path": path, "channel": None, "signed": None}
+
+    def _line(self, place: int, changed: VolumeConfig, field: str) -> str:
+        """A changed description; a public set's is written out, since recipes do not name its volumes."""
+        if self.data.set is not None:
+            volumes = [changed if at == place else one for at, one in enumerate(self.data.volumes)]
+            return f"data.volumes: {json.dumps([_plain(one) for one in volumes])}"
+        return f"data.volumes.{place}.{field}: {json.dumps(_plain(changed)[field])}"
 
 
-def image_repairs(place: int, config: VolumeConfig, volume: Volume, options: str, folder: Path) -> tuple[str, ...]:
-    """The same for the image of a volume."""
-    if config.kind == "images":
-        path = volume.image.path
-        return (_convert(path, folder / f"{config.name}-images" / f"{path.stem}.tif", options),)
-    copy, field = folder / f"{config.name}-image.tif", f"data.volumes.{place}"
-    more = [f"{field}.{key}: null" for key in ("channel", "signed") if getattr(config, key) is not None]
-    return (_convert(folder / config.source, copy, options), f"{field}.image: {copy.name}", *more)
+def _plain(config: VolumeConfig) -> dict[str, Any]:
+    return config.model_dump(mode="json", exclude_none=True)
 
 
 def copied_folder(config: VolumeConfig, what: str) -> str:

@@ -14,7 +14,7 @@ from cristae.classical.config import RandomForestConfig
 from cristae.data.finding import Finding
 from cristae.data.label_findings import label_findings
 from cristae.data.open import Dataset, open_data, resolve_data
-from cristae.data.repairs import kept_apart
+from cristae.data.repairs import Copies, kept_apart
 from cristae.data.section_findings import section_findings, splits_of
 from cristae.errors import CristaeError
 from cristae.progress import Progress, Task
@@ -38,6 +38,7 @@ _NAMES = (
     ("slip of the unit", "unit slip"),
     ("were confused", "unit slip"),
     ("mask of 0 and 255", "0/255 mask"),
+    ("holds value", "values outside the classes"),
     ("are larger than", "patch larger than the volume"),
     ("a constant image", "constant image"),
     ("a network cannot learn it", "class absent from a split"),
@@ -175,10 +176,10 @@ def _of_message(severity: Any, message: str, recipe: Recipe, dataset: Dataset | 
 
 def _look(recipe: Recipe, dataset: Dataset, noted: _Noted) -> Iterator[Finding]:
     """What voxels say."""
-    data, folder = resolve_data(recipe.data, recipe.folder)
+    copies = Copies(*resolve_data(recipe.data, recipe.folder), recipe.folder)
     looks: tuple[Callable[[], Iterator[Finding]], ...] = (
         lambda: section_findings(dataset, noted),
-        lambda: label_findings(dataset, data, folder, noted),
+        lambda: label_findings(dataset, copies, noted),
     )
     for look in looks:
         try:
