@@ -143,7 +143,7 @@ def test_a_fault_is_named_and_mended_by_what_is_printed(recipe: Path, name: str)
 REFUSED = {
     "mask of 0 and 255": ("data.volumes.0.labels={kind: ids, path: labels}", "0/255 mask", "values: .0: background"),
     "value outside the classes": (
-        "data.volumes.0.labels.values={0: background}", "values outside the classes", "255",
+        "data.volumes.0.labels.values={0: background}", "values outside the classes", "Map them",
     ),
     "class that is nowhere": ("data.classes.names=[background, blob, ring]", "class absent from a split", "add"),
     "patch larger than the volume": ("sampling.size=[128, 128]", "patch larger than the volume", "smaller sampling"),
