@@ -211,7 +211,7 @@ def test_one_mask_of_several_is_mirrored(recipe: Path) -> None:
     found = doctor(recipe, overrides)
     (one,) = wrong(found)
     assert one.what == "labels mirrored"
-    assert "the mask 'hole' of 'stack' are mirrored along x" in one.text
+    assert "the labels of the mask 'hole' of 'stack' are mirrored along x" in one.text
     assert not wrong(doctor(recipe, [*overrides, *mend(one)]))
 
 

@@ -15,7 +15,7 @@ from cristae.cli.main import app
 from cristae.data.description import DataConfig, MaskLabels, VolumeConfig
 from cristae.data.finding import Finding
 from cristae.data.formats import open_image, open_images, write_image
-from cristae.data.image import Image, image_of_array
+from cristae.data.image import image_of_array
 from cristae.data.label_findings import label_findings
 from cristae.data.open import open_data, resolve_data
 from cristae.data.repairs import Copies
@@ -62,8 +62,6 @@ STACKS = [
     ("isbi2012", "membrane"),
 ]
 FLAT = [("platelet-em", "seven-class")]
-HABIT_VOX = 3
-"""People draw up to two voxels to one side, and nobody knows how far."""
 
 
 @pytest.fixture(autouse=True)
@@ -88,11 +86,6 @@ def described(set_name: str, task: str) -> tuple[DataConfig, VolumeConfig, Path]
     return data, volume.model_copy(update={"image": str(folder / volume.image)}), folder
 
 
-def stacked(path: Path) -> Image:
-    """A file, or slices in their order."""
-    return open_image(path)
-
-
 def with_volume(data: DataConfig, volume: VolumeConfig) -> DataConfig:
     return data.model_copy(update={"volumes": (volume, *data.volumes[1:])})
 
@@ -105,11 +98,11 @@ def sabotaged(set_name: str, task: str, turn: Turn, place: Path) -> tuple[DataCo
     if isinstance(labels, MaskLabels):
         masks = {}
         for number, (name, mask) in enumerate(labels.masks.items()):
-            write_image(turned(stacked(folder / mask.source), turn), place / f"bad-{number}.tif")
+            write_image(turned(open_image(folder / mask.source), turn), place / f"bad-{number}.tif")
             masks[name] = mask.model_copy(update={"path": str(place / f"bad-{number}.tif")})
         changed = labels.model_copy(update={"masks": masks})
     else:
-        write_image(turned(stacked(folder / labels.source), turn), place / "bad.tif")
+        write_image(turned(open_image(folder / labels.source), turn), place / "bad.tif")
         changed = labels.model_copy(update={"path": str(place / "bad.tif")})
     return with_volume(data, volume.model_copy(update={"labels": changed})), place
 
@@ -155,8 +148,7 @@ def test_turned_labels_are_named_and_mended(set_name: str, task: str, name: str,
     assert one.what in {"labels mirrored", "labels transposed", "labels turned", "labels shifted"}
     good = mended(bad, one)
     mask, right = (open_data(one, folder).volumes[0].labels[0] for one in (good, data))
-    # What came in from outside differs, and up to a habit of the annotators.
-    if turn.shift == (0, 0, 0):
+    if turn.shift == (0, 0, 0):  # otherwise what came in from outside differs, and annotators' habits are not known
         np.testing.assert_array_equal(mask.read(), right.read())
     assert not of_labels(good, folder, tmp_path)
 
@@ -181,7 +173,7 @@ def test_labels_of_unrelated_images(set_name: str, task: str, name: str, tmp_pat
 @pytest.mark.parametrize(("set_name", "task"), [("cdeep3m-mito", "mitochondria"), ("isbi2012", "membrane")])
 def test_bad_sections(set_name: str, task: str, fault: str, tmp_path: Path) -> None:
     data, volume, folder = described(set_name, task)
-    image = stacked(Path(volume.image))
+    image = open_image(volume.image)
     grey = image.read().copy()
     z = 7
     grey[z] = {

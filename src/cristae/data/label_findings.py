@@ -47,7 +47,7 @@ class _Judged:
     @property
     def what(self) -> str:
         """What lies on the image or does not."""
-        return "labels" if self.class_name is None else f"mask '{self.class_name}'"
+        return "labels" if self.class_name is None else f"labels of the mask '{self.class_name}'"
 
 
 def label_findings(dataset: Dataset, copies: Copies, progress: Progress = Progress()) -> Iterator[Finding]:
