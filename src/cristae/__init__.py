@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from cristae.workflows.datasets import fetch_dataset as fetch_dataset
     from cristae.workflows.datasets import list_datasets as list_datasets
     from cristae.workflows.demo import demo as demo
+    from cristae.workflows.doctor import doctor as doctor
     from cristae.workflows.evaluate import evaluate as evaluate
     from cristae.workflows.inspect import inspect as inspect
     from cristae.workflows.inspect_weights import inspect_weights as inspect_weights
@@ -94,6 +95,7 @@ _HOME = {
     "demo": "workflows.demo",
     "describe_model": "workflows.models",
     "diff_recipes": "recipe.text",
+    "doctor": "workflows.doctor",
     "draw_model": "workflows.models",
     "evaluate": "workflows.evaluate",
     "fetch_dataset": "workflows.datasets",

@@ -37,6 +37,7 @@ SAME = {
     "compare": {"folds": "design", "instances": "design"},
     "models show": {"changes": "options", "channels": "in_channels", "classes": "out_channels"},
     "train": {"changes": "recipe"},
+    "doctor": {"changes": "overrides"},
     "recipe check": {"changes": "overrides"},
     "recipe show": {"path": "recipe", "changes": "recipe", "brief": "defaults"},
 }

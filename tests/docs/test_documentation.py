@@ -122,6 +122,7 @@ def test_every_verb_is_in_the_readme() -> None:
         "inspect",
         "convert",
         "data list",
+        "doctor",
         "models list",
         "recipe new",
         "train",

@@ -619,6 +619,7 @@ TABLE: dict[str, tuple[str, ...] | str] = {
     "training.checkpoints.AtomicCheckpoints.load_checkpoint": _LATER,
     "training.filtered_channels.require_filterable_slices": ("filter that leaves nothing of slices",),
     "training.fit.fit": _LATER,
+    "training.forecast.forecast": "`doctor` takes steps, which neither a check nor a training measures",
     "training.parameter_groups.group_parameters": ("group of nothing", "all groups frozen"),
     "training.nonfinite.NonfiniteReport._report": _LATER,
     "training.patch_reach.require_one_mirror": ("far outside",),

@@ -183,3 +183,42 @@ def test_slices_that_are_too_large_are_refused_before_anything_is_read() -> None
     image = replace(image_of_array(STACK), shape=(5, 2**14, 2**14), path=Path("large.zarr"))
     with pytest.raises(VolumeError, match=r"large\.zarr: a plane of 16384 x 16384 pixels is too large"):
         grain_filtered(image, 9)
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_transposed_mirrored_and_moved(tmp_path: Path, ending: str) -> None:
+    write_image(image_of_array(STACK, voxel_size_nm=SIZE), tmp_path / f"a{ending}")
+    image = convert(tmp_path / f"a{ending}", tmp_path / f"b{ending}", transpose="zxy", flip="y", shift=(0, 2, -1))
+    turned = np.flip(STACK.transpose(0, 2, 1), 1)
+    expected = np.pad(turned, ((0, 0), (2, 0), (0, 1)), mode="edge")[:, :-2, 1:]
+    np.testing.assert_array_equal(image.read(), expected)
+    assert image.voxel_size_nm == (40.0, 5.9, 4.6)
+    back = convert(tmp_path / f"b{ending}", tmp_path / f"c{ending}", shift=(0, -2, 1)).read()[:, :-2, 1:]
+    np.testing.assert_array_equal(back, turned[:, :-2, 1:])
+
+
+@pytest.mark.parametrize("ending", FORMATS)
+def test_dark_and_bright_are_exchanged(tmp_path: Path, ending: str) -> None:
+    write_image(image_of_array(STACK, voxel_size_nm=SIZE), tmp_path / f"a{ending}")
+    np.testing.assert_array_equal(convert(tmp_path / f"a{ending}", tmp_path / f"b{ending}", invert=True).read(), ~STACK)
+
+
+def test_mirrored_labels_keep_names_and_colours(tmp_path: Path) -> None:
+    picture = PillowImage.fromarray(STACK[0] % 2)
+    picture.putpalette([0, 0, 0, 255, 0, 0])
+    picture.save(tmp_path / "a.png")
+    image = convert(tmp_path / "a.png", tmp_path / "a.tif", flip="x")
+    assert image.palette is not None
+    assert image.palette[:2] == ("#000000", "#ff0000")
+    np.testing.assert_array_equal(image.read()[0], (STACK[0] % 2)[:, ::-1])
+    with pytest.raises(VolumeError, match="only grey values can be inverted"):
+        convert(tmp_path / "a.png", tmp_path / "b.tif", invert=True)
+
+
+def test_turns_that_cannot_be(tmp_path: Path) -> None:
+    write_image(image_of_array(STACK), tmp_path / "a.tif")
+    for options, message in (({"flip": "yy"}, "--flip yy"), ({"transpose": "yx"}, "--transpose yx"),
+                             ({"shift": (0, 33, 0)}, "leaves nothing of it")):  # fmt: skip
+        with pytest.raises(VolumeError, match=message):
+            convert(tmp_path / "a.tif", tmp_path / "b.tif", **options)  # type: ignore[arg-type]
+    assert not (tmp_path / "b.tif").exists()

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cristae.cli import agreement, analysis, comparison, datasets, models, recipes, runs, scores, volumes
+from cristae.cli import agreement, analysis, comparison, datasets, doctor, models, recipes, runs, scores, volumes
 from cristae.cli.interrupted import was_interrupted
 from cristae.cli.options import say, say_error
 from cristae.errors import CristaeError
@@ -81,6 +81,7 @@ app.command()(volumes.convert)
 app.add_typer(datasets.app, name="data")
 app.add_typer(models.app, name="models")
 app.add_typer(recipes.app, name="recipe")
+app.command()(doctor.doctor)
 app.command()(runs.train)
 app.command()(runs.predict)
 app.command()(scores.evaluate)

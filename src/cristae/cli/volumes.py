@@ -110,6 +110,18 @@ def convert(
             help="Leave out bright and dark shapes of fewer pixels than AREA from each slice.",
         ),
     ] = None,
+    transpose: Annotated[
+        str | None,
+        typer.Option("--transpose", metavar="AXES", help="The stored axes that become z, y, x: zxy exchanges y and x."),
+    ] = None,
+    flip: Annotated[
+        str | None, typer.Option("--flip", metavar="AXES", help="Axes to mirror, such as y or zx; after --transpose.")
+    ] = None,
+    shift: Annotated[
+        tuple[int, int, int] | None,
+        typer.Option("--shift", metavar="Z Y X", help="Voxels to move the content by, at last; edges are repeated."),
+    ] = None,
+    invert: Annotated[bool, typer.Option("--invert", help="Exchange dark and bright.")] = False,
 ) -> None:
     """Write a volume in another format, with its metadata. Memory does not grow with the volume."""
     from cristae.cli.progress import console_progress
@@ -121,6 +133,10 @@ def convert(
         voxel_size_nm=voxel_size_nm,
         signed=signed,
         grain_filter=grain_filter,
+        transpose=transpose,
+        flip=flip,
+        shift=shift,
+        invert=invert,
         progress=console_progress(),
     )
     print(destination)

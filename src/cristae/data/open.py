@@ -171,12 +171,13 @@ def resolve_data(data: DataConfig, folder: Path) -> tuple[DataConfig, Path]:
     return complete_data(data), folder if data.set is None else find_set_folder(data.set)
 
 
-def open_data(data: DataConfig, folder: Path) -> Dataset:
+def open_data(data: DataConfig, folder: Path, *, apart: bool = True) -> Dataset:
     """Open all volumes and parts of a data section.
 
     Args:
         data: As the recipe gives it.
         folder: Where relative paths start: the recipe's folder.
+        apart: Whether parts that overlap are refused, as for training.
 
     Raises:
         VolumeError: Volumes, labels or parts are not usable or do not fit together.
@@ -193,7 +194,8 @@ def open_data(data: DataConfig, folder: Path) -> Dataset:
         _check_working_size(data.voxel_size_nm, volumes)
     regions: dict[str, Sequence[Region]] = {"train": data.train, "validate": data.validate_, "test": data.test}
     splits = {split: parts_of(chosen, opened, split=split) for split, chosen in regions.items()}
-    check_apart(splits)
+    if apart:
+        check_apart(splits)
     if data.split is not None:
         splits = cut_tiles(splits, data.split)
     return Dataset(classes=data.classes, volumes=volumes, voxel_size_nm=data.voxel_size_nm, split=data.split, **splits)

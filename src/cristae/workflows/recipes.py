@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cristae.classical.config import RandomForestConfig
 from cristae.data.absence import absent_data
@@ -21,12 +22,16 @@ from cristae.recipe.run import require_place
 from cristae.recipe.starter import set_starter_text, starter_text
 from cristae.training.cache_folder import cache_limit, open_cache
 from cristae.workflows.prepare_training import (
+    Prepared,
     make_network,
     prepare_forest_training,
     prepare_network_training,
     start_network,
 )
 from cristae.workflows.training_data import TrainingData, begin_training, check_form, default_place
+
+if TYPE_CHECKING:
+    from torch import nn
 
 _READ_VOX = 48 << 20
 """Voxels of the labelled regions that a check reads at most: seconds."""
@@ -101,7 +106,22 @@ def check_recipe(path: str | Path, overrides: Sequence[str] = (), *, progress: P
         NetworkError: A network of one's own is not what its config says.
         CristaeError: Its data cannot be opened, do not fit together, or give nothing to learn.
     """
-    recipe = load_recipe(path, overrides)
+    return check_loaded(load_recipe(path, overrides), progress)
+
+
+def check_loaded(
+    recipe: Recipe, progress: Progress, then: Callable[[nn.Module, Prepared], None] | None = None
+) -> Recipe:
+    """As `check_recipe`, of a recipe that is loaded.
+
+    Args:
+        recipe: As `load_recipe` gives it.
+        progress: Where warnings go.
+        then: What else to do with the network and what its training needs, where all of that is there.
+
+    Raises:
+        CristaeError: The recipe or its data cannot be used.
+    """
     if missing := missing_data(recipe):
         recipe = _check_without_data(recipe, progress)
         progress.warn(f"the form of the recipe is valid, only its data are missing: {missing}")
@@ -112,7 +132,7 @@ def check_recipe(path: str | Path, overrides: Sequence[str] = (), *, progress: P
         prepare_forest_training(recipe, data, progress)
         _read((*regions.train, *regions.validate), progress)
     else:
-        _check_network(recipe, data, progress)
+        _check_network(recipe, data, progress, then)
         _read(regions.validate, progress)
     read_samples(data.dataset, progress)
     try:
@@ -149,14 +169,18 @@ def _check_without_data(recipe: Recipe, progress: Progress) -> Recipe:
     return recipe
 
 
-def _check_network(recipe: Recipe, data: TrainingData, progress: Progress) -> None:
+def _check_network(
+    recipe: Recipe, data: TrainingData, progress: Progress, then: Callable[[nn.Module, Prepared], None] | None
+) -> None:
     network, locality = make_network(recipe, data.regions.classes, progress)
     start_network(network, recipe, None, progress)
     cache_limit()
     with open_cache() as lasting, open_cache(lasting.scratch) as cache:
-        prepared = prepare_network_training(recipe, data, locality, cache, progress, whole_slices=False)
+        prepared = prepare_network_training(recipe, data, locality, cache, progress, whole_slices=then is not None)
         if prepared is not None:
             prepared.feed.read(0, [0])
+            if then is not None:
+                then(network, prepared)
 
 
 def _read(parts: Sequence[Part], progress: Progress) -> None:
