@@ -1,5 +1,6 @@
 """Filtered copies of whole slices, read box by box: each slice is filtered as a whole, and once where boxes follow."""
 
+import errno
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from cristae.data.box import Box
 from cristae.data.image import image_of_array
-from cristae.errors import VolumeError
+from cristae.errors import StorageError, VolumeError
 from cristae.preprocess import filtered_slices
 from cristae.preprocess.filtered_slices import FilteredSlices, bytes_of_slice, slices_at_once
 from cristae.preprocess.grain import grain_filter
@@ -77,6 +78,29 @@ def test_no_more_slices_wait_than_said(counted, tmp_path: Path):
     for z in range(7):
         shown.read(Box((z, 0, 0), (z + 1, 5, 5)))
     assert shown._file.seek(0, 2) == 2 * WHOLE[1:, 0].nbytes
+
+
+def test_a_disk_that_was_full_leaves_the_slices_that_wait_as_they_are(monkeypatch: pytest.MonkeyPatch):
+    """Blocks that other threads read meanwhile are written, so they must be right."""
+    shown = FilteredSlices(image_of_array(GREY), AREAS, most=2, threads=1)
+    one = [Box((z, 0, 0), (z + 1, 18, 21)) for z in range(7)]
+    for z in (0, 1):
+        shown.read(one[z])
+
+    class Full:
+        def __getattr__(self, name: str) -> object:
+            return getattr(file, name)
+
+        def write(self, content: object) -> None:
+            raise OSError(errno.ENOSPC, "full")
+
+    file = shown._file
+    monkeypatch.setattr(shown, "_file", Full())
+    with pytest.raises(StorageError, match="disk is full"):
+        shown.read(one[2])
+    monkeypatch.setattr(shown, "_file", file)
+    for z in (3, 1, 3, 2):
+        np.testing.assert_array_equal(shown.read(one[z]), WHOLE[:, z : z + 1])
 
 
 def test_nothing_is_left_on_disk_and_nothing_is_filtered_before_it_is_asked_for(counted, tmp_path: Path):

@@ -6,6 +6,7 @@ filtered once where the boxes that need it follow each other, and memory is that
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 import threading
 from collections import OrderedDict
@@ -101,10 +102,11 @@ class FilteredSlices:
                 self._places[z] = place
 
     def _free_place(self) -> int:
-        """A place in the file for one more slice."""
-        if self._most is None or len(self._places) < self._most:
-            return len(self._places)
-        return self._places.popitem(last=False)[1]
+        """A place in the file for one more slice, which no slice has: where writing failed, fewer are taken."""
+        if self._most is not None and len(self._places) >= self._most:
+            self._places.popitem(last=False)
+        taken = set(self._places.values())
+        return next(place for place in itertools.count() if place not in taken)
 
     def _opened(self) -> IO[bytes]:
         if self._file is None:
