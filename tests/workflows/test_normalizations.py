@@ -160,6 +160,7 @@ def test_an_unknown_word_for_the_statistics_is_refused() -> None:
         ("{name: percentiles}", AGAIN, r"percentiles, scope: volume; grey value \d+ becomes 0 and \d+ becomes 1"),
         ("{name: percentiles, invert: true}", AGAIN, r"scope: volume; grey value 2\d\d becomes 0 and \d+ becomes 1"),
         ("{name: z_score, scope: slice}", KEEP, "z_score, scope: slice$"),
+        ("{name: local, reach_vox: 9}", AGAIN, "^local, scope: volume$"),
         ("{name: fixed_range, low: 20, high: 235}", KEEP, "fixed_range; grey value 20 becomes 0 and 235 becomes 1"),
     ],
 )
