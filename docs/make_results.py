@@ -71,7 +71,7 @@ def main() -> None:
 def trained(experiment: Experiment, work: Path, end: float) -> Iterator[Row]:
     """The rows of all runs, first those of the first seed; of runs that are not there, as long as time is left."""
     for seed, (name, variant) in itertools.product(range(experiment.seeds), experiment.variants.items()):
-        place = work / re.sub(r"[^\w+]+", "-", f"{name}-{seed}")
+        place = work / run_name(name, seed)
         scores = place / "test.csv"
         if not scores.exists():
             if time.monotonic() > end:
@@ -80,9 +80,19 @@ def trained(experiment: Experiment, work: Path, end: float) -> Iterator[Row]:
         yield from rows_of(name, seed, place)
 
 
+def run_name(variant: str, seed: int) -> str:
+    """Of a run and of its folder."""
+    return re.sub(r"\W+", "-", f"{variant}-{seed}")
+
+
+def changes_of(experiment: Experiment, variant: Variant, seed: int, name: str) -> tuple[str, ...]:
+    """What is changed in the recipe of a variant."""
+    return (*experiment.settings, *variant.settings, f"seed={seed}", f"name={name}")
+
+
 def train_and_score(experiment: Experiment, variant: Variant, seed: int, place: Path) -> None:
     """Train a run, predict the volume to test on and keep its scores as `test.csv` beside the run."""
-    changes = (*experiment.settings, *variant.settings, f"seed={seed}", f"name={place.name}")
+    changes = changes_of(experiment, variant, seed, place.name)
     recipe = cristae.load_recipe(RECIPES / variant.recipe, changes)
     print(f"{place.name}: {', '.join(changes)}", flush=True)
     run = cristae.train(recipe, out=place / "run", resume=(place / "run").exists())

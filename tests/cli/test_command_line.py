@@ -19,7 +19,7 @@ RECIPE = "{name: x, data: {}, model: {name: unet_bn}, loss: {name: seget}}"
 
 
 def cristae(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from cristae.cli.main import run; run()", *arguments]
+    command = [sys.executable, "-m", "cristae", *arguments]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=120)
 
 

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
 
+from cristae.recipe.load import load_recipe
+
 DOCS = Path(__file__).parents[2] / "docs"
 
 
@@ -46,6 +48,16 @@ def test_differences_are_between_runs_of_one_seed(results: ModuleType) -> None:
     scores = {("a", 0): 0.9, ("a", 1): 0.5, ("a", 2): 0.1, ("b", 0): 0.8, ("b", 1): 0.4}
     rows = [results.Row(name, seed, "c", 0, value, 0, 0, 0, 0, 1) for (name, seed), value in scores.items()]
     assert list(results.compared([("a", "b"), ("a", "none")], rows, ["c"])) == ["| a - b | 2 | +0.100 ± 0.000 |"]
+
+
+def test_every_variant_is_a_recipe_of_its_own(results: ModuleType) -> None:
+    for experiment in results.EXPERIMENTS.values():
+        names = [results.run_name(variant, 0) for variant in experiment.variants]
+        assert len({*names}) == len(names)
+        for name, variant in zip(names, experiment.variants.values(), strict=True):
+            changes = results.changes_of(experiment, variant, 0, name)
+            assert load_recipe(results.RECIPES / variant.recipe, changes).name == name
+        assert {name for pair in experiment.pairs for name in pair} <= {*experiment.variants}
 
 
 def test_rows_are_kept_with_commas_in_their_names(results: ModuleType, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Filtered copies of whole slices, read box by box: each slice is filtered as a whole, and once where boxes follow."""
 
+import errno
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +12,9 @@ from hypothesis import strategies as st
 
 from cristae.data.box import Box
 from cristae.data.image import image_of_array
-from cristae.errors import VolumeError
+from cristae.errors import StorageError, VolumeError
 from cristae.preprocess import filtered_slices
-from cristae.preprocess.filtered_slices import FilteredSlices, bytes_of_slice, slices_at_once
+from cristae.preprocess.filtered_slices import FilteredSlices, PassingFile, bytes_of_slice, slices_at_once
 from cristae.preprocess.grain import grain_filter
 
 GREY = np.random.default_rng(3).integers(0, 9, (7, 18, 21)).astype(np.uint8)
@@ -69,22 +70,57 @@ def test_blocks_of_the_same_slices_filter_these_once(counted):
 
 
 def test_no_more_slices_wait_than_said(counted, tmp_path: Path):
-    shown = FilteredSlices(image_of_array(GREY), AREAS, folder=tmp_path, most=2, threads=1)
+    shown = FilteredSlices(image_of_array(GREY), AREAS, file=PassingFile(tmp_path), most=2, threads=1)
     for z in (0, 1, 0, 2, 0, 1):
         shown.read(Box((z, 0, 0), (z + 1, 5, 5)))
     assert sum(counted) == 4  # 1 went when 2 came, and was filtered again
-    assert shown._file.seek(0, 2) == 2 * WHOLE[1:, 0].nbytes
+    assert shown.file._opened().seek(0, 2) == 2 * WHOLE[1:, 0].nbytes
     for z in range(7):
         shown.read(Box((z, 0, 0), (z + 1, 5, 5)))
-    assert shown._file.seek(0, 2) == 2 * WHOLE[1:, 0].nbytes
+    assert shown.file._opened().seek(0, 2) == 2 * WHOLE[1:, 0].nbytes
+
+
+def test_a_disk_that_was_full_leaves_the_slices_that_wait_as_they_are(monkeypatch: pytest.MonkeyPatch):
+    """Blocks that other threads read meanwhile are written, so they must be right."""
+    shown = FilteredSlices(image_of_array(GREY), AREAS, most=2, threads=1)
+    one = [Box((z, 0, 0), (z + 1, 18, 21)) for z in range(7)]
+    for z in (0, 1):
+        shown.read(one[z])
+
+    class Full:
+        def __getattr__(self, name: str) -> object:
+            return getattr(file, name)
+
+        def write(self, content: object) -> None:
+            raise OSError(errno.ENOSPC, "full")
+
+    file = shown.file._opened()
+    monkeypatch.setattr(shown.file, "_file", Full())
+    with pytest.raises(StorageError, match="disk is full"):
+        shown.read(one[2])
+    monkeypatch.setattr(shown.file, "_file", file)
+    for z in (3, 1, 3, 2):
+        np.testing.assert_array_equal(shown.read(one[z]), WHOLE[:, z : z + 1])
 
 
 def test_nothing_is_left_on_disk_and_nothing_is_filtered_before_it_is_asked_for(counted, tmp_path: Path):
     """A killed process leaves no file: it has no name."""
-    shown = FilteredSlices(image_of_array(GREY), AREAS, folder=tmp_path, most=None)
+    shown = FilteredSlices(image_of_array(GREY), AREAS, file=PassingFile(tmp_path), most=None)
     assert not counted
     shown.read(Box((0, 0, 0), (3, 18, 21)))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_images_share_a_file():
+    """Validation sets may have thousands of images, each filtered once, and a process may open 1024 files. Slices of
+    one image go for others of its own only, whatever their size."""
+    file, stacks = PassingFile(), [GREY, GREY[:, 2:, 3:], GREY[:, :9]]
+    shown = [FilteredSlices(image_of_array(one), AREAS, file=file, most=2, threads=1) for one in stacks]
+    for z in (0, 1, 2, 0, 2, 5):
+        for grey, one in zip(stacks, shown, strict=True):
+            found = one.read(Box((z, 0, 0), (z + 1, *grey.shape[1:])))
+            np.testing.assert_array_equal(found[1:, 0], grain_filter(grey[z], AREAS))
+    assert file._opened().seek(0, 2) == 2 * 2 * sum(grey[0].nbytes for grey in stacks)
 
 
 def test_threads_get_what_they_ask_for():

@@ -15,8 +15,9 @@ from training_data import write_discs
 from cristae.augment import Batch
 from cristae.data.box import Box
 from cristae.data.image import image_of_array
+from cristae.data.splits import Part
 from cristae.errors import OutputExistsError, RunError, VolumeError
-from cristae.evaluation.validation import PredictedSlab, Validation
+from cristae.evaluation.validation import PredictedSlab, Validation, plan_validation
 from cristae.inference import job, plan
 from cristae.inference.config import PredictOptions
 from cristae.inference.predictor import Member, Predictor
@@ -175,6 +176,18 @@ def test_copies_go_with_the_rest(changes: tuple[str, ...], tmp_path: Path) -> No
     assert run.locality.local
     found = predict([run], cell(textured(), voxel_size_nm=(50, 10, 10)), out=tmp_path / "out.zarr", options=KEEP)
     assert found.probabilities[0].read().std() > 0
+
+
+def test_all_volumes_that_are_validated_share_a_file(tmp_path: Path) -> None:
+    """A folder of single images is as many volumes, and a process may open only so many files."""
+    run = run_of(tmp_path)
+    volumes = [replace(cell(), name=name) for name in ("a", "b", "c")]
+    parts = [Part(volume, Box.of_shape(volume.image.shape)) for volume in volumes]
+    locality = member(run, textured()).locality
+    validation = plan_validation(run.recipe, parts, run.classes, {}, locality, (32, 32), torch.device("cpu"))
+    found = validation.filtered.values()
+    assert len(found) == 3
+    assert len({one.file for one in found}) == 1
 
 
 def test_validation_filters_each_slice_once_for_all_epochs_and_is_what_prediction_gives(

@@ -160,6 +160,7 @@ def test_an_unknown_word_for_the_statistics_is_refused() -> None:
         ("{name: percentiles}", AGAIN, r"percentiles, scope: volume; grey value \d+ becomes 0 and \d+ becomes 1"),
         ("{name: percentiles, invert: true}", AGAIN, r"scope: volume; grey value 2\d\d becomes 0 and \d+ becomes 1"),
         ("{name: z_score, scope: slice}", KEEP, "z_score, scope: slice$"),
+        ("{name: local, reach_vox: 9}", AGAIN, "^local, scope: volume$"),
         ("{name: fixed_range, low: 20, high: 235}", KEEP, "fixed_range; grey value 20 becomes 0 and 235 becomes 1"),
     ],
 )
@@ -176,7 +177,7 @@ def test_a_prediction_says_how_it_was_normalised(
     page = report(found.path, out=tmp_path / "page.html").read_text()
     assert found.normalizations[0] in page
     for image in inspect(found.path):
-        assert image.details["normalised by"] == found.normalizations[0]
+        assert image.details["normalised"] == found.normalizations[0]
 
 
 def test_what_is_not_known_of_older_predictions_is_not_said_and_they_are_continued(tmp_path: Path) -> None:
@@ -186,7 +187,7 @@ def test_what_is_not_known_of_older_predictions_is_not_said_and_they_are_continu
     write_attributes(found.path, {"runs": runs})
     again = predict([run], cell(), out=tmp_path / "out.zarr")
     assert again.normalizations == ()
-    assert all("normalised by" not in image.details for image in inspect(found.path))
+    assert all("normalised" not in image.details for image in inspect(found.path))
     assert "Normalisation" not in report(found.path, out=tmp_path / "page.html").read_text()
 
 

@@ -26,7 +26,7 @@ from cristae.inference.plan import SMALLEST_SIDES, Workload, plan_memory
 from cristae.inference.predictor import Member, Predictor
 from cristae.inference.windows import Windows
 from cristae.metrics.tally import Tally
-from cristae.preprocess.filtered_slices import FilteredSlices
+from cristae.preprocess.filtered_slices import FilteredSlices, PassingFile
 from cristae.preprocess.network_input import NetworkInput
 from cristae.preprocess.normalize import Normalizer
 from cristae.progress import Progress
@@ -216,6 +216,7 @@ def plan_validation(
     settings, model = recipe.predict, recipe.network
     areas = recipe.network_input.areas_px
     images = {part.volume.name: part.volume.image for part in parts} if areas else {}
+    file = PassingFile(cache_folder())
     application = choose_application(settings, model, locality)
     if settings.windows == "auto" and locality.ndim == 3:
         application = model.blend  # the halo of an exact 3D pass can cost many times as much
@@ -229,7 +230,7 @@ def plan_validation(
         model.in_slices,
         windows_of(application, size, locality),
         recipe.network_input,
-        {name: FilteredSlices(image, areas, folder=cache_folder(), most=None) for name, image in images.items()},
+        {name: FilteredSlices(image, areas, file=file, most=None) for name, image in images.items()},
     )
 
 

@@ -127,7 +127,8 @@ def _normalization(run: Mapping[str, Any]) -> str:
     how, found = run["normalize"], run.get("normalizer") or {}
     scope = how.get("scope")
     name = f"{how.get('name')}{f', scope: {scope}' if scope else ''}"
-    if scope in ("slice", "patch") or found.get("matching") or "low" not in found or "high" not in found:
+    further = scope in ("slice", "patch") or found.get("matching") or found.get("contrast")
+    if further or "low" not in found or "high" not in found:  # then a grey value has no number of its own everywhere
         return name
     ends = sorted((found["low"], found["high"]), reverse=bool(found.get("invert")))
     return f"{name}; grey value {ends[0]:.6g} becomes 0 and {ends[1]:.6g} becomes 1"

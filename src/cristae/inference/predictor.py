@@ -28,7 +28,7 @@ from cristae.inference.ensemble import Ensemble, plan_ensemble
 from cristae.inference.fusion import Average, Fusion
 from cristae.inference.locality import Locality
 from cristae.inference.windows import Windows
-from cristae.preprocess.filtered_slices import FilteredSlices
+from cristae.preprocess.filtered_slices import FilteredSlices, PassingFile
 from cristae.preprocess.network_input import NetworkInput
 from cristae.preprocess.normalize import Normalizer
 
@@ -156,7 +156,7 @@ class Predictor:
         """
         if not self.areas_px:
             return image
-        return FilteredSlices(image, self.areas_px, folder=folder, most=most, threads=threads)
+        return FilteredSlices(image, self.areas_px, file=PassingFile(folder), most=most, threads=threads)
 
     @torch.inference_mode()
     def compute(self, raw: np.ndarray, known: Box, box: Box, shape: Triple) -> Tensor:

@@ -26,6 +26,44 @@ _TREE_BYTES = 64
 """Of a tree of shapes, for each pixel."""
 
 
+class PassingFile:
+    """A file without a name, which several images may share: processes may open only so many."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        """
+        Args:
+            folder: Where it lies; None is the system's folder for passing files.
+        """
+        self.folder = Path(tempfile.gettempdir()) if folder is None else folder
+        self._file: IO[bytes] | None = None
+        self._lock = threading.Lock()
+
+    def write(self, content: np.ndarray, place: int | None = None) -> int:
+        """Write an array to a place, None being the end of the file. Returns the place.
+
+        Raises:
+            StorageError: The disk is full or the folder may not be written.
+        """
+        with self._lock, storage_errors(self.folder):
+            file = self._opened()
+            place = file.seek(0, 2) if place is None else file.seek(place)
+            file.write(content.data)
+            return place
+
+    def read(self, content: np.ndarray, place: int) -> None:
+        """Fill an array with what was written to a place."""
+        with self._lock, storage_errors(self.folder):
+            file = self._opened()
+            file.seek(place)
+            content[:] = np.frombuffer(file.read(content.nbytes), content.dtype).reshape(content.shape)
+
+    def _opened(self) -> IO[bytes]:
+        if self._file is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._file = tempfile.TemporaryFile(dir=self.folder)  # noqa: SIM115  # it stays open as long as this does
+        return self._file
+
+
 class FilteredSlices:
     """An image, followed by as many copies as there are areas; reading is thread-safe."""
 
@@ -34,7 +72,7 @@ class FilteredSlices:
         image: Image,
         areas_px: Sequence[int],
         *,
-        folder: Path | None = None,
+        file: PassingFile | None = None,
         most: int | None = 1,
         threads: int | None = None,
     ) -> None:
@@ -42,7 +80,7 @@ class FilteredSlices:
         Args:
             image: On the grid that networks work on.
             areas_px: In the order of their channels.
-            folder: Where what was filtered waits; None is the system's folder for passing files.
+            file: Where what was filtered waits; None is one of its own in the system's folder for passing files.
             most: Slices that wait at most, of which those go first that were asked for least recently; None keeps all.
                 Slices that are filtered at the same time may be more.
             threads: Slices that are filtered at the same time; None is as many as there are cores, and fewer where
@@ -57,9 +95,8 @@ class FilteredSlices:
         self.image = image
         self.areas_px = tuple(areas_px)
         self._threads = threads or slices_at_once(image.shape, image.dtype.itemsize, len(self.areas_px))
-        self._folder = Path(tempfile.gettempdir()) if folder is None else folder
+        self.file = PassingFile() if file is None else file
         self._most = None if most is None else max(most, self._threads)
-        self._file: IO[bytes] | None = None
         self._places: OrderedDict[int, int] = OrderedDict()  # of slices in the file, the latest asked for last
         self._lock = threading.Lock()
 
@@ -80,7 +117,7 @@ class FilteredSlices:
         found[0] = grey
         _, rows, columns = box.slices
         first, last = box.start[0], box.stop[0]
-        with self._lock, storage_errors(self._folder):
+        with self._lock:
             for some in _groups(first, last, self._threads):
                 self._filter(some)
                 for z in some:
@@ -95,31 +132,21 @@ class FilteredSlices:
         for run in _runs([z for z in slices if z not in self._places]):
             grey = read_finite(self.image, Box((run.start, 0, 0), (run.stop, *self.shape[1:])))
             for z, planes in zip(run, filtered_planes(grey, self.areas_px, self._threads), strict=True):
-                file, place = self._opened(), self._free_place()
-                file.seek(place * planes.nbytes)
-                file.write(planes.data)
-                self._places[z] = place
+                self._places[z] = self.file.write(planes, self._free_place())
 
-    def _free_place(self) -> int:
-        """A place in the file for one more slice."""
+    def _free_place(self) -> int | None:
+        """The place of the slice that goes for one more, which it loses; None where there is room behind."""
         if self._most is None or len(self._places) < self._most:
-            return len(self._places)
+            return None
         return self._places.popitem(last=False)[1]
-
-    def _opened(self) -> IO[bytes]:
-        if self._file is None:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            self._file = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115  # it stays open as long as this does
-        return self._file
 
     def _rows(self, z: int, rows: slice) -> np.ndarray:
         """Some rows of a slice that is in the file: (areas, Y, X)."""
-        file, dtype, (_, height, width) = self._opened(), self.image.dtype, self.shape
+        dtype, (_, height, width) = self.image.dtype, self.shape
         found = np.empty((len(self.areas_px), rows.stop - rows.start, width), dtype)
         for number, plane in enumerate(found):
-            before = (self._places[z] * len(self.areas_px) + number) * height + rows.start
-            file.seek(before * width * dtype.itemsize)
-            plane[:] = np.frombuffer(file.read(plane.nbytes), dtype).reshape(plane.shape)
+            before = (number * height + rows.start) * width * dtype.itemsize
+            self.file.read(plane, self._places[z] + before)
         return found
 
 

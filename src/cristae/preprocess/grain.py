@@ -76,7 +76,7 @@ def check_areas(areas_px: Sequence[int], shape: Sequence[int]) -> None:
         if not 1 <= area <= y * x:
             raise VolumeError(
                 f"a grain filter of {area} pixels: shapes in a plane of {y} x {x} have 1 to {y * x} pixels; give "
-                "an area in this range"
+                "the least area that is kept, from 2 on"
             )
 
 

@@ -159,9 +159,12 @@ def _entries_of(
     name = wanted[0].volume
     fingerprint = None if fingerprints is None else fingerprints.of(name)
     found: dict[Box, Path] = {}
+    new = list[_Wanted]()
     for one in wanted:
         known = None if fingerprint is None else cache.recall(one.question(fingerprint))
         entry = None if known is None else cache.take(known)
+        if entry is None:
+            new.append(one)
         if entry is None and cache.has_any(one.digest):  # reading costs much less than filtering
             entry = cache.take(one.key({z: _read(one.image, z)[1] for z in one.slices}))
         if entry is not None:
@@ -169,7 +172,7 @@ def _entries_of(
             task.advance(len(one.slices), note=name)
     found.update(_filter([one for one in wanted if one.box not in found], cache, task))
     if fingerprint is not None and fingerprints is not None and fingerprints.unchanged(name):
-        for one in wanted:
+        for one in new:
             cache.remember(one.question(fingerprint), found[one.box].name)
     return found
 

@@ -42,5 +42,5 @@ def _inspect(path: str | Path, progress: Progress) -> Iterator[Inspection]:
     normalized = "; ".join(normalizations(read_attributes(prediction))) if prediction is not None else ""
     for name, image, problems in images_in(path, is_prediction=is_prediction):
         if normalized:
-            image = replace(image, details={**image.details, "normalised by": normalized})
+            image = replace(image, details={**image.details, "normalised": normalized})
         yield describe_image(name, image, (*unfinished, *problems), progress=progress)
