@@ -100,8 +100,8 @@ class IntensityShift:
                 "to the training data's grey scale, or train with normalize: {name: histogram_matching}"
             )
         return (
-            "look whether dark and bright are exchanged, and invert the image if so; else find the range of grey values "
-            "again on this volume with --normalize volume, or train a new run with normalize.scope: volume"
+            "look whether dark and bright are exchanged, and invert the image if so; else find the range of grey "
+            "values again on this volume with --normalize volume, or train a new run with normalize.scope: volume"
         )
 
 
