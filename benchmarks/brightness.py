@@ -191,8 +191,8 @@ changed: small U-Nets, {epochs} epochs of 256 patches of 128 x 128, {seeds} seed
 Made by `python -m benchmarks.brightness --epochs {epochs} --seeds {seeds}`; the means over seeds are in
 `brightness.csv`. Differences of a few hundredths are those of one training to the next: by the last column the first
 few are equal. Training tiles are images of one slice each, so `volume` and `slice` train alike here and differ in what
-is predicted. Exchanging dark and bright is not forgiven by any of these, and is not meant to be: `predict` warns of it where
-the histogram shows it, which that of these images does not.
+is predicted. Exchanging dark and bright is not forgiven by any of these, and is not meant to be: `predict` warns of it
+where the histogram shows it, which that of these images does not.
 
 """
 
