@@ -17,9 +17,9 @@ _COLORS = {"error": "red", "warning": "yellow", "unknown": "cyan", "fine": "gree
 
 
 def doctor(path: RecipePath, changes: Set = None, as_json: Json = False) -> None:
-    """Look for what makes a training worthless, with what to do; say how long it will take.
+    """Look for what makes a training worthless, and forecast its time.
 
-    Exit code 2 where training would be meaningless.
+    Each finding comes with what to do. Exit code 2 where training would be meaningless.
     """
     from cristae.cli.progress import console_progress
     from cristae.workflows.doctor import doctor as look
