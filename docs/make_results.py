@@ -174,19 +174,22 @@ def page(name: str, experiment: Experiment, rows: Sequence[Row]) -> str:
             lines.append(f"| {variant} | {len(seeds)} | {' | '.join(cells)} | {minutes:.1f} |")
     lines += [
         "",
-        f"Means of scores on the test volume over runs, with 95 % intervals (Student's t).{_selection(experiment)}",
+        "Means of scores on the test volume over runs, with 95 % intervals (Student's t)."
+        + _selection(experiment, rows),
     ]
     differences = list(compared(experiment.pairs, rows, classes))
     if differences:
         lines += ["", f"| difference, run by run of the same seed | runs | {' | '.join(f'{c} F1' for c in classes)} |"]
         lines += ["|---" * (len(classes) + 2) + "|", *differences]
+    lines += ["", experiment.finding.strip()]
     return "\n".join(lines) + "\n"
 
 
-def _selection(experiment: Experiment) -> str:
-    if experiment.best is None:
+def _selection(experiment: Experiment, rows: Sequence[Row]) -> str:
+    best = experiment.best
+    if best is None or len({row.seed for row in rows}) <= best:
         return ""
-    return f" Of each variant the {experiment.best} runs with the largest sum of F1 on the validation regions count."
+    return f" Of each variant the {best} runs with the largest sum of F1 on the validation regions count."
 
 
 def chosen(rows: Sequence[Row], best: int | None) -> list[Row]:
@@ -209,7 +212,10 @@ def compared(pairs: Sequence[tuple[str, str]], rows: Sequence[Row], classes: Seq
 
 
 def interval(values: Sequence[float], sign: str = "") -> str:
-    """The mean of values with its 95 % interval (Student's t), or alone where there is one value."""
+    """The mean of values with its 95 % interval (Student's t), or alone where there is one value; a dash where it is
+    not defined, such as the precision of runs that find nothing."""
+    if np.isnan(values).any():
+        return "-"
     mean = float(np.mean(values))
     if len(values) < 2:
         return f"{mean:{sign}.3f}"

@@ -31,6 +31,7 @@ def test_an_interval_is_that_of_a_t_test(results: ModuleType) -> None:
     low, high = ttest_1samp(values, 0).confidence_interval(0.95)
     assert results.interval(values) == f"{np.mean(values):.3f} ± {(high - low) / 2:.3f}"
     assert results.interval([0.5]) == "0.500"
+    assert results.interval([0.5, math.nan]) == "-"
 
 
 def test_the_best_runs_have_the_largest_sums_on_validation_regions(results: ModuleType) -> None:
