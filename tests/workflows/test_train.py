@@ -297,6 +297,7 @@ def epochs_done(out: Path) -> int:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.slow
 def test_killed_and_interrupted_training_runs_end_with_the_same_weights(tmp_path: Path) -> None:
     recipe, out = write_discs(tmp_path, epochs=90), tmp_path / "run"
     whole = finish(recipe, tmp_path / "undisturbed")
