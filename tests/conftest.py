@@ -1,6 +1,7 @@
 """What holds for all tests."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import pytest
 from hypothesis import settings
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell's background jobs ignore Ctrl-C and hand that down; tests send it to themselves.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The first call of a compiled loop may have to compile it; 30 examples keep the whole suite within 20 minutes.
 settings.register_profile("cristae", deadline=None, max_examples=30)
