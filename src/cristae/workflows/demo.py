@@ -73,7 +73,7 @@ def demo(out: str | Path = "cristae-demo", *, progress: Progress = Progress()) -
     _keep(synthetic_volume(TRAINING), out, "training", progress)
     _keep(synthetic_volume(NEW), out, "new", progress)
     progress.say("2/4  Training a small U-Net on the first")
-    run = train(load_recipe(recipe_path), out=out / "run", resume=True, progress=progress)
+    run = train(load_recipe(recipe_path), out=out / "run", resume=(out / "run").exists(), progress=progress)
     progress.say("3/4  Predicting the second")
     prediction = predict([run], open_volume(out / "new.zarr"), out=out / "prediction.zarr", progress=progress)
     progress.say("4/4  Scoring it against its labels")
