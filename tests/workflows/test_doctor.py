@@ -229,15 +229,36 @@ def test_a_held_out_copy_of_a_training_volume(recipe: Path) -> None:
     found = doctor(recipe, overrides)
     assert [one.what for one in wrong(found)] == ["splits overlap"]
     assert found.meaningless
+    overrides[-1] = "data.validate=[{volume: again, slices: '7:10'}]"
+    (one,) = wrong(doctor(recipe, overrides))
+    assert one.fix == 'data.train: [{volume: "stack", slices: "0:7"}]'
+    assert not wrong(doctor(recipe, [*overrides, *mend(one)]))
 
 
-def test_a_class_that_testing_lacks(recipe: Path) -> None:
+SPLITS = {
+    "train": ("2:4", "7:8", "8:9"),
+    "validate": ("0:6", "9:10", "7:8"),
+    "test": ("0:6", "7:8", "9:10"),
+}
+"""Training, validation and test slices, of which one split lacks the class in slices 1, 4, 7 and 8."""
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_a_class_that_a_split_lacks(recipe: Path, split: str) -> None:
     labels = slices_of(recipe.parent, "labels")
-    labels[9] = 0
+    labels[[1, 4, 7, 8], 40:48, 40:48] = 128
     write(recipe.parent, "labels", labels)
-    split = ("data.validate=[{volume: stack, slices: '7:8'}]", "data.test=[{volume: stack, slices: '9:10'}]")
-    (one,) = wrong(doctor(recipe, split))
-    assert (one.what, one.where) == ("class absent from a split", "data.test")
+    overrides = [
+        "data.classes.names=[background, blob, ring]",
+        "data.volumes.0.labels.values={0: background, 128: ring, 255: blob}",
+        *(
+            f"data.{name}=[{{volume: stack, slices: '{slices}'}}]"
+            for name, slices in zip(("train", "validate", "test"), SPLITS[split], strict=True)
+        ),
+    ]
+    (one, *others) = [one for one in wrong(doctor(recipe, overrides)) if one.what == "class absent from a split"]
+    again = wrong(doctor(recipe, [*overrides, *mend(one)]))
+    assert [left.what for left in again if left.what == "class absent from a split"] == [left.what for left in others]
 
 
 def test_the_command_prints_what_to_do_and_ends_with_2(recipe: Path) -> None:

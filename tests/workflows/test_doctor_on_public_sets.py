@@ -126,14 +126,15 @@ def mended(data: DataConfig, finding: Finding) -> DataConfig:
 def test_no_false_alarm_on_clean_sets(set_name: str, task: str, tmp_path: Path) -> None:
     """All that a doctor says, but for splits of the sets that touch, which recipes choose otherwise."""
     recipe = tmp_path / "recipe.yaml"
+    working = ", voxel_size_nm: [null, 200, 200]" if set_name == "axondeepseg-sem" else ""  # its images differ in it
     recipe.write_text(
-        f"name: clean\ndata: {{set: {set_name}, task: {task}}}\nmodel: {{name: unet_bn, widths: [4, 8]}}\n"
+        f"name: clean\ndata: {{set: {set_name}, task: {task}{working}}}\nmodel: {{name: unet_bn, widths: [4, 8]}}\n"
         "loss: {name: cross_entropy_dice}\nsampling: {name: random, size: [64, 64], per_epoch: 8}\n"
         "training: {epochs: 2, batch_size: 2}\ndevice: cpu\n"
     )
     found = doctor(recipe)
     assert not found.meaningless
-    assert {one.what for one in wrong(iter(found.findings))} <= {"class absent from a split"}
+    assert {one.what for one in wrong(iter(found.findings))} <= {"class absent from a split", "splits touch"}
     assert found.forecast is not None
 
 

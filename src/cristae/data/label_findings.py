@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cristae.data.alignment import Alignment, align
+from cristae.data.class_repairs import absent_classes, voxels_by_section, with_absent_classes
 from cristae.data.classes import Classes
 from cristae.data.common_classes import common_classes
 from cristae.data.contrast import opposite
@@ -30,7 +31,6 @@ _SMALL_VOX = 3
 _MANY = 0.25
 """Part of the volumes from which on a fault in them makes a training meaningless."""
 _NAMED = 8
-_COUNTED_VOX, _BLOCK = 2**27, (16, 1024, 1024)
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,23 +197,14 @@ def _of_contrast(dataset: Dataset, judged: Sequence[_Judged], copies: Copies) ->
 
 def _of_test(dataset: Dataset) -> Iterator[Finding]:
     """Classes that the test regions lack; training knows of the other regions."""
-    classes, boxes = dataset.classes, [(part, box) for part in dataset.test for box in labelled_boxes(part)]
-    if not boxes or sum(box.size for _, box in boxes) > _COUNTED_VOX:
+    if not any(labelled_boxes(part) for part in dataset.test) or (voxels := voxels_by_section(dataset)) is None:
         return
-    there: set[int] = set()
-    for part, box in boxes:
-        for block in box.blocks(_BLOCK):
-            if classes.exclusive:
-                there.update(np.unique(part.volume.labels[0].read(block)).tolist())
-            else:
-                masks = zip(classes.ids, part.volume.labels, strict=True)
-                there.update(number for number, mask in masks if mask.read(block).any())
-    missing = [classes.names[classes.ids.index(number)] for number in classes.foreground_ids if number not in there]
+    ids = absent_classes(dataset, voxels, "test")
+    missing = [dataset.classes.names[dataset.classes.ids.index(number)] for number in ids]
     if missing:
         text = f"data.test holds no {', '.join(missing)}: nothing there can show how well the network finds it"
-        yield Finding(
-            "warning", "class absent from a split", "data.test", text, "add regions that have it to data.test"
-        )
+        fix = "\n".join(with_absent_classes(dataset, voxels, "test")) or "label sections that have it for data.test"
+        yield Finding("warning", "class absent from a split", "data.test", text, fix)
 
 
 def _names(some: Sequence[_Judged]) -> str:

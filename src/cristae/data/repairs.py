@@ -1,23 +1,16 @@
-"""What to run, or to write in a recipe, so that its data are as they should be."""
+"""What to run so that files are as they should be, and how a recipe then names them."""
 
 from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cristae.data.box import Box
 from cristae.data.description import DataConfig, Labels, MaskLabels, VolumeConfig
 from cristae.data.label_sources import is_slice_files
-from cristae.data.slice_ranges import slice_ranges
-from cristae.data.splits import Part, labelled_boxes
 from cristae.data.volume import Volume
-
-_GAP = 1
-"""Slices between training and held-out ones that are left out."""
 
 
 @dataclass(frozen=True)
@@ -111,75 +104,6 @@ def copied_folder(config: VolumeConfig, what: str) -> str:
         f"put what needs no change into {config.name}-{what} as well, and name that folder in the recipe as the "
         f"{what} of '{config.name}'"
     )
-
-
-def without_slices(splits: dict[str, tuple[Part, ...]], volume: Volume, useless: Iterable[int]) -> tuple[str, ...]:
-    """Lines that name the regions of a volume again, without some slices."""
-    left_out, said = set(useless), []
-    for split, parts in splits.items():
-        own = [part for part in parts if part.volume.name == volume.name]
-        if not any(z in left_out for part in own for z in range(part.box.start[0], part.box.stop[0])):
-            continue
-        kept = [box for part in own for box in _cut(part.box, left_out)]
-        said.append(f"data.{split}: {_listed(volume, kept)}{_others(parts, own)}")
-    return tuple(said)
-
-
-def kept_apart(splits: dict[str, tuple[Part, ...]], first: str, second: str) -> tuple[str, ...]:
-    """Lines that leave a gap of a slice between two splits that overlap or touch in a stack; empty where none can be.
-
-    The second gives up what is too near to the first; where nothing were left of it, both are cut anew.
-    """
-    learned, held = splits[first], splits[second]
-    said = []
-    for volume in {part.volume.name: part.volume for part in held}.values():
-        own = [part for part in held if part.volume.name == volume.name]
-        before = [part for part in learned if part.volume.image.path == volume.image.path]
-        if volume.image.shape[0] == 1 or not before:
-            continue
-        near = {z for part in before for z in range(part.box.start[0] - _GAP, part.box.stop[0] + _GAP)}
-        kept = [box for part in own for box in _cut(part.box, near)]
-        if kept and kept != [part.box for part in own]:
-            said.append(f"data.{second}: {_listed(volume, kept)}{_others(held, own)}")
-        elif not kept and (halves := _halves(before[0].volume, learned, held)) is not None:
-            said += [f"data.{first}: {halves[0]}", f"data.{second}: {halves[1]}"]
-    return tuple(said)
-
-
-def _halves(volume: Volume, learned: Sequence[Part], held: Sequence[Part]) -> tuple[str, str] | None:
-    """All their labelled slices as a stretch of four fifths and one of the rest, with a gap between them."""
-    if {part.volume.image.path for part in (*learned, *held)} != {volume.image.path}:
-        return None
-    boxes = [box for part in (*learned, *held) for box in labelled_boxes(part)]
-    slices = sorted({z for box in boxes for z in range(box.start[0], box.stop[0])})
-    kept = max(1, len(slices) // 5)
-    if len(slices) < kept + _GAP + 1:
-        return None
-    own = next(part.box for part in learned)
-    sides = slices[: -kept - _GAP], slices[-kept:]
-    shown = []
-    for side in sides:
-        cut = [Box((a, *own.start[1:]), (b, *own.stop[1:])) for a, b in slice_ranges(side)]
-        shown.append(_listed(volume, cut))
-    return shown[0], shown[1]
-
-
-def _cut(box: Box, left_out: set[int]) -> list[Box]:
-    """A box without some of its slices."""
-    kept = [z for z in range(box.start[0], box.stop[0]) if z not in left_out]
-    return [Box((a, *box.start[1:]), (b, *box.stop[1:])) for a, b in slice_ranges(kept)]
-
-
-def _listed(volume: Volume, boxes: Sequence[Box]) -> str:
-    whole = volume.image.shape[1:]
-    regions = [
-        f"slices: '{box.start[0]}:{box.stop[0]}'" if box.shape[1:] == whole else f"box: '{box}'" for box in boxes
-    ]
-    return f"[{', '.join(f'{{volume: {volume.name}, {region}}}' for region in regions)}]"
-
-
-def _others(parts: Sequence[Part], own: Sequence[Part]) -> str:
-    return "" if len(parts) == len(own) else ", and its regions of other volumes as they are"
 
 
 def _convert(source: Path, copy: Path, options: str) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from cristae.data.finding import Finding
+from cristae.data.finding import Finding, Severity
 from cristae.data.open import Dataset
-from cristae.data.repairs import without_slices
 from cristae.data.sections import Sections, look_at_sections
 from cristae.data.slice_ranges import ranges_text
+from cristae.data.split_repairs import without_sections
 from cristae.data.splits import Part
 from cristae.data.volume import Volume
 from cristae.progress import Progress
@@ -29,7 +30,7 @@ def section_findings(dataset: Dataset, progress: Progress = Progress()) -> Itera
     seen: dict[str, Sections] = {}
     for volume, slices in used_slices(dataset):
         sections = seen[volume.name] = look_at_sections(volume, slices, progress)
-        fix = "\n".join(without_slices(splits, volume, sections.useless)) or _other_fix(volume)
+        fix = "\n".join(without_sections(splits, {volume.name: sections.useless})) or _other_fix(volume)
         found += [Finding("warning", what, volume.name, text, fix) for what, text in _told(volume, sections)]
     yield from found
     copies = list(_copies(dataset, seen))
@@ -91,31 +92,42 @@ def _other_fix(volume: Volume) -> str:
 
 def _copies(dataset: Dataset, seen: dict[str, Sections]) -> Iterator[Finding]:
     """Sections that are the same in two splits, or in two volumes."""
-    trained: dict[bytes, str] = {}
-    for part in dataset.train:
-        for place, digest in _digests(part, seen):
-            trained.setdefault(digest, place)
+    trained: dict[bytes, list[tuple[Volume, int]]] = defaultdict(list)
+    for volume, z, digest in _digests(dataset.train, seen):
+        trained[digest].append((volume, z))
     for split, parts in (("validate", dataset.validate), ("test", dataset.test)):
-        held = [one for part in parts for one in _digests(part, seen)]
-        same = [(place, trained[digest]) for place, digest in held if trained.get(digest, place) != place]
+        held = list(_digests(parts, seen))
+        same = [
+            (volume, z, others)
+            for volume, z, digest in held
+            if (others := [one for one in trained[digest] if one != (volume, z)])
+        ]
         if not same:
             continue
-        shown = ", ".join(f"{place} is {first} again" for place, first in same[:_NAMED])
-        text = f"{len(same)} of {len(held)} sections of data.{split} are also in data.train: {shown}"
-        fix = f"take one of each pair out of data.train or data.{split}"
-        severity = "error" if len(same) > _COPIED * len(held) else "warning"
-        yield Finding(severity, "splits overlap", f"data.{split}", text, fix)  # type: ignore[arg-type]
+        pairs = [f"{_section(volume, z)} is {_section(*others[0])} again" for volume, z, others in same[:_NAMED]]
+        text = f"{len(same)} of {len(held)} sections of data.{split} are also in data.train: {', '.join(pairs)}"
+        copies: dict[str, set[int]] = defaultdict(set)
+        for _, _, others in same:
+            for volume, z in others:
+                copies[volume.name].add(z)
+        lines = without_sections({"train": dataset.train}, copies)
+        fix = "\n".join(lines) or f"train on other sections than those of data.{split}"
+        severity: Severity = "error" if len(same) > _COPIED * len(held) else "warning"
+        yield Finding(severity, "splits overlap", f"data.{split}", text, fix)
 
 
-def _digests(part: Part, seen: dict[str, Sections]) -> Iterator[tuple[str, bytes]]:
-    """The sections of a part, with what tells them apart; tiles of one section are told apart by the split itself."""
-    if part.slab is not None:
-        return
-    sections, whole = seen[part.volume.name], part.box.shape[1:] == part.volume.image.shape[1:]
-    for z in range(part.box.start[0], part.box.stop[0]) if whole else ():
-        if z in sections.digests:
-            single = part.volume.image.shape[0] == 1
-            yield f"'{part.volume.name}'" + ("" if single else f" slice {z}"), sections.digests[z]
+def _digests(parts: Sequence[Part], seen: dict[str, Sections]) -> Iterator[tuple[Volume, int, bytes]]:
+    """Whole sections with what tells them apart; tiles of one section are told apart by the split itself."""
+    for part in parts:
+        sections, whole = seen[part.volume.name], part.box.shape[1:] == part.volume.image.shape[1:]
+        if part.slab is None and whole:
+            for z in range(part.box.start[0], part.box.stop[0]):
+                if z in sections.digests:
+                    yield part.volume, z, sections.digests[z]
+
+
+def _section(volume: Volume, z: int) -> str:
+    return f"'{volume.name}'" + ("" if volume.image.shape[0] == 1 else f" slice {z}")
 
 
 def _names(names: Sequence[str]) -> str:

@@ -11,11 +11,13 @@ from textwrap import dedent
 from typing import TYPE_CHECKING, Any
 
 from cristae.classical.config import RandomForestConfig
+from cristae.data.class_repairs import voxels_by_section, with_absent_classes
 from cristae.data.finding import Finding
 from cristae.data.label_findings import label_findings
 from cristae.data.open import Dataset, open_data, resolve_data
-from cristae.data.repairs import Copies, kept_apart
+from cristae.data.repairs import Copies
 from cristae.data.section_findings import section_findings, splits_of
+from cristae.data.split_repairs import kept_apart
 from cristae.errors import CristaeError
 from cristae.progress import Progress, Task
 from cristae.recipe.load import load_recipe
@@ -169,8 +171,12 @@ def _of_message(severity: Any, message: str, recipe: Recipe, dataset: Dataset | 
         if found and not fix:
             text, fix = before, f"give {after}" if mark == ". Give " else dedent(after.strip("\n"))
     sides = sorted({*_SPLITS.findall(message)}, key=("train", "validate", "test").index)
-    if dataset is not None and dataset.split is None and what.startswith("splits") and len(sides) > 1:
-        fix = "\n".join(kept_apart(splits_of(dataset), sides[0], sides[1])) or fix
+    if dataset is not None and dataset.split is None:
+        if what.startswith("splits") and len(sides) > 1:
+            fix = "\n".join(kept_apart(splits_of(dataset), sides[0], sides[1])) or fix
+        elif what == "class absent from a split" and (voxels := voxels_by_section(dataset)) is not None:
+            split = "train" if "a network cannot learn it" in message else "validate"
+            fix = "\n".join(with_absent_classes(dataset, voxels, split)) or fix
     return Finding(severity, what, recipe.name, text, fix)
 
 
