@@ -3,8 +3,12 @@
 from dataclasses import replace
 
 import pytest
+import torch
+from torch import nn
 
-from cristae.training.forecast import Forecast
+from cristae.training import forecast
+from cristae.training.feed import Worker
+from cristae.training.forecast import Forecast, Validating
 
 GOOD = Forecast(
     device="cpu",
@@ -39,3 +43,18 @@ def test_durations(seconds: float, text: str) -> None:
 def test_what_makes_it_rough_is_said() -> None:
     assert replace(GOOD, notes=("it may stop earlier",)).text.endswith("; it may stop earlier")
     assert "(NVIDIA H200)" in replace(GOOD, device="NVIDIA H200").text
+
+
+def test_validation_in_parts_stands_for_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of four pieces, of data of which a half was read, takes an eighth of the time."""
+    now = 0.0
+
+    def validate(network: nn.Module, worker: Worker) -> None:
+        nonlocal now
+        assert not network.training
+        now += 100.0 / worker.world_size
+
+    monkeypatch.setattr(forecast.time, "monotonic", lambda: now)
+    network = nn.Conv2d(1, 1, 1).train()
+    assert forecast._time_validation(network, Validating(validate, 4, 0.5), torch.device("cpu")) == 200.0
+    assert now == 25.0

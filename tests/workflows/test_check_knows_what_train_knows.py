@@ -24,7 +24,7 @@ from cristae.errors import CristaeError, MissingFileError, OutputExistsError, St
 from cristae.progress import Progress
 from cristae.recipe.load import load_recipe
 from cristae.workflows import recipes
-from cristae.workflows.recipes import check_recipe, missing_data
+from cristae.workflows.recipes import check_loaded, check_recipe, missing_data
 from cristae.workflows.train import train
 
 
@@ -529,8 +529,9 @@ def test_large_data_is_read_in_part_and_a_part_proves_only_what_it_holds(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(recipes, "_READ_VOX", 2 * 61 * 70)
     monkeypatch.setattr("cristae.training.regions._SLAB", (1, 1024, 1024))
-    said = Said()
-    assert check_recipe(path, progress=said)
+    said, shares = Said(), list[float]()
+    assert check_loaded(load_recipe(path), said, lambda network, prepared, share: shares.append(share))
+    assert shares == [1 / 2]
     assert said.warned == ["the data is large and was read in part; what only the rest of it holds, training will find"]
     all_background(tmp_path, 0, 1)
     said = Said()

@@ -67,14 +67,20 @@ class Forecast:
         return "; ".join([said, *self.notes])
 
 
+@dataclass(frozen=True, eq=False)
+class Validating:
+    """A validation that can be done in parts."""
+
+    validate: Callable[[nn.Module, Worker], object]
+    """Validates the part of one of several processes."""
+    pieces: int
+    """Into how many parts it can be divided."""
+    share: float = 1.0
+    """Part of the validation data that all of them cover."""
+
+
 def forecast(
-    network: nn.Module,
-    step: StepConfig,
-    feed: PatchFeed,
-    validate: Callable[[nn.Module, Worker], object],
-    *,
-    pieces: int,
-    notes: tuple[str, ...] = (),
+    network: nn.Module, step: StepConfig, feed: PatchFeed, validation: Validating, *, notes: tuple[str, ...] = ()
 ) -> Forecast:
     """Take some steps of a training and a piece of its validation; the network changes and is of no further use.
 
@@ -82,8 +88,7 @@ def forecast(
         network: Of the recipe.
         step: What a step is.
         feed: Its patches.
-        validate: Validates a part of the validation data, that of one of several processes.
-        pieces: Into how many parts the validation can be divided.
+        validation: What follows each epoch.
         notes: What else makes the estimate rough.
 
     Raises:
@@ -98,7 +103,7 @@ def forecast(
     with _peak(device) as peak:
         try:
             seconds, finite = _time_steps(network, step, feed)
-            validation = _time_validation(network, validate, pieces, device)
+            validating = _time_validation(network, validation, device)
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and "memory" not in str(error):
                 raise
@@ -122,7 +127,7 @@ def forecast(
         epochs=config.epochs,
         batches=len(feed),
         seconds_per_batch=seconds,
-        validation_seconds=validation / config.devices,
+        validation_seconds=validating / config.devices,
         peak_bytes=peak[0],
         total_bytes=int(total),
         finite=finite,
@@ -157,21 +162,19 @@ def _time_steps(network: nn.Module, step: StepConfig, feed: PatchFeed) -> tuple[
     return median(taken[1:]), finite
 
 
-def _time_validation(
-    network: nn.Module, validate: Callable[[nn.Module, Worker], object], pieces: int, device: torch.device
-) -> float:
+def _time_validation(network: nn.Module, validation: Validating, device: torch.device) -> float:
     """Seconds of a whole validation, of which one piece is done, or all where that is quick."""
     network.eval()
     seconds = 0.0
-    for parts in dict.fromkeys((max(1, pieces), 1)):
+    for parts in dict.fromkeys((max(1, validation.pieces), 1)):
         began = time.monotonic()
-        validate(network, Worker(0, parts))
+        validation.validate(network, Worker(0, parts))
         if device.type == "cuda":
             torch.cuda.synchronize(device)
         seconds = (time.monotonic() - began) * parts
         if seconds > _QUICK_S:
             break
-    return seconds
+    return seconds / validation.share
 
 
 @contextmanager

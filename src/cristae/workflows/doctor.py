@@ -104,7 +104,7 @@ def doctor(path: str | Path, overrides: Sequence[str] = (), *, progress: Progres
     dataset = _open(recipe)
     checked, found = _check(recipe, dataset, noted)
     looked = [] if dataset is None else list(_look(recipe, dataset, noted))
-    return Diagnosis(recipe.name, (*checked, *looked, _of_forecast(recipe, found, noted)), found)
+    return Diagnosis(recipe.name, (*checked, *looked, _of_forecast(recipe, found)), found)
 
 
 class _Noted(Progress):
@@ -141,14 +141,14 @@ def _check(recipe: Recipe, dataset: Dataset | None, noted: _Noted) -> tuple[list
     """What `recipe check` says, and a forecast where it lets a training begin."""
     findings, measured = list[Finding](), list["Forecast"]()
 
-    def measure(network: nn.Module, prepared: Prepared) -> None:
-        from cristae.training.forecast import forecast
+    def measure(network: nn.Module, prepared: Prepared, share: float) -> None:
+        from cristae.training.forecast import Validating, forecast
 
         count = prepared.epoch_validation.counts
         pieces = sum(1 for _ in prepared.validation.slabs())
-        measured.append(
-            forecast(network, prepared.step, prepared.feed, lambda *args: count(args[0], 1, args[1]), pieces=pieces)
-        )
+        whole = recipe.training.validation.name == "whole"  # otherwise some patches, of however many
+        validate = Validating(lambda *args: count(args[0], 1, args[1]), pieces, share if whole else 1.0)
+        measured.append(forecast(network, prepared.step, prepared.feed, validate))
 
     try:
         check_loaded(recipe, noted, measure)
@@ -194,7 +194,7 @@ def _look(recipe: Recipe, dataset: Dataset, noted: _Noted) -> Iterator[Finding]:
             yield Finding("unknown", "voxels", recipe.name, f"not everything could be looked at: {error}")
 
 
-def _of_forecast(recipe: Recipe, found: Forecast | None, noted: _Noted) -> Finding:
+def _of_forecast(recipe: Recipe, found: Forecast | None) -> Finding:
     """Time and memory."""
     what = "time and memory"
     if found is None:
@@ -202,8 +202,6 @@ def _of_forecast(recipe: Recipe, found: Forecast | None, noted: _Noted) -> Findi
         text = "not measured: a random forest learns in minutes" if forest else "not measured: no training can begin"
         return Finding("unknown", what, recipe.name, text)
     text = found.text
-    if any("read in part" in message for message in noted.warned):
-        text += "; measured on a part of the data, so that validation takes longer"
     if not found.finite:
         return Finding(
             "warning", "loss not finite", recipe.name, f"the loss of the first steps is not a finite number; {text}",

@@ -110,14 +110,15 @@ def check_recipe(path: str | Path, overrides: Sequence[str] = (), *, progress: P
 
 
 def check_loaded(
-    recipe: Recipe, progress: Progress, then: Callable[[nn.Module, Prepared], None] | None = None
+    recipe: Recipe, progress: Progress, then: Callable[[nn.Module, Prepared, float], None] | None = None
 ) -> Recipe:
     """As `check_recipe`, of a recipe that is loaded.
 
     Args:
         recipe: As `load_recipe` gives it.
         progress: Where warnings go.
-        then: What else to do with the network and what its training needs, where all of that is there.
+        then: What else to do with the network and what its training needs, where all of that is there; it also gets the
+            part of the validation data that is read.
 
     Raises:
         CristaeError: The recipe or its data cannot be used.
@@ -170,7 +171,7 @@ def _check_without_data(recipe: Recipe, progress: Progress) -> Recipe:
 
 
 def _check_network(
-    recipe: Recipe, data: TrainingData, progress: Progress, then: Callable[[nn.Module, Prepared], None] | None
+    recipe: Recipe, data: TrainingData, progress: Progress, then: Callable[[nn.Module, Prepared, float], None] | None
 ) -> None:
     network, locality = make_network(recipe, data.regions.classes, progress)
     start_network(network, recipe, None, progress)
@@ -180,7 +181,7 @@ def _check_network(
         if prepared is not None:
             prepared.feed.read(0, [0])
             if then is not None:
-                then(network, prepared)
+                then(network, prepared, data.validated_share)
 
 
 def _read(parts: Sequence[Part], progress: Progress) -> None:

@@ -12,7 +12,7 @@ from cristae.classical.config import RandomForestConfig
 from cristae.data.fingerprint import Fingerprints
 from cristae.data.open import Dataset, open_data, resolve_data
 from cristae.data.public.brought import origin_of
-from cristae.data.splits import Part
+from cristae.data.splits import Part, labelled_boxes
 from cristae.errors import CristaeError, MissingFileError
 from cristae.preprocess.normalize import Normalizer
 from cristae.progress import Progress
@@ -40,6 +40,8 @@ class TrainingData:
     """Whether `regions` are all that the recipe names, or a part of it that is read quickly."""
     grey_vox: int | None = None
     """Grey values that are looked at of each volume, or of all regions; None looks at all that matter."""
+    validated_share: float = 1.0
+    """Part of the labelled voxels of the validation regions that is read."""
 
     @property
     def leak_facts(self) -> Mapping[str, Any]:
@@ -54,7 +56,11 @@ class TrainingData:
             flat: Whether only labelled slices are read, as for 2D models.
         """
         regions, whole = self.regions.limited(read_vox, flat=flat)
-        return replace(self, regions=regions, whole=whole, grey_vox=read_vox)
+        read, there = (
+            sum(box.size for part in one.validate for box in labelled_boxes(part)) for one in (regions, self.regions)
+        )
+        share = read / there if there else 1.0
+        return replace(self, regions=regions, whole=whole, grey_vox=read_vox, validated_share=share)
 
     @contextmanager
     def judging(self, progress: Progress, *, whole: bool | None = None) -> Iterator[None]:
@@ -124,6 +130,10 @@ class TrainingData:
             require_finite_slices(found, images)
             return found
         return with_filtered_channels(found, images, areas, cache, progress, fingerprints=fingerprints)
+
+
+def _labelled_vox(parts: Sequence[Part]) -> int:
+    return sum(box.size for part in parts for box in labelled_boxes(part))
 
 
 def begin_training(recipe: Recipe, progress: Progress, *, read_vox: int | None = None) -> tuple[Recipe, TrainingData]:
