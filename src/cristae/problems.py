@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -35,6 +35,8 @@ _PLAIN = {
     "model_type": "must hold fields, one `field: value` per line",
     "model_attributes_type": "must hold fields, one `field: value` per line",
 }
+_CLOSE = 0.6
+"""How alike a word and the one that is suggested for it are."""
 _OF_A_FIELD = re.compile(r"Value error, ([a-z]\w*(?:\.\w+)*): ")
 _WRONG_KIND = {"string_type": str, "tuple_type": list, "list_type": list, "dict_type": dict, "model_type": dict}
 
@@ -69,9 +71,11 @@ def explain(
     for detail in error.errors(include_url=False):
         detail, spot = _sharpened(detail, _locate(detail["loc"], model))
         spots.setdefault(spot.path, []).append((detail, spot))
-    lines = []
+    lines, misspelt = [], set(_misspelt(spots))
     for path, group in spots.items():
         if any(other[: len(path)] == path != other for other in spots) and all(_follows(d) for d, _ in group):
+            continue
+        if group[0][0]["type"] == "missing" and path in misspelt:
             continue
         left_over = (former or {}).get(path[:-1]) if group[0][0]["type"] == "extra_forbidden" else None
         wordings = (
@@ -84,6 +88,15 @@ def explain(
     return lines
 
 
+def _misspelt(spots: Mapping[Path, Sequence[tuple[ErrorDetails, _Spot]]]) -> Iterator[Path]:
+    """The fields that unknown ones beside them seem to mean."""
+    for path, group in spots.items():
+        detail, spot = group[0]
+        if detail["type"] == "extra_forbidden" and _is_model(spot.annotation):
+            close = difflib.get_close_matches(str(path[-1]), field_names(spot.annotation), n=1, cutoff=_CLOSE)
+            yield from ((*path[:-1], name) for name in close)
+
+
 def dotted(path: Path) -> str:
     """A path as people write it: `data.train.0.slices`."""
     return ".".join(str(part) for part in path) or "recipe"
@@ -91,7 +104,7 @@ def dotted(path: Path) -> str:
 
 def suggest(word: str, choices: Sequence[str]) -> str:
     """`did you mean 'x'?` with a separator, or nothing when no choice is close."""
-    close = difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(word, choices, n=1, cutoff=_CLOSE)
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
@@ -187,6 +200,8 @@ def _wording(detail: ErrorDetails, spot: _Spot) -> str:
             return f"{_show(value)} is not in the expected form{_help(spot)}"
         case "value_error" | "assertion_error":
             return detail["msg"].partition(", ")[2] or detail["msg"]
+        case "tuple_type" | "list_type" if isinstance(value, dict):
+            return "must be a list; put the one part into brackets: [{...}]"
         case "tuple_type" | "list_type" if isinstance(value, str) and _example(spot) == "[1, 2]":
             return f"{_PLAIN[kind]} [{value}], got {_show(value)}{_help(spot)}"
         case "tuple_type" | "list_type":

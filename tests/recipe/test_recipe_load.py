@@ -82,6 +82,22 @@ def test_only_the_chosen_member_of_a_union_is_talked_about(text: str) -> None:
     assert "seget" not in line
 
 
+def test_a_required_field_that_is_misspelt_is_told_once(text: str) -> None:
+    change = "input_channels=[{name: grain_filter, area: 800}]"
+    (line,) = problems(text, change)
+    assert line == f"--set {change}: input_channels.0.area: unknown field; did you mean 'area_px'?"
+    lines = problems(text, "input_channels=[{name: grain_filter, pixels: 800}]")
+    assert [line.split("]: ")[1].split(":")[0] for line in lines] == [
+        "input_channels.0.area_px",
+        "input_channels.0.pixels",
+    ]
+
+
+def test_one_part_in_the_place_of_a_list_is_put_into_brackets(text: str) -> None:
+    (line,) = problems(text, "input_channels={name: grain_filter, area_px: 800}")
+    assert line.endswith("input_channels: must be a list; put the one part into brackets: [{...}]")
+
+
 @pytest.mark.parametrize("content", ["- a\n- b\n", "just words\n", "5\n"])
 def test_what_is_not_a_mapping_is_refused(content: str) -> None:
     (line,) = problems(content)
