@@ -57,7 +57,11 @@ def _of_model(recipe: Recipe, locality: Locality | None, size: VoxelSize | None)
 
         reach = FeaturePlan.on_grid(recipe.model.features, recipe.model.ndim, size).reach
         if recipe.model.objects is not None:
-            return (reach[0], _WHOLE_SLICE, _WHOLE_SLICE), "the objects of the forest's second stage, anywhere in a slice"
+            return (
+                reach[0],
+                _WHOLE_SLICE,
+                _WHOLE_SLICE,
+            ), "the objects of the forest's second stage, anywhere in a slice"
         return reach, "the reach of the forest's filters"
     assert locality is not None
     network = recipe.network
@@ -73,7 +77,9 @@ def _of_model(recipe: Recipe, locality: Locality | None, size: VoxelSize | None)
     return (z if neighbours is None else neighbours, y, x), rule
 
 
-def guards_in_files(guard: Guard, parts: Sequence[Part], working: VoxelSize | None, *, flat: bool) -> Mapping[str, Triple]:
+def guards_in_files(
+    guard: Guard, parts: Sequence[Part], working: VoxelSize | None, *, flat: bool
+) -> Mapping[str, Triple]:
     """The gap in voxels of each volume's files, by its name in the recipe.
 
     Where a volume is resampled, the gap is as wide in nm, and one voxel of the coarser grid wider, because resampled
@@ -91,7 +97,8 @@ def guards_in_files(guard: Guard, parts: Sequence[Part], working: VoxelSize | No
         z, y, x = guard.reach_vox
         if own is not None and working is not None:
             z, y, x = (
-                reach if (flat and axis == 0) or abs(to - size) <= 1e-9 * size
+                reach
+                if (flat and axis == 0) or abs(to - size) <= 1e-9 * size
                 else math.ceil((reach + 1) * to / size) + 1
                 for axis, (reach, to, size) in enumerate(zip(guard.reach_vox, working, own, strict=True))
             )

@@ -213,17 +213,13 @@ def run_id(recipe: Recipe) -> str:
         for section in sections:
             part = part[section]
         part.pop(field)
-    for part, names in ((content, ("folds", "instances")), *((one, ("sample", "samples")) for one in _volumes(content))):
+    volumes = content["data"]["volumes"]
+    for part, names in [(content, ("folds", "instances")), *((volume, ("sample", "samples")) for volume in volumes)]:
         for name in names:
             if part[name] is None:  # as in recipes from before there were such fields
                 part.pop(name)
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     return f"{recipe.name}-{digest[:8]}"
-
-
-def _volumes(content: Mapping[str, Any]) -> list[dict[str, Any]]:
-    volumes: list[dict[str, Any]] = content["data"]["volumes"]
-    return volumes
 
 
 def create_run(path: str | Path, recipe: Recipe, *, resume: bool = False) -> Run:
