@@ -10,6 +10,7 @@ from statistics import fmean
 
 from cristae.classical.config import RandomForestConfig
 from cristae.metrics.score import Score
+from cristae.metrics.table import describe_metric
 from cristae.metrics.uncertainty.folds import mean_over_folds
 from cristae.metrics.uncertainty.instances import deviation
 from cristae.recipe.run import Run
@@ -106,7 +107,8 @@ def _summed_up(row: Score, values: Sequence[float], what: str, sizes: tuple[floa
     rule = f"{row.rule.split('; n=')[0]}; {what}"
     low = high = None
     if sizes is not None and n:
-        found = mean_over_folds(values, *sizes, bounds=(0.0, 1.0) if row.unit == "ratio" else None)
+        bounds = (0.0, 1.0) if row.unit == "ratio" and describe_metric(row.metric).better else None
+        found = mean_over_folds(values, *sizes, bounds=bounds)
         low, high = found.low, found.high
         if low is not None:
             rule += "; interval: t, its variance corrected as folds share training data (Nadeau and Bengio 2003)"

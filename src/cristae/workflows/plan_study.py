@@ -53,6 +53,15 @@ def plan_study(recipe: Recipe, progress: Progress) -> StudyPlan:
     return StudyPlan(recipe, members, facts)
 
 
+def first_member(recipe: Recipe, progress: Progress) -> Recipe:
+    """The recipe itself, or where it stands for several trainings, that of the first; says so."""
+    if not recipe.is_study:
+        return recipe
+    member = plan_study(recipe, progress).members[0]
+    progress.say(f"{recipe.name} stands for several trainings; this is about {member.name}")
+    return member.recipe
+
+
 def _plan_folds(recipe: Recipe, data: TrainingData, progress: Progress) -> tuple[FoldPlan, Guard]:
     config, dataset, regions = recipe.folds, data.dataset, data.regions
     assert config is not None

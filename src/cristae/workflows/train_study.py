@@ -14,6 +14,7 @@ from cristae.evaluation.study_scores import best_members, study_scores, validati
 from cristae.metrics.score import read_scores, scores_csv
 from cristae.progress import Progress, WarnOnce
 from cristae.recipe.complete import completed
+from cristae.recipe.folder import is_run
 from cristae.recipe.recipe import Recipe
 from cristae.recipe.run import is_complete, open_run, open_unfinished_run
 from cristae.recipe.study import (
