@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from cristae.recipe.recipe import Recipe as Recipe
     from cristae.recipe.run import Run as Run
     from cristae.recipe.run import open_run as open_run
+    from cristae.recipe.study import Study as Study
+    from cristae.recipe.study import open_study as open_study
     from cristae.recipe.text import diff_recipes as diff_recipes
     from cristae.recipe.text import recipe_schema as recipe_schema
     from cristae.recipe.text import recipe_to_yaml as recipe_to_yaml
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
     from cristae.workflows.recipes import new_recipe as new_recipe
     from cristae.workflows.report import report as write_report  # noqa: F401
     from cristae.workflows.train import train as train
+    from cristae.workflows.train_study import train_study as train_study
 
     __version__: str
 
@@ -82,6 +85,7 @@ _HOME = {
     "Run": "recipe.run",
     "Score": "metrics.score",
     "ScoreOptions": "evaluation.scoring.settings",
+    "Study": "recipe.study",
     "SyntheticConfig": "data.synthetic",
     "TomogramConfig": "data.synthetic",
     "Volume": "data.volume",
@@ -111,6 +115,7 @@ _HOME = {
     "open_images": "data.formats",
     "open_prediction": "inference.prediction",
     "open_run": "recipe.run",
+    "open_study": "recipe.study",
     "open_volume": "data.open",
     "parse_recipe": "recipe.load",
     "predict": "workflows.predict",
@@ -119,6 +124,7 @@ _HOME = {
     "recipe_to_yaml": "recipe.text",
     "synthetic_volume": "data.synthetic",
     "train": "workflows.train",
+    "train_study": "workflows.train_study",
     "write_image": "data.formats",
     "write_report": "workflows.report:report",
 }

@@ -27,3 +27,27 @@ class Progress:
 
     def warn(self, message: str) -> None:
         """A line that should not be overlooked."""
+
+
+class WarnOnce(Progress):
+    """Shows what it is handed on another one, but each warning once, as of trainings that share recipe and data."""
+
+    def __init__(self, shown: Progress) -> None:
+        self._shown = shown
+        self._warned: set[str] = set()
+
+    @contextmanager
+    def task(self, title: str, total: int, *, unit: str = "", done: int = 0) -> Iterator[Task]:
+        """As it is shown."""
+        with self._shown.task(title, total, unit=unit, done=done) as task:
+            yield task
+
+    def say(self, message: str) -> None:
+        """As it is shown."""
+        self._shown.say(message)
+
+    def warn(self, message: str) -> None:
+        """Unless it was shown already."""
+        if message not in self._warned:
+            self._warned.add(message)
+            self._shown.warn(message)

@@ -37,18 +37,28 @@ def train(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="RUN", help="The run folder; runs/NAME by default.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Resume the run in the folder.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume the run or study in the folder.")] = False,
+    folds: Annotated[
+        bool,
+        typer.Option("--folds", help="Cross-validate, with the recipe's folds or, where it has none, the usual ones."),
+    ] = False,
     changes: Set = None,
 ) -> None:
-    """Train the recipe's network and write a run folder."""
+    """Train the recipe's network and write a run folder; with folds or instances, a study folder with several runs."""
     from cristae.cli.progress import console_progress
     from cristae.recipe.load import load_recipe
 
     read = load_recipe(recipe, changes or ())  # a slip of the pen is told before the rooms of training are imported
+    if folds and read.folds is None:
+        read = load_recipe(recipe, [*(changes or ()), "folds={}"])
+    if read.is_study:
+        from cristae.workflows.train_study import train_study
+
+        print(train_study(read, out=out, resume=resume, progress=console_progress()).path)
+        return
     from cristae.workflows.train import train as work
 
-    run = work(read, out=out, resume=resume, progress=console_progress())
-    print(run.path)
+    print(work(read, out=out, resume=resume, progress=console_progress()).path)
 
 
 def predict(

@@ -87,6 +87,25 @@ class Box:
         stop = tuple(b + m for b, m in zip(self.stop, margin, strict=True))
         return Box(start, stop)  # type: ignore[arg-type]
 
+    def without(self, other: Box) -> tuple[Box, ...]:
+        """What is left when `other` is taken out: disjoint boxes, cut along z first, then y, then x.
+
+        Example:
+            >>> [str(box) for box in Box((0, 0, 0), (9, 5, 5)).without(Box((2, -1, -1), (4, 9, 9)))]
+            ['0:2,0:5,0:5', '4:9,0:5,0:5']
+        """
+        hole, rest, left = self.intersect(other), self, list[Box]()
+        if not hole.size:
+            return (self,)
+        for axis in range(3):
+            below, above = list(rest.stop), list(rest.start)
+            below[axis], above[axis] = hole.start[axis], hole.stop[axis]
+            left += [Box(rest.start, (below[0], below[1], below[2])), Box((above[0], above[1], above[2]), rest.stop)]
+            start, stop = list(rest.start), list(rest.stop)
+            start[axis], stop[axis] = hole.start[axis], hole.stop[axis]
+            rest = Box((start[0], start[1], start[2]), (stop[0], stop[1], stop[2]))
+        return tuple(box for box in left if box.size)
+
     def contains(self, other: Box) -> bool:
         """Whether `other` lies wholly inside."""
         return self.intersect(other) == other

@@ -204,6 +204,20 @@ class VolumeConfig(Config):
     trust_voxel_size: bool = False
     """Take `voxel_size_nm` even when the file says otherwise."""
 
+    sample: str | None = None
+    """The animal or specimen that it shows; several volumes may share one, and cross-validation keeps it together."""
+    samples: dict[str, str] | None = None
+    """For `kind: images` of several samples: file names without extension, or patterns such as `sub-01*`, and the
+    sample of each. Every image needs one."""
+
+    @model_validator(mode="after")
+    def _check(self) -> VolumeConfig:
+        if self.samples is not None and self.kind != "images":
+            raise ValueError("samples is for `kind: images`; give the `sample` of a volume")
+        if self.samples is not None and self.sample is not None:
+            raise ValueError("give one of sample and samples")
+        return self
+
     @property
     def source(self) -> str:
         """The path of the image with what is said about how to read it."""

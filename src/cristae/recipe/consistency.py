@@ -30,14 +30,15 @@ def check_consistency(recipe: Recipe) -> None:
 
 
 def require_regions(recipe: Recipe) -> None:
-    """Make sure that there is something to train on and something to validate on; sets must be filled in before.
+    """Make sure that there is something to train on and something to validate on, which folds take from `train`; sets
+    must be filled in before.
 
     Raises:
         RecipeError: `train` or `validate` is empty.
     """
     regions = {"train": recipe.data.train, "validate": recipe.data.validate_}
     for name, found in regions.items():
-        if not found and not (name == "validate" and recipe.data.split):
+        if not found and not (name == "validate" and (recipe.data.split or recipe.folds)):
             raise RecipeError(
                 recipe.problem(
                     f"data.{name}: is empty; name the regions, for instance\n"
@@ -50,6 +51,7 @@ def _problems(recipe: Recipe) -> list[str]:
     if not isinstance(recipe.model, NetworkConfig):
         return [
             *_about_regions(recipe.data),
+            *_about_folds(recipe),
             *_about_affinities(recipe.data, None),
             *_about_forest(recipe.predict),
             *_about_forest_input(recipe),
@@ -59,6 +61,7 @@ def _problems(recipe: Recipe) -> list[str]:
     network, size = recipe.model, recipe.sampling.size or recipe.model.window
     return [
         *_about_regions(recipe.data),
+        *_about_folds(recipe),
         *_about_patches(recipe.sampling, size, network),
         *_about_sampled_classes(recipe.sampling, recipe.data),
         *_about_augmentations(recipe, size, network),
@@ -84,6 +87,13 @@ def _about_regions(data: DataConfig) -> list[str]:
         for place, region in enumerate(chosen)
         if known and region.volume not in known
     ]
+
+
+def _about_folds(recipe: Recipe) -> list[str]:
+    """Whether held-out tiles are asked for beside folds."""
+    if recipe.folds is None or recipe.data.split is None:
+        return []
+    return ["folds: take the place of data.split, which holds tiles out already; leave one of both out"]
 
 
 def _about_forest(settings: PredictConfig) -> list[str]:

@@ -20,11 +20,17 @@ WEIGHTS = "weights.safetensors"
 CHECKPOINT = "last.ckpt"
 METRICS = "metrics.csv"
 SUMMARY = "summary.json"
+STUDY = "study.json"
 
 
 def is_run(path: Path) -> bool:
     """Whether a folder is a run, finished or not; a recipe alone, as it may lie beside the data, makes none."""
     return (path / RECIPE).is_file() and any((path / name).is_file() for name in (SUMMARY, WEIGHTS, CHECKPOINT))
+
+
+def is_study(path: Path) -> bool:
+    """Whether a folder is a study: several runs of one recipe, with `folds` or `instances`."""
+    return (path / RECIPE).is_file() and (path / STUDY).is_file()
 
 
 def require_run(path: Path) -> None:
@@ -38,6 +44,11 @@ def require_run(path: Path) -> None:
         raise MissingFileError(f"{path}: there is no such run folder")
     if not (path / RECIPE).is_file():
         raise RunError(f"{path}: is not a run folder: it has no {RECIPE}")
+    if is_study(path):
+        raise RunError(
+            f"{path}: is a study folder with several runs, not a run; name one of them, such as "
+            f"{next((one.parent for one in sorted(path.rglob(SUMMARY))), path / 'fold-1')}"
+        )
     if not is_run(path):
         raise RunError(f"{path}: is not a run folder: it has a {RECIPE}, but nothing that training leaves beside it")
 

@@ -13,6 +13,7 @@ from cristae.augment import Augmentations, Interpolation
 from cristae.classical.config import RandomForestConfig
 from cristae.config import Config
 from cristae.data.description import DataConfig
+from cristae.data.folds.config import FoldsConfig
 from cristae.errors import CristaeError
 from cristae.inference.config import DeviceName, PredictConfig
 from cristae.losses import CrossEntropyDice, Loss
@@ -21,6 +22,7 @@ from cristae.preprocess import Normalize, Percentiles
 from cristae.preprocess.filtered_channels import GrainFilter, filtered_channels, slice_areas
 from cristae.preprocess.network_input import NetworkInput
 from cristae.problems import Path, field_names
+from cristae.recipe.instances import InstancesConfig
 from cristae.recipe.places import Places, field_of
 from cristae.sampling import RandomPatches, Sampling
 from cristae.targets import NoWeighting, Targets
@@ -61,6 +63,10 @@ class Recipe(Config):
     """How long and how fast the network learns."""
     predict: PredictConfig = PredictConfig()
     """How runs of this recipe predict."""
+    folds: FoldsConfig | None = None
+    """Cross-validation: `train` then makes a study folder with a run for each fold; null trains one network."""
+    instances: InstancesConfig | None = None
+    """Several trainings with different seeds, of each fold where there are folds; null trains one network."""
     device: DeviceName = "auto"
     """Where to train and predict: `auto` takes CUDA, then Apple's MPS, then the CPU; a name insists."""
 
@@ -76,6 +82,11 @@ class Recipe(Config):
     def folder(self) -> pathlib.Path:
         """Where the relative paths of its data start: the file's folder, or the current one."""
         return pathlib.Path.cwd() if self._source is None else self._source.parent
+
+    @property
+    def is_study(self) -> bool:
+        """Whether it stands for several trainings, which make a study folder."""
+        return self.folds is not None or self.instances is not None
 
     @property
     def network(self) -> NetworkConfig:

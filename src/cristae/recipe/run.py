@@ -213,6 +213,11 @@ def run_id(recipe: Recipe) -> str:
         for section in sections:
             part = part[section]
         part.pop(field)
+    volumes = content["data"]["volumes"]
+    for part, names in [(content, ("folds", "instances")), *((volume, ("sample", "samples")) for volume in volumes)]:
+        for name in names:
+            if part[name] is None:  # as in recipes from before there were such fields
+                part.pop(name)
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     return f"{recipe.name}-{digest[:8]}"
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from cristae.data.affinities import Affinities
 from cristae.data.box import Box
+from cristae.data.class_counts import class_counts
 from cristae.data.classes import Classes
 from cristae.data.image import Image, VoxelSize, same_voxel_size, voxel_size_text
 from cristae.data.open import Dataset, Part, labelled_boxes
@@ -337,7 +338,7 @@ def require_validation(regions: Regions, progress: Progress, *, what: str = "the
     for part in regions.validate:
         for box in labelled_boxes(part):
             for block in box.blocks(_BLOCK):
-                counts += _class_counts(part, block, exclusive=regions.classes.exclusive)
+                counts += class_counts(part.volume, block, exclusive=regions.classes.exclusive)
                 if counts[ids].all():
                     return
     if not counts.sum():
@@ -347,18 +348,6 @@ def require_validation(regions: Regions, progress: Progress, *, what: str = "the
         )
     missing = [name for name, count in zip(regions.classes.foreground, counts[ids], strict=True) if not count]
     progress.warn(f"{what} hold no {', '.join(missing)}: nothing there can show how well the network finds it")
-
-
-def _class_counts(part: Part, box: Box, *, exclusive: bool) -> np.ndarray:
-    """(256,) voxels that count by class id; of overlapping masks, id 0 stands for voxels without any."""
-    labels = np.stack([label.read(box) for label in part.volume.labels])
-    valid = True if part.volume.valid is None else part.volume.valid.read(box) != 0
-    if exclusive:
-        return np.bincount(labels[0][np.broadcast_to(valid, box.shape)], minlength=256)
-    counts = np.zeros(256, np.int64)
-    counts[0] = np.count_nonzero(~labels.any(axis=0) & valid)
-    counts[1 : len(labels) + 1] = [np.count_nonzero((mask != 0) & valid) for mask in labels]
-    return counts
 
 
 @dataclass(frozen=True, eq=False)
@@ -401,7 +390,7 @@ def _content_of(part: Part, classes: Classes) -> RegionContent:
     counts, content, volume = np.zeros(256, np.int64), hashlib.sha256(), part.volume
     images = (volume.image, *volume.labels, *([] if volume.valid is None else [volume.valid]))
     for block in part.box.blocks(_HASHED_BLOCK):
-        counts += _class_counts(part, block, exclusive=classes.exclusive)
+        counts += class_counts(part.volume, block, exclusive=classes.exclusive)
         for image in images:
             content.update(np.ascontiguousarray(image.read(block)).tobytes())
     return RegionContent(volume.name, part.box, counts[: classes.ids[-1] + 1], content.hexdigest())

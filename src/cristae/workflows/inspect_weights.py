@@ -13,6 +13,7 @@ from cristae.errors import RecipeError
 from cristae.progress import Progress
 from cristae.recipe.recipe import Recipe
 from cristae.training.cache_folder import open_cache
+from cristae.workflows.plan_study import first_member
 from cristae.workflows.prepare_training import make_network, prepare_network_training
 from cristae.workflows.training_data import begin_training
 
@@ -87,7 +88,7 @@ def inspect_weights(
     from cristae.training.shown import class_shares, first_patches, whole_slice
     from cristae.training.shown_files import write_shown
 
-    recipe, data = begin_training(recipe, progress)
+    recipe, data = begin_training(first_member(recipe, progress), progress)
     _, locality = make_network(recipe, data.regions.classes)
     with open_cache() as cache:
         prepared = prepare_network_training(recipe, data, locality, cache, progress)

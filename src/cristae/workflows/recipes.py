@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,13 +15,15 @@ from cristae.data.labelling import require_names
 from cristae.data.open import Part, complete_data, labelled_boxes, read_samples
 from cristae.data.public import find_set
 from cristae.errors import CristaeError, RecipeError
-from cristae.progress import Progress
+from cristae.progress import Progress, WarnOnce
 from cristae.recipe.findings import examine
 from cristae.recipe.load import load_recipe, parse_recipe
 from cristae.recipe.recipe import Recipe
 from cristae.recipe.run import require_place
 from cristae.recipe.starter import set_starter_text, starter_text
+from cristae.recipe.study import plan_lines
 from cristae.training.cache_folder import cache_limit, open_cache
+from cristae.workflows.plan_study import plan_study
 from cristae.workflows.prepare_training import (
     Prepared,
     make_network,
@@ -118,7 +121,8 @@ def check_loaded(
         recipe: As `load_recipe` gives it.
         progress: Where warnings go.
         then: What else to do with the network and what its training needs, where all of that is there; it also gets the
-            part of the validation data that is read.
+            part of the validation data that is read. In a study it is done for the first member alone, as the others
+            need as much.
 
     Raises:
         CristaeError: The recipe or its data cannot be used.
@@ -127,6 +131,8 @@ def check_loaded(
         recipe = _check_without_data(recipe, progress)
         progress.warn(f"the form of the recipe is valid, only its data are missing: {missing}")
         return recipe
+    if recipe.is_study:
+        return _check_study(recipe, WarnOnce(progress), then)
     recipe, data = begin_training(recipe, progress, read_vox=_READ_VOX)
     regions = data.regions
     if isinstance(recipe.model, RandomForestConfig):
@@ -143,6 +149,27 @@ def check_loaded(
     if not data.whole:
         progress.warn("the data is large and was read in part; what only the rest of it holds, training will find")
     return recipe
+
+
+def _check_study(recipe: Recipe, progress: Progress, then: Callable[[nn.Module, Prepared], None] | None) -> Recipe:
+    """Plan the members of a study, show the folds, and check one member of each."""
+    plan = plan_study(recipe, progress)
+    for line in plan_lines(plan.facts):
+        progress.say(line)
+    for number, member in enumerate(one for one in plan.members if one.instance in (None, 1)):
+        with _naming(member.name):
+            check_loaded(member.recipe, progress, None if number else then)
+    return plan.recipe
+
+
+@contextmanager
+def _naming(member: str) -> Iterator[None]:
+    """For a problem of one member of a study alone."""
+    try:
+        yield
+    except CristaeError as error:
+        error.args = (f"{member}: {error}",)
+        raise
 
 
 def missing_data(recipe: Recipe) -> str | None:

@@ -1,4 +1,4 @@
-"""Write the page of a run, a prediction or a table of scores."""
+"""Write the page of a run, a study, a prediction or a table of scores."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from cristae.data.files import require_new_file, write_text
 from cristae.errors import MissingFileError, RunError
 from cristae.metrics.score import read_scores
 from cristae.progress import Progress
-from cristae.recipe.folder import RECIPE
+from cristae.recipe.folder import RECIPE, is_study
 from cristae.report.run_page import read_run, run_page
 from cristae.report.scores_page import read_curves, scores_page
+from cristae.report.study_page import read_study, study_page
 
 PAGE = "report.html"
 
@@ -19,8 +20,8 @@ def report(path: str | Path, *, out: str | Path | None = None, progress: Progres
     """Write one self-contained HTML page.
 
     Args:
-        path: A run folder, a prediction, or a table of scores (.csv or .json).
-        out: The page; None takes `report.html` in a run (where an older page gives way to the new one), else
+        path: A run folder, a study folder, a prediction, or a table of scores (.csv or .json).
+        out: The page; None takes `report.html` in a run or study (where an older page gives way to the new one), else
             `<name>-report.html` beside the prediction or the table.
         progress: Where to show how far it is.
 
@@ -38,7 +39,9 @@ def report(path: str | Path, *, out: str | Path | None = None, progress: Progres
     """
     path = Path(path)
     if not path.exists():
-        raise MissingFileError(f"{path}: does not exist; name a run folder, a prediction or a table of scores")
+        raise MissingFileError(
+            f"{path}: does not exist; name a run folder, a study folder, a prediction or a table of scores"
+        )
     is_run = (path / RECIPE).is_file()
     page = Path(out) if out else path / PAGE if is_run else path.with_name(f"{path.stem}-{PAGE}")
     if out or not is_run:
@@ -48,6 +51,8 @@ def report(path: str | Path, *, out: str | Path | None = None, progress: Progres
 
 
 def _content(path: Path, is_run: bool, progress: Progress) -> str:
+    if is_study(path):
+        return study_page(read_study(path))
     if is_run:
         return run_page(read_run(path))
     if path.is_file() and path.suffix.lower() in (".csv", ".json"):
@@ -58,6 +63,6 @@ def _content(path: Path, is_run: bool, progress: Progress) -> str:
 
         return prediction_page(open_prediction(path), progress=progress)
     raise RunError(
-        f"{path}: no page can be made of this; name a run folder (it has a recipe.yaml), a prediction (.zarr) "
+        f"{path}: no page can be made of this; name a run or study folder (it has a recipe.yaml), a prediction (.zarr) "
         "or a table of scores (.csv)"
     )

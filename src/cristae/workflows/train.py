@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from cristae.classical.config import RandomForestConfig
-from cristae.errors import MissingFileError
+from cristae.errors import MissingFileError, RecipeError
 from cristae.progress import Progress
 from cristae.recipe.anchor import anchored
 from cristae.recipe.complete import completed
@@ -32,12 +32,18 @@ def train(
         The run: complete recipe, best weights, scores on the validation regions, page.
 
     Raises:
+        RecipeError: It stands for several trainings; `train_study` makes those.
         CristaeError: The recipe, its data or the output folder cannot be used; nothing was overwritten.
         KeyboardInterrupt: Ctrl-C, after the batch; `resume=True` continues with the next.
 
     Example:
         run = cristae.train(cristae.load_recipe("mito.yaml"))
     """
+    if recipe.is_study:
+        name = "instances" if recipe.folds is None else "folds"
+        raise RecipeError(
+            recipe.problem(f"{name}: ask for several trainings, which are no single run; use cristae.train_study")
+        )
     place = Path(out or default_place(recipe))
     try:
         recipe, data = begin_training(recipe, progress)

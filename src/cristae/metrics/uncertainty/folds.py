@@ -1,4 +1,4 @@
-"""Comparison of two methods over the folds of a cross-validation, whose training runs share data."""
+"""Means and differences over the folds of a cross-validation, whose training runs share data."""
 
 from __future__ import annotations
 
@@ -8,8 +8,63 @@ from collections.abc import Sequence
 import numpy as np
 
 from cristae.errors import ScoreError
+from cristae.metrics.uncertainty.bootstrap import Bounds, Interval
 from cristae.metrics.uncertainty.paired import Difference
 from cristae.metrics.uncertainty.statistic import SMALLEST_N
+
+_FEWEST = 3
+"""Folds of which a mean has an interval: of two, Student's quantile alone is 12.7."""
+
+
+def mean_over_folds(
+    values: Sequence[float] | np.ndarray, train_size: float, test_size: float, *, bounds: Bounds | None = (0.0, 1.0)
+) -> Interval:
+    """The 95 % interval of a score's mean over folds, by Student's t.
+
+    The folds share most of their training data, so that they vary less than independent trainings would. As in
+    `compare_folds` the variance of the mean is taken as (1 / n + test / train) s^2, with n - 1 degrees of freedom. No
+    estimate of this variance is without bias (Bengio and Grandvalet 2004); with five folds the interval is 1.5 times as
+    wide as one that takes them for independent.
+
+    Args:
+        values: (n,) score of each fold.
+        train_size: Units in a training part.
+        test_size: Units in a validated part, in the same measure.
+        bounds: Smallest and largest possible score, at which the interval ends; None where there is no such pair.
+
+    Raises:
+        ScoreError: A value is not finite, or a size is not positive.
+
+    References:
+        Nadeau and Bengio (2003), https://doi.org/10.1023/A:1024068626366
+
+    Example:
+        >>> found = mean_over_folds([0.70, 0.74, 0.72, 0.71, 0.73], 4, 1)
+        >>> round(found.low, 3), round(found.high, 3)
+        (0.691, 0.749)
+    """
+    scores = np.asarray(values, np.float64)
+    _check(scores, train_size, test_size)
+    n = len(scores)
+    if n < _FEWEST:
+        return Interval(None, None, n, f"an interval needs at least {_FEWEST} folds, found {n}")
+    from scipy import stats
+
+    half = float(stats.t.ppf(0.975, n - 1)) * _error(scores, train_size, test_size)
+    low, high = float(scores.mean()) - half, float(scores.mean()) + half
+    return Interval(*(low, high) if bounds is None else (max(low, bounds[0]), min(high, bounds[1])), n)
+
+
+def _error(values: np.ndarray, train_size: float, test_size: float) -> float:
+    """Standard error of the mean over folds."""
+    return math.sqrt((1 / len(values) + test_size / train_size) * float(values.var(ddof=1)))
+
+
+def _check(values: np.ndarray, train_size: float, test_size: float) -> None:
+    if values.ndim != 1 or not np.isfinite(values).all():
+        raise ScoreError("the values of the folds must be finite numbers, one for each fold")
+    if not (math.isfinite(train_size) and math.isfinite(test_size) and train_size > 0 and test_size > 0):
+        raise ScoreError(f"train_size {train_size:g} and test_size {test_size:g} must both be greater than 0")
 
 
 def compare_folds(differences: Sequence[float] | np.ndarray, train_size: float, test_size: float) -> Difference:
@@ -36,16 +91,13 @@ def compare_folds(differences: Sequence[float] | np.ndarray, train_size: float, 
         0.011
     """
     values = np.asarray(differences, np.float64)
-    if values.ndim != 1 or not np.isfinite(values).all():
-        raise ScoreError("the differences of the folds must be finite numbers, one for each fold")
-    if not (math.isfinite(train_size) and math.isfinite(test_size) and train_size > 0 and test_size > 0):
-        raise ScoreError(f"train_size {train_size:g} and test_size {test_size:g} must both be greater than 0")
+    _check(values, train_size, test_size)
     n, method = len(values), "corrected resampled t"
     found = float(values.mean()) if n else math.nan
     if n < SMALLEST_N:
         reason = f"{n} folds; a comparison needs at least {SMALLEST_N}: use more folds, or repeat the cross-validation"
         return Difference(found, None, None, None, n, method, reason)
-    error = math.sqrt((1 / n + test_size / train_size) * float(values.var(ddof=1)))
+    error = _error(values, train_size, test_size)
     if error < 1e-12 * max(1.0, abs(found)):
         reason = "all folds have the same difference, so its spread cannot be estimated"
         return Difference(found, None, None, None, n, method, reason)

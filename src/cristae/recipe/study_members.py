@@ -1,0 +1,94 @@
+"""The members of a study: one recipe for each fold and each instance, complete by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cristae.data.box import Box
+from cristae.data.description import DataConfig, VolumeConfig
+from cristae.data.folds.plan import Fold, FoldPlan, regions_of
+from cristae.data.splits import Part
+from cristae.recipe.recipe import Recipe
+
+_LONGEST_NAME = 60
+"""Letters of a recipe's name that its members keep, so that what is added fits."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """A box of an image file that a member was validated on and has never been trained on."""
+
+    image: str
+    """Absolute path, as recipes write them."""
+    box: Box
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """One training of a study."""
+
+    name: str
+    """Its run folder in the study, such as `fold-1/instance-2`."""
+    recipe: Recipe
+    """With its own regions and seed, and neither folds nor instances."""
+    held_out: tuple[HeldOut, ...]
+    fold: int | None = None
+    """From 1."""
+    instance: int | None = None
+    """From 1."""
+
+
+def members_of(
+    recipe: Recipe, plan: FoldPlan | None, data: DataConfig, folder: Path, validate: Sequence[Part]
+) -> tuple[Member, ...]:
+    """The members of a study in the order in which they are trained: fold by fold, in each the instances.
+
+    Args:
+        recipe: Complete, with `folds` or `instances` or both.
+        plan: Its folds, where it has some.
+        data: Its data with what a public set says.
+        folder: Where the paths of `data` start.
+        validate: What the recipe itself validates on; without folds all members do.
+    """
+    volumes = {volume.name: volume for volume in data.volumes}
+    folds: tuple[Fold | None, ...] = (None,) if plan is None else plan.folds
+    seeds = (None,) if recipe.instances is None else recipe.instances.seeds_from(recipe.seed)
+    found = []
+    for fold in folds:
+        held = held_out_of(validate if fold is None else fold.validate, volumes, folder)
+        own = recipe if fold is None else _of_regions(recipe, fold, volumes)
+        for instance, seed in enumerate(seeds, start=1):
+            names = ([f"fold-{fold.number}"] if fold else []) + ([f"instance-{instance}"] if seed is not None else [])
+            changes = {
+                "name": "-".join([recipe.name[:_LONGEST_NAME], *names]),
+                "seed": recipe.seed if seed is None else seed,
+                "folds": None,
+                "instances": None,
+            }
+            found.append(
+                Member(
+                    "/".join(names),
+                    own.model_copy(update=changes),
+                    held,
+                    None if fold is None else fold.number,
+                    None if seed is None else instance,
+                )
+            )
+    return tuple(found)
+
+
+def _of_regions(recipe: Recipe, fold: Fold, volumes: Mapping[str, VolumeConfig]) -> Recipe:
+    train, validate = regions_of(fold.train, volumes), regions_of(fold.validate, volumes)
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"train": train, "validate_": validate})})
+
+
+def held_out_of(parts: Sequence[Part], volumes: Mapping[str, VolumeConfig], folder: Path) -> tuple[HeldOut, ...]:
+    """The image files and boxes of validation regions."""
+    found = []
+    for part in parts:
+        config = volumes[part.volume.name.split("/", 1)[0]]
+        path = str(part.volume.image.path) if config.kind == "images" else config.source
+        found.append(HeldOut((folder.absolute() / path).as_posix(), part.box))
+    return tuple(dict.fromkeys(found))

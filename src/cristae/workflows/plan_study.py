@@ -1,0 +1,80 @@
+"""The members of a study, planned from a recipe and its opened data; `recipe check` plans the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cristae.classical.config import RandomForestConfig
+from cristae.data.folds.plan import FoldPlan, plan_folds
+from cristae.data.open import resolve_data
+from cristae.progress import Progress
+from cristae.recipe.fold_guard import Guard, guard_of, guards_in_files
+from cristae.recipe.recipe import Recipe
+from cristae.recipe.study import plan_facts
+from cristae.recipe.study_members import Member, members_of
+from cristae.workflows.prepare_training import make_network
+from cristae.workflows.training_data import TrainingData, check_form, open_training_data
+
+
+@dataclass(frozen=True, eq=False)
+class StudyPlan:
+    """What a study will train."""
+
+    recipe: Recipe
+    """Complete."""
+    members: tuple[Member, ...]
+    facts: Mapping[str, Any]
+    """Of its folds, as `study.json` keeps them; empty without folds."""
+
+
+def plan_study(recipe: Recipe, progress: Progress) -> StudyPlan:
+    """Check a recipe, open its data and plan what each member trains on and validates.
+
+    Args:
+        recipe: With `folds` or `instances`.
+        progress: Where warnings go.
+
+    Raises:
+        CristaeError: The recipe or its data cannot be used, or folds cannot be made of them.
+    """
+    recipe = check_form(recipe, progress)
+    data = open_training_data(recipe)
+    described, folder = resolve_data(recipe.data, recipe.folder)
+    plan, facts = None, dict[str, Any]()
+    if recipe.folds is not None:
+        plan, guard = _plan_folds(recipe, data, progress)
+        facts = plan_facts(plan, guard, data.dataset.classes)
+        progress.say(f"{len(plan.folds)} of {plan.count} folds by {plan.by}: {plan.why}; the gap is {guard.rule}")
+        for warning in plan.warnings:
+            progress.warn(recipe.problem(warning))
+    members = members_of(recipe, plan, described, folder, data.dataset.validate)
+    return StudyPlan(recipe, members, facts)
+
+
+def first_member(recipe: Recipe, progress: Progress) -> Recipe:
+    """The recipe itself, or where it stands for several trainings, that of the first; says so."""
+    if not recipe.is_study:
+        return recipe
+    member = plan_study(recipe, progress).members[0]
+    progress.say(f"{recipe.name} stands for several trainings; this is about {member.name}")
+    return member.recipe
+
+
+def _plan_folds(recipe: Recipe, data: TrainingData, progress: Progress) -> tuple[FoldPlan, Guard]:
+    config, dataset, regions = recipe.folds, data.dataset, data.regions
+    assert config is not None
+    parts, volumes = (*dataset.train, *dataset.validate), {one.name: one for one in recipe.data.volumes}
+    flat = recipe.model.ndim == 2
+    if config.guard_vox == "auto":
+        forest = isinstance(recipe.model, RandomForestConfig)
+        locality = None if forest else make_network(recipe, dataset.classes)[1]
+        guard = guard_of(recipe, locality, regions.affinities, regions.voxel_size_nm)
+        guards = guards_in_files(guard, parts, recipe.data.voxel_size_nm, flat=flat)
+    else:
+        guard = Guard(config.guard_vox, "what folds.guard_vox says")
+        guards = dict.fromkeys(volumes, config.guard_vox)
+    splits = {"train": dataset.train, "validate": dataset.validate, "test": dataset.test}
+    with recipe.telling_where():
+        return plan_folds(config, splits, volumes, dataset.classes, guards, progress), guard

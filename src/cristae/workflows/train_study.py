@@ -1,0 +1,113 @@
+"""Train all folds and instances of a recipe, as one study folder."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from cristae.classical.config import RandomForestConfig
+from cristae.data.files import write_text
+from cristae.errors import CristaeError, RecipeError
+from cristae.evaluation.study_scores import best_members, study_scores, validation_of
+from cristae.metrics.score import read_scores, scores_csv
+from cristae.progress import Progress, WarnOnce
+from cristae.recipe.complete import completed
+from cristae.recipe.folder import is_run
+from cristae.recipe.recipe import Recipe
+from cristae.recipe.run import is_complete, open_run, open_unfinished_run
+from cristae.recipe.study import (
+    ENSEMBLE,
+    SCORES,
+    Study,
+    create_study,
+    require_study_place,
+    weights_sha256,
+    write_study_ensemble,
+)
+from cristae.recipe.study_members import Member
+from cristae.workflows.plan_study import plan_study
+from cristae.workflows.report import PAGE, report
+from cristae.workflows.train import train
+from cristae.workflows.training_data import default_place
+
+_RESULTS = (SCORES, ENSEMBLE, PAGE)
+"""What a study has only when all of its members are trained."""
+
+
+def train_study(
+    recipe: Recipe, *, out: str | Path | None = None, resume: bool = False, progress: Progress = Progress()
+) -> Study:
+    """Train every fold and instance that a recipe with `folds` or `instances` asks for.
+
+    Each member is an ordinary run, begun from weights of its own, in a folder of the study. When all are trained, the
+    study gets the table of their scores, an ensemble file and a page.
+
+    Args:
+        recipe: As `load_recipe` gives it.
+        out: The study folder; None takes `runs/<name of the recipe>`.
+        resume: Resume a study that was interrupted: members that are finished stay as they are, and the one that was
+            interrupted ends with the weights of an undisturbed one.
+        progress: Where to show how far it is.
+
+    Raises:
+        CristaeError: The recipe, its data or the output folder cannot be used; nothing was overwritten.
+        KeyboardInterrupt: Ctrl-C; `resume=True` continues.
+
+    Example:
+        study = cristae.train_study(cristae.load_recipe("mito.yaml", ["folds={count: 5}"]))
+    """
+    if not recipe.is_study:
+        raise RecipeError(
+            recipe.problem("has neither folds nor instances, so it stands for one training; use train, or add `folds`")
+        )
+    place, progress = Path(out or default_place(recipe)), WarnOnce(progress)
+    require_study_place(place, completed(recipe), resume=resume)
+    plan, fresh = plan_study(recipe, progress), not place.exists()
+    study = create_study(place, plan.recipe, plan.facts, plan.members, resume=resume)
+    trained = False
+    for number, member in enumerate(plan.members, start=1):
+        if _is_finished(study, member):
+            progress.say(f"{place / member.name}: training had finished already")
+            continue
+        progress.say(f"Member {number} of {len(plan.members)}: {member.name}")
+        try:
+            study, trained = _train_member(study, member, progress), True
+        except CristaeError:
+            if fresh and not trained and not (place / member.name).exists():
+                shutil.rmtree(place, ignore_errors=True)  # nothing is lost, and what is repaired can begin here
+            raise
+    if not all((place / name).is_file() for name in _RESULTS):
+        _finish(study, plan.members)
+    return study
+
+
+def _is_finished(study: Study, member: Member) -> bool:
+    """Whether a member was trained as long as it is asked to, and its weights are those that were noted."""
+    folder, state = study.path / member.name, study.member(member.name)
+    if state.state != "complete" or not folder.is_dir():
+        return False
+    run = open_unfinished_run(folder)
+    epochs = None if isinstance(member.recipe.model, RandomForestConfig) else member.recipe.training.epochs
+    return is_complete(run, epochs) and weights_sha256(run) == state.sha256
+
+
+def _train_member(study: Study, member: Member, progress: Progress) -> Study:
+    for name in _RESULTS:  # those of a study that is trained on are out of date
+        (study.path / name).unlink(missing_ok=True)
+    study = study.with_member(replace(study.member(member.name), state="training"))
+    folder = study.path / member.name
+    run = train(member.recipe, out=folder, resume=is_run(folder), progress=progress)
+    scores = read_scores(run.path / SCORES)
+    changes = {"state": "complete", "validation": validation_of(run, scores), "sha256": weights_sha256(run)}
+    return study.with_member(replace(study.member(member.name), **changes))
+
+
+def _finish(study: Study, members: Sequence[Member]) -> None:
+    """Scores, ensemble file and page of a study whose members are all trained."""
+    chosen = best_members(study)
+    scores = {one.name: read_scores(open_run(study.path / one.name).path / SCORES) for one in members}
+    write_text(study.path / SCORES, scores_csv(study_scores(study, scores, chosen)))
+    write_study_ensemble(study, members, chosen)
+    report(study.path)
