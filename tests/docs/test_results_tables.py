@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import sys
 from pathlib import Path
@@ -18,12 +19,20 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 @pytest.fixture(scope="module")
 def results() -> ModuleType:
+    return script("make_results")
+
+
+@pytest.fixture(scope="module")
+def folds() -> ModuleType:
+    return script("make_folds")
+
+
+def script(name: str) -> ModuleType:
     sys.path.insert(0, str(DOCS))
     try:
-        import make_results
+        return importlib.import_module(name)
     finally:
         sys.path.remove(str(DOCS))
-    return make_results
 
 
 def test_an_interval_is_that_of_a_t_test(results: ModuleType) -> None:
@@ -74,3 +83,28 @@ def test_a_page_is_made_of_its_rows(results: ModuleType, name: str) -> None:
         pytest.skip("no trainings of this experiment are kept")
     rows = results.read_rows(folder / f"{name}.csv")
     assert (folder / f"{name}.md").read_text() == results.page(name, results.EXPERIMENTS[name], rows)
+
+
+def test_every_study_is_a_recipe_with_folds(folds: ModuleType) -> None:
+    for experiment in folds.STUDIES.values():
+        assert load_recipe(folds.RECIPES / experiment.recipe, experiment.settings).folds.count == 5
+
+
+def test_a_page_of_folds_says_means_and_intervals(folds: ModuleType, tmp_path: Path) -> None:
+    """As the example of `mean_over_folds`; of two folds there is no interval."""
+    rows = [
+        folds.Row(fold, f"section {fold}", name, iou, 0.5, 0.5, math.nan, 400, 100, 2.0)
+        for fold, iou in enumerate([0.70, 0.74, 0.72, 0.71, 0.73], 1)
+        for name in ("mitochondria",)
+    ]
+    folds.write_rows(tmp_path / "table.csv", rows)
+    text = folds.page("emnet-cardiac", folds.STUDIES["emnet-cardiac"], folds.read_rows(tmp_path / "table.csv"))
+    assert "| 2 | section 2 | 0.740 | 2.0 |" in text
+    assert "| mitochondria | 0.720 (0.691 to 0.749) | 0.500 (0.500 to 0.500) | 0.500 (0.500 to 0.500) | - |" in text
+    assert "| mitochondria | 0.720 | 0.500 | 0.500 | - |" in folds.page("", folds.STUDIES["emnet-cardiac"], rows[:2])
+
+
+@pytest.mark.parametrize("path", sorted((DOCS / "results").glob("folds-*.csv")), ids=lambda path: path.stem)
+def test_a_page_of_folds_is_made_of_its_rows(folds: ModuleType, path: Path) -> None:
+    name = path.stem.removeprefix("folds-")
+    assert path.with_suffix(".md").read_text() == folds.page(name, folds.STUDIES[name], folds.read_rows(path))

@@ -151,7 +151,9 @@ def check_loaded(
     return recipe
 
 
-def _check_study(recipe: Recipe, progress: Progress, then: Callable[[nn.Module, Prepared], None] | None) -> Recipe:
+def _check_study(
+    recipe: Recipe, progress: Progress, then: Callable[[nn.Module, Prepared, float], None] | None
+) -> Recipe:
     """Plan the members of a study, show the folds, and check one member of each."""
     plan = plan_study(recipe, progress)
     for line in plan_lines(plan.facts):

@@ -14,6 +14,7 @@ def _animal(name: str, pixel_nm: float) -> VolumeConfig:
         name=name,
         image=f"sub-{name}/micr/*.png",
         kind="images",
+        sample=name,
         labels=MappedLabels(
             path=f"derivatives/labels/sub-{name}/micr/*_seg-axonmyelin-manual.png",
             # Myelin is 127 or 128; a handful of voxels of rat 2 have other values near these.

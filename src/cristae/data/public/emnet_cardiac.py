@@ -11,13 +11,14 @@ _MITOCHONDRIA = DataConfig(
             name="tiles",
             image="Training_source",
             kind="images",
+            samples={f"?000{section}": f"section {section}" for section in (0, 1, 2, 3, 5)},
             # The numbers of a pair differ by 6 (A0000 belongs to A0006), but both run in the same order.
             labels=MappedLabels(
                 path="Training_target", match="order", values={"0": "background", "255": "mitochondria"}
             ),
         ),
     ),
-    # A to D are neighbouring tiles of one section, the number is the section: split by section.
+    # A to D are neighbouring tiles of one section, the number is the section: split by it.
     train=(Region(volume="tiles", images=("?0000", "?0001", "?0002", "?0003")),),
     validate=(Region(volume="tiles", images=("?0005",)),),
 )
