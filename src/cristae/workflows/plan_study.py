@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from cristae.classical.config import RandomForestConfig
 from cristae.data.folds.plan import FoldPlan, plan_folds
 from cristae.data.open import resolve_data
+from cristae.errors import CristaeError
 from cristae.progress import Progress
 from cristae.recipe.fold_guard import Guard, guard_of, guards_in_files
 from cristae.recipe.recipe import Recipe
@@ -51,6 +53,16 @@ def plan_study(recipe: Recipe, progress: Progress) -> StudyPlan:
             progress.warn(recipe.problem(warning))
     members = members_of(recipe, plan, described, folder, data.dataset.validate)
     return StudyPlan(recipe, members, facts)
+
+
+@contextmanager
+def naming(member: Member) -> Iterator[None]:
+    """For what finds a member of a study wrong: its message then begins with the member's name."""
+    try:
+        yield
+    except CristaeError as error:
+        error.args = (f"{member.name}: {error}", *error.args[1:])
+        raise
 
 
 def first_member(recipe: Recipe, progress: Progress) -> Recipe:
