@@ -222,6 +222,8 @@ def test_the_gap_follows_from_the_network(data: Path) -> None:
     assert forest[0][1] >= 6
     slices = guard("input_channels=[{area_px: 5, per: slice}]")
     assert slices[0][1] > 70
+    boundaries = "data.volumes.0.labels={kind: instances, path: labels, to: boundary, class_name: disc, width_nm: 100}"
+    assert guard(boundaries)[0] == [1, vox[1] + 5, vox[2] + 5], "what makes a boundary is not trained on either"
     assert guard("folds.guard_vox=[0, 3, 4]") == ([0, 3, 4], "what folds.guard_vox says")
 
 

@@ -83,7 +83,7 @@ def _plan_folds(recipe: Recipe, data: TrainingData, progress: Progress) -> tuple
         forest = isinstance(recipe.model, RandomForestConfig)
         locality = None if forest else make_network(recipe, dataset.classes)[1]
         guard = guard_of(recipe, locality, regions.affinities, regions.voxel_size_nm)
-        guards = guards_in_files(guard, parts, recipe.data.voxel_size_nm, flat=flat)
+        guards = guards_in_files(guard, parts, recipe.data, flat=flat)
     else:
         guard = Guard(config.guard_vox, "what folds.guard_vox says")
         guards = dict.fromkeys(volumes, config.guard_vox)

@@ -101,8 +101,8 @@ def _train_member(study: Study, member: Member, progress: Progress) -> Study:
     with naming(member):
         run = train(member.recipe, out=folder, resume=is_run(folder), progress=progress)
     scores = read_scores(run.path / SCORES)
-    changes = {"state": "complete", "validation": validation_of(run, scores), "sha256": weights_sha256(run)}
-    return study.with_member(replace(study.member(member.name), **changes))
+    value, sha256 = validation_of(run, scores), weights_sha256(run)
+    return study.with_member(replace(study.member(member.name), state="complete", validation=value, sha256=sha256))
 
 
 def _finish(study: Study, members: Sequence[Member]) -> None:

@@ -50,7 +50,7 @@ class Unit:
     @property
     def counts(self) -> np.ndarray:
         """(256,) voxels of each class id that count."""
-        return np.sum([piece.counts for piece in self.pieces], axis=0)
+        return np.stack([piece.counts for piece in self.pieces]).sum(axis=0)
 
 
 def name_in_recipe(part: Part) -> str:
