@@ -184,6 +184,12 @@ def test_whole_volumes_stay_together_and_the_rare_class_is_dealt_first() -> None
     assert not any(fold.gap_counts.any() for fold in found.folds)
 
 
+def test_equal_images_are_dealt_so_that_no_fold_gets_most_of_a_class() -> None:
+    counts = np.array([[amount] for amount in (90, 80, 70, 60, 50, 40)])
+    found = np.array(deal(counts, [100] * 6, 3))
+    assert [int(counts[found == fold].sum()) for fold in range(3)] == [130, 130, 130]
+
+
 def test_samples_stay_together_and_one_is_left_out_at_a_time() -> None:
     names = {"a1": "anna", "a2": "anna", "b": "berta", "c": "clara"}
     volumes = [volume(np.ones((3, 4, 4)), name) for name in names]
@@ -294,7 +300,7 @@ def test_no_fold_stays_empty_and_shuffling_is_by_the_seed(n: int, data: st.DataO
 
 
 def test_shuffled_folds_differ_with_their_seed() -> None:
-    one = volume(np.ones((20, 4, 4)))
+    one = volume(np.arange(20 * 16).reshape(20, 4, 4) % 23 < 9)
     plans = [
         plan(FoldsConfig(count=4, by="slices", order="shuffled", seed=seed), [whole(one)]).folds for seed in (0, 0, 1)
     ]
