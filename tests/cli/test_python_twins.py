@@ -52,6 +52,7 @@ ELSEWHERE = {
         "changes": "load_recipe",
     },
     "models show": {"svg": "draw_model"},
+    "train": {"folds": "train_study"},
 }
 """Options that stand for another function of the package."""
 

@@ -23,9 +23,11 @@ from cristae.data.image import image_of_array
 from cristae.errors import CristaeError, MissingFileError, OutputExistsError, StorageError
 from cristae.progress import Progress
 from cristae.recipe.load import load_recipe
+from cristae.recipe.recipe import Recipe
 from cristae.workflows import recipes
 from cristae.workflows.recipes import check_loaded, check_recipe, missing_data
 from cristae.workflows.train import train
+from cristae.workflows.train_study import train_study
 
 
 class Said(Progress):
@@ -362,6 +364,29 @@ CASES = [
          (f"{ONE}.image=float.tif", f"{ONE}.labels.slices={list(range(10))}",
           "data.train=[{volume: stack, box: '0:6,10:61,10:70'}]", "input_channels=[{area_px: 5, per: slice}]"),
          "holds 1 voxels that are NaN or infinite, first in slice 1"),
+    Case("folds of too few slices", nothing, ("folds={count: 9}",),
+         r"folds.count: 9 folds cannot be made of 8, .* slices .*; give count: 8 or less"),
+    Case("folds without training data", nothing, ("folds={count: 2, guard_vox: [9, 0, 0]}",),
+         r"fold 1 has nothing left to train on: .* lies within guard_vox \[9, 0, 0\] .*guard_vox: \[0, 0, 0\]"),
+    Case("fold without a class", lambda f: all_background(f, *range(1, 10)), ("folds={}",),
+         r"fold \d cannot learn every class: all [\d,]+ voxels of disc are validated \(stack z"),
+    Case("folds of samples that are not named", nothing, ("folds={by: samples}",),
+         "the sample of 'stack', .* say it in data.volumes.stack with `sample: NAME`"),
+    Case("fold that is not there", nothing, ("folds={only: [6]}",), "folds.only: names fold 6, but there are 5"),
+    Case("interleaved volumes", second_type,
+         (OTHER % "[50, 10, 10]", "data.train=[{volume: stack}, {volume: other}]", "data.validate=[]",
+          "folds={order: interleaved}"), "folds.order: interleaved is for slices, but volumes stay together"),
+    Case("sample of an image by two patterns", nothing,
+         (f"{ONE}.kind=images", f"{ONE}.voxel_size_nm=null", f"{ONE}.samples={{'0*': a, '*1': b}}",
+          "data.train=[{volume: stack}]", "data.validate=[]", "folds={}"), "image '01' is of 'a' by one pattern"),
+    Case("blocks of images", nothing, (f"{ONE}.kind=images", "data.train=[{volume: stack}]", "data.validate=[]",
+         "folds={by: boxes}"), "'stack' is `kind: images`; write `by: images`"),
+    Case("folds of one slice", nothing, ("data.train.0.slices=[3]", "data.validate=[]", "folds={}"),
+         "folds.by: auto finds one labelled slice"),
+    Case("folds and tiles", nothing, ("folds={}", "data.validate=[]",
+         "data.split={name: tiles, size: [16, 16], leaky: true}"), "folds: take the place of data.split"),
+    Case("member with too few patches", nothing, ("folds={count: 4}", "sampling={name: grid, size: [61, 70]}"),
+         "fold-1: .* an epoch has only 6 patches"),
     Case("forest: damaged image where validated", lambda f: truncated(f, "image", 9), (FOREST,), r"09\.png"),
 ]  # fmt: skip
 
@@ -374,6 +399,10 @@ def refusal(work: Callable[[], object]) -> CristaeError | None:
     return None
 
 
+def train_any(recipe: Recipe, out: Path) -> object:
+    return train_study(recipe, out=out) if recipe.is_study else train(recipe, out=out)
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_check_refuses_what_train_refuses(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_discs(tmp_path, epochs=1)
@@ -382,7 +411,7 @@ def test_check_refuses_what_train_refuses(case: Case, tmp_path: Path, monkeypatc
     wants_patch = len(inspect.signature(case.change).parameters) == 2
     case.change(*((tmp_path, monkeypatch) if wants_patch else (tmp_path,)))
     checked = refusal(lambda: check_recipe(path, case.overrides))
-    trained = refusal(lambda: train(load_recipe(path, case.overrides), out=tmp_path / "run"))
+    trained = refusal(lambda: train_any(load_recipe(path, case.overrides), tmp_path / "run"))
     assert trained is not None, "train refuses it"
     assert checked is not None, f"only train says: {trained}"
     assert type(checked) is type(trained)
@@ -647,11 +676,21 @@ TABLE: dict[str, tuple[str, ...] | str] = {
         "epochs at a rate of 0",
     ),
     "workflows.prepare_validation.prepare_validation": "no way of sampling leaves out all patches where voxels count",
+    "workflows.train.train": "says that a recipe stands for several trainings, which `recipe check` checks all",
+    "workflows.train_study.train_study": "says that a recipe stands for one training, which `recipe check` checks",
     "workflows.train_network._check_length": _LATER,
+    "data.folds.plan.plan_folds": ("interleaved volumes", "fold that is not there"),
+    "data.folds.plan._count": ("folds of too few slices",),
+    "data.folds.plan._require_training": ("folds without training data", "fold without a class"),
+    "data.folds.units.choose_by": ("folds of one slice",),
+    "data.folds.units.sample_of": ("sample of an image by two patterns",),
+    "data.folds.units.units_of": ("blocks of images",),
+    "data.folds.units._whole": ("folds of samples that are not named",),
 }
-ROOMS = ("training", "sampling", "targets", "preprocess", "losses", "augment")
+ROOMS = ("data/folds", "training", "sampling", "targets", "preprocess", "losses", "augment")
 FILES = (
-    "workflows/train.py", "workflows/train_network.py", "workflows/train_forest.py", "workflows/prepare_training.py",
+    "workflows/train.py", "workflows/train_study.py", "workflows/plan_study.py", "workflows/train_network.py",
+    "workflows/train_forest.py", "workflows/prepare_training.py",
     "workflows/prepare_validation.py", "workflows/training_data.py",
     "workflows/training_process.py", "workflows/validate_run.py", "recipe/consistency.py", "recipe/network.py",
     "recipe/complete.py", "classical/fit.py", "classical/samples.py", "inference/device.py", "inference/application.py",

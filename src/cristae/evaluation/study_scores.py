@@ -23,8 +23,8 @@ _ALL = "all"
 def validation_of(run: Run, scores: Sequence[Score]) -> float | None:
     """What a member is ranked by: the best epoch by its first criterion; of a random forest the mean IoU."""
     if run.criteria:
-        kept = run.summary.get("kept", {}).get(run.criteria[0], {})
-        return kept.get("value")
+        value: float | None = run.summary.get("kept", {}).get(run.criteria[0], {}).get("value")
+        return value
     found = [one.value for one in _pooled(scores) if one.metric == "mIoU"]
     return None if not found or math.isnan(found[0]) else found[0]
 

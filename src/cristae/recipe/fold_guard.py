@@ -10,13 +10,17 @@ from dataclasses import dataclass
 from cristae.classical.config import RandomForestConfig
 from cristae.data.affinities import Affinities
 from cristae.data.box import Triple
+from cristae.data.description import DataConfig, InstanceLabels, Labels
 from cristae.data.image import VoxelSize
+from cristae.data.instances import boundary_reach
 from cristae.data.splits import Part
 from cristae.inference.locality import Locality
 from cristae.recipe.recipe import Recipe
 from cristae.sampling import as_triple
 from cristae.training.framing import Framing
 
+_SAME = 1e-9
+"""Fraction by which two voxel sizes may differ and volumes not be resampled at all."""
 _WHOLE_SLICE = 1 << 20
 """Further than any slice reaches."""
 
@@ -26,7 +30,7 @@ class Guard:
     """The gap that folds keep."""
 
     reach_vox: Triple
-    """(z, y, x) on the working grid; None of the axes is negative."""
+    """(z, y, x) on the working grid."""
     rule: str
     """How it was found, in words."""
 
@@ -77,31 +81,36 @@ def _of_model(recipe: Recipe, locality: Locality | None, size: VoxelSize | None)
     return (z if neighbours is None else neighbours, y, x), rule
 
 
-def guards_in_files(
-    guard: Guard, parts: Sequence[Part], working: VoxelSize | None, *, flat: bool
-) -> Mapping[str, Triple]:
+def guards_in_files(guard: Guard, parts: Sequence[Part], data: DataConfig, *, flat: bool) -> Mapping[str, Triple]:
     """The gap in voxels of each volume's files, by its name in the recipe.
 
-    Where a volume is resampled, the gap is as wide in nm, and one voxel of the coarser grid wider, because resampled
-    voxels are made of several. The largest where images of one folder differ.
+    Where a volume is resampled, the gap is as wide in nm, and one voxel of each grid wider, because resampled voxels
+    are made of several. Where labels are boundaries of object ids, it is wider by what decides about a boundary voxel.
+    The largest where images of one folder differ.
 
     Args:
         guard: On the working grid.
         parts: The regions that are folded.
-        working: The working voxel size (z, y, x) in nm; None where volumes keep theirs.
+        data: Their volumes, and the working voxel size.
         flat: Whether slices are kept as they are.
     """
-    found: dict[str, Triple] = {}
+    volumes, found = {volume.name: volume for volume in data.volumes}, dict[str, Triple]()
     for part in parts:
         name, own = part.volume.name.split("/", 1)[0], part.volume.voxel_size_nm
-        z, y, x = guard.reach_vox
-        if own is not None and working is not None:
-            z, y, x = (
-                reach
-                if (flat and axis == 0) or abs(to - size) <= 1e-9 * size
-                else math.ceil((reach + 1) * to / size) + 1
-                for axis, (reach, to, size) in enumerate(zip(guard.reach_vox, working, own, strict=True))
-            )
+        reach = list(guard.reach_vox)
+        if own is not None and data.voxel_size_nm is not None:
+            for axis in range(1 if flat else 0, 3):
+                ratio = data.voxel_size_nm[axis] / own[axis]
+                if abs(ratio - 1) > _SAME:
+                    reach[axis] = math.ceil((reach[axis] + 1) * ratio) + 1
+        z, y, x = (a + b for a, b in zip(reach, _of_labels(volumes[name].labels, own), strict=True))
         before = found.get(name, (0, 0, 0))
         found[name] = (max(z, before[0]), max(y, before[1]), max(x, before[2]))
     return found
+
+
+def _of_labels(labels: Labels | None, size: VoxelSize | None) -> Triple:
+    """How far around a voxel object ids decide about its class."""
+    if not isinstance(labels, InstanceLabels) or labels.to not in ("boundary", "interior_and_boundary"):
+        return (0, 0, 0)
+    return boundary_reach(size or (1.0, 1.0, 1.0), labels.width_nm)  # a width needs a size, which opening asks for

@@ -251,7 +251,9 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
 
 def _boxes(parts: Sequence[Mapping[str, str]]) -> str:
     rest = f" and {len(parts) - _SHOWN} more" if len(parts) > _SHOWN else ""
-    return "; ".join(f"{part['volume']} {part['box']}" for part in parts[:_SHOWN]) + rest
+    images = all("/" in part["volume"] for part in parts)  # as wholes
+    shown = [part["volume"] if images else f"{part['volume']} {part['box']}" for part in parts[:_SHOWN]]
+    return "; ".join(shown) + rest
 
 
 def _voxels(counts: Mapping[str, int]) -> str:

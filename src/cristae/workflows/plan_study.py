@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from cristae.classical.config import RandomForestConfig
 from cristae.data.folds.plan import FoldPlan, plan_folds
 from cristae.data.open import resolve_data
+from cristae.errors import CristaeError
 from cristae.progress import Progress
 from cristae.recipe.fold_guard import Guard, guard_of, guards_in_files
 from cristae.recipe.recipe import Recipe
@@ -53,6 +55,16 @@ def plan_study(recipe: Recipe, progress: Progress) -> StudyPlan:
     return StudyPlan(recipe, members, facts)
 
 
+@contextmanager
+def naming(member: Member) -> Iterator[None]:
+    """For what finds a member of a study wrong: its message then begins with the member's name."""
+    try:
+        yield
+    except CristaeError as error:
+        error.args = (f"{member.name}: {error}", *error.args[1:])
+        raise
+
+
 def first_member(recipe: Recipe, progress: Progress) -> Recipe:
     """The recipe itself, or where it stands for several trainings, that of the first; says so."""
     if not recipe.is_study:
@@ -71,7 +83,7 @@ def _plan_folds(recipe: Recipe, data: TrainingData, progress: Progress) -> tuple
         forest = isinstance(recipe.model, RandomForestConfig)
         locality = None if forest else make_network(recipe, dataset.classes)[1]
         guard = guard_of(recipe, locality, regions.affinities, regions.voxel_size_nm)
-        guards = guards_in_files(guard, parts, recipe.data.voxel_size_nm, flat=flat)
+        guards = guards_in_files(guard, parts, recipe.data, flat=flat)
     else:
         guard = Guard(config.guard_vox, "what folds.guard_vox says")
         guards = dict.fromkeys(volumes, config.guard_vox)

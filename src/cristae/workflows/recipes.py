@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,9 +20,9 @@ from cristae.recipe.load import load_recipe, parse_recipe
 from cristae.recipe.recipe import Recipe
 from cristae.recipe.run import require_place
 from cristae.recipe.starter import set_starter_text, starter_text
-from cristae.recipe.study import plan_lines
+from cristae.recipe.study import plan_lines, require_study_place
 from cristae.training.cache_folder import cache_limit, open_cache
-from cristae.workflows.plan_study import plan_study
+from cristae.workflows.plan_study import naming, plan_study
 from cristae.workflows.prepare_training import (
     Prepared,
     make_network,
@@ -132,7 +131,25 @@ def check_loaded(
         progress.warn(f"the form of the recipe is valid, only its data are missing: {missing}")
         return recipe
     if recipe.is_study:
-        return _check_study(recipe, WarnOnce(progress), then)
+        recipe, whole = _check_study(recipe, WarnOnce(progress), then)
+    else:
+        recipe, whole = _check_data(recipe, progress, then)
+    try:
+        if recipe.is_study:
+            require_study_place(default_place(recipe), recipe)
+        else:
+            require_place(default_place(recipe))
+    except CristaeError as error:  # training can be given another place
+        progress.warn(str(error))
+    if not whole:
+        progress.warn("the data is large and was read in part; what only the rest of it holds, training will find")
+    return recipe
+
+
+def _check_data(
+    recipe: Recipe, progress: Progress, then: Callable[[nn.Module, Prepared, float], None] | None
+) -> tuple[Recipe, bool]:
+    """The complete recipe of one training, checked with its data; and whether all of these were read."""
     recipe, data = begin_training(recipe, progress, read_vox=_READ_VOX)
     regions = data.regions
     if isinstance(recipe.model, RandomForestConfig):
@@ -142,36 +159,20 @@ def check_loaded(
         _check_network(recipe, data, progress, then)
         _read(regions.validate, progress)
     read_samples(data.dataset, progress)
-    try:
-        require_place(default_place(recipe))
-    except CristaeError as error:  # training can be given another place
-        progress.warn(str(error))
-    if not data.whole:
-        progress.warn("the data is large and was read in part; what only the rest of it holds, training will find")
-    return recipe
+    return recipe, data.whole
 
 
 def _check_study(
     recipe: Recipe, progress: Progress, then: Callable[[nn.Module, Prepared, float], None] | None
-) -> Recipe:
-    """Plan the members of a study, show the folds, and check one member of each."""
-    plan = plan_study(recipe, progress)
+) -> tuple[Recipe, bool]:
+    """Plan the members of a study, show its folds, and check one member of each."""
+    plan, whole = plan_study(recipe, progress), True
     for line in plan_lines(plan.facts):
         progress.say(line)
     for number, member in enumerate(one for one in plan.members if one.instance in (None, 1)):
-        with _naming(member.name):
-            check_loaded(member.recipe, progress, None if number else then)
-    return plan.recipe
-
-
-@contextmanager
-def _naming(member: str) -> Iterator[None]:
-    """For a problem of one member of a study alone."""
-    try:
-        yield
-    except CristaeError as error:
-        error.args = (f"{member}: {error}",)
-        raise
+        with naming(member):
+            whole &= _check_data(member.recipe, progress, None if number else then)[1]
+    return plan.recipe, whole
 
 
 def missing_data(recipe: Recipe) -> str | None:

@@ -27,7 +27,7 @@ from cristae.recipe.study import (
     write_study_ensemble,
 )
 from cristae.recipe.study_members import Member
-from cristae.workflows.plan_study import plan_study
+from cristae.workflows.plan_study import naming, plan_study
 from cristae.workflows.report import PAGE, report
 from cristae.workflows.train import train
 from cristae.workflows.training_data import default_place
@@ -98,10 +98,11 @@ def _train_member(study: Study, member: Member, progress: Progress) -> Study:
         (study.path / name).unlink(missing_ok=True)
     study = study.with_member(replace(study.member(member.name), state="training"))
     folder = study.path / member.name
-    run = train(member.recipe, out=folder, resume=is_run(folder), progress=progress)
+    with naming(member):
+        run = train(member.recipe, out=folder, resume=is_run(folder), progress=progress)
     scores = read_scores(run.path / SCORES)
-    changes = {"state": "complete", "validation": validation_of(run, scores), "sha256": weights_sha256(run)}
-    return study.with_member(replace(study.member(member.name), **changes))
+    value, sha256 = validation_of(run, scores), weights_sha256(run)
+    return study.with_member(replace(study.member(member.name), state="complete", validation=value, sha256=sha256))
 
 
 def _finish(study: Study, members: Sequence[Member]) -> None:

@@ -92,13 +92,13 @@ def deal(counts: np.ndarray, sizes: Sequence[int], folds: int, *, seed: int | No
     """Deal units that belong nowhere in particular, the rarest class first.
 
     The unit with most of the class that the fewest units still have goes to the fold where the fewest units have it,
-    of these to the one with the fewest voxels. No fold stays empty where there are enough units.
+    of these to the one with the fewest voxels of it, then of all. No fold stays empty where there are enough units.
 
     Args:
         counts: (n, K) voxels of each foreground class in each unit; (n, 0) balances sizes alone.
         sizes: Voxels of each unit.
         folds: How many, at most n.
-        seed: Shuffles the units before, which decides between equals; None keeps their order.
+        seed: Takes the units with the rarest class in a random order; None takes the one with most of it first.
 
     Returns:
         The fold of each unit, from 0.
@@ -112,20 +112,22 @@ def deal(counts: np.ndarray, sizes: Sequence[int], folds: int, *, seed: int | No
         (0, 1, 0, 1)
     """
     n = len(counts)
-    there = np.asarray(counts) > 0
+    amounts = np.asarray(counts)
+    there = amounts > 0
     left = list(range(n)) if seed is None else [int(unit) for unit in np.random.default_rng(seed).permutation(n)]
     found = np.full(n, -1)
-    having = np.zeros((folds, there.shape[1]), int)
+    having, of_class = (np.zeros((folds, there.shape[1]), np.int64) for _ in range(2))
     voxels = np.zeros(folds, np.int64)
     while left:
         rest = there[left].sum(axis=0)
-        wanted = [entry for entry in np.argsort(rest, kind="stable") if rest[entry]]
-        amount = np.asarray(counts)[left, wanted[0]] if wanted else np.asarray(sizes)[left]
-        unit = left.pop(int(amount.argmax()))
+        rarest = [entry for entry in np.argsort(rest, kind="stable") if rest[entry]][:1]
+        wanted = amounts[left, rarest[0]] if rarest else np.asarray(sizes)[left]
+        unit = left.pop(int((wanted if seed is None else wanted > 0).argmax()))
         empty = [fold for fold in range(folds) if fold not in found]
-        open_folds = empty if len(empty) > len(left) else range(folds)
-        fold = min(open_folds, key=lambda f: (having[f, wanted[0]] if wanted else 0, voxels[f], f))
+        held = [(*having[fold, rarest], *of_class[fold, rarest], voxels[fold]) for fold in range(folds)]
+        fold = min(empty if len(empty) > len(left) else range(folds), key=held.__getitem__)
         found[unit] = fold
         having[fold] += there[unit]
+        of_class[fold] += amounts[unit]
         voxels[fold] += sizes[unit]
     return tuple(int(fold) for fold in found)

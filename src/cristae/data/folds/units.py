@@ -50,7 +50,7 @@ class Unit:
     @property
     def counts(self) -> np.ndarray:
         """(256,) voxels of each class id that count."""
-        return np.sum([piece.counts for piece in self.pieces], axis=0)
+        return np.stack([piece.counts for piece in self.pieces]).sum(axis=0)
 
 
 def name_in_recipe(part: Part) -> str:
@@ -154,8 +154,8 @@ def _whole(by: By, part: Part, volumes: Mapping[str, VolumeConfig]) -> str:
         images = volumes[name_in_recipe(part)].kind == "images"
         where, field = f"data.volumes.{name_in_recipe(part)}", "samples: {PATTERN: NAME}" if images else "sample: NAME"
         raise VolumeError(
-            f"folds.by: samples have to be known, but that of '{part.volume.name}' is not; say it in {where} with "
-            f"`{field}`, or choose another `by`"
+            f"folds.by: samples need the sample of '{part.volume.name}', which the recipe does not name; say it in "
+            f"{where} with `{field}`, or choose another `by`"
         )
     return sample
 
