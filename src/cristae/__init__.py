@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from cristae.metrics.score import Score as Score
     from cristae.models import create_model as create_model
     from cristae.progress import Progress as Progress
+    from cristae.recipe.ensemble_file import RunEnsemble as RunEnsemble
+    from cristae.recipe.ensemble_file import open_ensemble as open_ensemble
+    from cristae.recipe.ensemble_file import write_ensemble as write_ensemble
     from cristae.recipe.load import load_recipe as load_recipe
     from cristae.recipe.load import parse_recipe as parse_recipe
     from cristae.recipe.recipe import Recipe as Recipe
@@ -80,6 +83,7 @@ _HOME = {
     "Progress": "progress",
     "Recipe": "recipe.recipe",
     "Run": "recipe.run",
+    "RunEnsemble": "recipe.ensemble_file",
     "Score": "metrics.score",
     "ScoreOptions": "evaluation.scoring.settings",
     "SyntheticConfig": "data.synthetic",
@@ -107,6 +111,7 @@ _HOME = {
     "list_models": "workflows.models",
     "load_recipe": "recipe.load",
     "new_recipe": "workflows.recipes",
+    "open_ensemble": "recipe.ensemble_file",
     "open_image": "data.formats",
     "open_images": "data.formats",
     "open_prediction": "inference.prediction",
@@ -119,6 +124,7 @@ _HOME = {
     "recipe_to_yaml": "recipe.text",
     "synthetic_volume": "data.synthetic",
     "train": "workflows.train",
+    "write_ensemble": "recipe.ensemble_file",
     "write_image": "data.formats",
     "write_report": "workflows.report:report",
 }

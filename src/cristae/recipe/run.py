@@ -62,6 +62,8 @@ _MAY_CHANGE = (
     "training.reader_threads",
 )
 """What may change when a training is resumed: the run keeps its id."""
+_ADDED = {"predict.test_time": "none"}
+"""Fields that earlier versions did not have; at these values they do not change a run's id."""
 
 
 @dataclass(frozen=True)
@@ -207,12 +209,13 @@ class Run:
 def run_id(recipe: Recipe) -> str:
     """A run's id: the recipe's name and eight hexadecimal digits of its content."""
     content = plain(anchored(recipe))
-    for path in _MAY_CHANGE:
+    for path in (*_MAY_CHANGE, *_ADDED):
         *sections, field = path.split(".")
         part = content
         for section in sections:
             part = part[section]
-        part.pop(field)
+        if path in _MAY_CHANGE or part[field] == _ADDED[path]:
+            part.pop(field)
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     return f"{recipe.name}-{digest[:8]}"
 
