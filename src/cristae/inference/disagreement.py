@@ -56,11 +56,11 @@ class Disagreement:
 
     def _entropies(self, probabilities: Tensor) -> Tensor:
         """Natural entropy of each voxel: (1, Z, Y, X) with softmax, (K, Z, Y, X) without."""
-        entropy = torch.special.entr(probabilities)
+        entropy: Tensor = torch.special.entr(probabilities)
         if self.softmax:
             return entropy.sum(0, keepdim=True)
-        other = (1 - probabilities).clamp_(min=0)  # a mean may be above 1 by rounding
-        return entropy.add_(torch.special.entr(other))
+        other: Tensor = torch.special.entr((1 - probabilities).clamp_(min=0))  # a mean may be above 1 by rounding
+        return entropy.add_(other)
 
 
 def bytes_per_vox(channels: int) -> int:
