@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from prediction_runs import MITO, cell, make_run, one_pass, textured
 from test_predict import KEEP, Killed, Listening, assert_same, stop_after
 from typer.testing import CliRunner
@@ -24,10 +25,10 @@ from cristae.preprocess.normalize import Normalizer
 from cristae.progress import Progress
 from cristae.recipe.ensemble_file import open_ensemble, write_ensemble
 from cristae.recipe.matching import member_of
-from cristae.recipe.run import Run
+from cristae.recipe.run import Run, save_weights
 from cristae.workflows.predict import begin_prediction, finish_prediction, plan_prediction, predict, predict_part
 
-BLOCKS = "block_vox: [2, 16, 24]"
+BLOCKS = "block_vox: [3, 24, 32]"
 SHAPE = (5, 45, 61)
 DISAGREE = PredictOptions(probabilities=True, disagreement=True)
 THREE = Classes(names=("background", "mito", "granule"))
@@ -40,7 +41,7 @@ def make_members(folder: Path, classes: Classes = MITO) -> list[Run]:
         "neighbours": ("{name: unet_bn, widths: [4, 8], slices: 3}", (16, 32), f"{BLOCKS}, windows: gaussian"),
         "solid": ("{name: unet_3d, base: 2, shape: thick}", (8, 32, 32), BLOCKS),
     }
-    return [
+    runs = [
         make_run(
             folder / name,
             model=model,
@@ -52,6 +53,12 @@ def make_members(folder: Path, classes: Classes = MITO) -> list[Run]:
         )
         for number, (name, (model, size, predict)) in enumerate(kinds.items())
     ]
+    network = runs[2].build_network()
+    *_, weight, bias = network.parameters()
+    weight.data.sub_(weight.data.mean()).mul_(600)
+    bias.data.copy_(torch.linspace(-0.3, 0.4, len(bias)))  # where no feature is on, the classes still differ
+    save_weights(runs[2], network)
+    return runs
 
 
 def map_of(run: Run, grey: np.ndarray, **how: object) -> np.ndarray:
@@ -104,7 +111,7 @@ def test_average_of_mixed_members(tmp_path: Path, members: list[Run], maps: list
     assert_maps(found, np.mean(maps, 0))
     rules = [run["windows"] and run["windows"]["rule"] for run in found.attributes["runs"]]
     assert rules == [None, "gaussian", None]
-    assert found.attributes["blocks"] == 27
+    assert found.attributes["blocks"] == 8
 
 
 def test_majority_and_weights_stand_in_the_file(
@@ -115,7 +122,7 @@ def test_majority_and_weights_stand_in_the_file(
     found = predict([vote], cell(grey), out=tmp_path / "vote.zarr")
     votes = (np.stack(maps) > 0.5).sum(0)[0]
     sure = (np.abs(np.stack(maps) - 0.5) > 1e-5).all(0)[0]
-    assert sure.mean() > 0.95
+    assert sure.mean() > 0.9
     np.testing.assert_array_equal(found.labels[0].read()[sure], (votes >= 2)[sure])
     assert found.attributes["settings"]["fusion"] == {"name": "majority"}
     weigh = write_ensemble(tmp_path / "weigh.yaml", members, weights=[1, 2, 5])
