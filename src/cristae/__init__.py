@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from cristae.metrics.score import Score as Score
     from cristae.models import create_model as create_model
     from cristae.progress import Progress as Progress
+    from cristae.recipe.ensemble_file import RunEnsemble as RunEnsemble
+    from cristae.recipe.ensemble_file import open_ensemble as open_ensemble
+    from cristae.recipe.ensemble_file import write_ensemble as write_ensemble
     from cristae.recipe.load import load_recipe as load_recipe
     from cristae.recipe.load import parse_recipe as parse_recipe
     from cristae.recipe.recipe import Recipe as Recipe
@@ -83,6 +86,7 @@ _HOME = {
     "Progress": "progress",
     "Recipe": "recipe.recipe",
     "Run": "recipe.run",
+    "RunEnsemble": "recipe.ensemble_file",
     "Score": "metrics.score",
     "ScoreOptions": "evaluation.scoring.settings",
     "Study": "recipe.study",
@@ -111,6 +115,7 @@ _HOME = {
     "list_models": "workflows.models",
     "load_recipe": "recipe.load",
     "new_recipe": "workflows.recipes",
+    "open_ensemble": "recipe.ensemble_file",
     "open_image": "data.formats",
     "open_images": "data.formats",
     "open_prediction": "inference.prediction",
@@ -125,6 +130,7 @@ _HOME = {
     "synthetic_volume": "data.synthetic",
     "train": "workflows.train",
     "train_study": "workflows.train_study",
+    "write_ensemble": "recipe.ensemble_file",
     "write_image": "data.formats",
     "write_report": "workflows.report:report",
 }

@@ -68,7 +68,8 @@ def predict(
         typer.Option(
             "--run",
             metavar="RUN[:CRITERION]",
-            help="A run folder; several are fused. RUN:f1 takes the weights that were best by another criterion.",
+            help="A run folder, an ensemble file or a study folder; several are fused. RUN:f1 takes the weights that "
+            "were best by another criterion, STUDY:out-of-fold each member where it has held out the voxels.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="OUT.zarr", help="The prediction to write.")],
@@ -86,6 +87,9 @@ def predict(
         Path | None, typer.Option("--mask", metavar="M", help="Predict only where this volume is not 0.")
     ] = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Keep the 8-bit probabilities too.")] = False,
+    disagreement: Annotated[
+        bool, typer.Option("--disagreement", help="Keep an 8-bit map of how much the members disagree, too.")
+    ] = False,
     normalize: Annotated[
         _Statistics,
         typer.Option(
@@ -124,7 +128,7 @@ def predict(
         voxel_size_nm=voxel_size_nm,
         box=box,
         mask=mask,
-        options=PredictOptions(probabilities, max_ram, max_vram, signed, normalize),
+        options=PredictOptions(probabilities, max_ram, max_vram, signed, normalize, disagreement),
         progress=console_progress(),
     )
     print(prediction.path)

@@ -10,6 +10,7 @@ from pydantic import Field, PositiveInt
 from cristae.config import Config
 from cristae.errors import RunError
 from cristae.inference.fusion import Average, Fusion
+from cristae.inference.test_time import TestTime
 
 Precision = Literal["fp32", "bf16"]
 Application = Literal["exact", "gaussian", "centre_third", "farthest", "tiles"]
@@ -35,6 +36,8 @@ class PredictOptions:
     normalize: Statistics = "run"
     """`volume` finds the range of grey values again on this volume, for runs whose normalisation has that of their
     training data; `run` normalises as the run says."""
+    disagreement: bool = False
+    """Keep an 8-bit map of how much the members of the ensemble disagree about each voxel."""
 
     def __post_init__(self) -> None:
         """Check the words.
@@ -63,6 +66,11 @@ class PredictConfig(Config):
     fusion: Fusion = Average()
     """How several runs of the same classes are combined: `average` of their probabilities, `majority` of their labels,
     or `weighted` average with a weight for each run."""
+    test_time: TestTime = "none"
+    """Test-time augmentation: the network also predicts mirrored and turned copies of the volume, which are turned back
+    and averaged before runs are fused. `flips` mirrors y and x (4 times the work), `dihedral` turns slices by quarters,
+    too (8 times); `flips_z` and `dihedral_z` (8 and 16 times) also reverse the order of slices, which changes nothing
+    for networks that see single slices and is left out there. Validation during training goes without."""
     block_vox: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
     """Largest block (z, y, x) that is written at once; None chooses it from the memory. The result does not depend
     on it beyond rounding."""

@@ -40,7 +40,7 @@ class Rule(Config):
         for place, probabilities in found:
             term = self._term(place, probabilities, softmax, threshold)
             total = term if total is None else total.add_(term)
-            weights += self._weight(place)
+            weights += self.weight(place)
             del term, probabilities  # the next member is computed when this one's memory is free again
         assert total is not None, "an ensemble has members"
         return total if weights == 1 else total.div_(weights)
@@ -60,7 +60,8 @@ class Rule(Config):
         """What a member adds to the sum, in place of its probabilities."""
         return probabilities
 
-    def _weight(self, place: int) -> float:
+    def weight(self, place: int) -> float:
+        """How much a member counts."""
         return 1
 
 
@@ -114,7 +115,8 @@ class Weighted(Rule):
     def _term(self, place: int, probabilities: Tensor, softmax: bool, threshold: float) -> Tensor:
         return probabilities.mul_(self.weights[place])
 
-    def _weight(self, place: int) -> float:
+    def weight(self, place: int) -> float:
+        """As given."""
         return self.weights[place]
 
 

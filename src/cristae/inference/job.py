@@ -113,15 +113,21 @@ class Job:
             count = 1 if ensemble.classes.exclusive else ensemble.channels
             empty = np.zeros((count, *given.block.core.shape), np.uint8)
             kept = np.zeros((ensemble.channels, *given.block.core.shape), np.uint8) if keeps else None
-            return _Result(given.block, Written(empty, kept), "")
+            nothing = np.zeros(given.block.core.shape, np.uint8) if self.settings.disagreement else None
+            return _Result(given.block, Written(empty, kept, disagreement=nothing), "")
         found = self.grid.probabilities(self.predictor, given.raw, given.block.core)
+        disagreement = None
+        if self.settings.disagreement:
+            disagreement = bytes_of(found[-1]).cpu().numpy()
+            found = found[:-1]
         threshold = self.settings.fusion.label_threshold(self.settings.threshold)
         labels = labels_of(found, ensemble, threshold).cpu().numpy()
         kept = bytes_of(found).cpu().numpy() if keeps else None
         if given.inside is not None:
             labels = labels * given.inside
             kept = None if kept is None else kept * given.inside
-        return _Result(given.block, Written(labels, kept, given.preview), given.input_sha256)
+            disagreement = None if disagreement is None else disagreement * given.inside
+        return _Result(given.block, Written(labels, kept, given.preview, disagreement), given.input_sha256)
 
     def _finished(self, blocks: Sequence[Block], progress: Progress) -> set[int]:
         """Blocks that the journal lists, made from this image, whose voxels on disk match their checksums."""
@@ -169,6 +175,7 @@ def open_job(request: PredictionRequest, inputs: Inputs, writer: PredictionWrite
         pass_vox=request.plan.pass_vox,
         fusion=settings.fusion,
         threshold=settings.threshold,
+        disagreement=settings.disagreement,
     )
     shown = _shown(predictor, inputs.grid, writer, request.plan.filtered_at_once)
     return Job(predictor, inputs.grid, shown, inputs.mask, settings, writer)

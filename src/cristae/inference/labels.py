@@ -32,5 +32,5 @@ def labels_of(probabilities: Tensor, ensemble: Ensemble, threshold: float) -> Te
 
 
 def bytes_of(probabilities: Tensor) -> Tensor:
-    """Probabilities as uint8: p x 255, rounded."""
+    """Probabilities, or fractions of the largest disagreement, as uint8: p x 255, rounded."""
     return (probabilities * 255).round_().to(torch.uint8)

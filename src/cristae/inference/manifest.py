@@ -15,7 +15,7 @@ from cristae.inference.request import PredictionRequest, Provenance
 
 _SHOWN = 8
 """Differences that a message lists."""
-_ADDED_SETTINGS = {"fusion": Average().model_dump(mode="json")}
+_ADDED_SETTINGS = {"fusion": Average().model_dump(mode="json"), "disagreement": False}
 """Settings that older predictions do not list, with the values that they were made with."""
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from cristae.data.box import Box, Triple
 from cristae.errors import RunError
 from cristae.inference.arrays import ArrayModel
+from cristae.inference.disagreement import bytes_per_vox as disagreement_bytes
 from cristae.inference.ensemble import Ensemble
 from cristae.inference.fusion import Average, Fusion
 from cristae.inference.locality import Locality
@@ -91,6 +92,8 @@ class Workload:
     """Whether large buffers stay with the process, which is faster on CPUs and takes more memory."""
     fusion: Fusion = Average()
     """How the members are combined."""
+    disagreement: bool = False
+    """Whether a map of the members' disagreement is kept."""
 
     @property
     def ndim(self) -> int:
@@ -160,7 +163,7 @@ class _Needs:
     def pass_vox(self, block: Triple) -> int:
         """Input voxels of a forward pass: at least one slice of every exact 2D network."""
         exact = [one for one in self.workload.members if one.windows is None and one.locality.ndim == 2]
-        slices = [math.prod(_largest_input(self.workload, one, block)[1:]) for one in exact]
+        slices = [math.prod(given[1:]) for one in exact for given in _network_inputs(self.workload, one, block)]
         return max([PASS_VOX[self.workload.device], *slices])
 
     def ram_and_device(self, block: Triple) -> tuple[int, int]:
@@ -172,25 +175,40 @@ class _Needs:
         written = (1 if workload.ensemble.classes.exclusive else channels) + (
             channels if workload.keep_probabilities else 0
         )
+        written += workload.disagreement
         ram = input_vox * (1 + workload.areas) * workload.itemsize * (AHEAD + 2) + core * written * (AHEAD + 2)
         if workload.areas:
             each = bytes_of_slice(workload.image_shape, workload.itemsize, workload.areas)
             ram += self._filtered_at_once * each
         if workload.scale != (1.0, 1.0, 1.0):
-            ram += 12 * channels * (core + working)
-        fused = (2 if len(workload.members) > 1 else 1) * 4 * channels * working + core * (12 + channels)
+            ram += 12 * (channels + workload.disagreement) * (core + working)
+        fused = self._maps() * 4 * channels * working + core * (12 + channels)
         fused += workload.fusion.bytes_per_vox(softmax=workload.ensemble.softmax) * working
         if any(member.windows is not None for member in workload.members):
             fused += 16 * working  # which window counts where
+        if workload.disagreement:
+            # The sums of members, the map itself, and all channels together with it.
+            fused += (disagreement_bytes(channels) + 4 + 4 * (channels + 1)) * working
         margin = _MARGIN_KEPT if workload.keeps_buffers else _MARGIN
         pairs = zip(workload.members, self._per_vox, strict=True)
         network = _FIXED + int(margin * max(per_vox * self._at_once(member, block) for member, per_vox in pairs))
         normalized = 12 + max(member.normalizer.bytes_per_vox for member in workload.members)
+        normalized += 4 if any(len(member.variants) > 1 for member in workload.members) else 0
         return ram, normalized * (1 + workload.areas) * input_vox + fused + network
+
+    def _maps(self) -> int:
+        """Probability maps of a block that live at the same time: what a member gives, the sum over its variants, the
+        sum over members, and what the parts of a block are put together to."""
+        members = self.workload.members
+        several = len(members) > 1, *(any(found) for found in zip(*map(_needs_sums, members), strict=True))
+        return 1 + sum(several)
 
     def _at_once(self, member: Member, block: Triple) -> int:
         """Voxels of a slice or volume that go through the network together."""
-        z, y, x = _largest_input(self.workload, member, block)
+        return max(self._at_once_of(member, given, block) for given in _network_inputs(self.workload, member, block))
+
+    def _at_once_of(self, member: Member, given: Triple, block: Triple) -> int:
+        z, y, x = given
         if member.windows is not None:
             z, y, x = member.input_box_for(Box.of_shape(member.windows.size)).shape
             one = y * x if member.locality.ndim == 2 else z * y * x
@@ -238,21 +256,57 @@ class _Needs:
         )
 
 
+def _needs_sums(member: Member) -> tuple[bool, bool]:
+    """Whether a member has several variants, and whether it predicts parts of blocks."""
+    return len(member.variants) > 1, bool(member.held_out)
+
+
 def _largest_input(workload: Workload, member: Member, block: Triple) -> Triple:
-    """Shape of the largest input of a member for a block, wherever that lies."""
+    """Shape of what a member needs of the image for a block, wherever that lies, for all its variants together."""
+    straight, *turned = _network_inputs(workload, member, block)
+    sides = [max(pair) for pair in zip(straight, _exchanged(turned[0]) if turned else straight, strict=True)]
+    if len(member.variants) > 1:  # mirrored, it starts at other multiples of the stride
+        sides = [side + stride - 1 for side, stride in zip(sides, _widest_stride(member), strict=True)]
+    return _triple(sides)
+
+
+def _widest_stride(member: Member) -> Triple:
+    if member.windows is not None:
+        return 1, 1, 1  # all windows that a block meets are counted anyway
+    z, y, x = member.locality.stride
+    return (z, max(y, x), max(y, x)) if any(variant.exchanged for variant in member.variants) else (z, y, x)
+
+
+def _network_inputs(workload: Workload, member: Member, block: Triple) -> list[Triple]:
+    """Shapes of the largest input of a member's network for a block: of the image as it is, and with y and x exchanged
+    where the member predicts such variants."""
+    sides = [_network_input(member, block, workload.image_shape, workload.scale)]
+    if any(variant.exchanged for variant in member.variants):
+        (z, y, x), shape = workload.scale, _exchanged(workload.image_shape)
+        sides.append(_network_input(member, _exchanged(block), shape, (z, x, y)))
+    return sides
+
+
+def _network_input(member: Member, block: Triple, shape: Triple, scale: tuple[float, float, float]) -> Triple:
+    """Shape of the largest input of a member for a block, wherever that lies in an image of this shape."""
     around = member.input_box_for(Box.of_shape((0, 0, 0)))
     sides = []
     for axis in range(3):
-        where, size = member.locality, workload.image_shape[axis]
-        core = math.ceil(block[axis] * workload.scale[axis]) + (0 if workload.scale[axis] == 1 else 2)
+        where = member.locality
+        core = math.ceil(block[axis] * scale[axis]) + (0 if scale[axis] == 1 else 2)
         if member.windows is not None:
             side = core + 2 * (member.windows.size[axis] - 1)
         else:
             halo = max(0, where.reach[axis] - where.margin[axis])
             side = where.good_side(axis, core + 2 * halo + where.stride[axis] - 1)
-            side = min(side, where.good_side(axis, size))
+            side = min(side, where.good_side(axis, shape[axis]))
         sides.append(side + around.stop[axis] - around.start[axis] + 2 * member.normalizer.reach[axis])
     return _triple(sides)
+
+
+def _exchanged(sides: Triple) -> Triple:
+    z, y, x = sides
+    return z, x, y
 
 
 def _bytes_per_vox(member: Member, *, halves: bool) -> float:

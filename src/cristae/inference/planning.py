@@ -12,6 +12,7 @@ from cristae.data.image import Image
 from cristae.errors import RunError, VolumeError
 from cristae.inference.config import Backend, DeviceName, PredictOptions
 from cristae.inference.device import choose_device
+from cristae.inference.held_out import parts_by_members
 from cristae.inference.manifest import is_complete
 from cristae.inference.memory import find_budget
 from cristae.inference.plan import BlockPlan, Workload, plan_memory
@@ -65,10 +66,11 @@ def plan_request(
 
     Raises:
         RunError: The device is not there, not even the smallest block fits the memory, or there is a mask but no
-            background.
+            background; the members' disagreement is asked for where there is but one.
         VolumeError: Slices are smaller than the areas that networks are shown them filtered with.
     """
     _require_empty_id(provenance)
+    _require_several(provenance, inputs)
     _require_filterable(inputs)
     chosen = choose_device(device, cure="set device: auto in the run's recipe.yaml")
     backend: Backend = "cuda" if chosen.type == "cuda" else "mps" if chosen.type == "mps" else "cpu"
@@ -86,6 +88,22 @@ def _require_filterable(inputs: Inputs) -> None:
         from cristae.preprocess.grain_image import require_filterable  # takes the compiler
 
         require_filterable(inputs.grid.working, areas)
+
+
+def _require_several(provenance: Provenance, inputs: Inputs) -> None:
+    """Refuse a map of disagreement where a single member, without variants, predicts."""
+    if not provenance.settings.disagreement:
+        return
+    groups, held_out = provenance.ensemble.groups, [member.held_out for member in inputs.members]
+    alone = [len(member.variants) == 1 for member in inputs.members]
+    for part in parts_by_members(provenance.box, groups, held_out):
+        if all(len(group) == 1 and alone[group[0]] for group in part.groups):
+            where = f"voxels {part.box} are predicted out of fold by" if any(held_out) else "there is only"
+            raise RunError(
+                f"disagreement: {where} one run for each class, which cannot disagree with itself; give several runs "
+                "of the same classes, or let the run predict mirrored copies of the volume, too (predict.test_time: "
+                "flips in its recipe.yaml, or test_time: flips in an ensemble file)"
+            )
 
 
 def _require_empty_id(provenance: Provenance) -> None:
@@ -128,4 +146,5 @@ def _workload(provenance: Provenance, inputs: Inputs, backend: Backend, *, keeps
         device=backend,
         keeps_buffers=keeps_buffers,
         fusion=settings.fusion,
+        disagreement=settings.disagreement,
     )

@@ -20,6 +20,8 @@ from cristae.errors import FormatError, MissingFileError, RunError
 SEGMENTATION = "segmentation"
 """Name of the label image of exclusive classes; overlapping classes have one image each, called after the class."""
 KIND = "prediction"
+DISAGREEMENT = "disagreement"
+"""Name of the group inside a prediction that holds the map of the members' disagreement."""
 UNFINISHED = (
     "the prediction is not finished, voxels that are missing read as background; repeat the `cristae predict` command "
     "that began it to resume it"
@@ -41,6 +43,10 @@ class Prediction:
     """Which voxels of the volume it covers."""
     attributes: dict[str, Any]
     """Runs, hashes, settings and plan, as stored."""
+    disagreement: Image | None = None
+    """uint8 image of the members' disagreement about each voxel x 255: the mutual information of class and member
+    (Smith and Gal 2018, https://arxiv.org/abs/1803.08533), as a fraction of the largest that there can be,
+    log(min(classes, members)). None when it was not kept."""
 
     @property
     def volume_shape(self) -> Triple:
@@ -99,7 +105,15 @@ def open_prediction(path: str | Path) -> Prediction:
         voxel_size_nm=labels[0].voxel_size_nm,
         box=box,
         attributes=attributes,
+        disagreement=_disagreement(path, box) if attributes["settings"].get("disagreement") else None,
     )
+
+
+def _disagreement(path: Path, box: Box) -> Image:
+    image = open_ome_zarr(path, DISAGREEMENT)
+    if image.shape != box.shape:
+        raise FormatError(f"{image.path}: has shape {image.shape} (z, y, x), but the prediction is of box {box}")
+    return image
 
 
 def prediction_around(path: str | Path) -> Path | None:
@@ -187,6 +201,7 @@ class _Input(BaseModel):
 
 class _Settings(BaseModel):
     probabilities: StrictBool
+    disagreement: StrictBool = False
 
 
 class _Plan(BaseModel):

@@ -2,7 +2,8 @@
 
 A local network gives exactly what one pass over the whole image would: the image, normalised, goes through the network
 at once, padded at the far side with zeros to the next size that the network takes. For a network with a margin the
-image is mirrored there and at its margins instead. Other networks, and those that are asked to, work in windows.
+image is mirrored there and at its margins instead. Other networks, and those that are asked to, work in windows. With
+test-time augmentation the same holds of each mirrored and turned copy of the image (see `test_time`).
 """
 
 from __future__ import annotations
@@ -24,9 +25,12 @@ from cristae.inference.arrays import ArrayModel
 from cristae.inference.blocks import borders_of_one_pass, output_box
 from cristae.inference.borders import Borders, extend, inner_box
 from cristae.inference.config import Precision
+from cristae.inference.disagreement import Disagreement
 from cristae.inference.ensemble import Ensemble, plan_ensemble
 from cristae.inference.fusion import Average, Fusion
+from cristae.inference.held_out import Groups, MemberPart, parts_by_members
 from cristae.inference.locality import Locality
+from cristae.inference.test_time import TestTime, Variant, variants_of
 from cristae.inference.windows import Windows
 from cristae.preprocess.filtered_slices import FilteredSlices, PassingFile
 from cristae.preprocess.network_input import NetworkInput
@@ -52,10 +56,19 @@ class Member:
     """How it is applied in windows; None applies it exactly, which it must be local for."""
     network_input: NetworkInput = NetworkInput()
     """What it is shown beside the image, and what happens to each window before the network."""
+    test_time: TestTime = "none"
+    """Mirrored and turned copies of the image that it predicts, too; their average is its prediction."""
+    held_out: tuple[Box, ...] = ()
+    """Boxes of the volume that it predicts without the members that have been trained on them."""
 
     def __post_init__(self) -> None:
         local = self.locality.local and self.network_input.whole_patch is None
         assert self.windows is not None or local, "a network that is not local needs windows"
+
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        """The copies of the image that it predicts."""
+        return variants_of(self.test_time, single_slices=self.locality.ndim == 2 and self.slices == 1)
 
     def input_shape(self, output: Triple) -> tuple[int, ...]:
         """Shape (1, C, *S) of the network's input that gives an output patch of this shape (z, y, x)."""
@@ -80,6 +93,12 @@ class Member:
             return self.windows.hull(box, shape)
         return output_box(box, shape, self.locality)
 
+    def inner_input(self, box: Box, shape: Triple, variant: Variant) -> Box:
+        """The voxels of an image of this shape whose normalised values a variant of `box` is made of."""
+        turned = variant.shape(shape)
+        wanted = self.input_box_for(self.output_box(variant.box(box, shape), turned))
+        return variant.box_back(inner_box(wanted, turned, self.borders), shape)
+
 
 class Predictor:
     """Applies one network, or several that are fused, to any box of an image. All of it stays on the device."""
@@ -93,6 +112,7 @@ class Predictor:
         pass_vox: int = DEFAULT_PASS_VOX,
         fusion: Fusion = Average(),
         threshold: float = 0.5,
+        disagreement: bool = False,
     ) -> None:
         """Take the networks as they are; `predicting` moves them to the device and to evaluation.
 
@@ -103,6 +123,7 @@ class Predictor:
             pass_vox: Input voxels that may go through a network at once; at least one slice (2D) always does.
             fusion: How members of the same classes are combined.
             threshold: Above which a member votes for a sigmoid class; only `Majority` uses it.
+            disagreement: Whether `compute` gives how much members disagree as one more channel, the last.
 
         Raises:
             RunError: The members' classes cannot be joined, or the rule does not suit their number.
@@ -118,18 +139,22 @@ class Predictor:
         self.pass_vox = pass_vox
         self.fusion = fusion
         self.threshold = threshold
+        self.disagreement = disagreement
 
-    def input_box(self, box: Box, shape: Triple) -> Box:
-        """The voxels of an image of this shape that `compute` needs for `box`."""
-        needed = [
-            inner_box(member.input_box_for(member.output_box(box, shape)), shape, member.borders)
-            .grow(member.normalizer.reach)
-            .intersect(Box.of_shape(shape))
-            for member in self.members
-        ]
-        start = tuple(min(other.start[axis] for other in needed) for axis in range(3))
-        stop = tuple(max(other.stop[axis] for other in needed) for axis in range(3))
-        return Box(start, stop)  # type: ignore[arg-type]
+    def parts(self, box: Box) -> tuple[MemberPart, ...]:
+        """A box of the volume, cut where other members predict (see `Member.held_out`)."""
+        return parts_by_members(box, self.ensemble.groups, [member.held_out for member in self.members])
+
+    def input_box(self, box: Box, shape: Triple, groups: Groups | None = None) -> Box:
+        """The voxels of an image of this shape that `compute` needs for `box`, of all members or of those in groups."""
+        places = range(len(self.members)) if groups is None else [place for group in groups for place in group]
+        return Box.around(
+            [
+                member.inner_input(box, shape, variant).grow(member.normalizer.reach).intersect(Box.of_shape(shape))
+                for member in (self.members[place] for place in places)
+                for variant in member.variants
+            ]
+        )
 
     def probabilities(self, image: Image | FilteredSlices, box: Box) -> Tensor:
         """Probabilities of `box`, float32 (K, Z, Y, X) on the device; channels as in `ensemble.channel_names`.
@@ -159,19 +184,30 @@ class Predictor:
         return FilteredSlices(image, self.areas_px, file=PassingFile(folder), most=most, threads=threads)
 
     @torch.inference_mode()
-    def compute(self, raw: np.ndarray, known: Box, box: Box, shape: Triple) -> Tensor:
-        """The same from grey values that are in memory.
+    def compute(self, raw: np.ndarray, known: Box, box: Box, shape: Triple, groups: Groups | None = None) -> Tensor:
+        """The same from grey values that are in memory, with the disagreement behind it where that is asked for.
 
         Args:
-            raw: Grey values (Z, Y, X) of the box `known`, which is `input_box(box, shape)`; where members are shown
-                filtered copies, these behind it, (1 + areas, Z, Y, X).
+            raw: Grey values (Z, Y, X) of the box `known`, which holds `input_box(box, shape, groups)`; where members
+                are shown filtered copies, these behind it, (1 + areas, Z, Y, X).
             known: Where `raw` lies in the image.
             box: The voxels wanted.
             shape: The image's (z, y, x) shape.
+            groups: The members that predict, of each group of the ensemble; None takes all.
         """
         grey = _to_device(raw if self.areas_px else raw[None], self.device)
-        channels = [self._fused(group, grey, known, box, shape) for group in self.ensemble.groups]
-        return channels[0] if len(channels) == 1 else torch.cat(channels)
+        channels: list[Tensor] = []
+        disagreement: Tensor | None = None
+        for group in self.ensemble.groups if groups is None else groups:
+            softmax = self.members[group[0]].classes.softmax
+            between = Disagreement(softmax=softmax) if self.disagreement else None
+            found = self._terms(group, between, grey, known, box, shape)
+            channels.append(self.fusion.fuse(found, softmax=softmax, threshold=self.threshold))
+            if between is not None:
+                one = between.result()[None]
+                disagreement = one if disagreement is None else torch.maximum(disagreement, one)
+        every = channels if disagreement is None else [*channels, disagreement]
+        return every[0] if len(every) == 1 else torch.cat(every)
 
     @contextmanager
     def predicting(self) -> Iterator[None]:
@@ -188,17 +224,54 @@ class Predictor:
             for member, mode in zip(self.members, modes, strict=True):
                 member.network.train(mode)
 
-    def _fused(self, group: tuple[int, ...], grey: Tensor, known: Box, box: Box, shape: Triple) -> Tensor:
-        """Probabilities (K, Z, Y, X) of members of the same classes."""
-        found = ((place, self._member(self.members[place], grey, known, box, shape)) for place in group)
-        return self.fusion.fuse(found, softmax=self.members[group[0]].classes.softmax, threshold=self.threshold)
+    def _terms(
+        self, group: Sequence[int], between: Disagreement | None, grey: Tensor, known: Box, box: Box, shape: Triple
+    ) -> Iterator[tuple[int, Tensor]]:
+        """Each member of a group with its probabilities (K, Z, Y, X), one after the other.
 
-    def _member(self, member: Member, grey: Tensor, known: Box, box: Box, shape: Triple) -> Tensor:
+        What disagrees are the members, or of a single one the variants of its test-time augmentation.
+        """
+        alone = len(group) == 1
+        for place in group:
+            found = self._averaged(self.members[place], between if alone else None, grey, known, box, shape)
+            if between is not None and not alone:
+                between.add(found, self.fusion.weight(place))
+            yield place, found
+            del found  # the next member is computed when this one's memory is free again
+
+    def _averaged(
+        self, member: Member, between: Disagreement | None, grey: Tensor, known: Box, box: Box, shape: Triple
+    ) -> Tensor:
+        """Probabilities (K, Z, Y, X) of a member: the mean over the variants that it predicts."""
+        variants = member.variants
+        around = Box.around([member.inner_input(box, shape, variant) for variant in variants])
+        normal = member.normalizer.within(self._channels_of(member, grey), known, around, shape)
+        total: Tensor | None = None
+        for variant in variants:
+            inside = member.inner_input(box, shape, variant)
+            values = variant.apply(normal[(slice(None), *inside.relative_to(around.start).slices)])
+            turned = variant.box(inside, shape), variant.box(box, shape), variant.shape(shape)
+            found = variant.undo(self._one_pass(member, values, *turned))
+            if between is not None:
+                between.add(found, 1)
+            total = found if total is None else total.add_(found)
+            del found, values
+        assert total is not None, "the image itself is a variant"
+        return total if len(variants) == 1 else total.div_(len(variants))
+
+    def _one_pass(self, member: Member, values: Tensor, inside: Box, box: Box, shape: Triple) -> Tensor:
+        """Probabilities (K, Z, Y, X) of `box` as one pass over an image of this shape gives them.
+
+        Args:
+            member: A network.
+            values: Normalised ones (C, Z, Y, X) of the box `inside`.
+            inside: What the network needs of the image.
+            box: The voxels wanted.
+            shape: The image's (z, y, x), mirrored and turned.
+        """
         output = member.output_box(box, shape)
         wanted = member.input_box_for(output)
-        inside = inner_box(wanted, shape, member.borders)
-        normal = member.normalizer.within(self._channels_of(member, grey), known, inside, shape)
-        given = extend(normal, inside, wanted, shape, member.borders)  # (C, Z, Y, X)
+        given = extend(values, inside, wanted, shape, member.borders)  # (C, Z, Y, X)
         if member.windows is not None:
             return self._in_windows(member, member.windows, given, wanted, box, shape)
         if isinstance(member.network, ArrayModel):

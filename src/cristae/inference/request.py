@@ -29,6 +29,7 @@ from cristae.inference.ensemble import Ensemble, plan_ensemble
 from cristae.inference.fusion import Average, Fusion
 from cristae.inference.locality import Locality
 from cristae.inference.plan import BlockPlan
+from cristae.inference.test_time import TestTime
 from cristae.inference.windows import Windows
 from cristae.preprocess.normalize import Normalizer
 from cristae.progress import Progress
@@ -134,6 +135,10 @@ class MemberSpec:
     """Areas of the grain filters of whole slices whose results it is shown."""
     normalize: dict[str, Any] | None = None
     """How its normaliser was found: the `normalize:` of the recipe, with `scope: volume` where that was asked for."""
+    test_time: TestTime = "none"
+    """Test-time augmentation."""
+    held_out: tuple[Box, ...] = ()
+    """Boxes of the volume that it predicts without the members that have been trained on them."""
 
     def facts(self) -> dict[str, Any]:
         """What the manifest of a prediction lists of it."""
@@ -148,6 +153,8 @@ class MemberSpec:
             "windows": None if self.windows is None else asdict(self.windows),
             **({} if self.criterion is None else {"criterion": self.criterion}),
             **({"grain_filtered_slices_px": list(self.areas_px)} if self.areas_px else {}),
+            **({} if self.test_time == "none" else {"test_time": self.test_time}),
+            **({"held_out": [str(box) for box in self.held_out]} if self.held_out else {}),
         }
 
 
@@ -162,11 +169,14 @@ class PredictionSettings:
     """Whether 8-bit probabilities are kept."""
     normalize: Statistics = "run"
     """Whether statistics of the training data were replaced by those of the volume."""
+    disagreement: bool = False
+    """Whether a map of the members' disagreement is kept."""
 
     @classmethod
     def of(cls, config: PredictConfig, options: PredictOptions) -> PredictionSettings:
         """From the `predict:` section that the runs share, and the options of this prediction."""
-        return cls(config.threshold, config.precision, config.fusion, options.probabilities, options.normalize)
+        kept = options.probabilities, options.normalize, options.disagreement
+        return cls(config.threshold, config.precision, config.fusion, *kept)
 
 
 @dataclass(frozen=True)
@@ -204,6 +214,7 @@ class Provenance:
                 "fusion": settings.fusion.model_dump(mode="json"),
                 "probabilities": settings.probabilities,
                 "normalize": settings.normalize,
+                "disagreement": settings.disagreement,
                 "box": str(self.box),
                 "working_voxel_size_nm": self.working_voxel_size_nm,
             },

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from cristae.data.box import Box
 from cristae.data.image import Image, VoxelSize
+from cristae.inference.held_out import MemberPart
 from cristae.inference.predictor import Predictor
 from cristae.preprocess.resample import Grid, needed_box, resample_array, resample_image
 
@@ -40,12 +41,25 @@ class WorkingGrid:
 
     def input_box(self, predictor: Predictor, core: Box) -> Box:
         """The working voxels that must be read to predict those."""
-        return predictor.input_box(self.wanted(core), self.working.shape)
+        parts = predictor.parts(core)
+        return Box.around([predictor.input_box(self.wanted(p.box), self.working.shape, p.groups) for p in parts])
 
     def probabilities(self, predictor: Predictor, raw: np.ndarray, core: Box) -> Tensor:
-        """Probabilities (K, Z, Y, X) of `core`, from the grey values (Z, Y, X) of `input_box`."""
-        wanted = self.wanted(core)
-        found = predictor.compute(raw, self.input_box(predictor, core), wanted, self.working.shape)
+        """What `predictor.compute` gives for `core` (K, Z, Y, X), from the grey values (Z, Y, X) of `input_box`."""
+        known, parts = self.input_box(predictor, core), predictor.parts(core)
+        if len(parts) == 1:
+            return self._of_part(predictor, raw, known, parts[0])
+        result: Tensor | None = None
+        for part in parts:
+            found = self._of_part(predictor, raw, known, part)
+            result = found.new_empty((len(found), *core.shape)) if result is None else result
+            result[(slice(None), *part.box.relative_to(core.start).slices)] = found
+        assert result is not None, "a block has voxels"
+        return result
+
+    def _of_part(self, predictor: Predictor, raw: np.ndarray, known: Box, part: MemberPart) -> Tensor:
+        core, wanted = part.box, self.wanted(part.box)
+        found = predictor.compute(raw, known, wanted, self.working.shape, part.groups)
         if not self.resampled:
             return found
         back = resample_array(

@@ -1,8 +1,9 @@
 """The OME-Zarr group of a prediction: made in one step, filled block by block, continued after a kill.
 
 Root: the probabilities (c, z, y, x), or a small preview of the input. `labels/`: the class ids, or one mask for each
-overlapping class. The group attribute `cristae` says what it was made from and whether it is complete; it is written
-first, so that a stopped prediction can never be taken for a finished one.
+overlapping class. `disagreement/`: how much members disagree, where that is asked for. The group attribute `cristae`
+says what it was made from and whether it is complete; it is written first, so that a stopped prediction can never be
+taken for a finished one.
 """
 
 from __future__ import annotations
@@ -34,13 +35,19 @@ from cristae.data.formats.paths import Reading
 from cristae.data.image import VoxelSize, moved_origin
 from cristae.errors import FormatError, MissingFileError, RunError
 from cristae.inference.blocks import Block, plan_blocks
+from cristae.inference.disagreement import SCALE
 from cristae.inference.ensemble import Ensemble
 from cristae.inference.journal import Entry, Journal, digest
 from cristae.inference.manifest import manifest_of, require_same
 from cristae.inference.plan import BlockPlan
-from cristae.inference.prediction import KIND, label_names, read_state
+from cristae.inference.prediction import DISAGREEMENT, KIND, label_names, read_state
 from cristae.inference.request import PredictionRequest
 from cristae.progress import Progress
+
+_MEANING = (
+    "mutual information of class and member as a fraction of its largest value, log(min(classes, members)); "
+    "of overlapping or merged classes the largest"
+)
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,7 @@ class Layout:
     """Of the volume's first voxel."""
     name: str
     """What viewers show."""
+    keep_disagreement: bool = False
 
     @property
     def preview_factor(self) -> int:
@@ -92,6 +100,8 @@ class Written:
     """uint8 (C, Z, Y, X)."""
     preview: np.ndarray | None = None
     """(Z, ceil(Y / f), ceil(X / f)) in the input's type."""
+    disagreement: np.ndarray | None = None
+    """uint8 (Z, Y, X)."""
 
 
 class PredictionWriter:
@@ -108,6 +118,7 @@ class PredictionWriter:
         self._names = label_names(layout.ensemble.classes)
         self._labels = [open_writer(path / "labels" / name) for name in self._names]
         self._root: ZarrWriter = open_writer(path)
+        self._disagreement = open_writer(path / DISAGREEMENT) if layout.keep_disagreement else None
         for writer in self._labels:
             if (writer.spec.shape, writer.spec.shards) != (layout.region.shape, layout.plan.block):
                 raise FormatError(
@@ -134,6 +145,8 @@ class PredictionWriter:
                 writer.write(here, labels)
             if voxels.probabilities is not None:
                 self._root.write(here, voxels.probabilities)
+            if self._disagreement is not None and voxels.disagreement is not None:
+                self._disagreement.write(here, voxels.disagreement)
         if voxels.preview is not None:
             self._root.write(self._preview_box(here), voxels.preview)
         self.journal.add(Entry(block, str(core), input_digest, _output_digest(voxels)))
@@ -150,7 +163,10 @@ class PredictionWriter:
             kept = np.stack(
                 [open_ome_zarr(self.path, reading=Reading(channel=c), cache_bytes=0).read(here) for c in channels]
             )
-        return _output_digest(Written(np.stack(labels), kept)) == entry.output
+        between = None
+        if self.layout.keep_disagreement:
+            between = open_ome_zarr(self.path, DISAGREEMENT, cache_bytes=0).read(here)
+        return _output_digest(Written(np.stack(labels), kept, disagreement=between)) == entry.output
 
     def finish(self, progress: Progress) -> None:
         """Fill the coarser levels and mark the prediction as complete.
@@ -169,6 +185,8 @@ class PredictionWriter:
             build_pyramid(self.path / "labels" / name, method="nearest", progress=progress)
         if self.layout.keep_probabilities:
             build_pyramid(self.path, method="mean", progress=progress)
+        if self.layout.keep_disagreement:
+            build_pyramid(self.path / DISAGREEMENT, method="mean", progress=progress)
         write_attributes(self.path, {"status": "complete", **self.journal.summary()})
         self.journal.remove()
 
@@ -256,6 +274,7 @@ def layout_of(request: PredictionRequest) -> Layout:
         voxel_size_nm=volume.voxel_size_nm,
         origin_nm=volume.origin_nm,
         name=volume.name,
+        keep_disagreement=origin.settings.disagreement,
     )
 
 
@@ -282,6 +301,9 @@ def _create_arrays(path: Path, layout: Layout, about: Mapping[str, Any]) -> None
         _create_preview(path, layout, about)
     for name, classes in _label_images(layout.ensemble.classes):
         create_multiscale(path / "labels" / name, layout.spec(), name=name, classes=classes, levels=levels)
+    if layout.keep_disagreement:
+        about = {"kind": DISAGREEMENT, "meaning": _MEANING, "scale": 1 / SCALE}
+        create_multiscale(path / DISAGREEMENT, layout.spec(), name=DISAGREEMENT, levels=levels, attributes=about)
 
 
 def _create_preview(path: Path, layout: Layout, about: Mapping[str, Any]) -> None:
@@ -313,4 +335,4 @@ def _reduced(shape: Triple, factor: Triple) -> Triple:
 
 
 def _output_digest(voxels: Written) -> str:
-    return digest(voxels.labels, *(() if voxels.probabilities is None else (voxels.probabilities,)))
+    return digest(*(one for one in (voxels.labels, voxels.probabilities, voxels.disagreement) if one is not None))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
 from pydantic import ValidationError
 
+from cristae.data.box import Box
 from cristae.data.geometry import Geometry, corrected_size
 from cristae.data.image import Image, VoxelSize, same_voxel_size, voxel_size_text
 from cristae.data.unit_slips import FAR_APART, far_apart, slip_between, unit_slip
@@ -17,51 +17,90 @@ from cristae.errors import RunError, VolumeError, VoxelSizeError
 from cristae.inference.application import choose_application, windows_of
 from cristae.inference.arrays import ArrayModel
 from cristae.inference.config import Application, PredictConfig
+from cristae.inference.fusion import Average, Fusion, Majority, Weighted
 from cristae.inference.locality import Locality
 from cristae.inference.predictor import Member
 from cristae.inference.request import MemberSpec
+from cristae.inference.test_time import TestTime
 from cristae.models import ExternalConfig, NetworkConfig
 from cristae.preprocess import NormalizeConfig
 from cristae.preprocess.network_input import NetworkInput
 from cristae.preprocess.normalize import Normalizer
 from cristae.progress import Progress
+from cristae.recipe.ensemble_file import MemberRun, weights_sha256
 from cristae.recipe.folder import read_facts
 from cristae.recipe.network import locality_of
 from cristae.recipe.provenance import PROVENANCE
 from cristae.recipe.run import Run, open_run
 
-_SHARED_SETTINGS = ("threshold", "precision", "fusion")
+_SHARED_SETTINGS = ("threshold", "precision")
 """Settings of the whole ensemble: members cannot have their own."""
 _MOST_ALONG_ONE_AXIS = 100
 """Slices may well be ten times farther apart than those of the training; a thousand times is a slip of the unit."""
 
 
-def common_settings(runs: Sequence[Run]) -> PredictConfig:
-    """The `predict:` section that holds for all runs together.
+def common_settings(members: Sequence[MemberRun]) -> PredictConfig:
+    """The `predict:` section that holds for all members together.
 
-    How each network is applied (`windows`) is its own and may differ. Of limits on the block, the smallest holds along
-    each axis.
+    How each network is applied (`windows`, `test_time`) is its own and may differ. Of limits on the block, the smallest
+    holds along each axis.
 
     Raises:
         RunError: There are no runs, what decides the fused result differs, or the rule does not suit their number.
     """
-    if not runs:
+    if not members:
         raise RunError("no run was given; name at least one run folder with --run")
-    first = runs[0].recipe.predict
-    for run in runs[1:]:
-        other = run.recipe.predict
-        differing = [name for name in _SHARED_SETTINGS if getattr(first, name) != getattr(other, name)]
-        if differing:
-            raise RunError(
-                f"{run.path}: cannot be fused with {runs[0].path}: their recipes differ in "
-                + ", ".join(f"predict.{name}" for name in differing)
-                + "; make these the same in both run folders' recipe.yaml"
-            )
-    first.fusion.check(len(runs))
-    limits = [run.recipe.predict.block_vox for run in runs]
+    first, sections = members[0].run, [member.run.recipe.predict for member in members]
+    for member, other in zip(members[1:], sections[1:], strict=True):
+        _require_agreement(
+            member.run, first, [n for n in _SHARED_SETTINGS if getattr(sections[0], n) != getattr(other, n)]
+        )
+    fusion = _common_fusion(members)
+    fusion.check(len(members))
+    limits = [section.block_vox for section in sections]
     known = [limit for limit in limits if limit is not None]
     smallest = tuple(min(sides) for sides in zip(*known, strict=True)) if known else None
-    return first.model_copy(update={"block_vox": smallest})
+    return sections[0].model_copy(update={"block_vox": smallest, "fusion": fusion})
+
+
+def _common_fusion(members: Sequence[MemberRun]) -> Fusion:
+    """The rule that the members' ensemble files state, or else their recipes."""
+    weights = [member.weight for member in members]
+    given = [weight for weight in weights if weight is not None]
+    if len(given) == len(members):
+        return Weighted(weights=tuple(given))
+    if given:
+        without = members[weights.index(None)].run
+        raise RunError(
+            f"{without.path}: has no weight, but {next(m for m in members if m.weight is not None).ensemble} gives its "
+            "members weights; name all runs in one ensemble file, each with its weight"
+        )
+    rules = [_rule_of(member) for member in members]
+    for member, rule in zip(members, rules, strict=True):
+        if rule != rules[0]:
+            stated = [one.ensemble for one in (member, members[0]) if one.fusion is not None]
+            if not stated:
+                _require_agreement(member.run, members[0].run, ["fusion"])
+            raise RunError(
+                f"{member.run.path}: cannot be fused with {members[0].run.path} by one rule: {rule.name} for the one, "
+                f"{rules[0].name} for the other, as {' and '.join(dict.fromkeys(map(str, stated)))} states `fusion:`; "
+                "name all runs in one ensemble file"
+            )
+    return rules[0]
+
+
+def _rule_of(member: MemberRun) -> Fusion:
+    stated: dict[str | None, Fusion] = {"average": Average(), "majority": Majority()}
+    return stated.get(member.fusion, member.run.recipe.predict.fusion)
+
+
+def _require_agreement(run: Run, first: Run, differing: Sequence[str]) -> None:
+    if differing:
+        raise RunError(
+            f"{run.path}: cannot be fused with {first.path}: their recipes differ in "
+            + ", ".join(f"predict.{name}" for name in differing)
+            + "; make these the same in both run folders' recipe.yaml"
+        )
 
 
 def sized_image(volume: Volume, stated: VoxelSize | None, progress: Progress = Progress()) -> Image:
@@ -160,10 +199,26 @@ def _ratio(one: float, other: float) -> float:
     return max(one / other, other / one)
 
 
-def member_of(run: Run, image: Image, normalizer: Normalizer, progress: Progress) -> Member:
+def member_of(
+    run: Run,
+    image: Image,
+    normalizer: Normalizer,
+    progress: Progress,
+    *,
+    test_time: TestTime | None = None,
+    held_out: tuple[Box, ...] = (),
+) -> Member:
     """The run's network with all that is needed to apply it to a volume.
 
     Warns when training is not finished, and when the code of an external network has changed since.
+
+    Args:
+        run: What was trained.
+        image: The volume's.
+        normalizer: Of its grey values, by this run.
+        progress: Where to report.
+        test_time: Test-time augmentation; None is that of the run's recipe.
+        held_out: Boxes of the volume that it predicts without the members that have been trained on them.
 
     Raises:
         RunError: The run was made for several channels, or its weights do not fit.
@@ -175,10 +230,12 @@ def member_of(run: Run, image: Image, normalizer: Normalizer, progress: Progress
         kept = (run.summary.get("kept") or {}).get(run.criterion or "", run.summary)
         progress.warn(f"{run.path}: training is not finished; weights of epoch {kept.get('epoch', 'unknown')}")
     _warn_of_other_code(run, progress)
-    network = run.build_network()
+    network, recipe = run.build_network(), run.recipe
+    variants = test_time or recipe.predict.test_time
+    if variants.startswith("dihedral"):
+        _warn_of_unequal_pixels(run, image, progress)
     if isinstance(network, ArrayModel):
-        return Member(network, network.locality, normalizer, model.classes)
-    recipe = run.recipe
+        return Member(network, network.locality, normalizer, model.classes, test_time=variants, held_out=held_out)
     locality = run.locality or locality_of(network, recipe)
     application = _application(run, locality)
     windows = windows_of(application, model.patch_size, locality)
@@ -187,7 +244,8 @@ def member_of(run: Run, image: Image, normalizer: Normalizer, progress: Progress
         why = f"; {locality.reason}" if not locality.local else ""
         progress.say(f"{run.path}: applied in windows of {size} voxels, joined by the rule '{application}'{why}")
     slices = recipe.network.in_slices
-    return Member(network, locality, normalizer, model.classes, slices, windows, recipe.network_input)
+    applied = slices, windows, recipe.network_input, variants, held_out
+    return Member(network, locality, normalizer, model.classes, *applied)
 
 
 def spec_of(run: Run, member: Member, config: NormalizeConfig) -> MemberSpec:
@@ -196,7 +254,7 @@ def spec_of(run: Run, member: Member, config: NormalizeConfig) -> MemberSpec:
         path=str(run.path.absolute()),
         run=run.id,
         status=run.summary.get("status"),
-        weights_sha256=_weights_digest(run),
+        weights_sha256=weights_sha256(run),
         classes=member.classes,
         normalizer=member.normalizer,
         locality=member.locality,
@@ -205,6 +263,8 @@ def spec_of(run: Run, member: Member, config: NormalizeConfig) -> MemberSpec:
         criterion=run.criterion,
         areas_px=member.network_input.areas_px,
         normalize=config.model_dump(mode="json"),
+        test_time=member.test_time,
+        held_out=member.held_out,
     )
 
 
@@ -217,15 +277,21 @@ def open_member(spec: MemberSpec) -> tuple[Run, Member]:
     """
     run = open_run(spec.path if spec.criterion is None else f"{spec.path}:{spec.criterion}")
     network = run.build_network()
-    if _weights_digest(run) != spec.weights_sha256:
+    if weights_sha256(run) != spec.weights_sha256:
         raise RunError(f"{run.path}: its weights have changed since the prediction was planned; repeat the command")
     network_input = NetworkInput() if isinstance(network, ArrayModel) else run.recipe.network_input
     fixed = spec.locality, spec.normalizer, spec.classes, spec.slices, spec.windows
-    return run, Member(network, *fixed, network_input)
+    return run, Member(network, *fixed, network_input, spec.test_time, spec.held_out)
 
 
-def _weights_digest(run: Run) -> str:
-    return hashlib.sha256(run.weights_path.read_bytes()).hexdigest()
+def _warn_of_unequal_pixels(run: Run, image: Image, progress: Progress) -> None:
+    """Warn when quarter turns show a network pixels of another shape than it was trained on."""
+    size = run.voxel_size_nm or image.voxel_size_nm
+    if size is not None and not same_voxel_size(size, (size[0], size[2], size[1]), axes=(1, 2)):
+        progress.warn(
+            f"{run.path}: is to predict quarter turns, but voxels of {voxel_size_text(size)} (z, y, x) are not square "
+            "in the plane; test_time: flips leaves turns out"
+        )
 
 
 def _warn_of_other_code(run: Run, progress: Progress) -> None:

@@ -62,6 +62,10 @@ _MAY_CHANGE = (
     "training.reader_threads",
 )
 """What may change when a training is resumed: the run keeps its id."""
+_ADDED = {"folds": None, "instances": None, "predict.test_time": "none"}
+"""Fields that earlier versions did not have; at these values they do not change a run's id."""
+_ADDED_TO_VOLUMES = ("sample", "samples")
+"""The same of each volume, where null does not change it."""
 
 
 @dataclass(frozen=True)
@@ -207,17 +211,17 @@ class Run:
 def run_id(recipe: Recipe) -> str:
     """A run's id: the recipe's name and eight hexadecimal digits of its content."""
     content = plain(anchored(recipe))
-    for path in _MAY_CHANGE:
+    for path in (*_MAY_CHANGE, *_ADDED):
         *sections, field = path.split(".")
         part = content
         for section in sections:
             part = part[section]
-        part.pop(field)
-    volumes = content["data"]["volumes"]
-    for part, names in [(content, ("folds", "instances")), *((volume, ("sample", "samples")) for volume in volumes)]:
-        for name in names:
-            if part[name] is None:  # as in recipes from before there were such fields
-                part.pop(name)
+        if path in _MAY_CHANGE or part[field] == _ADDED[path]:
+            part.pop(field)
+    for volume in content["data"]["volumes"]:
+        for field in _ADDED_TO_VOLUMES:
+            if volume[field] is None:
+                volume.pop(field)
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     return f"{recipe.name}-{digest[:8]}"
 

@@ -1,4 +1,4 @@
-"""Apply one run, or several that are fused, to a volume of any size."""
+"""Apply one run, or an ensemble of several, to a volume of any size."""
 
 from __future__ import annotations
 
@@ -32,8 +32,10 @@ from cristae.inference.working_grid import working_grid_at
 from cristae.inference.writer import PredictionWriter, begin_output, open_output
 from cristae.models.external import own_errors
 from cristae.progress import Progress
+from cristae.recipe.ensemble_file import RunEnsemble, flat_members
 from cristae.recipe.matching import common_settings, member_of, open_member, sized_image, spec_of, working_size
-from cristae.recipe.run import Run, open_run
+from cristae.recipe.out_of_fold import held_out_boxes
+from cristae.recipe.run import Run
 from cristae.recipe.volume_greys import normalizations_of, normalizers_of
 
 _MUCH_PADDING = 0.1
@@ -43,7 +45,7 @@ _RARE_INSIDE = 0.005
 
 
 def predict(
-    runs: Sequence[Run | str | Path],
+    runs: Sequence[Run | RunEnsemble | str | Path],
     volume: Volume | str | Path,
     *,
     out: str | Path,
@@ -56,22 +58,26 @@ def predict(
     """Segment a volume and write the result as OME-Zarr, block by block; repeat the call to continue after a kill.
 
     A repeated call that finds its prediction finished checks that it was made from this volume and returns it.
-    Runs of the same classes are combined by the rule `predict.fusion` of their recipes; binary runs of different
-    structures are merged into one class map.
+    Runs of the same classes are combined by the rule of their ensemble file, or `predict.fusion` of their recipes;
+    binary runs of different structures are merged into one class map.
 
     Args:
-        runs: Run folders.
+        runs: Run folders, ensemble files and folders that hold an `ensemble.yaml`; `STUDY:out-of-fold` predicts what
+            members of an ensemble have held out by these alone.
         volume: What to segment.
         out: The new OME-Zarr group, or one that this very call began earlier.
         voxel_size_nm: The volume's (z, y, x), where its files do not say it, or say one that no microscope has.
         box: Predict only this part, `Z0:Z1,Y0:Y1,X0:X1` in voxels; the result is that part of the whole prediction.
         mask: An image of the volume's shape; voxels that are 0 in it become background. Only for classes that
             have one.
-        options: Whether to keep probabilities, whose grey values decide the normalisation, and ceilings of the memory.
+        options: Whether to keep probabilities and the members' disagreement, whose grey values decide the
+            normalisation, and ceilings of the memory.
         progress: Where to report.
 
     Raises:
-        RunError: The runs do not fit each other, the volume or the memory.
+        RunError: The runs do not fit each other, the volume or the memory; weights are not those that an ensemble file
+            lists; nothing of the volume is held out; one member alone cannot disagree.
+        RecipeError: An ensemble file is not valid.
         VoxelSizeError: The voxel sizes of runs and volume cannot be compared.
         VolumeError: `out` does not end in .zarr; the box or the mask does not fit the volume.
         OutputExistsError: `out` holds a prediction of something else, or no prediction at all.
@@ -108,7 +114,7 @@ class PlannedPrediction:
 
 
 def plan_prediction(
-    runs: Sequence[Run | str | Path],
+    runs: Sequence[Run | RunEnsemble | str | Path],
     volume: Volume | str | Path,
     *,
     out: str | Path,
@@ -123,8 +129,9 @@ def plan_prediction(
         raise VolumeError(f"'{volume.name}' is open already; say `signed` where it is opened: '{volume.image.path}'")
     volume = volume if isinstance(volume, Volume) else signed_path(volume, options.signed)
     begun = find_begun(Path(out))
-    opened = tuple(run if isinstance(run, Run) else open_run(run) for run in runs)
-    settings = common_settings(opened)
+    chosen = flat_members(runs)
+    opened = tuple(member.run for member in chosen)
+    settings = common_settings(chosen)
     found = volume if isinstance(volume, Volume) else open_volume(volume)
     image = sized_image(found, voxel_size_nm, progress)
     region = parse_box(box, image)
@@ -133,8 +140,10 @@ def plan_prediction(
     grid = working_grid_at(image, size)
     configs = normalizations_of(opened, options.normalize)
     normalizers = normalizers_of(opened, configs, grid, region, found.name, progress)
+    held_out = held_out_boxes(chosen, found, region, progress)
     members = tuple(
-        member_of(run, image, normalizer, progress) for run, normalizer in zip(opened, normalizers, strict=True)
+        member_of(one.run, image, normalizer, progress, test_time=one.test_time, held_out=boxes)
+        for one, normalizer, boxes in zip(chosen, normalizers, held_out, strict=True)
     )
     inputs = Inputs(members, grid, masked)
     provenance = Provenance(

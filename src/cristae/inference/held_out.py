@@ -1,0 +1,79 @@
+"""Out-of-fold prediction: a voxel that some members have held out of their training is predicted by these alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise, product
+
+from cristae.data.box import Box, Triple
+
+Groups = tuple[tuple[int, ...], ...]
+"""Members (by place) that are fused, for each group of the ensemble."""
+
+
+@dataclass(frozen=True)
+class MemberPart:
+    """A box whose voxels are all predicted by the same members."""
+
+    box: Box
+    groups: Groups
+
+
+def parts_by_members(box: Box, groups: Groups, held_out: Sequence[Sequence[Box]]) -> tuple[MemberPart, ...]:
+    """Cut a box where other members predict.
+
+    In each group of the ensemble, those members predict a voxel that have held it out; where none has, all do.
+
+    Args:
+        box: Inside the volume.
+        groups: The members of the ensemble.
+        held_out: For each member the boxes of the volume that it has held out.
+
+    Returns:
+        Disjoint boxes that cover `box`, z slowest.
+
+    Example:
+        >>> held_out = [[Box((0, 0, 0), (2, 4, 4))], [Box((2, 0, 0), (4, 4, 4))]]
+        >>> [str(part.box) for part in parts_by_members(Box((1, 0, 0), (4, 4, 4)), ((0, 1),), held_out)]
+        ['1:2,0:4,0:4', '2:4,0:4,0:4']
+    """
+    inside = [[common for one in boxes if (common := one.intersect(box)).size] for boxes in held_out]
+    if not any(inside):
+        return (MemberPart(box, groups),)
+    cells = [MemberPart(cell, _members_at(cell.start, groups, inside)) for cell in _cells(box, inside)]
+    for axis in (2, 1, 0):
+        cells = list(_joined(cells, axis))
+    return tuple(cells)
+
+
+def _cells(box: Box, held_out: Sequence[Sequence[Box]]) -> Iterator[Box]:
+    """The box, cut at every border of a box that is held out."""
+    every = [box, *(one for boxes in held_out for one in boxes)]
+    axes = [sorted({edge for one in every for edge in (one.start[axis], one.stop[axis])}) for axis in range(3)]
+    for z, y, x in product(*(pairwise(edges) for edges in axes)):
+        yield Box((z[0], y[0], x[0]), (z[1], y[1], x[1]))
+
+
+def _members_at(voxel: Triple, groups: Groups, held_out: Sequence[Sequence[Box]]) -> Groups:
+    one = Box(voxel, (voxel[0] + 1, voxel[1] + 1, voxel[2] + 1))
+    unseen = {place for place, boxes in enumerate(held_out) if any(box.contains(one) for box in boxes)}
+    return tuple(tuple(place for place in group if place in unseen) or group for group in groups)
+
+
+def _joined(cells: Sequence[MemberPart], axis: int) -> Iterator[MemberPart]:
+    """Neighbours along an axis that have the same members and the same sides across it, as one."""
+    other = [one for one in range(3) if one != axis]
+
+    def place(part: MemberPart) -> tuple[object, ...]:
+        return (*((part.box.start[one], part.box.stop[one]) for one in other), part.box.start[axis])
+
+    merged: list[MemberPart] = []
+    for cell in sorted(cells, key=place):
+        last = merged[-1] if merged else None
+        same = last is not None and last.groups == cell.groups and place(last)[:2] == place(cell)[:2]
+        if last is not None and same and last.box.stop[axis] == cell.box.start[axis]:
+            merged[-1] = replace(last, box=Box(last.box.start, cell.box.stop))
+        else:
+            merged.append(cell)
+    yield from sorted(merged, key=lambda part: part.box)
