@@ -6,7 +6,6 @@ wherever it takes a run, and `FILE:out-of-fold` predicts what members have held 
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +22,7 @@ from cristae.inference.fusion import Weight
 from cristae.inference.test_time import TestTime
 from cristae.recipe.document import Document, read_document
 from cristae.recipe.load import parse_config
-from cristae.recipe.run import Run, open_run
+from cristae.recipe.run import Run, open_run, weights_sha256
 from cristae.recipe.text import config_to_yaml
 
 ENSEMBLE = "ensemble.yaml"
@@ -248,11 +247,6 @@ def flat_members(runs: Sequence[Run | RunEnsemble | str | Path]) -> tuple[Member
             ensemble = is_ensemble(_split(one)[0])
             members += open_ensemble(one).members if ensemble else (MemberRun(open_run(one)),)
     return tuple(members)
-
-
-def weights_sha256(run: Run) -> str:
-    """SHA-256 of a run's file of weights."""
-    return hashlib.sha256(run.weights_path.read_bytes()).hexdigest()
 
 
 def _split(path: str | Path) -> tuple[Path, bool]:

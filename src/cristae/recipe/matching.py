@@ -27,11 +27,11 @@ from cristae.preprocess import NormalizeConfig
 from cristae.preprocess.network_input import NetworkInput
 from cristae.preprocess.normalize import Normalizer
 from cristae.progress import Progress
-from cristae.recipe.ensemble_file import MemberRun, weights_sha256
+from cristae.recipe.ensemble_file import MemberRun
 from cristae.recipe.folder import read_facts
 from cristae.recipe.network import locality_of
 from cristae.recipe.provenance import PROVENANCE
-from cristae.recipe.run import Run, open_run
+from cristae.recipe.run import Run, open_run, weights_sha256
 
 _SHARED_SETTINGS = ("threshold", "precision")
 """Settings of the whole ensemble: members cannot have their own."""

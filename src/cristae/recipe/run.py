@@ -367,6 +367,12 @@ def save_weights(run: Run, network: nn.Module) -> None:
     write_bytes(run.weights_path, save(tensors, metadata={"format": "pt"}))
 
 
+def weights_sha256(run: Run) -> str:
+    """SHA-256 of a run's file of weights."""
+    with run.weights_path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def load_weights(network: nn.Module, path: Path) -> None:
     """Fill a network with saved weights; every name and shape must match.
 

@@ -7,14 +7,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
-
-import yaml
 
 from cristae.config import facts_from
 from cristae.data.classes import Classes
@@ -22,6 +19,7 @@ from cristae.data.files import require_new, require_writable, write_json, write_
 from cristae.data.folds.plan import Fold, FoldPlan
 from cristae.errors import MissingFileError, OutputExistsError, RunError
 from cristae.recipe.anchor import anchored
+from cristae.recipe.ensemble_file import ENSEMBLE
 from cristae.recipe.fold_guard import Guard
 from cristae.recipe.folder import RECIPE, STUDY, is_run, is_study, read_facts
 from cristae.recipe.load import load_run_recipe
@@ -30,7 +28,6 @@ from cristae.recipe.run import Run, open_run, require_same, run_id
 from cristae.recipe.study_members import Member
 from cristae.recipe.text import recipe_to_yaml
 
-ENSEMBLE = "ensemble.yaml"
 SCORES = "scores.csv"
 MEAN, DEVIATION = "mean", "deviation"
 """What stands in the `run` column of `scores.csv` where a row sums up members."""
@@ -258,26 +255,3 @@ def _boxes(parts: Sequence[Mapping[str, str]]) -> str:
 
 def _voxels(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count:,}" for name, count in counts.items())
-
-
-def weights_sha256(run: Run) -> str:
-    """SHA-256 of a run's file of weights."""
-    with run.weights_path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def write_study_ensemble(study: Study, members: Sequence[Member], chosen: Sequence[str]) -> Path:
-    """Write `ensemble.yaml`: the chosen members, their weights' hashes, and what each has held out."""
-    states = {one.run: one for one in study.members}
-    entries = [
-        {
-            "run": member.name,
-            "sha256": states[member.name].sha256,
-            "held_out": [{"image": one.image, "box": str(one.box)} for one in member.held_out],
-        }
-        for member in members
-        if member.name in chosen
-    ]
-    text = yaml.safe_dump({"members": entries}, sort_keys=False, allow_unicode=True, width=1000)
-    write_text(study.ensemble_path, text)
-    return study.ensemble_path

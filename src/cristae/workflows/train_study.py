@@ -14,17 +14,15 @@ from cristae.evaluation.study_scores import best_members, study_scores, validati
 from cristae.metrics.score import read_scores, scores_csv
 from cristae.progress import Progress, WarnOnce
 from cristae.recipe.complete import completed
+from cristae.recipe.ensemble_file import ENSEMBLE, write_ensemble
 from cristae.recipe.folder import is_run
 from cristae.recipe.recipe import Recipe
-from cristae.recipe.run import is_complete, open_run, open_unfinished_run
+from cristae.recipe.run import is_complete, open_run, open_unfinished_run, weights_sha256
 from cristae.recipe.study import (
-    ENSEMBLE,
     SCORES,
     Study,
     create_study,
     require_study_place,
-    weights_sha256,
-    write_study_ensemble,
 )
 from cristae.recipe.study_members import Member
 from cristae.workflows.plan_study import naming, plan_study
@@ -110,5 +108,8 @@ def _finish(study: Study, members: Sequence[Member]) -> None:
     chosen = best_members(study)
     scores = {one.name: read_scores(open_run(study.path / one.name).path / SCORES) for one in members}
     write_text(study.path / SCORES, scores_csv(study_scores(study, scores, chosen)))
-    write_study_ensemble(study, members, chosen)
+    used = [one for one in members if one.name in chosen]
+    held_out = [[(held.image, held.box) for held in one.held_out] for one in used]
+    study.ensemble_path.unlink(missing_ok=True)  # of a session that was killed before the page
+    write_ensemble(study.ensemble_path, [study.path / one.name for one in used], held_out=held_out)
     report(study.path)
