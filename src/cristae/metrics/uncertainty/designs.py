@@ -22,10 +22,11 @@ from cristae.errors import ScoreError
 
 Design = Literal["random", "systematic", "stratified"]
 DESIGNS: Final[tuple[Design, ...]] = get_args(Design)
-WHAT_TO_LABEL: Final = "label slices from all over the volume instead (--plan N says which)"
+WHAT_TO_LABEL: Final = "label slices from all over the volume instead; --plan N says which"
 _UNLIKELY: Final = 1e-3
 """Samples that chance gives more rarely than this were not drawn by chance."""
-_PER_STRATUM: Final = 2
+_EACH: Final = 2
+"""Slices in each part of a stratified sample."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,20 +34,24 @@ class Sample:
     """Which units of a population were labelled, and by which design."""
 
     design: Design
-    population: int
-    """How many units there are, such as the slices of a volume."""
     strata: np.ndarray
-    """(n,) int: the part of the volume that each labelled unit lies in; all 0 but for `stratified`. In order of z."""
-    strata_sizes: np.ndarray
+    """(n,) int: the part of the population that each labelled unit lies in; rising, in each in the order of z."""
+    sizes: np.ndarray
     """(strata,) units of the population in each part."""
 
     @classmethod
     def of(cls, design: Design, n: int, population: int) -> Sample:
         """A sample of `n` units of one population; for `stratified`, two from each of n / 2 equal parts."""
         if design != "stratified":
-            return cls(design, population, np.zeros(n, np.int64), np.array([population]))
-        sizes = np.diff(_edges(population, n // _PER_STRATUM))
-        return cls(design, population, np.repeat(np.arange(n // _PER_STRATUM), _PER_STRATUM), sizes)
+            return cls(design, np.zeros(n, np.int64), np.array([population]))
+        return cls(design, np.repeat(np.arange(n // _EACH), _EACH), np.diff(_edges(population, n // _EACH)))
+
+    @classmethod
+    def together(cls, samples: Sequence[Sample]) -> Sample:
+        """Samples of several populations, such as volumes, as one of their union."""
+        first = np.cumsum([0, *(len(one.sizes) for one in samples)])
+        strata = [one.strata + start for one, start in zip(samples, first, strict=False)]
+        return cls(samples[0].design, np.concatenate(strata), np.concatenate([one.sizes for one in samples]))
 
     @property
     def n(self) -> int:
@@ -54,9 +59,19 @@ class Sample:
         return len(self.strata)
 
     @property
+    def population(self) -> int:
+        """Units that there are."""
+        return int(self.sizes.sum())
+
+    @property
+    def counts(self) -> np.ndarray:
+        """(strata,) labelled units of each part."""
+        return np.bincount(self.strata, minlength=len(self.sizes))
+
+    @property
     def weights(self) -> np.ndarray:
-        """(n,) what fraction of the population each labelled unit stands for; they sum to 1."""
-        found: np.ndarray = (self.strata_sizes / self._counts / self.population)[self.strata]
+        """(n,) the fraction of the population that each labelled unit stands for; they sum to 1."""
+        found: np.ndarray = (self.sizes / self.counts / self.population)[self.strata]
         return found
 
     @property
@@ -64,33 +79,32 @@ class Sample:
         """(n,) units that are left out together while something is found for one of them."""
         return self.strata if self.design == "stratified" else np.arange(self.n)
 
-    def variance(self, residuals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def variance(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Variance of the weighted mean of (..., n) values, and the degrees of freedom of its estimate, both (...).
 
-        `random`: s^2 / n. `systematic`: half the mean square of the steps between neighbours / n, which a trend over
-        the volume hardly changes; with correlated neighbours it is too large, never too small. `stratified`: the
-        squared differences within the parts. All with the finite population correction 1 - n / N.
+        In each part the variance of single values is s^2, or for `systematic` half the mean square of the steps between
+        neighbours, which a trend over the volume hardly changes; where neighbouring values go together that is too
+        large, never too small. Finite population correction 1 - n / N. Degrees of freedom by Satterthwaite's formula,
+        with the bias for parts of few units removed.
         """
-        n, one = self.n, np.ones(residuals.shape[:-1])
-        rest = 1 - n / self.population
-        if self.design == "random":
-            return rest * residuals.var(axis=-1, ddof=1) / n, (n - 1) * one
-        if self.design == "systematic":
-            steps = np.square(np.diff(residuals, axis=-1)).sum(axis=-1) / (2 * (n - 1))
-            return rest * steps / n, 2 * (n - 1) ** 2 / (3 * n - 4) * one
-        parts = np.stack(
-            [residuals[..., self.strata == one].var(axis=-1, ddof=1) for one in range(len(self.strata_sizes))], axis=-1
-        )
-        share = np.square(self.strata_sizes / self.population) * (1 / self._counts - 1 / self.strata_sizes)
-        terms = np.maximum(share, 0) * parts
-        total, inner = terms.sum(axis=-1), self._counts - 1
-        squares = (np.square(terms) / (inner + 2)).sum(axis=-1)  # unbiased for normal values, unlike Satterthwaite's own
-        free = np.where(squares > 0, total**2 / np.where(squares > 0, squares, 1) - 2, inner.sum())
-        return total, np.clip(free, 1, inner.sum())
+        spreads, free = zip(*(self._spread(values[..., self.strata == part]) for part in self._parts), strict=True)
+        counts, frees = self.counts, np.array(free)
+        terms = np.square(self.sizes / self.population) * (1 / counts - 1 / self.sizes) * np.stack(spreads, axis=-1)
+        total, squares = terms.sum(axis=-1), (np.square(terms) / (frees + 2)).sum(axis=-1)
+        found = np.where(squares > 0, total**2 / np.where(squares > 0, squares, 1) - 2, frees.sum())
+        return total, np.clip(found, 1, frees.sum())
 
     @property
-    def _counts(self) -> np.ndarray:
-        return np.bincount(self.strata, minlength=len(self.strata_sizes))
+    def _parts(self) -> range:
+        return range(len(self.sizes))
+
+    def _spread(self, values: np.ndarray) -> tuple[np.ndarray, float]:
+        """Variance of the values (..., n) of one part, and its degrees of freedom."""
+        n = values.shape[-1]
+        if self.design != "systematic":
+            return values.var(axis=-1, ddof=1), n - 1
+        steps: np.ndarray = np.square(np.diff(values, axis=-1)).sum(axis=-1) / (2 * (n - 1))
+        return steps, 2 * (n - 1) ** 2 / (3 * n - 4)
 
 
 def plan_units(population: int, n: int, design: Design = "systematic", *, seed: int = 0) -> tuple[int, ...]:
@@ -120,20 +134,21 @@ def plan_units(population: int, n: int, design: Design = "systematic", *, seed: 
     if design == "systematic":
         step = population / n
         return tuple(np.floor(rng.uniform(0, step) + step * np.arange(n)).astype(int).tolist())
-    if n % _PER_STRATUM or n < 2 * _PER_STRATUM or n > population:
+    if n % _EACH or n < 2 * _EACH:
         raise ScoreError(f"a stratified sample has two slices in each part: an even number from 4 on, got {n}")
-    edges = _edges(population, n // _PER_STRATUM)
-    parts = [a + rng.choice(b - a, _PER_STRATUM, replace=False) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    edges = _edges(population, n // _EACH)
+    parts = [a + rng.choice(b - a, _EACH, replace=False) for a, b in zip(edges[:-1], edges[1:], strict=True)]
     return tuple(sorted(np.concatenate(parts).tolist()))
 
 
-def sample_of(places: Sequence[int], population: int, stated: Design | None) -> Sample:
+def sample_of(places: Sequence[int], population: int, stated: Design | None, *, where: str = "") -> Sample:
     """The sample that labelled slices are, by the design that was stated or is recognised.
 
     Args:
-        places: Numbers of the labelled slices among the `population`, rising.
+        places: Labelled slices among the `population`, rising.
         population: How many there are.
         stated: None recognises equal steps over the whole volume as systematic, and takes others as random.
+        where: The volume, for messages.
 
     Raises:
         ScoreError: The slices are one block of neighbours or lie in one part of the volume only, or do not follow the
@@ -146,24 +161,24 @@ def sample_of(places: Sequence[int], population: int, stated: Design | None) -> 
     steps = np.diff(at)
     if n > 1 and (steps == 1).all():
         raise ScoreError(
-            f"the {n} labelled slices are neighbours (slices {at[0]} to {at[-1]} of {population}): they show the same "
-            "objects, so there is no valid interval for the whole volume; " + WHAT_TO_LABEL
+            f"{where}the {n} labelled slices are neighbours ({at[0]} to {at[-1]} of {population}): they show the same "
+            f"objects, so there is no valid interval for the whole volume; {WHAT_TO_LABEL}"
         )
-    even = n > 1 and steps.max() - steps.min() <= 1 and steps.min() > 1
-    reach = (int(at[-1]) - int(at[0]) + 1) / population
-    chance = n * reach ** (n - 1) - (n - 1) * reach**n  # that the range of n random places is at most this
+    reach = (int(at[-1]) - int(at[0]) + 1) / population if n else 1.0
+    chance = n * reach ** (n - 1) - (n - 1) * reach**n  # that n random places lie within a range as small as this
     if n > 2 and chance < _UNLIKELY:
         raise ScoreError(
-            f"the {n} labelled slices lie between slices {at[0]} and {at[-1]} of {population}, where chance hardly ever "
-            "puts all of them: there is no valid interval for the whole volume; " + WHAT_TO_LABEL
+            f"{where}the {n} labelled slices lie between {at[0]} and {at[-1]} of {population}, where chance hardly ever "
+            f"puts all of them: there is no valid interval for the whole volume; {WHAT_TO_LABEL}"
         )
+    even = n > 2 and steps.max() - steps.min() <= 1 and steps.min() > 1
     if stated == "systematic" and not even:
         raise ScoreError(
-            f"the labelled slices are not evenly spaced (steps of {steps.min()} to {steps.max()} slices), so they are no "
+            f"{where}the labelled slices are not evenly spaced (steps of {steps.min()} to {steps.max()}), so they are no "
             "systematic sample; say --design random if chance chose them"
         )
     if stated == "stratified":
-        return _stratified(at, population)
+        return _stratified(at, population, where)
     return Sample.of(stated or ("systematic" if even else "random"), n, population)
 
 
@@ -171,25 +186,25 @@ def slabs_of(places: Sequence[int], population: int) -> tuple[np.ndarray, bool]:
     """Runs of neighbouring labelled slices.
 
     Returns:
-        (n,) the run of each slice, and whether runs are longer than chance makes them, so that whole runs were chosen.
+        (n,) the run of each slice, and whether runs are longer than chance makes them, so that whole slabs were chosen.
     """
     at = np.asarray(places, np.int64)
-    runs = np.concatenate([[0], np.cumsum(np.diff(at) > 1)]) if len(at) else at
-    count = int(runs[-1]) + 1 if len(at) else 0
-    by_chance = 1 / (1 - len(at) / population) if len(at) < population else np.inf
+    if not len(at) or len(at) == population:
+        return np.zeros(len(at), np.int64), False
+    runs = np.concatenate([[0], np.cumsum(np.diff(at) > 1)])
+    count = int(runs[-1]) + 1
+    by_chance = 1 / (1 - len(at) / population)
     return runs, count > 1 and len(at) / count > 1.5 * by_chance
 
 
-def _stratified(at: np.ndarray, population: int) -> Sample:
-    found = Sample.of("stratified", len(at), population)
-    edges = _edges(population, len(at) // _PER_STRATUM)
-    inside = np.histogram(at, edges)[0]
-    if len(at) % _PER_STRATUM or (inside != _PER_STRATUM).any():
+def _stratified(at: np.ndarray, population: int, where: str) -> Sample:
+    inside = np.histogram(at, _edges(population, len(at) // _EACH) - 0.5)[0]
+    if len(at) % _EACH or (inside != _EACH).any():
         raise ScoreError(
-            f"a stratified sample has two slices in each of {len(at) // 2} equal parts of the volume, found "
+            f"{where}a stratified sample has two slices in each of {len(at) // _EACH} equal parts of the volume, found "
             f"{', '.join(map(str, inside))} in them; say --design random if chance chose them"
         )
-    return found
+    return Sample.of("stratified", len(at), population)
 
 
 def _edges(population: int, parts: int) -> np.ndarray:
