@@ -135,7 +135,8 @@ def _sentence(rows: Sequence[EstimateRow], unit: str) -> str:
         parts.append(f"95 % interval {scale * best.low:.3g} to {scale * best.high:.3g}")
         parts.append(f"{best.n} of {best.population} {unit}s labelled, {best.design}")
         if best.gain is not None:
-            parts.append(f"as if {best.gain:.2g} times as many had been labelled")
+            times = f"{best.gain:.1f}" if best.gain < 10 else f"{best.gain:.0f}"
+            parts.append(f"as if {times} times as many had been labelled")
     if best.needed is not None:
         parts.append(f"{best.needed} more for the width asked for" if best.needed else "narrow enough")
     return f"{parts[0]} ({'; '.join(parts[1:])}). Labels alone {amount_text(by['labels'])}; prediction alone " + (

@@ -94,8 +94,8 @@ def estimate_volumes(
         parts, units = [part for part, _ in made], {unit for _, unit in made}
     if len(units) > 1 or len({part.sample.design for part in parts}) > 1:
         raise ScoreError(
-            "the volumes were labelled by different designs (random, systematic, slabs); say the one that holds for all "
-            "by --design, or estimate them one by one"
+            "the volumes were labelled by different designs (random, systematic, slabs); say the one that holds for "
+            "all by --design, or estimate them one by one"
         )
     total = None if whole == "foreground" else "volume_um3" if sized else "volume_vox"
     half = None if options.half_width_percent is None else options.half_width_percent / 100
@@ -153,12 +153,12 @@ def _labelled(
 
 def _warn_of_blank(volume: str, amounts: Amounts, options: EstimateOptions, progress: Progress) -> None:
     """Warn where slices seem to be taken for labelled that are not."""
-    blank = (amounts.labelled > 0) & (amounts.truth.sum(axis=1) == 0) & (amounts.predicted.sum(axis=1) > 0)
-    if options.slices is None and np.count_nonzero(blank) > _BLANK * np.count_nonzero(amounts.labelled > 0):
+    known = amounts.labelled > 0
+    blank = np.count_nonzero(known & (amounts.truth.sum(axis=1) == 0) & (amounts.predicted.sum(axis=1) > 0))
+    if options.slices is None and blank > _BLANK * np.count_nonzero(known):
         progress.warn(
-            f"volume '{volume}': {np.count_nonzero(blank)} of {np.count_nonzero(amounts.labelled > 0)} slices that count "
-            "as labelled are nothing but background, where the prediction finds something; if they were not labelled, "
-            "say which were with --slices"
+            f"volume '{volume}': {blank} of {np.count_nonzero(known)} slices that count as labelled are nothing but "
+            "background, where the prediction finds something; if they were not labelled, say which were with --slices"
         )
 
 

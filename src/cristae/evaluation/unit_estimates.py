@@ -1,7 +1,7 @@
 """Estimates from a table of units: counts, sizes, lengths or anything else, of which truth and prediction are known.
 
-Columns: `unit`, `predicted`, `truth` (empty where a unit was not labelled), and if wanted `size` (what the ratio is per;
-1 where there is none), `class` and `part` (a population of its own, such as a volume).
+Columns: `unit`, `predicted`, `truth` (empty where a unit was not labelled), and if wanted `size` (what the ratio is
+per; 1 where there is none), `class` and `part` (a population of its own, such as a volume).
 """
 
 from __future__ import annotations

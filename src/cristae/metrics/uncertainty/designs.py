@@ -1,8 +1,8 @@
 """How the labelled slices of a volume were chosen, and what that does to the spread of their mean.
 
-A design is known where chance chose the slices: `random` (any n of N), `systematic` (every k-th, from a random start) or
-`stratified` (two at random from each of n / 2 equal parts of the volume). Neighbouring slices show the same objects, so
-a block of adjacent slices says nothing of the others: no interval for the volume can be made of it.
+A design is known where chance chose the slices: `random` (any n of N), `systematic` (every k-th, from a random start)
+or `stratified` (two at random from each of n / 2 equal parts of the volume). Neighbouring slices show the same objects,
+so a block of adjacent slices says nothing of the others: no interval for the volume can be made of it.
 
 References:
     Cochran (1977), Sampling Techniques, chapters 2, 5, 5A and 8
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final, Literal, get_args
 
 import numpy as np
@@ -137,7 +138,7 @@ def plan_units(population: int, n: int, design: Design = "systematic", *, seed: 
     if n % _EACH or n < 2 * _EACH:
         raise ScoreError(f"a stratified sample has two slices in each part: an even number from 4 on, got {n}")
     edges = _edges(population, n // _EACH)
-    parts = [a + rng.choice(b - a, _EACH, replace=False) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    parts = [a + rng.choice(b - a, _EACH, replace=False) for a, b in pairwise(edges)]
     return tuple(sorted(np.concatenate(parts).tolist()))
 
 
@@ -168,14 +169,14 @@ def sample_of(places: Sequence[int], population: int, stated: Design | None, *, 
     chance = n * reach ** (n - 1) - (n - 1) * reach**n  # that n random places lie within a range as small as this
     if n > 2 and chance < _UNLIKELY:
         raise ScoreError(
-            f"{where}the {n} labelled slices lie between {at[0]} and {at[-1]} of {population}, where chance hardly ever "
-            f"puts all of them: there is no valid interval for the whole volume; {WHAT_TO_LABEL}"
+            f"{where}the {n} labelled slices lie between {at[0]} and {at[-1]} of {population}, where chance hardly "
+            f"ever puts all of them: there is no valid interval for the whole volume; {WHAT_TO_LABEL}"
         )
     even = n > 2 and steps.max() - steps.min() <= 1 and steps.min() > 1
     if stated == "systematic" and not even:
         raise ScoreError(
-            f"{where}the labelled slices are not evenly spaced (steps of {steps.min()} to {steps.max()}), so they are no "
-            "systematic sample; say --design random if chance chose them"
+            f"{where}the labelled slices are not evenly spaced (steps of {steps.min()} to {steps.max()}), so they are "
+            "no systematic sample; say --design random if chance chose them"
         )
     if stated == "stratified":
         return _stratified(at, population, where)

@@ -6,10 +6,10 @@ population is 0, so that
 
     R(lambda) = sum w_i (y_i - lambda v_i) / sum w_i x_i
 
-estimates the true fraction for every lambda: 0 is the labels alone (ratio estimator), 1 the prediction corrected by what
-the labels say of its error (difference estimator, prediction-powered inference). The tuned estimate chooses lambda by
-the data such that the spread is least: for each unit from the other units, so that the residuals are honest, and drawn
-a little towards 1, as if one more unit had said so. A useless prediction gets a lambda near 0.
+estimates the true fraction for every lambda: 0 is the labels alone (ratio estimator), 1 the prediction corrected by
+what the labels say of its error (difference estimator, prediction-powered inference). The tuned estimate chooses lambda
+by the data such that the spread is least: for each unit from the other units, so that the residuals are honest, and
+drawn a little towards 1, as if one more unit had said so. A useless prediction gets a lambda near 0.
 
 Intervals are Student's, with three cares for small samples: residuals are those of units left out (divided by one minus
 their leverage); degrees of freedom fall where few units carry the spread (from the kurtosis of the residuals); and the
