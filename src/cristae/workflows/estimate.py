@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Any
 
 from cristae.data.classes import Classes
 from cristae.data.files import require_new_file, write_together
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from cristae.recipe.recipe import Recipe
     from cristae.recipe.run import Run
 
-T = TypeVar("T")
 Sources = SegmentationSource | Sequence[SegmentationSource]
 
 
@@ -74,12 +73,15 @@ def estimate(
     if out is not None:
         for path in score_paths(Path(out)):
             require_new_file(path, what="the estimates")
-    predictions, truths = _several(prediction), _several(truth)
+    predictions: list[SegmentationSource] = _several(prediction)
+    truths: list[SegmentationSource] = _several(truth)
     if _is_table(predictions):
         found = _of_table(predictions, truths, options, recipe, cell, run)
     else:
-        sources = _paired(predictions, truths, [] if cell is None else _several(cell))
-        runs = [open_run(one) if isinstance(one, str | Path) else one for one in _several(run)]
+        cells: list[Image | str | Path] = _several(cell)
+        given: list[Run | str | Path] = _several(run)
+        sources = _paired(predictions, truths, cells)
+        runs = [open_run(one) if isinstance(one, str | Path) else one for one in given]
         meaning = Meaning(classes, recipe, options.binarize)
         found = estimate_volumes(sources, meaning, options, Training(runs, recipe), progress)
     if out is not None:
@@ -113,11 +115,11 @@ def plan_slices(
     return plan_units(depth, n, design, seed=seed)
 
 
-def _several(given: T | Sequence[T] | None) -> list[T]:
+def _several(given: Any) -> list[Any]:
     """One thing or several as a list; text is one thing."""
     if given is None:
         return []
-    return [*given] if isinstance(given, list | tuple) else [cast(T, given)]
+    return [*given] if isinstance(given, list | tuple) else [given]
 
 
 def _is_table(predictions: Sequence[SegmentationSource]) -> bool:
