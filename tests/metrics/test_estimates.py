@@ -112,7 +112,7 @@ def test_systematic_slices_do_not_mind_a_trend():
 
 
 def test_parts_of_a_stratified_sample_vary_only_inside():
-    truth, size = np.repeat([1.0, 5, 9, 2], 2) + np.tile([0.0, 0.2], 4), np.full(8, 100.0)
+    truth = np.repeat([1.0, 5, 9, 2], 2) + np.tile([0.0, 0.2], 4)
     sample = Sample.of("stratified", 8, 80)
     variance, free = sample.variance(truth)
     assert variance == pytest.approx(sum((1 / 4) ** 2 * (1 / 2 - 1 / 20) * 0.02 for _ in range(4)))

@@ -85,6 +85,7 @@ def estimate_classes(parts: Sequence[PartAmounts], wanted: Wanted) -> tuple[Esti
     for index, name in enumerate(wanted.names):
         of_class: list[EstimateRow] = []
         for estimator, method in _METHODS.items():
+            method = "labels" if sample.n == sample.population else method
             batch = estimate_batch(truth[:, index], size, control[:, index], sample, method, upper=wanted.upper)
             of_class.append(_row(name, estimator, batch, sample, wanted))
         known = sum(part.known[index] for part in parts)

@@ -21,11 +21,10 @@ from cristae.evaluation.unit_estimates import estimate_table
 from cristae.metrics.score import score_paths
 from cristae.metrics.uncertainty.designs import Design, plan_units
 from cristae.progress import Progress
-from cristae.recipe.run import open_run
+from cristae.recipe.run import Run, open_run
 
 if TYPE_CHECKING:
     from cristae.recipe.recipe import Recipe
-    from cristae.recipe.run import Run
 
 Sources = SegmentationSource | Sequence[SegmentationSource]
 
