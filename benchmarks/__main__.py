@@ -14,6 +14,7 @@ NAMES = (
     "v_scores",
     "evaluation",
     "uncertainty",
+    "organelle_estimates",
     "augmentation",
     "grain",
     "grey_values",

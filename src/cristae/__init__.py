@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cristae.data.volume import Volume as Volume
     from cristae.evaluation.agreement import AgreementOptions as AgreementOptions
     from cristae.evaluation.differences import CompareOptions as CompareOptions
+    from cristae.evaluation.estimate_options import EstimateOptions as EstimateOptions
     from cristae.evaluation.scoring.evaluation import predictions_in as predictions_in
     from cristae.evaluation.scoring.settings import ScoreOptions as ScoreOptions
     from cristae.inference.config import PredictOptions as PredictOptions
@@ -58,6 +59,8 @@ if TYPE_CHECKING:
     from cristae.workflows.datasets import list_datasets as list_datasets
     from cristae.workflows.demo import demo as demo
     from cristae.workflows.doctor import doctor as doctor
+    from cristae.workflows.estimate import estimate as estimate
+    from cristae.workflows.estimate import plan_slices as plan_slices
     from cristae.workflows.evaluate import evaluate as evaluate
     from cristae.workflows.inspect import inspect as inspect
     from cristae.workflows.inspect_weights import inspect_weights as inspect_weights
@@ -79,6 +82,7 @@ _HOME = {
     "Box": "data.box",
     "Classes": "data.classes",
     "CompareOptions": "evaluation.differences",
+    "EstimateOptions": "evaluation.estimate_options",
     "FibSemConfig": "data.synthetic",
     "Image": "data.image",
     "PredictOptions": "inference.config",
@@ -105,6 +109,7 @@ _HOME = {
     "diff_recipes": "recipe.text",
     "doctor": "workflows.doctor",
     "draw_model": "workflows.models",
+    "estimate": "workflows.estimate",
     "evaluate": "workflows.evaluate",
     "fetch_dataset": "workflows.datasets",
     "image_of_array": "data.image",
@@ -123,6 +128,7 @@ _HOME = {
     "open_study": "recipe.study",
     "open_volume": "data.open",
     "parse_recipe": "recipe.load",
+    "plan_slices": "workflows.estimate",
     "predict": "workflows.predict",
     "predictions_in": "evaluation.scoring.evaluation",
     "recipe_schema": "recipe.text",

@@ -13,7 +13,19 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cristae.cli import agreement, analysis, comparison, datasets, doctor, models, recipes, runs, scores, volumes
+from cristae.cli import (
+    agreement,
+    analysis,
+    comparison,
+    datasets,
+    doctor,
+    estimates,
+    models,
+    recipes,
+    runs,
+    scores,
+    volumes,
+)
 from cristae.cli.interrupted import was_interrupted
 from cristae.cli.options import say, say_error
 from cristae.errors import CristaeError
@@ -88,6 +100,7 @@ app.command()(scores.evaluate)
 app.command()(agreement.agree)
 app.command()(comparison.compare)
 app.command()(analysis.analyze)
+app.command()(estimates.estimate)
 app.command()(scores.report)
 
 

@@ -40,6 +40,9 @@ def evaluate(
     merge: Annotated[
         list[str] | None, typer.Option("--merge", metavar="NAME=A+B", help="Merge classes; may be repeated.")
     ] = None,
+    over: Annotated[
+        str, typer.Option("--over", metavar="CLASS,CLASS", help="Classes to take a mean IoU of their own over.")
+    ] = "",
     box: Annotated[
         str | None, typer.Option("--box", metavar="Z0:Z1,Y0:Y1,X0:X1", help="Score only this box of voxels.")
     ] = None,
@@ -103,6 +106,7 @@ def evaluate(
             binarize=binarize,
             objects=objects,
             merge=parse_merge(merge or ()),
+            over=tuple(name.strip() for name in over.split(",") if name.strip()),
             box=box,
             scores=parse_families(scores),
             unit=unit,

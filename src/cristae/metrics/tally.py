@@ -9,7 +9,7 @@ import numpy as np
 
 from cristae.data.classes import Classes
 from cristae.metrics.confusion import Confusion
-from cristae.metrics.overlap import Mean, mean_defined, mean_iou, overall_accuracy
+from cristae.metrics.overlap import Mean, iou, mean_defined, mean_iou, overall_accuracy
 from cristae.metrics.score import Score
 from cristae.metrics.table import METRICS, OverlapMetric, metric_named
 
@@ -125,7 +125,13 @@ def class_tables(tables: tuple[Confusion, ...], classes: Classes) -> Iterator[tu
 
 
 def overlap_rows(
-    volume: str, tallies: Sequence[Tally], run: str, threshold: float | None, *, complement: bool = False
+    volume: str,
+    tallies: Sequence[Tally],
+    run: str,
+    threshold: float | None,
+    *,
+    complement: bool = False,
+    over: Sequence[str] = (),
 ) -> Iterator[Score]:
     """Rows of one volume, or of several pooled under one name; arguments as in `scores_of`."""
     classes = tallies[0].classes
@@ -158,12 +164,22 @@ def overlap_rows(
             )
     for subset, rule, mean in _class_means(pooled, classes):
         yield row(subset, "mIoU", mean, f"{rule}; pooled; n=classes")
+    if over:
+        yield row("+".join(over), "mIoU", *_mean_over(pooled, classes, over))
     if classes.exclusive:
         accuracy = Mean(overall_accuracy(pooled[0]), pooled[0].total)
         yield row(ALL, "overall_accuracy", accuracy, "share of voxels of the right class; pooled; n=voxels")
     else:
         for name, table in zip(classes.names, pooled, strict=True):
             yield row(name, "mIoU", mean_iou(table), f"mean of {name} and its complement; pooled; n=classes")
+
+
+def _mean_over(pooled: tuple[Confusion, ...], classes: Classes, over: Sequence[str]) -> tuple[Mean, str]:
+    """Mean IoU of some classes, and its rule, which names those that are left out because nobody has them."""
+    values = {name: float(iou(table)[entry]) for name, table, entry in class_tables(pooled, classes) if name in over}
+    absent = [name for name in over if np.isnan(values[name])]
+    rule = f"mean over {', '.join(over)}" + (f" without {', '.join(absent)}, which neither has" if absent else "")
+    return mean_defined([values[name] for name in over]), f"{rule}; pooled; n=classes"
 
 
 def _paper_means(slices: Sequence[tuple[Confusion, ...]], classes: Classes) -> dict[str, Mean]:

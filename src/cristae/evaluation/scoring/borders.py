@@ -19,6 +19,7 @@ from cristae.errors import ScoreError
 from cristae.evaluation.comparison import Comparison
 from cristae.evaluation.scoring.settings import OF_OBJECTS, SEARCHED, ScoreOptions, Scoring
 from cristae.evaluation.scoring.voxels import masks_of
+from cristae.metrics.agreement import check_subset
 from cristae.metrics.binary import binarize, inverted
 from cristae.metrics.score import read_scores
 
@@ -29,7 +30,7 @@ def scored_classes(classes: Classes, options: ScoreOptions) -> Classes:
     """The classes with their borders stated: those of the options, else those of the classes, else none.
 
     Raises:
-        ScoreError: A border is not a class, has no effect on the scores that are asked for, or is not stated although
+        ScoreError: A class to average over is unknown, named twice, or alone; a border is not a class, has no effect on the scores that are asked for, or is not stated although
             the only class is called like one; or a background is to be scored and there is none.
     """
     if options.complement and classes.exclusive and classes.background_name is None:
@@ -37,6 +38,7 @@ def scored_classes(classes: Classes, options: ScoreOptions) -> Classes:
             f"the classes ({classes.listed}) all have scores of their own; leave --complement out, which adds those of "
             "a background"
         )
+    _check_over(classes, options)
     borders = classes.borders if options.borders is None else options.borders
     if unknown := [name for name in options.borders or () if name not in classes.foreground]:
         raise ScoreError(
@@ -49,6 +51,16 @@ def scored_classes(classes: Classes, options: ScoreOptions) -> Classes:
     if borders is None and "partition" in options.scores:
         _ask(classes)
     return classes.model_copy(update={"borders": tuple(borders or ())})
+
+
+def _check_over(classes: Classes, options: ScoreOptions) -> None:
+    if not options.over:
+        return
+    check_subset(options.over, classes)
+    if len(options.over) < 2:
+        raise ScoreError(f"--over {options.over[0]}: a mean is over several classes; the IoU of one is its Jaccard")
+    if "overlap" not in options.scores:
+        raise ScoreError(f"--over has no effect on {', '.join(options.scores)}; it is for overlap (--scores)")
 
 
 def check_thresholds(path: Path, classes: Classes) -> None:

@@ -169,6 +169,8 @@ def _one_for_each(
 
 def _check_objects(meaning: Meaning, options: ScoreOptions) -> None:
     """Refuse what would have no effect where objects are compared."""
+    if options.over:
+        raise ScoreError("object ids have no classes to average over; leave --over out, or --objects")
     if meaning.recipe is not None or meaning.threshold is not None or meaning.classes is not None or options.merge:
         raise ScoreError("object ids need no recipe, no threshold and no merging of classes; give --objects alone")
     given = {

@@ -129,7 +129,8 @@ def _rows_of(row: Score, members: Sequence[Sequence[Counting]], scoring: Scoring
             return function(Confusion(sums.reshape(*sums.shape[:-1], size, size)))[..., entry]
 
         return Rows(counts.reshape(len(counts), -1), unit, pooled)
-    if row.class_name in (ALL, "foreground") and scoring.classes.exclusive and row.metric in _OF_ALL:
+    of_all = (ALL, "foreground", "+".join(scoring.options.over))
+    if row.class_name in of_all and scoring.classes.exclusive and row.metric in _OF_ALL:
         return _rows_of_all(row, members, scoring, unit_of)
     partition = (*MAP_METRICS, *(f"{named}{form}" for named in NAMES for form in ("", "_fixed", "_raw")))
     if row.metric in partition and row.class_name in scoring.classes.foreground:
@@ -141,13 +142,16 @@ def _rows_of_all(row: Score, members: Sequence[Sequence[Counting]], scoring: Sco
     """Scores of the whole table of exclusive classes: mean IoU, with or without the background, and accuracy."""
     tables = list(_class_tables(scoring.classes.names[0], members, scoring, unit_of))
     counts = np.array([table.counts for _, table, _ in tables], np.float64)
-    size, first = len(scoring.classes.names), int(row.class_name == "foreground")
+    size, over = len(scoring.classes.names), scoring.options.over
+    chosen = list(range(int(row.class_name == "foreground"), size))
+    if row.class_name == "+".join(over):
+        chosen = [scoring.classes.names.index(name) for name in over]
 
     def pooled(sums: np.ndarray) -> np.ndarray:
         table = Confusion(sums.reshape(*sums.shape[:-1], size, size))
         if row.metric == "overall_accuracy":
             return ratio(table.tp.sum(axis=-1), sums.sum(axis=-1))
-        values = iou(table)[..., first:]
+        values = iou(table)[..., chosen]
         defined = ~np.isnan(values)
         return ratio(np.where(defined, values, 0.0).sum(axis=-1), defined.sum(axis=-1))
 

@@ -58,6 +58,8 @@ class ScoreOptions:
     """Slices are unrelated images: nothing is scored in 3D, and surfaces are those of slices."""
     complement: bool = False
     """Also take the background as a positive class, as some published tables do."""
+    over: tuple[str, ...] = ()
+    """Classes, after merging, that a mean IoU of their own is taken over, such as the organelles."""
     borders: tuple[str, ...] | None = None
     """Classes that separate objects, after merging: partition, detection and instance scores are of the regions
     between. None takes what the classes state; empty takes every class for objects itself."""

@@ -135,7 +135,12 @@ class VoxelCounting:
         tallies = [part.tally for part in parts]
         if scoring.wants("overlap"):
             yield from overlap_rows(
-                volume, tallies, scoring.run, scoring.threshold, complement=scoring.options.complement
+                volume,
+                tallies,
+                scoring.run,
+                scoring.threshold,
+                complement=scoring.options.complement,
+                over=scoring.options.over,
             )
         for name, histogram in _pooled(parts):
             yield from _map_rows(Subject(scoring.run, volume, name), histogram, scoring)
