@@ -75,6 +75,7 @@ def forecast(
     *,
     pieces: int,
     notes: tuple[str, ...] = (),
+    most_steps: int = _MOST_STEPS,
 ) -> Forecast:
     """Take some steps of a training and a piece of its validation; the network changes and is of no further use.
 
@@ -85,6 +86,7 @@ def forecast(
         validate: Validates a part of the validation data, that of one of several processes.
         pieces: Into how many parts the validation can be divided.
         notes: What else makes the estimate rough.
+        most_steps: Steps that are taken, at least 3, of which the first is not counted.
 
     Raises:
         TrainingError: A step does not fit into the memory of the device.
@@ -97,7 +99,7 @@ def forecast(
         keep_large_buffers()  # as training does
     with _peak(device) as peak:
         try:
-            seconds, finite = _time_steps(network, step, feed)
+            seconds, finite = _time_steps(network, step, feed, most_steps)
             validation = _time_validation(network, validate, pieces, device)
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and "memory" not in str(error):
@@ -130,12 +132,12 @@ def forecast(
     )
 
 
-def _time_steps(network: nn.Module, step: StepConfig, feed: PatchFeed) -> tuple[float, bool]:
+def _time_steps(network: nn.Module, step: StepConfig, feed: PatchFeed, most_steps: int) -> tuple[float, bool]:
     """Seconds of a batch, reading included, and whether all losses were finite. The first batch warms up."""
     config, device = step.config, step.device
     module = TrainingModule(network, step, feed, config.rates(feed.updates)).to(device)
     optimizer, taken, finite = module.configure_optimizers(), list[float](), True
-    epochs = [feed.indices(number % len(feed)) for number in range(_MOST_STEPS)]
+    epochs = [feed.indices(number % len(feed)) for number in range(most_steps)]
     began, batches = time.monotonic(), feed.batches(0, epochs)
     for number, (indices, raw) in enumerate(zip(epochs, batches, strict=True)):
         batch = ready_batch(step, raw.to(device), patch_keys(step.seed, 0, indices))

@@ -1,0 +1,33 @@
+"""Whether voxels are finer than the objects need."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cristae.data.image import VoxelSize
+from cristae.recipe.proposal.choice import Choice
+from cristae.recipe.proposal.facts import DataFacts
+
+_FACTOR = (2, 4)
+
+
+def coarser_grid(facts: DataFacts, size: Sequence[int]) -> Choice[VoxelSize] | None:
+    """A coarser working voxel size (z, y, x) in nm, where objects are wider than a patch and stay visible in it.
+
+    Args:
+        facts: Of data whose voxel size is known; otherwise None is returned.
+        size: Voxels (*S) of a patch.
+    """
+    largest, voxel = facts.largest_vox, facts.voxel_size_nm
+    if largest is None or voxel is None or largest <= size[-1]:
+        return None
+    smallest = min(one.width_vox for one in facts.classes if one.width_vox is not None)
+    factor = next((one for one in _FACTOR if largest / one <= size[-1] / 1.5), _FACTOR[-1])
+    if smallest / factor < 2:
+        return None  # the thinnest class would vanish
+    z, y, x = voxel
+    reason = (
+        f"objects are {largest:.0f} voxels wide, more than a patch; on a grid {factor} times as coarse in the plane a "
+        "patch shows them whole, and training and prediction are quicker"
+    )
+    return Choice((z, y * factor, x * factor), reason)

@@ -1,0 +1,242 @@
+"""Propose a recipe for data, a machine and some minutes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cristae.data.files import require_new, write_text
+from cristae.data.formats.paths import signed_path
+from cristae.data.image import VoxelSize
+from cristae.data.open import open_data
+from cristae.data.public import find_set, missing_set
+from cristae.errors import CristaeError, RecipeError, TrainingError
+from cristae.progress import Progress, Task
+from cristae.recipe.findings import Findings, examine
+from cristae.recipe.load import parse_recipe
+from cristae.recipe.proposal.choice import Choice
+from cristae.recipe.proposal.draft import Draft
+from cristae.recipe.proposal.facts import DataFacts, Measured
+from cristae.recipe.proposal.lines import draft_lines, method_lines
+from cristae.recipe.proposal.looking import facts_of_image, look_at_data
+from cristae.recipe.proposal.machine import find_machine
+from cristae.recipe.proposal.options import ProposalOptions
+from cristae.recipe.proposal.propose import Proposal, propose
+from cristae.recipe.recipe import Recipe
+from cristae.recipe.starter import set_starter_lines, starter_lines
+from cristae.training.forecast import forecast
+from cristae.workflows.prepare_training import Prepared
+from cristae.workflows.recipes import check_loaded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import nn
+
+_STEPS = 5
+"""Steps that are measured, of which the first is not counted."""
+
+
+def new_recipe(
+    out: str | Path,
+    *,
+    image: str | None = None,
+    labels: str | None = None,
+    signed: bool | None = None,
+    label_slices: Sequence[int] | None = None,
+    set_name: str | None = None,
+    options: ProposalOptions = ProposalOptions(),
+    progress: Progress = Progress(),
+) -> Path:
+    """Write a commented recipe that suits the data, this machine and the minutes that there are.
+
+    The data are looked at in parts, and a few steps of the training are measured: seconds in all. Where no training can
+    begin yet, the recipe is written all the same, with a usual length, and a warning says what is missing.
+
+    Args:
+        out: The recipe file; it must not exist yet.
+        image: File, folder or glob of the image.
+        labels: The same for its labels.
+        signed: Whether the 8-bit values of an MRC image are signed, where its header does not say.
+        label_slices: For labels with fewer slices than the image: the image slice of each, from 0.
+        set_name: A public data set, instead of files.
+        options: Time, memory, and what the files do not say.
+        progress: Where to show how far it is.
+
+    Raises:
+        RecipeError: Neither or both of `image` and `set_name` were given, or the minutes are not enough for one epoch.
+        OutputExistsError: There is a file already.
+        CristaeError: The data cannot be read or do not fit together.
+
+    Example:
+        >>> options = cristae.ProposalOptions(minutes=60)  # doctest: +SKIP
+        >>> cristae.new_recipe("mito.yaml", image="stack.tif", labels="mito.tif", options=options)  # doctest: +SKIP
+    """
+    out = Path(out)
+    require_new(out, what="the recipe")
+    if set_name is None:
+        begun = _of_files(out, image, labels, signed, label_slices, options, progress)
+    else:
+        begun = _of_set(set_name, image, labels, options)
+    proposal = _propose(begun, out, options, progress)
+    text = _text([*begun.data_lines(proposal.draft.grid), "", *method_lines(proposal)])
+    parse_recipe(text, str(out))
+    write_text(out, text)
+    return out
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A recipe whose data are described."""
+
+    data_lines: Callable[[Choice[VoxelSize] | None], list[str]]
+    """Name and data, with a coarser working grid that may be offered."""
+    usual: DataFacts
+    """What is known before the data are opened."""
+    absent: str = ""
+    """Why the data cannot be opened yet."""
+
+
+def _of_files(
+    out: Path,
+    image: str | None,
+    labels: str | None,
+    signed: bool | None,
+    label_slices: Sequence[int] | None,
+    options: ProposalOptions,
+    progress: Progress,
+) -> _Begun:
+    if image is None:
+        raise RecipeError("give either an image (--image) or a public data set (--set-name) to start from")
+    if options.task is not None:
+        raise RecipeError("--task chooses a labelling of a public data set; name it with --set-name")
+    if labels is not None and options.masks:
+        raise RecipeError("give either one file with all classes (--labels) or one for each class (--mask), not both")
+    found: Findings = replace(
+        examine(
+            str(signed_path(image, signed)),
+            dict(options.masks) or labels,
+            label_slices=label_slices,
+            folder=out.absolute().parent,
+            progress=progress,
+        ),
+        given_voxel_size_nm=options.voxel_size_nm,
+        working_voxel_size_nm=options.working_voxel_size_nm,
+    )
+    size = options.voxel_size_nm or found.voxel_size_nm
+    usual = facts_of_image(found.shape, size, flat=found.kind == "images")
+    absent = "there are no labels yet" if found.labels is None else ""
+    return _Begun(partial(starter_lines, found), usual, absent)
+
+
+def _of_set(name: str, image: str | None, labels: str | None, options: ProposalOptions) -> _Begun:
+    if image is not None:
+        raise RecipeError("give either an image (--image) or a public data set (--set-name) to start from")
+    if labels is not None or options.masks or options.voxel_size_nm is not None:
+        raise RecipeError("--labels, --mask and --voxel-size-nm are for an image; a public data set brings its own")
+    chosen = find_set(name)
+    task, description = chosen.find_task(options.task)
+
+    def lines(coarser: Choice[VoxelSize] | None) -> list[str]:
+        working = options.working_voxel_size_nm
+        tasks = tuple(chosen.tasks)
+        return set_starter_lines(
+            chosen.name, task, description, tasks, working_voxel_size_nm=working, coarser=coarser
+        )
+
+    size = description.volumes[0].voxel_size_nm
+    flat = all(volume.kind == "images" for volume in description.volumes)
+    missing = missing_set(name)
+    usual = facts_of_image((2, 512, 512), size, flat=flat)
+    return _Begun(lines, usual, "" if missing is None else f"the data are not here; {missing}")
+
+
+def _propose(begun: _Begun, out: Path, options: ProposalOptions, progress: Progress) -> Proposal:
+    machine = find_machine(options.max_ram)
+    if begun.absent:
+        if options.measure:
+            progress.warn(f"the length of the training is not measured: {begun.absent}")
+        return propose(begun.usual, machine, options.minutes)
+    try:
+        recipe = _drafted(begun, propose(begun.usual, machine, options.minutes).draft, out)
+        facts = look_at_data(open_data(recipe.data, recipe.folder), progress)
+    except CristaeError as error:
+        progress.warn(f"the recipe is made without a look at its data, which cannot be opened yet: {error}")
+        return propose(begun.usual, machine, options.minutes)
+    if not options.measure:
+        return propose(facts, machine, options.minutes)
+
+    def measure(draft: Draft) -> Measured:
+        return _measure(_drafted(begun, draft, out), progress)
+
+    try:
+        return propose(facts, machine, options.minutes, measure)
+    except _NotMeasuredError as error:
+        progress.warn(f"the length of the training is not measured, because it cannot begin yet: {error}")
+        return propose(facts, machine, options.minutes)
+
+
+def _drafted(begun: _Begun, draft: Draft, out: Path) -> Recipe:
+    """The recipe of a draft, which is not written."""
+    text = _text([*begun.data_lines(draft.grid), "", *draft_lines(draft)])
+    return parse_recipe(text, str(out)).read_from(out)
+
+
+def _text(lines: Sequence[str]) -> str:
+    return "\n".join(lines) + "\n"
+
+
+class _NotMeasuredError(Exception):
+    """No training of a recipe can begin."""
+
+
+def _measure(recipe: Recipe, progress: Progress) -> Measured:
+    """Some steps of a training.
+
+    Raises:
+        _NotMeasuredError: It cannot begin.
+    """
+    found: list[Measured] = []
+
+    def steps(network: nn.Module, prepared: Prepared) -> None:
+        count = prepared.epoch_validation.counts
+        boxes = [box for _, box in prepared.validation.slabs()]
+        taken = forecast(
+            network,
+            prepared.step,
+            prepared.feed,
+            lambda *args: count(args[0], 1, args[1]),
+            pieces=len(boxes),
+            most_steps=_STEPS,
+        )
+        voxels = sum(box.size for box in boxes)
+        found.append(Measured(taken.seconds_per_batch, taken.validation_seconds, taken.peak_bytes, voxels))
+
+    try:
+        check_loaded(recipe, _Quiet(progress), steps)
+    except TrainingError as error:
+        if "memory" not in str(error):
+            raise _NotMeasuredError(str(error)) from error
+        return Measured.too_large()
+    except CristaeError as error:
+        raise _NotMeasuredError(str(error)) from error
+    if not found:
+        raise _NotMeasuredError("the part of the data that was read does not suffice")
+    return found[0]
+
+
+class _Quiet(Progress):
+    """Shows how far it is; what a check warns of is for `recipe check`."""
+
+    def __init__(self, shown: Progress) -> None:
+        self._shown = shown
+
+    @contextmanager
+    def task(self, title: str, total: int, *, unit: str = "", done: int = 0) -> Iterator[Task]:
+        """As it is shown."""
+        with self._shown.task(title, total, unit=unit, done=done) as task:
+            yield task
