@@ -25,9 +25,12 @@ from cristae.errors import LabelError, VolumeError
 from cristae.progress import Progress
 from cristae.recipe.label_meaning import ClassMeaning, LabelMeaning, ObjectMeaning, meaning_of
 from cristae.recipe.mask_findings import MaskFinding, MaskFindings, combine_masks
-from cristae.recipe.touching import touching_share
+from cristae.recipe.touching import Touching, look_at_neighbours
 
-_MANY_TOUCH = 0.1
+_MANY_TOUCH = 0.2
+"""From this share of touching objects on, two classes tell them apart."""
+_CHANGING = 0.5
+"""Where more voxels have another object in the next slice, ids are those of each slice, and all would be contact."""
 _NAMELESS = ("image", "images", "img", "raw", "slices", "data", "stack", "volume", "train", "training")
 
 
@@ -49,14 +52,15 @@ class LabelFindings:
     """A label file and its image file, where they were paired by their names."""
     profiles: tuple[np.ndarray, np.ndarray] | None = None
     """Where only one slice has foreground, the voxels of each class of it in each row and in each column."""
-    touching: float | None = None
-    """Of ids of objects, the share of those looked at that touch another one in a slice."""
+    touching: Touching | None = None
+    """How objects meet, where values are their ids."""
 
     @property
     def split_apart(self) -> bool:
         """Whether so many objects touch that two classes are to tell them apart."""
         objects = isinstance(self.meaning, ObjectMeaning) and self.meaning.to == "foreground"
-        return objects and self.touching is not None and self.touching >= _MANY_TOUCH
+        found = self.touching
+        return objects and found is not None and found.share >= _MANY_TOUCH and found.changing < _CHANGING
 
     @property
     def separates(self) -> bool:
@@ -104,8 +108,6 @@ class Findings:
     """What else the user should know."""
     given_voxel_size_nm: VoxelSize | None = None
     """(z, y, x), where the user says it, because the file does not or is wrong."""
-    working_voxel_size_nm: VoxelSize | None = None
-    """(z, y, x) of the working grid, where the user wants one."""
 
 
 def examine(
@@ -204,7 +206,7 @@ def _examine_labels(
         ),
         complete=len(looked_at) == len(places),
         example=example,
-        touching=touching_share(looked_at, evidence.kind, _no_objects(meaning))
+        touching=look_at_neighbours(looked_at, evidence.kind, _no_objects(meaning))
         if isinstance(meaning, ObjectMeaning)
         else None,
     )
@@ -229,8 +231,8 @@ def _examine_mask(
         keys = [row.group.key for row in meaning.rows[1:] if row.name != UNLABELLED]
         if len(keys) > 1:
             raise LabelError(
-                f"{path}: the mask of '{name}' holds {len(keys)} values beside the background ({', '.join(keys)}); give "
-                "one file for each class with two values, or all classes in one file with --labels"
+                f"{path}: the mask of '{name}' holds {len(keys)} values beside the background ({', '.join(keys)}); "
+                "give one file for each class with two values, or all classes in one file with --labels"
             )
         inside = keys[0]
     counts = {number: int(row.sum()) for number, row in zip(found.labelled, found.counts, strict=True)}

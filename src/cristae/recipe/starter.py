@@ -20,18 +20,21 @@ _RARE = 0.005
 """More voxels of the padding's value inside than this part, and leaving them out would cost."""
 
 
-def starter_lines(found: Findings, coarser: Choice[VoxelSize] | None = None) -> list[str]:
+def starter_lines(
+    found: Findings, working: Choice[VoxelSize] | None = None, coarser: Choice[VoxelSize] | None = None
+) -> list[str]:
     """The lines of a first recipe about the data; those about the method follow.
 
     Args:
         found: What the data hold.
+        working: The working voxel size, if there is one.
         coarser: A working voxel size that may be better, for a comment.
 
     Returns:
         YAML of `name` and `data`, which is valid apart from the labels' path where there are no labels yet.
     """
     names = ("background", "object") if found.labels is None else found.labels.class_names
-    lines = [
+    return [
         f"# A proposal for {found.image}, to be read and changed.",
         *_how_to_go_on(),
         f"name: {_yaml(found.name)}",
@@ -39,7 +42,7 @@ def starter_lines(found: Findings, coarser: Choice[VoxelSize] | None = None) -> 
         "data:",
         "  classes:",
         *_class_lines(names, found),
-        *_grid_lines(found.working_voxel_size_nm, coarser),
+        *_grid_lines(working, coarser),
         "  volumes:",
         *([f"    # {found.note}"] if found.note else []),
         f"    - name: {_yaml(found.name)}",
@@ -49,7 +52,6 @@ def starter_lines(found: Findings, coarser: Choice[VoxelSize] | None = None) -> 
         *(_no_label_lines() if found.labels is None else label_lines(found.labels)),
         *split_lines(found),
     ]
-    return lines
 
 
 def set_starter_lines(
@@ -57,8 +59,7 @@ def set_starter_lines(
     task: str,
     description: DataConfig,
     tasks: tuple[str, ...],
-    *,
-    working_voxel_size_nm: VoxelSize | None = None,
+    working: Choice[VoxelSize] | None = None,
     coarser: Choice[VoxelSize] | None = None,
 ) -> list[str]:
     """The same for a public data set; volumes, classes and split are those of the set."""
@@ -73,7 +74,7 @@ def set_starter_lines(
         f"  set: {name}  # volumes, classes and an honest split are those of the set; `cristae data list` has more",
         f"  task: {task}  # one of: {', '.join(tasks)}",
         *(f"  # class {i}: {class_name}{_role(class_name, found)}" for i, class_name in enumerate(names)),
-        *_grid_lines(working_voxel_size_nm, coarser),
+        *_grid_lines(working, coarser),
     ]
 
 
@@ -93,8 +94,8 @@ def _class_lines(names: Sequence[str], found: Findings) -> list[str]:
     ]
     if overlapping:
         lines = [
-            "    # What a voxel can be, even several at once. Rename them as you like, here and below. A class that",
-            "    # separates objects, such as a membrane, is a border: `borders: [membrane]` scores the objects between.",
+            "    # What a voxel can be, even several at once. Rename them as you like, here and below. A class",
+            "    # that separates objects is a border: `borders: [membrane]` scores the objects between.",
         ]
     lines.append(f"    names: [{', '.join(_yaml(name) for name in names)}]")
     if overlapping and isinstance(found.labels, MaskFindings):
@@ -104,15 +105,20 @@ def _class_lines(names: Sequence[str], found: Findings) -> list[str]:
     return lines
 
 
-def _grid_lines(working: VoxelSize | None, coarser: Choice[VoxelSize] | None) -> list[str]:
-    """The working voxel size that was asked for, or one that may be better, commented out."""
+def _grid_lines(working: Choice[VoxelSize] | None, coarser: Choice[VoxelSize] | None) -> list[str]:
+    """The working voxel size (z, y, x), or one that may be better, commented out."""
     if working is not None:
-        return [f"  voxel_size_nm: [{_edges(working)}]  # the working one (z, y, x): volumes are resampled to it"]
+        return [*_comment(f"{working.reason}."), f"  voxel_size_nm: [{_edges(working.value)}]"]
     if coarser is None:
         return []
-    reason = f"{coarser.reason[:1].upper()}{coarser.reason[1:]}."
-    said = textwrap.wrap(f"{reason} To try it, take the # away:", 116, initial_indent="  # ", subsequent_indent="  # ")
-    return [*said, f"  # voxel_size_nm: [{_edges(coarser.value)}]"]
+    return [
+        *_comment(f"{coarser.reason}. To try it, take the # away:"),
+        f"  # voxel_size_nm: [{_edges(coarser.value)}]",
+    ]
+
+
+def _comment(text: str) -> list[str]:
+    return textwrap.wrap(text, 116, initial_indent="  # ", subsequent_indent="  # ")
 
 
 def _edges(size: VoxelSize) -> str:

@@ -54,8 +54,8 @@ def split_lines(found: Findings) -> list[str]:
     comment, train, validate, question = _split(found)
     return [
         f"  # {comment}",
-        "  # Neighbouring slices are alike: keep train and validate apart, or the score flatters. For scores on all that",
-        "  # is labelled, and an ensemble, cross-validate: the section `folds:`.",
+        "  # Neighbouring slices are alike: keep train and validate apart, or the score flatters. For scores on all",
+        "  # that is labelled, and an ensemble, cross-validate: the section `folds:`.",
         *(question_lines(question, "  ") if question else []),
         "  train:",
         *(f"    - {{volume: {_yaml(found.name)}, {part}}}" for part in train),
@@ -83,9 +83,9 @@ def _mask_lines(labels: MaskFindings) -> list[str]:
 
 def _object_lines(meaning: ObjectMeaning, labels: LabelFindings) -> list[str]:
     lines = [f"        # {meaning.count} different values were found, so they are read as ids of objects."]
-    if labels.split_apart:
+    if labels.split_apart and labels.touching is not None:
         lines += [
-            f"        # {labels.touching or 0:.0%} of them touch another in a slice. Two classes tell them apart: their"
+            f"        # {labels.touching.share:.0%} of them touch another in a slice. Two classes tell them apart: their"
             " interior, and where",
             "        # they touch. `affinities` do it without a class between; `to: foreground` makes one of them all.",
             "        to: interior_and_boundary",
@@ -93,6 +93,8 @@ def _object_lines(meaning: ObjectMeaning, labels: LabelFindings) -> list[str]:
             f"        boundary_name: {labels.class_names[2]}",
         ]
     else:
+        if labels.touching is not None and labels.touching.changing > 0.5:
+            lines.append("        # Each slice has ids of its own: most voxels have another object in the next slice.")
         other = "`boundary`, for the borders between them" if meaning.to == "foreground" else "`foreground`, for them"
         lines += [
             "        # To tell apart objects that touch: `interior_and_boundary` or `affinities`.",

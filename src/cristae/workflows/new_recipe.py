@@ -26,6 +26,7 @@ from cristae.recipe.proposal.looking import facts_of_image, look_at_data
 from cristae.recipe.proposal.machine import find_machine
 from cristae.recipe.proposal.options import ProposalOptions
 from cristae.recipe.proposal.propose import Proposal, propose
+from cristae.recipe.proposal.working_grid import common_grid
 from cristae.recipe.recipe import Recipe
 from cristae.recipe.starter import set_starter_lines, starter_lines
 from cristae.training.forecast import forecast
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from torch import nn
 
+_USUAL = ProposalOptions()
 _STEPS = 5
 """Steps that are measured, of which the first is not counted."""
 
@@ -49,7 +51,7 @@ def new_recipe(
     signed: bool | None = None,
     label_slices: Sequence[int] | None = None,
     set_name: str | None = None,
-    options: ProposalOptions = ProposalOptions(),
+    options: ProposalOptions = _USUAL,
     progress: Progress = Progress(),
 ) -> Path:
     """Write a commented recipe that suits the data, this machine and the minutes that there are.
@@ -82,8 +84,12 @@ def new_recipe(
         begun = _of_files(out, image, labels, signed, label_slices, options, progress)
     else:
         begun = _of_set(set_name, image, labels, options)
-    proposal = _propose(begun, out, options, progress)
-    text = _text([*begun.data_lines(proposal.draft.grid), "", *method_lines(proposal)])
+    if options.working_voxel_size_nm is not None:
+        begun = replace(
+            begun, working=Choice(options.working_voxel_size_nm, "the working voxel size (z, y, x), as given")
+        )
+    begun, proposal = _propose(begun, out, options, progress)
+    text = begun.text(proposal.draft, method_lines(proposal))
     parse_recipe(text, str(out))
     write_text(out, text)
     return out
@@ -93,12 +99,22 @@ def new_recipe(
 class _Begun:
     """A recipe whose data are described."""
 
-    data_lines: Callable[[Choice[VoxelSize] | None], list[str]]
-    """Name and data, with a coarser working grid that may be offered."""
+    data_lines: Callable[[Choice[VoxelSize] | None, Choice[VoxelSize] | None], list[str]]
+    """Name and data, from a working voxel size and from a coarser one that may be offered."""
     usual: DataFacts
     """What is known before the data are opened."""
     absent: str = ""
     """Why the data cannot be opened yet."""
+    working: Choice[VoxelSize] | None = None
+    """The working voxel size."""
+
+    def text(self, draft: Draft, method: Sequence[str]) -> str:
+        """The whole recipe."""
+        return "\n".join([*self.data_lines(self.working, draft.grid), "", *method]) + "\n"
+
+    def recipe(self, draft: Draft, out: Path) -> Recipe:
+        """The recipe of a draft, which is not written."""
+        return parse_recipe(self.text(draft, draft_lines(draft)), str(out)).read_from(out)
 
 
 def _of_files(
@@ -125,7 +141,6 @@ def _of_files(
             progress=progress,
         ),
         given_voxel_size_nm=options.voxel_size_nm,
-        working_voxel_size_nm=options.working_voxel_size_nm,
     )
     size = options.voxel_size_nm or found.voxel_size_nm
     usual = facts_of_image(found.shape, size, flat=found.kind == "images")
@@ -141,61 +156,58 @@ def _of_set(name: str, image: str | None, labels: str | None, options: ProposalO
     chosen = find_set(name)
     task, description = chosen.find_task(options.task)
 
-    def lines(coarser: Choice[VoxelSize] | None) -> list[str]:
-        working = options.working_voxel_size_nm
-        tasks = tuple(chosen.tasks)
-        return set_starter_lines(
-            chosen.name, task, description, tasks, working_voxel_size_nm=working, coarser=coarser
-        )
-
     size = description.volumes[0].voxel_size_nm
     flat = all(volume.kind == "images" for volume in description.volumes)
     missing = missing_set(name)
     usual = facts_of_image((2, 512, 512), size, flat=flat)
+    lines = partial(set_starter_lines, chosen.name, task, description, tuple(chosen.tasks))
     return _Begun(lines, usual, "" if missing is None else f"the data are not here; {missing}")
 
 
-def _propose(begun: _Begun, out: Path, options: ProposalOptions, progress: Progress) -> Proposal:
+def _propose(begun: _Begun, out: Path, options: ProposalOptions, progress: Progress) -> tuple[_Begun, Proposal]:
+    """The method, and the data with the working grid that it is for."""
     machine = find_machine(options.max_ram)
+    usual = propose(begun.usual, machine, options.minutes)
     if begun.absent:
         if options.measure:
             progress.warn(f"the length of the training is not measured: {begun.absent}")
-        return propose(begun.usual, machine, options.minutes)
+        return begun, usual
     try:
-        recipe = _drafted(begun, propose(begun.usual, machine, options.minutes).draft, out)
-        facts = look_at_data(open_data(recipe.data, recipe.folder), progress)
+        begun, facts = _look(begun, usual.draft, out, progress)
     except CristaeError as error:
         progress.warn(f"the recipe is made without a look at its data, which cannot be opened yet: {error}")
-        return propose(begun.usual, machine, options.minutes)
-    if not options.measure:
-        return propose(facts, machine, options.minutes)
-
-    def measure(draft: Draft) -> Measured:
-        return _measure(_drafted(begun, draft, out), progress)
-
-    try:
-        return propose(facts, machine, options.minutes, measure)
-    except _NotMeasuredError as error:
-        progress.warn(f"the length of the training is not measured, because it cannot begin yet: {error}")
-        return propose(facts, machine, options.minutes)
+        return begun, usual
+    if options.measure:
+        try:
+            measure = partial(_measure, begun, out, progress)
+            return begun, propose(facts, machine, options.minutes, measure)
+        except _NotMeasuredError as error:
+            progress.warn(f"the length of the training is not measured, because it cannot begin yet: {error}")
+    return begun, propose(facts, machine, options.minutes)
 
 
-def _drafted(begun: _Begun, draft: Draft, out: Path) -> Recipe:
-    """The recipe of a draft, which is not written."""
-    text = _text([*begun.data_lines(draft.grid), "", *draft_lines(draft)])
-    return parse_recipe(text, str(out)).read_from(out)
+def _look(begun: _Begun, usual: Draft, out: Path, progress: Progress) -> tuple[_Begun, DataFacts]:
+    """Facts of the data, on a common grid where their voxel sizes differ.
 
-
-def _text(lines: Sequence[str]) -> str:
-    return "\n".join(lines) + "\n"
+    Raises:
+        CristaeError: They cannot be opened or read.
+    """
+    recipe = begun.recipe(usual, out)
+    dataset = open_data(recipe.data, recipe.folder)
+    if begun.working is None:
+        begun = replace(begun, working=common_grid([volume.voxel_size_nm for volume in dataset.volumes]))
+        if begun.working is not None:
+            recipe = begun.recipe(usual, out)
+            dataset = open_data(recipe.data, recipe.folder)
+    return begun, look_at_data(dataset, progress)
 
 
 class _NotMeasuredError(Exception):
     """No training of a recipe can begin."""
 
 
-def _measure(recipe: Recipe, progress: Progress) -> Measured:
-    """Some steps of a training.
+def _measure(begun: _Begun, out: Path, progress: Progress, draft: Draft) -> Measured:
+    """Some steps of the training of a draft.
 
     Raises:
         _NotMeasuredError: It cannot begin.
@@ -217,7 +229,7 @@ def _measure(recipe: Recipe, progress: Progress) -> Measured:
         found.append(Measured(taken.seconds_per_batch, taken.validation_seconds, taken.peak_bytes, voxels))
 
     try:
-        check_loaded(recipe, _Quiet(progress), steps)
+        check_loaded(begun.recipe(draft, out), _Quiet(progress), steps)
     except TrainingError as error:
         if "memory" not in str(error):
             raise _NotMeasuredError(str(error)) from error

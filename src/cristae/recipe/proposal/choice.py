@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Choice(Generic[T]):
-    """What a rule chose, and why, as the recipe's comment says it."""
+    """What a rule chose, and why, as the recipe's comment says it; empty where there is nothing to say."""
 
     value: T
     reason: str

@@ -36,7 +36,7 @@ def choose_dimensions(facts: DataFacts, machine: Machine, minutes: float) -> Cho
     if facts.likeness is None or facts.likeness < _ALIKE:
         return Choice("2D", f"{like}, so each slice is seen by itself")
     if _fits_3d(facts) and (machine.accelerated or minutes >= _LONG_MINUTES):
-        return Choice("3D", f"{_voxels(facts)} and {facts.consecutive} labelled slices follow each other: boxes are seen")
+        return Choice("3D", f"{_voxels(facts)} and {facts.consecutive} labelled slices follow each other")
     return Choice("2.5D", f"{like}, so each slice is seen with its neighbours; {_why_not_3d(facts)}")
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from cristae.data.image import VoxelSize
 
-_THIN = 0.2
-"""A class is thin where its width is below this part of the size of its objects."""
+_THIN, _LINE_VOX = 0.2, 10.0
+"""A class is thin where its width is below this part of the size of its objects, and no more than a line's."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,9 @@ class ClassFacts:
     @property
     def thin(self) -> bool:
         """Whether it is drawn in lines, as membranes are, rather than in areas."""
-        return self.width_vox is not None and self.size_vox is not None and self.width_vox < _THIN * self.size_vox
+        if self.width_vox is None or self.size_vox is None:
+            return False
+        return self.width_vox <= min(_LINE_VOX, _THIN * self.size_vox)
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,9 @@ class Machine:
     @property
     def text(self) -> str:
         """For a comment."""
-        return f"{self.cores} core{'' if self.cores == 1 else 's'}" if self.device == "cpu" else f"a GPU ({self.device})"
+        return (
+            f"{self.cores} core{'' if self.cores == 1 else 's'}" if self.device == "cpu" else f"a GPU ({self.device})"
+        )
 
 
 @dataclass(frozen=True)

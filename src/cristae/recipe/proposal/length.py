@@ -10,8 +10,8 @@ from cristae.recipe.proposal.facts import Measured
 
 HEADROOM = 0.95
 """The part of the minutes that steps and validations fill; the rest is for reading data and writing pages."""
-_SHARE = 0.2
-"""Validation after epochs takes about this part at most, while there are at least `_FEW` epochs."""
+_SHARE = 0.12
+"""Validation takes about this part at most, while there are at least `_FEW` epochs."""
 _FEW, _MANY = 5, 40
 _DEAR = 0.4
 """Where six validations took more than this part, patches are drawn to judge epochs instead."""
@@ -42,10 +42,10 @@ class Length:
 
 
 def plan_length(minutes: float, measured: Measured) -> Length:
-    """The most steps that fit, in 5 to 40 epochs where that is possible, so that validation takes a fifth or so.
+    """The most steps that fit, in 5 to 40 epochs where that is possible, so that validation takes an eighth or so.
 
-    epochs x (steps x seconds of a step + seconds of a validation) + a last validation <= 0.95 x minutes. A batch that is
-    only judged is counted as a step.
+    epochs x (steps x seconds of a step + seconds of a validation) + a last validation <= 0.95 x minutes. A batch that
+    is only judged is counted as a step.
 
     Raises:
         RecipeError: Not even one epoch of ten steps fits.
@@ -74,6 +74,6 @@ def _too_short(minutes: float, step: float, validation: float) -> str:
     needed = ceil(10 * shortest / HEADROOM / 60 + 0.5) / 10
     return (
         f"--minutes {minutes:g} is not enough for one epoch: {_LEAST_STEPS} steps of {step:.2g} s and a validation of "
-        f"{validation:.2g} s were measured here; give --minutes {needed:g} or more, or --no-measure for a recipe that is "
-        "trained on another machine"
+        f"{validation:.2g} s were measured here; give --minutes {needed:g} or more, or --no-measure for a recipe that "
+        "is trained on another machine"
     )

@@ -14,7 +14,7 @@ from cristae.recipe.proposal.propose import Proposal
 from cristae.recipe.proposal.rates import choose_rates
 from cristae.recipe.text import scalar_to_yaml
 
-_WIDTH = 118
+_WIDTH, _FEW_FIELDS = 118, 2
 _NOBODYS = Machine("cpu", 1, 0)
 _UNMEASURED_EPOCHS, _UNMEASURED_PATCHES = 30, 200
 
@@ -52,6 +52,8 @@ def draft_lines(draft: Draft) -> list[str]:
 
 def comment(text: str, indent: str = "") -> list[str]:
     """A reason as comment lines."""
+    if not text:
+        return []
     end = "" if text.endswith((".", "?", "`")) else "."
     return textwrap.wrap(
         f"{text}{end}", _WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ", break_on_hyphens=False
@@ -69,6 +71,9 @@ def flow(value: Any) -> str:
 
 def _section(name: str, choice: Choice[Any]) -> list[str]:
     """A part of the recipe, its reason above."""
+    line = f"{name}: {flow(choice.value)}"
+    if isinstance(choice.value, Mapping) and len(choice.value) <= _FEW_FIELDS and name != "model":
+        return [*comment(choice.reason), line]
     return [*comment(choice.reason), f"{name}:", *_fields(choice.value)]
 
 
@@ -88,7 +93,7 @@ def _training(proposal: Proposal) -> list[str]:
     }
     if length is not None and length.validation_batches is not None:
         fields["validation"] = {"name": "patches", "batches": length.validation_batches, "augment": False}
-    return [*_about_length(proposal), *comment(f"batch: {draft.batch.reason}"), "training:", *_fields(fields)]
+    return [*_about_length(proposal), *comment(draft.batch.reason), "training:", *_fields(fields)]
 
 
 def _about_length(proposal: Proposal) -> list[str]:

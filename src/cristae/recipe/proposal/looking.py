@@ -17,7 +17,8 @@ from cristae.data.volume import Volume
 from cristae.progress import Progress
 from cristae.recipe.proposal.facts import ClassFacts, DataFacts
 
-_SLICES = 12
+_FEWEST, _MOST, _VOXELS = 6, 32, 2**24
+"""Slices that are looked at: from 6 to 32, as many as hold 16 million voxels."""
 _SIDE = 1536
 """Of a slice that is larger, so much of its middle is looked at."""
 _DEPTH, _COLUMN = 32, 384
@@ -157,7 +158,9 @@ def _outline(mask: np.ndarray, valid: np.ndarray) -> float:
 def _chosen(boxes: Sequence[tuple[Volume, Box]]) -> tuple[list[tuple[Volume, Box]], bool]:
     """Single slices, evenly spread over all, each its middle where it is large; and whether that is everything."""
     slices = [(volume, box, z) for volume, box in boxes for z in range(box.start[0], box.stop[0])]
-    places = np.unique(np.linspace(0, len(slices) - 1, min(_SLICES, len(slices))).round().astype(int))
+    typical = np.median([min(box.shape[1], _SIDE) * min(box.shape[2], _SIDE) for _, box in boxes])
+    count = min(len(slices), int(np.clip(_VOXELS / typical, _FEWEST, _MOST)))
+    places = np.unique(np.linspace(0, len(slices) - 1, count).round().astype(int))
     chosen = []
     for place in places:
         volume, box, z = slices[int(place)]

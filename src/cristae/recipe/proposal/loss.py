@@ -31,7 +31,8 @@ def choose_loss(facts: DataFacts) -> Choice[Mapping[str, Any]]:
     if any(one.thin for one in facts.classes):
         thin = next(one for one in facts.classes if one.thin)
         return Choice(
-            usual, f"{thin.name} is drawn in lines about {thin.width_vox:.0f} voxels wide: soft Dice counts their overlap"
+            usual,
+            f"{thin.name} is drawn in lines about {thin.width_vox:.0f} voxels wide: soft Dice counts their overlap",
         )
     return Choice(usual, f"{share}{', the rarest' if len(facts.classes) > 1 else ''}: cross-entropy and soft Dice")
 

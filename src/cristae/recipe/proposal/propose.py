@@ -12,7 +12,7 @@ from cristae.recipe.proposal.length import HEADROOM, Length, plan_length
 from cristae.words import memory
 
 _FEW_UPDATES = 400
-"""A U-Net of the usual width has hardly begun to learn after fewer; a narrow one takes half as long or less for each."""
+"""A U-Net of the usual width has hardly begun to learn after fewer; a narrow one takes half as long for each."""
 _REVISIONS = 4
 
 
@@ -55,8 +55,8 @@ def propose(
     if measured.peak_bytes > machine.memory_bytes:
         raise RecipeError(
             f"no training of this kind fits into {memory(machine.memory_bytes)} of memory: batches of "
-            f"{draft.batch.value} patches need more; give a larger --max-ram, or --no-measure for a recipe that is trained "
-            "on another machine"
+            f"{draft.batch.value} patches need more; give a larger --max-ram, or --no-measure for a recipe that is "
+            "trained on another machine"
         )
     return Proposal(draft, machine, minutes, measured, plan_length(minutes, measured))
 
@@ -64,7 +64,7 @@ def propose(
 def _revised(draft: Draft, measured: Measured, machine: Machine, minutes: float) -> Draft | None:
     """What is better by what was measured; None where the draft is good."""
     if measured.peak_bytes > machine.memory_bytes:
-        held = f"more held {memory(measured.peak_bytes)} of the {memory(machine.memory_bytes)} that may be used"
+        held = f"larger steps held {memory(measured.peak_bytes)} of the {memory(machine.memory_bytes)} that may be used"
         return draft.smaller(held)
     updates = 60 * minutes * HEADROOM / max(measured.seconds_per_step, 1e-6)
     if updates < _FEW_UPDATES:
