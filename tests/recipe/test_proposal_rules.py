@@ -240,11 +240,11 @@ def test_volumes_of_several_voxel_sizes_work_on_their_median() -> None:
 
 
 def test_a_length_by_hand() -> None:
-    """30 minutes, 95 % of them usable: 1710 s. Validation of 8.55 s: 0.12 x 1710 / 8.55 - 1 = 23 epochs. Each has
-    (1710 - 8.55) / 23 - 8.55 = 65.4 s for steps of half a second: 130."""
-    length = plan_length(30, Measured(0.5, 8.55, 0))
-    assert (length.epochs, length.steps, length.updates) == (23, 130, 2990)
-    assert length.seconds == pytest.approx(2990 * 0.5 + 24 * 8.55)
+    """30 minutes, 95 % of them usable: 1710 s. Validation of 8 s: 0.12 x 1710 / 8 - 1 = 24 epochs. Each has
+    (1710 - 8) / 24 - 8 = 62.9 s for steps of half a second: 125."""
+    length = plan_length(30, Measured(0.5, 8.0, 0))
+    assert (length.epochs, length.steps, length.updates) == (24, 125, 3000)
+    assert length.seconds == pytest.approx(3000 * 0.5 + 25 * 8)
     assert length.validation_batches is None
 
 

@@ -226,15 +226,15 @@ def _examine_mask(
     found = _examine_labels(path, images, slices, folder, progress)
     meaning, evidence = found.meaning, found.evidence
     ranges = tuple(meaning.foreground_ranges)
-    inside = "nonzero"
-    if isinstance(meaning, ClassMeaning) and meaning.kind == "values":
+    inside = "nonzero"  # of ids of objects, too
+    if isinstance(meaning, ClassMeaning):
         keys = [row.group.key for row in meaning.rows[1:] if row.name != UNLABELLED]
         if len(keys) > 1:
             raise LabelError(
                 f"{path}: the mask of '{name}' holds {len(keys)} values beside the background ({', '.join(keys)}); "
                 "give one file for each class with two values, or all classes in one file with --labels"
             )
-        inside = keys[0]
+        inside = keys[0] if meaning.kind == "values" else "nonzero"
     counts = {number: int(row.sum()) for number, row in zip(found.labelled, found.counts, strict=True)}
     return MaskFinding(
         name=name,

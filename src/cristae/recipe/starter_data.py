@@ -85,9 +85,8 @@ def _object_lines(meaning: ObjectMeaning, labels: LabelFindings) -> list[str]:
     lines = [f"        # {meaning.count} different values were found, so they are read as ids of objects."]
     if labels.split_apart and labels.touching is not None:
         lines += [
-            f"        # {labels.touching.share:.0%} of them touch another in a slice. Two classes tell them apart: their"
-            " interior, and where",
-            "        # they touch. `affinities` do it without a class between; `to: foreground` makes one of them all.",
+            f"        # {labels.touching.share:.0%} of them touch another in a slice. Two classes tell them apart:",
+            "        # interior and contact. `affinities` need no class between; `to: foreground` makes one class of all.",
             "        to: interior_and_boundary",
             f"        class_name: {labels.class_names[1]}",
             f"        boundary_name: {labels.class_names[2]}",
