@@ -86,7 +86,7 @@ def _object_lines(meaning: ObjectMeaning, labels: LabelFindings) -> list[str]:
     if labels.split_apart and labels.touching is not None:
         lines += [
             f"        # {labels.touching.share:.0%} of them touch another in a slice. Two classes tell them apart:",
-            "        # interior and contact. `affinities` need no class between; `to: foreground` makes one class of all.",
+            "        # interior and contact. `affinities` need no class between; `to: foreground` makes one of all.",
             "        to: interior_and_boundary",
             f"        class_name: {labels.class_names[1]}",
             f"        boundary_name: {labels.class_names[2]}",
