@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from cristae.recipe.ensemble_file import write_ensemble as write_ensemble
     from cristae.recipe.load import load_recipe as load_recipe
     from cristae.recipe.load import parse_recipe as parse_recipe
+    from cristae.recipe.proposal.options import ProposalOptions as ProposalOptions
     from cristae.recipe.recipe import Recipe as Recipe
     from cristae.recipe.run import Run as Run
     from cristae.recipe.run import open_run as open_run
@@ -67,9 +68,9 @@ if TYPE_CHECKING:
     from cristae.workflows.models import describe_model as describe_model
     from cristae.workflows.models import draw_model as draw_model
     from cristae.workflows.models import list_models as list_models
+    from cristae.workflows.new_recipe import new_recipe as new_recipe
     from cristae.workflows.predict import predict as predict
     from cristae.workflows.recipes import check_recipe as check_recipe
-    from cristae.workflows.recipes import new_recipe as new_recipe
     from cristae.workflows.report import report as write_report  # noqa: F401
     from cristae.workflows.train import train as train
     from cristae.workflows.train_study import train_study as train_study
@@ -88,6 +89,7 @@ _HOME = {
     "PredictOptions": "inference.config",
     "Prediction": "inference.prediction",
     "Progress": "progress",
+    "ProposalOptions": "recipe.proposal.options",
     "Recipe": "recipe.recipe",
     "Run": "recipe.run",
     "RunEnsemble": "recipe.ensemble_file",
@@ -119,7 +121,7 @@ _HOME = {
     "list_datasets": "workflows.datasets",
     "list_models": "workflows.models",
     "load_recipe": "recipe.load",
-    "new_recipe": "workflows.recipes",
+    "new_recipe": "workflows.new_recipe",
     "open_ensemble": "recipe.ensemble_file",
     "open_image": "data.formats",
     "open_images": "data.formats",

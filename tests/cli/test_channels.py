@@ -17,6 +17,7 @@ from cristae.cli.main import app
 from cristae.data.box import Box
 from cristae.data.formats.ome_zarr import ZarrSpec, create_multiscale
 
+NEW = ("recipe", "new", "--no-measure", "--out", "OUT.yaml")
 SHAPE = (4, 40, 48)
 SIZE = (40.0, 10.0, 10.0)
 VOXELS = ("--voxel-size-nm", *map(str, SIZE))
@@ -80,8 +81,15 @@ ROWS = (
     Row("analyze --cell", ("analyze", "ids.tif", "--recipe", "r.yaml", "--cell", "FILE", "--out", "OUT", *VOXELS)),
     Row("agree", ("agree", "a=FILE", "b=ids.tif", "--recipe", "r.yaml", "--out", "OUT.csv")),
     Row("agree --mask", ("agree", "a=ids.tif", "b=ids.tif", "--mask", "FILE", "--recipe", "r.yaml")),
-    Row("recipe new --image", ("recipe", "new", "--image", "FILE", "--labels", "ids.tif", "--out", "OUT.yaml"), 0),
-    Row("recipe new --labels", ("recipe", "new", "--image", "grey.tif", "--labels", "FILE", "--out", "OUT.yaml")),
+    Row(
+        "recipe new --image",
+        (*NEW, "--image", "FILE", "--labels", "ids.tif"),
+        0,
+    ),
+    Row(
+        "recipe new --labels",
+        (*NEW, "--image", "grey.tif", "--labels", "FILE"),
+    ),
 )
 
 

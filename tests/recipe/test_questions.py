@@ -12,8 +12,10 @@ from cristae.data.image import image_of_array
 from cristae.errors import MissingFileError
 from cristae.progress import Progress
 from cristae.recipe.load import load_recipe
+from cristae.recipe.proposal.options import ProposalOptions
 from cristae.recipe.questions import question_lines, questions_in, warn_open_questions
-from cristae.workflows.recipes import check_recipe, new_recipe
+from cristae.workflows.new_recipe import new_recipe
+from cristae.workflows.recipes import check_recipe
 from cristae.workflows.train import train
 
 WORDS = st.lists(st.text("abcdefgh255`'?,(%)", min_size=1, max_size=12), min_size=1, max_size=60).map(" ".join)
@@ -53,7 +55,8 @@ def test_a_check_repeats_them_until_they_are_deleted(tmp_path: Path) -> None:
     voxels[:, 10:20, 10:50] = 2
     write_image(image_of_array(np.random.default_rng(0).integers(0, 255, voxels.shape, np.uint8)), tmp_path / "a.tif")
     write_image(image_of_array(voxels), tmp_path / "b.tif")
-    out = new_recipe(tmp_path / "new.yaml", image=str(tmp_path / "a.tif"), labels=str(tmp_path / "b.tif"))
+    image, labels, options = str(tmp_path / "a.tif"), str(tmp_path / "b.tif"), ProposalOptions(measure=False)
+    out = new_recipe(tmp_path / "new.yaml", image=image, labels=labels, options=options)
     place = next(number for number, line in enumerate(out.read_text().splitlines(), 1) if "QUESTION" in line)
     warnings = Warnings()
     check_recipe(out, progress=warnings)

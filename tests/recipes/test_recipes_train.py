@@ -34,15 +34,18 @@ SMALL_FIB_SEM = (*SMALL_FLAT, "training.validation.batches=2")
 # Of the patches as large a part as in the paper.
 SMALL_GRAIN = ("input_channels.0.area_px=50", "input_channels.1.area_px=10")
 REDUCED: dict[str, tuple[str, ...]] = {
+    "axondeepseg-unet": ("mitochondria", *SMALL_FLAT, "model.widths=[4, 8]", "data.voxel_size_nm=null"),
     "cdeep3m-1fm": (
         "mitochondria", "sampling.size=[32, 32]", "sampling.per_epoch=8", "training.batch_size=2",
         "training.accumulate=2", "model.base=4",
     ),
     "cdeep3m-mito-forest": ("mitochondria", "model.trees=3"),
     "cdeep3m-mito-seget": ("mitochondria", *SMALL_FLAT, "model.base=4"),
+    "cdeep3m-mito-unet": ("mitochondria", *SMALL_FLAT, "model.widths=[4, 8]"),
     "dense-cell-2d3d": (
         "platelet", "sampling.size=[3, 56, 56]", "sampling.spacing=[1, 16, 16]", "model.base=8"
     ),
+    "drosophila-vnc-unet": ("platelet", *SMALL_FLAT, "model.widths=[4, 8]"),
     "em-stellar-emnet-v2-4x": ("mitochondria", *SMALL_STELLAR),
     "em-stellar-unet-bn": ("mitochondria", *SMALL_STELLAR),
     "emnet-cardiac-forest": ("mitochondria", "model.trees=3"),
@@ -53,7 +56,9 @@ REDUCED: dict[str, tuple[str, ...]] = {
     "fib-sem-efficientunet-grain": ("organelles", *SMALL_FIB_SEM, *SMALL_GRAIN, "model.width=0.25", "model.depth=0.2",
                                     "model.decoder_widths=[8, 8, 8, 8, 8]"),
     "fib-sem-unet-grain": ("organelles", *SMALL_FIB_SEM, *SMALL_GRAIN, "model.widths=[4, 8]"),
+    "flyem-medulla-unet": ("mitochondria", *SMALL_FLAT, "model.widths=[4, 8]"),
     "isbi2012-unet": ("mitochondria", *SMALL_FLAT, "model.widths=[4, 8]"),
+    "platelet-em-unet": ("platelet", *SMALL_FLAT, "model.widths=[4, 8]"),
     "seget-centriole": ("centriole", *SMALL_SEGET),
     "seget-golgi": ("golgi", *SMALL_SEGET),
     "seget-granules": ("granules", *SMALL_SEGET),

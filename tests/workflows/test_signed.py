@@ -15,10 +15,11 @@ from cristae.data.open import open_volume
 from cristae.errors import FormatError, VolumeError
 from cristae.inference.config import PredictOptions
 from cristae.recipe.load import load_recipe
+from cristae.recipe.proposal.options import ProposalOptions
 from cristae.workflows.convert import convert
 from cristae.workflows.inspect import inspect
+from cristae.workflows.new_recipe import new_recipe
 from cristae.workflows.predict import plan_prediction
-from cristae.workflows.recipes import new_recipe
 
 GREY = np.clip(np.cumsum(np.random.default_rng(0).normal(0, 3, (8, 48, 48)), -1) + 128, 0, 255).astype(np.uint8)
 
@@ -47,7 +48,8 @@ def test_convert(image: Path, tmp_path: Path) -> None:
 
 def test_new_recipe_writes_it_down(image: Path, tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "labels.tif", (GREY > 128).astype("u1"), photometric="minisblack")
-    written = new_recipe(tmp_path / "r.yaml", image=str(image), labels=str(tmp_path / "labels.tif"), signed=False)
+    labels, options = str(tmp_path / "labels.tif"), ProposalOptions(measure=False)
+    written = new_recipe(tmp_path / "r.yaml", image=str(image), labels=labels, signed=False, options=options)
     (volume,) = load_recipe(written).data.volumes
     np.testing.assert_array_equal(open_image(tmp_path / volume.source).read(), GREY)
 

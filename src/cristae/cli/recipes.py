@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cristae.cli.options import Json, Signed, print_json
+from cristae.cli.options import Json, Signed, VoxelSize, print_json
 
 app = typer.Typer(help="Recipes: start, check, show and compare them.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -29,24 +30,73 @@ def new(
     labels: Annotated[
         str | None, typer.Option("--labels", metavar="PATH", help="Its labels: file, slice folder or glob.")
     ] = None,
+    masks: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--mask", metavar="CLASS=PATH", help="The mask of one class, in place of --labels; repeat for each class."
+        ),
+    ] = None,
     signed: Signed = None,
     label_slices: Annotated[
         str | None,
         typer.Option("--label-slices", metavar="0,10,20", help="The image slice of each label slice, from 0."),
     ] = None,
+    voxel_size_nm: VoxelSize = None,
+    working_voxel_size_nm: Annotated[
+        tuple[float, float, float] | None,
+        typer.Option(
+            "--working-voxel-size-nm", metavar="Z Y X", help="Voxel size in nm that volumes are resampled to; coarser."
+        ),
+    ] = None,
     set_name: Annotated[
         str | None, typer.Option("--set-name", metavar="NAME", help="A public data set instead of files.")
     ] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", metavar="NAME", help="Which labelling of the set, where it has several.")
+    ] = None,
+    minutes: Annotated[
+        float, typer.Option("--minutes", help="How long the training may take on this machine, validation included.")
+    ] = 30.0,
+    max_ram: Annotated[
+        str | None,
+        typer.Option(
+            "--max-ram",
+            metavar="SIZE",
+            help="Ceiling for the memory of the training, such as 8GiB; by default half of what is free.",
+        ),
+    ] = None,
+    measure: Annotated[
+        bool,
+        typer.Option(
+            "--measure/--no-measure",
+            help="Take a few steps of the training (seconds), so that it has the right length for this machine.",
+        ),
+    ] = True,
 ) -> None:
-    """Write a commented starter recipe. It is for a volume and its labels, or for a public data set."""
+    """Propose a commented recipe. It suits a volume and its labels, or a public data set, this machine and the time."""
     from cristae.cli.progress import console_progress
-    from cristae.workflows.recipes import new_recipe
+    from cristae.recipe.proposal.options import ProposalOptions
+    from cristae.workflows.new_recipe import new_recipe
 
-    slices = None if label_slices is None else _numbers(label_slices)
-    progress = console_progress()
+    options = ProposalOptions(
+        minutes=minutes,
+        max_ram=max_ram,
+        measure=measure,
+        masks=_masks(masks or ()),
+        voxel_size_nm=voxel_size_nm,
+        working_voxel_size_nm=working_voxel_size_nm,
+        task=task,
+    )
     print(
         new_recipe(
-            out, image=image, labels=labels, signed=signed, label_slices=slices, set_name=set_name, progress=progress
+            out,
+            image=image,
+            labels=labels,
+            signed=signed,
+            label_slices=None if label_slices is None else _numbers(label_slices),
+            set_name=set_name,
+            options=options,
+            progress=console_progress(),
         )
     )
 
@@ -112,3 +162,14 @@ def _numbers(text: str) -> list[int]:
         return [int(part) for part in text.split(",")]
     except ValueError:
         raise typer.BadParameter(f"'{text}' is not a list of whole numbers such as 0,10,20") from None
+
+
+def _masks(texts: Sequence[str]) -> dict[str, str]:
+    """Masks by the name of their class."""
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, path = text.partition("=")
+        if not (name and equals and path) or name in found:
+            raise typer.BadParameter(f"'{text}': give a class and its file as CLASS=PATH, each class once")
+        found[name] = path
+    return found

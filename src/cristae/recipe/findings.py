@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from cristae.data.box import Box, Triple
+from cristae.data.classes import UNLABELLED
 from cristae.data.description import Match
 from cristae.data.formats import open_image, open_images
 from cristae.data.geometry import ALL_AXES, IN_PLANE, Geometry, check_same_place
@@ -22,8 +23,14 @@ from cristae.data.names import file_in, stem_of
 from cristae.data.padding import Padding, find_padding
 from cristae.errors import LabelError, VolumeError
 from cristae.progress import Progress
-from cristae.recipe.label_meaning import LabelMeaning, meaning_of
+from cristae.recipe.label_meaning import ClassMeaning, LabelMeaning, ObjectMeaning, meaning_of
+from cristae.recipe.mask_findings import MaskFinding, MaskFindings, combine_masks
+from cristae.recipe.touching import Touching, look_at_neighbours
 
+_MANY_TOUCH = 0.2
+"""From this share of touching objects on, two classes tell them apart."""
+_CHANGING = 0.5
+"""Where more voxels have another object in the next slice, ids are those of each slice, and all would be contact."""
 _NAMELESS = ("image", "images", "img", "raw", "slices", "data", "stack", "volume", "train", "training")
 
 
@@ -45,6 +52,30 @@ class LabelFindings:
     """A label file and its image file, where they were paired by their names."""
     profiles: tuple[np.ndarray, np.ndarray] | None = None
     """Where only one slice has foreground, the voxels of each class of it in each row and in each column."""
+    touching: Touching | None = None
+    """How objects meet, where values are their ids."""
+
+    @property
+    def split_apart(self) -> bool:
+        """Whether so many objects touch that two classes are to tell them apart."""
+        objects = isinstance(self.meaning, ObjectMeaning) and self.meaning.to == "foreground"
+        found = self.touching
+        return objects and found is not None and found.share >= _MANY_TOUCH and found.changing < _CHANGING
+
+    @property
+    def separates(self) -> bool:
+        """Whether the one class is the border between objects."""
+        return isinstance(self.meaning, ObjectMeaning) and self.meaning.to == "boundary"
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The background first."""
+        return (*self.meaning.class_names, "contact") if self.split_apart else self.meaning.class_names
+
+    @property
+    def foreground(self) -> tuple[str, ...]:
+        """The classes whose voxels `counts` counts."""
+        return self.meaning.class_names[1:]
 
     @property
     def counts(self) -> np.ndarray:
@@ -69,17 +100,19 @@ class Findings:
     """(z, y, x); for unrelated images their number and the smallest sides."""
     dtype: str
     voxel_size_nm: VoxelSize | None
-    labels: LabelFindings | None = None
+    labels: LabelFindings | MaskFindings | None = None
     image_names: tuple[str, ...] = field(default=())
     """Stems of unrelated images, in order."""
     padding: Padding | None = None
     note: str = ""
     """What else the user should know."""
+    given_voxel_size_nm: VoxelSize | None = None
+    """(z, y, x), where the user says it, because the file does not or is wrong."""
 
 
 def examine(
     image: str,
-    labels: str | None,
+    labels: str | Mapping[str, str] | None,
     *,
     label_slices: Sequence[int] | None = None,
     folder: Path,
@@ -89,7 +122,7 @@ def examine(
 
     Args:
         image: File, folder or glob.
-        labels: The same for the labels; None when there are none yet.
+        labels: The same for the labels, or for the mask of each class by its name; None when there are none yet.
         label_slices: For a label stack with fewer slices than the image: where its slices belong.
         folder: Where the recipe will be; paths are relative to it.
         progress: Where to show how far it is.
@@ -99,7 +132,7 @@ def examine(
     """
     images = _images_of(image)
     note = ""
-    if labels is not None and (only := _only_labelled(labels, images)) is not None:
+    if isinstance(labels, str) and (only := _only_labelled(labels, images)) is not None:
         note = f"Of the {len(images)} images in {relative(image, folder)}, only this one has labels."
         (one, labels), image = only, str(only[0].path)
         images = (one,)
@@ -107,9 +140,12 @@ def examine(
     flat = len(images) > 1
     sides = [one.shape for one in images]
     shape = (len(images), min(s[1] for s in sides), min(s[2] for s in sides)) if flat else first.shape
-    found = None
-    if labels is not None:
+    found: LabelFindings | MaskFindings | None = None
+    if isinstance(labels, str):
         found = _examine_labels(labels, images, label_slices, folder, progress)
+    elif labels is not None:
+        masks = [_examine_mask(name, path, images, label_slices, folder, progress) for name, path in labels.items()]
+        found = combine_masks(masks, None if label_slices is None else tuple(label_slices))
     return Findings(
         name=_name_of(image),
         image=relative(image, folder),
@@ -170,9 +206,54 @@ def _examine_labels(
         ),
         complete=len(looked_at) == len(places),
         example=example,
+        touching=look_at_neighbours(looked_at, evidence.kind, _no_objects(meaning))
+        if isinstance(meaning, ObjectMeaning)
+        else None,
     )
     filled = [place for place in places if place[0] in found.filled] if found.complete else places
     return replace(found, profiles=_profiles(filled[0], found)) if len(filled) == 1 else found
+
+
+def _examine_mask(
+    name: str,
+    path: str,
+    images: tuple[Image, ...],
+    slices: Sequence[int] | None,
+    folder: Path,
+    progress: Progress,
+) -> MaskFinding:
+    """The mask of one class; several foreground values are inside alike."""
+    found = _examine_labels(path, images, slices, folder, progress)
+    meaning, evidence = found.meaning, found.evidence
+    ranges = tuple(meaning.foreground_ranges)
+    inside = "nonzero"  # of ids of objects, too
+    if isinstance(meaning, ClassMeaning):
+        keys = [row.group.key for row in meaning.rows[1:] if row.name != UNLABELLED]
+        if len(keys) > 1:
+            raise LabelError(
+                f"{path}: the mask of '{name}' holds {len(keys)} values beside the background ({', '.join(keys)}); "
+                "give one file for each class with two values, or all classes in one file with --labels"
+            )
+        inside = keys[0] if meaning.kind == "values" else "nonzero"
+    counts = {number: int(row.sum()) for number, row in zip(found.labelled, found.counts, strict=True)}
+    return MaskFinding(
+        name=name,
+        path=found.path,
+        match=found.match,
+        kind=evidence.kind,
+        inside=inside,
+        ranges=ranges,
+        share=sum(counts.values()) / max(1, evidence.voxels),
+        counts=counts,
+        places=_places(_paired(path, images, slices)[1]),
+        complete=found.complete,
+        questions=tuple(f"{name}: {question}" for question in meaning.questions),
+    )
+
+
+def _no_objects(meaning: ObjectMeaning) -> frozenset[int]:
+    """Values that are no object."""
+    return frozenset({0, *(group.low for group in (*meaning.background, *(meaning.unlabelled or ())))})
 
 
 def _warn_about_places(image: Image, place: Place, progress: Progress) -> None:

@@ -10,6 +10,7 @@ from cristae.data.slice_ranges import ranges_text, slice_ranges
 from cristae.recipe.findings import Findings, LabelFindings
 from cristae.recipe.label_groups import Group
 from cristae.recipe.label_meaning import ClassMeaning, ObjectMeaning
+from cristae.recipe.mask_findings import MaskFindings
 from cristae.recipe.proposed_split import Split, split_freely, split_in_order
 from cristae.recipe.questions import question_lines
 from cristae.recipe.text import scalar_to_yaml as _yaml
@@ -18,8 +19,10 @@ _HELD_OF_A_SLICE = 0.25
 _SHOWN = 5
 
 
-def label_lines(labels: LabelFindings) -> list[str]:
+def label_lines(labels: LabelFindings | MaskFindings) -> list[str]:
     """The `labels:` block."""
+    if isinstance(labels, MaskFindings):
+        return _mask_lines(labels)
     meaning = labels.meaning
     kind = "instances" if isinstance(meaning, ObjectMeaning) else meaning.kind
     head = ["      labels:", f"        kind: {kind}", f"        path: {_yaml(labels.path)}"]
@@ -30,7 +33,7 @@ def label_lines(labels: LabelFindings) -> list[str]:
         head.append(f"        slices: {list(labels.slices)}  # which image slice each label slice belongs to, from 0")
     asked = [line for question in meaning.questions for line in question_lines(question, "        ")]
     if isinstance(meaning, ObjectMeaning):
-        return [*head, *_object_lines(meaning), *asked]
+        return [*head, *_object_lines(meaning, labels), *asked]
     seen = "the labelled voxels" if labels.complete else "the voxels looked at"
     if meaning.kind == "ids":
         return [*head, *(f"        # {_value_words(row.group, seen)}: {row.name}" for row in meaning.rows), *asked]
@@ -51,7 +54,8 @@ def split_lines(found: Findings) -> list[str]:
     comment, train, validate, question = _split(found)
     return [
         f"  # {comment}",
-        "  # Neighbouring slices are alike: keep train and validate apart, or the score flatters.",
+        "  # Neighbouring slices are alike: keep train and validate apart, or the score flatters. For scores on all",
+        "  # that is labelled, and an ensemble, cross-validate: the section `folds:`.",
         *(question_lines(question, "  ") if question else []),
         "  train:",
         *(f"    - {{volume: {_yaml(found.name)}, {part}}}" for part in train),
@@ -60,14 +64,42 @@ def split_lines(found: Findings) -> list[str]:
     ]
 
 
-def _object_lines(meaning: ObjectMeaning) -> list[str]:
-    other = "or `boundary`, for the borders between them" if meaning.to == "foreground" else "or `foreground`, for them"
-    lines = [
-        f"        # {meaning.count} different values were found, so they are read as ids of objects.",
-        "        # To tell apart objects that touch: `interior_and_boundary` or `affinities`.",
-        f"        to: {meaning.to}  # {other}",
-        f"        class_name: {meaning.class_names[1]}",
-    ]
+def _mask_lines(labels: MaskFindings) -> list[str]:
+    drawn = "; a voxel in several belongs to the last of them" if not labels.overlapping else ""
+    lines = ["      labels:", "        kind: masks"]
+    for mask in labels.masks:
+        lines += [line for question in mask.questions for line in question_lines(question, "        ")]
+    if labels.slices is not None:
+        lines.append(f"        slices: {list(labels.slices)}  # which image slice each mask slice belongs to, from 0")
+    lines.append(f"        masks:  # one file for each class{drawn}")
+    for one in labels.masks:
+        match = f", match: {one.match}" if one.match != "name" else ""
+        lines.append(
+            f"          {_yaml(one.name)}: {{path: {_yaml(one.path)}, inside: {_yaml(one.inside)}{match}}}"
+            f"  # {one.share:.2%} of the voxels looked at"
+        )
+    return lines
+
+
+def _object_lines(meaning: ObjectMeaning, labels: LabelFindings) -> list[str]:
+    lines = [f"        # {meaning.count} different values were found, so they are read as ids of objects."]
+    if labels.split_apart and labels.touching is not None:
+        lines += [
+            f"        # {labels.touching.share:.0%} of them touch another in a slice. Two classes tell them apart:",
+            "        # interior and contact. `affinities` need no class between; `to: foreground` makes one of all.",
+            "        to: interior_and_boundary",
+            f"        class_name: {labels.class_names[1]}",
+            f"        boundary_name: {labels.class_names[2]}",
+        ]
+    else:
+        if labels.touching is not None and labels.touching.changing > 0.5:
+            lines.append("        # Each slice has ids of its own: most voxels have another object in the next slice.")
+        other = "`boundary`, for the borders between them" if meaning.to == "foreground" else "`foreground`, for them"
+        lines += [
+            "        # To tell apart objects that touch: `interior_and_boundary` or `affinities`.",
+            f"        to: {meaning.to}  # or {other}",
+            f"        class_name: {meaning.class_names[1]}",
+        ]
     if meaning.background:
         lines.append(f"        background: {_list(meaning.background)}  # no object, as 0 is")
     if meaning.unlabelled is not None:
@@ -119,7 +151,7 @@ def _split(found: Findings) -> tuple[str, list[str], list[str], str]:
     return comment, sides[0], sides[1], _about_missing(found, split, slices, counts)
 
 
-def _are_few(labels: LabelFindings, kind: str) -> bool:
+def _are_few(labels: LabelFindings | MaskFindings, kind: str) -> bool:
     """Whether so few slices have foreground that the others were hardly annotated; an image alone cannot be split."""
     return 0 < len(labels.filled) < len(labels.labelled) / 2 and (len(labels.filled) > 1 or kind == "volume")
 
@@ -128,7 +160,7 @@ def _about_missing(found: Findings, split: Split, slices: Sequence[int], counts:
     """A question about what is not on both sides."""
     if found.labels is None or not split.missing:
         return ""
-    names = found.labels.meaning.class_names[1:]
+    names = found.labels.foreground
     parts = []
     for place in split.missing[:_SHOWN]:
         where = [slices[i] for i in np.flatnonzero(counts[:, place]).tolist()]
@@ -162,7 +194,7 @@ def _split_one_slice(found: Findings, z: int, comment: str) -> tuple[str, list[s
         where = "Its outer parts train, one between them validates."
     question = ""
     if found.labels is not None and split.missing:
-        missing = ", ".join(f"'{found.labels.meaning.class_names[1 + place]}'" for place in split.missing[:_SHOWN])
+        missing = ", ".join(f"'{found.labels.foreground[place]}'" for place in split.missing[:_SHOWN])
         question = f"can a second slice be labelled? No two parts of this one both hold {missing}"
     return f"{comment} {where}", sides[0], sides[1], question
 

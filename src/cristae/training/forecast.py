@@ -80,7 +80,13 @@ class Validating:
 
 
 def forecast(
-    network: nn.Module, step: StepConfig, feed: PatchFeed, validation: Validating, *, notes: tuple[str, ...] = ()
+    network: nn.Module,
+    step: StepConfig,
+    feed: PatchFeed,
+    validation: Validating,
+    *,
+    notes: tuple[str, ...] = (),
+    most_steps: int = _MOST_STEPS,
 ) -> Forecast:
     """Take some steps of a training and a piece of its validation; the network changes and is of no further use.
 
@@ -90,6 +96,7 @@ def forecast(
         feed: Its patches.
         validation: What follows each epoch.
         notes: What else makes the estimate rough.
+        most_steps: Steps that are taken, at least 3, of which the first is not counted.
 
     Raises:
         TrainingError: A step does not fit into the memory of the device.
@@ -102,7 +109,7 @@ def forecast(
         keep_large_buffers()  # as training does
     with _peak(device) as peak:
         try:
-            seconds, finite = _time_steps(network, step, feed)
+            seconds, finite = _time_steps(network, step, feed, most_steps)
             validating = _time_validation(network, validation, device)
         except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and "memory" not in str(error):
@@ -135,12 +142,12 @@ def forecast(
     )
 
 
-def _time_steps(network: nn.Module, step: StepConfig, feed: PatchFeed) -> tuple[float, bool]:
+def _time_steps(network: nn.Module, step: StepConfig, feed: PatchFeed, most_steps: int) -> tuple[float, bool]:
     """Seconds of a batch, reading included, and whether all losses were finite. The first batch warms up."""
     config, device = step.config, step.device
     module = TrainingModule(network, step, feed, config.rates(feed.updates)).to(device)
     optimizer, taken, finite = module.configure_optimizers(), list[float](), True
-    epochs = [feed.indices(number % len(feed)) for number in range(_MOST_STEPS)]
+    epochs = [feed.indices(number % len(feed)) for number in range(most_steps)]
     began, batches = time.monotonic(), feed.batches(0, epochs)
     for number, (indices, raw) in enumerate(zip(epochs, batches, strict=True)):
         batch = ready_batch(step, raw.to(device), patch_keys(step.seed, 0, indices))

@@ -1,4 +1,4 @@
-"""Start a recipe from data, and check one against its data."""
+"""Check a recipe against its data."""
 
 from __future__ import annotations
 
@@ -8,18 +8,13 @@ from typing import TYPE_CHECKING
 
 from cristae.classical.config import RandomForestConfig
 from cristae.data.absence import absent_data
-from cristae.data.files import require_new, write_text
-from cristae.data.formats.paths import signed_path
 from cristae.data.labelling import require_names
 from cristae.data.open import Part, complete_data, labelled_boxes, read_samples
-from cristae.data.public import find_set
-from cristae.errors import CristaeError, RecipeError
+from cristae.errors import CristaeError
 from cristae.progress import Progress, WarnOnce
-from cristae.recipe.findings import examine
-from cristae.recipe.load import load_recipe, parse_recipe
+from cristae.recipe.load import load_recipe
 from cristae.recipe.recipe import Recipe
 from cristae.recipe.run import require_place
-from cristae.recipe.starter import set_starter_text, starter_text
 from cristae.recipe.study import plan_lines, require_study_place
 from cristae.training.cache_folder import cache_limit, open_cache
 from cristae.workflows.plan_study import naming, plan_study
@@ -38,54 +33,6 @@ if TYPE_CHECKING:
 _READ_VOX = 48 << 20
 """Voxels of the labelled regions that a check reads at most: seconds."""
 _BLOCK = (16, 1024, 1024)
-
-
-def new_recipe(
-    out: str | Path,
-    *,
-    image: str | None = None,
-    labels: str | None = None,
-    signed: bool | None = None,
-    label_slices: Sequence[int] | None = None,
-    set_name: str | None = None,
-    progress: Progress = Progress(),
-) -> Path:
-    """Write a commented starter recipe, after a look at the data.
-
-    Args:
-        out: The recipe file; it must not exist yet.
-        image: File, folder or glob of the image.
-        labels: The same for its labels.
-        signed: Whether the 8-bit values of an MRC image are signed, where its header does not say.
-        label_slices: For labels with fewer slices than the image: the image slice of each, from 0.
-        set_name: A public data set, instead of files.
-        progress: Where to show how far it is.
-
-    Raises:
-        RecipeError: Neither or both of `image` and `set_name` were given.
-        OutputExistsError: There is a file already.
-        CristaeError: The data cannot be read or do not fit together.
-    """
-    out = Path(out)
-    if (image is None) == (set_name is None):
-        raise RecipeError("give either an image (--image) or a public data set (--set-name) to start from")
-    require_new(out, what="the recipe")
-    if set_name is not None:
-        chosen = find_set(set_name)
-        task, description = chosen.find_task(None)
-        text = set_starter_text(chosen.name, task, description, tuple(chosen.tasks))
-    else:
-        found = examine(
-            str(signed_path(str(image), signed)),
-            labels,
-            label_slices=label_slices,
-            folder=out.absolute().parent,
-            progress=progress,
-        )
-        text = starter_text(found)
-    parse_recipe(text, str(out))
-    write_text(out, text)
-    return out
 
 
 def check_recipe(path: str | Path, overrides: Sequence[str] = (), *, progress: Progress = Progress()) -> Recipe:

@@ -1,0 +1,23 @@
+"""The learning rate and how it falls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cristae.recipe.proposal.choice import Choice
+
+_SHORT = 5000
+
+
+def choose_rates(updates: int | None, batch_norm: bool) -> Choice[Mapping[str, Any]]:
+    """Half a cosine over the whole training, from 2e-3 where a network with batch normalisation has fewer than 5,000
+    updates to learn in, otherwise from 1e-3.
+
+    Args:
+        updates: In all; None where that is not known.
+        batch_norm: Whether the network has batch normalisation, which bears larger rates.
+    """
+    quick = batch_norm and updates is not None and updates < _SHORT
+    fields = {"learning_rate": 2e-3 if quick else 1e-3, "schedule": {"name": "cosine"}}
+    return Choice(fields, "falls to 0 along half a cosine, however long the training is")
