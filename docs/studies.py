@@ -47,8 +47,7 @@ correlation is 0.05 to 0.34). 12 epochs of 50 batches of four patches of 256 x 2
         recipe="isbi2012-unet.yaml",
         settings=(
             "folds={by: slices, count: 5}",
-            "data.train=[{volume: stack}]",
-            "data.validate=[]",
+            "data.validate=[{volume: stack, slices: '15:20'}]",
             _NARROW,
             *_SHORT,
         ),
@@ -62,17 +61,22 @@ The 15 sections of `drosophila-vnc` are cut into five stretches of three that fo
 """,
         finding="",
         recipe="drosophila-vnc-unet.yaml",
-        settings=("folds={by: slices, count: 5}", _NARROW, *_SHORT),
+        settings=(
+            "folds={by: slices, count: 5}",
+            "data.validate=[{volume: stack1, slices: '10:15'}]",
+            _NARROW,
+            *_SHORT,
+        ),
     ),
     "axondeepseg-sem": StudyExperiment(
         title="Axons and myelin in five folds, by animal",
         text="""
 The seven images of `axondeepseg-sem` show five rats. A narrow U-Net (16 to 128 channels) learns four animals and is
 scored on the fifth, in turn: 12 epochs of 50 batches of four patches of 256 x 256 pixels, all else as in the recipe
-`axondeepseg-sem-unet`, which brings all images to one pixel size.
+`axondeepseg-unet`, which brings all images to one pixel size.
 """,
         finding="",
-        recipe="axondeepseg-sem-unet.yaml",
+        recipe="axondeepseg-unet.yaml",
         settings=("folds={by: samples, count: 5}", _NARROW, *_SHORT),
     ),
 }
