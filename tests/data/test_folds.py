@@ -243,6 +243,19 @@ def test_test_regions_stay_out_and_may_not_overlap_the_pool() -> None:
         plan(FoldsConfig(count=4, by="slices"), [whole(one)], test=[test])
 
 
+def test_a_fold_whose_voxels_do_not_count_is_refused() -> None:
+    from dataclasses import replace
+
+    mask = np.ones((8, 4, 4), np.uint8)
+    mask[:2] = 0
+    one = replace(volume(np.ones((8, 4, 4))), valid=image_of_array(mask))
+    config = FoldsConfig(count=4, by="slices", stratify=False)
+    with pytest.raises(VolumeError, match=r"fold 1 has nothing to validate: no voxel of a z 0-1 counts"):
+        plan(config, [whole(one)])
+    assert plan(config.model_copy(update={"only": (2, 3)}), [whole(one)]).folds[0].train_counts[1] == 4 * 16
+    assert plan(FoldsConfig(count=4, by="slices"), [whole(one)]).folds[0].validate_counts[1] > 0
+
+
 def test_only_some_folds_are_those_of_all() -> None:
     one = volume(np.ones((10, 4, 4)))
     every = plan(FoldsConfig(count=5, by="slices"), [whole(one)])

@@ -11,7 +11,7 @@ from scipy import stats
 from cristae.errors import ScoreError
 from cristae.metrics.uncertainty.bootstrap import interval, resample_counts
 from cristae.metrics.uncertainty.corrections import holm
-from cristae.metrics.uncertainty.folds import compare_folds
+from cristae.metrics.uncertainty.folds import compare_folds, mean_over_folds
 from cristae.metrics.uncertainty.instances import compare_instances, instances_needed, quantiles, superiority
 from cristae.metrics.uncertainty.paired import compare_paired, permutation_p
 from cristae.metrics.uncertainty.statistic import best_mean, mean, mean_rows, pooled_score
@@ -186,6 +186,26 @@ def test_folds_that_cannot_be_compared():
         compare_folds([0.1, np.nan], 4, 1)
     with pytest.raises(ScoreError, match="greater than 0"):
         compare_folds([0.1] * 6, 0, 1)
+
+
+def test_the_mean_over_folds_has_the_interval_of_nadeau_and_bengio() -> None:
+    """By hand: values 1, 2, 3, 4, 5 have s^2 = 2.5, t(4) = 2.7764, and five folds test / train = 1 / 4."""
+    found = mean_over_folds([1, 2, 3, 4, 5], 4, 1, bounds=None)
+    half = 2.7764451 * (2.5 * (1 / 5 + 1 / 4)) ** 0.5
+    assert (found.low, found.high) == pytest.approx((3 - half, 3 + half))
+    plain = mean_over_folds([1, 2, 3, 4, 5], 1e12, 1, bounds=None)
+    assert plain.high is not None
+    assert half / (plain.high - 3) == pytest.approx(1.5, abs=1e-6)
+    values = [0.95, 0.99, 0.9, 0.97, 0.99, 0.8]
+    zero = compare_folds(values, 5, 1)
+    both = mean_over_folds(values, 5, 1)
+    assert both.low == pytest.approx(zero.low)
+    assert (both.high, both.n) == (1.0, 6), "a score ends at its bound"
+    assert "at least 3 folds, found 2" in mean_over_folds([0.1, 0.2], 1, 1).reason
+    with pytest.raises(ScoreError, match="finite"):
+        mean_over_folds([0.1, float("nan"), 0.3], 1, 1)
+    with pytest.raises(ScoreError, match="greater than 0"):
+        mean_over_folds([0.1, 0.2, 0.3], 1, 0)
 
 
 def test_corrections_by_hand():

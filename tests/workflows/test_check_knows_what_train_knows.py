@@ -681,7 +681,7 @@ TABLE: dict[str, tuple[str, ...] | str] = {
     "workflows.train_network._check_length": _LATER,
     "data.folds.plan.plan_folds": ("interleaved volumes", "fold that is not there"),
     "data.folds.plan._count": ("folds of too few slices",),
-    "data.folds.plan._require_training": ("folds without training data", "fold without a class"),
+    "data.folds.plan._require_voxels": ("folds without training data", "fold without a class"),
     "data.folds.units.choose_by": ("folds of one slice",),
     "data.folds.units.sample_of": ("sample of an image by two patterns",),
     "data.folds.units.units_of": ("blocks of images",),

@@ -14,15 +14,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, stdev
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import yaml
 from scipy import ndimage, stats
 from training_data import write_discs
+from typer.testing import CliRunner
 
 import cristae
+from cristae.cli.main import app
 from cristae.data.box import Box
+from cristae.data.folds.config import FoldsConfig
 from cristae.errors import OutputExistsError, RecipeError, RunError
 from cristae.metrics.score import read_scores
 from cristae.progress import Progress
@@ -291,6 +295,7 @@ def test_killed_between_members_it_resumes_to_the_same_bytes(
     assert [member.state for member in open_study(place).members] == ["complete", "training", "waiting"]
     for name in ("ensemble.yaml", "scores.csv", "report.html"):
         assert not (place / name).exists(), "what is not finished does not look finished"
+    assert "1 of 3" in report(place, out=data.parent / "unfinished.html").read_text()
     first = (place / "fold-1" / "weights.safetensors").stat().st_mtime_ns
     train_study(recipe, out=place, resume=True)
     assert (place / "fold-1" / "weights.safetensors").stat().st_mtime_ns == first
@@ -357,6 +362,42 @@ def test_check_shows_the_folds(data: Path, tmp_path: Path, monkeypatch: pytest.M
     assert "fold 1: validates stack x 0-34; stack x 0-34 (background" in text
     assert "labelled voxels lie in the gap" in text
     assert not list(tmp_path.iterdir()), "nothing is left behind"
+
+
+def test_the_command_dispatches_and_folds_stand_for_a_section(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Recipe] = []
+
+    def instead(recipe: Recipe, **options: object) -> SimpleNamespace:
+        asked.append(recipe)
+        return SimpleNamespace(path=tmp_path / "study")
+
+    monkeypatch.setattr(module, "train_study", instead)
+    for arguments in (["--folds"], ["--folds", "--set", "folds.count=4"], ["--set", "instances={count: 2}"]):
+        result = CliRunner().invoke(app, ["train", str(data), *arguments])
+        assert result.exit_code == 0, result.output
+        assert result.stdout.strip() == str(tmp_path / "study")
+    usual, four, several = asked
+    assert usual.folds == FoldsConfig()
+    assert four.folds == FoldsConfig(count=4)
+    assert several.folds is None
+    assert several.instances is not None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("instances={}", "say how many"),
+        ("instances={seeds: [1]}", "two or more"),
+        ("instances={seeds: [1, 1]}", "each once"),
+        ("instances={count: 3, seeds: [1, 2]}", "count is 3, but there are 2 seeds"),
+        ("instances={count: 3, best: 4}", "best is 4, but there are 3 instances"),
+    ],
+)
+def test_instances_that_make_no_sense_are_refused(data: Path, change: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        load_recipe(data, [change])
 
 
 def test_recipes_without_folds_keep_their_ids(data: Path) -> None:

@@ -123,10 +123,12 @@ def evaluate(
 
 
 def report(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="A run folder, a prediction, or scores (.csv).")],
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", help="A run or study folder, a prediction, or scores (.csv).")
+    ],
     out: Annotated[Path | None, typer.Option("--out", metavar="HTML", help="The page to write.")] = None,
 ) -> None:
-    """Write an HTML page about a run, a prediction or scores. The page is one file that needs no other."""
+    """Write an HTML page about a run, a study, a prediction or scores. The page is one file that needs no other."""
     from cristae.workflows.report import report as write
 
     print(write(path, out=out))

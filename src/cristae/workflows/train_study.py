@@ -61,7 +61,9 @@ def train_study(
             recipe.problem("has neither folds nor instances, so it stands for one training; use train, or add `folds`")
         )
     place, progress = Path(out or default_place(recipe)), WarnOnce(progress)
-    require_study_place(place, completed(recipe), resume=resume)
+    with recipe.telling_where():
+        complete = completed(recipe)
+    require_study_place(place, complete, resume=resume)
     plan, fresh = plan_study(recipe, progress), not place.exists()
     study = create_study(place, plan.recipe, plan.facts, plan.members, resume=resume)
     trained = False

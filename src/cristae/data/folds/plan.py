@@ -101,7 +101,7 @@ def plan_folds(
     wanted = sorted(config.only) if config.only else range(1, count + 1)
     folds = tuple(_fold(number, pool, where) for number in wanted)
     for fold in folds:
-        _require_training(fold, pool)
+        _require_voxels(fold, pool)
     return FoldPlan(by, why, folds, count, guard_vox, tuple(_warnings(folds, pool)))
 
 
@@ -234,8 +234,13 @@ def _words(held: Sequence[Unit]) -> list[str]:
     return found
 
 
-def _require_training(fold: Fold, pool: _Pool) -> None:
-    """Make sure that a fold has voxels to train on, of every class that the pool has."""
+def _require_voxels(fold: Fold, pool: _Pool) -> None:
+    """Make sure that a fold has voxels to validate, and to train on of every class that the pool has."""
+    if not fold.validate_counts.sum():
+        raise VolumeError(
+            f"folds: fold {fold.number} has nothing to validate: no voxel of {shown(fold.units)} counts, being masked "
+            "out or unlabelled; take fewer folds, or leave the fold out with `only`"
+        )
     guards = ", ".join(str(list(vox)) for vox in dict.fromkeys(pool.guard_of(part) for part in pool.parts))
     cure = "take fewer folds or a smaller guard_vox, or state `guard_vox: [0, 0, 0]` and say so with the scores"
     if not fold.train_counts.sum():

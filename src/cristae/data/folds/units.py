@@ -50,7 +50,8 @@ class Unit:
     @property
     def counts(self) -> np.ndarray:
         """(256,) voxels of each class id that count."""
-        return np.stack([piece.counts for piece in self.pieces]).sum(axis=0)
+        total: np.ndarray = np.stack([piece.counts for piece in self.pieces]).sum(axis=0)
+        return total
 
 
 def name_in_recipe(part: Part) -> str:
