@@ -25,7 +25,8 @@ from cristae.preprocess.normalize import Normalizer
 from cristae.progress import Progress
 from cristae.recipe.ensemble_file import open_ensemble, write_ensemble
 from cristae.recipe.matching import member_of
-from cristae.recipe.run import Run, save_weights
+from cristae.recipe.network import locality_of
+from cristae.recipe.run import Run, save_weights, write_summary
 from cristae.workflows.predict import begin_prediction, finish_prediction, plan_prediction, predict, predict_part
 
 BLOCKS = "block_vox: [3, 24, 32]"
@@ -58,6 +59,9 @@ def make_members(folder: Path, classes: Classes = MITO) -> list[Run]:
     weight.data.sub_(weight.data.mean()).mul_(600)
     bias.data.copy_(torch.linspace(-0.3, 0.4, len(bias)))  # where no feature is on, the classes still differ
     save_weights(runs[2], network)
+    for run in runs:  # as trained runs do, they know how far they see
+        locality = locality_of(run.build_network(), run.recipe).to_dict()
+        write_summary(run, run.model, {"status": "complete", "locality": locality})
     return runs
 
 
