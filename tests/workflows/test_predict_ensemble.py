@@ -319,3 +319,20 @@ def test_quarter_turns_of_oblong_pixels_are_warned_of(tmp_path: Path, grey: np.n
     volume = cell(grey, voxel_size_nm=size)
     predict([run], volume, out=tmp_path / "out.zarr", box="0:1,0:16,0:24", progress=said)
     assert any("quarter turns" in line and "not square" in line for line in said.warned)
+
+
+def test_the_page_shows_the_members(tmp_path: Path, members: list[Run], grey: np.ndarray) -> None:
+    """Their rule, weights and test-time augmentation, and a panel of the disagreement."""
+    runs = [members[0], members[1]]
+    file = write_ensemble(tmp_path / "all.yaml", runs, weights=[1, 2.5], test_time="flips")
+    predict([file], cell(grey), out=tmp_path / "out.zarr", options=PredictOptions(disagreement=True))
+    page = cristae.write_report(tmp_path / "out.zarr").read_text()
+    for run in runs:
+        assert f"<td>{run.id}</td>" in page
+    for text in ("weighted", "2.5", "gaussian", "Test-time augmentation", "flips", "<h3>Disagreement</h3>"):
+        assert text in page
+    assert page.count("<h3>Disagreement</h3>") == 5
+    predict([members[0]], cell(grey), out=tmp_path / "one.zarr")
+    page = cristae.write_report(tmp_path / "one.zarr").read_text()
+    assert "<h3>Disagreement</h3>" not in page
+    assert "Fusion" not in page
