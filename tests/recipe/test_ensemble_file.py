@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from cristae.errors import CristaeError, MissingFileError, OutputExistsError, RecipeError, RunError
-from cristae.recipe.ensemble_file import open_ensemble, write_ensemble
+from cristae.recipe.ensemble_file import flat_members, open_ensemble, write_ensemble
 from cristae.recipe.load import parse_recipe
 from cristae.recipe.run import Run, TrainedModel, create_run, save_weights, write_summary
 
@@ -140,6 +140,9 @@ def test_what_stands_behind_an_ensemble(study: Path, tmp_path: Path) -> None:
         open_ensemble(tmp_path / "none")
     with pytest.raises(MissingFileError, match=r"ensemble\.yaml"):
         open_ensemble(tmp_path)
+    for path in (tmp_path / "none.yaml", f"{tmp_path}:out-of-fold", f"{study / 'fold-1'}:out-of-fold"):
+        with pytest.raises(MissingFileError, match=r"\.yaml: there is no such ensemble file"):
+            flat_members([path])
 
 
 def test_what_cannot_be_written(study: Path, tmp_path: Path) -> None:

@@ -187,9 +187,24 @@ def test_disagreement_is_kept_beside_the_labels(
     assert about["cristae"]["scale"] == pytest.approx(1 / 255)
     assert "mutual information" in about["cristae"]["meaning"]
     assert len(about["ome"]["multiscales"][0]["datasets"]) >= 1
+    shown = {one.path.split(":/")[-1]: one for one in cristae.inspect(tmp_path / "out.zarr")}
+    assert shown["disagreement"].shape == SHAPE
+    assert "mutual information" in shown["disagreement"].details["content"]
     plain = predict([file], cell(grey), out=tmp_path / "plain.zarr", options=KEEP)
     assert plain.disagreement is None
     np.testing.assert_array_equal(kept(plain), kept(found))
+
+
+def test_nothing_is_disagreed_about_outside_a_mask(tmp_path: Path, members: list[Run], grey: np.ndarray) -> None:
+    inside = np.zeros(SHAPE, np.uint8)
+    inside[:2, :20, :30] = 1
+    cristae.write_image(cell(inside).image, tmp_path / "mask.tif")
+    how = {"options": PredictOptions(disagreement=True), "box": "0:5,0:24,0:61"}
+    whole = predict(members[:2], cell(grey), out=tmp_path / "whole.zarr", **how)
+    found = predict(members[:2], cell(grey), out=tmp_path / "out.zarr", mask=tmp_path / "mask.tif", **how)
+    expected = whole.disagreement.read() * inside[:, :24]
+    assert expected.any()
+    np.testing.assert_array_equal(found.disagreement.read(), expected)
 
 
 def test_variants_of_a_single_member_disagree(tmp_path: Path, grey: np.ndarray) -> None:

@@ -245,7 +245,8 @@ def flat_members(runs: Sequence[Run | RunEnsemble | str | Path]) -> tuple[Member
         elif isinstance(one, RunEnsemble):
             members += one.members
         else:
-            ensemble = is_ensemble(_split(one)[0])
+            place, out_of_fold = _split(one)
+            ensemble = out_of_fold or is_ensemble(place) or place.suffix.lower() in _SUFFIXES
             members += open_ensemble(one).members if ensemble else (MemberRun(open_run(one)),)
     return tuple(members)
 
@@ -258,7 +259,7 @@ def weights_sha256(run: Run) -> str:
 def _split(path: str | Path) -> tuple[Path, bool]:
     """An ensemble, and whether `:out-of-fold` stands behind it. A path that exists is taken as it is."""
     head, colon, tail = str(path).rpartition(":")
-    if not colon or Path(path).exists() or not is_ensemble(head):
+    if not colon or Path(path).exists() or not (tail == OUT_OF_FOLD or is_ensemble(head)):
         return Path(path), False
     if tail != OUT_OF_FOLD:
         raise RunError(

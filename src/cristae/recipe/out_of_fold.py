@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
@@ -88,7 +89,7 @@ def _box(member: MemberRun, place: int, volume: Volume) -> Box:
 
 
 def _known(members: Sequence[MemberRun]) -> str:
-    images = list(dict.fromkeys(one.image for member in members for one in member.held_out))
+    images = list(dict.fromkeys(os.path.normpath(one.image) for member in members for one in member.held_out))
     more = f" and {len(images) - _SHOWN} more" if len(images) > _SHOWN else ""
     return ", ".join(images[:_SHOWN]) + more
 
