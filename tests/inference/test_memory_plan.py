@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_networks import Lagging, Solid, Valid, member_of
+from small_networks import Lagging, Pyramidal, Solid, Valid, member, member_of
 from torch import nn
 
 from cristae.data.box import Box
@@ -16,8 +16,8 @@ from cristae.errors import RunError
 from cristae.inference.ensemble import plan_ensemble
 from cristae.inference.locality import Locality, measure_locality
 from cristae.inference.memory import Budget, find_budget, forward_bytes, measured_bytes, parse_size
-from cristae.inference.plan import LARGEST_CORE, BlockPlan, Workload, _largest_input, plan_memory
-from cristae.inference.predictor import Member
+from cristae.inference.plan import LARGEST_CORE, BlockPlan, Workload, _largest_input, _network_inputs, plan_memory
+from cristae.inference.predictor import Member, Predictor
 from cristae.inference.windows import Windows
 from cristae.models import UNetBNConfig
 from cristae.preprocess.normalize import Normalizer
@@ -220,6 +220,46 @@ def test_a_network_that_does_not_run_on_shapes_is_measured_with_values():
     )
     assert math.prod(broken.block) < math.prod(known.block) <= math.prod(looking.block)
     assert not measure_locality(Unknown(), UNetBNConfig()).local
+
+
+@pytest.mark.parametrize("test_time", ["flips_z", "dihedral_z"])
+def test_no_input_of_a_mirrored_or_turned_copy_is_larger_than_the_forecast(test_time):
+    """What is read for all copies together, and what goes through the network for each."""
+    for one in (
+        member(Pyramidal(), stride=4),
+        member_of(Valid(), Valid.config),
+        member_of(Lagging(), Lagging.config),
+        member_of(Solid(), Solid.config),
+        member_of(Valid(), Valid.config, windows=Windows("farthest", (1, 12, 20), 2)),
+    ):
+        one, shape, block = replace(one, test_time=test_time), (9, 61, 50), (4, 17, 8)
+        work = replace(solid_workload(shape), members=(one,))
+        forecast, networks = _largest_input(work, one, block), _network_inputs(work, one, block)
+        predictor = Predictor([one])
+        assert len(networks) == (2 if test_time == "dihedral_z" else 1)
+        for core in Box.of_shape(shape).blocks(block):
+            read = predictor.input_box(core, shape).shape
+            assert all(a <= b for a, b in zip(read, forecast, strict=True)), (read, forecast)
+            for variant in one.variants:
+                output = one.output_box(variant.box(core, shape), variant.shape(shape))
+                given = one.input_box_for(output).shape
+                assert all(a <= b for a, b in zip(given, networks[variant.exchanged], strict=True)), (given, networks)
+
+
+def test_the_plan_accounts_for_copies_and_disagreement(pyramidal):
+    """Sums over copies and members, and what disagreement is made of, leave less room for a block."""
+    shape, budget = (1, 8000, 8000), Budget(2**30, None)
+
+    def block(*members, **more):
+        options = {"scale": (1.0, 1.0, 1.0), "itemsize": 1, "halves": False, "keep_probabilities": False}
+        ensemble = plan_ensemble([one.classes for one in members])
+        return math.prod(plan_memory(Workload(members, ensemble, shape, **options, **more), shape, budget).block)
+
+    one = pyramidal()
+    plain = block(one, one)
+    assert block(replace(one, test_time="flips"), one) < plain
+    assert block(one, one, disagreement=True) < plain
+    assert block(replace(one, held_out=(Box.of_shape(shape),)), one) < plain
 
 
 def test_no_input_is_larger_than_the_forecast():

@@ -18,7 +18,9 @@ from cristae.inference.arrays import ArrayModel
 from cristae.inference.predictor import Member, Predictor
 from cristae.inference.test_time import TestTime, Variant, variants_of
 from cristae.inference.windows import Windows
+from cristae.preprocess.filtered_slices import filtered_planes
 from cristae.preprocess.local_contrast import LocalContrast
+from cristae.preprocess.network_input import NetworkInput
 from cristae.preprocess.normalize import Normalizer
 
 THREE = Classes(names=("background", "a", "b"))
@@ -164,6 +166,26 @@ def test_grey_values_are_normalised_where_they_lie():
 
     expected = by_numpy("dihedral_z", predict, grey).mean(0)
     assert np.abs(in_blocks(Predictor([replace(one, test_time="dihedral_z")]), grey, (2, 9, 8)) - expected).max() < 1e-5
+
+
+def test_filtered_copies_of_slices_go_along():
+    """Slices are filtered as a whole, then mirrored and turned with the image; neighbours in their order."""
+    torch.manual_seed(0)
+    one = member(torch.nn.Conv2d(6, 1, 3, padding=1), stride=1, slices=6)
+    one = replace(one, slices=3, network_input=NetworkInput(areas_px=(9,)))
+    grey = grey_of(3, 20, 23)
+
+    def predict(turned):
+        planes = filtered_planes(np.ascontiguousarray(turned), (9,), 1)[:, 0]
+        wide = [np.pad(part / np.float32(255), [(1, 1), (0, 0), (0, 0)], mode="reflect") for part in (turned, planes)]
+        stacks = np.stack([np.concatenate([part[z : z + 3] for part in wide]) for z in range(len(turned))])
+        with torch.inference_mode():
+            return torch.sigmoid(one.network(torch.from_numpy(stacks))).numpy()[:, 0][None]
+
+    each = by_numpy("dihedral_z", predict, grey)
+    assert each.std(0).max() > 5e-3
+    predictor = Predictor([replace(one, test_time="dihedral_z")])
+    assert np.abs(in_blocks(predictor, grey, (2, 9, 8)) - each.mean(0)).max() < 1e-5
 
 
 def test_members_are_averaged_over_their_copies_before_the_rule():

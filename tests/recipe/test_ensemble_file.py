@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from cristae.errors import CristaeError, MissingFileError, OutputExistsError, RecipeError, RunError
-from cristae.recipe.ensemble_file import open_ensemble, write_ensemble
+from cristae.recipe.ensemble_file import flat_members, open_ensemble, write_ensemble
 from cristae.recipe.load import parse_recipe
 from cristae.recipe.run import Run, TrainedModel, create_run, save_weights, write_summary
 
@@ -50,7 +50,9 @@ def test_the_smallest_file(study: Path) -> None:
     ensemble = open_ensemble(write(study, "members:\n  - run: fold-1\n  - run: fold-2:f1\n"))
     assert [run.path for run in ensemble.runs] == [study / "fold-1", study / "fold-2"]
     assert [run.weights_path.name for run in ensemble.runs] == ["weights.safetensors", "weights.f1.safetensors"]
-    assert {(one.weight, one.fusion, one.test_time, one.unseen) for one in ensemble.members} == {(None, None, None, ())}
+    assert {(one.weight, one.fusion, one.test_time, one.held_out) for one in ensemble.members} == {
+        (None, None, None, ())
+    }
     assert not ensemble.out_of_fold
 
 
@@ -67,7 +69,7 @@ def test_what_is_written_reads_back(study: Path, tmp_path: Path) -> None:
     assert "fusion" not in written
     ensemble = open_ensemble(study)
     assert [member.weight for member in ensemble.members] == [1, 2.5]
-    assert [(one.image, one.box) for one in ensemble.members[0].unseen] == [
+    assert [(one.image, one.box) for one in ensemble.members[0].held_out] == [
         (str(study / "em.tif"), "0:4,0:9,0:9"),
         ("/data/b.h5:/raw", "1:2,:,:"),
     ]
@@ -138,6 +140,9 @@ def test_what_stands_behind_an_ensemble(study: Path, tmp_path: Path) -> None:
         open_ensemble(tmp_path / "none")
     with pytest.raises(MissingFileError, match=r"ensemble\.yaml"):
         open_ensemble(tmp_path)
+    for path in (tmp_path / "none.yaml", f"{tmp_path}:out-of-fold", f"{study / 'fold-1'}:out-of-fold"):
+        with pytest.raises(MissingFileError, match=r"\.yaml: there is no such ensemble file"):
+            flat_members([path])
 
 
 def test_what_cannot_be_written(study: Path, tmp_path: Path) -> None:

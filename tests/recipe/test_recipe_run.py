@@ -29,6 +29,7 @@ from cristae.recipe.run import (
     open_run,
     open_unfinished_run,
     read_metrics,
+    run_id,
     save_weights,
     write_summary,
 )
@@ -378,3 +379,15 @@ def test_inputs_are_those_of_the_summary_then_of_provenance(recipe: Recipe, tmp_
     assert known_inputs(run.path, default={}) == {"a": "1"}
     write_summary(run, model_facts(recipe), {"status": "training", "inputs": {"a": "2"}})
     assert known_inputs(run.path, default={}) == {"a": "2"}
+
+
+def test_fields_that_came_later_leave_ids_as_they_were() -> None:
+    """The id is that of a version without `predict.test_time`; set to something, it counts."""
+    recipe = parse_recipe(
+        "name: tiny\ndata:\n  classes: {names: [background, mito]}\n"
+        "  volumes: [{name: cell, image: /data/image.tif, labels: {kind: ids, path: /data/labels.tif}}]\n"
+        "  train: [{volume: cell, slices: 0:1}]\nmodel: {name: unet_bn, widths: [2, 4]}\n"
+    )
+    assert run_id(recipe) == "tiny-a1d55d42"
+    flips = recipe.model_copy(update={"predict": recipe.predict.model_copy(update={"test_time": "flips"})})
+    assert run_id(flips) != run_id(recipe)

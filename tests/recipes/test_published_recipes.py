@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from cristae.data.box import Box
+from cristae.inference.test_time import variants_of
 from cristae.losses import DenseCellLoss, SumLoss
 from cristae.losses.dice import WeightedDice
 from cristae.models import parameter_count
@@ -234,6 +235,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "training.schedule.power": 0.8,
         "training.schedule.updates": None,
         "training.early_stop_patience": None,
+        "predict.test_time": "dihedral_z",
     },
 }
 PUBLISHED |= {f"seget-{name}": SEGET for name in ("centriole", "golgi", "granules", "microtubules", "synapse")}
@@ -362,6 +364,14 @@ def test_cdeep3ms_groups_are_the_biases_that_its_solver_treats_so(slices: int) -
     factors = [(one.learning_rate_factor, one.weight_decay_factor) for one in (dilated, biases, rest)]
     assert factors == [(2, 0), (2, 1), (1, 1)]
     assert sum(len(one.names) for one in (dilated, biases, rest)) == len(list(network.parameters()))
+
+
+@pytest.mark.parametrize(("slices", "copies"), [(1, 8), (3, 16), (5, 16)])
+def test_cdeep3m_averages_as_many_copies_of_a_volume_as_published(slices: int, copies: int) -> None:
+    """8 for one slice, 16 for three and five (Haberl et al. 2018): these see the order of slices, too."""
+    recipe = load_recipe(FOLDER / "cdeep3m-1fm.yaml", [f"model.slices={slices}"])
+    single = recipe.network.in_slices == 1
+    assert len(variants_of(recipe.predict.test_time, single_slices=single)) == copies
 
 
 def test_organelles_are_all_classes_inside_the_cell() -> None:

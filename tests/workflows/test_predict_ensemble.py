@@ -25,7 +25,8 @@ from cristae.preprocess.normalize import Normalizer
 from cristae.progress import Progress
 from cristae.recipe.ensemble_file import open_ensemble, write_ensemble
 from cristae.recipe.matching import member_of
-from cristae.recipe.run import Run, save_weights
+from cristae.recipe.network import locality_of
+from cristae.recipe.run import Run, save_weights, write_summary
 from cristae.workflows.predict import begin_prediction, finish_prediction, plan_prediction, predict, predict_part
 
 BLOCKS = "block_vox: [3, 24, 32]"
@@ -58,6 +59,9 @@ def make_members(folder: Path, classes: Classes = MITO) -> list[Run]:
     weight.data.sub_(weight.data.mean()).mul_(600)
     bias.data.copy_(torch.linspace(-0.3, 0.4, len(bias)))  # where no feature is on, the classes still differ
     save_weights(runs[2], network)
+    for run in runs:  # as trained runs do, they know how far they see
+        locality = locality_of(run.build_network(), run.recipe).to_dict()
+        write_summary(run, run.model, {"status": "complete", "locality": locality})
     return runs
 
 
@@ -183,9 +187,24 @@ def test_disagreement_is_kept_beside_the_labels(
     assert about["cristae"]["scale"] == pytest.approx(1 / 255)
     assert "mutual information" in about["cristae"]["meaning"]
     assert len(about["ome"]["multiscales"][0]["datasets"]) >= 1
+    shown = {one.path.split(":/")[-1]: one for one in cristae.inspect(tmp_path / "out.zarr")}
+    assert shown["disagreement"].shape == SHAPE
+    assert "mutual information" in shown["disagreement"].details["content"]
     plain = predict([file], cell(grey), out=tmp_path / "plain.zarr", options=KEEP)
     assert plain.disagreement is None
     np.testing.assert_array_equal(kept(plain), kept(found))
+
+
+def test_nothing_is_disagreed_about_outside_a_mask(tmp_path: Path, members: list[Run], grey: np.ndarray) -> None:
+    inside = np.zeros(SHAPE, np.uint8)
+    inside[:2, :20, :30] = 1
+    cristae.write_image(cell(inside).image, tmp_path / "mask.tif")
+    how = {"options": PredictOptions(disagreement=True), "box": "0:5,0:24,0:61"}
+    whole = predict(members[:2], cell(grey), out=tmp_path / "whole.zarr", **how)
+    found = predict(members[:2], cell(grey), out=tmp_path / "out.zarr", mask=tmp_path / "mask.tif", **how)
+    expected = whole.disagreement.read() * inside[:, :24]
+    assert expected.any()
+    np.testing.assert_array_equal(found.disagreement.read(), expected)
 
 
 def test_variants_of_a_single_member_disagree(tmp_path: Path, grey: np.ndarray) -> None:
@@ -315,3 +334,20 @@ def test_quarter_turns_of_oblong_pixels_are_warned_of(tmp_path: Path, grey: np.n
     volume = cell(grey, voxel_size_nm=size)
     predict([run], volume, out=tmp_path / "out.zarr", box="0:1,0:16,0:24", progress=said)
     assert any("quarter turns" in line and "not square" in line for line in said.warned)
+
+
+def test_the_page_shows_the_members(tmp_path: Path, members: list[Run], grey: np.ndarray) -> None:
+    """Their rule, weights and test-time augmentation, and a panel of the disagreement."""
+    runs = [members[0], members[1]]
+    file = write_ensemble(tmp_path / "all.yaml", runs, weights=[1, 2.5], test_time="flips")
+    predict([file], cell(grey), out=tmp_path / "out.zarr", options=PredictOptions(disagreement=True))
+    page = cristae.write_report(tmp_path / "out.zarr").read_text()
+    for run in runs:
+        assert f"<td>{run.id}</td>" in page
+    for text in ("weighted", "2.5", "gaussian", "Test-time augmentation", "flips", "<h3>Disagreement</h3>"):
+        assert text in page
+    assert page.count("<h3>Disagreement</h3>") == 5
+    predict([members[0]], cell(grey), out=tmp_path / "one.zarr")
+    page = cristae.write_report(tmp_path / "one.zarr").read_text()
+    assert "<h3>Disagreement</h3>" not in page
+    assert "Fusion" not in page

@@ -100,12 +100,22 @@ def test_a_box_without_anything_held_out_is_refused(folder: Path, tmp_path: Path
 
 
 def test_a_plain_ensemble_warns_on_what_its_members_were_trained_on(folder: Path, tmp_path: Path) -> None:
-    said = Listening()
-    predict([folder / "study"], folder / "cell.tif", out=tmp_path / "a.zarr", box="0:1,0:16,0:24", progress=said)
-    assert any("trained on parts of this image" in line and "ensemble.yaml:out-of-fold" in line for line in said.warned)
-    said = Listening()
-    predict([folder / "study"], cell(textured(SHAPE)), out=tmp_path / "b.zarr", box="0:1,0:16,0:24", progress=said)
-    assert not any("trained on parts" in line for line in said.warned)
+    """Not on another image, nor on slice 4, which none has held out, nor where all have held out the same."""
+    study, members = folder / "study", [member.run for member in open_ensemble(folder / "study").members]
+    test = [[(folder / "cell.tif", "0:1,:,:")]] * 3
+    fair = write_ensemble(tmp_path / "fair.yaml", members, held_out=test)
+    cases = [
+        (study, folder / "cell.tif", "0:1,0:16,0:24", True),
+        (study, folder / "cell.tif", "4:5,0:16,0:24", False),
+        (study, cell(textured(SHAPE)), "0:1,0:16,0:24", False),
+        (fair, folder / "cell.tif", "0:1,0:16,0:24", False),
+    ]
+    for number, (ensemble, volume, box, warns) in enumerate(cases):
+        said = Listening()
+        predict([ensemble], volume, out=tmp_path / f"{number}.zarr", box=box, progress=said)
+        found = [line for line in said.warned if "were trained on parts of this image" in line]
+        assert bool(found) == warns, number
+        assert all(f"{study / 'ensemble.yaml'}:out-of-fold" in line for line in found)
 
 
 def test_boxes_that_do_not_fit_the_image_are_told_at_their_line(folder: Path, tmp_path: Path) -> None:

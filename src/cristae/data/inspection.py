@@ -17,7 +17,7 @@ from cristae.data.formats import UnequalSlicesError, open_channels, open_image, 
 from cristae.data.formats.hdf5 import list_hdf5
 from cristae.data.formats.kinds import require_kind
 from cristae.data.formats.n5 import list_n5
-from cristae.data.formats.ome_zarr import list_images, list_labels, open_ome_zarr
+from cristae.data.formats.ome_zarr import list_images, list_labels, open_ome_zarr, read_attributes
 from cristae.data.formats.paths import HDF5_SUFFIXES, Reading, Source, find_source, is_array_folder, is_n5, is_zarr
 from cristae.data.image import Image, VoxelSize
 from cristae.data.padding import find_padding, inside_of
@@ -27,6 +27,8 @@ from cristae.data.unit_slips import unit_slip
 from cristae.errors import FormatError
 from cristae.progress import Progress
 
+_DISAGREEMENT = "disagreement"
+"""The group inside a prediction that holds how much members of an ensemble disagree."""
 _NAMED = 5
 """Up to this many slices are listed by the names of their files."""
 
@@ -159,6 +161,11 @@ def _zarr_images(path: str | Path, source: Source, is_prediction: bool) -> Itera
     for label in list_labels(place):
         inner = place / "labels" / label
         yield f"{source.path}:/labels/{label}" if not source.inner else str(inner), open_image(inner), ()
+    if is_prediction and (place / _DISAGREEMENT).is_dir():
+        image = open_image(place / _DISAGREEMENT)
+        about = {"content": f"{read_attributes(place / _DISAGREEMENT).get('meaning', _DISAGREEMENT)}; 255 is 1"}
+        name = f"{source.path}:/{_DISAGREEMENT}" if not source.inner else str(place / _DISAGREEMENT)
+        yield name, replace(image, details={**image.details, **about}), ()
 
 
 def _preview_of(image: Image, prediction: Path) -> dict[str, str]:

@@ -267,6 +267,9 @@ def _largest_input(workload: Workload, member: Member, block: Triple) -> Triple:
     sides = [max(pair) for pair in zip(straight, _exchanged(turned[0]) if turned else straight, strict=True)]
     if len(member.variants) > 1:  # mirrored, it starts at other multiples of the stride
         sides = [side + stride - 1 for side, stride in zip(sides, _widest_stride(member), strict=True)]
+    if member.windows is None and any(other.held_out for other in workload.members):
+        # Blocks have parts, whose inputs may end behind that of the block where small ones are not taken.
+        sides = [side + member.locality.good_side(axis, 0) for axis, side in enumerate(sides)]
     return _triple(sides)
 
 

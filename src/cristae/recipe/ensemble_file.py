@@ -81,7 +81,7 @@ class EnsembleFile(Config):
 
 
 @dataclass(frozen=True)
-class Unseen:
+class HeldOutBox:
     """What a member has held out, with the image found."""
 
     image: str
@@ -99,7 +99,7 @@ class MemberRun:
     weight: float | None = None
     fusion: Literal["average", "majority"] | None = None
     test_time: TestTime | None = None
-    unseen: tuple[Unseen, ...] = ()
+    held_out: tuple[HeldOutBox, ...] = ()
     ensemble: str | None = None
     """The path of the ensemble file that it comes from."""
     out_of_fold: bool = False
@@ -124,13 +124,13 @@ class RunEnsemble:
         """The runs, each with the weights of its criterion."""
         return tuple(member.run for member in self.members)
 
-    def unseen(self) -> RunEnsemble:
+    def predicted_out_of_fold(self) -> RunEnsemble:
         """The same ensemble, each of whose members predicts alone what it has held out of its training.
 
         Raises:
             RunError: No member has held out anything.
         """
-        if not any(member.unseen for member in self.members):
+        if not any(member.held_out for member in self.members):
             raise RunError(
                 f"{self.path}: no member says what it has held out (`held_out:`), so nothing can be predicted "
                 f"{OUT_OF_FOLD}; name the ensemble without :{OUT_OF_FOLD}"
@@ -170,13 +170,13 @@ def open_ensemble(path: str | Path) -> RunEnsemble:
             weight=member.weight,
             fusion=None if content.fusion == "weighted" else content.fusion,
             test_time=content.test_time,
-            unseen=tuple(_unseen(file, document, number, member)),
+            held_out=tuple(_held_out(file, document, number, member)),
             ensemble=str(file),
         )
         for number, member in enumerate(content.members)
     )
     ensemble = RunEnsemble(file, members)
-    return ensemble.unseen() if out_of_fold else ensemble
+    return ensemble.predicted_out_of_fold() if out_of_fold else ensemble
 
 
 def write_ensemble(
@@ -244,7 +244,8 @@ def flat_members(runs: Sequence[Run | RunEnsemble | str | Path]) -> tuple[Member
         elif isinstance(one, RunEnsemble):
             members += one.members
         else:
-            ensemble = is_ensemble(_split(one)[0])
+            place, out_of_fold = _split(one)
+            ensemble = out_of_fold or is_ensemble(place) or place.suffix.lower() in _SUFFIXES
             members += open_ensemble(one).members if ensemble else (MemberRun(open_run(one)),)
     return tuple(members)
 
@@ -252,7 +253,7 @@ def flat_members(runs: Sequence[Run | RunEnsemble | str | Path]) -> tuple[Member
 def _split(path: str | Path) -> tuple[Path, bool]:
     """An ensemble, and whether `:out-of-fold` stands behind it. A path that exists is taken as it is."""
     head, colon, tail = str(path).rpartition(":")
-    if not colon or Path(path).exists() or not is_ensemble(head):
+    if not colon or Path(path).exists() or not (tail == OUT_OF_FOLD or is_ensemble(head)):
         return Path(path), False
     if tail != OUT_OF_FOLD:
         raise RunError(
@@ -290,10 +291,10 @@ def _open_member(file: Path, document: Document, number: int, member: EnsembleMe
     return run
 
 
-def _unseen(file: Path, document: Document, number: int, member: EnsembleMember) -> Iterator[Unseen]:
+def _held_out(file: Path, document: Document, number: int, member: EnsembleMember) -> Iterator[HeldOutBox]:
     for place, one in enumerate(member.held_out):
         written = document.place(("members", number, "held_out", place, "box"))
-        yield Unseen(str(file.parent.absolute() / one.image), one.box.replace(" ", ""), written)
+        yield HeldOutBox(str(file.parent.absolute() / one.image), one.box.replace(" ", ""), written)
 
 
 def _relative(folder: Path, start: Path) -> str:

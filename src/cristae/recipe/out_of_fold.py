@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import cache
@@ -13,6 +14,7 @@ from cristae.data.formats.paths import find_source
 from cristae.data.splits import files_of
 from cristae.data.volume import Volume
 from cristae.errors import CristaeError, RunError
+from cristae.inference.held_out import parts_by_members
 from cristae.progress import Progress
 from cristae.recipe.ensemble_file import OUT_OF_FOLD, MemberRun
 
@@ -25,8 +27,8 @@ def held_out_boxes(
 ) -> tuple[tuple[Box, ...], ...]:
     """For each member, the boxes of a volume that only it and others who have held them out may predict.
 
-    They are empty for members that are not asked to predict out of fold. Warns where such members have held out a part
-    of the volume, because the others have been trained on it.
+    They are empty for members that are not asked to predict out of fold. Warns where some of such members have held out
+    what others have been trained on.
 
     Args:
         members: Runs, with what their ensemble files say.
@@ -40,44 +42,54 @@ def held_out_boxes(
     """
     same = _SameImage(volume)
     found = [
-        tuple(_box(member, place, volume) for place, one in enumerate(member.unseen) if same.is_at(one.image))
+        tuple(_box(member, place, volume) for place, one in enumerate(member.held_out) if same.is_at(one.image))
         for member in members
     ]
-    for ensemble in dict.fromkeys(member.ensemble for member in members if member.unseen):
-        own = [place for place, member in enumerate(members) if member.ensemble == ensemble]
-        boxes = [box for place in own for box in found[place]]
-        if not members[own[0]].out_of_fold:
-            if any(box.intersect(region).size for box in boxes):
-                progress.warn(
-                    f"{volume.image.path}: members of {ensemble} were trained on parts of this image, where their "
-                    f"prediction flatters; --run {ensemble}:{OUT_OF_FOLD} predicts what each has held out by it alone"
-                )
-            continue
-        if not boxes:
-            raise RunError(
-                f"{volume.image.path}: cannot be predicted {OUT_OF_FOLD}, because {ensemble} has held out nothing of "
-                f"this image; it knows {_known([members[place] for place in own])}. Name one of these files, or the "
-                f"ensemble without :{OUT_OF_FOLD}"
-            )
-        if not any(box.intersect(region).size for box in boxes):
-            raise RunError(
-                f"{volume.image.path}: {ensemble} has held out nothing of the box {region}, but "
-                f"{', '.join(map(str, boxes[:_SHOWN]))}{' ...' if len(boxes) > _SHOWN else ''}; choose a box that "
-                f"meets these, or name the ensemble without :{OUT_OF_FOLD}"
+    for ensemble, out_of_fold in dict.fromkeys((one.ensemble, one.out_of_fold) for one in members if one.held_out):
+        places = [n for n, one in enumerate(members) if (one.ensemble, one.out_of_fold) == (ensemble, out_of_fold)]
+        boxes = [found[place] for place in places]
+        if out_of_fold:
+            _require_held_out(volume, region, [members[place] for place in places], sum(boxes, ()))
+        elif _differ(region, boxes):
+            progress.warn(
+                f"{volume.image.path}: members of {ensemble} were trained on parts of this image that others have held "
+                f"out, so that their prediction flatters; --run {ensemble}:{OUT_OF_FOLD} predicts these parts by those "
+                "that have not seen them"
             )
     return tuple(boxes if member.out_of_fold else () for member, boxes in zip(members, found, strict=True))
 
 
+def _differ(region: Box, held_out: Sequence[Sequence[Box]]) -> bool:
+    """Whether there is a voxel that some members have held out and others have not."""
+    everyone = tuple(range(len(held_out)))
+    return any(part.groups != (everyone,) for part in parts_by_members(region, (everyone,), held_out))
+
+
+def _require_held_out(volume: Volume, region: Box, members: Sequence[MemberRun], boxes: Sequence[Box]) -> None:
+    ensemble = members[0].ensemble
+    if not boxes:
+        raise RunError(
+            f"{volume.image.path}: cannot be predicted {OUT_OF_FOLD}, because {ensemble} has held out nothing of this "
+            f"image; it knows {_known(members)}. Name one of these files, or the ensemble without :{OUT_OF_FOLD}"
+        )
+    if not any(box.intersect(region).size for box in boxes):
+        shown = ", ".join(map(str, boxes[:_SHOWN])) + (" ..." if len(boxes) > _SHOWN else "")
+        raise RunError(
+            f"{volume.image.path}: {ensemble} has held out nothing of the box {region}, but {shown}; choose a box that "
+            f"meets these, or name the ensemble without :{OUT_OF_FOLD}"
+        )
+
+
 def _box(member: MemberRun, place: int, volume: Volume) -> Box:
-    unseen = member.unseen[place]
+    written = member.held_out[place]
     try:
-        return Box.parse(unseen.box, volume.image.shape)
+        return Box.parse(written.box, volume.image.shape)
     except ValueError as error:
-        raise RunError(f"{unseen.place}: {error}; '{volume.name}' has {Box.of_shape(volume.image.shape)}") from None
+        raise RunError(f"{written.place}: {error}; '{volume.name}' has {Box.of_shape(volume.image.shape)}") from None
 
 
 def _known(members: Sequence[MemberRun]) -> str:
-    images = list(dict.fromkeys(one.image for member in members for one in member.unseen))
+    images = list(dict.fromkeys(os.path.normpath(one.image) for member in members for one in member.held_out))
     more = f" and {len(images) - _SHOWN} more" if len(images) > _SHOWN else ""
     return ", ".join(images[:_SHOWN]) + more
 

@@ -92,6 +92,8 @@ class LabelledSlice:
     """(Y, X) uint8 class ids."""
     step: int
     """Every how many voxels of the volume `ids` has one."""
+    disagreement: np.ndarray | None = None
+    """(Y, X) uint8, 255 where members of an ensemble disagree most; shown as a picture of its own."""
 
 
 def slices_markup(previews: Sequence[tuple[str, Preview]], classes: Classes) -> Markup:
@@ -212,6 +214,9 @@ def _overlay(prefix: str, one: LabelledSlice, classes: Classes, voxel_size_nm: V
     else:
         grey = Layer(f"{prefix}-grey", _grey_png(_resize(one.image, (one.ids.shape[0], one.ids.shape[1]))))
         panels = (Panel("Image", (grey,)), Panel("Segmentation", (grey, labels)))
+    if one.disagreement is not None:
+        picture = Layer(f"{prefix}-disagreement", _grey_png(one.disagreement))
+        panels = (*panels, Panel("Disagreement", (picture,)))
     view = _view(one.title, one.ids.shape, voxel_size_nm, 1 / one.step, panels)
     note = (f"shown at 1/{one.step} of its size",) if one.step > 1 else ()
     x, y = _busiest_place((one.ids != 0) & classes.background, view.side)

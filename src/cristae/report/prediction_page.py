@@ -1,4 +1,5 @@
-"""The page of a prediction: a few slices in the class colours and how much of the volume each class takes."""
+"""The page of a prediction: a few slices in the class colours, how much of the volume each class takes, and the members
+of an ensemble."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import math
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 
 from cristae.data.box import Box
 from cristae.data.formats.ome_zarr import open_ome_zarr
@@ -39,17 +41,61 @@ def prediction_page(prediction: Prediction, *, progress: Progress = Progress()) 
         notes.append(f"Made with a mask: voxels outside it were not predicted, and are counted as {nothing}.")
     colors = {name: prediction.classes.color_of(name) for name in prediction.classes.names}
     sections = [
-        Section("Slices", slices),
+        Section("Slices", slices + _about_disagreement(prediction)),
         Section("Class volumes", share_table(counts, total, colors, size, notes)),
+        Section("Members", table(_members(prediction))),
         Section("How it was made", fold("Runs, settings and plan", table(rows_of(_plain(prediction.attributes))))),
     ]
     facts = [
         Fact("Volume predicted", f"{shape(prediction.box.shape)}", "voxels, z y x"),
         Fact("Voxel size", voxel_size_text(size), "z y x"),
         Fact("Runs", str(len(prediction.attributes.get("runs", [])))),
+        *_rules(prediction),
         *(Fact("Normalisation", text) for text in prediction.normalizations),
     ]
     return build_page(f"Prediction {prediction.path.name}", sections, facts=facts)
+
+
+def _rules(prediction: Prediction) -> list[Fact]:
+    """How members are fused and what test-time augmentation they use, where that is more than one run by itself."""
+    runs = prediction.attributes.get("runs", [])
+    facts = []
+    if len(runs) > 1:
+        fusion = prediction.attributes["settings"].get("fusion") or {}
+        facts.append(Fact("Fusion", str(fusion.get("name", "average"))))
+    ways = list(dict.fromkeys(str(run["test_time"]) for run in runs if "test_time" in run))
+    if ways:
+        note = "" if all("test_time" in run for run in runs) else "of some runs"
+        facts.append(Fact("Test-time augmentation", ", ".join(ways), note))
+    return facts
+
+
+def _members(prediction: Prediction) -> list[dict[str, str]]:
+    """A row for each run; columns that are empty for all are left out."""
+    runs = prediction.attributes.get("runs", [])
+    weights = (prediction.attributes["settings"].get("fusion") or {}).get("weights") or [""] * len(runs)
+    rows = [
+        {
+            "Run": str(run.get("run", "")),
+            "Weights of": str(run.get("criterion", "")),
+            "Weight": f"{weight:g}" if weight else "",
+            "Applied": (run.get("windows") or {}).get("rule", "exact"),
+            "Test-time augmentation": str(run.get("test_time", "none")),
+            "Has held out": "; ".join(run.get("held_out", ())),
+            "SHA-256 of the weights": str(run.get("weights_sha256", ""))[:12],
+        }
+        for run, weight in zip(runs, weights, strict=False)
+    ]
+    return [{name: value for name, value in row.items() if any(other[name] for other in rows)} for row in rows]
+
+
+def _about_disagreement(prediction: Prediction) -> Markup:
+    if prediction.disagreement is None:
+        return Markup("")
+    return Markup('<p class="note">{}</p>').format(
+        "Disagreement: black where all members give the same probabilities, however uncertain these are; white where "
+        "each is sure of another class (mutual information of class and member, Smith and Gal 2018)."
+    )
 
 
 def class_voxels(prediction: Prediction, progress: Progress = Progress()) -> dict[str, int]:
@@ -87,7 +133,8 @@ def _slices(prediction: Prediction) -> list[LabelledSlice]:
     for z in places:
         image = None if root is None else stretch_contrast(root.read(_plane(root, z))[0])
         title = f"slice {prediction.box.start[0] + z}" + ("" if root else " (the input is not kept with probabilities)")
-        slices.append(LabelledSlice(title, image, _ids(prediction, z, step), step))
+        between = None if prediction.disagreement is None else _thinned(prediction.disagreement, z, step)
+        slices.append(LabelledSlice(title, image, _ids(prediction, z, step), step, between))
     return slices
 
 
@@ -95,15 +142,20 @@ def _ids(prediction: Prediction, z: int, step: int) -> np.ndarray:
     """(Y, X) every `step`-th voxel of a slice; where overlapping classes overlap, the later one shows."""
     drawn: np.ndarray | None = None
     for class_id, image in zip(prediction.classes.ids, prediction.labels, strict=False):
-        rows = max(step, _STRIP_VOXELS // image.shape[2] // step * step)
-        strips = _plane(image, z).blocks((1, rows, image.shape[2]))
-        found = np.concatenate([image.read(strip)[0, ::step, ::step] for strip in strips])
+        found = _thinned(image, z, step)
         if prediction.classes.exclusive:
             return found
         drawn = np.zeros_like(found) if drawn is None else drawn
         drawn[found != 0] = class_id
     assert drawn is not None, "a prediction has label images"
     return drawn
+
+
+def _thinned(image: Image, z: int, step: int) -> np.ndarray:
+    """(Y, X) every `step`-th voxel of a slice, read in strips."""
+    rows = max(step, _STRIP_VOXELS // image.shape[2] // step * step)
+    strips = _plane(image, z).blocks((1, rows, image.shape[2]))
+    return np.concatenate([image.read(strip)[0, ::step, ::step] for strip in strips])
 
 
 def _plane(image: Image, z: int) -> Box:

@@ -135,12 +135,12 @@ def plan_prediction(
     found = volume if isinstance(volume, Volume) else open_volume(volume)
     image = sized_image(found, voxel_size_nm, progress)
     region = parse_box(box, image)
+    held_out = held_out_boxes(chosen, found, region, progress)
     masked = None if mask is None else open_mask(mask, image, progress)
     size = working_size(opened, image, stated=voxel_size_nm is not None, progress=progress)
     grid = working_grid_at(image, size)
     configs = normalizations_of(opened, options.normalize)
     normalizers = normalizers_of(opened, configs, grid, region, found.name, progress)
-    held_out = held_out_boxes(chosen, found, region, progress)
     members = tuple(
         member_of(one.run, image, normalizer, progress, test_time=one.test_time, held_out=boxes)
         for one, normalizer, boxes in zip(chosen, normalizers, held_out, strict=True)
