@@ -30,8 +30,9 @@ def scored_classes(classes: Classes, options: ScoreOptions) -> Classes:
     """The classes with their borders stated: those of the options, else those of the classes, else none.
 
     Raises:
-        ScoreError: A class to average over is unknown, named twice, or alone; a border is not a class, has no effect on the scores that are asked for, or is not stated although
-            the only class is called like one; or a background is to be scored and there is none.
+        ScoreError: A class to average over is unknown, named twice, or alone; a border is not a class, has no effect on
+            the scores that are asked for, or is not stated although the only class is called like one; or a background
+            is to be scored and there is none.
     """
     if options.complement and classes.exclusive and classes.background_name is None:
         raise ScoreError(
