@@ -36,11 +36,12 @@ Fractions of whole volumes, estimated from {n} labelled slices that a random for
 prediction of all slices. All slices of these volumes are labelled, so the true fraction is known: the {n} were drawn
 {draws} times. A half-width is half of the 95 % interval, in percentage points (median of the draws); the gain says how
 many times as many labelled slices would be worth as much as the prediction (median). The bias is that of the prediction
-alone, which has no interval. Made by `python docs/make_estimates.py --work runs`; `{name}.csv` has the same figures.
-What they mean: [organelle estimates](../explanation/organelle-estimates.md).
+alone, which has no interval. Forests are those of `model: random_forest`, filtering slices (2D), the volume (3D), or
+slices with a second stage (objects). Made by `python docs/make_estimates.py --work runs`; `{name}.csv` has the same
+figures. What they mean: [organelle estimates](../explanation/organelle-estimates.md).
 
-| volume | class | slices | trained on | true | bias | labels alone | covers | corrected | covers | gain |
-|---|---|---|---|---|---|---|---|---|---|---|
+| volume | class | forest | slices | trained on | true | bias | labels alone | covers | corrected | covers | gain |
+|---|---|---|---|---|---|---|---|---|---|---|---|
 """
 
 
@@ -54,11 +55,14 @@ class Study:
     train: tuple[int, ...]
     validate: int
     """A slice for the scores of the run; it decides nothing."""
+    model: str = "{name: random_forest}"
+    how: str = "2D"
+    """The model in a word."""
 
     @property
     def name(self) -> str:
         """Of the run."""
-        return f"{self.data_set}-{self.task}"
+        return f"{self.data_set}-{self.task}-{self.how}"
 
     @property
     def recipe(self) -> cristae.Recipe:
@@ -68,14 +72,22 @@ class Study:
             f"data:\n  set: {self.data_set}\n  task: {self.task}\n"
             f"  train: [{{volume: {self.volume}, slices: {list(self.train)}}}]\n"
             f"  validate: [{{volume: {self.volume}, slices: [{self.validate}]}}]\n"
-            "model: {name: random_forest}\n",
+            f"model: {self.model}\n",
             self.name,
         )
 
 
 STUDIES = (
     Study("flyem-medulla-fibsem", "boundary", "medulla", (30, 95, 160), 10),
+    Study(
+        *("flyem-medulla-fibsem", "boundary", "medulla", (30, 31, 95, 96, 160, 161), 10),
+        *("{name: random_forest, ndim: 3}", "3D"),
+    ),
     Study("cdeep3m-mito", "mitochondria", "sbem", (2, 10), 18),
+    Study(
+        *("cdeep3m-mito", "mitochondria", "sbem", (2, 10), 18),
+        *("{name: random_forest, objects: {threshold: 0.3}}", "objects"),
+    ),
     Study("drosophila-vnc", "mitochondria", "stack1", (2,), 10),
     Study("drosophila-vnc", "five-class", "stack1", (2,), 10),
 )
@@ -87,6 +99,7 @@ class Figures:
 
     data_set: str
     class_name: str
+    forest: str
     slices: int
     trained: int
     truth: float
@@ -129,7 +142,8 @@ def line_of(row: Figures) -> str:
     )  # fmt: skip
     bias = 100 * (row.predicted - row.truth)
     first = (
-        f"| {row.data_set} | {row.class_name} | {row.slices} | {row.trained} | {100 * row.truth:.2f} % | {bias:+.2f}"
+        f"| {row.data_set} | {row.class_name} | {row.forest} | {row.slices} | {row.trained}"
+        f" | {100 * row.truth:.2f} % | {bias:+.2f}"
     )
     return f"{first} | {labels} | {corrected} | {row.gain:.1f} |"
 
@@ -170,7 +184,7 @@ def figures_of(study: Study, counted: tuple[tuple[str, ...], Amounts]) -> Iterat
         whole = (y.sum() + known.truth[:, index].sum()) / amounts.size.sum()
         predicted = amounts.predicted[:, index].sum() / amounts.size.sum()
         yield Figures(
-            *(study.data_set, name, len(amounts.slices), len(study.train), float(whole), float(predicted)),
+            *(study.data_set, name, study.how, len(amounts.slices), len(study.train), float(whole), float(predicted)),
             *(widths[0], covers[0], widths[1], covers[1]),
             float(np.median((labels.error / corrected.error) ** 2)),
         )

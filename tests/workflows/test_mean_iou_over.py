@@ -47,7 +47,7 @@ def test_mean_over_all_three_classes_of_guay():
 
 
 def test_organelles_inside_the_labelled_cell_only():
-    """Guay's MIoU(org): classes 2 to 6, over voxels whose true label is not 0; what is predicted outside is no error."""
+    """Guay's MIoU(org): classes 2 to 6, where the true label is not 0; what is predicted outside is no error."""
     rng = np.random.default_rng(0)
     truth, found = rng.integers(0, 7, (2, 3, 20, 20)).astype(np.uint8)
     row = over(found, truth, PLATELET.names[2:], PLATELET, mask=image_of_array((truth > 0).astype(np.uint8)))

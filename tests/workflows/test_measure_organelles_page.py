@@ -36,18 +36,20 @@ def test_what_the_page_shows_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    labels = np.zeros((6, 50, 60), np.uint8)
+    labels = np.zeros((48, 50, 60), np.uint8)
     labels[:, 3:47, 3:57] = 1
-    labels[1:5, 15:35, 8:28] = labels[1:5, 15:35, 32:52] = labels[2:4, 24:27, 28:32] = 2
+    labels[8:40, 15:35, 8:28] = labels[8:40, 15:35, 32:52] = labels[16:32, 24:27, 28:32] = 2
     write_prediction(Path("cell.zarr"), labels[None], Classes(names=("background", "cytoplasm", "mito")))
     tifffile.imwrite("cell-mask.tif", (labels > 0).astype(np.uint8))
+    truth = np.where(np.random.default_rng(0).random(labels.shape) < 0.02, 2, labels).astype(np.uint8)
+    tifffile.imwrite("some-slices.tif", truth)
     tifffile.imwrite("labels.tif", np.array([0, 9, 200], np.uint8)[labels])
     Path("mito.yaml").write_text(RECIPE)
     with h5py.File("prob.h5", "w") as file:
         array = file.create_dataset("exported_data", data=np.stack([labels != 2, labels == 2]).astype(np.float32))
         array.attrs["axistags"] = json.dumps({"axes": [{"key": key} for key in "czyx"]})
     lines = [line for block in blocks("sh") for line in block.splitlines()]
-    assert len(lines) == 4
+    assert len(lines) == 6
     for line in lines:
         verb, *arguments = shlex.split(line)
         assert verb == "cristae"
@@ -71,4 +73,8 @@ def test_what_the_page_shows_runs(
     assert "<img" in Path("cut-sizes/report.html").read_text(encoding="utf-8")
     (code,) = blocks("python")
     exec(code, {})
-    assert float(capsys.readouterr().out.split()[0]) == pytest.approx((labels == 2).sum() / (labels > 0).sum())
+    first, second = capsys.readouterr().out.splitlines()
+    assert float(first.split()[0]) == pytest.approx((labels == 2).sum() / (labels > 0).sum())
+    true = (truth[labels > 0] == 2).mean()
+    assert float(second.split()[0]) == pytest.approx(true, abs=0.01)
+    assert "as if" in second

@@ -73,7 +73,11 @@ class Rendering:
 
 
 def render(
-    bodies: Sequence[Body], *, viewpoints: Sequence[Viewpoint] = VIEWPOINTS, width_px: int = 900
+    bodies: Sequence[Body],
+    *,
+    viewpoints: Sequence[Viewpoint] = VIEWPOINTS,
+    width_px: int = 900,
+    around: Sequence[Body] = (),
 ) -> list[Rendering]:
     """A picture from each viewpoint, all of the same size and scale, such that everything fits.
 
@@ -81,14 +85,17 @@ def render(
         bodies: Those that are empty are not drawn.
         viewpoints: Where to look from.
         width_px: Width of each picture; the height follows from what there is to see, 0.4 to 1.2 of the width.
+        around: Bodies that would fit, too, and are not drawn: pictures that are made around the same bodies have the
+            same camera.
 
     Returns:
         A rendering for each viewpoint; none when there is nothing to see.
     """
     bodies = [body for body in bodies if len(body.mesh.faces)]
-    if not bodies:
+    fit = [*bodies, *(body for body in around if len(body.mesh.faces))]
+    if not fit:
         return []
-    places = join_meshes([body.mesh for body in bodies]).vertices.astype(np.float64)
+    places = join_meshes([body.mesh for body in fit]).vertices.astype(np.float64)
     seen = [places @ viewpoint.axes.T for viewpoint in viewpoints]
     low, high = (np.array([extreme(one, axis=0) for one in seen]) for extreme in (np.min, np.max))
     across, tall = (high - low).max(axis=0)[:2]

@@ -13,7 +13,7 @@ from cristae.analysis.measurement import Grid
 from cristae.analysis.mesh import Mesh, mesh_of_blocks
 from cristae.analysis.mesh_simplify import simplify
 from cristae.analysis.mesh_smooth import smooth
-from cristae.analysis.render import Body, Rendering, render
+from cristae.analysis.render import VIEWPOINTS, Body, Rendering, render
 from cristae.data.box import Box, Triple
 from cristae.data.image import VoxelSize
 
@@ -24,6 +24,8 @@ COARSE_VOXELS = 1 << 23
 MAX_FACES = 1_000_000
 """Of one mesh."""
 _GREY = "#b8b8b8"
+_NARROW_PX = 600
+"""Width of pictures that stand side by side."""
 
 
 def class_meshes(
@@ -73,6 +75,29 @@ def mesh_step(shape: Triple, voxel_size_nm: VoxelSize) -> Triple:
     return z, y, x
 
 
+def draw_side_by_side(
+    participants: Mapping[str, tuple[Mapping[str, Mesh], Mapping[str, float]]], colors: Mapping[str, str]
+) -> dict[str, Rendering]:
+    """A picture of each of several segmentations of one volume, all from the same place.
+
+    Args:
+        participants: Meshes and shares as `draw` takes them, by name. What the first one's cell consists of is not
+            drawn for any of them, so that pictures can be compared.
+        colors: By class.
+
+    Returns:
+        By name; nothing where nobody has anything to see.
+    """
+    _, first = next(iter(participants.values()))
+    drawn = {name: _bodies(meshes, first, colors) for name, (meshes, _) in participants.items()}
+    every = [body for bodies in drawn.values() for body in bodies]
+    found = {}
+    for name, bodies in drawn.items():
+        for picture in render(bodies, viewpoints=VIEWPOINTS[:1], width_px=_NARROW_PX, around=every):
+            found[name] = picture
+    return found
+
+
 def draw(meshes: Mapping[str, Mesh], shares: Mapping[str, float], colors: Mapping[str, str]) -> list[Rendering]:
     """Pictures from two sides: organelles inside a cell of glass.
 
@@ -82,9 +107,13 @@ def draw(meshes: Mapping[str, Mesh], shares: Mapping[str, float], colors: Mappin
             not drawn, but gives the glass its colour.
         colors: By class.
     """
+    return render(_bodies(meshes, shares, colors))
+
+
+def _bodies(meshes: Mapping[str, Mesh], shares: Mapping[str, float], colors: Mapping[str, str]) -> list[Body]:
     small = [name for name in shares if shares[name] <= 0.5]
     if not small:
-        return render([Body(meshes[name], colors[name]) for name in shares])
+        return [Body(meshes[name], colors[name]) for name in shares]
     substance = next((name for name in shares if shares[name] > 0.5), None)
     glass = Body(meshes[CELLS], _GREY if substance is None else colors[substance], translucent=True)
-    return render([*(Body(meshes[name], colors[name]) for name in small), glass])
+    return [*(Body(meshes[name], colors[name]) for name in small), glass]

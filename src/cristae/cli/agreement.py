@@ -37,6 +37,7 @@ def agree(
     margin_nm: Annotated[
         float | None, typer.Option("--margin-nm", metavar="D", help="How far from that cell, in nm.")
     ] = None,
+    views: Annotated[bool, typer.Option("--views", help="Show the surfaces of all side by side on the page.")] = False,
     voxel_size_nm: VoxelSize = None,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="agree.csv", help="Write scores, confusions and a page here.")
@@ -62,6 +63,7 @@ def agree(
             over=[name.strip() for name in over.split(",") if name.strip()],
             cell_from=cell_from,
             margin_nm=margin_nm,
+            views=views,
             voxel_size_nm=voxel_size_nm,
         ),
         progress=console_progress(),

@@ -52,8 +52,10 @@ class AgreementOptions:
     those who do not separate cells (Guay et al. 2021)."""
     margin_nm: float | None = None
     """Needed with `cell_from`."""
+    views: bool = False
+    """Also show the surfaces of all on the page, side by side and from the same place."""
     voxel_size_nm: VoxelSize | None = None
-    """(z, y, x), where no file says it; needed only with `cell_from`."""
+    """(z, y, x), where no file says it; needed only with `cell_from` or `views`."""
 
     def __post_init__(self) -> None:
         if (self.cell_from is None) != (self.margin_nm is None):
@@ -75,6 +77,8 @@ class Panel:
     reach_slices: int
     """How many slices away masks are read for each slice."""
     options: AgreementOptions
+    voxel_size_nm: VoxelSize | None = None
+    """(z, y, x), where it is known."""
 
     @property
     def classes(self) -> Classes:
@@ -180,7 +184,11 @@ def open_panel(
         inside.append(_region(options.cell_from, opened[place], options.margin_nm, size).crop(boxes[place]))
         reach = int(options.margin_nm / size[0]) if size is not None else 0
     cropped = [one.crop(box).merge(options.merge) for one, box in zip(opened, boxes, strict=True)]
-    return Panel(names, tuple(cropped), tuple(inside), common.start[0], reach, options)
+    if options.views and size is None:
+        raise VoxelSizeError(
+            "surfaces need the voxel size, which is in none of the files; give it with --voxel-size-nm Z Y X"
+        )
+    return Panel(names, tuple(cropped), tuple(inside), common.start[0], reach, options, size)
 
 
 def common_part(segmentations: Mapping[str, Segmentation]) -> tuple[Box, tuple[Box, ...]]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from markupsafe import Markup
 
+from cristae.analysis.render import Rendering
 from cristae.metrics.agreement import Agreement
 from cristae.metrics.agreement_counts import confusion_tables, mean_iou_of_pair, subsets
 from cristae.metrics.score import Score
@@ -15,6 +16,7 @@ from cristae.metrics.tally import ALL
 from cristae.report.matrices import matrix_markup
 from cristae.report.page import Fact, Section, build_page, fold, table
 from cristae.report.scores import full_table
+from cristae.report.views import side_by_side
 
 _CLASS_TABLES = {
     "F1": "F1 (Dice), pooled over voxels",
@@ -26,15 +28,17 @@ _OPEN_PAIRS = 6
 """With more pairs than this, their tables of confusions are folded."""
 
 
-def agreement_page(name: str, agreement: Agreement) -> str:
+def agreement_page(name: str, agreement: Agreement, views: Mapping[str, Rendering] | None = None) -> str:
     """One page for all participants.
 
     Args:
         name: What the page is called.
         agreement: The counts of every pair.
+        views: A picture of each participant's surfaces, all from the same place.
     """
     scores = agreement.scores()
     sections = [
+        *([Section("Side by side", side_by_side(views, _foreground_colors(agreement)))] if views else []),
         Section("Mean IoU", _mean_ious(agreement)),
         Section("Each class", _classes(agreement, scores)),
         Section("Over all voxels", _overall(agreement, scores)),
@@ -147,6 +151,10 @@ def _fractions(scores: Sequence[Score]) -> Markup:
 
 def _colors(agreement: Agreement) -> dict[str, str]:
     return {name: agreement.classes.color_of(name) for name in agreement.classes.names}
+
+
+def _foreground_colors(agreement: Agreement) -> dict[str, str]:
+    return {name: agreement.classes.color_of(name) for name in agreement.classes.foreground}
 
 
 def _title(score: Score) -> str:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from markupsafe import Markup
-from PIL import Image as Picture
 
 from cristae.analysis.render import Rendering
 from cristae.report.distributions import Sample, histograms
 from cristae.report.facts import rows_of
 from cristae.report.page import Fact, Section, build_page, fold, render, table
-from cristae.report.panels import LegendItem, scale_bar
 from cristae.report.scores import Cell, Row
+from cristae.report.views import views_markup
 
 Rows = Sequence[Mapping[str, Any]]
 """Rows of a table, as numbers or as the text of a CSV file; empty and 'nan' are undefined."""
@@ -52,7 +49,7 @@ def analysis_page(
     """
     names = list(dict.fromkeys(str(row["class"]) for row in classes_table))
     shown = {one: (colors or {}).get(one, _GREY) for one in names}
-    sections = [Section("View", _views(views, shown))] if views else []
+    sections = [Section("View", views_markup(views, shown))] if views else []
     sections.append(Section("Classes", _classes(classes_table, objects_table, shown)))
     sizes = histograms(_samples(objects_table, "volume_um3", shown), axis="volume", unit="µm³", logarithmic=True)
     if sizes:
@@ -89,20 +86,6 @@ def _facts(classes_table: Rows, objects_table: Rows, cells: Rows) -> list[Fact]:
     classes = dict.fromkeys(str(row["class"]) for row in classes_table)
     facts.append(Fact("Classes", str(len(classes))))
     return facts
-
-
-def _views(views: Sequence[Rendering], colors: Mapping[str, str]) -> Markup:
-    pictures = [
-        {
-            "data": _png(view.picture),
-            "width": view.picture.shape[1],
-            "height": view.picture.shape[0],
-            "bar": scale_bar(view.picture.shape[1], view.nm_per_px),
-        }
-        for view in views
-    ]
-    legend = [LegendItem(name, color) for name, color in colors.items()]
-    return render("views.html.j2", pictures=pictures, legend=legend)
 
 
 def _classes(classes_table: Rows, objects_table: Rows, colors: Mapping[str, str]) -> Markup:
@@ -236,9 +219,3 @@ def _plain(value: Any) -> str:
     if math.isnan(number):
         return "–"
     return f"{number:,.0f}" if number.is_integer() else f"{number:.5g}"
-
-
-def _png(picture: np.ndarray) -> str:
-    buffer = io.BytesIO()
-    Picture.fromarray(np.ascontiguousarray(picture)).save(buffer, format="PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

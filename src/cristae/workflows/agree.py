@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cristae.analysis.render import Rendering
 from cristae.data.classes import Classes
 from cristae.data.files import require_new_file, write_together
 from cristae.data.image import Image
+from cristae.errors import ScoreError
 from cristae.evaluation.agreement import AgreementOptions, open_panel
+from cristae.evaluation.agreement_views import views_of
 from cristae.evaluation.segmentation import Meaning, SegmentationSource
 from cristae.metrics.agreement import Agreement, confusions_csv
 from cristae.metrics.score import score_paths, scores_csv, scores_json
@@ -47,8 +50,9 @@ def agree(
         The counts of every pair; its `scores()` are the rows of the table.
 
     Raises:
-        ScoreError: There are fewer than two participants, their shapes or classes differ, or nothing counts.
-        VoxelSizeError: Voxel sizes differ, or none is known although `options.cell_from` needs one.
+        ScoreError: There are fewer than two participants, their shapes or classes differ, nothing counts, or views have
+            no page.
+        VoxelSizeError: Voxel sizes differ, or none is known although `options.cell_from` or `views` needs one.
         CristaeError: A file is missing or cannot be used, or there are scores at `out` already.
 
     Example:
@@ -64,9 +68,12 @@ def agree(
         for path in (*score_paths(Path(out)), *_beside(Path(out))):
             require_new_file(path, what="the scores")
     meaning = Meaning(classes, recipe, options.binarize)
-    agreement = open_panel(participants, meaning, mask=mask, options=options, progress=progress).agreement(progress)
+    if options.views and out is None:
+        raise ScoreError("views are shown on the page, which is written with --out agree.csv")
+    panel = open_panel(participants, meaning, mask=mask, options=options, progress=progress)
+    agreement = panel.agreement(progress)
     if out is not None:
-        _write(agreement, Path(out))
+        _write(agreement, Path(out), views_of(panel, agreement, progress) if options.views else {})
     return agreement
 
 
@@ -75,7 +82,7 @@ def _beside(out: Path) -> tuple[Path, Path]:
     return out.with_name(f"{out.stem}.confusions.csv"), out.with_name(f"{out.stem}-report.html")
 
 
-def _write(agreement: Agreement, out: Path) -> None:
+def _write(agreement: Agreement, out: Path, views: Mapping[str, Rendering]) -> None:
     from cristae.report.agreement_page import agreement_page
 
     (table, document), (confusions, page) = score_paths(out), _beside(out)
@@ -84,6 +91,6 @@ def _write(agreement: Agreement, out: Path) -> None:
         table: scores_csv(scores),
         document: scores_json(scores),
         confusions: confusions_csv(agreement),
-        page: agreement_page(out.stem, agreement),
+        page: agreement_page(out.stem, agreement, views),
     }
     write_together({path: text.encode() for path, text in contents.items()})
