@@ -145,10 +145,11 @@ def logged(run: Path, otherwise: float) -> tuple[int, float]:
 
 
 def mean_iou(path: Path) -> float:
-    """The mean of all classes' IoU, the background's included, pooled over voxels."""
+    """The mean of all classes' IoU, the background's included, pooled over the voxels of all volumes."""
     with path.open(encoding="utf-8", newline="") as lines:
-        rows = [row for row in csv.DictReader(lines) if row["metric"] == "mIoU" and "pooled" in row["rule"]]
-    return float(rows[0]["value"])
+        rows = [row for row in csv.DictReader(lines) if (row["metric"], row["class"]) == ("mIoU", "all")]
+    pooled = [row for row in rows if "pooled" in row["rule"]]
+    return float(pooled[-1]["value"])  # of all volumes together, where there are several
 
 
 def merged(before: Sequence[Row], found: Sequence[Row]) -> list[Row]:
