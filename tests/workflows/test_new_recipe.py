@@ -160,7 +160,7 @@ def test_comments_say_what_was_measured(measured: tuple[Path, list[Forecast]]) -
         "one step of ",
         "2 minutes are",
         "foreground has 44 % of the labelled training voxels",
-        "correlate by 0.",
+        "correlate by ",
     ):
         assert fact in flat
     assert max(map(len, text.splitlines())) <= 120
@@ -367,7 +367,7 @@ def test_the_page_about_proposals_runs(data: Path, tmp_path: Path, monkeypatch: 
     for arguments in (new, check, [*fit, *(word for change in changes for word in ("--set", change))]):
         result = CliRunner().invoke(app, arguments)
         assert result.exit_code == 0, result.output
-    assert (tmp_path / "runs" / "stack" / "weights.safetensors").is_file()
+    assert len(list(tmp_path.glob("runs/*/weights.safetensors"))) == 1
     exec(code, {})
     recipe = check_recipe("from-python.yaml")
     assert recipe.data.classes is not None
