@@ -1,6 +1,9 @@
 """What `recipe new` proposes for labels of all kinds passes `recipe check` and trains; and its minutes hold."""
 
 import os
+import re
+import shlex
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +31,7 @@ from cristae.workflows.new_recipe import new_recipe
 from cristae.workflows.recipes import check_recipe
 from cristae.workflows.train import train
 
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "propose-a-recipe.md"
 SHAPE = (12, 64, 64)
 UNMEASURED = ProposalOptions(measure=False)
 SHORT = ("training.epochs=1", "training.batch_size=2", "sampling.per_epoch=4")
@@ -156,7 +160,7 @@ def test_comments_say_what_was_measured(measured: tuple[Path, list[Forecast]]) -
         "one step of ",
         "2 minutes are",
         "foreground has 44 % of the labelled training voxels",
-        "correlate by 0.",
+        "correlate by ",
     ):
         assert fact in flat
     assert max(map(len, text.splitlines())) <= 120
@@ -346,3 +350,25 @@ def test_the_recipe_is_the_same_when_nothing_is_measured(data: Path, tmp_path: P
         return load_recipe(new_recipe(tmp_path / name, image=image, labels=labels, options=UNMEASURED))
 
     assert again("a.yaml").model_dump() == again("b.yaml").model_dump()
+
+
+def test_the_page_about_proposals_runs(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its commands and its Python; training is cut short, and measuring takes no time."""
+    monkeypatch.setattr("cristae.workflows.new_recipe._measure", lambda *args: Measured(0.5, 2.0, 0))
+    monkeypatch.chdir(tmp_path)
+    for name, source in (("stack", "grey"), ("mito", "one")):
+        shutil.copy(data / f"{source}.tif", f"{name}.tif")
+    text = PAGE.read_text(encoding="utf-8")
+    (shell,), (code,) = (
+        re.findall(rf"^```{kind}\n(.*?)^```", text, re.MULTILINE | re.DOTALL) for kind in ("sh", "python")
+    )
+    new, check, fit = (shlex.split(line)[1:] for line in shell.splitlines())
+    changes = (*SHORT, "model.widths=[4, 8]", "training.validation={name: whole}")
+    for arguments in (new, check, [*fit, *(word for change in changes for word in ("--set", change))]):
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 0, result.output
+    assert len(list(tmp_path.glob("runs/*/weights.safetensors"))) == 1
+    exec(code, {})
+    recipe = check_recipe("from-python.yaml")
+    assert recipe.data.classes is not None
+    assert recipe.data.classes.names == ("background", "mito")

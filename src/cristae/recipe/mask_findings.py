@@ -46,7 +46,8 @@ class MaskFinding:
         read = packed_colors if self.kind == "colors" else whole_numbers
         values = read(voxels, file, context)[0]
         inside = [(values >= low) & (values <= high) for low, high in self.ranges]
-        return np.logical_or.reduce(inside)
+        union: np.ndarray = np.logical_or.reduce(inside)
+        return union
 
 
 @dataclass(frozen=True, eq=False)

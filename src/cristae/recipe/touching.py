@@ -60,7 +60,8 @@ def _middle(file: Image, z: int, kind: Literal["numbers", "colors"]) -> np.ndarr
     rows, columns = (slice_of(side) for side in file.shape[1:])
     voxels = file.read(Box((z, rows.start, columns.start), (z + 1, rows.stop, columns.stop)))
     read, context = packed_colors if kind == "colors" else whole_numbers, Context(str(file.path), "")
-    return read(voxels, file, context)[0]
+    ids: np.ndarray = read(voxels, file, context)[0]
+    return ids
 
 
 def slice_of(side: int) -> slice:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 _USUAL = ProposalOptions()
+_WHY = "`cristae recipe check` says why"
 _STEPS = 5
 """Steps that are measured, of which the first is not counted."""
 
@@ -174,15 +175,15 @@ def _propose(begun: _Begun, out: Path, options: ProposalOptions, progress: Progr
         return begun, usual
     try:
         begun, facts = _look(begun, usual.draft, out, progress)
-    except CristaeError as error:
-        progress.warn(f"the recipe is made without a look at its data, which cannot be opened yet: {error}")
+    except CristaeError:  # files that do not fit together, which the recipe can mend
+        progress.warn("the data cannot be opened as they are, so that usual settings are proposed; " + _WHY)
         return begun, usual
     if options.measure:
         try:
             measure = partial(_measure, begun, out, progress)
             return begun, propose(facts, machine, options.minutes, measure)
-        except _NotMeasuredError as error:
-            progress.warn(f"the length of the training is not measured, because it cannot begin yet: {error}")
+        except _NotMeasuredError:
+            progress.warn("the length of the training is not measured, because it cannot begin yet; " + _WHY)
     return begun, propose(facts, machine, options.minutes)
 
 
@@ -226,12 +227,12 @@ def _measure(begun: _Begun, out: Path, progress: Progress, draft: Draft) -> Meas
         check_loaded(begun.recipe(draft, out), _Quiet(progress), steps)
     except TrainingError as error:
         if "memory" not in str(error):
-            raise _NotMeasuredError(str(error)) from error
+            raise _NotMeasuredError from error
         return Measured.too_large()
     except CristaeError as error:
-        raise _NotMeasuredError(str(error)) from error
+        raise _NotMeasuredError from error
     if not found:
-        raise _NotMeasuredError("the part of the data that was read does not suffice")
+        raise _NotMeasuredError
     return found[0]
 
 
