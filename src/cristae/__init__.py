@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from cristae.data.volume import Volume as Volume
     from cristae.evaluation.agreement import AgreementOptions as AgreementOptions
     from cristae.evaluation.differences import CompareOptions as CompareOptions
+    from cristae.evaluation.ensembles.choice import ChosenEnsemble as ChosenEnsemble
+    from cristae.evaluation.ensembles.choice import EnsembleOptions as EnsembleOptions
     from cristae.evaluation.scoring.evaluation import predictions_in as predictions_in
     from cristae.evaluation.scoring.settings import ScoreOptions as ScoreOptions
     from cristae.inference.config import PredictOptions as PredictOptions
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
     from cristae.workflows.datasets import list_datasets as list_datasets
     from cristae.workflows.demo import demo as demo
     from cristae.workflows.doctor import doctor as doctor
+    from cristae.workflows.ensemble import ensemble as ensemble
     from cristae.workflows.evaluate import evaluate as evaluate
     from cristae.workflows.inspect import inspect as inspect
     from cristae.workflows.inspect_weights import inspect_weights as inspect_weights
@@ -71,8 +74,10 @@ _HOME = {
     "AgreementOptions": "evaluation.agreement",
     "AnalysisOptions": "analysis.config",
     "Box": "data.box",
+    "ChosenEnsemble": "evaluation.ensembles.choice",
     "Classes": "data.classes",
     "CompareOptions": "evaluation.differences",
+    "EnsembleOptions": "evaluation.ensembles.choice",
     "FibSemConfig": "data.synthetic",
     "Image": "data.image",
     "PredictOptions": "inference.config",
@@ -97,6 +102,7 @@ _HOME = {
     "diff_recipes": "recipe.text",
     "doctor": "workflows.doctor",
     "draw_model": "workflows.models",
+    "ensemble": "workflows.ensemble",
     "evaluate": "workflows.evaluate",
     "fetch_dataset": "workflows.datasets",
     "image_of_array": "data.image",

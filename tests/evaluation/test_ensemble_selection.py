@@ -56,7 +56,8 @@ def test_greedy_selection_against_all_choices(classes: Classes, seed: int) -> No
     taken: tuple[int, ...] = ()
     for step in found.path:
         scores = [mean_iou_by_hand(maps, (*taken, one)) for one in range(8)]
-        assert step.member == int(np.argmax(scores)) and step.score == pytest.approx(max(scores))
+        assert step.member == int(np.argmax(scores))
+        assert step.score == pytest.approx(max(scores))
         taken = (*taken, step.member)
     every = {
         choice: mean_iou_by_hand(maps, choice)
@@ -90,7 +91,8 @@ def test_ties_go_to_the_lower_member_and_to_the_shorter_path() -> None:
     maps = noisy_members(BINARY, 3, members=2)
     twins = MemberMaps(BINARY, 0.5, maps.truth, (maps.maps[0], maps.maps[0], maps.maps[0]), maps.units)
     found = select_greedily(twins, steps=4)
-    assert found.weights == (1, 0, 0) and [step.member for step in found.path] == [0, 0, 0, 0]
+    assert found.weights == (1, 0, 0)
+    assert [step.member for step in found.path] == [0, 0, 0, 0]
     assert survey_members(twins).order == (0, 1, 2)
 
 
@@ -156,7 +158,8 @@ def test_doubts_are_of_the_weighted_average() -> None:
     maps = noisy_members(BINARY, 6, members=3)
     counts = count_doubts(maps, [2, 0, 1])
     mean = (2 * maps.maps[0].astype(float) + maps.maps[2]) / 3
-    assert counts.counts[1].sum() == ((mean > 127.5) != maps.truth).sum() and counts.voxels == 300
+    assert counts.counts[1].sum() == ((mean > 127.5) != maps.truth).sum()
+    assert counts.voxels == 300
     with pytest.raises(ScoreError, match="nobody to disagree with"):
         count_doubts(maps, [3, 0, 0])
 

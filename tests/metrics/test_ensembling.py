@@ -34,7 +34,9 @@ def test_the_correlation_of_errors_is_numpys_of_the_indicators(seed: int) -> Non
 
 def test_a_member_without_errors_has_no_correlation() -> None:
     found = ErrorPairs.of(np.array([[0, 1, 0], [0, 0, 0], [1, 1, 1]], bool)).correlation()
-    assert found[0, 0] == 1 and np.isnan(found[1]).all() and np.isnan(found[2]).all()
+    assert found[0, 0] == 1
+    assert np.isnan(found[1]).all()
+    assert np.isnan(found[2]).all()
 
 
 def test_double_faults_and_yules_q_by_hand() -> None:
@@ -51,7 +53,8 @@ def test_counts_of_blocks_add_up(seed: int, cut: int) -> None:
     doubt = np.random.default_rng(seed).random(400)
     pairs = ErrorPairs.of(wrong[:, :cut]) + ErrorPairs.of(wrong[:, cut:])
     doubts = DoubtCounts.of(doubt[:cut], wrong[0, :cut]) + DoubtCounts.of(doubt[cut:], wrong[0, cut:])
-    assert (pairs.both == ErrorPairs.of(wrong).both).all() and pairs.voxels == 400
+    assert (pairs.both == ErrorPairs.of(wrong).both).all()
+    assert pairs.voxels == 400
     assert (doubts.counts == DoubtCounts.of(doubt, wrong[0]).counts).all()
 
 
@@ -82,7 +85,8 @@ def test_voxels_of_equal_doubt_count_as_in_random_order() -> None:
 
 def test_a_doubt_that_knows_nothing_has_the_error_rate_as_its_area() -> None:
     counts = DoubtCounts.of(np.zeros(10), np.arange(10) < 3)
-    assert counts.aurc() == pytest.approx(0.3) and counts.auroc() == 0.5
+    assert counts.aurc() == pytest.approx(0.3)
+    assert counts.auroc() == 0.5
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -104,7 +108,9 @@ def test_quantiles_never_cut_a_bin() -> None:
 
 def test_nothing_counted_gives_nothing() -> None:
     empty = DoubtCounts.empty()
-    assert math.isnan(empty.aurc()) and math.isnan(empty.auroc()) and empty.quantiles([1]) == ()
+    assert math.isnan(empty.aurc())
+    assert math.isnan(empty.auroc())
+    assert empty.quantiles([1]) == ()
 
 
 SCHEMES = (

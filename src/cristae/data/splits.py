@@ -97,7 +97,7 @@ def neighbours(
     Files are the same where they are one on disk, whatever the volumes are called.
     """
     by_files: dict[tuple[Path, ...], list[tuple[str, Box, str]]] = defaultdict(list)
-    files = cache(_files_of)
+    files = cache(files_of)
     for split, parts in splits.items():
         for part in parts:
             by_files[files(part.volume)].append((split, part.box, part.volume.name))
@@ -166,7 +166,7 @@ def _check_labelled(parts: Sequence[Part], where: str) -> None:
     )
 
 
-def _files_of(volume: Volume) -> tuple[Path, ...]:
+def files_of(volume: Volume) -> tuple[Path, ...]:
     """The files, or the array inside one, that hold a volume's voxels, however the recipe writes the path."""
     image = volume.image
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -72,3 +73,21 @@ class AveragedWeights(Callback):
 
 def _tensors(network: nn.Module) -> list[Tensor]:
     return [*network.parameters(), *network.buffers()]
+
+
+@torch.no_grad()
+def average_weights(networks: Sequence[nn.Module]) -> nn.Module:
+    """A new network whose weights are the mean of others of the same form, added up in float64.
+
+    Running statistics of batch normalisation are averaged too, though they fit no network any more: estimate them
+    again. Whole numbers are those of the first.
+
+    References:
+        Wortsman et al. (2022), https://arxiv.org/abs/2203.05482
+    """
+    averaged = deepcopy(networks[0])
+    columns = zip(_tensors(averaged), *(_tensors(network) for network in networks), strict=True)
+    for target, *tensors in columns:
+        if target.is_floating_point():
+            target.copy_(torch.stack([tensor.double() for tensor in tensors]).mean(0))
+    return averaged

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -99,3 +100,11 @@ class MemberMaps:
     def empty_tables(self, *several: int) -> np.ndarray:
         """(*several, T, K, K) zeros."""
         return np.zeros((*several, *table_shape(self.classes)), np.int64)
+
+
+def open_maps(
+    classes: Classes, threshold: float, truth: np.ndarray, files: Sequence[Path], units: np.ndarray
+) -> MemberMaps:
+    """Maps in .npy files, which are read a few voxels at a time; arguments as the fields of `MemberMaps`."""
+    maps = tuple(np.load(file, mmap_mode="r", allow_pickle=False) for file in files)
+    return MemberMaps(classes, threshold, truth, maps, units)
