@@ -45,6 +45,7 @@ from cristae.recipe.folder import (
 from cristae.recipe.load import load_run_recipe
 from cristae.recipe.recipe import Recipe
 from cristae.recipe.text import diff_recipes, plain, recipe_to_yaml
+from cristae.training.config import without_later_fields
 from cristae.training.validation_config import Criterion
 
 if TYPE_CHECKING:
@@ -213,6 +214,7 @@ def run_id(recipe: Recipe) -> str:
         for section in sections:
             part = part[section]
         part.pop(field)
+    content["training"] = without_later_fields(content["training"])
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     return f"{recipe.name}-{digest[:8]}"
 
