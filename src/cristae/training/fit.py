@@ -113,7 +113,7 @@ def fit(
     stop = Stop(StopRules(config.early_stop_patience, config.give_up), end)
     interruption = Interruption(progress)
     start = folder / LAST
-    callbacks = [
+    callbacks: list[Callback] = [
         *([] if averaged is None else [averaged]),  # before whatever looks at the averages
         report,
         end,

@@ -30,8 +30,9 @@ class MapBlock:
     def fused(self, weights: Sequence[int] | np.ndarray) -> np.ndarray:
         """(C, n) int64 weighted sums of the maps; members of weight 0 are not read."""
         total = np.zeros(self.maps.shape[1:], np.int64)
-        for place in np.flatnonzero(weights):
-            total += int(weights[place]) * self.maps[place].astype(np.int64)
+        for weight, one in zip(weights, self.maps, strict=True):
+            if weight:
+                total += int(weight) * one.astype(np.int64)
         return total
 
 
@@ -89,8 +90,9 @@ class MemberMaps:
             the mean is strictly above the threshold.
         """
         if self.classes.softmax:
-            return sums.argmax(0)[None].astype(np.uint8)
-        return (sums > 255 * self.threshold * weight).astype(np.uint8)
+            best: np.ndarray = sums.argmax(0)[None].astype(np.uint8)
+            return best
+        return np.asarray(sums > 255 * self.threshold * weight, np.uint8)
 
     def tables(self, truth: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """(T, K, K) int64 counts of voxels."""

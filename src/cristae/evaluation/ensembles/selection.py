@@ -139,7 +139,8 @@ def _scores_with(
         sums = block.fused(weights)
         for place, candidate in enumerate(candidates):
             tables[place] += maps.tables(block.truth, maps.labels(sums + block.maps[candidate], total))
-    return np.nan_to_num(score_of(maps.classes, criterion)(tables), nan=-np.inf)
+    scores: np.ndarray = np.nan_to_num(score_of(maps.classes, criterion)(tables), nan=-np.inf)
+    return scores
 
 
 def top_k_curve(
