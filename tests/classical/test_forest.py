@@ -73,8 +73,8 @@ def test_several_classes(objects: object) -> None:
 
 @pytest.mark.parametrize(
     ("options", "classes"),
-    [({}, DISC), ({"ndim": 3}, THREE), ({"objects": {}}, THREE), ({"ndim": 3, "objects": {}}, MASKS)],
-    ids=["2D", "3D", "objects", "objects of masks in 3D"],
+    [({}, DISC), ({"ndim": 3}, THREE), ({"objects": {"skeleton": True}}, THREE), ({"ndim": 3, "objects": {}}, MASKS)],
+    ids=["2D", "3D", "objects and skeletons", "objects of masks in 3D"],
 )
 def test_blocks_with_their_reach_give_the_bits_of_the_whole(options: dict[str, object], classes: Classes) -> None:
     forest = learn(quick(**options), classes)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, PositiveInt
 
-from cristae.classical.config import RandomForestConfig
+from cristae.classical.config import RandomForestConfig, without_later_settings
 from cristae.config import facts_from
 from cristae.data.classes import Classes
 from cristae.data.files import require_new, require_writable, write_bytes, write_json, write_text, write_together
@@ -215,6 +215,8 @@ def run_id(recipe: Recipe) -> str:
             part = part[section]
         part.pop(field)
     content["training"] = without_later_fields(content["training"])
+    if isinstance(recipe.model, RandomForestConfig):
+        content["model"] = without_later_settings(content["model"])
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     return f"{recipe.name}-{digest[:8]}"
 

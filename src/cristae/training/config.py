@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from cristae.config import Config
+from cristae.config import Config, without
 from cristae.training.optimizers import Adam, Optimizer
 from cristae.training.parameter_groups import ParameterGroup
 from cristae.training.schedule import Fraction, KerasDecay, LearningRate, Schedule
@@ -26,12 +26,8 @@ def without_later_fields(training: Mapping[str, Any]) -> dict[str, Any]:
         >>> without_later_fields({"epochs": 3, "swa": None, "groups": [{"match": "bias", "frozen_epochs": 0}]})
         {'epochs': 3, 'groups': [{'match': 'bias'}]}
     """
-    groups = [_without(group, _LATER_OF_GROUPS) for group in training.get("groups", ())]
-    return {**_without(training, _LATER), **({"groups": groups} if "groups" in training else {})}
-
-
-def _without(fields: Mapping[str, Any], later: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if name not in later or value != later[name]}
+    groups = [without(group, _LATER_OF_GROUPS) for group in training.get("groups", ())]
+    return {**without(training, _LATER), **({"groups": groups} if "groups" in training else {})}
 
 
 class EpochAveraging(Config):
