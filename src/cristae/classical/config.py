@@ -109,8 +109,8 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "membrane": {},
     },
 }
-"""All features of ilastik's pixel classification (Berg et al. 2019, https://doi.org/10.1038/s41592-019-0582-9), and what
-Trainable Weka Segmentation begins with, of which the Sobel filter is `gradient` here, and of the Hessian the
+"""All features of ilastik's pixel classification (Berg et al. 2019, https://doi.org/10.1038/s41592-019-0582-9), and
+those that Trainable Weka Segmentation begins with: its Sobel filter is `gradient` here, and of the Hessian the
 eigenvalues and their sum are taken."""
 
 
