@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -67,7 +68,7 @@ class FeaturePlan:
     @cached_property
     def reach(self) -> Triple:
         """Voxels (z, y, x) on each side that can change a feature."""
-        sums = [np.add(self._radius(scale), self.margin(scale)) for scale in self.scales]
+        sums: list[Any] = [np.add(self._radius(scale), self.margin(scale)) for scale in self.scales]
         balls = [ball_radius(radius, self.step, ndim=self.ndim) for _, radius in self._in_ball()]
         z, y, x = np.max([*sums, *balls, self._membrane_reach], axis=0).tolist()
         return z, y, x
@@ -110,8 +111,8 @@ class FeaturePlan:
             features[place : place + len(channels)] = channels
             place += len(channels)
         for wide, narrow in self.config.differences:
-            views = (self._view(smoothed, scale, box, (0, 0, 0)) for scale in (wide, narrow))
-            np.subtract(*views, out=features[place])
+            first, second = (self._view(smoothed, scale, box, (0, 0, 0)) for scale in (wide, narrow))
+            np.subtract(first, second, out=features[place])
             place += 1
         for channel in self._around(grey, box):
             features[place] = channel
