@@ -19,7 +19,6 @@ from cristae.evaluation.ensembles.member_maps import MemberMaps, open_maps
 from cristae.inference.config import PredictOptions
 from cristae.progress import Progress
 from cristae.recipe.ensemble_file import flat_members, weights_sha256, write_ensemble
-from cristae.recipe.matching import common_settings
 from cristae.recipe.run import Run
 from cristae.report.ensemble_page import ensemble_page
 from cristae.workflows.predict import predict
@@ -71,14 +70,12 @@ def ensemble(
     if options.soup:
         return cook_soup(opened, out, uniform=options.rule == "soup", progress=progress)
     _require_place(out)
-    common = common_settings(opened)
+    threshold = opened[0].recipe.predict.threshold
     found = {"validation": _annotated(opened[0], datasets[0], datasets[0].validate)}
     if options.test:
         found["test"] = _tested(opened, datasets)
     folder = out.with_name(MAPS)
-    maps = {
-        name: _member_maps(opened, voxels, folder / name, common.threshold, progress) for name, voxels in found.items()
-    }
+    maps = {name: _member_maps(opened, voxels, folder / name, threshold, progress) for name, voxels in found.items()}
     names = [str(run.path) for run in opened]
     with progress.task("Choosing members", options.size or GREEDY_STEPS, unit="steps") as task:
         chosen = choose_members(out, names, maps["validation"], maps.get("test"), options, task.advance)
@@ -116,6 +113,11 @@ def _require_common(runs: Sequence[Run], datasets: Sequence[Dataset]) -> None:
             raise RunError(
                 f"{run.path}: has the classes {run.classes.listed}, but {first.path} has {first.classes.listed}; "
                 "members are chosen among runs of the same classes"
+            )
+        if run.recipe.predict.threshold != first.recipe.predict.threshold:
+            raise RunError(
+                f"{run.path}: its recipe has predict.threshold: {run.recipe.predict.threshold:g}, that of {first.path} "
+                f"{first.recipe.predict.threshold:g}; make these the same in both run folders' recipe.yaml"
             )
         if any(part.volume.objects is not None for part in dataset.validate):
             raise RunError(f"{run.path}: its classes are affinities; members are chosen by classes of voxels alone")
