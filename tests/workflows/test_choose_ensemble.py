@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from cristae.metrics.confusion import Confusion
 from cristae.metrics.overlap import iou
 from cristae.recipe.recipe import Recipe
 from cristae.recipe.run import Run, save_weights
+from cristae.workflows import ensemble as workflow
 
 CHANGES = (
     "model.widths=[4, 8]",
@@ -102,6 +104,31 @@ def test_greedy_choice_is_written_as_an_ensemble(made: tuple[Recipe, list[Run]],
     assert top.score == max(one.score for one in top.validation.top_k)
     assert yaml.safe_load(again.read_text())["fusion"] == "average"
     assert top.validation.scores == chosen.validation.scores
+
+
+def test_a_killed_choice_predicts_nothing_twice(
+    made: tuple[Recipe, list[Run]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed while the second run predicts, it leaves no ensemble; the next call predicts the second and third run."""
+    _, runs = made
+    predicted: list[str] = []
+    predict = workflow.predict
+
+    def dying(some: list[Run], *args: Any, **options: Any) -> object:
+        predicted.append(some[0].path.name)
+        if predicted == ["run-0", "run-1"]:
+            raise KeyboardInterrupt
+        return predict(some, *args, **options)
+
+    monkeypatch.setattr(workflow, "predict", dying)
+    with pytest.raises(KeyboardInterrupt):
+        cristae.ensemble(runs, out=tmp_path / "e.yaml")
+    assert [path.name for path in tmp_path.iterdir()] == ["ensemble-maps"]
+    killed = cristae.ensemble(runs, out=tmp_path / "e.yaml")
+    assert predicted == ["run-0", "run-1", "run-1", "run-2"]
+    undisturbed = cristae.ensemble(runs, out=tmp_path / "other" / "e.yaml")
+    assert killed.to_dict() == undisturbed.to_dict()
+    assert not list((tmp_path / "ensemble-maps").rglob("*.zarr"))
 
 
 def test_what_cannot_be_chosen_among_is_refused(made: tuple[Recipe, list[Run]], tmp_path: Path) -> None:
