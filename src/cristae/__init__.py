@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from cristae.data.volume import Volume as Volume
     from cristae.evaluation.agreement import AgreementOptions as AgreementOptions
     from cristae.evaluation.differences import CompareOptions as CompareOptions
+    from cristae.evaluation.ensembles.choice import ChosenEnsemble as ChosenEnsemble
+    from cristae.evaluation.ensembles.choice import EnsembleOptions as EnsembleOptions
     from cristae.evaluation.estimate_options import EstimateOptions as EstimateOptions
     from cristae.evaluation.scoring.evaluation import predictions_in as predictions_in
     from cristae.evaluation.scoring.settings import ScoreOptions as ScoreOptions
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
     from cristae.workflows.datasets import list_datasets as list_datasets
     from cristae.workflows.demo import demo as demo
     from cristae.workflows.doctor import doctor as doctor
+    from cristae.workflows.ensemble import ensemble as ensemble
     from cristae.workflows.estimate import estimate as estimate
     from cristae.workflows.estimate import plan_slices as plan_slices
     from cristae.workflows.evaluate import evaluate as evaluate
@@ -81,9 +84,11 @@ _HOME = {
     "AgreementOptions": "evaluation.agreement",
     "AnalysisOptions": "analysis.config",
     "Box": "data.box",
+    "ChosenEnsemble": "evaluation.ensembles.choice",
     "Classes": "data.classes",
     "CompareOptions": "evaluation.differences",
     "EstimateOptions": "evaluation.estimate_options",
+    "EnsembleOptions": "evaluation.ensembles.choice",
     "FibSemConfig": "data.synthetic",
     "Image": "data.image",
     "PredictOptions": "inference.config",
@@ -112,6 +117,7 @@ _HOME = {
     "doctor": "workflows.doctor",
     "draw_model": "workflows.models",
     "estimate": "workflows.estimate",
+    "ensemble": "workflows.ensemble",
     "evaluate": "workflows.evaluate",
     "fetch_dataset": "workflows.datasets",
     "image_of_array": "data.image",

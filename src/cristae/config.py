@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -26,6 +27,17 @@ class Config(BaseModel):
         validate_default=True,
         allow_inf_nan=False,
     )
+
+
+def without(fields: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Dumped fields without those of `defaults` that have the value there, such as fields that earlier versions did not
+    have.
+
+    Example:
+        >>> without({"trees": 100, "skeleton": False}, {"skeleton": False})
+        {'trees': 100}
+    """
+    return {name: value for name, value in fields.items() if name not in defaults or value != defaults[name]}
 
 
 def facts_from(kind: type[Facts], content: object, name: str) -> Facts:

@@ -73,8 +73,8 @@ def test_several_classes(objects: object) -> None:
 
 @pytest.mark.parametrize(
     ("options", "classes"),
-    [({}, DISC), ({"ndim": 3}, THREE), ({"objects": {}}, THREE), ({"ndim": 3, "objects": {}}, MASKS)],
-    ids=["2D", "3D", "objects", "objects of masks in 3D"],
+    [({}, DISC), ({"ndim": 3}, THREE), ({"objects": {"skeleton": True}}, THREE), ({"ndim": 3, "objects": {}}, MASKS)],
+    ids=["2D", "3D", "objects and skeletons", "objects of masks in 3D"],
 )
 def test_blocks_with_their_reach_give_the_bits_of_the_whole(options: dict[str, object], classes: Classes) -> None:
     forest = learn(quick(**options), classes)
@@ -171,9 +171,17 @@ def test_what_is_no_object_is_background_for_certain() -> None:
     assert not (nothing > 0.5).any()
 
 
-@pytest.mark.parametrize("classes", [DISC, THREE, MASKS], ids=["one", "exclusive", "overlapping"])
-def test_what_is_saved_is_what_is_loaded(tmp_path: Path, classes: Classes) -> None:
-    forest = learn(quick(objects={}), classes)
+@pytest.mark.parametrize(
+    ("classes", "options"),
+    [
+        (DISC, {"features": "weka", "features_per_split": 2, "objects": {"skeleton": True}}),
+        (THREE, {"objects": {}}),
+        (MASKS, {"objects": {}}),
+    ],
+    ids=["one, as Weka", "exclusive", "overlapping"],
+)
+def test_what_is_saved_is_what_is_loaded(tmp_path: Path, classes: Classes, options: dict[str, object]) -> None:
+    forest = learn(quick(**options), classes)
     path = tmp_path / "weights.safetensors"
     forest.save(path)
     again = Forest.load(path)

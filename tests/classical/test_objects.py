@@ -54,10 +54,57 @@ def test_overlapping_classes_have_images_of_their_own() -> None:
     assert (second > 0).sum() == 24
 
 
-def described(objects: np.ndarray, grey: np.ndarray, probabilities: np.ndarray) -> dict[str, np.ndarray]:
-    features = describe_objects(objects, grey, probabilities, CONFIG)
+def described(
+    objects: np.ndarray, grey: np.ndarray, probabilities: np.ndarray, config: ObjectsConfig = CONFIG
+) -> dict[str, np.ndarray]:
+    features = describe_objects(objects, grey, probabilities, config)
     assert features.dtype == np.float32
-    return dict(zip(object_features(ONE), features.T, strict=True))
+    return dict(zip(object_features(ONE, config), features.T, strict=True))
+
+
+LINES = """
+....................
+.#.#............#...
+..#....#######..#...
+.#.#...#.....#..#...
+.......#.....#..###.
+.#####.#######..#...
+................#...
+....................
+"""
+
+
+def test_skeletons_by_hand() -> None:
+    """Lines one pixel wide: a cross of four slanted arms, a straight line, a ring, whose four corners are cut, and a
+    stem with an arm, whose corners are cut too. A pixel where three or more meet is no part of a branch."""
+    mask = np.array([[mark == "#" for mark in line] for line in LINES.split()])
+    objects, _ = ndimage.label(mask, np.ones((3, 3)))
+    config = CONFIG.model_copy(update={"skeleton": True})
+    still = np.ones(objects.shape, np.float32)
+    found = described(objects.astype(np.int32), still, still[None], config)
+    order = {"cross": objects[2, 2], "line": objects[5, 3], "ring": objects[2, 7], "stem": objects[1, 16]}
+    expected = {  # length, branches, ends, holes
+        "cross": (4 * np.sqrt(2), 4, 4, 0),
+        "line": (4, 1, 2, 0),
+        "ring": (10 + 4 * np.sqrt(2), 1, 0, 1),
+        "stem": (4 + 2 * np.sqrt(2), 3, 3, 0),
+    }
+    for name, (length, branches, ends, holes) in expected.items():
+        place = order[name] - 1
+        assert found["length"][place] == pytest.approx(length), name
+        assert (found["branches"][place], found["ends"][place], found["holes"][place]) == (branches, ends, holes), name
+        assert found["mean branch length"][place] == pytest.approx(length / branches), name
+
+
+def test_thick_objects_are_thinned_first() -> None:
+    """A bar of 3 x 21 pixels, straight and upright, has the length of its middle and no branches but one."""
+    objects = np.zeros((40, 40), np.int32)
+    objects[2:5, 2:23], objects[10:31, 30:33] = 1, 2
+    still = np.ones(objects.shape, np.float32)
+    found = described(objects, still, still[None], CONFIG.model_copy(update={"skeleton": True}))
+    assert all(17 <= length <= 20 for length in found["length"])
+    assert found["branches"].tolist() == [1, 1]
+    assert found["ends"].tolist() == [2, 2]
 
 
 def test_a_rectangle_by_hand() -> None:
@@ -103,7 +150,7 @@ def test_shapes_are_those_of_scikit_image() -> None:
 def test_nothing_found_is_no_row() -> None:
     nothing = np.zeros((5, 6), np.int32)
     features = describe_objects(nothing, nothing.astype(np.float32), np.zeros((1, 5, 6), np.float32), CONFIG)
-    assert features.shape == (0, len(object_features(ONE)))
+    assert features.shape == (0, len(object_features(ONE, CONFIG)))
 
 
 def test_an_object_that_fills_the_slice_has_no_contrast() -> None:

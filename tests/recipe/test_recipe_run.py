@@ -1,6 +1,7 @@
 """Run folders: made once, resumed only by the same recipe, opened only when whole."""
 
 import json
+import sys
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import save_file
 
 from cristae.errors import MissingFileError, OutputExistsError, RunError
@@ -106,6 +108,43 @@ def test_the_id_follows_the_content(recipe: Recipe, tmp_path: Path) -> None:
     assert ids[0] == ids[1] == ids[3]
     assert ids[0] != ids[2]
     assert ids[0].startswith("tiny-")
+
+
+OLD = """\
+name: old
+data:
+  classes: {names: [background, cell]}
+  volumes: [{name: v, image: /v.tif, labels: {kind: ids, path: /l.tif}}]
+  train: [{volume: v}]
+  validate: [{volume: v}]
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="absolute paths there begin with a drive")
+@pytest.mark.parametrize(
+    ("rest", "expected"),
+    [
+        (
+            "{loss: {name: seget}, training: {groups: [{match: bias, learning_rate_factor: 2}], ema_decay: 0.9}}",
+            "old-7c56cd4e",
+        ),
+        ("{model: {name: random_forest, objects: {}}}", "old-92e17d66"),
+        ("{loss: {name: seget}}", "old-4fdf9c72"),
+    ],
+)
+def test_runs_of_earlier_versions_keep_their_ids(rest: str, expected: str) -> None:
+    """Fields that were added later have no part in it while they have no effect."""
+    content = {"model": {"name": "unet_bn"}} | yaml.safe_load(rest)
+    assert run_id(parse_recipe(OLD + yaml.safe_dump(content), "old.yaml")) == expected
+
+
+@pytest.mark.parametrize(
+    "change", ["training.swa={from_epoch: 2}", "training.groups=[{match: bias, frozen_epochs: 1}]"]
+)
+def test_fields_that_were_added_count_where_they_have_an_effect(recipe: Recipe, tmp_path: Path, change: str) -> None:
+    plain = ["training.groups=[{match: bias}]"] if "groups" in change else []
+    ids = {run_id(load_recipe(tmp_path / "recipe.yaml", changes)) for changes in (plain, [change])}
+    assert len(ids) == 2
 
 
 def test_a_run_is_not_overwritten(recipe: Recipe, tmp_path: Path) -> None:

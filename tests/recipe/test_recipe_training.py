@@ -65,7 +65,7 @@ def test_what_is_shown_reads_back(text: str) -> None:
         ("schedule={name: poly, warmup: -1}", "training.schedule.warmup: must be greater than or equal to 0, got -1"),
         ("schedule={name: linear, floor: 1}", "training.schedule.floor: 1 is above learning_rate: 0.0001; lower it"),
         ("groups=[{match: bias, factor: 2}]", "training.groups.0.factor: unknown field"),
-        ("groups=[{learning_rate_factor: 2}]", "training.groups.0.match: is required (`norm`: scales and shifts"),
+        ("groups=[{learning_rate_factor: 2}]", "training.groups.0.match: is required (`encoder`: all of the network"),
         ("ema_decay=1", "training.ema_decay: must be less than 1, got 1"),
         ("give_up.below=30", "training.give_up.below: must be less than 1, got 30"),
         ("accumulate=0", "training.accumulate: must be greater than 0, got 0"),

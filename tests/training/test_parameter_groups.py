@@ -4,13 +4,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_fit import Notes, same, train_once
+from test_fit import Notes, Stopped, same, train_once
 from torch import nn
 
+import cristae
 from cristae.errors import RecipeError
 from cristae.losses import SumLoss
 from cristae.models import create_model
+from cristae.models.encoder import encoder_stages
 from cristae.training.config import TrainingConfig
+from cristae.training.epoch_end import Counts
+from cristae.training.feed import Worker
 from cristae.training.parameter_groups import ParameterGroup, Parameters, group_parameters
 from cristae.training.schedule import Constant
 
@@ -84,9 +88,10 @@ def test_cdeep3ms_solver() -> None:
     ("groups", "message"),
     [
         (
-            ["encoder"],
-            r"groups\.0\.match: no parameter is called 'encoder'; it is one of bias, norm, kernel, or",
+            ["encodr"],
+            r"groups\.0\.match: no parameter is called 'encodr'; it is one of bias, norm, kernel, encoder, or",
         ),
+        (["encoder"], r"groups\.0\.match: no part of the network is called an encoder; .* which are conv\.\*, group"),
         (["conv.wieght"], r"names such as conv\.weight"),
         (["bias", "conv.bias"], r"groups\.1\.match: all that 'conv\.bias' matches belongs .* \(bias\).* put it before"),
     ],
@@ -144,3 +149,135 @@ def test_frozen_parameters_keep_their_values_and_do_not_count_in_the_norm(tmp_pa
     assert kernel.abs().max() == 0
     decay = 0.1 * 0.5 * frozen[0].bias.detach()  # type: ignore[operator]
     assert (bias + decay).abs().item() == pytest.approx(0.1 * 1e-3, rel=1e-3)
+
+
+def test_nothing_may_be_frozen_at_first() -> None:
+    with pytest.raises(RecipeError, match="every parameter is frozen in the first epoch"):
+        group_parameters(Mixed(), [ParameterGroup(match="*", frozen_epochs=2)])
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"match": "*", "frozen_epochs": 2, "learning_rate_factor": 0}, "freezes for good"),
+        ({"match": "conv.*", "layer_decay": 0.5}, "needs `match: encoder`"),
+    ],
+)
+def test_settings_without_an_effect_are_refused(fields: dict[str, object], problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        ParameterGroup.model_validate(fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"epochs": 4, "swa": {"from_epoch": 5}}, "5 is after the last of 4 epochs"),
+        ({"swa": {"from_epoch": 2}, "ema_decay": 0.9}, "so does ema_decay"),
+        ({"epochs": 4, "groups": [{"match": "bias", "frozen_epochs": 4}]}, "4 are all of the 4 epochs"),
+    ],
+)
+def test_trainings_that_average_or_learn_nothing_are_refused(fields: dict[str, object], problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        TrainingConfig.model_validate(fields)
+
+
+ENCODERS = {
+    "cdeep3m": 0,
+    "deeplab_drn": 2,
+    "deeplab_resnet": 2,
+    "deeplab_vgg": 8,
+    "deepvess": 0,
+    "efficient_unet": 10,
+    "emnet": 5,
+    "fcn8s": 5,
+    "hybrid_2d3d": 4,
+    "hybrid_2d3d_port": 5,
+    "monai_segresnet": 6,
+    "monai_swin_unetr": 5,
+    "monai_unetpp": 5,
+    "resenc_unet": 8,
+    "resnet50_unet": 5,
+    "resnet_small": 5,
+    "seget": 4,
+    "segnet": 5,
+    "segnet_upsampling": 5,
+    "unet_3d": 3,
+    "unet_bn": 5,
+    "unet_fibsem": 5,
+    "unet_stellar": 5,
+    "unet_valid": 5,
+    "vgg_unet": 5,
+}
+"""Stages of each network's encoder; 0 where no part of it is one."""
+
+
+def test_every_network_tells_its_encoder() -> None:
+    """Its stages hold all that comes before the coarsest voxels, and nothing of the decoder or the head."""
+    found = {}
+    for name in sorted({one.name for one in cristae.list_models()}):
+        with torch.device("meta"):
+            network = create_model(name, in_channels=1, out_channels=1)
+        stages = encoder_stages(parameter for parameter, _ in network.named_parameters())
+        found[name] = len(stages)
+        inside = {parameter for stage in stages.values() for parameter in stage}
+        assert not [one for one in inside if any(word in one for word in ("decoder", "head", "ups.", "up_layers"))]
+    assert found == ENCODERS
+
+
+def test_layer_decay_by_hand() -> None:
+    """The last of five stages has half the group's rate, the first a 32nd; the decoder has all of it."""
+    network = create_model("unet_bn", in_channels=1, out_channels=1, widths=(2, 4, 6, 8, 10))
+    group = ParameterGroup(match="encoder", learning_rate_factor=0.8, layer_decay=0.5, frozen_epochs=1)
+    *stages, rest = group_parameters(network, [group])
+    assert [one.learning_rate_factor for one in stages] == pytest.approx([0.8 / 2**k for k in (5, 4, 3, 2, 1)])
+    assert all(name.startswith(f"encoder.{k}.") for k, one in enumerate(stages) for name in one.names)
+    assert {one.frozen_epochs for one in stages} == {1}
+    assert (rest.learning_rate_factor, rest.frozen_epochs) == (1, 0)
+    (whole, _) = group_parameters(network, [ParameterGroup(match="encoder", learning_rate_factor=0)])
+    assert set(whole.names) == {name for one in stages for name in one.names}
+
+
+class Epochs(Notes):
+    """Keeps the weights that every epoch ends with."""
+
+    def __init__(self, scores: list[float], *, dies_in: int = -1) -> None:
+        super().__init__(scores, dies_in=dies_in)
+        self.ends: list[dict[str, torch.Tensor]] = []
+
+    def validate(self, network: nn.Module, epoch: int, worker: Worker) -> Counts:
+        network.eval().train()  # as real validations do
+        self.ends.append({name: value.clone() for name, value in network.state_dict().items()})
+        return super().validate(network, epoch, worker)
+
+
+GRADUAL = {"epochs": 3, "learning_rate": 1e-2, "groups": [{"match": "encoder", "frozen_epochs": 2}]}
+
+
+def test_an_encoder_thaws_in_its_epoch(tmp_path: Path) -> None:
+    """Until then its parameters and running statistics are those it began with, to the bit; then all of them move.
+    A training that is killed in between ends alike."""
+    torch.manual_seed(1)
+    before = create_model("unet_bn", in_channels=1, out_channels=1, widths=(4, 8)).state_dict()
+    whole = Epochs([0.5, 0.6, 0.7])
+    config = TrainingConfig.model_validate(GRADUAL)
+    network = train_once(tmp_path / "one", whole, config=config)
+    for epoch, end in enumerate(whole.ends):
+        for name, value in end.items():
+            frozen = epoch < 2 and name.startswith("encoder.")
+            assert torch.equal(value, before[name]) == frozen, (epoch, name)
+    for dies_in in (1, 2):
+        with pytest.raises(Stopped):
+            train_once(tmp_path / str(dies_in), Epochs([0.5, 0.6, 0.7], dies_in=dies_in), config=config)
+        rest = Epochs([0.5, 0.6, 0.7])
+        rest.epoch = dies_in - 1
+        assert same(network, train_once(tmp_path / str(dies_in), rest, config=config))
+
+
+def test_frozen_normalisations_normalise_as_in_prediction(tmp_path: Path) -> None:
+    """Those of the encoder stay, statistics and all, where it is frozen for good; those of the decoder follow."""
+    groups = [{"match": "encoder", "learning_rate_factor": 0}]
+    ends = Epochs([0.5])
+    train_once(tmp_path, ends, config=TrainingConfig.model_validate({"epochs": 1, "groups": groups}))
+    moved = {name for name, value in ends.ends[0].items() if name.endswith("running_mean") and value.abs().max() > 0}
+    assert moved
+    assert not [name for name in moved if name.startswith("encoder.")]

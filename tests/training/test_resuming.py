@@ -26,6 +26,9 @@ OPTIONS = {
     "clipped, skipping": "checkpoint_minutes: 1e-6\ngradient_clip: 0.5\nnonfinite: skip\n",
     "cosine": "checkpoint_minutes: 1e-6\nschedule: {name: cosine, warmup: 2}\n",
     "accumulated averages": "checkpoint_minutes: 1e-6\naccumulate: 2\nema_decay: 0.9\n",
+    "epoch averages, thawing": (
+        "checkpoint_minutes: 1e-6\nswa: {from_epoch: 2}\ngroups: [{match: 'layers.[01].*', frozen_epochs: 1}]\n"
+    ),
     "everything": work.EVERYTHING,
 }
 """Lines of the recipe's training section besides those that all of them have."""
@@ -54,7 +57,7 @@ def rounds(tmp_path: Path, options: str, seeds: range) -> None:
     assert stops
 
 
-@pytest.mark.parametrize("options", ["each batch", "everything"])
+@pytest.mark.parametrize("options", ["each batch", "epoch averages, thawing", "everything"])
 def test_interrupted_anywhere_the_same_bytes_come_out(tmp_path: Path, options: str) -> None:
     rounds(tmp_path, OPTIONS[options], range(3))
 

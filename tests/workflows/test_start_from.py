@@ -99,3 +99,29 @@ def test_weights_that_cannot_be_read_leave_nothing_behind(tmp_path: Path, conten
     with pytest.raises(NetworkError, match=r"bad\.safetensors"):
         train(write_stack(tmp_path, "binary", *SMALL, "training.start_from=bad.safetensors"), out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_says_what_moved(tmp_path: Path) -> None:
+    """A frozen encoder by 0, the other stages by the distance of weights that the two files are apart; also where the
+    training was resumed, and its page shows it."""
+    before = first_run(tmp_path / "first")
+    (tmp_path / "second").mkdir()
+    frozen = "training.groups=[{match: encoder, learning_rate_factor: 0}]"
+    changes = (*SMALL, "training.start_from=../first/run", frozen)
+    recipe = write_stack(tmp_path / "second", "binary", *changes)
+    run = train(recipe, out=tmp_path / "run")
+    old, new = load_file(before.weights_path), load_file(run.weights_path)
+    moved = {row["stage"]: row["relative_change"] for row in run.summary["moved"]}
+    assert moved["encoder.0"] == moved["encoder.1"] == 0
+    head = [np.concatenate([one["head.weight"].ravel(), one["head.bias"]]).astype(float) for one in (old, new)]
+    assert moved["head"] == pytest.approx(np.linalg.norm(head[1] - head[0]) / np.linalg.norm(head[0]))
+    assert moved["head"] > 0
+    encoder = [name for name in new if name.startswith("encoder.")]
+    assert all(np.array_equal(old[name], new[name]) for name in encoder)
+    assert "What moved" in (run.path / "report.html").read_text()
+    longer = load_recipe(tmp_path / "second" / "recipe.yaml", (*changes, "training.epochs=2"))
+    again = train(longer, out=tmp_path / "run", resume=True)
+    assert {row["stage"] for row in again.summary["moved"]} == set(moved)
+    (tmp_path / "first" / "run" / "weights.safetensors").write_bytes(b"other")
+    longest = load_recipe(tmp_path / "second" / "recipe.yaml", (*changes, "training.epochs=3"))
+    assert "moved" not in train(longest, out=tmp_path / "run", resume=True).summary

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
-from cristae.classical.config import FeaturesConfig
+from cristae.classical.config import IN_BALL, FeaturesConfig
 from cristae.classical.filters import eigenvalues, gaussian, gaussian_radius, gradient, hessian, outer_product
+from cristae.classical.neighbourhood import PROJECTIONS, ball_radius, in_ball, membrane_projections
 from cristae.data.box import Box, Triple
 from cristae.data.image import VoxelSize
 
@@ -51,19 +53,24 @@ class FeaturePlan:
             name = f"{filter_name} {scale:g}"
             several = self.ndim if filter_name in ("structure", "hessian") else 0
             names += [f"{name} [{place}]" for place in range(several)] or [name]
+        names += [f"difference {wide:g} {narrow:g}" for wide, narrow in self.config.differences]
+        names += [f"{name} {radius:g}" for name, radius in self._in_ball()]
+        names += [f"membrane {what}" for what in (PROJECTIONS if self.config.membrane else ())]
         return tuple(names)
 
     @cached_property
     def scales(self) -> tuple[float, ...]:
         """The scales at which the image is smoothed, ascending."""
         narrow = {_NARROW * scale for scale in self.config.difference}
-        return tuple(sorted(narrow | {scale for _, scale in self._filters()}))
+        paired = {scale for pair in self.config.differences for scale in pair}
+        return tuple(sorted(narrow | paired | {scale for _, scale in self._filters()}))
 
     @cached_property
     def reach(self) -> Triple:
         """Voxels (z, y, x) on each side that can change a feature."""
-        sums = [np.add(self._radius(scale), self.margin(scale)) for scale in self.scales]
-        z, y, x = np.max([*sums, np.zeros(3, int)], axis=0).tolist()
+        sums: list[Any] = [np.add(self._radius(scale), self.margin(scale)) for scale in self.scales]
+        balls = [ball_radius(radius, self.step, ndim=self.ndim) for _, radius in self._in_ball()]
+        z, y, x = np.max([*sums, *balls, self._membrane_reach], axis=0).tolist()
         return z, y, x
 
     def margin(self, scale: float) -> Triple:
@@ -103,7 +110,25 @@ class FeaturePlan:
             channels = self._channels(name, smoothed, scale, box)
             features[place : place + len(channels)] = channels
             place += len(channels)
+        for wide, narrow in self.config.differences:
+            first, second = (self._view(smoothed, scale, box, (0, 0, 0)) for scale in (wide, narrow))
+            np.subtract(first, second, out=features[place])
+            place += 1
+        for channel in self._around(grey, box):
+            features[place] = channel
+            place += 1
         return features
+
+    def _around(self, grey: np.ndarray, box: Box) -> Iterator[np.ndarray]:
+        """What filters give that look at the grey values themselves."""
+        inside = box.shift(self.reach)
+        for name, radius in self._in_ball():
+            margin = ball_radius(radius, self.step, ndim=self.ndim)
+            yield in_ball(name, grey[inside.grow(margin).slices], radius, self.step, ndim=self.ndim)
+        membrane = self.config.membrane
+        if membrane is not None:
+            around = grey[inside.grow(self._membrane_reach).slices]
+            yield from membrane_projections(around, thickness=membrane.thickness, patch=membrane.patch)
 
     def _channels(self, name: str, smoothed: Smoothed, scale: float, box: Box) -> list[np.ndarray]:
         """What one filter gives at one scale."""
@@ -129,6 +154,14 @@ class FeaturePlan:
 
     def _filters(self) -> list[tuple[str, float]]:
         return [(name, scale) for name in FILTERS for scale in getattr(self.config, name)]
+
+    def _in_ball(self) -> list[tuple[str, float]]:
+        return [(name, radius) for name in IN_BALL for radius in getattr(self.config, name)]
+
+    @property
+    def _membrane_reach(self) -> Triple:
+        half = 0 if self.config.membrane is None else self.config.membrane.patch // 2
+        return (0, half, half)
 
     def _margin(self, name: str, scale: float) -> Triple:
         """Voxels that a filter needs around the smoothed image: neighbours, and those of its own smoothing."""

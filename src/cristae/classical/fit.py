@@ -110,6 +110,7 @@ class _Learner:
                 smallest_leaf=config.smallest_leaf,
                 seed=self.seed + number,
                 threads=usable_cores(),
+                features_per_split=config.features_per_split,
             )
             for number, one in enumerate(samples)
         )

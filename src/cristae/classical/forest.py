@@ -136,8 +136,8 @@ class Forest:
 
         try:
             pixels = read_stage("pixels", len(plan.names))
-            second = facts.config.objects is not None
-            objects = read_stage("objects", len(object_features(facts.classes))) if second else ()
+            second = facts.config.objects
+            objects = () if second is None else read_stage("objects", len(object_features(facts.classes, second)))
         except RunError as error:
             raise RunError(f"{path}: the forest is damaged: {error}") from None
         return cls(facts.config, facts.classes, facts.voxel_size_nm, pixels, objects)

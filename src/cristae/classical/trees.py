@@ -126,6 +126,7 @@ def grow(
     smallest_leaf: int,
     seed: int,
     threads: int,
+    features_per_split: int | None = None,
 ) -> Trees:
     """Learn a forest; the same samples and seed give the same trees with any number of threads.
 
@@ -138,6 +139,7 @@ def grow(
         smallest_leaf: Samples at each leaf at least.
         seed: Where randomness starts.
         threads: How many trees to grow at once.
+        features_per_split: Features that are tried at each question; None: the root of their number.
     """
     from sklearn.ensemble import RandomForestClassifier
 
@@ -148,6 +150,7 @@ def grow(
         trees,
         max_depth=max_depth,
         min_samples_leaf=smallest_leaf,
+        max_features="sqrt" if features_per_split is None else features_per_split,
         class_weight=weights,
         n_jobs=threads,
         random_state=seed,

@@ -19,6 +19,7 @@ from cristae.cli import (
     comparison,
     datasets,
     doctor,
+    ensembles,
     estimates,
     models,
     recipes,
@@ -96,6 +97,7 @@ app.add_typer(recipes.app, name="recipe")
 app.command()(doctor.doctor)
 app.command()(runs.train)
 app.command()(runs.predict)
+app.command()(ensembles.ensemble)
 app.command()(scores.evaluate)
 app.command()(agreement.agree)
 app.command()(comparison.compare)
@@ -140,5 +142,5 @@ def _after_a_stop(verb: str | None) -> str:
         return "the same command with --resume resumes it"
     if verb == "evaluate":
         return "with --out, the same command resumes it"
-    resumes = verb in ("demo", "predict", "data")
+    resumes = verb in ("demo", "predict", "data", "ensemble")
     return "the same command resumes it" if resumes else "the same command starts over"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cristae.errors import MissingFileError, NetworkError
+from cristae.errors import CristaeError, MissingFileError, NetworkError
 from cristae.inference.application import choose_application
 from cristae.inference.locality import Locality, measure_locality
 from cristae.models.external import prove_own
@@ -17,7 +19,7 @@ from cristae.recipe.folder import WEIGHTS
 from cristae.recipe.recipe import Recipe
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 _MOST = 0.5
 """Fraction of the parameters below which a training hardly starts from the file."""
@@ -76,6 +78,35 @@ def starting_weights(recipe: Recipe) -> Path:
     return file
 
 
+def weights_at_start(
+    network: nn.Module, recipe: Recipe, facts: Mapping[str, Any], *, resumed: bool
+) -> dict[str, Tensor] | None:
+    """Copies of the parameters that a training began with, for one that starts from weights or has groups.
+
+    Args:
+        network: As it is before the first step of a session.
+        recipe: What is trained.
+        facts: What `start_from` gave, of the first session.
+        resumed: Whether a checkpoint will replace the network's weights, which are random ones so far.
+
+    Returns:
+        By name, on the CPU; None where nobody asks for them, or the file they came from is gone or has changed.
+    """
+    training = recipe.training
+    if training.start_from is None and not training.groups:
+        return None
+    if resumed and training.start_from is not None:
+        try:
+            weights = starting_weights(recipe)
+            if _digest(weights) != facts["start_from"]["sha256"]:
+                return None
+            network = deepcopy(network)
+            load_matching(network, weights)
+        except (CristaeError, OSError, KeyError):  # it costs a table of the page, and nothing else
+            return None
+    return {name: value.detach().cpu().clone() for name, value in network.named_parameters()}
+
+
 def start_from(network: nn.Module, weights: Path, progress: Progress) -> dict[str, Any]:
     """Fill a network with the weights that match, and report which; warn when most do not.
 
@@ -92,6 +123,9 @@ def start_from(network: nn.Module, weights: Path, progress: Progress) -> dict[st
             f"{weights}: fills less than half of the network's parameters; the others start at random. If both should "
             "be the same network, compare the `model` sections of their recipes"
         )
-    with weights.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"path": str(weights.absolute()), "sha256": digest, **report.to_dict()}
+    return {"path": str(weights.absolute()), "sha256": _digest(weights), **report.to_dict()}
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

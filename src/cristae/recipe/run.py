@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, PositiveInt
 
-from cristae.classical.config import RandomForestConfig
-from cristae.config import facts_from
+from cristae.classical.config import RandomForestConfig, without_later_settings
+from cristae.config import facts_from, without
 from cristae.data.classes import Classes
 from cristae.data.files import require_new, require_writable, write_bytes, write_json, write_text, write_together
 from cristae.data.image import VoxelSize
@@ -45,6 +45,7 @@ from cristae.recipe.folder import (
 from cristae.recipe.load import load_run_recipe
 from cristae.recipe.recipe import Recipe
 from cristae.recipe.text import diff_recipes, plain, recipe_to_yaml
+from cristae.training.config import without_later_fields
 from cristae.training.validation_config import Criterion
 
 if TYPE_CHECKING:
@@ -62,10 +63,10 @@ _MAY_CHANGE = (
     "training.reader_threads",
 )
 """What may change when a training is resumed: the run keeps its id."""
-_ADDED = {"folds": None, "instances": None, "predict.test_time": "none"}
+_LATER = {"folds": None, "instances": None}
+_LATER_OF_VOLUMES = {"sample": None, "samples": None}
+_LATER_OF_PREDICT = {"test_time": "none"}
 """Fields that earlier versions did not have; at these values they do not change a run's id."""
-_ADDED_TO_VOLUMES = ("sample", "samples")
-"""The same of each volume, where null does not change it."""
 
 
 @dataclass(frozen=True)
@@ -210,18 +211,18 @@ class Run:
 
 def run_id(recipe: Recipe) -> str:
     """A run's id: the recipe's name and eight hexadecimal digits of its content."""
-    content = plain(anchored(recipe))
-    for path in (*_MAY_CHANGE, *_ADDED):
+    content = without(plain(anchored(recipe)), _LATER)
+    for path in _MAY_CHANGE:
         *sections, field = path.split(".")
         part = content
         for section in sections:
             part = part[section]
-        if path in _MAY_CHANGE or part[field] == _ADDED[path]:
-            part.pop(field)
-    for volume in content["data"]["volumes"]:
-        for field in _ADDED_TO_VOLUMES:
-            if volume[field] is None:
-                volume.pop(field)
+        part.pop(field)
+    content["data"]["volumes"] = [without(volume, _LATER_OF_VOLUMES) for volume in content["data"]["volumes"]]
+    content["predict"] = without(content["predict"], _LATER_OF_PREDICT)
+    content["training"] = without_later_fields(content["training"])
+    if isinstance(recipe.model, RandomForestConfig):
+        content["model"] = without_later_settings(content["model"])
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     return f"{recipe.name}-{digest[:8]}"
 

@@ -83,6 +83,8 @@ def run_page(files: RunFiles) -> str:
         best = files.summary.get("best_epoch")
         curves = learning_curves(files.epochs, foreground, None if best is None else int(best))
         sections.append(Section("Learning", curves + _criteria(files)))
+    if files.summary.get("moved"):
+        sections.append(Section("What moved", _moved(files.summary["moved"])))
     if files.previews and files.classes is not None:
         chosen = choose_slices(files.previews)
         sections.append(Section("Slices", _slices_lead(files, len(chosen)) + slices_markup(chosen, files.classes)))
@@ -116,6 +118,20 @@ def _criteria(files: RunFiles) -> Markup:
         caption = f"Weights kept, by criterion; the scores of the run are of {rows[0]['Weights']}"
         parts.append(table(rows, caption=caption))
     return Markup("").join(parts)
+
+
+def _moved(rows: Sequence[Mapping[str, Any]]) -> Markup:
+    """How far each stage of the network is from where it started."""
+    shown = [
+        {
+            "Stage": str(row.get("stage", "")),
+            "Parameters": f"{row.get('parameters', 0):,}",
+            "Change": "–" if row.get("relative_change") is None else f"{100 * row['relative_change']:.2f} %",
+        }
+        for row in rows
+    ]
+    caption = "Distance of the kept weights from those of the start, relative to the size of the latter; 0 is frozen."
+    return table(shown, numbers=["Parameters", "Change"], caption=caption)
 
 
 def _facts(files: RunFiles) -> list[Fact]:

@@ -14,7 +14,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from cristae.data.files import write_bytes
 from cristae.errors import RunError
-from cristae.training.config import TrainingConfig
+from cristae.training.config import TrainingConfig, without_later_fields
 from cristae.training.guard import LOOK_EVERY
 from cristae.training.interruption import Interruption
 from cristae.training.module import TrainingModule
@@ -29,7 +29,7 @@ _MAY_DIFFER = {"epochs", "reader_threads", "checkpoint_minutes", "start_from", "
 
 def settings_of(config: TrainingConfig, batches: int, seed: int) -> dict[str, str]:
     """What must be the same where a checkpoint is continued, as text by name."""
-    fields = config.model_dump(mode="json", exclude=_MAY_DIFFER)
+    fields = without_later_fields(config.model_dump(mode="json", exclude=_MAY_DIFFER))
     settings = {f"training.{name}": str(value) for name, value in fields.items()}
     return settings | {"batches of an epoch": str(batches), "seed": str(seed)}
 

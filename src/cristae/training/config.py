@@ -2,16 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from cristae.config import Config
+from cristae.config import Config, without
 from cristae.training.optimizers import Adam, Optimizer
 from cristae.training.parameter_groups import ParameterGroup
 from cristae.training.schedule import Fraction, KerasDecay, LearningRate, Schedule
 from cristae.training.stopping import GiveUp
 from cristae.training.validation_config import Criteria, ValidationConfig, WholeValidation
+
+_LATER: Mapping[str, Any] = {"swa": None}
+_LATER_OF_GROUPS: Mapping[str, Any] = {"frozen_epochs": 0, "layer_decay": 1.0}
+
+
+def without_later_fields(training: Mapping[str, Any]) -> dict[str, Any]:
+    """A dumped `training` section without the fields that later versions have added, where these have no effect, so
+    that what is made of the section is what earlier versions made.
+
+    Example:
+        >>> without_later_fields({"epochs": 3, "swa": None, "groups": [{"match": "bias", "frozen_epochs": 0}]})
+        {'epochs': 3, 'groups': [{'match': 'bias'}]}
+    """
+    groups = [without(group, _LATER_OF_GROUPS) for group in training.get("groups", ())]
+    return {**without(training, _LATER), **({"groups": groups} if "groups" in training else {})}
+
+
+class EpochAveraging(Config):
+    """Stochastic weight averaging (Izmailov et al. 2018), https://arxiv.org/abs/1803.05407."""
+
+    from_epoch: PositiveInt
+    """The first epoch, counted from 1, whose last weights enter the average; three quarters into the training in the
+    paper, with a constant or cyclic learning rate from there on."""
 
 
 class TrainingConfig(Config):
@@ -42,6 +66,10 @@ class TrainingConfig(Config):
     ema_decay: Fraction | None = None
     """Validate, keep and use an average of the weights, of which each update keeps this share, such as 0.999; null
     uses the weights themselves."""
+    swa: EpochAveraging | None = None
+    """Validate, keep and use the plain average of the weights that epochs end with, from one on, such as
+    `{from_epoch: 23}`; before it, and where null, the weights themselves. Running statistics of batch normalisation
+    are estimated for the average on training patches."""
     start_from: str | None = None
     """A .safetensors file, or a run folder, whose matching tensors the training starts from; null starts from random
     weights."""
@@ -68,6 +96,27 @@ class TrainingConfig(Config):
     def rates(self, updates_per_epoch: int) -> LearningRate:
         """The learning rate of every update of such a training."""
         return LearningRate(self.schedule, self.learning_rate, updates_per_epoch * self.epochs)
+
+    @model_validator(mode="after")
+    def _averages_once(self) -> TrainingConfig:
+        if self.swa is not None and self.ema_decay is not None:
+            raise ValueError("swa: averages weights, and so does ema_decay; leave one of the two out")
+        if self.swa is not None and self.swa.from_epoch > self.epochs:
+            raise ValueError(
+                f"swa.from_epoch: {self.swa.from_epoch} is after the last of {self.epochs} epochs, so nothing would be "
+                "averaged; lower it"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _everything_thaws(self) -> TrainingConfig:
+        for number, group in enumerate(self.groups):
+            if group.frozen_epochs >= self.epochs:
+                raise ValueError(
+                    f"groups.{number}.frozen_epochs: {group.frozen_epochs} are all of the {self.epochs} epochs; lower "
+                    "it, or freeze for good with learning_rate_factor: 0"
+                )
+        return self
 
     @model_validator(mode="after")
     def _rates_fall(self) -> TrainingConfig:

@@ -13,7 +13,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 
-from cristae.training.averaging import AveragedWeights
+from cristae.training.averaging import Averages
 from cristae.training.feed import Worker
 from cristae.training.module import TrainingModule
 from cristae.training.nonfinite import NonfiniteReport
@@ -59,7 +59,7 @@ class EpochEnd(Callback):
         self,
         callback: TrainingCallback,
         criteria: Sequence[Criterion],
-        averaged: AveragedWeights | None,
+        averaged: Averages | None,
         report: NonfiniteReport,
     ) -> None:
         self.callback, self.criteria, self.averaged = callback, tuple(criteria), averaged
@@ -93,7 +93,7 @@ class EpochEnd(Callback):
         }
         if pl_module.guard.skip:
             row["skipped_updates"] = self._report.skipped
-        network = pl_module.network if self.averaged is None else self.averaged.network
+        network = pl_module.network if self.averaged is None else self.averaged.judged(pl_module.network)
         scores = self._validate(trainer, network, pl_module.device, epoch)
         self.score, self.miou = scores[f"val_{self.criteria[0]}"], scores["val_miou"]
         pl_module.rate.observe(merit(self.criteria[0], self.score))

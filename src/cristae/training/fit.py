@@ -19,7 +19,7 @@ from torch import nn
 from cristae.allocator import keep_large_buffers
 from cristae.errors import TrainingError
 from cristae.progress import Progress, Task
-from cristae.training.averaging import AveragedWeights
+from cristae.training.averaging import averages_of
 from cristae.training.checkpoints import LAST, AtomicCheckpoints, TimedCheckpoints, settings_of
 from cristae.training.epoch_end import Best, EpochEnd, Stop, TrainingCallback
 from cristae.training.feed import PatchFeed
@@ -107,13 +107,13 @@ def fit(
     rate = config.rates(feed.updates)
     put_channels_last(network)
     module = TrainingModule(network, step, feed, rate)
-    averaged = AveragedWeights(network, config.ema_decay) if config.ema_decay else None
+    averaged = averages_of(network, config)
     report = NonfiniteReport(folder, progress)
     end = EpochEnd(callback, config.criteria, averaged, report)
     stop = Stop(StopRules(config.early_stop_patience, config.give_up), end)
     interruption = Interruption(progress)
     start = folder / LAST
-    callbacks = [
+    callbacks: list[Callback] = [
         *([] if averaged is None else [averaged]),  # before whatever looks at the averages
         report,
         end,

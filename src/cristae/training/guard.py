@@ -59,6 +59,10 @@ class UpdateGuard:
         self.notes.zero_()
         self.sums.zero_()
 
+    def expect_new_state(self) -> None:
+        """Before an update in which the optimiser makes state for parameters that have learnt nothing yet."""
+        self._has_state = False
+
     def begin_update(self, batch: int) -> None:
         """Before the forward pass of an update's first batch, number `batch` of the epoch."""
         self._first = batch

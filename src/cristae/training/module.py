@@ -97,6 +97,8 @@ class TrainingModule(LightningModule):
         self.guard = UpdateGuard(network, len(feed), skip=step.config.nonfinite == "skip")
         self._averages: list[tuple[_BatchNorm, float]] = []
         self._groups = group_parameters(network, step.config.groups)
+        self._frozen_norms: list[_BatchNorm] = []
+        self._epoch_frozen = -1
         for group in self._groups:
             for value in group.values:  # frozen ones count neither in the norm of the gradient nor in its computation
                 value.requires_grad_(group.learning_rate_factor > 0)
@@ -141,11 +143,34 @@ class TrainingModule(LightningModule):
         # Dropout draws from here, so a continued run draws what an undisturbed one does.
         torch.manual_seed(hash((self.step.seed, self.current_epoch, number, self.global_rank)) % 2**63)
         self._set_rates(number)
+        self._freeze()
         logits = self._run(channels_last(data.image))
         loss: Tensor = self.loss(logits, data.target, data.valid, data.weight, data.further)
         loss = loss + self.step.penalty(self.network)
         self.guard.see_loss(loss, number)
         return loss
+
+    def _freeze(self) -> None:
+        """Keep what is not to change in this epoch: parameters, and the running statistics of batch normalisations all
+        of whose parameters are frozen. These normalise by their statistics, as they do in prediction."""
+        if self._epoch_frozen != self.current_epoch:
+            self._epoch_frozen = self.current_epoch
+            if any(group.frozen_epochs == self.current_epoch for group in self._groups):
+                self.guard.expect_new_state()
+            frozen = [group for group in self._groups if not group.learns(self.current_epoch)]
+            kept = {id(value) for group in frozen for value in group.values}
+            self._frozen_norms = [
+                norm
+                for norm in self.network.modules()
+                if isinstance(norm, _BatchNorm) and norm.affine and kept >= set(map(id, norm.parameters()))
+            ]
+            if self.trainer.world_size == 1:  # with several processes, which parameters have gradients may not change
+                for group in self._groups:
+                    for value in group.values:
+                        value.requires_grad_(group.learns(self.current_epoch))
+            self.network.train()
+        for norm in self._frozen_norms:  # validation sets the mode of the whole network
+            norm.eval()
 
     def _set_rates(self, number: int) -> None:
         """How fast weights and running statistics change in batch `number` of the epoch.
@@ -159,6 +184,10 @@ class TrainingModule(LightningModule):
             norm.momentum = max(momentum, _young_momentum(self.global_step * accumulate + number % accumulate))
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        for group in self._groups:
+            if not group.learns(self.current_epoch):
+                for value in group.values:
+                    value.grad = None  # the optimiser leaves out what has no gradient
         self.guard.see_gradients(optimizer)
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:

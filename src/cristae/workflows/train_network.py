@@ -20,6 +20,7 @@ from cristae.models.external import own_errors
 from cristae.progress import Progress
 from cristae.recipe.folder import RECIPE, read_epochs
 from cristae.recipe.load import load_run_recipe
+from cristae.recipe.network import weights_at_start
 from cristae.recipe.provenance import known_inputs, write_provenance
 from cristae.recipe.recipe import Recipe
 from cristae.recipe.run import (
@@ -38,6 +39,7 @@ from cristae.training.epoch_end import Best, Counts
 from cristae.training.feed import Worker
 from cristae.training.fit import fit
 from cristae.training.layout import put_channels_last
+from cristae.training.moved import weights_moved
 from cristae.training.nonfinite import FOLDER as NONFINITE
 from cristae.training.processes import run_processes
 from cristae.training.stopping import StopRules
@@ -140,6 +142,8 @@ class TrainingSession:
         loop = self.prepare(cache, progress)
         if loop.inputs != known_inputs(run.path, default=loop.inputs):
             progress.warn(f"{run.path}: the training data has changed since this run began")
+        resumed = run.checkpoint_path.is_file()
+        before = weights_at_start(self.network, recipe, self.start, resumed=resumed)
         if recipe.training.devices > 1:
             found = run_processes(_PROCESS, [str(run.path.absolute())], recipe.training.devices, progress)
         else:
@@ -170,6 +174,8 @@ class TrainingSession:
         }
         put_channels_last(self.network)  # what `fit` does, also where other processes trained
         load_weights(self.network, run.weights_path)
+        if before is not None:
+            facts["moved"] = weights_moved(before, self.network)
         validation, application = better_application(recipe.predict, self.network, prepared.validation, progress)
         validate_run(run, self.network, validation, progress)
         write_provenance(run, device=str(self.device), inputs=loop.inputs)
