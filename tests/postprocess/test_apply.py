@@ -1,0 +1,82 @@
+"""Steps one after the other: on disk as in memory, and continued after a kill without repeating what was finished."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from step_data import FOUR, label_maps, run_steps
+
+from cristae.postprocess import FillHoles, RemoveSmall, SplitTouching
+from cristae.postprocess.apply import apply_steps
+from cristae.postprocess.workplace import Workplace
+
+STEPS = (FillHoles(classes=("mito",)), RemoveSmall(min_size_vox=5), SplitTouching(classes=("mito",), depth_nm=1))
+BLOCKS = (16, 128, 128)
+
+
+def labels() -> np.ndarray:
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 6, (5, 12, 12))
+    return np.where(coarse > 3, 0, coarse).repeat(4, 0).repeat(12, 1).repeat(12, 2).astype(np.uint8)
+
+
+def bytes_in(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_on_disk_as_in_memory(tmp_path: Path) -> None:
+    maps = label_maps(labels(), classes=FOUR)
+    memory, disk = run_steps(maps, *STEPS), run_steps(maps, *STEPS, edges=BLOCKS, folder=tmp_path / "work")
+    assert memory.changes == disk.changes
+    assert sum(change.gained + change.lost for change in memory.changes) > 0
+    np.testing.assert_array_equal(memory.maps.images[0].read(), disk.maps.images[0].read())
+    np.testing.assert_array_equal(memory.instances["mito"].read(), disk.instances["mito"].read())
+
+
+@pytest.mark.parametrize("stops_after", [1, 7, 12, 22, 30])
+def test_a_killed_call_is_continued_with_the_same_bytes(tmp_path: Path, monkeypatch, stops_after: int) -> None:
+    maps, before = label_maps(labels(), classes=FOUR), apply_steps
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    outcome = run_steps(maps, *STEPS, edges=BLOCKS, folder=whole)
+    writes: list[str] = []
+
+    def stop(store, box, voxels, real=None) -> None:
+        writes.append(store._path.parent.name)
+        if len(writes) == stops_after:
+            raise KeyboardInterrupt
+        real(store, box, voxels)
+
+    from cristae.postprocess.workplace import DiskStore
+
+    real = DiskStore.write
+    work = Workplace(maps.shape, (16, 64, 64), killed, maps.voxel_size_nm)
+    with monkeypatch.context() as patch:
+        patch.setattr(DiskStore, "write", lambda store, box, voxels: stop(store, box, voxels, real))
+        try:
+            before(maps, STEPS, work)
+            reached = len(STEPS)
+        except KeyboardInterrupt:
+            reached = int(writes[-1])
+        writes.clear()
+        stops_after = -1
+        again = before(maps, STEPS, work)
+    assert not writes or min(map(int, writes)) == reached
+    assert again.changes == outcome.changes
+    np.testing.assert_array_equal(again.maps.images[0].read(), outcome.maps.images[0].read())
+    np.testing.assert_array_equal(again.instances["mito"].read(), outcome.instances["mito"].read())
+    uninterrupted = tmp_path / "uninterrupted"
+    apply_steps(maps, STEPS, Workplace(maps.shape, (16, 64, 64), uninterrupted, maps.voxel_size_nm))
+    assert bytes_in(killed) == bytes_in(uninterrupted)
+
+
+def test_what_was_made_from_something_else_is_not_used(tmp_path: Path) -> None:
+    maps = label_maps(labels(), classes=FOUR)
+    work = Workplace(maps.shape, BLOCKS, tmp_path / "work", maps.voxel_size_nm)
+    first = apply_steps(maps, STEPS[:1], work, origin="a")
+    other = label_maps(np.zeros_like(labels()), classes=FOUR)
+    assert apply_steps(other, STEPS[:1], work, origin="b").changes != first.changes
+    assert apply_steps(maps, STEPS[1:2], work, origin="b").changes[0].step == "remove_small"
+    (work.folder / "state.json").write_text("{")
+    assert apply_steps(maps, STEPS[:1], work, origin="b").changes == first.changes
