@@ -30,6 +30,7 @@ from cristae.inference.fusion import Average, Fusion
 from cristae.inference.locality import Locality
 from cristae.inference.plan import BlockPlan
 from cristae.inference.windows import Windows
+from cristae.postprocess import Step
 from cristae.preprocess.normalize import Normalizer
 from cristae.progress import Progress
 
@@ -162,11 +163,15 @@ class PredictionSettings:
     """Whether 8-bit probabilities are kept."""
     normalize: Statistics = "run"
     """Whether statistics of the training data were replaced by those of the volume."""
+    postprocess: tuple[Step, ...] = ()
+    """What changes the labels when all of them are there; the manifest lists it by itself, because other steps need no
+    other prediction."""
 
     @classmethod
-    def of(cls, config: PredictConfig, options: PredictOptions) -> PredictionSettings:
-        """From the `predict:` section that the runs share, and the options of this prediction."""
-        return cls(config.threshold, config.precision, config.fusion, options.probabilities, options.normalize)
+    def of(cls, config: PredictConfig, options: PredictOptions, steps: tuple[Step, ...] = ()) -> PredictionSettings:
+        """From the `predict:` section that the runs share, the options of this prediction, and its post-processing."""
+        keep = options.probabilities or any(step.reads_probabilities for step in steps)
+        return cls(config.threshold, config.precision, config.fusion, keep, options.normalize, steps)
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
 from cristae.data.classes import Classes
+from cristae.data.image import VoxelSize
+from cristae.errors import RunError, VoxelSizeError
 from cristae.postprocess.fill_holes import FillHoles
 from cristae.postprocess.remove_small import RemoveSmall
 from cristae.postprocess.smooth import Close, Open
@@ -20,7 +22,29 @@ Step = Annotated[
 ]
 """One step of post-processing."""
 
-__all__ = ["Close", "FillHoles", "Open", "RemoveSmall", "SplitTouching", "Step", "Threshold", "step_problems"]
+__all__ = [
+    "Close",
+    "FillHoles",
+    "Open",
+    "RemoveSmall",
+    "SplitTouching",
+    "Step",
+    "Threshold",
+    "parse_steps",
+    "require_fit",
+    "step_problems",
+]
+
+_STEPS: TypeAdapter[tuple[Step, ...]] = TypeAdapter(tuple[Step, ...])
+
+
+def parse_steps(content: object) -> tuple[Step, ...]:
+    """Steps from plain values, as they are stored.
+
+    Raises:
+        ValidationError: They are none.
+    """
+    return _STEPS.validate_python(content)
 
 
 def step_problems(steps: Sequence[Step], classes: Classes) -> list[str]:
@@ -39,3 +63,25 @@ def step_problems(steps: Sequence[Step], classes: Classes) -> list[str]:
     if doubles := {name for name in split if split.count(name) > 1}:
         problems.append(f"{kinds.index('split_touching')}.name: two steps split the class '{min(doubles)}'; give one")
     return problems
+
+
+def require_fit(steps: Sequence[Step], classes: Classes, voxel_size_nm: VoxelSize | None) -> None:
+    """Make sure, before any work, that steps can be carried out on labels of these classes.
+
+    Raises:
+        RunError: One cannot, or a value of one is still to be chosen.
+        VoxelSizeError: One measures in nm and the voxel size is not known.
+    """
+    if problems := step_problems(steps, classes):
+        raise RunError("\n".join(f"step {problem}" for problem in problems))
+    for place, step in enumerate(steps):
+        if step.is_open:
+            raise RunError(
+                f"step {place}.{step.auto_field}: auto is chosen on the validation regions of a training, so it may "
+                "only stand in a recipe; give a number"
+            )
+        if voxel_size_nm is None and step.needs_voxel_size():
+            raise VoxelSizeError(
+                f"step {place}: '{step.name}' measures in nm, but the voxel size is not known; give it with "
+                "--voxel-size-nm Z Y X, or give sizes in voxels"
+            )
