@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from cristae.models import create_model as create_model
     from cristae.progress import Progress as Progress
     from cristae.recipe.load import load_recipe as load_recipe
+    from cristae.recipe.load import load_steps as load_steps
     from cristae.recipe.load import parse_recipe as parse_recipe
     from cristae.recipe.recipe import Recipe as Recipe
     from cristae.recipe.run import Run as Run
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from cristae.workflows.models import describe_model as describe_model
     from cristae.workflows.models import draw_model as draw_model
     from cristae.workflows.models import list_models as list_models
+    from cristae.workflows.postprocess import postprocess as postprocess
     from cristae.workflows.predict import predict as predict
     from cristae.workflows.recipes import check_recipe as check_recipe
     from cristae.workflows.recipes import new_recipe as new_recipe
@@ -106,6 +108,7 @@ _HOME = {
     "list_datasets": "workflows.datasets",
     "list_models": "workflows.models",
     "load_recipe": "recipe.load",
+    "load_steps": "recipe.load",
     "new_recipe": "workflows.recipes",
     "open_image": "data.formats",
     "open_images": "data.formats",
@@ -113,6 +116,7 @@ _HOME = {
     "open_run": "recipe.run",
     "open_volume": "data.open",
     "parse_recipe": "recipe.load",
+    "postprocess": "workflows.postprocess",
     "predict": "workflows.predict",
     "predictions_in": "evaluation.scoring.evaluation",
     "recipe_schema": "recipe.text",

@@ -13,7 +13,7 @@ from cristae.analysis.config import AnalysisOptions
 from cristae.analysis.object_map import ObjectMap
 from cristae.analysis.objects import label_objects, measure_objects
 from cristae.analysis.split import split_objects
-from cristae.postprocess.necks import cut_mask
+from cristae.postprocessing.necks import cut_mask
 
 CUBES = (10.0, 10.0, 10.0)
 FLAT = (40.0, 10.0, 10.0)

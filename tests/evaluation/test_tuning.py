@@ -11,9 +11,9 @@ from hypothesis.extra.numpy import arrays
 from cristae.data.classes import Classes
 from cristae.data.image import image_of_array
 from cristae.evaluation.tuning import Region, tune_on
-from cristae.postprocess import FillHoles, RemoveSmall, SplitTouching, Threshold
-from cristae.postprocess.form import LabelMaps
-from cristae.postprocess.workplace import Workplace
+from cristae.postprocessing import FillHoles, RemoveSmall, SplitTouching, Threshold
+from cristae.postprocessing.form import LabelMaps
+from cristae.postprocessing.workplace import Workplace
 
 TWO = Classes(names=("background", "mito"))
 MASKS = Classes(names=("mito", "er"), exclusive=False)

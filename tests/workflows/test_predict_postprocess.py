@@ -17,7 +17,7 @@ from cristae.errors import RunError, VoxelSizeError
 from cristae.evaluation.segmentation import Meaning, open_segmentation
 from cristae.inference import postprocessing
 from cristae.inference.postprocessing import raw_labels
-from cristae.postprocess.workplace import DiskStore
+from cristae.postprocessing.workplace import DiskStore
 from cristae.recipe.postprocess import steps_of
 from cristae.workflows.predict import begin_prediction, finish_prediction, plan_prediction, predict, predict_part
 
@@ -117,7 +117,7 @@ def test_a_prediction_killed_in_its_post_processing_is_not_finished_and_resumes(
         if stop == "a step":
             patch.setattr(DiskStore, "write", kill)
         elif stop == "staging":
-            patch.setattr(postprocessing, "build_pyramid", kill)
+            patch.setattr("cristae.postprocessing.instances.build_pyramid", kill)
         elif stop == "exchange":
             patch.setattr(Path, "rename", rename)
         else:

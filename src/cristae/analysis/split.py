@@ -12,7 +12,7 @@ from cristae.analysis.measure import Sums
 from cristae.analysis.objects import Objects
 from cristae.data.box import Box, Triple
 from cristae.data.image import VoxelSize
-from cristae.postprocess.necks import cut_mask
+from cristae.postprocessing.necks import cut_mask
 
 LARGEST_BOX = 1 << 24
 """Voxels of the box around an object above which it is left whole: about 2 GiB are needed to cut it."""

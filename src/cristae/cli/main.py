@@ -13,7 +13,19 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cristae.cli import agreement, analysis, comparison, datasets, doctor, models, recipes, runs, scores, volumes
+from cristae.cli import (
+    agreement,
+    analysis,
+    comparison,
+    datasets,
+    doctor,
+    models,
+    postprocessing,
+    recipes,
+    runs,
+    scores,
+    volumes,
+)
 from cristae.cli.interrupted import was_interrupted
 from cristae.cli.options import say, say_error
 from cristae.errors import CristaeError
@@ -84,6 +96,7 @@ app.add_typer(recipes.app, name="recipe")
 app.command()(doctor.doctor)
 app.command()(runs.train)
 app.command()(runs.predict)
+app.command()(postprocessing.postprocess)
 app.command()(scores.evaluate)
 app.command()(agreement.agree)
 app.command()(comparison.compare)
@@ -127,5 +140,5 @@ def _after_a_stop(verb: str | None) -> str:
         return "the same command with --resume resumes it"
     if verb == "evaluate":
         return "with --out, the same command resumes it"
-    resumes = verb in ("demo", "predict", "data")
+    resumes = verb in ("demo", "predict", "postprocess", "data")
     return "the same command resumes it" if resumes else "the same command starts over"

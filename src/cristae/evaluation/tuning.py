@@ -18,10 +18,10 @@ from cristae.data.splits import Part, labelled_boxes
 from cristae.evaluation.validation import PredictedSlab, Validation
 from cristae.metrics.confusion import Confusion
 from cristae.metrics.tally import mean_iou_of, pool
-from cristae.postprocess import SplitTouching, Step
-from cristae.postprocess.apply import apply_steps
-from cristae.postprocess.form import LabelMaps
-from cristae.postprocess.workplace import Workplace, chunk_of
+from cristae.postprocessing import SplitTouching, Step
+from cristae.postprocessing.apply import apply_steps
+from cristae.postprocessing.form import LabelMaps
+from cristae.postprocessing.workplace import Workplace, chunk_of
 from cristae.progress import Progress
 
 if TYPE_CHECKING:

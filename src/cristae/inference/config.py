@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt
 from cristae.config import Config
 from cristae.errors import RunError
 from cristae.inference.fusion import Average, Fusion
-from cristae.postprocess import Step
+from cristae.postprocessing import Step
 
 Precision = Literal["fp32", "bf16"]
 Application = Literal["exact", "gaussian", "centre_third", "farthest", "tiles"]

@@ -14,35 +14,28 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from cristae.data.box import Box
-from cristae.data.classes import BACKGROUND_COLOR, Classes
+from cristae.data.classes import Classes
 from cristae.data.files import storage_errors
 from cristae.data.formats.ome_zarr import (
-    build_pyramid,
-    create_multiscale,
     list_labels,
     open_ome_zarr,
-    open_writer,
-    pyramid_levels,
     read_attributes,
     write_attributes,
     write_label_list,
 )
 from cristae.data.formats.paths import Reading
-from cristae.data.formats.write import zarr_spec
 from cristae.data.image import Image
 from cristae.errors import RunError
 from cristae.inference.prediction import label_names
-from cristae.postprocess import SplitTouching, Step
-from cristae.postprocess.apply import apply_steps, origin_of
-from cristae.postprocess.form import LabelMaps, Outcome
-from cristae.postprocess.memory import plan_work
+from cristae.postprocessing import SplitTouching, Step
+from cristae.postprocessing.apply import apply_steps, origin_of
+from cristae.postprocessing.form import LabelMaps, Outcome
+from cristae.postprocessing.instances import INSTANCES, fill_labels, write_labels
+from cristae.postprocessing.memory import plan_work
 from cristae.progress import Progress
 
 RAW = "_raw"
 """What the names of labels as they were predicted end in."""
-INSTANCES = "_instances"
-"""What the names of instance images end in, after the class."""
 _WORK = ".postprocess"
 
 
@@ -148,23 +141,11 @@ def _stage(path: Path, outcome: Outcome, classes: Classes, progress: Progress) -
             # All metadata and no voxels: processed labels look in every viewer as raw ones do.
             shutil.copytree(labels / name, place / name, ignore=shutil.ignore_patterns("c"))
         made.append(place / name)
-        _fill(made[-1], image, progress)
+        fill_labels(made[-1], image, progress)
     for name, image in outcome.instances.items():
-        spec, levels = zarr_spec(image), len(pyramid_levels(image.shape, image.voxel_size_nm))
         made.append(place / f"{name}{INSTANCES}")
-        create_multiscale(made[-1], spec, name=made[-1].name, classes=((0, "none", BACKGROUND_COLOR),), levels=levels)
-        _fill(made[-1], image, progress)
+        write_labels(made[-1], image, progress)
     return made
-
-
-def _fill(path: Path, image: Image, progress: Progress) -> None:
-    writer = open_writer(path)
-    boxes = list(Box.of_shape(image.shape).blocks(writer.spec.shards))
-    with progress.task(f"Writing {path.name}", len(boxes), unit="blocks") as task:
-        for box in boxes:
-            writer.write(box, image.read(box).astype(writer.spec.dtype, copy=False))
-            task.advance()
-    build_pyramid(path, method="nearest", progress=progress)
 
 
 def _put_in_place(path: Path, made: Sequence[Path], classes: Classes) -> None:

@@ -16,7 +16,7 @@ from cristae.data.formats.ome_zarr import open_ome_zarr, read_attributes
 from cristae.data.formats.paths import Reading, find_source, is_zarr
 from cristae.data.image import Image, VoxelSize
 from cristae.errors import FormatError, MissingFileError, RunError
-from cristae.postprocess import Step
+from cristae.postprocessing import Step
 
 SEGMENTATION = "segmentation"
 """Name of the label image of exclusive classes; overlapping classes have one image each, called after the class."""

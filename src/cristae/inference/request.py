@@ -30,7 +30,7 @@ from cristae.inference.fusion import Average, Fusion
 from cristae.inference.locality import Locality
 from cristae.inference.plan import BlockPlan
 from cristae.inference.windows import Windows
-from cristae.postprocess import Step
+from cristae.postprocessing import Step
 from cristae.preprocess.normalize import Normalizer
 from cristae.progress import Progress
 

@@ -12,7 +12,7 @@ from cristae.errors import NetworkError, RecipeError
 from cristae.inference.config import PredictConfig
 from cristae.losses import JaccardDistance, LossTerm, Term, require_auxiliary_weights
 from cristae.models.form import NetworkConfig
-from cristae.postprocess import step_problems
+from cristae.postprocessing import step_problems
 from cristae.recipe.recipe import Recipe
 from cristae.sampling import RandomPatches, RejectionPatches, Sampling, counted_names
 from cristae.targets import NoWeighting

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from cristae.config import problem_of
 from cristae.errors import RunError
-from cristae.postprocess import SplitTouching, Step, parse_steps
+from cristae.postprocessing import SplitTouching, Step, parse_steps
 from cristae.progress import Progress
 from cristae.recipe.folder import RECIPE, SUMMARY
 from cristae.recipe.run import Run

@@ -33,7 +33,7 @@ from cristae.inference.request import (
 from cristae.inference.working_grid import working_grid_at
 from cristae.inference.writer import PredictionWriter, begin_output, open_output
 from cristae.models.external import own_errors
-from cristae.postprocess import Step, require_fit
+from cristae.postprocessing import Step, require_fit
 from cristae.progress import Progress
 from cristae.recipe.matching import common_settings, member_of, open_member, sized_image, spec_of, working_size
 from cristae.recipe.postprocess import steps_of

@@ -9,10 +9,10 @@ from hypothesis.extra.numpy import arrays
 
 from cristae.data.classes import Classes
 from cristae.data.image import image_of_array
-from cristae.postprocess import Step
-from cristae.postprocess.apply import apply_steps
-from cristae.postprocess.form import LabelMaps, Outcome
-from cristae.postprocess.workplace import Workplace
+from cristae.postprocessing import Step
+from cristae.postprocessing.apply import apply_steps
+from cristae.postprocessing.form import LabelMaps, Outcome
+from cristae.postprocessing.workplace import Workplace
 
 TWO = Classes(names=("background", "mito"))
 FOUR = Classes(names=("background", "mito", "er", "granule"))

@@ -15,10 +15,10 @@ from cristae.data.box import Box
 from cristae.data.image import Image, VoxelSize
 from cristae.errors import VolumeError
 from cristae.metrics.components import Components
-from cristae.postprocess.form import Change, LabelMaps, Outcome, StepConfig
-from cristae.postprocess.necks import cut_mask
-from cristae.postprocess.pieces import pieces_of
-from cristae.postprocess.workplace import Advance, Store, Workplace
+from cristae.postprocessing.form import Change, LabelMaps, Outcome, StepConfig
+from cristae.postprocessing.necks import cut_mask
+from cristae.postprocessing.pieces import pieces_of
+from cristae.postprocessing.workplace import Advance, Store, Workplace
 
 BYTES_PER_VOXEL = 128
 """Memory that cutting an object takes for each voxel of the box around it."""

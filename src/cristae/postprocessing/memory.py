@@ -11,9 +11,9 @@ import psutil
 from cristae.data.block_grid import BLOCK_VOXELS, block_shape
 from cristae.data.image import Image
 from cristae.errors import RunError
-from cristae.postprocess import SplitTouching, Step
-from cristae.postprocess.split_touching import BYTES_PER_VOXEL as SPLIT_BYTES
-from cristae.postprocess.workplace import CHUNK, Workplace, chunk_of
+from cristae.postprocessing import SplitTouching, Step
+from cristae.postprocessing.split_touching import BYTES_PER_VOXEL as SPLIT_BYTES
+from cristae.postprocessing.workplace import CHUNK, Workplace, chunk_of
 from cristae.words import memory, parse_size
 
 BYTES_PER_VOXEL = 64

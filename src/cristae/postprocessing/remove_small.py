@@ -12,7 +12,7 @@ from cristae.data.box import Box
 from cristae.data.classes import Classes
 from cristae.data.image import Image
 from cristae.metrics.components import Components, Connectivity
-from cristae.postprocess.form import (
+from cristae.postprocessing.form import (
     Change,
     LabelMaps,
     MapWriter,
@@ -24,8 +24,8 @@ from cristae.postprocess.form import (
     neighbours,
     require_one,
 )
-from cristae.postprocess.pieces import pieces_of, sizes_of
-from cristae.postprocess.workplace import Advance, Workplace
+from cristae.postprocessing.pieces import pieces_of, sizes_of
+from cristae.postprocessing.workplace import Advance, Workplace
 
 _GONE, _OUTSIDE = 255, 254
 """Values that no class has."""

@@ -11,7 +11,7 @@ from step_data import FOUR, MASKS, SIZE_NM, TWO, edges, label_maps, maps_of, res
 
 from cristae.data.classes import Classes
 from cristae.errors import RunError, VoxelSizeError
-from cristae.postprocess import Close, FillHoles, Open, RemoveSmall, SplitTouching, Threshold, step_problems
+from cristae.postprocessing import Close, FillHoles, Open, RemoveSmall, SplitTouching, Threshold, step_problems
 
 NEIGHBOURS = {6: 1, 18: 2, 26: 3}
 

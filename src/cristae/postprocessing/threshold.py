@@ -9,8 +9,8 @@ from pydantic import Field
 
 from cristae.data.classes import Classes
 from cristae.errors import RunError
-from cristae.postprocess.form import Auto, Change, LabelMaps, MapWriter, Outcome, StepConfig
-from cristae.postprocess.workplace import Advance, Workplace
+from cristae.postprocessing.form import Auto, Change, LabelMaps, MapWriter, Outcome, StepConfig
+from cristae.postprocessing.workplace import Advance, Workplace
 
 _TRIED = tuple(round(0.05 * step, 2) for step in range(1, 20))
 

@@ -14,9 +14,9 @@ import numpy as np
 
 from cristae.data.files import storage_errors, write_json
 from cristae.data.image import Image
-from cristae.postprocess import Step
-from cristae.postprocess.form import Change, LabelMaps, Outcome
-from cristae.postprocess.workplace import Workplace
+from cristae.postprocessing import Step
+from cristae.postprocessing.form import Change, LabelMaps, Outcome
+from cristae.postprocessing.workplace import Workplace
 from cristae.progress import Progress
 
 _STATE = "state.json"

@@ -9,7 +9,7 @@ import numpy as np
 from cristae.data.box import Box
 from cristae.data.image import Image
 from cristae.metrics.components import Components, Connectivity, find_components
-from cristae.postprocess.workplace import Advance, Workplace
+from cristae.postprocessing.workplace import Advance, Workplace
 
 
 def pieces_of(image: Image, value: int, connectivity: Connectivity, work: Workplace, advance: Advance) -> Components:

@@ -17,7 +17,7 @@ from cristae.data.classes import Classes, ClassName
 from cristae.data.image import Image, VoxelSize
 from cristae.errors import VoxelSizeError
 from cristae.metrics.components import Connectivity
-from cristae.postprocess.workplace import Advance, Store, Workplace
+from cristae.postprocessing.workplace import Advance, Store, Workplace
 
 Auto = Literal["auto"]
 

@@ -8,9 +8,9 @@ import pytest
 from step_data import FOUR, SIZE_NM, label_maps, run_steps
 
 from cristae.data.box import Box
-from cristae.postprocess import FillHoles, RemoveSmall, SplitTouching
-from cristae.postprocess.apply import apply_steps
-from cristae.postprocess.workplace import DiskStore, Workplace
+from cristae.postprocessing import FillHoles, RemoveSmall, SplitTouching
+from cristae.postprocessing.apply import apply_steps
+from cristae.postprocessing.workplace import DiskStore, Workplace
 
 STEPS = (FillHoles(classes=("mito",)), RemoveSmall(min_size_vox=5), SplitTouching(classes=("mito",), depth_nm=1))
 BLOCKS = (16, 128, 128)

@@ -11,8 +11,8 @@ from scipy.ndimage import distance_transform_edt
 
 from cristae.data.box import Box
 from cristae.data.classes import Classes
-from cristae.postprocess.form import Change, LabelMaps, MapWriter, Outcome, StepConfig, require_one
-from cristae.postprocess.workplace import Advance, Workplace
+from cristae.postprocessing.form import Change, LabelMaps, MapWriter, Outcome, StepConfig, require_one
+from cristae.postprocessing.workplace import Advance, Workplace
 
 
 class BallStep(StepConfig):

@@ -10,11 +10,11 @@ from pydantic import Field, TypeAdapter
 from cristae.data.classes import Classes
 from cristae.data.image import VoxelSize
 from cristae.errors import RunError, VoxelSizeError
-from cristae.postprocess.fill_holes import FillHoles
-from cristae.postprocess.remove_small import RemoveSmall
-from cristae.postprocess.smooth import Close, Open
-from cristae.postprocess.split_touching import SplitTouching
-from cristae.postprocess.threshold import Threshold
+from cristae.postprocessing.fill_holes import FillHoles
+from cristae.postprocessing.remove_small import RemoveSmall
+from cristae.postprocessing.smooth import Close, Open
+from cristae.postprocessing.split_touching import SplitTouching
+from cristae.postprocessing.threshold import Threshold
 
 Step = Annotated[
     Close | FillHoles | Open | RemoveSmall | SplitTouching | Threshold,
