@@ -134,8 +134,9 @@ class Validation:
             for block, found, labels in self._blocks(network, part.volume, box):
                 here = block.relative_to(box.start).slices
                 prediction[(slice(None), *here)] = labels.cpu().numpy()
-                for channel, name in zip(bytes_of(found).cpu().numpy(), names, strict=True) if kept else ():
-                    kept[name][here] = channel
+                if kept is not None:
+                    for channel, array in zip(bytes_of(found).cpu().numpy(), kept.values(), strict=True):
+                        array[here] = channel
             yield PredictedSlab(part, box, truth, valid, prediction, kept)
 
     def _shared(self, worker: Worker) -> Iterator[tuple[Part, Box]]:

@@ -115,13 +115,13 @@ class RemoveSmall(SizedStep):
                 ids[one.numbers(block) > 0] = _GONE
             kept.write(block, ids)
             advance()
-        flat = 4 if self.connectivity in (4, 8) else 6
+        faces: Connectivity = 4 if self.connectivity in (4, 8) else 6
         counts = {name: np.zeros((one.count + 1, len(classes.names)), np.int64) for name, one in found.items()}
         for block in work.blocks:
             rimmed = kept.read_with_rim(block, _OUTSIDE)
             for name, one in found.items():
                 numbers = one.numbers(block)
-                for step in directions(flat) if numbers.any() else ():
+                for step in directions(faces) if numbers.any() else ():
                     beside = neighbours(rimmed, step)
                     touching = (numbers > 0) & (beside < _OUTSIDE)
                     np.add.at(counts[name], (numbers[touching], beside[touching]), 1)
