@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from cristae.recipe.ensemble_file import open_ensemble as open_ensemble
     from cristae.recipe.ensemble_file import write_ensemble as write_ensemble
     from cristae.recipe.load import load_recipe as load_recipe
+    from cristae.recipe.load import load_steps as load_steps
     from cristae.recipe.load import parse_recipe as parse_recipe
     from cristae.recipe.proposal.options import ProposalOptions as ProposalOptions
     from cristae.recipe.recipe import Recipe as Recipe
@@ -72,6 +73,7 @@ if TYPE_CHECKING:
     from cristae.workflows.models import draw_model as draw_model
     from cristae.workflows.models import list_models as list_models
     from cristae.workflows.new_recipe import new_recipe as new_recipe
+    from cristae.workflows.postprocess import postprocess as postprocess
     from cristae.workflows.predict import predict as predict
     from cristae.workflows.recipes import check_recipe as check_recipe
     from cristae.workflows.report import report as write_report  # noqa: F401
@@ -127,6 +129,7 @@ _HOME = {
     "list_datasets": "workflows.datasets",
     "list_models": "workflows.models",
     "load_recipe": "recipe.load",
+    "load_steps": "recipe.load",
     "new_recipe": "workflows.new_recipe",
     "open_ensemble": "recipe.ensemble_file",
     "open_image": "data.formats",
@@ -137,6 +140,7 @@ _HOME = {
     "open_volume": "data.open",
     "parse_recipe": "recipe.load",
     "plan_slices": "workflows.estimate",
+    "postprocess": "workflows.postprocess",
     "predict": "workflows.predict",
     "predictions_in": "evaluation.scoring.evaluation",
     "recipe_schema": "recipe.text",

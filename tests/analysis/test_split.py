@@ -12,7 +12,8 @@ from cristae.analysis.census import take_census
 from cristae.analysis.config import AnalysisOptions
 from cristae.analysis.object_map import ObjectMap
 from cristae.analysis.objects import label_objects, measure_objects
-from cristae.analysis.split import cut_mask, split_objects
+from cristae.analysis.split import split_objects
+from cristae.postprocessing.necks import cut_mask
 
 CUBES = (10.0, 10.0, 10.0)
 FLAT = (40.0, 10.0, 10.0)

@@ -13,9 +13,6 @@ from cristae.data.classes import Classes
 from cristae.data.image import NO_SHIFT_NM, Image, VoxelSize
 from cristae.errors import LabelError, ScoreError
 
-BLOCK_VOXELS = 1 << 22
-"""Roughly what is held in memory of each map at once."""
-
 
 @dataclass(frozen=True, eq=False)
 class ClassMap:
@@ -87,37 +84,6 @@ class ClassMap:
                 f"class ids 0 to {len(self.classes.names) - 1} of {', '.join(self.classes.names)}"
             )
         return ids
-
-
-def block_shape(images: Sequence[Image], *, multiple: Triple) -> Triple:
-    """Edges (z, y, x) of blocks that follow the chunks on disk and hold about `BLOCK_VOXELS`.
-
-    Args:
-        images: Of one shape.
-        multiple: The edges are multiples of these, also where the image is smaller.
-    """
-    shape = images[0].shape
-    size = [min(max(image.chunks[axis] for image in images), shape[axis]) for axis in range(3)]
-    for axis in (2, 1, 0):
-        while size[axis] < shape[axis] and 2 * prod(size) <= BLOCK_VOXELS:
-            size[axis] = min(2 * size[axis], shape[axis])
-    while prod(size) > 2 * BLOCK_VOXELS:  # sections wider than memory likes
-        longest = size.index(max(size))
-        size[longest] = -(-size[longest] // 2)
-    z, y, x = (-(-edge // step) * step for edge, step in zip(size, multiple, strict=True))
-    return z, y, x
-
-
-def with_rim(box: Box, shape: Sequence[int]) -> tuple[Box, list[tuple[int, int]]]:
-    """The box and one voxel around it inside `shape`, and what is missing of that rim at the edges of the volume.
-
-    Returns:
-        The box to read, and the voxels to pad before and after on each axis.
-    """
-    wide = box.grow((1, 1, 1))
-    inside = wide.intersect(Box.of_shape(shape))
-    missing = zip(wide.start, inside.start, inside.stop, wide.stop, strict=True)
-    return inside, [(a - w, e - b) for w, a, b, e in missing]
 
 
 def cut(shape: Triple, edges: Triple) -> Iterator[Box]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from cristae.analysis.cells import CellMap
 from cristae.analysis.census import Census
-from cristae.analysis.class_map import ClassMap, block_shape, cut
+from cristae.analysis.class_map import ClassMap, cut
 from cristae.analysis.config import AnalysisOptions
 from cristae.analysis.measure import Sums
 from cristae.analysis.membrane import Distances, Membrane, distances_to
@@ -19,6 +19,7 @@ from cristae.analysis.objects import Objects, class_crossings, label_objects, me
 from cristae.analysis.sizes import centroids, class_sizes, kept_objects, object_sizes
 from cristae.analysis.split import split_objects
 from cristae.analysis.tables import ClassSize, ObjectSize
+from cristae.data.block_grid import block_shape
 from cristae.data.box import Box, Triple
 from cristae.data.image import Image
 from cristae.progress import Progress

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cristae.analysis.class_map import with_rim
+from cristae.data.block_grid import with_rim
 from cristae.data.box import Box, Triple
 from cristae.data.image import VoxelSize
 

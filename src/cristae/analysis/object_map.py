@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cristae.analysis.class_map import ClassMap, with_rim
+from cristae.analysis.class_map import ClassMap
+from cristae.data.block_grid import with_rim
 from cristae.data.box import Box, Triple
 from cristae.data.classes import BACKGROUND_COLOR
 from cristae.data.formats.ome_zarr import ZarrSpec, build_pyramid, create_multiscale, pyramid_levels

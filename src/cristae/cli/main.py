@@ -22,6 +22,7 @@ from cristae.cli import (
     ensembles,
     estimates,
     models,
+    postprocessing,
     recipes,
     runs,
     scores,
@@ -98,6 +99,7 @@ app.command()(doctor.doctor)
 app.command()(runs.train)
 app.command()(runs.predict)
 app.command()(ensembles.ensemble)
+app.command()(postprocessing.postprocess)
 app.command()(scores.evaluate)
 app.command()(agreement.agree)
 app.command()(comparison.compare)
@@ -142,5 +144,5 @@ def _after_a_stop(verb: str | None) -> str:
         return "the same command with --resume resumes it"
     if verb == "evaluate":
         return "with --out, the same command resumes it"
-    resumes = verb in ("demo", "predict", "data", "ensemble")
+    resumes = verb in ("demo", "predict", "postprocess", "data", "ensemble")
     return "the same command resumes it" if resumes else "the same command starts over"

@@ -19,7 +19,7 @@ from cristae.evaluation.criteria import scores_of_epoch
 from cristae.inference.application import choose_application, windows_of
 from cristae.inference.config import PredictConfig
 from cristae.inference.ensemble import plan_ensemble
-from cristae.inference.labels import labels_of
+from cristae.inference.labels import bytes_of, labels_of
 from cristae.inference.locality import Locality
 from cristae.inference.memory import Budget
 from cristae.inference.plan import SMALLEST_SIDES, Workload, plan_memory
@@ -56,6 +56,8 @@ class PredictedSlab:
     valid: np.ndarray | None
     """(Z, Y, X), 0 where a voxel does not count."""
     prediction: np.ndarray
+    probabilities: Mapping[str, np.ndarray] | None = None
+    """uint8 (Z, Y, X) of p x 255 by class, where they were asked for."""
 
     def count_into(self, tally: Tally) -> None:
         """Add the slab's slices to the counts of its volume."""
@@ -120,14 +122,22 @@ class Validation:
                 keep = None if valid is None else torch.from_numpy(valid[here] != 0).to(labels.device)
                 counts.add(true, probabilities, labels, keep)
 
-    def predicted(self, network: nn.Module, worker: Worker = Worker()) -> Iterator[PredictedSlab]:
+    def predicted(
+        self, network: nn.Module, worker: Worker = Worker(), *, probabilities: bool = False
+    ) -> Iterator[PredictedSlab]:
         """The annotated slabs of this process's part, one after the other, with their prediction."""
+        names = plan_ensemble([self.classes]).channel_names
         for part, box in self._shared(worker):
             truth, valid = _annotation(part, box)
             prediction = np.empty(truth.shape, np.uint8)
-            for block, _, labels in self._blocks(network, part.volume, box):
-                prediction[(slice(None), *block.relative_to(box.start).slices)] = labels.cpu().numpy()
-            yield PredictedSlab(part, box, truth, valid, prediction)
+            kept = {name: np.empty(box.shape, np.uint8) for name in names} if probabilities else None
+            for block, found, labels in self._blocks(network, part.volume, box):
+                here = block.relative_to(box.start).slices
+                prediction[(slice(None), *here)] = labels.cpu().numpy()
+                if kept is not None:
+                    for channel, array in zip(bytes_of(found).cpu().numpy(), kept.values(), strict=True):
+                        array[here] = channel
+            yield PredictedSlab(part, box, truth, valid, prediction, kept)
 
     def _shared(self, worker: Worker) -> Iterator[tuple[Part, Box]]:
         """The slabs of this process's part."""

@@ -11,6 +11,7 @@ from cristae.config import Config
 from cristae.errors import RunError
 from cristae.inference.fusion import Average, Fusion
 from cristae.inference.test_time import TestTime
+from cristae.postprocessing import Step
 
 Precision = Literal["fp32", "bf16"]
 Application = Literal["exact", "gaussian", "centre_third", "farthest", "tiles"]
@@ -74,3 +75,7 @@ class PredictConfig(Config):
     block_vox: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
     """Largest block (z, y, x) that is written at once; None chooses it from the memory. The result does not depend
     on it beyond rounding."""
+    postprocess: tuple[Step, ...] = ()
+    """Steps that change the labels when all blocks are predicted, in this order: `threshold`, `remove_small`,
+    `fill_holes`, `open`, `close`, and last `split_touching`, which numbers objects. A size or threshold may be `auto`:
+    the training chooses it on its validation regions."""

@@ -16,6 +16,7 @@ from cristae.data.formats.ome_zarr import open_ome_zarr, read_attributes
 from cristae.data.formats.paths import Reading, find_source, is_zarr
 from cristae.data.image import Image, VoxelSize
 from cristae.errors import FormatError, MissingFileError, RunError
+from cristae.postprocessing import Step
 
 SEGMENTATION = "segmentation"
 """Name of the label image of exclusive classes; overlapping classes have one image each, called after the class."""
@@ -60,6 +61,11 @@ class Prediction:
         return tuple(self.attributes["channels"])
 
     @property
+    def instance_classes(self) -> tuple[str, ...]:
+        """The classes whose objects are numbered in a label image `CLASS_instances`."""
+        return tuple((self.attributes.get("postprocess") or {}).get("instances", ()))
+
+    @property
     def normalizations(self) -> tuple[str, ...]:
         """How the grey values were normalised, in words: once where the runs agree."""
         return normalizations(self.attributes)
@@ -87,7 +93,7 @@ def open_prediction(path: str | Path) -> Prediction:
     attributes = read_state(path)
     if attributes is None:
         raise MissingFileError(f"{path}: there is no prediction here")
-    if attributes["status"] != "complete":
+    if not is_finished(attributes):
         raise RunError(f"{path}: {UNFINISHED}")
     classes = Classes.model_validate(attributes["classes"])
     labels = tuple(open_ome_zarr(path, f"labels/{name}") for name in label_names(classes))
@@ -149,8 +155,9 @@ def _normalization(run: Mapping[str, Any]) -> str:
 
 
 def is_finished(attributes: dict[str, Any]) -> bool:
-    """Whether a prediction that says this about itself is complete."""
-    return bool(attributes.get("status") == "complete")
+    """Whether a prediction that says this about itself is complete, its post-processing included."""
+    after = attributes.get("postprocess") or {}
+    return bool(attributes.get("status") == "complete" and after.get("status", "complete") == "complete")
 
 
 def require_finished(path: str | Path) -> None:
@@ -211,6 +218,12 @@ class _Plan(BaseModel):
     backend: Literal["cpu", "cuda", "mps"]
 
 
+class _PostProcess(BaseModel):
+    status: Literal["running", "complete"]
+    steps: tuple[Step, ...]
+    instances: tuple[str, ...] = ()
+
+
 class _Stored(BaseModel):
     """What later steps rely on; there may be more."""
 
@@ -224,6 +237,8 @@ class _Stored(BaseModel):
     plan: _Plan
     input_sha256: str | None = None
     """Once it is complete."""
+    postprocess: _PostProcess | None = None
+    """Where steps change its labels."""
 
     @model_validator(mode="after")
     def _check(self) -> _Stored:

@@ -31,6 +31,7 @@ from cristae.inference.locality import Locality
 from cristae.inference.plan import BlockPlan
 from cristae.inference.test_time import TestTime
 from cristae.inference.windows import Windows
+from cristae.postprocessing import Step
 from cristae.preprocess.normalize import Normalizer
 from cristae.progress import Progress
 
@@ -171,12 +172,16 @@ class PredictionSettings:
     """Whether statistics of the training data were replaced by those of the volume."""
     disagreement: bool = False
     """Whether a map of the members' disagreement is kept."""
+    postprocess: tuple[Step, ...] = ()
+    """What changes the labels when all of them are there; the manifest lists it by itself, because other steps need no
+    other prediction."""
 
     @classmethod
-    def of(cls, config: PredictConfig, options: PredictOptions) -> PredictionSettings:
-        """From the `predict:` section that the runs share, and the options of this prediction."""
-        kept = options.probabilities, options.normalize, options.disagreement
-        return cls(config.threshold, config.precision, config.fusion, *kept)
+    def of(cls, config: PredictConfig, options: PredictOptions, steps: tuple[Step, ...] = ()) -> PredictionSettings:
+        """From the `predict:` section that the runs share, the options of this prediction, and its post-processing."""
+        keep = options.probabilities or any(step.reads_probabilities for step in steps)
+        kept = keep, options.normalize, options.disagreement
+        return cls(config.threshold, config.precision, config.fusion, *kept, steps)
 
 
 @dataclass(frozen=True)

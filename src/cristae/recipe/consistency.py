@@ -12,6 +12,7 @@ from cristae.errors import NetworkError, RecipeError
 from cristae.inference.config import PredictConfig
 from cristae.losses import JaccardDistance, LossTerm, Term, require_auxiliary_weights
 from cristae.models.form import NetworkConfig
+from cristae.postprocessing import step_problems
 from cristae.recipe.recipe import Recipe
 from cristae.sampling import RandomPatches, RejectionPatches, Sampling, counted_names
 from cristae.targets import NoWeighting
@@ -50,6 +51,7 @@ def require_regions(recipe: Recipe) -> None:
 def _problems(recipe: Recipe) -> list[str]:
     if not isinstance(recipe.model, NetworkConfig):
         return [
+            *_about_postprocess(recipe),
             *_about_regions(recipe.data),
             *_about_folds(recipe),
             *_about_affinities(recipe.data, None),
@@ -73,7 +75,15 @@ def _problems(recipe: Recipe) -> list[str]:
         *_about_classes(recipe.data, network),
         *_about_targets(recipe),
         *_about_loss(recipe, network),
+        *_about_postprocess(recipe),
     ]
+
+
+def _about_postprocess(recipe: Recipe) -> list[str]:
+    """Whether the steps fit the classes; those of a set are known once it is filled in."""
+    classes = recipe.data.classes
+    found = [] if classes is None else step_problems(recipe.predict.postprocess, classes)
+    return [f"predict.postprocess.{problem}" for problem in found]
 
 
 def _about_regions(data: DataConfig) -> list[str]:

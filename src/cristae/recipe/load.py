@@ -12,6 +12,8 @@ from pydantic import ValidationError
 from cristae.config import Config
 from cristae.data.formats.paths import why_unreadable
 from cristae.errors import MissingFileError, RecipeError
+from cristae.postprocessing import Step
+from cristae.problems import Path as Location
 from cristae.problems import explain
 from cristae.recipe.document import MAX_BYTES, Document, read_document
 from cristae.recipe.overrides import override
@@ -64,6 +66,27 @@ def parse_recipe(text: str, source: str = "recipe", overrides: Sequence[str] = (
     if problems:
         raise RecipeError("\n".join(problems))
     return recipe.written_at(document.places)
+
+
+def load_steps(path: str | Path) -> tuple[Step, ...]:
+    """Read a YAML file that is a list of steps of post-processing, as `predict.postprocess` of a recipe is.
+
+    Raises:
+        MissingFileError: There is no such file.
+        RecipeError: It is no list of steps; one line per problem.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise MissingFileError(f"{path}: there is no such file; it is a list of steps of post-processing in YAML")
+    document = read_document(_read_text(path), str(path))
+    if not isinstance(document.value, list):
+        raise RecipeError(f"{path}:1: expected a list of steps, such as\n  - {{name: remove_small, min_size_vox: 100}}")
+    places: dict[Location, str] = {("steps", *place): where for place, where in document.places.items()}
+    return parse_config(_Steps, Document({"steps": document.value}, places)).steps
+
+
+class _Steps(Config):
+    steps: tuple[Step, ...]
 
 
 def parse_config(model: type[Part], document: Document) -> Part:

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 
 _MAY_CHANGE = (
     "device",
+    "predict.postprocess",
     "training.checkpoint_minutes",
     "training.early_stop_patience",
     "training.epochs",

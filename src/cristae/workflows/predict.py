@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cristae.data.box import Box
+from cristae.data.formats.ome_zarr import read_attributes
 from cristae.data.formats.paths import signed_path
 from cristae.data.image import VoxelSize
 from cristae.data.open import open_volume
@@ -18,7 +19,8 @@ from cristae.inference.config import PredictOptions
 from cristae.inference.job import open_job
 from cristae.inference.manifest import find_begun, is_complete, require_same
 from cristae.inference.planning import Inputs, continued_request, plan_request
-from cristae.inference.prediction import Prediction, open_prediction
+from cristae.inference.postprocessing import announce, postprocess_prediction, restore_raw
+from cristae.inference.prediction import Prediction, is_finished, open_prediction
 from cristae.inference.request import (
     MaskSpec,
     PredictionRequest,
@@ -31,10 +33,12 @@ from cristae.inference.request import (
 from cristae.inference.working_grid import working_grid_at
 from cristae.inference.writer import PredictionWriter, begin_output, open_output
 from cristae.models.external import own_errors
+from cristae.postprocessing import Step, require_fit
 from cristae.progress import Progress
 from cristae.recipe.ensemble_file import RunEnsemble, flat_members
 from cristae.recipe.matching import common_settings, member_of, open_member, sized_image, spec_of, working_size
 from cristae.recipe.out_of_fold import held_out_boxes
+from cristae.recipe.postprocess import steps_of
 from cristae.recipe.run import Run
 from cristae.recipe.volume_greys import normalizations_of, normalizers_of
 
@@ -93,12 +97,12 @@ def predict(
         progress=progress,
     )
     if planned.complete:
-        open_job(planned.request, planned.inputs, open_output(planned.request)).confirm(progress)
-        progress.say(f"{out}: was finished already")
+        _confirm(planned, progress)
     else:
         output = begin_prediction(planned.request)
         _predict_blocks(planned, output, progress, rank=0, world_size=1)
-        output.finish(progress)
+        _finish(planned.request, output, progress)
+    postprocess_prediction(Path(out), _steps(planned.request), max_ram=options.max_ram, progress=progress)
     return open_prediction(out)
 
 
@@ -150,10 +154,11 @@ def plan_prediction(
         volume=VolumeSpec.of(image, name=found.name, path=_path_of(volume)),
         mask=None if masked is None else MaskSpec.of(masked),
         members=tuple(spec_of(*each) for each in zip(opened, members, configs, strict=True)),
-        settings=PredictionSettings.of(settings, options),
+        settings=PredictionSettings.of(settings, options, steps_of(opened, progress)),
         box=region,
         working_voxel_size_nm=inputs.grid.working_voxel_size_nm,
     )
+    require_fit(provenance.settings.postprocess, provenance.ensemble.classes, image.voxel_size_nm)
     if begun is not None:
         require_same(Path(out), begun, provenance)
         return PlannedPrediction(continued_request(provenance, Path(out), begun), inputs, opened, is_complete(begun))
@@ -220,7 +225,8 @@ def finish_prediction(request: PredictionRequest, *, progress: Progress = Progre
     Raises:
         RunError: Blocks are missing.
     """
-    open_output(request).finish(progress)
+    _finish(request, open_output(request), progress)
+    postprocess_prediction(Path(request.out), _steps(request), progress=progress)
     return open_prediction(request.out)
 
 
@@ -239,3 +245,23 @@ def _path_of(volume: Volume | str | Path) -> str | None:
     if not isinstance(volume, Volume):
         return str(volume)
     return None if volume.image.format == "array" else str(volume.image.path)
+
+
+def _steps(request: PredictionRequest) -> tuple[Step, ...]:
+    """The post-processing of a request."""
+    return request.provenance.settings.postprocess
+
+
+def _finish(request: PredictionRequest, output: PredictionWriter, progress: Progress) -> None:
+    """Complete the blocks; where steps are still to be done the prediction is not taken for finished."""
+    announce(output.path, _steps(request))
+    output.finish(progress)
+
+
+def _confirm(planned: PlannedPrediction, progress: Progress) -> None:
+    """Check that finished blocks were made from this volume."""
+    path = Path(planned.request.out)
+    if not is_finished(read_attributes(path)):
+        restore_raw(path)  # names of labels that a kill left half exchanged
+    open_job(planned.request, planned.inputs, open_output(planned.request)).confirm(progress)
+    progress.say(f"{path}: was finished already")

@@ -18,6 +18,7 @@ from cristae.inference.application import choose_application, windows_of
 from cristae.inference.device import choose_device, require_devices
 from cristae.inference.locality import Locality
 from cristae.losses import with_auxiliary_outputs
+from cristae.postprocessing import SplitTouching
 from cristae.preprocess.normalize import Normalizer
 from cristae.progress import Progress
 from cristae.recipe.folder import CHECKPOINT, read_summary
@@ -134,6 +135,7 @@ def prepare_network_training(
     regions, size = data.regions, recipe.sampling.size
     assert size
     affinities, classes = regions.affinities, regions.classes
+    _require_measurable(recipe, regions)
     framing = Framing.of(recipe.network, affinities).reaching(recipe.normalize.reach)
     seen = recipe.network.input_size(size)
     framed = [side + 2 * around for side, around in zip(size, framing.frame[-len(size) :], strict=True)]
@@ -202,9 +204,23 @@ def prepare_forest_training(
     assert isinstance(recipe.model, RandomForestConfig)
     regions = data.regions
     require_voxel_size(recipe.model, regions.train)
+    _require_measurable(recipe, regions)
     with data.judging(progress):
         require_labelled(regions.train, regions.classes, ndim=recipe.model.ndim)
     return data.fit_normalizers(recipe, progress)
+
+
+def _require_measurable(recipe: Recipe, regions: Regions) -> None:
+    """Refuse steps that measure in nm where a value of post-processing is chosen on regions without a voxel size."""
+    steps = recipe.predict.postprocess
+    unknown = [part.volume.name for part in regions.validate if part.volume.voxel_size_nm is None]
+    if not unknown or not any(step.is_open for step in steps):
+        return
+    for place, step in enumerate(steps):
+        if step.needs_voxel_size() and not isinstance(step, SplitTouching):
+            what = f"predict.postprocess.{place}: '{step.name}' measures in nm, but the voxel size of '{unknown[0]}' is"
+            cure = f"give data.volumes.{unknown[0]}.voxel_size_nm, or sizes in voxels"
+            raise RecipeError(recipe.problem(f"{what} not known; {cure}"))
 
 
 def _feed(recipe: Recipe, cached: Sequence[CachedPart], framing: Framing, margin: Sequence[int]) -> PatchFeed:

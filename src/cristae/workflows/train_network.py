@@ -6,7 +6,7 @@ import math
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,7 @@ from cristae.progress import Progress
 from cristae.recipe.folder import RECIPE, read_epochs
 from cristae.recipe.load import load_run_recipe
 from cristae.recipe.network import weights_at_start
+from cristae.recipe.postprocess import chosen_steps
 from cristae.recipe.provenance import known_inputs, write_provenance
 from cristae.recipe.recipe import Recipe
 from cristae.recipe.run import (
@@ -51,6 +52,7 @@ from cristae.workflows.prepare_training import (
     start_network,
 )
 from cristae.workflows.training_data import TrainingData
+from cristae.workflows.tune import add_tuned, tuned_facts
 from cristae.workflows.validate_run import validate_run, write_page
 
 if TYPE_CHECKING:
@@ -83,6 +85,9 @@ def train_network_run(recipe: Recipe, data: TrainingData, place: Path, *, resume
     run = create_run(place, recipe, resume=resume)
     if is_complete(run, recipe.training.epochs) and _has_ended(run):
         progress.say(f"{run.path}: training had finished already")
+        if chosen_steps(run) is None:
+            with own_errors(recipe.model, network), open_cache() as cache:
+                TrainingSession(recipe, run, data, network, locality, start).tune(cache, progress)
         return write_page(run)
     if resume and not run.checkpoint_path.exists():
         progress.say(f"{run.path}: there is no checkpoint to resume from; the training begins with epoch 1")
@@ -179,7 +184,17 @@ class TrainingSession:
         validation, application = better_application(recipe.predict, self.network, prepared.validation, progress)
         validate_run(run, self.network, validation, progress)
         write_provenance(run, device=str(self.device), inputs=loop.inputs)
-        write_summary(run, prepared.model, facts | ({"application": application} if application else {}))
+        tuned = tuned_facts(recipe, self.network, validation, progress)
+        write_summary(run, prepared.model, facts | ({"application": application} if application else {}) | tuned)
+
+    def tune(self, cache: Cache, progress: Progress) -> None:
+        """Choose what is `auto` in the post-processing of a training that was finished before."""
+        run, validation = self.run, self.prepare(cache, progress).prepared.validation
+        if (run.summary.get("application") or {}).get("better") == "exact":
+            validation = replace(validation, windows=None)
+        put_channels_last(self.network)
+        load_weights(self.network, run.weights_path)
+        add_tuned(run, self.network, validation, progress)
 
     def prepare(self, cache: Cache, progress: Progress) -> TrainingLoop:
         """Cache the training data and make all that the loop needs of it.

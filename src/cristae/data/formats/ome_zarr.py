@@ -57,6 +57,7 @@ __all__ = [
     "read_attributes",
     "read_label_classes",
     "write_attributes",
+    "write_label_list",
 ]
 
 
@@ -265,6 +266,14 @@ def write_attributes(path: Path, attributes: Mapping[str, Any]) -> None:
     write_json(path / "zarr.json", node.metadata | {"attributes": merged})
 
 
+def write_label_list(labels: Path, names: Sequence[str]) -> None:
+    """Say which label images belong to an image, in the folder `labels` that holds them."""
+    parent = find_node(labels)
+    attributes = parent.attributes if parent is not None else {}
+    ome = {"version": "0.5", **ome_attributes(attributes)}
+    _write_group(labels, attributes | {"ome": ome | {"labels": list(names)}})
+
+
 def _check_spec(spec: ZarrSpec) -> None:
     if min(spec.shape) < 1 or (spec.channels is not None and spec.channels < 1):
         raise ValueError(f"an image of shape {spec.shape} holds no voxels")
@@ -279,13 +288,9 @@ def _write_group(path: Path, attributes: Mapping[str, Any]) -> None:
 
 
 def _list_label(path: Path) -> None:
-    parent = find_node(path.parent)
-    attributes = parent.attributes if parent is not None else {}
-    ome = {"version": "0.5", **ome_attributes(attributes)}
-    labels = [*ome.get("labels", [])]
-    if path.name not in labels:
-        labels.append(path.name)
-    _write_group(path.parent, attributes | {"ome": ome | {"labels": labels}})
+    names = list_labels(path.parent.parent)
+    if path.name not in names:
+        write_label_list(path.parent, (*names, path.name))
 
 
 def _require_node(path: Path) -> Node:

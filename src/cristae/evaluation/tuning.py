@@ -1,0 +1,226 @@
+"""Values of post-processing chosen on validation regions: each `auto` of a recipe's steps, in their order."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cristae.data.block_grid import block_shape
+from cristae.data.box import Box
+from cristae.data.classes import Classes
+from cristae.data.image import Image, VoxelSize
+from cristae.data.splits import Part, labelled_boxes
+from cristae.evaluation.validation import PredictedSlab, Validation
+from cristae.metrics.confusion import Confusion
+from cristae.metrics.tally import mean_iou_of, pool
+from cristae.postprocessing import SplitTouching, Step
+from cristae.postprocessing.apply import apply_steps
+from cristae.postprocessing.form import LabelMaps
+from cristae.postprocessing.workplace import Workplace, chunk_of
+from cristae.progress import Progress
+
+if TYPE_CHECKING:
+    from torch import nn
+
+_IN_MEMORY = 1 << 26
+"""Voxels of a region up to which its maps are kept in memory; those of larger ones are on disk."""
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """An annotated region with its truth and what was predicted."""
+
+    maps: LabelMaps
+    truth: tuple[Image, ...]
+    """Class ids, or one mask for each overlapping class."""
+    valid: Image | None
+    """0 where a voxel does not count; None where all do."""
+    work: Workplace
+
+    def tables(self) -> tuple[Confusion, ...]:
+        """Counts of its voxels: one table, or one for each overlapping class."""
+        exclusive = self.maps.classes.exclusive
+        size = len(self.maps.classes.names) if exclusive else 2
+
+        def count(block: Box) -> tuple[Confusion, ...]:
+            valid = None if self.valid is None else self.valid.read(block)
+            pairs = zip(self.truth, self.maps.images, strict=True)
+            return tuple(Confusion.of(true.read(block), found.read(block), size, valid) for true, found in pairs)
+
+        return pool(map(count, self.work.blocks), self.maps.classes)
+
+    def after(self, step: Step, room: str) -> Region:
+        """What a step makes of the prediction; what was in the `room` before is gone."""
+        folder = None if self.work.folder is None else self.work.folder / room
+        work = replace(self.work, folder=folder)
+        return replace(self, maps=apply_steps(self.maps, [step], work, origin=room).maps)
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """The steps with their values, and how they were found."""
+
+    steps: tuple[Step, ...]
+    facts: dict[str, Any]
+    """What the summary of a run keeps: steps as asked and chosen, and the score of every value that was tried."""
+
+
+def tune_steps(
+    steps: Sequence[Step], network: nn.Module, validation: Validation, progress: Progress = Progress()
+) -> Tuning:
+    """Choose what is `auto` in the steps by the mean IoU over all annotated voxels of the validation regions.
+
+    Steps are taken in their order: each value is tried on what the steps before it, as chosen, have left. Leaving all
+    as it is, is tried too, and kept where no value is better; of values that are equally good the one that changes
+    least is kept. So a step whose value is chosen never lowers the mean IoU. Objects end where an annotated region
+    ends: where only single slices are annotated, sizes are those of sections through objects.
+
+    Args:
+        steps: Those of a recipe.
+        network: With the weights of the run.
+        validation: As the run will predict.
+        progress: Where to report.
+    """
+    probabilities = any(step.reads_probabilities for step in steps)
+    with tempfile.TemporaryDirectory(prefix="cristae-") as folder:
+        regions = list(_regions(network, validation, Path(folder), probabilities, progress))
+        return tune_on(steps, regions, progress)
+
+
+def tune_on(steps: Sequence[Step], regions: Sequence[Region], progress: Progress = Progress()) -> Tuning:
+    """As `tune_steps`, on regions that were predicted before."""
+    classes, unit = regions[0].maps.classes, _unit(regions)
+    raw = score = _mean_iou(regions, classes)
+    chosen: list[Step] = []
+    tried: list[dict[str, Any]] = []
+    for place, step in enumerate(steps):
+        if step.is_open:
+            found = _try(step, regions, unit, score, progress)
+            tried.append({"step": place, "name": step.name, "field": step.auto_field, **found.facts})
+            step = found.step
+        if step is None:
+            continue
+        chosen.append(step)
+        if not isinstance(step, SplitTouching):
+            regions = [region.after(step, f"step-{place}") for region in regions]
+            score = _mean_iou(regions, classes)
+    plain = [one.model_dump(mode="json") for one in chosen]
+    facts = {
+        "asked": [step.model_dump(mode="json") for step in steps],
+        "steps": plain,
+        "criterion": "miou",
+        "val_miou": {"raw": raw, "processed": score},
+        "voxel_nm3": unit,
+        "tried": tried,
+    }
+    return Tuning(tuple(chosen), facts)
+
+
+@dataclass(frozen=True)
+class _Best:
+    step: Any
+    """The step with the best value; None where none is better than leaving all as it is."""
+    facts: dict[str, Any]
+
+
+def _try(step: Step, regions: Sequence[Region], unit: float | None, before: float, progress: Progress) -> _Best:
+    """The best value of one step."""
+    largest = max((region.maps for region in regions), key=lambda maps: int(np.prod(maps.shape)))
+    values, classes = step.candidates(largest), largest.classes
+    best: float | None = None
+    scores: list[tuple[float | None, float]] = [(None, before)]
+    with progress.task(f"Choosing {step.name}.{step.auto_field}", len(values), unit="values") as task:
+        for value in values:
+            trial = step.with_value(value, unit)
+            score = _mean_iou([region.after(trial, f"trial-{value:g}") for region in regions], classes)
+            if _number(score) > max(_number(known) for _, known in scores):
+                best = value
+            scores.append((value, score))
+            task.advance(note=f"mean IoU {score:.4f}")
+    shown = "unchanged" if best is None else f"{best:g}"
+    progress.say(f"post-processing: {step.name}.{step.auto_field}: {shown} is best on the validation regions")
+    facts = {"chosen": best, "scores": [{"value": value, "val_miou": score} for value, score in scores]}
+    return _Best(None if best is None else step.with_value(best, unit), facts)
+
+
+def _number(score: float) -> float:
+    """NaN, where nothing could be scored, is worse than any number."""
+    return float(np.nan_to_num(score, nan=-1.0))
+
+
+def _mean_iou(regions: Sequence[Region], classes: Classes) -> float:
+    return mean_iou_of(pool((region.tables() for region in regions), classes), classes).value
+
+
+def _unit(regions: Sequence[Region]) -> float | None:
+    """The volume of a voxel of the first region, which sizes are counted in; None where one is not known."""
+    volumes = [region.maps.voxel_nm3 for region in regions]
+    return None if any(volume is None for volume in volumes) else volumes[0]
+
+
+def _regions(
+    network: nn.Module, validation: Validation, folder: Path, probabilities: bool, progress: Progress
+) -> Iterator[Region]:
+    """The annotated regions, predicted."""
+    slabs = validation.predicted(network, probabilities=probabilities)
+    total, number = sum(1 for _ in validation.slabs()), 0
+    with progress.task("Predicting the validation regions", total, unit="slabs") as task:
+        for part in validation.parts:
+            for box in labelled_boxes(part):
+                drawing, filled = _Drawing(part, box, validation.classes, folder / f"region-{number}"), 0
+                while filled < box.shape[0]:
+                    slab = next(slabs)
+                    drawing.put(slab)
+                    filled += slab.box.shape[0]
+                    task.advance()
+                yield drawing.region()
+                number += 1
+
+
+class _Drawing:
+    """A region that is filled slab by slab."""
+
+    def __init__(self, part: Part, box: Box, classes: Classes, folder: Path) -> None:
+        self._box, self._classes, self._size = box, classes, part.volume.voxel_size_nm
+        large = box.size > _IN_MEMORY
+        self.work = _workplace(box, self._size, folder if large else None)
+        count = 1 if classes.exclusive else len(classes.names)
+        byte = np.dtype(np.uint8)
+        self._found = [self.work.new(f"found-{number}", byte) for number in range(count)]
+        self._truth = [self.work.new(f"truth-{number}", byte) for number in range(count)]
+        self._valid = None if part.volume.valid is None else self.work.new("valid", byte)
+        self._kept: dict[str, Any] = {}
+
+    def put(self, slab: PredictedSlab) -> None:
+        """Add a slab."""
+        here = slab.box.relative_to(self._box.start)
+        for stores, arrays in ((self._found, slab.prediction), (self._truth, slab.truth)):
+            for store, array in zip(stores, arrays, strict=True):
+                store.write(here, array.astype(np.uint8))
+        if self._valid is not None:
+            ones = np.ones(here.shape, np.uint8)
+            self._valid.write(here, ones if slab.valid is None else (slab.valid != 0).astype(np.uint8))
+        for name, array in (slab.probabilities or {}).items():
+            if name not in self._kept:
+                self._kept[name] = self.work.new(f"p-{len(self._kept)}", np.dtype(np.uint8))
+            self._kept[name].write(here, array)
+
+    def region(self) -> Region:
+        """All of it."""
+        images = tuple(store.image for store in self._found)
+        kept = {name: store.image for name, store in self._kept.items()}
+        maps = LabelMaps(images, self._classes, self._size, kept)
+        valid = None if self._valid is None else self._valid.image
+        return Region(maps, tuple(store.image for store in self._truth), valid, self.work)
+
+
+def _workplace(box: Box, size: VoxelSize | None, folder: Path | None) -> Workplace:
+    whole = Box.of_shape(box.shape)
+    image = Image(Path("region"), "array", whole.shape, np.dtype(np.uint8), lambda _: np.zeros(0), chunks=(1, 1, 1))
+    edges = block_shape([image], multiple=chunk_of(whole.shape))
+    return Workplace(whole.shape, edges, folder, size)

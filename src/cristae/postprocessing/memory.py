@@ -1,0 +1,58 @@
+"""How much memory post-processing takes: blocks from a stated ceiling, never from the size of the volume."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from pathlib import Path
+
+import psutil
+
+from cristae.data.block_grid import BLOCK_VOXELS, block_shape
+from cristae.data.image import Image
+from cristae.errors import RunError
+from cristae.postprocessing import SplitTouching, Step
+from cristae.postprocessing.split_touching import BYTES_PER_VOXEL as SPLIT_BYTES
+from cristae.postprocessing.workplace import CHUNK, Workplace, chunk_of
+from cristae.words import memory, parse_size
+
+BYTES_PER_VOXEL = 64
+"""What the steps hold for each voxel of a block at the same time; blocks may be twice as large as asked for."""
+_CACHES = 512 * 2**20
+"""Bytes that readers and writers may keep, and machine code that is compiled."""
+
+
+def plan_work(images: Sequence[Image], steps: Sequence[Step], folder: Path, max_ram: str | None) -> Workplace:
+    """The blocks that fit a ceiling of memory, and room for intermediate maps.
+
+    Args:
+        images: What is worked on, of one shape.
+        steps: What will be done.
+        folder: For the maps.
+        max_ram: Ceiling for the whole process, such as '2GiB'; None takes half of the free memory.
+
+    Raises:
+        RunError: Not even the smallest block fits, or an object of the largest box that may be split does not.
+    """
+    used = psutil.Process().memory_info().rss + _CACHES
+    free = psutil.virtual_memory().available // 2 if max_ram is None else parse_size(max_ram) - used
+    least = 2 * prod(CHUNK) * BYTES_PER_VOXEL
+    if free < least:
+        raise RunError(
+            f"--max-ram {max_ram or memory(free)}: post-processing needs {memory(used + least)} at least, of which "
+            f"{memory(used)} are used already or kept for reading; give more"
+        )
+    for step in steps:
+        if not isinstance(step, SplitTouching):
+            continue
+        needed = SPLIT_BYTES * min(step.largest_box_vox, prod(images[0].shape))
+        if needed > free:
+            raise RunError(
+                f"--max-ram {max_ram or memory(free)}: split_touching takes up to {memory(needed)} for an object in a "
+                f"box of {step.largest_box_vox} voxels, beside {memory(used)}; give more, or set a smaller "
+                "largest_box_vox, which leaves larger objects whole"
+            )
+    voxels = max(prod(CHUNK), min(BLOCK_VOXELS, free // (2 * BYTES_PER_VOXEL)))
+    shape, first = images[0].shape, images[0]
+    edges = block_shape(images, multiple=chunk_of(shape), voxels=voxels)
+    return Workplace(shape, edges, folder, first.voxel_size_nm, first.origin_nm)

@@ -1,0 +1,109 @@
+"""Values of post-processing chosen on validation regions, by hand and by their law."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from cristae.data.classes import Classes
+from cristae.data.image import image_of_array
+from cristae.evaluation.tuning import Region, tune_on
+from cristae.postprocessing import FillHoles, RemoveSmall, SplitTouching, Threshold
+from cristae.postprocessing.form import LabelMaps
+from cristae.postprocessing.workplace import Workplace
+
+TWO = Classes(names=("background", "mito"))
+MASKS = Classes(names=("mito", "er"), exclusive=False)
+
+
+def region(
+    found: np.ndarray,
+    truth: np.ndarray,
+    *,
+    valid: np.ndarray | None = None,
+    probabilities: np.ndarray | None = None,
+    voxel_size_nm: tuple[float, float, float] | None = (1.0, 2.0, 2.0),
+    classes: Classes = TWO,
+    folder: Path | None = None,
+) -> Region:
+    many = found if found.ndim == 4 else found[None]
+    images = tuple(image_of_array(one, voxel_size_nm=voxel_size_nm) for one in many)
+    true = tuple(image_of_array(one) for one in (truth if truth.ndim == 4 else truth[None]))
+    kept = {} if probabilities is None else {"mito": image_of_array(probabilities)}
+    maps = LabelMaps(images, classes, voxel_size_nm, kept)
+    mask = None if valid is None else image_of_array(valid)
+    return Region(maps, true, mask, Workplace(maps.shape, maps.shape, folder, voxel_size_nm))
+
+
+def specks() -> tuple[np.ndarray, np.ndarray]:
+    """A found object of 36 voxels that is right, one of 20 that is wrong and one of 3."""
+    truth = np.zeros((1, 20, 20), np.uint8)
+    truth[0, 2:8, 2:8] = 1
+    found = truth.copy()
+    found[0, 12:16, 12:17] = 1
+    found[0, 0, 17:20] = 1
+    return found, truth
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_the_smallest_of_the_best_sizes_is_chosen_and_kept_in_nm3(tmp_path: Path, on_disk: bool) -> None:
+    """By hand: 16 removes the speck of 3, 64 all three; 20 lies between, so 16 is best."""
+    folder = tmp_path / "work" if on_disk else None
+    tuning = tune_on([RemoveSmall(min_size_vox="auto")], [region(*specks(), folder=folder)])
+    (step,) = tuning.steps
+    assert (step.min_size_vox, step.min_size_nm3) == (None, 16.0)
+    (tried,) = tuning.facts["tried"]
+    assert tried["chosen"] == 4
+    scores = {one["value"]: one["val_miou"] for one in tried["scores"]}
+    assert list(scores) == [None, 4.0, 16.0, 64.0, 256.0]
+    assert scores[None] == pytest.approx((36 / 59 + 341 / 364) / 2)
+    assert scores[4.0] == scores[16.0] == pytest.approx((36 / 56 + 344 / 364) / 2)
+    assert scores[64.0] == scores[256.0] == pytest.approx(364 / 400 / 2)
+    assert tuning.facts["val_miou"] == {"raw": scores[None], "processed": scores[4.0]}
+
+
+def test_without_a_voxel_size_the_size_stays_in_voxels() -> None:
+    (step,) = tune_on([RemoveSmall(min_size_vox="auto")], [region(*specks(), voxel_size_nm=None)]).steps
+    assert (step.min_size_vox, step.min_size_nm3) == (4, None)
+
+
+def test_voxels_that_are_not_annotated_decide_nothing() -> None:
+    found, truth = specks()
+    valid = np.ones_like(found)
+    valid[0, 0] = 0
+    tuning = tune_on([RemoveSmall(min_size_vox="auto")], [region(found, truth, valid=valid)])
+    assert tuning.steps == ()
+    assert tuning.facts["tried"][0]["chosen"] is None
+
+
+def test_steps_are_chosen_one_after_the_other_and_the_last_may_number_objects() -> None:
+    found, truth = specks()
+    found[0, 4:6, 4:6] = 0
+    steps = [FillHoles(max_size_vox="auto", connectivity=4), RemoveSmall(min_size_vox="auto"), SplitTouching()]
+    tuning = tune_on(steps, [region(found, truth)])
+    assert [step.name for step in tuning.steps] == ["fill_holes", "remove_small", "split_touching"]
+    assert tuning.steps[0].max_size_nm3 == 16.0
+    assert tuning.facts["val_miou"]["processed"] == pytest.approx((36 / 56 + 344 / 364) / 2)
+    assert tuning.facts["asked"] == [step.model_dump(mode="json") for step in steps]
+
+
+def test_a_threshold_is_chosen_by_the_probabilities() -> None:
+    """The truth is where p > 0.3; of 0.3 (just below 77 of 255) and 0.35 (89) the one nearer to one half is kept."""
+    kept = np.array([[[10, 70, 90, 100, 120, 140, 200, 250]]], np.uint8)
+    truth = (kept > 80).astype(np.uint8)
+    found = (kept > 127).astype(np.uint8)
+    (step,) = tune_on([Threshold(value="auto")], [region(found, truth, probabilities=kept)]).steps
+    assert step.value == 0.35
+
+
+@settings(max_examples=15, deadline=None)
+@given(*(arrays(np.uint8, (2, 2, 6, 6), elements=st.integers(0, 1)) for _ in range(2)), st.booleans())
+def test_chosen_values_never_lower_the_score(found: np.ndarray, truth: np.ndarray, exclusive: bool) -> None:
+    pairs = zip(found, truth, strict=True) if exclusive else [(found, truth)]
+    regions = [region(*pair, classes=TWO if exclusive else MASKS) for pair in pairs]
+    steps = [FillHoles(max_size_vox="auto", connectivity=4), RemoveSmall(min_size_vox="auto", connectivity=6)]
+    scores = tune_on(steps, regions).facts["val_miou"]
+    assert np.nan_to_num(scores["processed"], nan=-1) >= np.nan_to_num(scores["raw"], nan=-1)  # NaN: no class anywhere
