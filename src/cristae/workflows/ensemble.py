@@ -77,7 +77,8 @@ def ensemble(
     folder = out.with_name(MAPS)
     maps = {name: _member_maps(opened, voxels, folder / name, threshold, progress) for name, voxels in found.items()}
     names = [str(run.path) for run in opened]
-    with progress.task("Choosing members", options.size or GREEDY_STEPS, unit="steps") as task:
+    steps = (options.size or GREEDY_STEPS) if options.rule == "greedy" else 1
+    with progress.task("Choosing members", steps, unit="steps") as task:
         chosen = choose_members(out, names, maps["validation"], maps.get("test"), options, task.advance)
     write_json(out.with_suffix(".json"), chosen.to_dict())
     write_text(out.with_suffix(".html"), ensemble_page(out.stem, chosen.to_dict()))

@@ -47,7 +47,9 @@ def cook_soup(runs: Sequence[Run], out: Path, *, uniform: bool, progress: Progre
     _require_one_form(runs)
     require_place(out)
     first = runs[0]
-    recipe, data = begin_training(first.recipe.model_copy(update={"name": f"{first.recipe.name}-soup"}), progress)
+    training = first.recipe.training.model_copy(update={"criteria": ("miou",)})  # it keeps the weights of no other
+    named = first.recipe.model_copy(update={"name": f"{first.recipe.name}-soup", "training": training})
+    recipe, data = begin_training(named, progress)
     _network, locality = make_network(recipe, data.regions.classes, progress)
     with open_cache() as cache:
         prepared = prepare_network_training(recipe, data, locality, cache, progress)

@@ -173,7 +173,7 @@ def choose_members(
         validation: What all of them say there.
         test: And on voxels that nothing is chosen by.
         options: By which rule.
-        advance: Called after each step of a greedy selection.
+        advance: Called after each step of a greedy selection, or once.
 
     Raises:
         ScoreError: There are fewer members than are asked for, or the score is undefined.
@@ -196,6 +196,7 @@ def choose_members(
     else:
         best = curve[(options.size or _best_k(curve)) - 1]
         weights, score = tuple(int(member in best.members) for member in range(n)), best.score
+        advance()
     tested = None
     if test is not None:
         tested = _on_regions(
