@@ -15,7 +15,7 @@ from scipy import ndimage
 
 from cristae.data.box import Box, Triple
 from cristae.data.classes import Classes
-from cristae.data.description import DataConfig, IdLabels, Region, VolumeConfig
+from cristae.data.description import DataConfig, IdLabels, VolumeConfig
 from cristae.data.folds.assignment import cut_blocks, deal
 from cristae.data.folds.config import FoldsConfig
 from cristae.data.folds.plan import Fold, FoldPlan, plan_folds, regions_of
@@ -394,9 +394,9 @@ def test_tiles_of_a_section_stay_together_on_a_published_set() -> None:
     _, task = find_set("emnet-cardiac").find_task(None)
     (bare,) = task.volumes
     config = bare.model_copy(update={"samples": {f"?{number}": number for number in numbers}})
-    data = DataConfig(set="emnet-cardiac", volumes=(config,), train=(Region(volume="tiles"),))
-    found = open_data(data, Path())
-    folds = plan_folds(FoldsConfig(), {"train": found.train}, {"tiles": config}, found.classes, {"tiles": (0, 0, 0)})
+    found = open_data(DataConfig(set="emnet-cardiac", volumes=(config,)), Path())
+    splits = {"train": found.train, "validate": found.validate}
+    folds = plan_folds(FoldsConfig(), splits, {"tiles": config}, found.classes, {"tiles": (0, 0, 0)})
     assert (folds.by, folds.count) == ("samples", 5)
     for fold in folds.folds:
         trained, held = ({part.volume.name[-4:] for part in parts} for parts in (fold.train, fold.validate))
