@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,11 +15,13 @@ from scipy import ndimage
 
 from cristae.data.box import Box, Triple
 from cristae.data.classes import Classes
-from cristae.data.description import IdLabels, VolumeConfig
+from cristae.data.description import DataConfig, IdLabels, VolumeConfig
 from cristae.data.folds.assignment import cut_blocks, deal
 from cristae.data.folds.config import FoldsConfig
 from cristae.data.folds.plan import Fold, FoldPlan, plan_folds, regions_of
 from cristae.data.image import image_of_array
+from cristae.data.open import open_data
+from cristae.data.public import find_set
 from cristae.data.splits import Part, labelled_boxes, parts_of
 from cristae.data.volume import Volume
 from cristae.errors import VolumeError
@@ -201,6 +204,11 @@ def test_samples_stay_together_and_one_is_left_out_at_a_time() -> None:
     for fold in found.folds:
         trained = {names[part.volume.name] for part in fold.train}
         assert trained == set(names.values()) - {names[part.volume.name] for part in fold.validate}
+    parted = plan(FoldsConfig(by="volumes", count=2), [whole(one) for one in volumes], volumes=known)
+    assert [warning.split(";")[0] for warning in parted.warnings] == [
+        f"folds: fold {fold} validates volumes of anna, of which it is also trained on others" for fold in (1, 2)
+    ]
+    assert not found.warnings
     half = known | {"c": VolumeConfig(name="c", image="x")}
     assert plan(FoldsConfig(), [whole(one) for one in volumes], volumes=half).why == (
         "the regions lie in 4 volumes; not every volume names its sample"
@@ -375,3 +383,23 @@ def test_a_box_without_another_is_its_other_voxels_once(a: Triple, b: Triple, si
     expected[box.slices] = 1
     expected[other.slices] = 0
     assert np.array_equal(space, expected)
+
+
+@pytest.mark.data
+def test_tiles_of_a_section_stay_together_on_a_published_set() -> None:
+    """The 20 labelled tiles of EM-net's cardiac set are of five sections, which their numbers tell."""
+    if not os.environ.get("CRISTAE_DATA"):
+        pytest.skip("CRISTAE_DATA does not name a folder with the public data sets")
+    numbers = ("0000", "0001", "0002", "0003", "0005")
+    _, task = find_set("emnet-cardiac").find_task(None)
+    (bare,) = task.volumes
+    config = bare.model_copy(update={"samples": {f"?{number}": number for number in numbers}})
+    found = open_data(DataConfig(set="emnet-cardiac", volumes=(config,)), Path())
+    splits = {"train": found.train, "validate": found.validate}
+    folds = plan_folds(FoldsConfig(), splits, {"tiles": config}, found.classes, {"tiles": (0, 0, 0)})
+    assert (folds.by, folds.count) == ("samples", 5)
+    for fold in folds.folds:
+        trained, held = ({part.volume.name[-4:] for part in parts} for parts in (fold.train, fold.validate))
+        assert (len(fold.train), len(fold.validate)) == (16, 4)
+        assert len(held) == 1
+        assert trained == set(numbers) - held

@@ -359,7 +359,7 @@ def test_check_shows_the_folds(data: Path, tmp_path: Path, monkeypatch: pytest.M
     check_recipe(data, ["folds={by: boxes, axis: x, count: 2}", *SMALL], progress=said)
     text = "\n".join(said.said)
     assert "2 of 2 folds by boxes: as folds.by says; the gap is the reach of the receptive field" in text
-    assert "fold 1: validates stack x 0-34; stack x 0-34 (background" in text
+    assert "fold 1: validates stack x 0-34 (background" in text
     assert "labelled voxels lie in the gap" in text
     assert not list(tmp_path.iterdir()), "nothing is left behind"
 

@@ -95,13 +95,16 @@ def _scores(files: StudyFiles, means: Sequence[Score]) -> Markup:
         for row in means
         if row.metric in (*SHOWN, "mIoU")
     ]
-    lead = "Means of validation scores over the instances of the ensemble. They differ in their seeds alone."
+    lead = "Means of validation scores over the instances of the ensemble, which differ in their seeds alone."
     if files.study.plan:
         lead = (
             "Means over the folds, each scored on what it was not trained on. The intervals are Student's t with the "
             "variance of Nadeau and Bengio (2003), since folds share most of their training data. The epoch of each "
             "fold was chosen on the data that it is scored on, which flatters a little; test regions were left out."
         )
+    instances = files.study.recipe.instances
+    if instances is not None and instances.best is not None:
+        lead += f" The best {instances.best} of {instances.number} instances were chosen by these, which flatters."
     numbers = ("Mean", "Deviation", "95 % interval", "n")
     return (
         Markup("<p>{}</p>").format(lead)

@@ -171,7 +171,7 @@ def _of_message(severity: Any, message: str, recipe: Recipe, dataset: Dataset | 
         if found and not fix:
             text, fix = before, f"give {after}" if mark == ". Give " else dedent(after.strip("\n"))
     sides = sorted({*_SPLITS.findall(message)}, key=("train", "validate", "test").index)
-    if dataset is not None and dataset.split is None:
+    if dataset is not None and dataset.split is None and not recipe.is_study:
         if what.startswith("splits") and len(sides) > 1:
             fix = "\n".join(kept_apart(splits_of(dataset), sides[0], sides[1])) or fix
         elif what == "class absent from a split" and (voxels := voxels_by_section(dataset)) is not None:

@@ -17,7 +17,7 @@ from cristae.recipe.complete import completed
 from cristae.recipe.ensemble_file import ENSEMBLE, write_ensemble
 from cristae.recipe.folder import is_run
 from cristae.recipe.recipe import Recipe
-from cristae.recipe.run import is_complete, open_run, open_unfinished_run, weights_sha256
+from cristae.recipe.run import is_complete, open_unfinished_run, weights_sha256
 from cristae.recipe.study import (
     SCORES,
     Study,
@@ -108,7 +108,7 @@ def _train_member(study: Study, member: Member, progress: Progress) -> Study:
 def _finish(study: Study, members: Sequence[Member]) -> None:
     """Scores, ensemble file and page of a study whose members are all trained."""
     chosen = best_members(study)
-    scores = {one.name: read_scores(open_run(study.path / one.name).path / SCORES) for one in members}
+    scores = {one.name: read_scores(study.path / one.name / SCORES) for one in members}
     write_text(study.path / SCORES, scores_csv(study_scores(study, scores, chosen)))
     used = [one for one in members if one.name in chosen]
     held_out = [[(held.image, held.box) for held in one.held_out] for one in used]

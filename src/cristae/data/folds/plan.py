@@ -17,7 +17,7 @@ from cristae.data.classes import Classes
 from cristae.data.description import Region, VolumeConfig
 from cristae.data.folds.assignment import cut_blocks, deal
 from cristae.data.folds.config import By, FoldsConfig
-from cristae.data.folds.units import Unit, choose_by, name_in_recipe, shown, units_of
+from cristae.data.folds.units import Unit, choose_by, name_in_recipe, sample_of, shown, units_of
 from cristae.data.names import stem_of
 from cristae.data.slice_ranges import ranges_text
 from cristae.data.splits import Part, check_apart, files_of, labelled_boxes
@@ -102,7 +102,8 @@ def plan_folds(
     folds = tuple(_fold(number, pool, where) for number in wanted)
     for fold in folds:
         _require_voxels(fold, pool)
-    return FoldPlan(by, why, folds, count, guard_vox, tuple(_warnings(folds, pool)))
+    warnings = (*_missing_classes(folds, pool), *_parted_samples(by, folds, volumes))
+    return FoldPlan(by, why, folds, count, guard_vox, warnings)
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,7 +176,7 @@ def _fold(number: int, pool: _Pool, where: Sequence[int]) -> Fold:
     train = tuple(Part(part.volume, box) for part in pool.parts for box in _kept(part, validate, pool))
     everything, validated = (np.sum([unit.counts for unit in some], axis=0) for some in (pool.units, held))
     trained = _trained_counts(pool, train)
-    return Fold(number, train, validate, trained, validated, everything - validated - trained, tuple(_words(held)))
+    return Fold(number, train, validate, trained, validated, everything - validated - trained, _words(held))
 
 
 def _joined(units: Sequence[Unit], where: Sequence[int], fold: int) -> tuple[Part, ...]:
@@ -221,7 +222,7 @@ def _trained_counts(pool: _Pool, train: Sequence[Part]) -> np.ndarray:
     return total
 
 
-def _words(held: Sequence[Unit]) -> list[str]:
+def _words(held: Sequence[Unit]) -> tuple[str, ...]:
     """What a fold validates: names, or ranges of slices for each row."""
     found = []
     for row, some in groupby(held, lambda unit: unit.row):
@@ -231,7 +232,7 @@ def _words(held: Sequence[Unit]) -> list[str]:
             continue
         name, axis, _ = members[0].name.rsplit(" ", 2)
         found.append(f"{name} {axis} {ranges_text(unit.place for unit in members)}")
-    return found
+    return tuple(dict.fromkeys(found))  # regions side by side may be cut alike
 
 
 def _require_voxels(fold: Fold, pool: _Pool) -> None:
@@ -259,7 +260,7 @@ def _require_voxels(fold: Fold, pool: _Pool) -> None:
         )
 
 
-def _warnings(folds: Sequence[Fold], pool: _Pool) -> Iterator[str]:
+def _missing_classes(folds: Sequence[Fold], pool: _Pool) -> Iterator[str]:
     for name, entry in pool.foreground:
         without = [str(fold.number) for fold in folds if not fold.validate_counts[entry]]
         having = sum(1 for unit in pool.units if unit.counts[entry])
@@ -267,6 +268,17 @@ def _warnings(folds: Sequence[Fold], pool: _Pool) -> Iterator[str]:
             yield (
                 f"folds: fold {', '.join(without)} cannot validate {name}, which {having} of {len(pool.units)} units "
                 "hold; its mean over the folds is of the others"
+            )
+
+
+def _parted_samples(by: By, folds: Sequence[Fold], volumes: Mapping[str, VolumeConfig]) -> Iterator[str]:
+    """Where whole volumes or images are validated by networks that were trained on others of the same sample."""
+    for fold in folds if by in ("volumes", "images") else ():
+        trained, validated = ({sample_of(part, volumes) for part in parts} for parts in (fold.train, fold.validate))
+        if both := sorted({name for name in trained & validated if name is not None}):
+            yield (
+                f"folds: fold {fold.number} validates {by} of {shown(both)}, of which it is also trained on others; "
+                "`by: samples` keeps samples together"
             )
 
 
