@@ -221,15 +221,14 @@ def test_variants_of_a_single_member_disagree(tmp_path: Path, grey: np.ndarray) 
     assert not (tmp_path / "none.zarr").exists()
 
 
-@pytest.mark.parametrize("blocks", [0, 5])
 def test_a_killed_prediction_continues_with_the_same_bytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, members: list[Run], grey: np.ndarray, blocks: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, members: list[Run], grey: np.ndarray
 ) -> None:
     file = write_ensemble(tmp_path / "all.yaml", members, test_time="flips")
     how = {"options": DISAGREE, "box": "0:4,0:32,0:48"}
     predict([file], cell(grey), out=tmp_path / "whole.zarr", **how)
     with monkeypatch.context() as patch:
-        stop_after(patch, blocks)
+        stop_after(patch, 5)
         with pytest.raises(Killed):
             predict([file], cell(grey), out=tmp_path / "out.zarr", **how)
     with pytest.raises(RunError, match="not finished"):
