@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from cristae.workflows.demo import demo as demo
     from cristae.workflows.doctor import doctor as doctor
     from cristae.workflows.estimate import estimate as estimate
+    from cristae.workflows.estimate import plan_label_boxes as plan_label_boxes
     from cristae.workflows.estimate import plan_slices as plan_slices
     from cristae.workflows.evaluate import evaluate as evaluate
     from cristae.workflows.inspect import inspect as inspect
@@ -118,6 +119,7 @@ _HOME = {
     "open_run": "recipe.run",
     "open_volume": "data.open",
     "parse_recipe": "recipe.load",
+    "plan_label_boxes": "workflows.estimate",
     "plan_slices": "workflows.estimate",
     "predict": "workflows.predict",
     "predictions_in": "evaluation.scoring.evaluation",

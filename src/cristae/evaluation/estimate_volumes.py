@@ -19,6 +19,7 @@ from cristae.evaluation.estimate_options import EstimateOptions, Whole
 from cristae.evaluation.estimate_parts import Labelled, images_part, part_of
 from cristae.evaluation.estimate_rows import Estimation
 from cristae.evaluation.estimation import Wanted, estimate_classes
+from cristae.evaluation.object_boxes import Measure, count_in_boxes
 from cristae.evaluation.scoring.evaluation import open_evaluations
 from cristae.evaluation.scoring.settings import ScoreOptions
 from cristae.evaluation.segmentation import Meaning, SegmentationSource
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from cristae.recipe.recipe import Recipe
     from cristae.recipe.run import Run
 
+_FEW = 10
+"""Labelled units below which the simulations say nothing."""
 _BLANK = 0.5
 """With more slices than this share that are nothing but background, a truth looks as if they were not labelled."""
 
@@ -102,6 +105,35 @@ def estimate_volumes(
     rows = estimate_classes(parts, Wanted(classes.foreground, f"fraction_of_{whole}", total, half))
     notes = _notes(parts[0].sample.design, options, sum(part.sample.n for part in parts))
     return Estimation(rows, units.pop(), notes)
+
+
+def estimate_objects(
+    source: VolumeSource,
+    meaning: Meaning,
+    options: EstimateOptions,
+    training: Training,
+    measure: Measure,
+    progress: Progress,
+) -> Estimation:
+    """Numbers and sizes of objects from labelled boxes of one volume.
+
+    Raises:
+        ScoreError: Boxes are of no grid or not labelled, there are several volumes or a mask, which have no effect.
+        CristaeError: A file is missing or damaged, or the voxel size is not known.
+    """
+    if source.cell is not None:
+        raise ScoreError("a mask of the cell has no effect on objects in boxes; leave out --cell, or --box")
+    comparisons = _comparisons(source, meaning, options, progress)
+    if len(comparisons) > 1:
+        raise ScoreError("boxes are of one volume, and these are unrelated images")
+    (comparison,) = comparisons
+    trained = _trained(source, comparison, options, training, progress)
+    counted = count_in_boxes(
+        comparison, options.box, trained=trained, guard_nm=options.guard_nm, measure=measure, progress=progress
+    )
+    n = counted.sample.n
+    few = () if n >= _FEW else (_few(n),)
+    return Estimation(counted.rows(), "box", ("design random: boxes of those that fill the volume, by chance", *few))
 
 
 def _check(sources: Sequence[VolumeSource], whole: Whole, options: EstimateOptions) -> None:
@@ -208,6 +240,10 @@ def _notes(design: str, options: EstimateOptions, n: int) -> tuple[str, ...]:
     }[design]
     stated = "as stated" if options.design is not None else "as recognised; --design says otherwise"
     notes = [f"design {design} ({how}), {stated}"]
-    if n < 10:
-        notes.append(f"{n} labelled units: below ten, intervals are less sure than they look")
+    if n < _FEW:
+        notes.append(_few(n))
     return tuple(notes)
+
+
+def _few(n: int) -> str:
+    return f"{n} labelled units: below {_FEW}, intervals are less sure than they look"
