@@ -12,7 +12,7 @@ import numpy as np
 from cristae.data.classes import Classes
 from cristae.data.formats.paths import split_options
 from cristae.data.image import Image
-from cristae.errors import ScoreError
+from cristae.errors import ScoreError, VoxelSizeError
 from cristae.evaluation.blocks import blocks_of
 from cristae.evaluation.comparison import Comparison
 from cristae.evaluation.estimate_options import EstimateOptions, Whole
@@ -24,7 +24,7 @@ from cristae.evaluation.scoring.evaluation import open_evaluations
 from cristae.evaluation.scoring.settings import ScoreOptions
 from cristae.evaluation.segmentation import Meaning, SegmentationSource
 from cristae.evaluation.slice_amounts import Amounts, amounts_of
-from cristae.evaluation.trained_slices import check_runs, held_out_slices, trained_slices
+from cristae.evaluation.trained_slices import check_runs, held_out_slices, made_by, trained_slices
 from cristae.inference.prediction import Prediction, is_prediction, open_prediction
 from cristae.progress import Progress
 
@@ -72,7 +72,7 @@ def estimate_volumes(
     _check(sources, whole, options)
     found: list[Labelled] = []
     classes: Classes | None = None
-    sized = True
+    sized: set[bool] = set()
     for source in sources:
         for comparison in _comparisons(source, meaning, options, progress):
             if classes is not None and classes.scheme != comparison.truth.classes.scheme:
@@ -81,7 +81,7 @@ def estimate_volumes(
                     f"{classes.listed}; estimate volumes of the same classes together"
                 )
             classes = comparison.truth.classes
-            sized = sized and comparison.voxel_size_nm is not None
+            sized.add(comparison.voxel_size_nm is not None)
             found.append(_labelled(source, comparison, whole, options, training, progress))
     assert classes is not None, "there is at least one volume"
     if whole == "foreground" and classes.empty_id is None:
@@ -91,7 +91,7 @@ def estimate_volumes(
     if len(found) > 1 and all(len(one.amounts.slices) == 1 for one in found):
         if options.design not in (None, "random"):
             raise ScoreError(f"unrelated images have no order, so their design is random, not {options.design}")
-        parts, units = [images_part(found)], {"image"}
+        parts, units = [images_part(found, whole)], {"image"}
     else:
         made = [part_of(one, whole, progress) for one in found]
         parts, units = [part for part, _ in made], {unit for _, unit in made}
@@ -100,7 +100,11 @@ def estimate_volumes(
             "the volumes were labelled by different designs (random, systematic, slabs); say the one that holds for "
             "all by --design, or estimate them one by one"
         )
-    total = None if whole == "foreground" else "volume_um3" if sized else "volume_vox"
+    if len(sized) > 1:
+        raise VoxelSizeError(
+            "some volumes have no voxel size, so they do not add up; give --voxel-size-nm Z Y X"
+        )
+    total = None if whole == "foreground" else "volume_um3" if sized == {True} else "volume_vox"
     half = None if options.half_width_percent is None else options.half_width_percent / 100
     rows = estimate_classes(parts, Wanted(classes.foreground, f"fraction_of_{whole}", total, half))
     notes = _notes(parts[0].sample.design, options, sum(part.sample.n for part in parts))
@@ -211,7 +215,7 @@ def _trained(
         return frozenset().union(*(trained_slices(run.recipe, labels) for run in training.runs)) - unseen
     if prediction is not None and training.recipe is not None and training.recipe.data.train:
         seen = trained_slices(training.recipe, labels)
-        if seen:
+        if seen or made_by(prediction.attributes, training.recipe):
             return seen - unseen
     covered = range(comparison.first_slice, comparison.first_slice + comparison.shape[0])
     if not unseen.issuperset(covered):
