@@ -180,6 +180,8 @@ def test_unknown_training_slices_are_warned_of_and_recipes_say_them(tmp_path):
     assert not heard.warned
     assert "slices 0-1" in heard.said[0]
     assert result.row("mito", "fraction_of_volume").n == 11
+    named = EstimateOptions(slices=",".join(map(str, labelled[2:])))
+    assert estimate(tmp_path / "found.zarr", "a", named, recipe=recipe).rows == result.rows
 
 
 def test_out_of_fold_predictions_have_seen_nothing_there():

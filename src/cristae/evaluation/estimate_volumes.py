@@ -101,9 +101,7 @@ def estimate_volumes(
             "all by --design, or estimate them one by one"
         )
     if len(sized) > 1:
-        raise VoxelSizeError(
-            "some volumes have no voxel size, so they do not add up; give --voxel-size-nm Z Y X"
-        )
+        raise VoxelSizeError("some volumes have no voxel size, so they do not add up; give --voxel-size-nm Z Y X")
     total = None if whole == "foreground" else "volume_um3" if sized == {True} else "volume_vox"
     half = None if options.half_width_percent is None else options.half_width_percent / 100
     rows = estimate_classes(parts, Wanted(classes.foreground, f"fraction_of_{whole}", total, half))
@@ -176,14 +174,17 @@ def _labelled(
                 f"{text}: slice {beyond[0]} is not among the predicted slices {first} to {first + depth - 1} of "
                 f"'{comparison.volume}'"
             )
+    trained = _trained(source, comparison, options, training, progress)
+    counted = chosen
+    if chosen is not None and options.trained_on is None:  # what a network learned from is labelled, said or not
+        counted = tuple({*chosen, *trained})
     with progress.task("Counting voxels", len(blocks_of(*comparison.images)), unit="blocks") as task:
-        amounts = amounts_of(comparison, of=whole, labelled=chosen, advance=task.advance)
+        amounts = amounts_of(comparison, of=whole, labelled=counted, advance=task.advance)
     if chosen is not None and (amounts.labelled[np.isin(amounts.slices, chosen)] == 0).any():
         lone = amounts.slices[np.isin(amounts.slices, chosen) & (amounts.labelled == 0) & (amounts.size > 0)]
         if len(lone):
             raise ScoreError(f"--slices: slice {lone[0]} of '{comparison.volume}' has no labels in the truth")
     _warn_of_blank(comparison.volume, amounts, options, progress)
-    trained = _trained(source, comparison, options, training, progress)
     return Labelled(comparison.volume, amounts, trained, options.design)
 
 
