@@ -18,7 +18,7 @@ from cristae.evaluation.comparison import Comparison
 from cristae.evaluation.estimate_options import EstimateOptions, Whole
 from cristae.evaluation.estimate_parts import Labelled, images_part, part_of
 from cristae.evaluation.estimate_rows import Estimation
-from cristae.evaluation.estimation import Wanted, estimate_classes
+from cristae.evaluation.estimation import PartAmounts, Wanted, estimate_classes
 from cristae.evaluation.object_boxes import Measure, count_in_boxes
 from cristae.evaluation.scoring.evaluation import open_evaluations
 from cristae.evaluation.scoring.settings import ScoreOptions
@@ -88,25 +88,14 @@ def estimate_volumes(
         raise ScoreError(
             f"the classes {classes.listed} have no background, so all voxels are foreground; leave --of out"
         )
-    if len(found) > 1 and all(len(one.amounts.slices) == 1 for one in found):
-        if options.design not in (None, "random"):
-            raise ScoreError(f"unrelated images have no order, so their design is random, not {options.design}")
-        parts, units = [images_part(found, whole)], {"image"}
-    else:
-        made = [part_of(one, whole, progress) for one in found]
-        parts, units = [part for part, _ in made], {unit for _, unit in made}
-    if len(units) > 1 or len({part.sample.design for part in parts}) > 1:
-        raise ScoreError(
-            "the volumes were labelled by different designs (random, systematic, slabs); say the one that holds for "
-            "all by --design, or estimate them one by one"
-        )
+    parts, unit = _populations(found, whole, options, progress)
     if len(sized) > 1:
         raise VoxelSizeError("some volumes have no voxel size, so they do not add up; give --voxel-size-nm Z Y X")
     total = None if whole == "foreground" else "volume_um3" if sized == {True} else "volume_vox"
     half = None if options.half_width_percent is None else options.half_width_percent / 100
     rows = estimate_classes(parts, Wanted(classes.foreground, f"fraction_of_{whole}", total, half))
     notes = _notes(parts[0].sample.design, options, sum(part.sample.n for part in parts))
-    return Estimation(rows, units.pop(), notes)
+    return Estimation(rows, unit, notes)
 
 
 def estimate_objects(
@@ -136,6 +125,23 @@ def estimate_objects(
     n = counted.sample.n
     few = () if n >= _FEW else (_few(n),)
     return Estimation(counted.rows(), "box", ("design random: boxes of those that fill the volume, by chance", *few))
+
+
+def _populations(
+    found: Sequence[Labelled], whole: Whole, options: EstimateOptions, progress: Progress
+) -> tuple[list[PartAmounts], str]:
+    """Unrelated images as one population, each volume as its own; and what a unit is."""
+    if len(found) > 1 and all(len(one.amounts.slices) == 1 for one in found):
+        if options.design not in (None, "random"):
+            raise ScoreError(f"unrelated images have no order, so their design is random, not {options.design}")
+        return [images_part(found, whole)], "image"
+    made = [part_of(one, whole, progress) for one in found]
+    if len({(part.sample.design, unit) for part, unit in made}) > 1:
+        raise ScoreError(
+            "the volumes were labelled by different designs (random, systematic, slabs); say the one that holds for "
+            "all by --design, or estimate them one by one"
+        )
+    return [part for part, _ in made], made[0][1]
 
 
 def _check(sources: Sequence[VolumeSource], whole: Whole, options: EstimateOptions) -> None:
