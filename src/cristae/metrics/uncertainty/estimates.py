@@ -141,7 +141,7 @@ def _calibration(size: np.ndarray, control: np.ndarray, weights: np.ndarray) -> 
     """(..., n) what each residual counts in the tuned estimate: 1, less what it counts through lambda, which grows with
     how far the sample's mean control lies from the population's 0."""
     mean = (weights * control).sum(axis=-1, keepdims=True)
-    rest = control - mean / (weights * size).sum(axis=-1, keepdims=True) * size
+    rest = control - mean * _inverse((weights * size).sum(axis=-1, keepdims=True)) * size
     pull = rest * _inverse(size)
     spread = (rest * pull).mean(axis=-1, keepdims=True)
     found: np.ndarray = 1 - np.where(spread > 0, mean * pull / np.where(spread > 0, spread, 1), 0.0)
