@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from cristae.workflows.doctor import doctor as doctor
     from cristae.workflows.ensemble import ensemble as ensemble
     from cristae.workflows.estimate import estimate as estimate
+    from cristae.workflows.estimate import plan_label_boxes as plan_label_boxes
     from cristae.workflows.estimate import plan_slices as plan_slices
     from cristae.workflows.evaluate import evaluate as evaluate
     from cristae.workflows.inspect import inspect as inspect
@@ -139,6 +140,7 @@ _HOME = {
     "open_study": "recipe.study",
     "open_volume": "data.open",
     "parse_recipe": "recipe.load",
+    "plan_label_boxes": "workflows.estimate",
     "plan_slices": "workflows.estimate",
     "postprocess": "workflows.postprocess",
     "predict": "workflows.predict",

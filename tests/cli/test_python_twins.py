@@ -44,7 +44,7 @@ SAME = {
 """Options whose word is another one in Python; `--set` is an argument of `load_recipe`."""
 ELSEWHERE = {
     "data cache": {"clear": "clear_cache"},
-    "estimate": {"plan": "plan_slices", "seed": "plan_slices"},
+    "estimate": {"plan": "plan_slices", "seed": "plan_slices", "box_vox": "plan_label_boxes"},
     "evaluate": {"predictions": "predictions_in"},
     "inspect": {
         "weights": "inspect_weights",

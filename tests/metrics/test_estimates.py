@@ -199,3 +199,10 @@ def test_slabs_are_runs_longer_than_chance():
 def test_what_cannot_be_planned_is_refused(n, design):
     with pytest.raises(ScoreError):
         plan_units(10, n, design)
+
+
+def test_units_without_size_have_no_fraction():
+    nothing = np.zeros(8)
+    for method in ("labels", "difference", "tuned"):
+        found = estimate_batch(nothing, nothing, nothing, Sample.of("random", 8, 80), method)
+        assert np.isnan(found.value)

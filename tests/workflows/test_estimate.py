@@ -14,7 +14,7 @@ from cristae.data.box import Box
 from cristae.data.classes import Classes
 from cristae.data.image import image_of_array
 from cristae.data.volume import Volume
-from cristae.errors import MissingFileError, OutputExistsError, RunError, ScoreError
+from cristae.errors import MissingFileError, OutputExistsError, RunError, ScoreError, VoxelSizeError
 from cristae.evaluation import blocks
 from cristae.evaluation.estimate_options import EstimateOptions
 from cristae.evaluation.slice_numbers import parse_slices
@@ -180,6 +180,8 @@ def test_unknown_training_slices_are_warned_of_and_recipes_say_them(tmp_path):
     assert not heard.warned
     assert "slices 0-1" in heard.said[0]
     assert result.row("mito", "fraction_of_volume").n == 11
+    named = EstimateOptions(slices=",".join(map(str, labelled[2:])))
+    assert estimate(tmp_path / "found.zarr", "a", named, recipe=recipe).rows == result.rows
 
 
 def test_out_of_fold_predictions_have_seen_nothing_there():
@@ -233,6 +235,29 @@ def test_several_volumes_are_estimated_together():
     row = result.row("mito", "fraction_of_volume")
     assert (row.n, row.population) == (10, 80)
     assert row.low < np.mean([(truth == 2).mean() for truth, _ in pairs]) < row.high
+
+
+def test_unrelated_images_are_units():
+    truth, found = maps(22)
+    pairs = []
+    for z in range(40):
+        valid = np.full((1, 20, 24), z % 4 == 1, np.uint8)
+        own = Volume(f"i{z}", image(truth[z : z + 1]), (image(truth[z : z + 1]),), valid=image(valid))
+        pairs.append((image(found[z : z + 1]), own))
+    images, truths = zip(*pairs, strict=True)
+    result = estimate(images, truths, EstimateOptions(trained="none"), classes=THREE)
+    row = result.row("mito", "fraction_of_volume")
+    assert (row.n, row.population, row.design, result.unit) == (10, 40, "random", "image")
+    assert row.low < (truth == 2).mean() < row.high
+    with pytest.raises(ScoreError, match="no order"):
+        estimate(images, truths, EstimateOptions(trained="none", design="systematic"), classes=THREE)
+
+
+def test_volumes_with_and_without_a_voxel_size_do_not_add_up():
+    truth, found = maps(23)
+    pairs = [image(found), image_of_array(found)], [image(truth), image_of_array(truth)]
+    with pytest.raises(VoxelSizeError, match="do not add up"):
+        estimate(*pairs, EstimateOptions(trained="none"), classes=THREE)
 
 
 def test_partly_labelled_slices_are_ratios_of_what_is_labelled():

@@ -59,9 +59,21 @@ def estimate(
         float | None,
         typer.Option("--half-width-percent", metavar="W", help="How many more slices for fractions +- W points?"),
     ] = None,
+    box: Annotated[
+        list[str] | None,
+        typer.Option("--box", metavar="BOX", help="A box labelled in 3D: estimate numbers and sizes of objects."),
+    ] = None,
+    guard_nm: Annotated[
+        float, typer.Option("--guard-nm", metavar="D", help="How far around boxes objects are labelled, too.")
+    ] = 0.0,
+    min_um3: Annotated[float, typer.Option("--min-um3", metavar="V", help="Count no smaller objects.")] = 0.0,
     voxel_size_nm: VoxelSize = None,
     plan: Annotated[
         int | None, typer.Option("--plan", metavar="N", help="Only print N slices of P to label, chosen by chance.")
+    ] = None,
+    box_vox: Annotated[
+        tuple[int, int, int] | None,
+        typer.Option("--box-vox", metavar="Z Y X", help="Plan boxes of this size in voxels, not slices."),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of --plan.")] = 0,
     out: Annotated[
@@ -84,13 +96,21 @@ def estimate(
         binarize=binarize,
         merge=parse_merge(merge or ()),
         half_width_percent=half_width_percent,
+        box=tuple(box or ()),
+        guard_nm=guard_nm,
+        min_um3=min_um3,
         voxel_size_nm=voxel_size_nm,
     )
     if plan is not None:
         if truth or len(prediction) != 1:
             raise typer.BadParameter("--plan is for one volume before it is labelled: give its path alone")
-        _print_plan(prediction[0], plan, options.design or "systematic", seed, as_json)
+        if box_vox is not None:
+            _print_boxes(prediction[0], plan, box_vox, seed, as_json)
+        else:
+            _print_plan(prediction[0], plan, options.design or "systematic", seed, as_json)
         return
+    if box_vox is not None:
+        raise typer.BadParameter("--box-vox is for --plan; labelled boxes are named by --box")
     found = work(
         prediction,
         truth or None,
@@ -139,3 +159,13 @@ def _print_plan(path: str, n: int, design: Design, seed: int, as_json: bool) -> 
         print_json(document)
     else:
         print(",".join(map(str, chosen)))
+
+
+def _print_boxes(path: str, n: int, box_vox: tuple[int, int, int], seed: int, as_json: bool) -> None:
+    from cristae.workflows.estimate import plan_label_boxes
+
+    chosen = [str(box) for box in plan_label_boxes(path, n, box_vox=box_vox, seed=seed)]
+    if as_json:
+        print_json({"kind": "plan", "design": "random", "seed": seed, "boxes": chosen})
+    else:
+        print("\n".join(chosen))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, get_args
@@ -39,6 +40,13 @@ class EstimateOptions:
     """Classes that are merged before anything is counted: old names by new name."""
     half_width_percent: float | None = None
     """Say how many more slices are needed for fractions of +- this, in percentage points."""
+    box: tuple[str, ...] = ()
+    """Boxes that are labelled in 3D, `Z0:Z1,Y0:Y1,X0:X1` in voxels, of those of one shape that fill the volume: numbers
+    and sizes of objects are estimated instead of fractions."""
+    guard_nm: float = 0.0
+    """How far around boxes objects are labelled, so that they are seen as a whole."""
+    min_um3: float = 0.0
+    """Smaller objects are not counted."""
     voxel_size_nm: VoxelSize | None = None
     """(z, y, x), where no file says it."""
 
@@ -49,6 +57,7 @@ class EstimateOptions:
             raise ScoreError(f"--design {self.design}: there are {', '.join(DESIGNS)}")
         if self.half_width_percent is not None and not 0 < self.half_width_percent < 100:
             raise ScoreError(f"--half-width-percent lies between 0 and 100, got {self.half_width_percent:g}")
+        self._check_boxes()
         if self.binarize is not None:
             check_threshold(self.binarize)
         if self.voxel_size_nm is not None:
@@ -56,6 +65,20 @@ class EstimateOptions:
         for text in (self.slices, self.trained):
             if text is not None and text != "none":
                 parse_slices(text)
+
+    def _check_boxes(self) -> None:
+        if not (0 <= self.guard_nm < math.inf and 0 <= self.min_um3 < math.inf):
+            raise ScoreError("--guard-nm and --min-um3 are 0 or more")
+        unused = {
+            "--guard-nm or --min-um3": not self.box and (self.guard_nm or self.min_um3),
+            "--slices": self.box and self.slices is not None,
+            f"--design {self.design}": self.box and self.design not in (None, "random"),
+            "--of": self.box and self.of is not None,
+            "--half-width-percent": self.box and self.half_width_percent is not None,
+        }
+        for name, wrong in unused.items():
+            if wrong:
+                raise ScoreError(f"{name} has no effect {'with' if self.box else 'without'} --box; leave it out")
 
     @property
     def labelled(self) -> tuple[int, ...] | None:

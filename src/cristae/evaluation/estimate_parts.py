@@ -49,6 +49,8 @@ def part_of(one: Labelled, of: str, progress: Progress) -> tuple[PartAmounts, st
     population = amounts.of_slices(inside & ~known)
     fit = (population.labelled > 0) & ~np.isin(population.slices, list(one.trained))
     _check(one, trained, known, fit, where, progress)
+    if of == "foreground" and known.any():
+        progress.say(f"{where}fractions of the foreground are of the slices that were not trained on")
     places = np.flatnonzero(fit)
     runs, slabs = slabs_of(places.tolist(), len(fit))
     slabs = slabs and one.design in (None, "random")
@@ -61,7 +63,35 @@ def part_of(one: Labelled, of: str, progress: Progress) -> tuple[PartAmounts, st
         sample = sample_of(places.tolist(), len(fit), one.design, where=where)
     taken = _grouped(population.of_slices(places), runs) if slabs else population.of_slices(places)
     added = amounts.of_slices(known if of != "foreground" else np.zeros_like(known))
-    part = PartAmounts(
+    part = _part(sample, taken, population, added)
+    return part, "slab" if slabs else "slice"
+
+
+def images_part(found: Sequence[Labelled], of: str) -> PartAmounts:
+    """The population of unrelated images, each of one slice.
+
+    Raises:
+        ScoreError: Fewer than two are labelled that were not trained on.
+    """
+    every = Amounts(
+        *(np.concatenate([getattr(one.amounts, name) for one in found]) for name in Amounts.__dataclass_fields__)
+    )
+    trained = np.array([bool(one.trained) for one in found])
+    known = trained & (every.labelled >= _WHOLE)
+    fit = (every.labelled > 0) & ~trained
+    if np.count_nonzero(fit) < 2:
+        raise ScoreError(
+            f"{np.count_nonzero(fit)} of {len(fit)} images are labelled and were not trained on; an estimate needs at "
+            "least two"
+        )
+    sample = Sample.of("random", int(np.count_nonzero(fit)), int(np.count_nonzero(~known)))
+    added = every.of_slices(known if of != "foreground" else np.zeros_like(known))
+    return _part(sample, every.of_slices(fit), every.of_slices(~known), added)
+
+
+def _part(sample: Sample, taken: Amounts, population: Amounts, added: Amounts) -> PartAmounts:
+    """What is labelled of a population, all of it as predicted, and what is known besides."""
+    return PartAmounts(
         sample,
         taken.truth,
         taken.truth_size,
@@ -73,27 +103,6 @@ def part_of(one: Labelled, of: str, progress: Progress) -> tuple[PartAmounts, st
         added.predicted.sum(axis=0),
         float(added.size.sum()),
         len(added.slices),
-    )
-    return part, "slab" if slabs else "slice"
-
-
-def images_part(found: Sequence[Labelled]) -> PartAmounts:
-    """The population of unrelated images, each of one slice.
-
-    Raises:
-        ScoreError: Fewer than two are labelled.
-    """
-    every = Amounts(
-        *(np.concatenate([getattr(one.amounts, name) for one in found]) for name in Amounts.__dataclass_fields__)
-    )
-    fit = every.labelled > 0
-    if np.count_nonzero(fit) < 2:
-        raise ScoreError(f"{np.count_nonzero(fit)} of {len(fit)} images are labelled; an estimate needs at least two")
-    taken, nothing = every.of_slices(fit), np.zeros(every.truth.shape[1])
-    sample = Sample.of("random", int(np.count_nonzero(fit)), len(fit))
-    whole = every.predicted.sum(axis=0), float(every.size.sum())
-    return PartAmounts(
-        sample, taken.truth, taken.truth_size, taken.predicted_there, taken.size_there, *whole, nothing, nothing, 0.0
     )
 
 

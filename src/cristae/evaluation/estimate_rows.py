@@ -147,14 +147,24 @@ def _sentence(rows: Sequence[EstimateRow], unit: str) -> str:
 def _scale(quantity: str) -> tuple[float, str]:
     if quantity.startswith("fraction"):
         return 100.0, " %"
-    return 1.0, " µm³" if quantity.endswith("um3") else ""
+    return 1.0, " µm³" if quantity in ("volume_um3", "mean_object_um3") else ""
+
+
+_OF = {
+    "fraction_of_foreground": " of what is not background",
+    "volume_um3": "",
+    "volume_vox": " voxels",
+    "objects": " objects",
+    "objects_per_um3": " objects per µm³",
+    "mean_object_um3": " for each object",
+}
+"""What stands behind an amount, where it does not follow from the quantity's name."""
 
 
 def _of(quantity: str) -> str:
-    named = {"fraction_of_foreground": " of what is not background", "volume_um3": "", "volume_vox": " voxels"}
-    return named.get(
-        quantity, f" of the {quantity.removeprefix('fraction_of_')}" if "_of_" in quantity else f", {quantity}"
-    )
+    if quantity in _OF:
+        return _OF[quantity]
+    return f" of the {quantity.removeprefix('fraction_of_')}" if "_of_" in quantity else f", {quantity}"
 
 
 def _plain(value: Any) -> Any:

@@ -12,18 +12,19 @@ import numpy as np
 from cristae.data.classes import Classes
 from cristae.data.formats.paths import split_options
 from cristae.data.image import Image
-from cristae.errors import ScoreError
+from cristae.errors import ScoreError, VoxelSizeError
 from cristae.evaluation.blocks import blocks_of
 from cristae.evaluation.comparison import Comparison
 from cristae.evaluation.estimate_options import EstimateOptions, Whole
 from cristae.evaluation.estimate_parts import Labelled, images_part, part_of
 from cristae.evaluation.estimate_rows import Estimation
-from cristae.evaluation.estimation import Wanted, estimate_classes
+from cristae.evaluation.estimation import PartAmounts, Wanted, estimate_classes
+from cristae.evaluation.object_boxes import Measure, count_in_boxes
 from cristae.evaluation.scoring.evaluation import open_evaluations
 from cristae.evaluation.scoring.settings import ScoreOptions
 from cristae.evaluation.segmentation import Meaning, SegmentationSource
 from cristae.evaluation.slice_amounts import Amounts, amounts_of
-from cristae.evaluation.trained_slices import check_runs, held_out_slices, trained_slices
+from cristae.evaluation.trained_slices import check_runs, held_out_slices, made_by, trained_slices
 from cristae.inference.prediction import Prediction, is_prediction, open_prediction
 from cristae.progress import Progress
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from cristae.recipe.recipe import Recipe
     from cristae.recipe.run import Run
 
+_FEW = 10
+"""Labelled units below which the simulations say nothing."""
 _BLANK = 0.5
 """With more slices than this share that are nothing but background, a truth looks as if they were not labelled."""
 
@@ -69,7 +72,7 @@ def estimate_volumes(
     _check(sources, whole, options)
     found: list[Labelled] = []
     classes: Classes | None = None
-    sized = True
+    sized: set[bool] = set()
     for source in sources:
         for comparison in _comparisons(source, meaning, options, progress):
             if classes is not None and classes.scheme != comparison.truth.classes.scheme:
@@ -78,30 +81,67 @@ def estimate_volumes(
                     f"{classes.listed}; estimate volumes of the same classes together"
                 )
             classes = comparison.truth.classes
-            sized = sized and comparison.voxel_size_nm is not None
+            sized.add(comparison.voxel_size_nm is not None)
             found.append(_labelled(source, comparison, whole, options, training, progress))
     assert classes is not None, "there is at least one volume"
     if whole == "foreground" and classes.empty_id is None:
         raise ScoreError(
             f"the classes {classes.listed} have no background, so all voxels are foreground; leave --of out"
         )
+    parts, unit = _populations(found, whole, options, progress)
+    if len(sized) > 1:
+        raise VoxelSizeError("some volumes have no voxel size, so they do not add up; give --voxel-size-nm Z Y X")
+    total = None if whole == "foreground" else "volume_um3" if sized == {True} else "volume_vox"
+    half = None if options.half_width_percent is None else options.half_width_percent / 100
+    rows = estimate_classes(parts, Wanted(classes.foreground, f"fraction_of_{whole}", total, half))
+    notes = _notes(parts[0].sample.design, options, sum(part.sample.n for part in parts))
+    return Estimation(rows, unit, notes)
+
+
+def estimate_objects(
+    source: VolumeSource,
+    meaning: Meaning,
+    options: EstimateOptions,
+    training: Training,
+    measure: Measure,
+    progress: Progress,
+) -> Estimation:
+    """Numbers and sizes of objects from labelled boxes of one volume.
+
+    Raises:
+        ScoreError: Boxes are of no grid or not labelled, there are several volumes or a mask, which have no effect.
+        CristaeError: A file is missing or damaged, or the voxel size is not known.
+    """
+    if source.cell is not None:
+        raise ScoreError("a mask of the cell has no effect on objects in boxes; leave out --cell, or --box")
+    comparisons = _comparisons(source, meaning, options, progress)
+    if len(comparisons) > 1:
+        raise ScoreError("boxes are of one volume, and these are unrelated images")
+    (comparison,) = comparisons
+    trained = _trained(source, comparison, options, training, progress)
+    counted = count_in_boxes(
+        comparison, options.box, trained=trained, guard_nm=options.guard_nm, measure=measure, progress=progress
+    )
+    n = counted.sample.n
+    few = () if n >= _FEW else (_few(n),)
+    return Estimation(counted.rows(), "box", ("design random: boxes of those that fill the volume, by chance", *few))
+
+
+def _populations(
+    found: Sequence[Labelled], whole: Whole, options: EstimateOptions, progress: Progress
+) -> tuple[list[PartAmounts], str]:
+    """Unrelated images as one population, each volume as its own; and what a unit is."""
     if len(found) > 1 and all(len(one.amounts.slices) == 1 for one in found):
         if options.design not in (None, "random"):
             raise ScoreError(f"unrelated images have no order, so their design is random, not {options.design}")
-        parts, units = [images_part(found)], {"image"}
-    else:
-        made = [part_of(one, whole, progress) for one in found]
-        parts, units = [part for part, _ in made], {unit for _, unit in made}
-    if len(units) > 1 or len({part.sample.design for part in parts}) > 1:
+        return [images_part(found, whole)], "image"
+    made = [part_of(one, whole, progress) for one in found]
+    if len({(part.sample.design, unit) for part, unit in made}) > 1:
         raise ScoreError(
             "the volumes were labelled by different designs (random, systematic, slabs); say the one that holds for "
             "all by --design, or estimate them one by one"
         )
-    total = None if whole == "foreground" else "volume_um3" if sized else "volume_vox"
-    half = None if options.half_width_percent is None else options.half_width_percent / 100
-    rows = estimate_classes(parts, Wanted(classes.foreground, f"fraction_of_{whole}", total, half))
-    notes = _notes(parts[0].sample.design, options, sum(part.sample.n for part in parts))
-    return Estimation(rows, units.pop(), notes)
+    return [part for part, _ in made], made[0][1]
 
 
 def _check(sources: Sequence[VolumeSource], whole: Whole, options: EstimateOptions) -> None:
@@ -140,14 +180,17 @@ def _labelled(
                 f"{text}: slice {beyond[0]} is not among the predicted slices {first} to {first + depth - 1} of "
                 f"'{comparison.volume}'"
             )
+    trained = _trained(source, comparison, options, training, progress)
+    counted = chosen
+    if chosen is not None and options.trained_on is None:  # what a network learned from is labelled, said or not
+        counted = tuple({*chosen, *trained})
     with progress.task("Counting voxels", len(blocks_of(*comparison.images)), unit="blocks") as task:
-        amounts = amounts_of(comparison, of=whole, labelled=chosen, advance=task.advance)
+        amounts = amounts_of(comparison, of=whole, labelled=counted, advance=task.advance)
     if chosen is not None and (amounts.labelled[np.isin(amounts.slices, chosen)] == 0).any():
         lone = amounts.slices[np.isin(amounts.slices, chosen) & (amounts.labelled == 0) & (amounts.size > 0)]
         if len(lone):
             raise ScoreError(f"--slices: slice {lone[0]} of '{comparison.volume}' has no labels in the truth")
     _warn_of_blank(comparison.volume, amounts, options, progress)
-    trained = _trained(source, comparison, options, training, progress)
     return Labelled(comparison.volume, amounts, trained, options.design)
 
 
@@ -179,7 +222,7 @@ def _trained(
         return frozenset().union(*(trained_slices(run.recipe, labels) for run in training.runs)) - unseen
     if prediction is not None and training.recipe is not None and training.recipe.data.train:
         seen = trained_slices(training.recipe, labels)
-        if seen:
+        if seen or made_by(prediction.attributes, training.recipe):
             return seen - unseen
     covered = range(comparison.first_slice, comparison.first_slice + comparison.shape[0])
     if not unseen.issuperset(covered):
@@ -208,6 +251,10 @@ def _notes(design: str, options: EstimateOptions, n: int) -> tuple[str, ...]:
     }[design]
     stated = "as stated" if options.design is not None else "as recognised; --design says otherwise"
     notes = [f"design {design} ({how}), {stated}"]
-    if n < 10:
-        notes.append(f"{n} labelled units: below ten, intervals are less sure than they look")
+    if n < _FEW:
+        notes.append(_few(n))
     return tuple(notes)
+
+
+def _few(n: int) -> str:
+    return f"{n} labelled units: below {_FEW}, intervals are less sure than they look"

@@ -51,7 +51,7 @@ class PartAmounts:
     @property
     def control(self) -> np.ndarray:
         """(n, K) v: what is predicted of a unit beyond the mean of the population."""
-        mean = ratio(self.whole_predicted, np.asarray(self.whole_size))
+        mean = np.nan_to_num(ratio(self.whole_predicted, np.asarray(self.whole_size)))
         found: np.ndarray = self.predicted - self.predicted_size[:, None] * mean
         return found
 

@@ -44,6 +44,11 @@ def held_out_slices(attributes: Mapping[str, Any], shape: Sequence[int]) -> froz
     return frozenset(z for z, area in by_slice.items() if area >= shape[1] * shape[2])
 
 
+def made_by(attributes: Mapping[str, Any], recipe: Recipe) -> bool:
+    """Whether all runs of a prediction are called as those of a recipe are."""
+    return all(str(one.get("run")).rpartition("-")[0] == recipe.name for one in attributes.get("runs", ()))
+
+
 def check_runs(attributes: Mapping[str, Any], runs: Sequence[Run]) -> None:
     """Make sure that runs made a prediction.
 

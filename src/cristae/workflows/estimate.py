@@ -7,6 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cristae.analysis.config import AnalysisOptions
+from cristae.analysis.tables import ObjectSize
+from cristae.data.box import Box, Triple
 from cristae.data.classes import Classes
 from cristae.data.files import require_new_file, write_together
 from cristae.data.formats import open_image
@@ -15,13 +18,15 @@ from cristae.data.volume import Volume
 from cristae.errors import ScoreError
 from cristae.evaluation.estimate_options import EstimateOptions
 from cristae.evaluation.estimate_rows import Estimation, estimates_csv, estimates_json
-from cristae.evaluation.estimate_volumes import Training, VolumeSource, estimate_volumes
+from cristae.evaluation.estimate_volumes import Training, VolumeSource, estimate_objects, estimate_volumes
+from cristae.evaluation.object_boxes import Measure, plan_boxes
 from cristae.evaluation.segmentation import Meaning, SegmentationSource
 from cristae.evaluation.unit_estimates import estimate_table
 from cristae.metrics.score import score_paths
 from cristae.metrics.uncertainty.designs import Design, plan_units
 from cristae.progress import Progress
 from cristae.recipe.run import Run, open_run
+from cristae.workflows.analyze import analyze
 
 if TYPE_CHECKING:
     from cristae.recipe.recipe import Recipe
@@ -82,7 +87,13 @@ def estimate(
         sources = _paired(predictions, truths, cells)
         runs = [open_run(one) if isinstance(one, str | Path) else one for one in given]
         meaning = Meaning(classes, recipe, options.binarize)
-        found = estimate_volumes(sources, meaning, options, Training(runs, recipe), progress)
+        training = Training(runs, recipe)
+        if options.box:
+            if len(sources) > 1:
+                raise ScoreError("boxes are places in one volume; estimate several one by one (--box)")
+            found = estimate_objects(sources[0], meaning, options, training, _measure(options), progress)
+        else:
+            found = estimate_volumes(sources, meaning, options, training, progress)
     if out is not None:
         table, document = score_paths(Path(out))
         write_together({table: estimates_csv(found.rows).encode(), document: estimates_json(found).encode()})
@@ -93,7 +104,7 @@ def estimate(
 def plan_slices(
     volume: Image | Volume | str | Path, n: int, *, design: Design = "systematic", seed: int = 0
 ) -> tuple[int, ...]:
-    """Which slices of a volume to label, so that they say something of the whole.
+    """Which slices of a volume to label, so that they say something of the whole. See `plan_label_boxes` for objects.
 
     Args:
         volume: Any image or volume; only its number of slices matters.
@@ -109,9 +120,38 @@ def plan_slices(
         ScoreError: There are not so many slices, or a number that the design cannot have.
         CristaeError: The file is missing or damaged.
     """
+    return plan_units(_shape(volume)[0], n, design, seed=seed)
+
+
+def plan_label_boxes(volume: Image | Volume | str | Path, n: int, *, box_vox: Triple, seed: int = 0) -> tuple[Box, ...]:
+    """Which boxes of a volume to label in 3D, by chance, so that numbers and sizes of objects can be estimated.
+
+    Args:
+        volume: Any image or volume; only its shape matters.
+        n: Boxes to label.
+        box_vox: Their edges in voxels (z, y, x); boxes fill the volume, and those at its far ends may be smaller.
+        seed: The same seed plans the same boxes.
+
+    Raises:
+        ScoreError: There are not so many boxes, or they have no voxels.
+        CristaeError: The file is missing or damaged.
+    """
+    return plan_boxes(_shape(volume), box_vox, n, seed=seed)
+
+
+def _shape(volume: Image | Volume | str | Path) -> Triple:
     image = open_image(volume) if isinstance(volume, str | Path) else volume
-    depth = image.image.shape[0] if isinstance(image, Volume) else image.shape[0]
-    return plan_units(depth, n, design, seed=seed)
+    return image.image.shape if isinstance(image, Volume) else image.shape
+
+
+def _measure(options: EstimateOptions) -> Measure:
+    """Finds objects as `analyze` does."""
+    settings = AnalysisOptions(min_um3=options.min_um3)
+
+    def measure(volume: Volume, classes: Classes) -> Sequence[ObjectSize]:
+        return analyze(volume, settings, classes=classes).objects
+
+    return measure
 
 
 def _several(given: Any) -> list[Any]:

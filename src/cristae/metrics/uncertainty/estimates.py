@@ -70,6 +70,9 @@ def estimate_batch(
         sample: The design; the units are in its order.
         method: The estimator.
         upper: Largest possible value: 1 for fractions, infinite for others.
+
+    Returns:
+        NaN where the labelled units of a data set have no size.
     """
     from scipy import stats
 
@@ -79,6 +82,7 @@ def estimate_batch(
         tuning = (n * tuning_of(truth, size, control, sample.groups) + _PRIOR_UNITS) / (n + _PRIOR_UNITS)
     adjusted = truth - tuning * control
     whole = (weights * size).sum(axis=-1)
+    whole = np.where(whole > 0, whole, np.nan)
     value = (weights * adjusted).sum(axis=-1) / whole
     residuals = (adjusted - value[..., None] * size) / (1 - weights * size / whole[..., None])
     if method == "tuned":
@@ -108,8 +112,9 @@ def tuning_of(truth: np.ndarray, size: np.ndarray, control: np.ndarray, groups: 
         return np.asarray(values @ others)
 
     y, x, v = total(truth), total(size), total(control)
-    both = total(inverse * truth * control) - y * v / x
-    spread = total(inverse * control * control) - v * v / x
+    each = _inverse(x)
+    both = total(inverse * truth * control) - y * v * each
+    spread = total(inverse * control * control) - v * v * each
     enough = spread > 1e-12 * total(inverse * control * control)
     return np.maximum(np.where(enough, both / np.where(enough, spread, 1), 0), 0)
 
@@ -136,7 +141,7 @@ def _calibration(size: np.ndarray, control: np.ndarray, weights: np.ndarray) -> 
     """(..., n) what each residual counts in the tuned estimate: 1, less what it counts through lambda, which grows with
     how far the sample's mean control lies from the population's 0."""
     mean = (weights * control).sum(axis=-1, keepdims=True)
-    rest = control - mean / (weights * size).sum(axis=-1, keepdims=True) * size
+    rest = control - mean * _inverse((weights * size).sum(axis=-1, keepdims=True)) * size
     pull = rest * _inverse(size)
     spread = (rest * pull).mean(axis=-1, keepdims=True)
     found: np.ndarray = 1 - np.where(spread > 0, mean * pull / np.where(spread > 0, spread, 1), 0.0)
