@@ -116,6 +116,21 @@ def test_labels_of_all_kinds_give_a_recipe_that_is_checked_and_trains(
     assert run.weights_path.is_file()
 
 
+def test_cubes_and_hours_give_a_3d_network_that_trains(tmp_path: Path) -> None:
+    labels = np.zeros((30, 48, 48), np.uint8)
+    labels[:, 8:24, 8:40], labels[10:20, 30:40, 10:40] = 1, 1
+    grey = (80 + 100 * labels + np.linspace(0, 60, 48)).astype(np.uint8)
+    cristae.write_image(cristae.image_of_array(grey, voxel_size_nm=(8, 8, 8)), tmp_path / "grey.tif")
+    cristae.write_image(cristae.image_of_array(labels), tmp_path / "ids.tif")
+    files, options = {"image": str(tmp_path / "grey.tif"), "labels": str(tmp_path / "ids.tif")}, UNMEASURED
+    out = new_recipe(tmp_path / "a.yaml", **files, options=replace(options, minutes=240))
+    recipe = check_recipe(out)
+    assert (recipe.network.ndim, recipe.sampling.size) == (3, (16, 48, 48))
+    run = train(load_recipe(out, [*SHORT, "model.base=2"]), out=tmp_path / "run")
+    assert run.weights_path.is_file()
+    assert load_recipe(new_recipe(tmp_path / "b.yaml", **files, options=options)).network.ndim == 2
+
+
 @pytest.fixture(scope="module")
 def measured(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Forecast]]:
     """A recipe whose training was measured, and what was measured."""
