@@ -239,21 +239,35 @@ def test_a_recipe_that_is_there_stays(data: Path, tmp_path: Path) -> None:
     assert (tmp_path / "new.yaml").read_text() == "mine"
 
 
-def test_where_no_training_can_begin_the_recipe_is_written_and_says_why(data: Path, tmp_path: Path) -> None:
-    warnings = Warnings()
-    out = new_recipe(tmp_path / "a.yaml", image=str(data / "grey.tif"), progress=warnings)
-    assert warnings.said == ["the length of the training is not measured: there are no labels yet"]
-    assert "# not measured" in out.read_text()
-    voxels = np.zeros((1, 64, 64), np.uint8)
-    voxels[0, :8] = 1  # at one edge, so that one part of the slice lacks it
-    cristae.write_image(cristae.image_of_array(voxels), tmp_path / "edge.tif")
-    cristae.write_image(cristae.image_of_array(np.arange(4096, dtype=np.uint16).reshape(1, 64, 64)), tmp_path / "g.tif")
-    warnings = Warnings()
-    out = new_recipe(
-        tmp_path / "b.yaml", image=str(tmp_path / "g.tif"), labels=str(tmp_path / "edge.tif"), progress=warnings
-    )
-    assert load_recipe(out).name
-    assert all("not measured" in one for one in warnings.said)
+def test_where_no_training_can_begin_the_recipe_is_written_and_says_so(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without labels; with labels of another voxel size, which the recipe can mend; with a class that does not train."""
+
+    def refuse(*args: object) -> None:
+        raise LabelError("no voxel of mito in the training regions")
+
+    monkeypatch.setattr("cristae.workflows.new_recipe.check_loaded", refuse)
+    image, labels = str(data / "grey.tif"), str(data / "mask.tif")
+    for name, where, said in (
+        ("none", {}, "the length of the training is not measured: there are no labels yet"),
+        ("other", {"labels": other_size(tmp_path)}, "the data cannot be opened as they are, so that usual settings"),
+        ("class", {"labels": labels}, "the length of the training is not measured, because it cannot begin yet"),
+    ):
+        warnings, options = Warnings(), ProposalOptions(voxel_size_nm=(30, 10, 10))
+        out = new_recipe(tmp_path / f"{name}.yaml", image=image, **where, options=options, progress=warnings)
+        assert warnings.said[-1].startswith(said)
+        assert "# not measured" in out.read_text()
+        assert load_recipe(out).training.epochs == 30
+
+
+def other_size(folder: Path) -> str:
+    """Labels whose file says another voxel size than the image has."""
+    path = folder / "other.tif"
+    voxels = np.zeros(SHAPE, np.uint8)
+    voxels[:, :30] = 255
+    cristae.write_image(cristae.image_of_array(voxels, voxel_size_nm=(30, 20, 20)), path)
+    return str(path)
 
 
 def test_ids_of_each_slice_are_not_told_apart_by_contact(tmp_path: Path) -> None:
