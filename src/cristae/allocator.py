@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import platform
 import sys
 from typing import TYPE_CHECKING
@@ -41,6 +42,14 @@ def return_large_buffers() -> None:
     libc.mallopt(_MMAP_MAX, 1 << 16)
     libc.mallopt(_MMAP_THRESHOLD, 1 << 20)
     libc.mallopt(_TRIM_THRESHOLD, 1 << 20)
+
+
+def hand_back_free_memory() -> None:
+    """Hand back what earlier work in this process has freed and glibc kept, so that only what comes is measured. Does
+    nothing where the C library is another one."""
+    gc.collect()
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def peak_memory_bytes(device: torch.device) -> dict[str, int]:

@@ -21,7 +21,7 @@ from cristae.recipe.proposal.facts import ClassFacts, DataFacts, Machine, Measur
 from cristae.recipe.proposal.length import HEADROOM, plan_length
 from cristae.recipe.proposal.lines import method_lines
 from cristae.recipe.proposal.loss import choose_loss, percent
-from cristae.recipe.proposal.network import choose_network
+from cristae.recipe.proposal.network import choose_network, with_width
 from cristae.recipe.proposal.normalization import choose_normalization
 from cristae.recipe.proposal.options import ProposalOptions
 from cristae.recipe.proposal.patch import choose_patch
@@ -117,12 +117,13 @@ def test_boxes_are_as_deep_as_wide_where_labels_are(
         ((320, 320), LAPTOP, 4),
         ((256, 256), GPU, 16),
         ((256, 256), replace(LAPTOP, memory_bytes=2**30), 2),
+        ((96, 96, 96), GPU, 2),
     ],
 )
 def test_batches_hold_a_quarter_of_a_million_voxels_or_what_fits(
-    size: tuple[int, int], machine: Machine, batch: int
+    size: tuple[int, ...], machine: Machine, batch: int
 ) -> None:
-    found = choose_batch(size, 16, machine)
+    found = choose_batch(size, machine)
     assert found.value == batch
     assert ("1.0 GiB" in found.reason) == (machine.memory_bytes == 2**30)
 
@@ -204,7 +205,7 @@ def test_grey_values_are_those_of_a_slice_unless_boxes_are_recorded_alike() -> N
 def test_networks_are_valid(facts: DataFacts, width: int) -> None:
     dimensions = choose_dimensions(facts, GPU, 60)
     size = choose_patch(facts, dimensions.value, GPU).value
-    model = choose_network(facts, dimensions, size, width).value
+    model = with_width(choose_network(facts, dimensions, size).value, width)
     network = TypeAdapter(Network).validate_python(model)
     assert network.ndim == len(size) == (3 if dimensions.value == "3D" else 2)
     assert network.in_slices == (3 if dimensions.value == "2.5D" else 1)

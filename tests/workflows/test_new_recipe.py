@@ -116,6 +116,21 @@ def test_labels_of_all_kinds_give_a_recipe_that_is_checked_and_trains(
     assert run.weights_path.is_file()
 
 
+def test_cubes_and_hours_give_a_3d_network_that_trains(tmp_path: Path) -> None:
+    labels = np.zeros((30, 48, 48), np.uint8)
+    labels[:, 8:24, 8:40], labels[10:20, 30:40, 10:40] = 1, 1
+    grey = (80 + 100 * labels + np.linspace(0, 60, 48)).astype(np.uint8)
+    cristae.write_image(cristae.image_of_array(grey, voxel_size_nm=(8, 8, 8)), tmp_path / "grey.tif")
+    cristae.write_image(cristae.image_of_array(labels), tmp_path / "ids.tif")
+    files, options = {"image": str(tmp_path / "grey.tif"), "labels": str(tmp_path / "ids.tif")}, UNMEASURED
+    out = new_recipe(tmp_path / "a.yaml", **files, options=replace(options, minutes=240))
+    recipe = check_recipe(out)
+    assert (recipe.network.ndim, recipe.sampling.size) == (3, (16, 48, 48))
+    run = train(load_recipe(out, [*SHORT, "model.base=2"]), out=tmp_path / "run")
+    assert run.weights_path.is_file()
+    assert load_recipe(new_recipe(tmp_path / "b.yaml", **files, options=options)).network.ndim == 2
+
+
 @pytest.fixture(scope="module")
 def measured(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Forecast]]:
     """A recipe whose training was measured, and what was measured."""
@@ -224,21 +239,35 @@ def test_a_recipe_that_is_there_stays(data: Path, tmp_path: Path) -> None:
     assert (tmp_path / "new.yaml").read_text() == "mine"
 
 
-def test_where_no_training_can_begin_the_recipe_is_written_and_says_why(data: Path, tmp_path: Path) -> None:
-    warnings = Warnings()
-    out = new_recipe(tmp_path / "a.yaml", image=str(data / "grey.tif"), progress=warnings)
-    assert warnings.said == ["the length of the training is not measured: there are no labels yet"]
-    assert "# not measured" in out.read_text()
-    voxels = np.zeros((1, 64, 64), np.uint8)
-    voxels[0, :8] = 1  # at one edge, so that one part of the slice lacks it
-    cristae.write_image(cristae.image_of_array(voxels), tmp_path / "edge.tif")
-    cristae.write_image(cristae.image_of_array(np.arange(4096, dtype=np.uint16).reshape(1, 64, 64)), tmp_path / "g.tif")
-    warnings = Warnings()
-    out = new_recipe(
-        tmp_path / "b.yaml", image=str(tmp_path / "g.tif"), labels=str(tmp_path / "edge.tif"), progress=warnings
-    )
-    assert load_recipe(out).name
-    assert all("not measured" in one for one in warnings.said)
+def test_where_no_training_can_begin_the_recipe_is_written_and_says_so(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without labels; with labels of another voxel size, which the recipe can mend; with a class that does not train."""
+
+    def refuse(*args: object) -> None:
+        raise LabelError("no voxel of mito in the training regions")
+
+    monkeypatch.setattr("cristae.workflows.new_recipe.check_loaded", refuse)
+    image, labels = str(data / "grey.tif"), str(data / "mask.tif")
+    for name, where, said in (
+        ("none", {}, "the length of the training is not measured: there are no labels yet"),
+        ("other", {"labels": other_size(tmp_path)}, "the data cannot be opened as they are, so that usual settings"),
+        ("class", {"labels": labels}, "the length of the training is not measured, because it cannot begin yet"),
+    ):
+        warnings, options = Warnings(), ProposalOptions(voxel_size_nm=(30, 10, 10))
+        out = new_recipe(tmp_path / f"{name}.yaml", image=image, **where, options=options, progress=warnings)
+        assert warnings.said[-1].startswith(said)
+        assert "# not measured" in out.read_text()
+        assert load_recipe(out).training.epochs == 30
+
+
+def other_size(folder: Path) -> str:
+    """Labels whose file says another voxel size than the image has."""
+    path = folder / "other.tif"
+    voxels = np.zeros(SHAPE, np.uint8)
+    voxels[:, :30] = 255
+    cristae.write_image(cristae.image_of_array(voxels, voxel_size_nm=(30, 20, 20)), path)
+    return str(path)
 
 
 def test_ids_of_each_slice_are_not_told_apart_by_contact(tmp_path: Path) -> None:

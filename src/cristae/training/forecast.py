@@ -14,7 +14,7 @@ import psutil
 import torch
 from torch import Tensor, nn
 
-from cristae.allocator import keep_large_buffers
+from cristae.allocator import hand_back_free_memory, keep_large_buffers
 from cristae.errors import TrainingError
 from cristae.training.feed import PatchFeed, Worker
 from cristae.training.layout import channels_last, put_channels_last
@@ -107,6 +107,7 @@ def forecast(
     network.to(device).train()
     if device.type == "cpu":
         keep_large_buffers()  # as training does
+        hand_back_free_memory()
     with _peak(device) as peak:
         try:
             seconds, finite = _time_steps(network, step, feed, most_steps)

@@ -15,22 +15,20 @@ _LEAST, _MOST = 4, 16
 _FITTING = 2
 """Patches that are seen at once however little memory there is."""
 _BYTES_PER_VOXEL = 6_000
-"""What a step of a U-Net with 16 channels at its finest level holds for each voxel of a patch, with room to spare."""
-_BASE = 16
+"""What a step of a U-Net of the usual width holds for each voxel of a patch, with room to spare."""
 
 
-def choose_batch(size: Sequence[int], width: int, machine: Machine) -> Choice[int]:
-    """Patches in a batch: as many as hold 262,144 voxels (with a GPU 1,048,576), from 4 to 16, as far as memory allows.
+def choose_batch(size: Sequence[int], machine: Machine) -> Choice[int]:
+    """Patches in a batch: as many as hold 262,144 voxels (with a GPU 1,048,576), from 4 (of boxes 2) to 16, as far as
+    memory allows.
 
     Args:
         size: Voxels (*S) of a patch.
-        width: Channels of the network's finest level.
         machine: Whose memory it is.
     """
     voxels = prod(size)
-    wanted = max(_LEAST, min(_MOST, _VOXELS[machine.accelerated] // voxels))
-    each = voxels * _BYTES_PER_VOXEL * width / _BASE
-    fitting = max(_FITTING, int(machine.memory_bytes / each))
+    wanted = max(_LEAST if len(size) == 2 else _FITTING, min(_MOST, _VOXELS[machine.accelerated] // voxels))
+    fitting = max(_FITTING, machine.memory_bytes // (voxels * _BYTES_PER_VOXEL))
     if fitting < wanted:
         return Choice(
             fitting,

@@ -13,7 +13,7 @@ from cristae.recipe.proposal.choice import Choice
 from cristae.recipe.proposal.dimensions import Dimensions, choose_dimensions
 from cristae.recipe.proposal.facts import DataFacts, Machine
 from cristae.recipe.proposal.loss import choose_loss
-from cristae.recipe.proposal.network import USUAL_WIDTH, WIDTHS, choose_network
+from cristae.recipe.proposal.network import NARROWEST, USUAL_WIDTH, choose_network, with_width
 from cristae.recipe.proposal.normalization import choose_normalization
 from cristae.recipe.proposal.patch import choose_patch
 from cristae.recipe.proposal.sampling import choose_sampling
@@ -51,15 +51,11 @@ class Draft:
 
     def narrower(self, reason: str) -> Draft | None:
         """The same with half the channels; None where it is narrow already."""
-        if self.width <= WIDTHS[0]:
+        if self.width <= NARROWEST:
             return None
         width = self.width // 2
-        model = {**self.model.value}
-        if "base" in model:
-            model["base"] = width
-        else:
-            model["widths"] = [width * 2**level for level in range(5)]
-        return replace(self, width=width, model=Choice(model, f"{self.model.reason}; narrow: {reason}"))
+        model = Choice(with_width(self.model.value, width), f"{self.model.reason}; narrow: {reason}")
+        return replace(self, width=width, model=model)
 
 
 def choose_draft(facts: DataFacts, machine: Machine, minutes: float) -> Draft:
@@ -76,8 +72,8 @@ def choose_draft(facts: DataFacts, machine: Machine, minutes: float) -> Draft:
         dimensions=dimensions,
         width=USUAL_WIDTH,
         size=size,
-        batch=choose_batch(size.value, USUAL_WIDTH, machine),
-        model=choose_network(facts, dimensions, size.value, USUAL_WIDTH),
+        batch=choose_batch(size.value, machine),
+        model=choose_network(facts, dimensions, size.value),
         normalize=choose_normalization(facts, dimensions.value),
         sampling=choose_sampling(facts),
         augment=choose_augmentation(facts, dimensions.value),

@@ -49,8 +49,6 @@ class DataFacts:
     """Smallest sides (y, x) of the training regions, in voxels of the working grid."""
     classes: tuple[ClassFacts, ...] = ()
     """Foreground classes; none where there are no labels yet."""
-    exclusive: bool = True
-    """Whether a voxel has one class only."""
     background: bool = True
     """Whether there is a background class, or overlapping classes."""
     voxel_size_nm: VoxelSize | None = None

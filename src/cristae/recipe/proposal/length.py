@@ -17,6 +17,7 @@ _DEAR = 0.4
 """Where six validations took more than this part, patches are drawn to judge epochs instead."""
 _DRAWN = 8
 """One batch is judged for so many that are learnt from."""
+_INSTANT_S = 1e-6
 _LEAST_STEPS, _LEAST_BATCHES = 10, 2
 """Steps of an epoch, and batches that judge it, at least."""
 
@@ -50,10 +51,10 @@ def plan_length(minutes: float, measured: Measured) -> Length:
     Raises:
         RecipeError: Not even one epoch of ten steps fits.
     """
-    step, validation = max(measured.seconds_per_step, 1e-6), measured.validation_seconds
+    step, validation = max(measured.seconds_per_step, _INSTANT_S), measured.validation_seconds
     usable = 60 * minutes * HEADROOM
     if (_FEW + 1) * validation <= _DEAR * usable:
-        epochs = _MANY if validation <= 0 else max(_FEW, min(_MANY, floor(_SHARE * usable / validation) - 1))
+        epochs = max(_FEW, min(_MANY, floor(_SHARE * usable / max(validation, _INSTANT_S)) - 1))
         judged, each = None, validation
     else:
         whole = floor((usable - validation) / step)

@@ -8,20 +8,26 @@ from typing import Any
 
 from cristae.recipe.proposal.choice import Choice
 from cristae.recipe.proposal.draft import Draft
-from cristae.recipe.proposal.facts import Machine
 from cristae.recipe.proposal.length import HEADROOM, Length
 from cristae.recipe.proposal.propose import Proposal
 from cristae.recipe.proposal.rates import choose_rates
 from cristae.recipe.text import scalar_to_yaml
 
 _WIDTH, _FEW_FIELDS = 118, 2
-_NOBODYS = Machine("cpu", 1, 0)
 _UNMEASURED_EPOCHS, _UNMEASURED_PATCHES = 30, 200
 
 
 def method_lines(proposal: Proposal) -> list[str]:
     """All of a recipe but its name and its data."""
-    draft, length = proposal.draft, proposal.length
+    return _lines(proposal.draft, proposal.length, _about_length(proposal))
+
+
+def draft_lines(draft: Draft) -> list[str]:
+    """The same of a draft, for a recipe that is only measured."""
+    return _lines(draft, None, "")
+
+
+def _lines(draft: Draft, length: Length | None, about_length: str) -> list[str]:
     patches = _UNMEASURED_PATCHES if length is None else length.steps * draft.batch.value
     sampling: dict[str, Any] = {
         "name": draft.sampling.value["name"],
@@ -41,13 +47,9 @@ def method_lines(proposal: Proposal) -> list[str]:
         "",
         *_section("loss", draft.loss),
         "",
-        *_training(proposal),
+        *comment(about_length),
+        *_training(draft, length),
     ]
-
-
-def draft_lines(draft: Draft) -> list[str]:
-    """The same of a draft, for a recipe that is only measured."""
-    return method_lines(Proposal(draft, _NOBODYS, minutes=1.0))
 
 
 def comment(text: str, indent: str = "") -> list[str]:
@@ -83,8 +85,7 @@ def _fields(value: Any) -> list[str]:
     return [f"  - {flow(item)}" for item in value]
 
 
-def _training(proposal: Proposal) -> list[str]:
-    draft, length = proposal.draft, proposal.length
+def _training(draft: Draft, length: Length | None) -> list[str]:
     rates = choose_rates(None if length is None else length.updates, draft.batch_norm)
     fields: dict[str, Any] = {
         "epochs": _UNMEASURED_EPOCHS if length is None else length.epochs,
@@ -93,15 +94,15 @@ def _training(proposal: Proposal) -> list[str]:
     }
     if length is not None and length.validation_batches is not None:
         fields["validation"] = {"name": "patches", "batches": length.validation_batches, "augment": False}
-    return [*_about_length(proposal), *comment(draft.batch.reason), "training:", *_fields(fields)]
+    return [*comment(draft.batch.reason), "training:", *_fields(fields)]
 
 
-def _about_length(proposal: Proposal) -> list[str]:
+def _about_length(proposal: Proposal) -> str:
     measured, length, batch = proposal.measured, proposal.length, proposal.draft.batch.value
     if measured is None or length is None:
-        return comment("not measured: `cristae doctor` on this recipe says how long the training takes on a machine")
+        return "not measured: `cristae doctor` on this recipe says how long the training takes on a machine"
     all_steps = int(60 * proposal.minutes * HEADROOM / measured.seconds_per_step)
-    return comment(
+    return (
         f"one step of {batch} patches took {measured.seconds_per_step:.2g} s here ({proposal.machine.text}): "
         f"{proposal.minutes:g} minutes are {all_steps:,} steps, {length.updates:,} beside {_validation(length)}. More "
         "minutes: more epochs"

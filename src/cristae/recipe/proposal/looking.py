@@ -59,7 +59,6 @@ def look_at_data(dataset: Dataset, progress: Progress = Progress()) -> DataFacts
         consecutive=run.shape[0],
         sides=_sides(dataset.train, dataset),
         classes=tuple(tally.facts(k, dataset.classes.names[k]) for k in foreground),
-        exclusive=dataset.classes.exclusive,
         background=dataset.classes.background,
         voxel_size_nm=grid,
         likeness=_likeness([volume for volume, _ in boxes], [box for _, box in boxes]),
