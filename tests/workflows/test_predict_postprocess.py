@@ -16,6 +16,7 @@ from cristae.data.formats.ome_zarr import list_labels, open_ome_zarr, read_label
 from cristae.errors import RunError, VoxelSizeError
 from cristae.evaluation.segmentation import Meaning, open_segmentation
 from cristae.inference import postprocessing
+from cristae.inference.config import PredictOptions
 from cristae.inference.postprocessing import raw_labels
 from cristae.postprocessing.workplace import DiskStore
 from cristae.recipe.postprocess import steps_of
@@ -74,6 +75,7 @@ def test_readers_get_the_processed_labels_and_the_raw_ones_are_kept(tmp_path: Pa
     assert about["steps"][0]["min_size_vox"] == 5
     assert about["changes"][0]["lost"] == int((expected != plain).sum())
     assert not (prediction.path / ".postprocess").exists()
+    assert "remove_small" in cristae.write_report(prediction.path).read_text()
 
 
 def test_other_steps_repeat_the_post_processing_alone(tmp_path: Path, plain: np.ndarray, monkeypatch) -> None:
@@ -168,7 +170,7 @@ def test_what_cannot_be_done_is_told_before_anything_is_predicted(tmp_path: Path
         predict([unsized], cell(voxel_size_nm=None), out=out)
     small = make_run(tmp_path / "small", predict=SMALL)
     with pytest.raises(RunError, match="at least, of which"):
-        postprocessing.plan_work([cell().image], small.recipe.predict.postprocess, tmp_path, "1MiB")
+        predict([small], cell(), out=out, options=PredictOptions(max_ram="1MiB"))
     assert not out.exists()
 
 

@@ -34,6 +34,7 @@ from cristae.inference.working_grid import working_grid_at
 from cristae.inference.writer import PredictionWriter, begin_output, open_output
 from cristae.models.external import own_errors
 from cristae.postprocessing import Step, require_fit
+from cristae.postprocessing.memory import require_memory
 from cristae.progress import Progress
 from cristae.recipe.matching import common_settings, member_of, open_member, sized_image, spec_of, working_size
 from cristae.recipe.postprocess import steps_of
@@ -150,6 +151,7 @@ def plan_prediction(
         working_voxel_size_nm=inputs.grid.working_voxel_size_nm,
     )
     require_fit(provenance.settings.postprocess, provenance.ensemble.classes, image.voxel_size_nm)
+    require_memory(provenance.settings.postprocess, region.shape, options.max_ram)
     if begun is not None:
         require_same(Path(out), begun, provenance)
         return PlannedPrediction(continued_request(provenance, Path(out), begun), inputs, opened, is_complete(begun))
