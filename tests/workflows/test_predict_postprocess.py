@@ -20,6 +20,7 @@ from cristae.inference.config import PredictOptions
 from cristae.inference.postprocessing import raw_labels
 from cristae.postprocessing.workplace import DiskStore
 from cristae.recipe.postprocess import steps_of
+from cristae.recipe.run import Run
 from cristae.workflows.predict import begin_prediction, finish_prediction, plan_prediction, predict, predict_part
 
 SMALL = "block_vox: [1, 32, 48], postprocess: [{name: remove_small, min_size_vox: 5, connectivity: 8}]"
@@ -34,6 +35,10 @@ def set_steps(run: Path, steps: str) -> None:
     head, _, _ = recipe.read_text().partition("  postprocess:")
     tail = recipe.read_text().partition("\ndevice:")[2]
     recipe.write_text(f"{head}  postprocess: {steps}\ndevice:{tail}")
+
+
+def interrupted(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
 
 
 def without_small(labels: np.ndarray) -> np.ndarray:
@@ -99,15 +104,22 @@ def test_other_steps_repeat_the_post_processing_alone(tmp_path: Path, plain: np.
     assert not list((out / "labels").glob("*_instances"))
 
 
-@pytest.mark.parametrize("stop", ["a step", "staging", "exchange", "end"])
-def test_a_prediction_killed_in_its_post_processing_is_not_finished_and_resumes(
-    tmp_path: Path, monkeypatch, stop: str
-) -> None:
-    run, out = make_run(tmp_path / "run", predict=SPLIT), tmp_path / "cell.zarr"
-    whole = predict([run], cell(), out=tmp_path / "whole.zarr")
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> tuple[Run, dict[str, str]]:
+    """A run that splits objects, and the bytes of its labels."""
+    folder = tmp_path_factory.mktemp("whole")
+    run = make_run(folder / "run", predict=SPLIT)
+    return run, bytes_in(predict([run], cell(), out=folder / "cell.zarr").path)
 
-    def kill(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
+
+@pytest.mark.parametrize(
+    "stop",
+    ["exchange", *(pytest.param(stop, marks=pytest.mark.slow) for stop in ("a step", "staging", "end"))],
+)
+def test_a_prediction_killed_in_its_post_processing_is_not_finished_and_resumes(
+    tmp_path: Path, monkeypatch, whole: tuple[Run, dict[str, str]], stop: str
+) -> None:
+    (run, expected), out = whole, tmp_path / "cell.zarr"
 
     def rename(path: Path, target: Path) -> None:
         if path.name == "mito_instances":
@@ -117,13 +129,13 @@ def test_a_prediction_killed_in_its_post_processing_is_not_finished_and_resumes(
     real = Path.rename
     with monkeypatch.context() as patch:
         if stop == "a step":
-            patch.setattr(DiskStore, "write", kill)
+            patch.setattr(DiskStore, "write", interrupted)
         elif stop == "staging":
-            patch.setattr("cristae.postprocessing.instances.build_pyramid", kill)
+            patch.setattr("cristae.postprocessing.instances.build_pyramid", interrupted)
         elif stop == "exchange":
             patch.setattr(Path, "rename", rename)
         else:
-            patch.setattr(postprocessing, "write_label_list", kill)
+            patch.setattr(postprocessing, "write_label_list", interrupted)
         with pytest.raises(KeyboardInterrupt):
             predict([run], cell(), out=out)
     with pytest.raises(RunError, match="not finished"):
@@ -131,10 +143,12 @@ def test_a_prediction_killed_in_its_post_processing_is_not_finished_and_resumes(
     with pytest.raises(RunError, match="not finished"):
         cristae.convert(out / "labels" / "segmentation", tmp_path / "labels.tif")
     monkeypatch.setattr("cristae.inference.job.Job.run", lambda *_, **__: pytest.fail("predicted again"))
-    assert bytes_in(predict([run], cell(), out=out).path) == bytes_in(whole.path)
+    assert bytes_in(predict([run], cell(), out=out).path) == expected
 
 
-def test_parts_predicted_by_several_workers_are_processed_at_the_end(tmp_path: Path, plain: np.ndarray) -> None:
+def test_parts_predicted_by_several_workers_are_processed_at_the_end(
+    tmp_path: Path, plain: np.ndarray, monkeypatch
+) -> None:
     run, volume = make_run(tmp_path / "run", predict=SMALL), tmp_path / "cell.tif"
     cristae.write_image(cell().image, volume)
     request = plan_prediction([run], volume, out=tmp_path / "cell.zarr").request
@@ -142,6 +156,10 @@ def test_parts_predicted_by_several_workers_are_processed_at_the_end(tmp_path: P
     begin_prediction(request)
     for rank in range(2):
         predict_part(request, rank=rank, world_size=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(postprocessing, "write_label_list", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            finish_prediction(request)
     np.testing.assert_array_equal(finish_prediction(request).labels[0].read(), without_small(plain))
 
 

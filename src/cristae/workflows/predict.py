@@ -218,7 +218,8 @@ def finish_prediction(request: PredictionRequest, *, progress: Progress = Progre
     Raises:
         RunError: Blocks are missing.
     """
-    _finish(request, open_output(request), progress)
+    if not is_complete(find_begun(Path(request.out))):  # a call that was killed in the post-processing has done this
+        _finish(request, open_output(request), progress)
     postprocess_prediction(Path(request.out), _steps(request), progress=progress)
     return open_prediction(request.out)
 
