@@ -23,9 +23,9 @@ from cristae.recipe.postprocess import steps_of
 from cristae.recipe.run import Run
 from cristae.workflows.predict import begin_prediction, finish_prediction, plan_prediction, predict, predict_part
 
-SMALL = "block_vox: [1, 32, 48], postprocess: [{name: remove_small, min_size_vox: 5, connectivity: 8}]"
+SMALL = "block_vox: [2, 64, 64], postprocess: [{name: remove_small, min_size_vox: 5, connectivity: 8}]"
 SPLIT = (
-    "block_vox: [1, 32, 48], postprocess: [{name: fill_holes, connectivity: 4}, {name: split_touching, depth_nm: 15}]"
+    "block_vox: [2, 64, 64], postprocess: [{name: fill_holes, connectivity: 4}, {name: split_touching, depth_nm: 15}]"
 )
 
 
@@ -165,7 +165,7 @@ def test_parts_predicted_by_several_workers_are_processed_at_the_end(
 
 def test_a_threshold_keeps_the_probabilities_that_it_reads(tmp_path: Path) -> None:
     both = Classes(names=("mito", "er"), exclusive=False)
-    steps = "block_vox: [1, 32, 48], postprocess: [{name: threshold, classes: [er], value: 0.6}]"
+    steps = "block_vox: [2, 64, 64], postprocess: [{name: threshold, classes: [er], value: 0.6}]"
     run = make_run(tmp_path / "run", classes=both, predict=steps)
     prediction = predict([run], cell(), out=tmp_path / "cell.zarr")
     er = prediction.probabilities[1].read()

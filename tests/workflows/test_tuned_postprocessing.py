@@ -57,6 +57,7 @@ def test_steps_asked_for_later_are_chosen_without_training_again(trained: Run, m
     assert chosen_steps(cristae.open_run(trained.path)) is not None
 
 
+@pytest.mark.slow
 def test_a_forest_chooses_too_and_again_for_other_steps(tmp_path: Path) -> None:
     forest = "model={name: random_forest, trees: 2, max_samples_per_class: 50}"
     run = train(write_stack(tmp_path, "binary", forest, AUTO), out=tmp_path / "run")
