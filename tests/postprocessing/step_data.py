@@ -19,8 +19,8 @@ FOUR = Classes(names=("background", "mito", "er", "granule"))
 MASKS = Classes(names=("mito", "er"), exclusive=False)
 SIZE_NM = (2.0, 1.0, 1.0)
 
-shapes = st.tuples(st.integers(1, 6), st.integers(1, 9), st.integers(1, 9))
-edges = st.tuples(st.integers(1, 4), st.integers(1, 5), st.integers(1, 5))
+shapes = st.tuples(st.integers(1, 5), st.integers(1, 8), st.integers(1, 8))
+edges = st.tuples(st.integers(1, 4), st.integers(2, 5), st.integers(2, 5))
 
 
 def maps_of(n_classes: int):

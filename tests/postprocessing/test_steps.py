@@ -16,7 +16,7 @@ from cristae.postprocessing import Close, FillHoles, Open, RemoveSmall, SplitTou
 NEIGHBOURS = {6: 1, 18: 2, 26: 3}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(maps_of(2), edges, st.sampled_from([6, 18, 26]), st.integers(1, 12))
 def test_small_objects_are_removed_as_scikit_image_does(labels, blocks, connectivity, least) -> None:
     numbers = measure.label(labels, connectivity=NEIGHBOURS[connectivity])
@@ -26,7 +26,7 @@ def test_small_objects_are_removed_as_scikit_image_does(labels, blocks, connecti
     np.testing.assert_array_equal(result(labels, step, edges=blocks), expected)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(maps_of(2), edges, st.sampled_from([4, 8]), st.integers(1, 8))
 def test_small_objects_of_slices_are_removed_slice_by_slice(labels, blocks, connectivity, least) -> None:
     expected = labels.copy()
@@ -37,7 +37,7 @@ def test_small_objects_of_slices_are_removed_slice_by_slice(labels, blocks, conn
     np.testing.assert_array_equal(result(labels, step, edges=blocks), expected)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(maps_of(4), edges, st.integers(1, 12), st.sampled_from(["background", "surrounding"]))
 def test_removing_small_objects_twice_removes_no_more_whatever_the_blocks(labels, blocks, least, becomes) -> None:
     step = RemoveSmall(min_size_vox=least, becomes=becomes, connectivity=6)
@@ -79,7 +79,7 @@ def test_sizes_in_nm3_are_those_of_voxels() -> None:
         run_steps(label_maps(labels, voxel_size_nm=None), RemoveSmall(min_size_nm3=6.0))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(maps_of(2), edges, st.sampled_from([6, 26]))
 def test_all_holes_are_filled_as_scipy_does(labels, blocks, connectivity) -> None:
     thick = tuple(axis for axis, size in enumerate(labels.shape) if size > 1)
@@ -90,7 +90,7 @@ def test_all_holes_are_filled_as_scipy_does(labels, blocks, connectivity) -> Non
     np.testing.assert_array_equal(found, expected)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(maps_of(4), edges, st.sampled_from([4, 8, 6, 18, 26]), st.integers(1, 6))
 def test_filling_holes_twice_fills_no_more_and_changes_background_only(labels, blocks, connectivity, most) -> None:
     step = FillHoles(classes=("mito", "granule"), max_size_vox=most, connectivity=connectivity)
@@ -123,7 +123,7 @@ def test_holes_of_slices_need_no_wall_above_and_below() -> None:
     assert result(tube, FillHoles(connectivity=4)).all()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(maps_of(2), edges, st.sampled_from([1, 1.5, 2]))
 def test_opening_and_closing_are_those_of_scikit_image(labels, blocks, radius) -> None:
     """The reference is padded with what lies at its border, as 'outside the volume the class goes on' asks."""
@@ -145,7 +145,7 @@ def test_a_ball_in_nm_stays_in_its_slice_where_slices_are_far_apart() -> None:
     assert not result(labels, Open(radius_nm=2.0)).any()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(maps_of(4), edges, st.sampled_from([Open(classes=("er",), radius_vox=1), Close(classes=("er",), radius_vox=1)]))
 def test_opening_and_closing_leave_other_classes_alone(labels, blocks, step) -> None:
     found = result(labels, step, edges=blocks, classes=FOUR)
@@ -216,7 +216,7 @@ def test_touching_balls_are_two_instances_and_an_irregular_object_is_one(blocks)
     assert whole.changes[0].left_whole == 2
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(maps_of(3), edges)
 def test_instances_do_not_depend_on_blocks(labels, blocks) -> None:
     maps = label_maps(labels, classes=FOUR)

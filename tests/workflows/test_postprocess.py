@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -226,3 +228,18 @@ def test_slips_in_a_file_of_steps_are_told_at_their_lines(tmp_path: Path) -> Non
         cristae.load_steps(steps)
     with pytest.raises(MissingFileError, match="list of steps of post-processing"):
         cristae.load_steps(tmp_path / "absent.yaml")
+
+
+def test_the_page_is_true(tmp_path: Path, monkeypatch) -> None:
+    page = (Path(cristae.__file__).parents[2] / "docs" / "how-to" / "post-process.md").read_text(encoding="utf-8")
+    (steps,) = re.findall(r"```text\n(.*?)```", page, re.DOTALL)
+    _, shell = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    Path("steps.yaml").write_text(steps)
+    write_image(image_of_array(blobs()), Path("labels.tif"))
+    result = CliRunner().invoke(app, shlex.split(shell)[1:])
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == "clean.tif"
+    exec(code, {})
+    assert read_label_classes(Path("clean.zarr"))[1][1] == "1"

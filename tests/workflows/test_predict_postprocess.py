@@ -16,14 +16,16 @@ from cristae.data.formats.ome_zarr import list_labels, open_ome_zarr, read_label
 from cristae.errors import RunError, VoxelSizeError
 from cristae.evaluation.segmentation import Meaning, open_segmentation
 from cristae.inference import postprocessing
+from cristae.inference.config import PredictOptions
 from cristae.inference.postprocessing import raw_labels
 from cristae.postprocessing.workplace import DiskStore
 from cristae.recipe.postprocess import steps_of
+from cristae.recipe.run import Run
 from cristae.workflows.predict import begin_prediction, finish_prediction, plan_prediction, predict, predict_part
 
-SMALL = "block_vox: [1, 32, 48], postprocess: [{name: remove_small, min_size_vox: 5, connectivity: 8}]"
+SMALL = "block_vox: [2, 64, 64], postprocess: [{name: remove_small, min_size_vox: 5, connectivity: 8}]"
 SPLIT = (
-    "block_vox: [1, 32, 48], postprocess: [{name: fill_holes, connectivity: 4}, {name: split_touching, depth_nm: 15}]"
+    "block_vox: [2, 64, 64], postprocess: [{name: fill_holes, connectivity: 4}, {name: split_touching, depth_nm: 15}]"
 )
 
 
@@ -33,6 +35,10 @@ def set_steps(run: Path, steps: str) -> None:
     head, _, _ = recipe.read_text().partition("  postprocess:")
     tail = recipe.read_text().partition("\ndevice:")[2]
     recipe.write_text(f"{head}  postprocess: {steps}\ndevice:{tail}")
+
+
+def interrupted(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
 
 
 def without_small(labels: np.ndarray) -> np.ndarray:
@@ -74,6 +80,7 @@ def test_readers_get_the_processed_labels_and_the_raw_ones_are_kept(tmp_path: Pa
     assert about["steps"][0]["min_size_vox"] == 5
     assert about["changes"][0]["lost"] == int((expected != plain).sum())
     assert not (prediction.path / ".postprocess").exists()
+    assert "remove_small" in cristae.write_report(prediction.path).read_text()
 
 
 def test_other_steps_repeat_the_post_processing_alone(tmp_path: Path, plain: np.ndarray, monkeypatch) -> None:
@@ -97,15 +104,22 @@ def test_other_steps_repeat_the_post_processing_alone(tmp_path: Path, plain: np.
     assert not list((out / "labels").glob("*_instances"))
 
 
-@pytest.mark.parametrize("stop", ["a step", "staging", "exchange", "end"])
-def test_a_prediction_killed_in_its_post_processing_is_not_finished_and_resumes(
-    tmp_path: Path, monkeypatch, stop: str
-) -> None:
-    run, out = make_run(tmp_path / "run", predict=SPLIT), tmp_path / "cell.zarr"
-    whole = predict([run], cell(), out=tmp_path / "whole.zarr")
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> tuple[Run, dict[str, str]]:
+    """A run that splits objects, and the bytes of its labels."""
+    folder = tmp_path_factory.mktemp("whole")
+    run = make_run(folder / "run", predict=SPLIT)
+    return run, bytes_in(predict([run], cell(), out=folder / "cell.zarr").path)
 
-    def kill(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
+
+@pytest.mark.parametrize(
+    "stop",
+    ["exchange", *(pytest.param(stop, marks=pytest.mark.slow) for stop in ("a step", "staging", "end"))],
+)
+def test_a_prediction_killed_in_its_post_processing_is_not_finished_and_resumes(
+    tmp_path: Path, monkeypatch, whole: tuple[Run, dict[str, str]], stop: str
+) -> None:
+    (run, expected), out = whole, tmp_path / "cell.zarr"
 
     def rename(path: Path, target: Path) -> None:
         if path.name == "mito_instances":
@@ -115,13 +129,13 @@ def test_a_prediction_killed_in_its_post_processing_is_not_finished_and_resumes(
     real = Path.rename
     with monkeypatch.context() as patch:
         if stop == "a step":
-            patch.setattr(DiskStore, "write", kill)
+            patch.setattr(DiskStore, "write", interrupted)
         elif stop == "staging":
-            patch.setattr("cristae.postprocessing.instances.build_pyramid", kill)
+            patch.setattr("cristae.postprocessing.instances.build_pyramid", interrupted)
         elif stop == "exchange":
             patch.setattr(Path, "rename", rename)
         else:
-            patch.setattr(postprocessing, "write_label_list", kill)
+            patch.setattr(postprocessing, "write_label_list", interrupted)
         with pytest.raises(KeyboardInterrupt):
             predict([run], cell(), out=out)
     with pytest.raises(RunError, match="not finished"):
@@ -129,10 +143,12 @@ def test_a_prediction_killed_in_its_post_processing_is_not_finished_and_resumes(
     with pytest.raises(RunError, match="not finished"):
         cristae.convert(out / "labels" / "segmentation", tmp_path / "labels.tif")
     monkeypatch.setattr("cristae.inference.job.Job.run", lambda *_, **__: pytest.fail("predicted again"))
-    assert bytes_in(predict([run], cell(), out=out).path) == bytes_in(whole.path)
+    assert bytes_in(predict([run], cell(), out=out).path) == expected
 
 
-def test_parts_predicted_by_several_workers_are_processed_at_the_end(tmp_path: Path, plain: np.ndarray) -> None:
+def test_parts_predicted_by_several_workers_are_processed_at_the_end(
+    tmp_path: Path, plain: np.ndarray, monkeypatch
+) -> None:
     run, volume = make_run(tmp_path / "run", predict=SMALL), tmp_path / "cell.tif"
     cristae.write_image(cell().image, volume)
     request = plan_prediction([run], volume, out=tmp_path / "cell.zarr").request
@@ -140,12 +156,16 @@ def test_parts_predicted_by_several_workers_are_processed_at_the_end(tmp_path: P
     begin_prediction(request)
     for rank in range(2):
         predict_part(request, rank=rank, world_size=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(postprocessing, "write_label_list", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            finish_prediction(request)
     np.testing.assert_array_equal(finish_prediction(request).labels[0].read(), without_small(plain))
 
 
 def test_a_threshold_keeps_the_probabilities_that_it_reads(tmp_path: Path) -> None:
     both = Classes(names=("mito", "er"), exclusive=False)
-    steps = "block_vox: [1, 32, 48], postprocess: [{name: threshold, classes: [er], value: 0.6}]"
+    steps = "block_vox: [2, 64, 64], postprocess: [{name: threshold, classes: [er], value: 0.6}]"
     run = make_run(tmp_path / "run", classes=both, predict=steps)
     prediction = predict([run], cell(), out=tmp_path / "cell.zarr")
     er = prediction.probabilities[1].read()
@@ -168,7 +188,7 @@ def test_what_cannot_be_done_is_told_before_anything_is_predicted(tmp_path: Path
         predict([unsized], cell(voxel_size_nm=None), out=out)
     small = make_run(tmp_path / "small", predict=SMALL)
     with pytest.raises(RunError, match="at least, of which"):
-        postprocessing.plan_work([cell().image], small.recipe.predict.postprocess, tmp_path, "1MiB")
+        predict([small], cell(), out=out, options=PredictOptions(max_ram="1MiB"))
     assert not out.exists()
 
 
@@ -200,4 +220,5 @@ def test_runs_that_are_fused_agree_on_their_steps(tmp_path: Path) -> None:
 
 
 def test_steps_do_not_change_the_id_of_a_run(tmp_path: Path) -> None:
-    assert make_run(tmp_path / "a" / "run").id == make_run(tmp_path / "b" / "run", predict=SMALL).id
+    same = "block_vox: [2, 64, 64]"
+    assert make_run(tmp_path / "a" / "run", predict=same).id == make_run(tmp_path / "b" / "run", predict=SMALL).id

@@ -57,6 +57,19 @@ def test_steps_asked_for_later_are_chosen_without_training_again(trained: Run, m
     assert chosen_steps(cristae.open_run(trained.path)) is not None
 
 
+@pytest.mark.slow
+def test_a_forest_chooses_too_and_again_for_other_steps(tmp_path: Path) -> None:
+    forest = "model={name: random_forest, trees: 2, max_samples_per_class: 50}"
+    run = train(write_stack(tmp_path, "binary", forest, AUTO), out=tmp_path / "run")
+    scores = run.summary["postprocess"]["val_miou"]
+    assert scores["processed"] >= scores["raw"]
+    other = "predict.postprocess=[{name: threshold, value: auto}]"
+    again = train(cristae.load_recipe(tmp_path / "recipe.yaml", [forest, other]), out=tmp_path / "run", resume=True)
+    assert again.id == run.id
+    assert cristae.open_run(run.path).summary["postprocess"]["val_miou"]["raw"] == scores["raw"]
+    assert [one["name"] for one in cristae.open_run(run.path).summary["postprocess"]["tried"]] == ["threshold"]
+
+
 def test_steps_that_do_not_fit_are_refused_before_the_training(tmp_path: Path) -> None:
     wrong = "predict.postprocess=[{name: fill_holes, classes: [golgi]}]"
     with pytest.raises(RecipeError, match=r"predict\.postprocess\.0\.classes: there is no class 'golgi'"):

@@ -81,7 +81,7 @@ def postprocess_prediction(
     facts: dict[str, Any] = {"status": "complete", "steps": _plain(steps), "instances": []}
     if steps:
         maps = _raw_maps(path, attributes, classes)
-        work = plan_work(maps.images, steps, path / _WORK, max_ram)
+        work = plan_work(maps.images, steps, path / _WORK, max_ram, checked=True)
         origin = origin_of({key: attributes[key] for key in ("input_sha256", "settings", "runs", "plan")})
         outcome = apply_steps(maps, steps, work, origin=origin, progress=progress)
         made = _stage(path, outcome, classes, progress)

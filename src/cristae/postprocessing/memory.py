@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 
 from cristae.data.block_grid import BLOCK_VOXELS, block_shape
+from cristae.data.box import Triple
 from cristae.data.image import Image
 from cristae.errors import RunError
 from cristae.postprocessing import SplitTouching, Step
@@ -22,7 +23,9 @@ _CACHES = 512 * 2**20
 """Bytes that readers and writers may keep, and machine code that is compiled."""
 
 
-def plan_work(images: Sequence[Image], steps: Sequence[Step], folder: Path, max_ram: str | None) -> Workplace:
+def plan_work(
+    images: Sequence[Image], steps: Sequence[Step], folder: Path, max_ram: str | None, *, checked: bool = False
+) -> Workplace:
     """The blocks that fit a ceiling of memory, and room for intermediate maps.
 
     Args:
@@ -30,14 +33,29 @@ def plan_work(images: Sequence[Image], steps: Sequence[Step], folder: Path, max_
         steps: What will be done.
         folder: For the maps.
         max_ram: Ceiling for the whole process, such as '2GiB'; None takes half of the free memory.
+        checked: Whether `require_memory` was asked before other work, which may have left less; the smallest blocks
+            are taken then.
 
     Raises:
         RunError: Not even the smallest block fits, or an object of the largest box that may be split does not.
     """
-    used = psutil.Process().memory_info().rss + _CACHES
-    free = psutil.virtual_memory().available // 2 if max_ram is None else parse_size(max_ram) - used
+    if not checked:
+        require_memory(steps, images[0].shape, max_ram)
+    shape, first = images[0].shape, images[0]
+    voxels = min(BLOCK_VOXELS, max(prod(CHUNK), _free(max_ram)[0] // (2 * BYTES_PER_VOXEL)))
+    edges = block_shape(images, multiple=chunk_of(shape), voxels=voxels)
+    return Workplace(shape, edges, folder, first.voxel_size_nm, first.origin_nm)
+
+
+def require_memory(steps: Sequence[Step], shape: Triple, max_ram: str | None) -> None:
+    """Make sure, before any work, that steps on a volume of this shape fit a ceiling of memory.
+
+    Raises:
+        RunError: They do not.
+    """
+    free, used = _free(max_ram)
     least = 2 * prod(CHUNK) * BYTES_PER_VOXEL
-    if free < least:
+    if steps and free < least:
         raise RunError(
             f"--max-ram {max_ram or memory(free)}: post-processing needs {memory(used + least)} at least, of which "
             f"{memory(used)} are used already or kept for reading; give more"
@@ -45,14 +63,16 @@ def plan_work(images: Sequence[Image], steps: Sequence[Step], folder: Path, max_
     for step in steps:
         if not isinstance(step, SplitTouching):
             continue
-        needed = SPLIT_BYTES * min(step.largest_box_vox, prod(images[0].shape))
+        needed = SPLIT_BYTES * min(step.largest_box_vox, prod(shape))
         if needed > free:
             raise RunError(
                 f"--max-ram {max_ram or memory(free)}: split_touching takes up to {memory(needed)} for an object in a "
                 f"box of {step.largest_box_vox} voxels, beside {memory(used)}; give more, or set a smaller "
                 "largest_box_vox, which leaves larger objects whole"
             )
-    voxels = max(prod(CHUNK), min(BLOCK_VOXELS, free // (2 * BYTES_PER_VOXEL)))
-    shape, first = images[0].shape, images[0]
-    edges = block_shape(images, multiple=chunk_of(shape), voxels=voxels)
-    return Workplace(shape, edges, folder, first.voxel_size_nm, first.origin_nm)
+
+
+def _free(max_ram: str | None) -> tuple[int, int]:
+    """Bytes for the work, and bytes that are used otherwise."""
+    used = psutil.Process().memory_info().rss + _CACHES
+    return (psutil.virtual_memory().available // 2 if max_ram is None else parse_size(max_ram) - used), used

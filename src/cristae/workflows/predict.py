@@ -34,6 +34,7 @@ from cristae.inference.working_grid import working_grid_at
 from cristae.inference.writer import PredictionWriter, begin_output, open_output
 from cristae.models.external import own_errors
 from cristae.postprocessing import Step, require_fit
+from cristae.postprocessing.memory import require_memory
 from cristae.progress import Progress
 from cristae.recipe.ensemble_file import RunEnsemble, flat_members
 from cristae.recipe.matching import common_settings, member_of, open_member, sized_image, spec_of, working_size
@@ -159,6 +160,7 @@ def plan_prediction(
         working_voxel_size_nm=inputs.grid.working_voxel_size_nm,
     )
     require_fit(provenance.settings.postprocess, provenance.ensemble.classes, image.voxel_size_nm)
+    require_memory(provenance.settings.postprocess, region.shape, options.max_ram)
     if begun is not None:
         require_same(Path(out), begun, provenance)
         return PlannedPrediction(continued_request(provenance, Path(out), begun), inputs, opened, is_complete(begun))
@@ -225,7 +227,8 @@ def finish_prediction(request: PredictionRequest, *, progress: Progress = Progre
     Raises:
         RunError: Blocks are missing.
     """
-    _finish(request, open_output(request), progress)
+    if not is_complete(find_begun(Path(request.out))):  # a call that was killed in the post-processing has done this
+        _finish(request, open_output(request), progress)
     postprocess_prediction(Path(request.out), _steps(request), progress=progress)
     return open_prediction(request.out)
 
