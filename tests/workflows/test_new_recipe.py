@@ -242,7 +242,7 @@ def test_a_recipe_that_is_there_stays(data: Path, tmp_path: Path) -> None:
 def test_where_no_training_can_begin_the_recipe_is_written_and_says_so(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without labels; with labels of another voxel size, which the recipe can mend; with a class that does not train."""
+    """Without labels; with labels of another voxel size, which the recipe can mend; with an untrained class."""
 
     def refuse(*args: object) -> None:
         raise LabelError("no voxel of mito in the training regions")
