@@ -49,3 +49,17 @@ def test_few_parts():
     halves = [Box((0, 0, 0), (9, 9, 4)), Box((0, 0, 4), (9, 9, 9))]
     assert [part.box for part in parts_by_members(region, ((0, 1),), [halves, []])] == [region]
     assert [part.box for part in parts_by_members(region, ((0, 1),), [[], []])] == [region]
+
+
+def test_work_grows_with_what_is_held_out_and_not_with_the_planes_it_has():
+    """Blocks of sixty crops in one volume: a grid through all of their sides would have millions of cells."""
+    held_out = [[] for _ in range(5)]
+    for crop in range(60):
+        z, y, x = 30 * crop, 31 * crop, 29 * crop
+        for fold, boxes in enumerate(held_out):
+            boxes.append(Box((z + 4 * fold, y, x), (z + 4 * fold + 4, y + 20, x + 20)))
+    region, groups = Box((0, 0, 0), (2000, 2000, 2000)), ((0, 1, 2, 3, 4),)
+    found = parts_by_members(region, groups, held_out)
+    assert sum(part.box.size for part in found) == region.size
+    alone = [part.groups for part in found if part.box.size == 4 * 20 * 20]
+    assert sorted(alone) == sorted([((fold,),) for fold in range(5)] * 60)

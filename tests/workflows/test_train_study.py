@@ -336,6 +336,18 @@ def test_killed_inside_a_member_it_resumes_to_the_same_bytes(data: Path, tmp_pat
         assert digest(tmp_path / "killed" / name) == digest(tmp_path / "whole" / name), name
 
 
+def test_other_post_processing_reaches_members_that_are_trained(folds: Study, data: Path, tmp_path: Path) -> None:
+    """A resumed run takes it over without training, and so does a resumed study: its ensemble predicts with it."""
+    copy = tmp_path / "folds"
+    shutil.copytree(folds.path, copy)
+    steps = "predict.postprocess=[{name: remove_small, min_size_vox: 9}]"
+    train_study(load_recipe(data, [THREE, *SMALL, steps]), out=copy, resume=True)
+    study = open_study(copy)
+    asked = study.recipe.predict.postprocess
+    assert [run.recipe.predict.postprocess for run in study.runs] == [asked] * 3
+    assert digest(copy / "ensemble.yaml") == digest(folds.ensemble_path), "the weights are the same"
+
+
 @pytest.mark.slow
 def test_a_study_goes_on_for_more_epochs(folds: Study, data: Path, tmp_path: Path) -> None:
     copy = tmp_path / "folds"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
-from itertools import pairwise, product
 
-from cristae.data.box import Box, Triple
+from cristae.data.box import Box
 
 Groups = tuple[tuple[int, ...], ...]
 """Members (by place) that are fused, for each group of the ensemble."""
+_Piece = tuple[Box, frozenset[int]]
+"""A box, and the members that have held out all of it."""
 
 
 @dataclass(frozen=True)
@@ -38,26 +40,35 @@ def parts_by_members(box: Box, groups: Groups, held_out: Sequence[Sequence[Box]]
         >>> [str(part.box) for part in parts_by_members(Box((1, 0, 0), (4, 4, 4)), ((0, 1),), held_out)]
         ['1:2,0:4,0:4', '2:4,0:4,0:4']
     """
-    inside = [[common for one in boxes if (common := one.intersect(box)).size] for boxes in held_out]
-    if not any(inside):
-        return (MemberPart(box, groups),)
-    cells = [MemberPart(cell, _members_at(cell.start, groups, inside)) for cell in _cells(box, inside)]
+    members: dict[Box, set[int]] = defaultdict(set)
+    for place, boxes in enumerate(held_out):
+        for one in boxes:
+            if (common := one.intersect(box)).size:
+                members[common].add(place)
+    pieces = [(box, frozenset[int]())]
+    for one, places in members.items():
+        pieces = list(_cut(pieces, one, places))
+    cells = [MemberPart(piece, _of(groups, unseen)) for piece, unseen in pieces]
     for axis in (2, 1, 0):
         cells = list(_joined(cells, axis))
     return tuple(cells)
 
 
-def _cells(box: Box, held_out: Sequence[Sequence[Box]]) -> Iterator[Box]:
-    """The box, cut at every border of a box that is held out."""
-    every = [box, *(one for boxes in held_out for one in boxes)]
-    axes = [sorted({edge for one in every for edge in (one.start[axis], one.stop[axis])}) for axis in range(3)]
-    for z, y, x in product(*(pairwise(edges) for edges in axes)):
-        yield Box((z[0], y[0], x[0]), (z[1], y[1], x[1]))
+def _cut(pieces: Sequence[_Piece], box: Box, places: Set[int]) -> Iterator[_Piece]:
+    """The pieces, those that a box meets cut into what lies inside, which these members have held out, too, and the
+    rest."""
+    for piece, unseen in pieces:
+        inside = piece.intersect(box)
+        if not inside.size:
+            yield piece, unseen
+            continue
+        yield inside, unseen | places
+        for rest in piece.without(box):
+            yield rest, unseen
 
 
-def _members_at(voxel: Triple, groups: Groups, held_out: Sequence[Sequence[Box]]) -> Groups:
-    one = Box(voxel, (voxel[0] + 1, voxel[1] + 1, voxel[2] + 1))
-    unseen = {place for place, boxes in enumerate(held_out) if any(box.contains(one) for box in boxes)}
+def _of(groups: Groups, unseen: Set[int]) -> Groups:
+    """In each group those who have not seen a voxel, or else all."""
     return tuple(tuple(place for place in group if place in unseen) or group for group in groups)
 
 
