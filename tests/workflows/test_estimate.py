@@ -189,6 +189,14 @@ def test_out_of_fold_predictions_have_seen_nothing_there():
     assert held_out_slices({"runs": runs}, (10, 8, 8)) == frozenset(range(6))
 
 
+def test_what_several_members_have_held_out_counts_once():
+    """Two instances of a fold hold out the same half of each slice; the other half was trained on."""
+    runs = [{"run": name, "held_out": ["0:4,0:8,0:4"]} for name in ("a", "b")]
+    assert not held_out_slices({"runs": runs}, (10, 8, 8))
+    overlapping = [*runs, {"run": "c", "held_out": ["2:6,0:8,2:8"]}]
+    assert held_out_slices({"runs": overlapping}, (10, 8, 8)) == {2, 3}
+
+
 def test_a_run_that_did_not_make_the_prediction_is_refused(tmp_path):
     from prediction_runs import make_run
 

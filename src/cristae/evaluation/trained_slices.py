@@ -36,12 +36,10 @@ def trained_slices(recipe: Recipe, labels: Sequence[Image]) -> frozenset[int]:
 def held_out_slices(attributes: Mapping[str, Any], shape: Sequence[int]) -> frozenset[int]:
     """Slices that a prediction's members predicted without having been trained on them, where it says so."""
     texts = [text for run in attributes.get("runs", ()) for text in run.get("held_out", ())]
-    boxes = [Box.parse(text, shape) for text in texts]
-    by_slice: dict[int, int] = {}
-    for box in boxes:
-        for z in range(box.start[0], box.stop[0]):
-            by_slice[z] = by_slice.get(z, 0) + box.shape[1] * box.shape[2]
-    return frozenset(z for z, area in by_slice.items() if area >= shape[1] * shape[2])
+    left = [Box.of_shape(shape)]
+    for box in [Box.parse(text, shape) for text in dict.fromkeys(texts)]:
+        left = [rest for one in left for rest in one.without(box)]
+    return frozenset(range(shape[0])) - {z for one in left for z in range(one.start[0], one.stop[0])}
 
 
 def made_by(attributes: Mapping[str, Any], recipe: Recipe) -> bool:
