@@ -13,12 +13,13 @@ from cristae.cli.main import app
 from cristae.data.box import Box
 from cristae.data.classes import Classes
 from cristae.data.image import image_of_array
+from cristae.data.open import open_volume
 from cristae.data.volume import Volume
 from cristae.errors import MissingFileError, OutputExistsError, RunError, ScoreError, VoxelSizeError
 from cristae.evaluation import blocks
 from cristae.evaluation.estimate_options import EstimateOptions
 from cristae.evaluation.slice_numbers import parse_slices
-from cristae.evaluation.trained_slices import held_out_slices
+from cristae.evaluation.trained_slices import held_out_slices, trained_slices
 from cristae.progress import Progress
 from cristae.recipe.load import parse_recipe
 from cristae.workflows.estimate import estimate, plan_slices
@@ -182,6 +183,22 @@ def test_unknown_training_slices_are_warned_of_and_recipes_say_them(tmp_path):
     assert result.row("mito", "fraction_of_volume").n == 11
     named = EstimateOptions(slices=",".join(map(str, labelled[2:])))
     assert estimate(tmp_path / "found.zarr", "a", named, recipe=recipe).rows == result.rows
+
+
+def test_with_folds_validation_regions_were_trained_on_too(tmp_path):
+    """Each fold's network has seen what the others validate, so only the rest of the labels is new to an ensemble."""
+    truth, _ = maps(8)
+    for name in ("image.tif", "labels.tif"):
+        tifffile.imwrite(tmp_path / name, truth)
+    text = (
+        "name: discs\ndata:\n  classes: {names: [background, cell, mito]}\n"
+        "  volumes: [{name: a, image: image.tif, labels: {kind: ids, path: labels.tif}}]\n"
+        "  train: [{volume: a, slices: '0:4'}]\n  validate: [{volume: a, slices: '6:8'}]\nmodel: {name: random_forest}\n"
+    )
+    labels = open_volume(tmp_path / "labels.tif").image
+    for more, seen in (("", {0, 1, 2, 3}), ("folds: {count: 2}\n", {0, 1, 2, 3, 6, 7})):
+        recipe = parse_recipe(text + more, "r.yaml").read_from(tmp_path / "r.yaml")
+        assert trained_slices(recipe, [labels]) == seen
 
 
 def test_out_of_fold_predictions_have_seen_nothing_there():

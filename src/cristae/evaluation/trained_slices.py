@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 
 def trained_slices(recipe: Recipe, labels: Sequence[Image]) -> frozenset[int]:
-    """Slices of a labelled volume that the training regions of a recipe hold.
+    """Slices of a labelled volume that the training regions of a recipe hold; with folds also its validation regions,
+    on which the networks of other folds were trained.
 
     Args:
         recipe: With which the network was trained.
@@ -28,7 +29,8 @@ def trained_slices(recipe: Recipe, labels: Sequence[Image]) -> frozenset[int]:
         CristaeError: Data of the recipe is missing or damaged.
     """
     here = _files(labels)
-    parts = open_data(recipe.data, recipe.folder, apart=False).train
+    data = open_data(recipe.data, recipe.folder, apart=False)
+    parts = data.train if recipe.folds is None else (*data.train, *data.validate)
     boxes = [box for part in parts if _files(part.volume.labels) & here for box in labelled_boxes(part)]
     return frozenset(z for box in boxes for z in range(box.start[0], box.stop[0]))
 
