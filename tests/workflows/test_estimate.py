@@ -193,7 +193,8 @@ def test_with_folds_validation_regions_were_trained_on_too(tmp_path):
     text = (
         "name: discs\ndata:\n  classes: {names: [background, cell, mito]}\n"
         "  volumes: [{name: a, image: image.tif, labels: {kind: ids, path: labels.tif}}]\n"
-        "  train: [{volume: a, slices: '0:4'}]\n  validate: [{volume: a, slices: '6:8'}]\nmodel: {name: random_forest}\n"
+        "  train: [{volume: a, slices: '0:4'}]\n  validate: [{volume: a, slices: '6:8'}]\n"
+        "model: {name: random_forest}\n"
     )
     labels = open_volume(tmp_path / "labels.tif").image
     for more, seen in (("", {0, 1, 2, 3}), ("folds: {count: 2}\n", {0, 1, 2, 3, 6, 7})):
