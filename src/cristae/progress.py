@@ -29,12 +29,11 @@ class Progress:
         """A line that should not be overlooked."""
 
 
-class WarnOnce(Progress):
-    """Shows what it is handed on another one, but each warning once, as of trainings that share recipe and data."""
+class Handed(Progress):
+    """Hands all on to another one; a base for those that change what is handed on."""
 
     def __init__(self, shown: Progress) -> None:
         self._shown = shown
-        self._warned: set[str] = set()
 
     @contextmanager
     def task(self, title: str, total: int, *, unit: str = "", done: int = 0) -> Iterator[Task]:
@@ -47,7 +46,19 @@ class WarnOnce(Progress):
         self._shown.say(message)
 
     def warn(self, message: str) -> None:
+        """As it is shown."""
+        self._shown.warn(message)
+
+
+class WarnOnce(Handed):
+    """Hands each warning on once, as of trainings that share recipe and data."""
+
+    def __init__(self, shown: Progress) -> None:
+        super().__init__(shown)
+        self._warned: set[str] = set()
+
+    def warn(self, message: str) -> None:
         """Unless it was shown already."""
         if message not in self._warned:
             self._warned.add(message)
-            self._shown.warn(message)
+            super().warn(message)

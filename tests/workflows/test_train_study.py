@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -51,6 +52,10 @@ SMALL = ("model.widths=[2, 4]", "sampling.per_epoch=8", "sampling.size=[16, 16]"
 class Said(Progress):
     def __init__(self) -> None:
         self.said: list[str] = []
+        self.warned: list[str] = []
+
+    def warn(self, message: str) -> None:
+        self.warned.append(message)
 
     def say(self, message: str) -> None:
         self.said.append(message)
@@ -374,6 +379,18 @@ def test_check_shows_the_folds(data: Path, tmp_path: Path, monkeypatch: pytest.M
     assert "fold 1: validates stack x 0-34 (background" in text
     assert "labelled voxels lie in the gap" in text
     assert not list(tmp_path.iterdir()), "nothing is left behind"
+
+
+def test_warnings_about_a_split_say_of_which_fold_it_is(data: Path) -> None:
+    """The regions that they name stand in no recipe that a person wrote; other warnings come once, as they are."""
+    said = Said()
+    check_recipe(data, [THREE, *SMALL, "data.volumes.0.voxel_size_nm=[50000, 10000, 10000]"], progress=said)
+    touching = [line for line in said.warned if "touch in 'stack'" in line]
+    assert len(touching) >= 2
+    for line in touching:
+        assert re.match(r"fold-[123]: data\.(train|validate) ", line)
+    assert sum("looks like a slip of the unit" in line for line in said.warned) == 1
+    assert not [line for line in said.warned if line.startswith("fold-") and "slip" in line]
 
 
 def test_the_command_dispatches_and_folds_stand_for_a_section(

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from cristae.data.box import Box
-from cristae.data.description import DataConfig, VolumeConfig
+from cristae.data.description import VolumeConfig
 from cristae.data.folds.plan import Fold, FoldPlan, regions_of
 from cristae.data.splits import Part
 from cristae.recipe.recipe import Recipe
@@ -40,24 +39,20 @@ class Member:
     """From 1."""
 
 
-def members_of(
-    recipe: Recipe, plan: FoldPlan | None, data: DataConfig, folder: Path, validate: Sequence[Part]
-) -> tuple[Member, ...]:
+def members_of(recipe: Recipe, plan: FoldPlan | None, validate: Sequence[Part]) -> tuple[Member, ...]:
     """The members of a study in the order in which they are trained: fold by fold, in each the instances.
 
     Args:
         recipe: Complete, with `folds` or `instances` or both.
         plan: Its folds, where it has some.
-        data: Its data with what a public set says.
-        folder: Where the paths of `data` start.
         validate: What the recipe itself validates on; without folds all members do.
     """
-    volumes = {volume.name: volume for volume in data.volumes}
+    volumes = {volume.name: volume for volume in recipe.data.volumes}
     folds: tuple[Fold | None, ...] = (None,) if plan is None else plan.folds
     seeds = (None,) if recipe.instances is None else recipe.instances.seeds_from(recipe.seed)
     found = []
     for fold in folds:
-        held = held_out_of(validate if fold is None else fold.validate, volumes, folder)
+        held = held_out_of(validate if fold is None else fold.validate)
         own = recipe if fold is None else _of_regions(recipe, fold, volumes)
         for instance, seed in enumerate(seeds, start=1):
             names = ([f"fold-{fold.number}"] if fold else []) + ([f"instance-{instance}"] if seed is not None else [])
@@ -84,11 +79,7 @@ def _of_regions(recipe: Recipe, fold: Fold, volumes: Mapping[str, VolumeConfig])
     return recipe.model_copy(update={"data": recipe.data.model_copy(update={"train": train, "validate_": validate})})
 
 
-def held_out_of(parts: Sequence[Part], volumes: Mapping[str, VolumeConfig], folder: Path) -> tuple[HeldOut, ...]:
+def held_out_of(parts: Sequence[Part]) -> tuple[HeldOut, ...]:
     """The image files and boxes of validation regions."""
-    found = []
-    for part in parts:
-        config = volumes[part.volume.name.split("/", 1)[0]]
-        path = str(part.volume.image.path) if config.kind == "images" else config.source
-        found.append(HeldOut((folder.absolute() / path).as_posix(), part.box))
+    found = [HeldOut(part.volume.image.path.absolute().as_posix(), part.box) for part in parts]
     return tuple(dict.fromkeys(found))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from textwrap import dedent
@@ -19,7 +18,7 @@ from cristae.data.repairs import Copies
 from cristae.data.section_findings import section_findings, splits_of
 from cristae.data.split_repairs import kept_apart
 from cristae.errors import CristaeError
-from cristae.progress import Progress, Task
+from cristae.progress import Handed, Progress
 from cristae.recipe.load import load_recipe
 from cristae.recipe.recipe import Recipe
 from cristae.workflows.prepare_training import Prepared
@@ -107,22 +106,12 @@ def doctor(path: str | Path, overrides: Sequence[str] = (), *, progress: Progres
     return Diagnosis(recipe.name, (*checked, *looked, _of_forecast(recipe, found)), found)
 
 
-class _Noted(Progress):
+class _Noted(Handed):
     """Keeps warnings, which become findings; shows the rest."""
 
     def __init__(self, shown: Progress) -> None:
+        super().__init__(shown)
         self.warned: dict[str, None] = {}
-        self._shown = shown
-
-    @contextmanager
-    def task(self, title: str, total: int, *, unit: str = "", done: int = 0) -> Iterator[Task]:
-        """As it is shown."""
-        with self._shown.task(title, total, unit=unit, done=done) as task:
-            yield task
-
-    def say(self, message: str) -> None:
-        """As it is shown."""
-        self._shown.say(message)
 
     def warn(self, message: str) -> None:
         """Once each."""

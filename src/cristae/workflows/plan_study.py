@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,15 +10,16 @@ from typing import Any
 
 from cristae.classical.config import RandomForestConfig
 from cristae.data.folds.plan import FoldPlan, plan_folds
-from cristae.data.open import resolve_data
 from cristae.errors import CristaeError
-from cristae.progress import Progress
+from cristae.progress import Handed, Progress
 from cristae.recipe.fold_guard import Guard, guard_of, guards_in_files
 from cristae.recipe.recipe import Recipe
 from cristae.recipe.study import plan_facts
 from cristae.recipe.study_members import Member, members_of
 from cristae.workflows.prepare_training import make_network
 from cristae.workflows.training_data import TrainingData, check_form, open_training_data
+
+_SPLITS = re.compile(r"data\.(train|validate)\b|(training|validation) regions")
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +45,6 @@ def plan_study(recipe: Recipe, progress: Progress) -> StudyPlan:
     """
     recipe = check_form(recipe, progress)
     data = open_training_data(recipe)
-    described, folder = resolve_data(recipe.data, recipe.folder)
     plan, facts = None, dict[str, Any]()
     if recipe.folds is not None:
         plan, guard = _plan_folds(recipe, data, progress)
@@ -51,18 +52,30 @@ def plan_study(recipe: Recipe, progress: Progress) -> StudyPlan:
         progress.say(f"{len(plan.folds)} of {plan.count} folds by {plan.by}: {plan.why}; the gap is {guard.rule}")
         for warning in plan.warnings:
             progress.warn(recipe.problem(warning))
-    members = members_of(recipe, plan, described, folder, data.dataset.validate)
+    members = members_of(recipe, plan, data.dataset.validate)
     return StudyPlan(recipe, members, facts)
 
 
 @contextmanager
-def naming(member: Member) -> Iterator[None]:
-    """For what finds a member of a study wrong: its message then begins with the member's name."""
+def naming(member: Member, progress: Progress) -> Iterator[Progress]:
+    """For work on a member of a study: what is wrong with it begins with its name. Yields where to report."""
     try:
-        yield
+        yield progress if member.fold is None else _OfFold(progress, member.fold)
     except CristaeError as error:
         error.args = (f"{member.name}: {error}", *error.args[1:])
         raise
+
+
+class _OfFold(Handed):
+    """Says of which fold the split is that a warning is about; all else is the same in all folds."""
+
+    def __init__(self, shown: Progress, fold: int) -> None:
+        super().__init__(shown)
+        self._fold = fold
+
+    def warn(self, message: str) -> None:
+        """With the fold before it."""
+        super().warn(f"fold-{self._fold}: {message}" if _SPLITS.search(message) else message)
 
 
 def first_member(recipe: Recipe, progress: Progress) -> Recipe:

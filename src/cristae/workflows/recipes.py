@@ -117,8 +117,8 @@ def _check_study(
     for line in plan_lines(plan.facts):
         progress.say(line)
     for number, member in enumerate(one for one in plan.members if one.instance in (None, 1)):
-        with naming(member):
-            whole &= _check_data(member.recipe, progress, None if number else then)[1]
+        with naming(member, progress) as named:
+            whole &= _check_data(member.recipe, named, None if number else then)[1]
     return plan.recipe, whole
 
 

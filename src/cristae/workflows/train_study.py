@@ -98,8 +98,8 @@ def _train_member(study: Study, member: Member, progress: Progress) -> Study:
         (study.path / name).unlink(missing_ok=True)
     study = study.with_member(replace(study.member(member.name), state="training"))
     folder = study.path / member.name
-    with naming(member):
-        run = train(member.recipe, out=folder, resume=is_run(folder), progress=progress)
+    with naming(member, progress) as named:
+        run = train(member.recipe, out=folder, resume=is_run(folder), progress=named)
     scores = read_scores(run.path / SCORES)
     value, sha256 = validation_of(run, scores), weights_sha256(run)
     return study.with_member(replace(study.member(member.name), state="complete", validation=value, sha256=sha256))
