@@ -34,7 +34,7 @@ from cristae.progress import Progress
 from cristae.recipe.load import load_recipe
 from cristae.recipe.recipe import Recipe
 from cristae.recipe.run import open_run, run_id
-from cristae.recipe.study import Study, open_study
+from cristae.recipe.study import Study, open_study, plan_lines
 from cristae.training.cache_folder import open_cache
 from cristae.workflows import train_study as module
 from cristae.workflows.plan_study import plan_study
@@ -377,8 +377,15 @@ def test_check_shows_the_folds(data: Path, tmp_path: Path, monkeypatch: pytest.M
     text = "\n".join(said.said)
     assert "2 of 2 folds by boxes: as folds.by says; the gap is the reach of the receptive field" in text
     assert "fold 1: validates stack x 0-34 (background" in text
-    assert "labelled voxels lie in the gap" in text
+    assert "leaves out in the gap: background" in text
     assert not list(tmp_path.iterdir()), "nothing is left behind"
+
+
+def test_voxels_of_overlapping_classes_are_listed_by_class() -> None:
+    """A voxel of two classes is in both numbers, so that their sum would be more than there are."""
+    fold = {"fold": 1, "validates": ["a z 0"], "train": [], "validate": [], "train_vox": {"er": 5}}
+    fold |= {"validate_vox": {"er": 1}, "gap_vox": {"none": 30, "er": 20, "mito": 18}}
+    assert "  leaves out in the gap: none 30, er 20, mito 18 voxels" in plan_lines({"folds": [fold]})
 
 
 def test_warnings_about_a_split_say_of_which_fold_it_is(data: Path) -> None:

@@ -230,7 +230,7 @@ def plan_rows(plan: Mapping[str, Any]) -> list[dict[str, str]]:
             "Trains on": _boxes(one["train"]),
             "Training voxels": _voxels(one["train_vox"]),
             "Validation voxels": _voxels(one["validate_vox"]),
-            "Voxels in the gap": f"{sum(one['gap_vox'].values()):,}",
+            "Voxels in the gap": _voxels(one["gap_vox"]),
         }
         for one in plan.get("folds", ())
     ]
@@ -242,7 +242,7 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
     for row in plan_rows(plan):
         found += [f"fold {row['Fold']}: validates {row['Validates']} ({row['Validation voxels']} voxels)"]
         found += [f"  trains on {row['Trains on']} ({row['Training voxels']} voxels)"]
-        found += [f"  {row['Voxels in the gap']} labelled voxels lie in the gap"]
+        found += [f"  leaves out in the gap: {row['Voxels in the gap']} voxels"]
     return found
 
 
