@@ -78,6 +78,16 @@ def test_a_part_of_it_and_a_killed_one(
     assert_same(tmp_path / "whole.zarr", tmp_path / "out.zarr")
 
 
+def test_what_all_members_predict_is_said(folder: Path, tmp_path: Path) -> None:
+    """Slice 4 is held out by none; slices 0 and 1 wholly by the first, the third's part among them counts once."""
+    study = f"{folder / 'study'}:out-of-fold"
+    for box, share in (("0:2,0:45,0:61", None), ("0:5,0:20,7:61", "80 %")):
+        said = Listening()
+        predict([study], folder / "cell.tif", out=tmp_path / f"{share}.zarr", box=box, progress=said)
+        lines = [line for line in said.said if "no member has held out" in line]
+        assert [f"{share} of the voxels are predicted out-of-fold" in line for line in lines] == [True] * bool(share)
+
+
 def test_the_image_is_known_by_its_file(folder: Path, tmp_path: Path) -> None:
     """Through a link, as an open volume, and not by its name; a copy elsewhere is another image."""
     study, part = f"{folder / 'study'}:out-of-fold", "0:1,0:16,0:24"

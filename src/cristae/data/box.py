@@ -87,13 +87,19 @@ class Box:
         stop = tuple(b + m for b, m in zip(self.stop, margin, strict=True))
         return Box(start, stop)  # type: ignore[arg-type]
 
-    def without(self, other: Box) -> tuple[Box, ...]:
-        """What is left when `other` is taken out: disjoint boxes, cut along z first, then y, then x.
+    def without(self, *others: Box) -> tuple[Box, ...]:
+        """What is left when others are taken out: disjoint boxes, cut along z first, then y, then x.
 
         Example:
             >>> [str(box) for box in Box((0, 0, 0), (9, 5, 5)).without(Box((2, -1, -1), (4, 9, 9)))]
             ['0:2,0:5,0:5', '4:9,0:5,0:5']
         """
+        left: tuple[Box, ...] = (self,)
+        for other in others:
+            left = tuple(rest for box in left for rest in box._without(other))
+        return left
+
+    def _without(self, other: Box) -> tuple[Box, ...]:
         hole, rest, left = self.intersect(other), self, list[Box]()
         if not hole.size:
             return (self,)

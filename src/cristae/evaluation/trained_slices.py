@@ -38,9 +38,7 @@ def trained_slices(recipe: Recipe, labels: Sequence[Image]) -> frozenset[int]:
 def held_out_slices(attributes: Mapping[str, Any], shape: Sequence[int]) -> frozenset[int]:
     """Slices that a prediction's members predicted without having been trained on them, where it says so."""
     texts = [text for run in attributes.get("runs", ()) for text in run.get("held_out", ())]
-    left = [Box.of_shape(shape)]
-    for box in [Box.parse(text, shape) for text in dict.fromkeys(texts)]:
-        left = [rest for one in left for rest in one.without(box)]
+    left = Box.of_shape(shape).without(*(Box.parse(text, shape) for text in dict.fromkeys(texts)))
     return frozenset(range(shape[0])) - {z for one in left for z in range(one.start[0], one.stop[0])}
 
 

@@ -28,7 +28,7 @@ def held_out_boxes(
     """For each member, the boxes of a volume that only it and others who have held them out may predict.
 
     They are empty for members that are not asked to predict out of fold. Warns where some of such members have held out
-    what others have been trained on.
+    what others have been trained on, and says how much of the region is predicted out of fold.
 
     Args:
         members: Runs, with what their ensemble files say.
@@ -49,7 +49,9 @@ def held_out_boxes(
         places = [n for n, one in enumerate(members) if (one.ensemble, one.out_of_fold) == (ensemble, out_of_fold)]
         boxes = [found[place] for place in places]
         if out_of_fold:
-            _require_held_out(volume, region, [members[place] for place in places], sum(boxes, ()))
+            held = tuple(dict.fromkeys(sum(boxes, ())))
+            _require_held_out(volume, region, [members[place] for place in places], held)
+            _say_share(volume, region, held, progress)
         elif _differ(region, boxes):
             progress.warn(
                 f"{volume.image.path}: members of {ensemble} were trained on parts of this image that others have held "
@@ -63,6 +65,16 @@ def _differ(region: Box, held_out: Sequence[Sequence[Box]]) -> bool:
     """Whether there is a voxel that some members have held out and others have not."""
     everyone = tuple(range(len(held_out)))
     return any(part.groups != (everyone,) for part in parts_by_members(region, (everyone,), held_out))
+
+
+def _say_share(volume: Volume, region: Box, held_out: Sequence[Box], progress: Progress) -> None:
+    """Say where a part of the region is predicted as any ensemble predicts."""
+    rest = sum(box.size for box in region.without(*held_out))
+    if rest:
+        progress.say(
+            f"{volume.image.path}: {100 * (1 - rest / region.size):.3g} % of the voxels are predicted {OUT_OF_FOLD}; the others "
+            "no member has held out, so all predict them, whether they were trained on them or not"
+        )
 
 
 def _require_held_out(volume: Volume, region: Box, members: Sequence[MemberRun], boxes: Sequence[Box]) -> None:

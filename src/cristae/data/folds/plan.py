@@ -197,12 +197,9 @@ def _joined(units: Sequence[Unit], where: Sequence[int], fold: int) -> tuple[Par
 
 def _kept(part: Part, validate: Sequence[Part], pool: _Pool) -> list[Box]:
     """What a fold trains on of a region: all that is labelled, without what lies near its validation parts."""
-    boxes = [part.box]
-    for held in validate:
-        if pool.files[held.volume.name] == pool.files[part.volume.name]:
-            near = held.box.grow(pool.guard_of(held))
-            boxes = [rest for box in boxes for rest in box.without(near)]
-    return [box for box in boxes if labelled_boxes(Part(part.volume, box))]
+    files = pool.files[part.volume.name]
+    near = [held.box.grow(pool.guard_of(held)) for held in validate if pool.files[held.volume.name] == files]
+    return [box for box in part.box.without(*near) if labelled_boxes(Part(part.volume, box))]
 
 
 def _trained_counts(pool: _Pool, train: Sequence[Part]) -> np.ndarray:
