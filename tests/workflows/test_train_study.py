@@ -280,6 +280,25 @@ def test_damage_is_told(folds: Study, tmp_path: Path) -> None:
             open_study(copy)
 
 
+def test_a_damaged_ensemble_file_is_told_where_the_page_is_made(folds: Study, tmp_path: Path) -> None:
+    copy = tmp_path / "folds"
+    shutil.copytree(folds.path, copy)
+    for text, message in (("members: [", r"ensemble\.yaml:1"), ("fusion: average\n", "members")):
+        (copy / "ensemble.yaml").write_text(text)
+        with pytest.raises(RecipeError, match=message):
+            report(copy)
+
+
+def test_a_study_is_resumed_whatever_words_its_plan_has(folds: Study, data: Path, tmp_path: Path) -> None:
+    """Another version may say the same in other words."""
+    copy = tmp_path / "folds"
+    shutil.copytree(folds.path, copy)
+    facts = json.loads((copy / "study.json").read_text())
+    facts["plan"] |= {"why": "in other words", "guard_rule": "in others, too"}
+    (copy / "study.json").write_text(json.dumps(facts))
+    assert train_study(load_recipe(data, [THREE, *SMALL]), out=copy, resume=True).complete
+
+
 class Stopped(Exception):
     """In the place of a kill."""
 

@@ -162,8 +162,7 @@ def open_ensemble(path: str | Path) -> RunEnsemble:
     """
     place, out_of_fold = _split(path)
     file = place / ENSEMBLE if place.is_dir() else place
-    document = read_document(_text_of(file), str(file))
-    content = parse_config(EnsembleFile, document)
+    document, content = _read(file)
     members = tuple(
         MemberRun(
             run=_open_member(file, document, number, member),
@@ -177,6 +176,16 @@ def open_ensemble(path: str | Path) -> RunEnsemble:
     )
     ensemble = RunEnsemble(file, members)
     return ensemble.predicted_out_of_fold() if out_of_fold else ensemble
+
+
+def members_named(file: Path) -> tuple[str, ...]:
+    """The runs of an ensemble file as they stand there, opened or not.
+
+    Raises:
+        MissingFileError: There is no such file.
+        RecipeError: It is no ensemble file; one line per problem.
+    """
+    return tuple(member.run for member in _read(file)[1].members)
 
 
 def write_ensemble(
@@ -196,7 +205,8 @@ def write_ensemble(
         weights: One for each run, for the weighted average.
         fusion: The rule; None is that of the runs' recipes, or `weighted` where there are weights.
         test_time: Test-time augmentation; None is that of the runs' recipes.
-        held_out: For each run the image and box, in voxels of the image file, of everything that it has held out.
+        held_out: For each run the image and box, in voxels of the image file, of everything that it has held out. A
+            relative path starts at the folder of the ensemble file.
 
     Raises:
         OutputExistsError: There is something at `path`.
@@ -261,6 +271,11 @@ def _split(path: str | Path) -> tuple[Path, bool]:
             f"stand behind its members, inside {Path(head) / ENSEMBLE if Path(head).is_dir() else head}"
         )
     return Path(head), True
+
+
+def _read(file: Path) -> tuple[Document, EnsembleFile]:
+    document = read_document(_text_of(file), str(file))
+    return document, parse_config(EnsembleFile, document)
 
 
 def _text_of(file: Path) -> str:

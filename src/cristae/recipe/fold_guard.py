@@ -11,6 +11,7 @@ from cristae.classical.config import RandomForestConfig
 from cristae.data.affinities import Affinities
 from cristae.data.box import Triple
 from cristae.data.description import DataConfig, InstanceLabels, Labels
+from cristae.data.folds.units import name_in_recipe
 from cristae.data.image import VoxelSize
 from cristae.data.instances import boundary_reach
 from cristae.data.splits import Part
@@ -96,7 +97,7 @@ def guards_in_files(guard: Guard, parts: Sequence[Part], data: DataConfig, *, fl
     """
     volumes, found = {volume.name: volume for volume in data.volumes}, dict[str, Triple]()
     for part in parts:
-        name, own = part.volume.name.split("/", 1)[0], part.volume.voxel_size_nm
+        name, own = name_in_recipe(part), part.volume.voxel_size_nm
         reach = list(guard.reach_vox)
         if own is not None and data.voxel_size_nm is not None:
             for axis in range(1 if flat else 0, 3):

@@ -70,9 +70,10 @@ def _differ(region: Box, held_out: Sequence[Sequence[Box]]) -> bool:
 def _say_share(volume: Volume, region: Box, held_out: Sequence[Box], progress: Progress) -> None:
     """Say where a part of the region is predicted as any ensemble predicts."""
     rest = sum(box.size for box in region.without(*held_out))
+    share = 100 * (1 - rest / region.size)
     if rest:
         progress.say(
-            f"{volume.image.path}: {100 * (1 - rest / region.size):.3g} % of the voxels are predicted {OUT_OF_FOLD}; the others "
+            f"{volume.image.path}: {share:.3g} % of the voxels are predicted {OUT_OF_FOLD}; the others "
             "no member has held out, so all predict them, whether they were trained on them or not"
         )
 

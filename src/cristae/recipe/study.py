@@ -128,7 +128,9 @@ def create_study(
     study = Study(path, recipe.read_from(path / RECIPE), run_id(recipe), plan, states)
     if is_study(path):
         there = open_study(path)
-        if there.plan != plan or [one.run for one in there.members] != [one.name for one in members]:
+        if _decisive(there.plan) != _decisive(plan) or [one.run for one in there.members] != [
+            one.name for one in members
+        ]:
             raise RunError(
                 f"{path}: the data have changed since this study began: its folds would be others now; give the data "
                 "as they were, or choose another folder with --out"
@@ -201,6 +203,11 @@ def plan_facts(plan: FoldPlan, guard: Guard, classes: Classes) -> dict[str, Any]
         "guard_rule": guard.rule,
         "folds": [_fold_facts(fold, classes) for fold in plan.folds],
     }
+
+
+def _decisive(plan: Mapping[str, Any]) -> dict[str, Any]:
+    """A plan without its texts, which another version may word in another way."""
+    return {name: value for name, value in plan.items() if name not in ("why", "guard_rule")}
 
 
 def _fold_facts(fold: Fold, classes: Classes) -> dict[str, Any]:

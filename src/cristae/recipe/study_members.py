@@ -74,6 +74,12 @@ def members_of(recipe: Recipe, plan: FoldPlan | None, validate: Sequence[Part]) 
     return tuple(found)
 
 
+def ensemble_size(recipe: Recipe, members: Sequence[Member]) -> int:
+    """How many members the ensemble of a study has."""
+    best = None if recipe.instances is None else recipe.instances.best
+    return len(members) if best is None else best * len({member.fold for member in members})
+
+
 def _of_regions(recipe: Recipe, fold: Fold, volumes: Mapping[str, VolumeConfig]) -> Recipe:
     train, validate = regions_of(fold.train, volumes), regions_of(fold.validate, volumes)
     return recipe.model_copy(update={"data": recipe.data.model_copy(update={"train": train, "validate_": validate})})

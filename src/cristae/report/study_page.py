@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from cristae.metrics.score import Score, read_scores
 from cristae.metrics.table import describe_metric
+from cristae.recipe.ensemble_file import members_named
 from cristae.recipe.folder import read_epochs
 from cristae.recipe.study import DEVIATION, MEAN, SCORES, MemberState, Study, open_study, plan_rows
 from cristae.recipe.text import recipe_to_yaml
@@ -117,7 +118,7 @@ def _members(files: StudyFiles) -> Markup:
     study = files.study
     criteria = study.recipe.training.criteria
     name = CRITERION_NAMES[criteria[0]] if any(files.epochs.values()) else "mIoU"
-    chosen = _in_ensemble(study)
+    chosen = members_named(study.ensemble_path) if study.ensemble_path.is_file() else ()
     rows = [
         {
             "Member": member.run,
@@ -131,15 +132,6 @@ def _members(files: StudyFiles) -> Markup:
         for member in study.members
     ]
     return table(rows, numbers=list(rows[0])[3:-1])
-
-
-def _in_ensemble(study: Study) -> set[str]:
-    if not study.ensemble_path.is_file():
-        return set()
-    import yaml
-
-    content = yaml.safe_load(study.ensemble_path.read_text(encoding="utf-8"))
-    return {str(member["run"]) for member in content["members"]}
 
 
 def _iou(scores: Sequence[Score], member: MemberState) -> dict[str, str]:

@@ -15,7 +15,7 @@ from cristae.progress import Handed, Progress
 from cristae.recipe.fold_guard import Guard, guard_of, guards_in_files
 from cristae.recipe.recipe import Recipe
 from cristae.recipe.study import plan_facts
-from cristae.recipe.study_members import Member, members_of
+from cristae.recipe.study_members import Member, ensemble_size, members_of
 from cristae.workflows.prepare_training import make_network
 from cristae.workflows.training_data import TrainingData, check_form, open_training_data
 
@@ -53,6 +53,8 @@ def plan_study(recipe: Recipe, progress: Progress) -> StudyPlan:
         for warning in plan.warnings:
             progress.warn(recipe.problem(warning))
     members = members_of(recipe, plan, data.dataset.validate)
+    with recipe.telling_where():  # else the ensemble could not predict
+        recipe.predict.fusion.check(ensemble_size(recipe, members))
     return StudyPlan(recipe, members, facts)
 
 
