@@ -16,6 +16,7 @@ from scipy import ndimage
 from cristae.data.box import Box, Triple
 from cristae.data.classes import Classes
 from cristae.data.description import DataConfig, IdLabels, VolumeConfig
+from cristae.data.folds import units
 from cristae.data.folds.assignment import cut_blocks, deal
 from cristae.data.folds.config import FoldsConfig
 from cristae.data.folds.plan import Fold, FoldPlan, plan_folds, regions_of
@@ -368,6 +369,22 @@ def test_samples_are_for_images_and_stand_alone() -> None:
     with pytest.raises(ValidationError, match="give one of sample and samples"):
         VolumeConfig(name="a", image="x", kind="images", sample="s", samples={"*": "s"})
     assert IdLabels(path="x").kind == "ids"
+
+
+def test_planes_that_the_gap_cuts_are_read_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regions side by side, shifted along the axis that blocks are cut along: the gap of one cuts many planes of the
+    other, and a format that decodes whole slices would decode all of them for each plane."""
+    one = volume(np.random.default_rng(0).integers(0, 3, (2, 60, 20)))
+    parts = [Part(one, Box((0, 0, 0), (2, 40, 10))), Part(one, Box((0, 13, 10), (2, 60, 20)))]
+    read: list[int] = []
+    real = units.class_counts
+    monkeypatch.setattr(units, "class_counts", lambda *args, **how: read.append(1) or real(*args, **how))
+    found = plan(FoldsConfig(count=4, by="boxes", axis="y"), parts, (0, 2, 3))
+    assert sum(int(fold.gap_counts.sum()) for fold in found.folds) > 0
+    assert 0 < len(read) <= 4 * len(found.folds)
+    for fold in found.folds:
+        labels = one.labels[0].read()
+        assert fold.train_counts[:3].tolist() == np.bincount(labels[marked(one, fold.train)], minlength=3).tolist()
 
 
 @given(

@@ -12,12 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from cristae.data.box import Box, Triple
-from cristae.data.class_counts import class_counts
 from cristae.data.classes import Classes
 from cristae.data.description import Region, VolumeConfig
 from cristae.data.folds.assignment import cut_blocks, deal
 from cristae.data.folds.config import By, FoldsConfig
-from cristae.data.folds.units import Unit, choose_by, name_in_recipe, sample_of, shown, units_of
+from cristae.data.folds.units import Piece, Unit, choose_by, counts_of, name_in_recipe, sample_of, shown, units_of
 from cristae.data.names import stem_of
 from cristae.data.slice_ranges import ranges_text
 from cristae.data.splits import Part, check_apart, files_of, labelled_boxes
@@ -204,19 +203,35 @@ def _kept(part: Part, validate: Sequence[Part], pool: _Pool) -> list[Box]:
 
 def _trained_counts(pool: _Pool, train: Sequence[Part]) -> np.ndarray:
     """(256,) voxels of each class id in the training parts; only pieces that are cut are read again."""
-    boxes: dict[str, list[Box]] = defaultdict(list)
-    for part in train:
-        boxes[part.volume.name].append(part.box)
-    total = np.zeros(256, np.int64)
+    pieces: dict[str, list[Piece]] = defaultdict(list)
     for piece in (piece for unit in pool.units for piece in unit.pieces):
-        for box in boxes[piece.part.volume.name]:
-            common = Part(piece.part.volume, box.intersect(piece.part.box))
-            if common.box == piece.part.box:
+        pieces[piece.part.volume.name].append(piece)
+    total, cut = np.zeros(256, np.int64), list[Part]()
+    for part in train:
+        for piece in pieces[part.volume.name]:
+            common = part.box.intersect(piece.part.box)
+            if common == piece.part.box:
                 total += piece.counts
-            elif common.box.size:
-                for labelled in labelled_boxes(common):
-                    total += class_counts(common.volume, labelled, exclusive=pool.classes.exclusive)
+            elif common.size:
+                cut.append(replace(part, box=common))
+    for part in _merged(cut):
+        total += counts_of(part, exclusive=pool.classes.exclusive)
     return total
+
+
+def _merged(parts: Sequence[Part]) -> list[Part]:
+    """Parts of which each but the first continues the one before, as planes of a block do, as one: formats that decode
+    whole slices would decode them for every plane."""
+    found: list[Part] = []
+    for part in parts:
+        last = found[-1] if found else None
+        if last is not None and last.volume is part.volume:
+            around = Box.around([last.box, part.box])
+            if around.size == last.box.size + part.box.size:
+                found[-1] = replace(last, box=around)
+                continue
+        found.append(part)
+    return found
 
 
 def _words(held: Sequence[Unit]) -> tuple[str, ...]:

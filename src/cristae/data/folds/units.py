@@ -186,6 +186,17 @@ def _rows(pool: Sequence[Part], axes: Mapping[int, int], read: _Reader, *, joine
     )
 
 
+def counts_of(part: Part, *, exclusive: bool, task: Task | None = None) -> np.ndarray:
+    """(256,) voxels of each class id in what is labelled of a part, read in blocks."""
+    counts = np.zeros(256, np.int64)
+    for box in labelled_boxes(part):
+        for block in box.blocks(_BLOCK):
+            counts += class_counts(part.volume, block, exclusive=exclusive)
+            if task is not None:
+                task.advance(block.size)
+    return counts
+
+
 @dataclass(frozen=True, eq=False)
 class _Reader:
     """Counts classes, and shows how far it is."""
@@ -195,12 +206,7 @@ class _Reader:
 
     def sums(self, part: Part) -> np.ndarray:
         """(256,) voxels of each class id in what is labelled of a part."""
-        counts = np.zeros(256, np.int64)
-        for box in labelled_boxes(part):
-            for block in box.blocks(_BLOCK):
-                counts += class_counts(part.volume, block, exclusive=self.exclusive)
-                self.task.advance(block.size)
-        return counts
+        return counts_of(part, exclusive=self.exclusive, task=self.task)
 
     def planes(self, part: Part, axis: int) -> list[tuple[int, Box, np.ndarray]]:
         """Place, box and counts of each plane of a part along an axis; along z, of each that is labelled."""
