@@ -13,7 +13,6 @@ from cristae.errors import CristaeError, RecipeError
 from cristae.evaluation.study_scores import best_members, study_scores, validation_of
 from cristae.metrics.score import read_scores, scores_csv
 from cristae.progress import Progress, WarnOnce
-from cristae.recipe.anchor import anchored
 from cristae.recipe.complete import completed
 from cristae.recipe.ensemble_file import ENSEMBLE, write_ensemble
 from cristae.recipe.folder import is_run
@@ -21,7 +20,6 @@ from cristae.recipe.recipe import Recipe
 from cristae.recipe.run import is_complete, open_unfinished_run, weights_sha256
 from cristae.recipe.study import SCORES, Study, create_study, require_study_place
 from cristae.recipe.study_members import Member
-from cristae.recipe.text import diff_recipes
 from cristae.workflows.plan_study import naming, plan_study
 from cristae.workflows.report import PAGE, report
 from cristae.workflows.train import train
@@ -81,13 +79,13 @@ def train_study(
 
 
 def _is_finished(study: Study, member: Member) -> bool:
-    """Whether a member was trained as long as it is asked to, and its weights are those that were noted. What may be
-    changed when a run is resumed, such as its post-processing, must have reached it too."""
+    """Whether a member was trained as long as it is asked to, and its weights are those that were noted. Other
+    post-processing, which a resumed run takes over, must have reached it too."""
     folder, state = study.path / member.name, study.member(member.name)
     if state.state != "complete" or not folder.is_dir():
         return False
     run = open_unfinished_run(folder)
-    if diff_recipes(run.recipe, anchored(member.recipe)):
+    if run.recipe.predict.postprocess != member.recipe.predict.postprocess:
         return False
     epochs = None if isinstance(member.recipe.model, RandomForestConfig) else member.recipe.training.epochs
     return is_complete(run, epochs) and weights_sha256(run) == state.sha256
