@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,12 @@ def announce(path: Path, steps: Sequence[Step]) -> None:
 
 
 def postprocess_prediction(
-    path: Path, steps: Sequence[Step], *, max_ram: str | None = None, progress: Progress = Progress()
+    path: Path,
+    steps: Sequence[Step],
+    *,
+    mask: Image | None = None,
+    max_ram: str | None = None,
+    progress: Progress = Progress(),
 ) -> None:
     """Carry out the steps on a prediction whose blocks are all there; what was finished before a kill is kept.
 
@@ -66,6 +71,7 @@ def postprocess_prediction(
     Args:
         path: The prediction.
         steps: What to do, in their order.
+        mask: Of the prediction's voxels: those that are 0 in it stay background.
         max_ram: Ceiling for the memory of the process.
         progress: Where to report.
 
@@ -80,7 +86,7 @@ def postprocess_prediction(
     classes = Classes.model_validate(attributes["classes"])
     facts: dict[str, Any] = {"status": "complete", "steps": _plain(steps), "instances": []}
     if steps:
-        maps = _raw_maps(path, attributes, classes)
+        maps = replace(_raw_maps(path, attributes, classes), mask=mask)
         work = plan_work(maps.images, steps, path / _WORK, max_ram, checked=True)
         origin = origin_of({key: attributes[key] for key in ("input_sha256", "settings", "runs", "plan")})
         outcome = apply_steps(maps, steps, work, origin=origin, progress=progress)

@@ -48,7 +48,7 @@ class BallStep(StepConfig):
         for place, values in maps.groups(self.chosen(maps.classes)):
             if not values:
                 continue
-            image, out = maps.images[place], MapWriter(work.new(f"{self.label}-{place}", np.dtype(np.uint8)))
+            image, out = maps.images[place], MapWriter(work.new(f"{self.label}-{place}", np.dtype(np.uint8)), maps.mask)
             for block in work.blocks:
                 wide = block.grow(reach).intersect(Box.of_shape(work.shape))
                 around, here = image.read(wide), block.relative_to(wide.start).slices

@@ -62,7 +62,7 @@ class Threshold(StepConfig):
         for place, values in maps.groups(chosen):
             if not values:
                 continue
-            image, out = maps.images[place], MapWriter(work.new(f"threshold-{place}", np.dtype(np.uint8)))
+            image, out = maps.images[place], MapWriter(work.new(f"threshold-{place}", np.dtype(np.uint8)), maps.mask)
             for block in work.blocks:
                 before = image.read(block)
                 best, found = np.zeros(block.shape, np.uint8), np.zeros(block.shape, np.uint8)
