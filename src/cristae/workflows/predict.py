@@ -160,7 +160,7 @@ def plan_prediction(
         working_voxel_size_nm=inputs.grid.working_voxel_size_nm,
     )
     require_fit(provenance.settings.postprocess, provenance.ensemble.classes, image.voxel_size_nm)
-    require_memory(provenance.settings.postprocess, region.shape, options.max_ram)
+    require_memory(provenance.settings.postprocess, image.crop(region), options.max_ram)
     if begun is not None:
         require_same(Path(out), begun, provenance)
         return PlannedPrediction(continued_request(provenance, Path(out), begun), inputs, opened, is_complete(begun))
