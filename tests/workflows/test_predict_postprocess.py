@@ -211,6 +211,9 @@ def test_what_cannot_be_done_is_told_before_anything_is_predicted(tmp_path: Path
     small = make_run(tmp_path / "small", predict=SMALL)
     with pytest.raises(RunError, match="at least, of which"):
         predict([small], cell(), out=out, options=PredictOptions(max_ram="1MiB"))
+    taken = Classes(names=("mito", "mito_raw"), exclusive=False)
+    with pytest.raises(RunError, match="makes a label image 'mito_raw', which is the name of a class"):
+        predict([make_run(tmp_path / "taken", classes=taken, predict=SMALL)], cell(), out=out)
     assert not out.exists()
 
 

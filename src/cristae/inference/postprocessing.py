@@ -39,21 +39,26 @@ RAW = "_raw"
 _WORK = ".postprocess"
 
 
-def announce(path: Path, steps: Sequence[Step]) -> None:
-    """Say in the manifest that steps are still to be done, so that the prediction is not taken for finished.
+def require_names(steps: Sequence[Step], classes: Classes) -> None:
+    """Make sure, before any work, that no label image of steps takes the place of a class.
 
     Raises:
-        RunError: A label image of theirs would have the name of a class.
+        RunError: One would.
     """
-    attributes = read_attributes(path)
-    classes = Classes.model_validate(attributes["classes"])
-    if not _is_due(attributes, steps):
-        return
-    names = label_names(classes)
-    made = [f"{name}{RAW}" for name in names] + [f"{name}{INSTANCES}" for name in _split_classes(steps, classes)]
+    names = label_names(classes) if steps else ()
+    split = [name for step in steps if isinstance(step, SplitTouching) for name in step.chosen(classes)]
+    made = [f"{name}{RAW}" for name in names] + [f"{name}{INSTANCES}" for name in split]
     if doubles := set(made) & set(names):
-        raise RunError(f"{path}: post-processing makes a label image '{min(doubles)}', which is the name of a class")
-    write_attributes(path, {"postprocess": {"status": "running", "steps": _plain(steps), "instances": []}})
+        raise RunError(
+            f"predict.postprocess: makes a label image '{min(doubles)}', which is the name of a class; leave the step "
+            "out, or name the class otherwise"
+        )
+
+
+def announce(path: Path, steps: Sequence[Step]) -> None:
+    """Say in the manifest that steps are still to be done, so that the prediction is not taken for finished."""
+    if _is_due(read_attributes(path), steps):
+        write_attributes(path, {"postprocess": {"status": "running", "steps": _plain(steps), "instances": []}})
 
 
 def postprocess_prediction(
@@ -163,10 +168,6 @@ def _put_in_place(path: Path, made: Sequence[Path], classes: Classes) -> None:
                 (labels / one.name).rename(labels / f"{one.name}{RAW}")
             one.rename(labels / one.name)
     write_label_list(labels, [one.name for one in made] + [f"{name}{RAW}" for name in names])
-
-
-def _split_classes(steps: Sequence[Step], classes: Classes) -> list[str]:
-    return [name for step in steps if isinstance(step, SplitTouching) for name in step.chosen(classes)]
 
 
 def _plain(steps: Sequence[Step]) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from cristae.inference.config import PredictOptions
 from cristae.inference.job import open_job
 from cristae.inference.manifest import find_begun, is_complete, require_same
 from cristae.inference.planning import Inputs, continued_request, open_known_mask, plan_request
-from cristae.inference.postprocessing import announce, postprocess_prediction, restore_raw
+from cristae.inference.postprocessing import announce, postprocess_prediction, require_names, restore_raw
 from cristae.inference.prediction import Prediction, is_finished, open_prediction
 from cristae.inference.request import (
     MaskSpec,
@@ -160,6 +160,7 @@ def plan_prediction(
         working_voxel_size_nm=inputs.grid.working_voxel_size_nm,
     )
     require_fit(provenance.settings.postprocess, provenance.ensemble.classes, image.voxel_size_nm)
+    require_names(provenance.settings.postprocess, provenance.ensemble.classes)
     require_memory(provenance.settings.postprocess, image.crop(region), options.max_ram)
     if begun is not None:
         require_same(Path(out), begun, provenance)
