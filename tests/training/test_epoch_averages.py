@@ -97,3 +97,21 @@ def test_statistics_after_training_belong_to_the_average(tmp_path: Path) -> None
     latest = raw.validated[1]
     differing = [name for name, value in statistics_of(network).items() if not torch.equal(value, latest[name])]
     assert len(differing) == len(statistics_of(network))
+
+
+def test_statistics_of_frozen_normalisations_stay(tmp_path: Path) -> None:
+    """They are what the other weights were trained with, so the average is used with them, too."""
+    frozen = TrainingConfig.model_validate(
+        {
+            "epochs": 2,
+            "learning_rate": 1e-2,
+            "swa": {"from_epoch": 1},
+            "groups": [{"match": "encoder", "learning_rate_factor": 0}],
+        }
+    )
+    watching = Watching([0.5, 0.6])
+    network = train_once(tmp_path / "a", watching, config=frozen)
+    still = {name for name, _ in network.named_buffers() if name.startswith("encoder") and "running" in name}
+    assert still
+    for name, value in statistics_of(network).items():
+        assert torch.equal(watching.validated[1][name], value) == (name in still)
