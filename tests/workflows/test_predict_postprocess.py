@@ -82,7 +82,9 @@ def test_readers_get_the_processed_labels_and_the_raw_ones_are_kept(tmp_path: Pa
     assert about["steps"][0]["min_size_vox"] == 5
     assert about["changes"][0]["lost"] == int((expected != plain).sum())
     assert not (prediction.path / ".postprocess").exists()
-    assert "remove_small" in cristae.write_report(prediction.path).read_text()
+    page = cristae.write_report(prediction.path).read_text()
+    assert "Post-processing" in page
+    assert "remove_small" in page
 
 
 def test_other_steps_repeat_the_post_processing_alone(tmp_path: Path, plain: np.ndarray, monkeypatch) -> None:
