@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from cristae.data.classes import Classes
 from cristae.data.image import image_of_array
 from cristae.evaluation.tuning import Region, tune_on
-from cristae.postprocessing import FillHoles, RemoveSmall, SplitTouching, Threshold
+from cristae.postprocessing import Close, FillHoles, RemoveSmall, SplitTouching, Threshold
 from cristae.postprocessing.form import LabelMaps
 from cristae.postprocessing.workplace import Workplace
 
@@ -107,3 +107,16 @@ def test_chosen_values_never_lower_the_score(found: np.ndarray, truth: np.ndarra
     steps = [FillHoles(max_size_vox="auto", connectivity=4), RemoveSmall(min_size_vox="auto", connectivity=6)]
     scores = tune_on(steps, regions).facts["val_miou"]
     assert np.nan_to_num(scores["processed"], nan=-1) >= np.nan_to_num(scores["raw"], nan=-1)  # NaN: no class anywhere
+
+
+def test_on_disk_a_step_that_is_asked_for_twice_is_tried_on_what_the_steps_between_have_left(tmp_path: Path) -> None:
+    truth = np.zeros((1, 20, 20), np.uint8)
+    truth[0, 5:15, 5:15] = 1
+    found = truth.copy()
+    found[0, 8:10, 8:10] = 0
+    found[0, 0, ::3] = 1
+    steps = [RemoveSmall(min_size_vox="auto"), Close(radius_vox=1.5), RemoveSmall(min_size_vox="auto")]
+    memory = tune_on(steps, [region(found, truth)]).facts
+    disk = tune_on(steps, [region(found, truth, folder=tmp_path / "work")]).facts
+    assert memory == disk
+    assert not list((tmp_path / "work").glob("trial-*"))

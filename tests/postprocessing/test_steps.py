@@ -1,6 +1,10 @@
 """Each step against SciPy or scikit-image on whole arrays, by hand, and by its laws; in blocks of any shape."""
 
+from math import prod
+from pathlib import Path
+
 import numpy as np
+import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,8 +14,10 @@ from skimage import measure, morphology
 from step_data import FOUR, MASKS, SIZE_NM, TWO, edges, label_maps, maps_of, result, run_steps
 
 from cristae.data.classes import Classes
+from cristae.data.image import image_of_array
 from cristae.errors import RunError, VoxelSizeError
 from cristae.postprocessing import Close, FillHoles, Open, RemoveSmall, SplitTouching, Threshold, step_problems
+from cristae.postprocessing.memory import plan_work
 
 NEIGHBOURS = {6: 1, 18: 2, 26: 3}
 
@@ -136,6 +142,31 @@ def test_opening_and_closing_are_those_of_scikit_image(labels, blocks, radius) -
     closed = morphology.erosion(morphology.dilation(mask, ball, mode="ignore"), ball, mode="ignore")
     np.testing.assert_array_equal(result(labels, Open(radius_vox=radius), edges=blocks), opened)
     np.testing.assert_array_equal(result(labels, Close(radius_vox=radius), edges=blocks), closed)
+
+
+def test_a_ball_of_whole_voxels_in_nm_does_not_depend_on_blocks() -> None:
+    """171.51 / 57.17 is a little less than 3 in floating point, and 3 * 57.17 is not more than 171.51."""
+    labels = np.zeros((1, 1, 40), np.uint8)
+    labels[..., [8, 12, 18, 23, 30]] = 1
+    size, step = (57.17, 57.17, 57.17), Close(radius_nm=171.51)
+    maps = label_maps(labels, voxel_size_nm=size)
+    whole = run_steps(maps, step).maps.images[0].read()
+    assert (whole != labels).any()
+    for edge in range(1, 9):
+        np.testing.assert_array_equal(run_steps(maps, step, edges=(1, 1, edge)).maps.images[0].read(), whole)
+
+
+def test_blocks_shrink_where_balls_reach_far(tmp_path: Path) -> None:
+    """By hand: a ball of 40 voxels brings 80 on each side of a block; the smallest block of 16 x 128 x 128 becomes one
+    of 176 x 288 x 288, with 64 bytes for each voxel 891 MiB."""
+    image = image_of_array(np.broadcast_to(np.uint8(0), (400, 600, 600)), voxel_size_nm=(5.0, 5.0, 5.0))
+    used = psutil.Process().memory_info().rss // 2**20 + 512
+    ball = Open(radius_nm=200.0)
+    assert prod(plan_work([image], [], tmp_path, f"{used + 1200}MiB").edges) > 1 << 21
+    z, y, x = plan_work([image], [ball], tmp_path, f"{used + 1200}MiB").edges
+    assert (z + 160) * (y + 160) * (x + 160) * 64 < 1250 * 2**20
+    with pytest.raises(RunError, match="post-processing needs"):
+        plan_work([image], [ball], tmp_path, f"{used + 800}MiB")
 
 
 def test_a_ball_in_nm_stays_in_its_slice_where_slices_are_far_apart() -> None:

@@ -12,6 +12,7 @@ from test_fit import Stopped, same, train_once
 from torch import nn
 
 from cristae.models import create_model
+from cristae.progress import Progress
 from cristae.training.batch_statistics import estimate_statistics
 from cristae.training.config import TrainingConfig
 
@@ -97,3 +98,39 @@ def test_statistics_after_training_belong_to_the_average(tmp_path: Path) -> None
     latest = raw.validated[1]
     differing = [name for name, value in statistics_of(network).items() if not torch.equal(value, latest[name])]
     assert len(differing) == len(statistics_of(network))
+
+
+def test_statistics_of_frozen_normalisations_stay(tmp_path: Path) -> None:
+    """They are what the other weights were trained with, so the average is used with them, too."""
+    frozen = TrainingConfig.model_validate(
+        {
+            "epochs": 2,
+            "learning_rate": 1e-2,
+            "swa": {"from_epoch": 1},
+            "groups": [{"match": "encoder", "learning_rate_factor": 0}],
+        }
+    )
+    watching = Watching([0.5, 0.6])
+    network = train_once(tmp_path / "a", watching, config=frozen)
+    still = {name for name, _ in network.named_buffers() if name.startswith("encoder") and "running" in name}
+    assert still
+    for name, value in statistics_of(network).items():
+        assert torch.equal(watching.validated[1][name], value) == (name in still)
+
+
+class Warned(Progress):
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)
+
+
+@pytest.mark.parametrize(("from_epoch", "warned"), [(4, True), (2, False)])
+def test_a_training_that_ends_before_the_average_begins_says_so(tmp_path: Path, from_epoch: int, warned: bool) -> None:
+    config = {"epochs": 4, "swa": {"from_epoch": from_epoch}, "early_stop_patience": 2}
+    progress = Warned()
+    notes = Watching([0.6, 0.5, 0.4, 0.3])
+    train_once(tmp_path / "a", notes, config=TrainingConfig.model_validate(config), progress=progress)
+    assert len(notes.validated) == 3
+    assert any("training.swa" in one for one in progress.warnings) == warned

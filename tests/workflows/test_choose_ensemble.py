@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from cristae.cli.main import app
 from cristae.errors import CristaeError, OutputExistsError, RunError, ScoreError
 from cristae.metrics.confusion import Confusion
 from cristae.metrics.overlap import iou
+from cristae.recipe.postprocess import chosen_steps
 from cristae.recipe.recipe import Recipe
 from cristae.recipe.run import Run, save_weights
 from cristae.workflows import ensemble as workflow
@@ -36,8 +38,6 @@ HELD_OUT = cristae.Box((9, 0, 0), (12, 48, 56))
 
 def untrained(folder: Path, recipe: Recipe, trained: Run, seed: int) -> Run:
     """A finished run with other weights: those of a trained one and noise."""
-    import shutil
-
     place = folder / f"run-{seed}"
     shutil.copytree(trained.path, place)
     run = cristae.open_run(place)
@@ -194,6 +194,20 @@ def test_a_soup_is_a_run_of_mean_weights(made: tuple[Recipe, list[Run]], tmp_pat
     assert (run.path / "report.html").exists()
     assert run.summary["best_val_miou"] == chosen.score
     assert chosen.weights == (1, 1, 1)
+
+
+def test_a_soup_chooses_its_own_values_of_post_processing(made: tuple[Recipe, list[Run]], tmp_path: Path) -> None:
+    _, runs = made
+    for run in runs[:2]:
+        shutil.copytree(run.path, tmp_path / run.path.name)
+        recipe = tmp_path / run.path.name / "recipe.yaml"
+        auto = "postprocess: [{name: remove_small, min_size_vox: auto}]"
+        recipe.write_text(recipe.read_text().replace("postprocess: []", auto))
+    copies = [tmp_path / run.path.name for run in runs[:2]]
+    cristae.ensemble(copies, out=tmp_path / "soup", options=EnsembleOptions("soup"))
+    soup = cristae.open_run(tmp_path / "soup")
+    assert soup.summary["postprocess"]["val_miou"]["raw"] == pytest.approx(soup.summary["best_val_miou"])
+    assert chosen_steps(soup) is not None
 
 
 def test_a_greedy_soup_is_not_worse_than_any_first_choice(made: tuple[Recipe, list[Run]], tmp_path: Path) -> None:

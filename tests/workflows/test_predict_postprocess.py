@@ -13,6 +13,7 @@ from skimage import measure
 import cristae
 from cristae.data.classes import Classes
 from cristae.data.formats.ome_zarr import list_labels, open_ome_zarr, read_label_classes
+from cristae.data.image import image_of_array
 from cristae.errors import RunError, VoxelSizeError
 from cristae.evaluation.segmentation import Meaning, open_segmentation
 from cristae.inference import postprocessing
@@ -27,6 +28,7 @@ SMALL = "block_vox: [2, 64, 64], postprocess: [{name: remove_small, min_size_vox
 SPLIT = (
     "block_vox: [2, 64, 64], postprocess: [{name: fill_holes, connectivity: 4}, {name: split_touching, depth_nm: 15}]"
 )
+CLOSE = "block_vox: [2, 64, 64], postprocess: [{name: close, radius_vox: 3}]"
 
 
 def set_steps(run: Path, steps: str) -> None:
@@ -80,7 +82,9 @@ def test_readers_get_the_processed_labels_and_the_raw_ones_are_kept(tmp_path: Pa
     assert about["steps"][0]["min_size_vox"] == 5
     assert about["changes"][0]["lost"] == int((expected != plain).sum())
     assert not (prediction.path / ".postprocess").exists()
-    assert "remove_small" in cristae.write_report(prediction.path).read_text()
+    page = cristae.write_report(prediction.path).read_text()
+    assert "Post-processing" in page
+    assert "remove_small" in page
 
 
 def test_other_steps_repeat_the_post_processing_alone(tmp_path: Path, plain: np.ndarray, monkeypatch) -> None:
@@ -163,6 +167,26 @@ def test_parts_predicted_by_several_workers_are_processed_at_the_end(
     np.testing.assert_array_equal(finish_prediction(request).labels[0].read(), without_small(plain))
 
 
+def test_voxels_outside_the_mask_stay_background(tmp_path: Path) -> None:
+    run, volume = make_run(tmp_path / "run", predict=CLOSE), tmp_path / "cell.tif"
+    cristae.write_image(cell().image, volume)
+    mask = np.ones(cell().image.shape, np.uint8)
+    mask[:, ::7, ::7] = 0
+    cristae.write_image(image_of_array(mask, voxel_size_nm=cell().image.voxel_size_nm), tmp_path / "mask.tif")
+    around = {"mask": tmp_path / "mask.tif", "box": "1:4,:,3:90"}
+    processed = predict([run], volume, out=tmp_path / "cell.zarr", **around)
+    found, raw = processed.labels[0].read(), raw_labels(processed.path)[0].read()
+    outside = mask[1:4, :, 3:90] == 0
+    assert ndimage.binary_closing(raw[1], iterations=2)[outside[1]].any()
+    assert not found[outside].any()
+    assert (found != raw).any()
+    assert processed.attributes["postprocess"]["changes"][0]["gained"] == np.count_nonzero(found != raw)
+    request = plan_prediction([run], volume, out=tmp_path / "parts.zarr", **around).request
+    begin_prediction(request)
+    predict_part(request, rank=0, world_size=1)
+    np.testing.assert_array_equal(finish_prediction(request).labels[0].read(), found)
+
+
 def test_a_threshold_keeps_the_probabilities_that_it_reads(tmp_path: Path) -> None:
     both = Classes(names=("mito", "er"), exclusive=False)
     steps = "block_vox: [2, 64, 64], postprocess: [{name: threshold, classes: [er], value: 0.6}]"
@@ -189,6 +213,9 @@ def test_what_cannot_be_done_is_told_before_anything_is_predicted(tmp_path: Path
     small = make_run(tmp_path / "small", predict=SMALL)
     with pytest.raises(RunError, match="at least, of which"):
         predict([small], cell(), out=out, options=PredictOptions(max_ram="1MiB"))
+    taken = Classes(names=("mito", "mito_raw"), exclusive=False)
+    with pytest.raises(RunError, match="makes a label image 'mito_raw', which is the name of a class"):
+        predict([make_run(tmp_path / "taken", classes=taken, predict=SMALL)], cell(), out=out)
     assert not out.exists()
 
 

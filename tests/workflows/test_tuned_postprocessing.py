@@ -33,6 +33,7 @@ def test_the_summary_says_what_was_tried_and_predict_uses_what_was_chosen(traine
     assert best == facts["val_miou"]["processed"]
     least = next(one["value"] for one in tried["scores"] if one["val_miou"] == best)
     assert tried["chosen"] == least
+    assert "Values that were chosen on the validation regions" in (trained.path / "report.html").read_text()
     prediction = cristae.predict([trained], trained.path.parent / "stack.tif", out=trained.path.parent / "cell.zarr")
     raw = raw_labels(prediction.path)[0].read()
     numbers = measure.label(raw, connectivity=1)

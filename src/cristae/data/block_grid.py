@@ -18,17 +18,18 @@ def block_shape(images: Sequence[Image], *, multiple: Triple, voxels: int = BLOC
     Args:
         images: Of one shape.
         multiple: The edges are multiples of these, also where the image is smaller.
-        voxels: Roughly what a block holds; at most twice as much, but for the multiples.
+        voxels: Roughly what a block holds; at most twice as much, unless the smallest block of these multiples does.
     """
-    shape = images[0].shape
-    size = [min(max(image.chunks[axis] for image in images), shape[axis]) for axis in range(3)]
+    shape = [-(-edge // step) * step for edge, step in zip(images[0].shape, multiple, strict=True)]
+    chunks = [max(image.chunks[axis] for image in images) for axis in range(3)]
+    size = [min(-(-edge // step) * step, most) for edge, step, most in zip(chunks, multiple, shape, strict=True)]
     for axis in (2, 1, 0):
         while size[axis] < shape[axis] and 2 * prod(size) <= voxels:
             size[axis] = min(2 * size[axis], shape[axis])
-    while prod(size) > 2 * voxels:  # sections wider than memory likes
-        longest = size.index(max(size))
-        size[longest] = -(-size[longest] // 2)
-    z, y, x = (-(-edge // step) * step for edge, step in zip(size, multiple, strict=True))
+    while prod(size) > 2 * voxels and size != list(multiple):  # sections wider than memory likes
+        longest = max((axis for axis in range(3) if size[axis] > multiple[axis]), key=lambda axis: size[axis])
+        size[longest] = -(-size[longest] // (2 * multiple[longest])) * multiple[longest]
+    z, y, x = size
     return z, y, x
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 _IN_MEMORY = 1 << 26
-"""Voxels of a region up to which its maps are kept in memory; those of larger ones are on disk."""
+"""Voxels of all regions together whose maps are kept in memory; those of the regions after them are on disk."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,10 +56,13 @@ class Region:
         return pool(map(count, self.work.blocks), self.maps.classes)
 
     def after(self, step: Step, room: str) -> Region:
-        """What a step makes of the prediction; what was in the `room` before is gone."""
-        folder = None if self.work.folder is None else self.work.folder / room
-        work = replace(self.work, folder=folder)
-        return replace(self, maps=apply_steps(self.maps, [step], work, origin=room).maps)
+        """What a step makes of the prediction; no two calls may name the same `room`."""
+        return replace(self, maps=apply_steps(self.maps, [step], self.work.below(room)).maps)
+
+    def clear(self, room: str) -> None:
+        """Remove what `after` has left on disk."""
+        if self.work.folder is not None:
+            shutil.rmtree(self.work.folder / room, ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ def tune_on(steps: Sequence[Step], regions: Sequence[Region], progress: Progress
     tried: list[dict[str, Any]] = []
     for place, step in enumerate(steps):
         if step.is_open:
-            found = _try(step, regions, unit, score, progress)
+            found = _try(step, f"trial-{place}", regions, unit, score, progress)
             tried.append({"step": place, "name": step.name, "field": step.auto_field, **found.facts})
             step = found.step
         if step is None:
@@ -128,16 +132,20 @@ class _Best:
     facts: dict[str, Any]
 
 
-def _try(step: Step, regions: Sequence[Region], unit: float | None, before: float, progress: Progress) -> _Best:
-    """The best value of one step."""
+def _try(
+    step: Step, name: str, regions: Sequence[Region], unit: float | None, before: float, progress: Progress
+) -> _Best:
+    """The best value of one step; `name` is that of no other step's rooms."""
     largest = max((region.maps for region in regions), key=lambda maps: int(np.prod(maps.shape)))
     values, classes = step.candidates(largest), largest.classes
     best: float | None = None
     scores: list[tuple[float | None, float]] = [(None, before)]
     with progress.task(f"Choosing {step.name}.{step.auto_field}", len(values), unit="values") as task:
         for value in values:
-            trial = step.with_value(value, unit)
-            score = _mean_iou([region.after(trial, f"trial-{value:g}") for region in regions], classes)
+            trial, room = step.with_value(value, unit), f"{name}-{value:g}"
+            score = _mean_iou([region.after(trial, room) for region in regions], classes)
+            for region in regions:
+                region.clear(room)
             if _number(score) > max(_number(known) for _, known in scores):
                 best = value
             scores.append((value, score))
@@ -168,11 +176,13 @@ def _regions(
 ) -> Iterator[Region]:
     """The annotated regions, predicted."""
     slabs = validation.predicted(network, probabilities=probabilities)
-    total, number = sum(1 for _ in validation.slabs()), 0
+    total, number, room = sum(1 for _ in validation.slabs()), 0, _IN_MEMORY
     with progress.task("Predicting the validation regions", total, unit="slabs") as task:
         for part in validation.parts:
             for box in labelled_boxes(part):
-                drawing, filled = _Drawing(part, box, validation.classes, folder / f"region-{number}"), 0
+                place = folder / f"region-{number}" if box.size > room else None
+                room -= box.size if place is None else 0
+                drawing, filled = _Drawing(part, box, validation.classes, place), 0
                 while filled < box.shape[0]:
                     slab = next(slabs)
                     drawing.put(slab)
@@ -185,10 +195,9 @@ def _regions(
 class _Drawing:
     """A region that is filled slab by slab."""
 
-    def __init__(self, part: Part, box: Box, classes: Classes, folder: Path) -> None:
+    def __init__(self, part: Part, box: Box, classes: Classes, folder: Path | None) -> None:
         self._box, self._classes, self._size = box, classes, part.volume.voxel_size_nm
-        large = box.size > _IN_MEMORY
-        self.work = _workplace(box, self._size, folder if large else None)
+        self.work = _workplace(box, self._size, folder)
         count = 1 if classes.exclusive else len(classes.names)
         byte = np.dtype(np.uint8)
         self._found = [self.work.new(f"found-{number}", byte) for number in range(count)]

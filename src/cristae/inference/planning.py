@@ -39,10 +39,21 @@ class Inputs:
             MissingFileError: A file is gone.
         """
         image = provenance.volume.open()
-        mask = None if provenance.mask is None else open_mask(provenance.mask.path, image)
-        if mask is not None and MaskSpec.of(mask) != provenance.mask:
-            raise VolumeError(f"{mask.path}: the mask has changed since the prediction was planned; put it back")
+        mask = open_known_mask(provenance, image)
         return cls(members, working_grid_at(image, provenance.working_voxel_size_nm), mask)
+
+
+def open_known_mask(provenance: Provenance, image: Image) -> Image | None:
+    """The mask that a prediction was planned with; None where there was none.
+
+    Raises:
+        VolumeError: It holds something else by now.
+        MissingFileError: It is gone.
+    """
+    mask = None if provenance.mask is None else open_mask(provenance.mask.path, image)
+    if mask is not None and MaskSpec.of(mask) != provenance.mask:
+        raise VolumeError(f"{mask.path}: the mask has changed since the prediction was planned; put it back")
+    return mask
 
 
 def plan_request(

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,25 +39,35 @@ RAW = "_raw"
 _WORK = ".postprocess"
 
 
-def announce(path: Path, steps: Sequence[Step]) -> None:
-    """Say in the manifest that steps are still to be done, so that the prediction is not taken for finished.
+def require_names(steps: Sequence[Step], classes: Classes) -> None:
+    """Make sure, before any work, that no label image of steps takes the place of a class.
 
     Raises:
-        RunError: A label image of theirs would have the name of a class.
+        RunError: One would.
     """
-    attributes = read_attributes(path)
-    classes = Classes.model_validate(attributes["classes"])
-    if not _is_due(attributes, steps):
-        return
-    names = label_names(classes)
-    made = [f"{name}{RAW}" for name in names] + [f"{name}{INSTANCES}" for name in _split_classes(steps, classes)]
+    names = label_names(classes) if steps else ()
+    split = [name for step in steps if isinstance(step, SplitTouching) for name in step.chosen(classes)]
+    made = [f"{name}{RAW}" for name in names] + [f"{name}{INSTANCES}" for name in split]
     if doubles := set(made) & set(names):
-        raise RunError(f"{path}: post-processing makes a label image '{min(doubles)}', which is the name of a class")
-    write_attributes(path, {"postprocess": {"status": "running", "steps": _plain(steps), "instances": []}})
+        raise RunError(
+            f"predict.postprocess: makes a label image '{min(doubles)}', which is the name of a class; leave the step "
+            "out, or name the class otherwise"
+        )
+
+
+def announce(path: Path, steps: Sequence[Step]) -> None:
+    """Say in the manifest that steps are still to be done, so that the prediction is not taken for finished."""
+    if _is_due(read_attributes(path), steps):
+        write_attributes(path, {"postprocess": {"status": "running", "steps": _plain(steps), "instances": []}})
 
 
 def postprocess_prediction(
-    path: Path, steps: Sequence[Step], *, max_ram: str | None = None, progress: Progress = Progress()
+    path: Path,
+    steps: Sequence[Step],
+    *,
+    mask: Image | None = None,
+    max_ram: str | None = None,
+    progress: Progress = Progress(),
 ) -> None:
     """Carry out the steps on a prediction whose blocks are all there; what was finished before a kill is kept.
 
@@ -66,6 +76,7 @@ def postprocess_prediction(
     Args:
         path: The prediction.
         steps: What to do, in their order.
+        mask: Of the prediction's voxels: those that are 0 in it stay background.
         max_ram: Ceiling for the memory of the process.
         progress: Where to report.
 
@@ -80,7 +91,7 @@ def postprocess_prediction(
     classes = Classes.model_validate(attributes["classes"])
     facts: dict[str, Any] = {"status": "complete", "steps": _plain(steps), "instances": []}
     if steps:
-        maps = _raw_maps(path, attributes, classes)
+        maps = replace(_raw_maps(path, attributes, classes), mask=mask)
         work = plan_work(maps.images, steps, path / _WORK, max_ram, checked=True)
         origin = origin_of({key: attributes[key] for key in ("input_sha256", "settings", "runs", "plan")})
         outcome = apply_steps(maps, steps, work, origin=origin, progress=progress)
@@ -157,10 +168,6 @@ def _put_in_place(path: Path, made: Sequence[Path], classes: Classes) -> None:
                 (labels / one.name).rename(labels / f"{one.name}{RAW}")
             one.rename(labels / one.name)
     write_label_list(labels, [one.name for one in made] + [f"{name}{RAW}" for name in names])
-
-
-def _split_classes(steps: Sequence[Step], classes: Classes) -> list[str]:
-    return [name for step in steps if isinstance(step, SplitTouching) for name in step.chosen(classes)]
 
 
 def _plain(steps: Sequence[Step]) -> list[dict[str, Any]]:

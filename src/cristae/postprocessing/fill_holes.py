@@ -75,7 +75,7 @@ class FillHoles(SizedStep):
             holes = pieces_of(image, 0, self.connectivity, work, advance)
             sizes, most = self.sizes_in_units(sizes_of(holes, work, advance), maps)
             becomes = np.where(sizes <= most, self._walls(image, holes, values, work, advance), 0).astype(np.uint8)
-            out = MapWriter(work.new(f"fill_holes-{place}", np.dtype(np.uint8)))
+            out = MapWriter(work.new(f"fill_holes-{place}", np.dtype(np.uint8)), maps.mask)
             for block in work.blocks:
                 before = image.read(block)
                 out.put(block, before, np.where(before == 0, becomes[holes.read(block)], before).astype(np.uint8))

@@ -38,6 +38,8 @@ class LabelMaps:
     """(z, y, x)."""
     probabilities: Mapping[str, Image] = field(default_factory=dict)
     """uint8 maps of p x 255 by class name; empty where they are not known."""
+    mask: Image | None = None
+    """0 where voxels stay as they are, whatever a step would make of them; None where there are no such voxels."""
 
     @property
     def shape(self) -> Triple:
@@ -210,12 +212,14 @@ def require_one(step: Config, *names: str, least: int = 1) -> None:
 class MapWriter:
     """A changed copy of one image, and how many voxels each of its values gained and lost."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    def __init__(self, store: Store, mask: Image | None) -> None:
+        self.store, self._mask = store, mask
         self._gained, self._lost = np.zeros(256, np.int64), np.zeros(256, np.int64)
 
     def put(self, box: Box, before: np.ndarray, after: np.ndarray) -> None:
-        """Write a block; `before` is what it was."""
+        """Write a block; `before` is what it was, and stays where the mask is 0."""
+        if self._mask is not None:
+            after = np.where(self._mask.read(box) != 0, after, before)
         moved = before != after
         if moved.any():
             self._gained += np.bincount(after[moved], minlength=256)

@@ -13,6 +13,7 @@ from cristae.data.box import Triple
 from cristae.data.image import Image
 from cristae.errors import RunError
 from cristae.postprocessing import SplitTouching, Step
+from cristae.postprocessing.smooth import BallStep
 from cristae.postprocessing.split_touching import BYTES_PER_VOXEL as SPLIT_BYTES
 from cristae.postprocessing.workplace import CHUNK, Workplace, chunk_of
 from cristae.words import memory, parse_size
@@ -40,21 +41,24 @@ def plan_work(
         RunError: Not even the smallest block fits, or an object of the largest box that may be split does not.
     """
     if not checked:
-        require_memory(steps, images[0].shape, max_ram)
-    shape, first = images[0].shape, images[0]
-    voxels = min(BLOCK_VOXELS, max(prod(CHUNK), _free(max_ram)[0] // (2 * BYTES_PER_VOXEL)))
+        require_memory(steps, images[0], max_ram)
+    shape, first, free = images[0].shape, images[0], _free(max_ram)[0]
+    voxels = min(BLOCK_VOXELS, max(prod(CHUNK), free // (2 * BYTES_PER_VOXEL)))
     edges = block_shape(images, multiple=chunk_of(shape), voxels=voxels)
+    while edges != chunk_of(shape) and _with_halo(edges, steps, first) > free:
+        voxels //= 2
+        edges = block_shape(images, multiple=chunk_of(shape), voxels=voxels)
     return Workplace(shape, edges, folder, first.voxel_size_nm, first.origin_nm)
 
 
-def require_memory(steps: Sequence[Step], shape: Triple, max_ram: str | None) -> None:
-    """Make sure, before any work, that steps on a volume of this shape fit a ceiling of memory.
+def require_memory(steps: Sequence[Step], image: Image, max_ram: str | None) -> None:
+    """Make sure, before any work, that steps on maps like this one fit a ceiling of memory.
 
     Raises:
         RunError: They do not.
     """
     free, used = _free(max_ram)
-    least = 2 * prod(CHUNK) * BYTES_PER_VOXEL
+    least = max(2 * prod(CHUNK) * BYTES_PER_VOXEL, _with_halo(chunk_of(image.shape), steps, image))
     if steps and free < least:
         raise RunError(
             f"--max-ram {max_ram or memory(free)}: post-processing needs {memory(used + least)} at least, of which "
@@ -63,13 +67,23 @@ def require_memory(steps: Sequence[Step], shape: Triple, max_ram: str | None) ->
     for step in steps:
         if not isinstance(step, SplitTouching):
             continue
-        needed = SPLIT_BYTES * min(step.largest_box_vox, prod(shape))
+        needed = SPLIT_BYTES * min(step.largest_box_vox, prod(image.shape))
         if needed > free:
             raise RunError(
                 f"--max-ram {max_ram or memory(free)}: split_touching takes up to {memory(needed)} for an object in a "
                 f"box of {step.largest_box_vox} voxels, beside {memory(used)}; give more, or set a smaller "
                 "largest_box_vox, which leaves larger objects whole"
             )
+
+
+def _with_halo(edges: Triple, steps: Sequence[Step], image: Image) -> int:
+    """Bytes of a block with all that balls can bring into it."""
+    reaches = [step.reach(image.voxel_size_nm) for step in steps if isinstance(step, BallStep)]
+    boxes = [
+        [min(edge + 2 * around, most) for edge, around, most in zip(edges, reach, image.shape, strict=True)]
+        for reach in reaches
+    ]
+    return BYTES_PER_VOXEL * max(map(prod, boxes), default=0)
 
 
 def _free(max_ram: str | None) -> tuple[int, int]:

@@ -81,7 +81,7 @@ class RemoveSmall(SizedStep):
                 small[0] = False
                 found[name] = _Small(pieces, small)
             becomes = self._targets(image, found, values, maps.classes, work, advance)
-            out = MapWriter(work.new(f"remove_small-{place}", np.dtype(np.uint8)))
+            out = MapWriter(work.new(f"remove_small-{place}", np.dtype(np.uint8)), maps.mask)
             for block in work.blocks:
                 before = image.read(block)
                 after = before.copy()

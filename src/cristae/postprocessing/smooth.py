@@ -9,8 +9,9 @@ import numpy as np
 from pydantic import PositiveFloat, model_validator
 from scipy.ndimage import distance_transform_edt
 
-from cristae.data.box import Box
+from cristae.data.box import Box, Triple
 from cristae.data.classes import Classes
+from cristae.data.image import VoxelSize
 from cristae.postprocessing.form import Change, LabelMaps, MapWriter, Outcome, StepConfig, require_one
 from cristae.postprocessing.workplace import Advance, Workplace
 
@@ -28,6 +29,20 @@ class BallStep(StepConfig):
         require_one(self, "radius_vox", "radius_nm")
         return self
 
+    def reach(self, voxel_size_nm: VoxelSize | None) -> Triple:
+        """Voxels (z, y, x) on each side of a block that can change it."""
+        spacing, radius = self._ball(voxel_size_nm)
+        z, y, x = (2 * int(radius / edge + 1e-9) for edge in spacing)
+        return z, y, x
+
+    def _ball(self, voxel_size_nm: VoxelSize | None) -> tuple[VoxelSize, float]:
+        """Distances of neighbouring voxels and the radius, in one unit."""
+        if self.radius_vox is not None:
+            return (1.0, 1.0, 1.0), self.radius_vox
+        assert voxel_size_nm is not None, "checked before any work"
+        assert self.radius_nm is not None, "checked when the step was made"
+        return voxel_size_nm, self.radius_nm
+
     def changed(self, mask: np.ndarray, spacing: Sequence[float], radius: float) -> np.ndarray:
         """The class after the step; voxels nearer to the edge of `mask` than two radii may be wrong."""
         raise NotImplementedError
@@ -38,17 +53,13 @@ class BallStep(StepConfig):
 
     def run(self, maps: LabelMaps, work: Workplace, advance: Advance) -> Outcome:
         """See the class."""
-        spacing: Sequence[float] = (1.0, 1.0, 1.0)
-        radius = self.radius_vox
-        if radius is None:
-            spacing, radius = self.require_voxel_size(maps), self.radius_nm
-        assert radius is not None, "checked when the step was made"
-        reach = [2 * int(radius / edge) for edge in spacing]
+        size = self.require_voxel_size(maps) if self.radius_nm is not None else None
+        (spacing, radius), reach = self._ball(size), self.reach(size)
         changes: list[Change] = []
         for place, values in maps.groups(self.chosen(maps.classes)):
             if not values:
                 continue
-            image, out = maps.images[place], MapWriter(work.new(f"{self.label}-{place}", np.dtype(np.uint8)))
+            image, out = maps.images[place], MapWriter(work.new(f"{self.label}-{place}", np.dtype(np.uint8)), maps.mask)
             for block in work.blocks:
                 wide = block.grow(reach).intersect(Box.of_shape(work.shape))
                 around, here = image.read(wide), block.relative_to(wide.start).slices

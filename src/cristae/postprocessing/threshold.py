@@ -46,23 +46,31 @@ class Threshold(StepConfig):
         """The threshold."""
         return self.model_copy(update={"value": value})
 
+    def require_probabilities(self, maps: LabelMaps) -> None:
+        """Make sure that it knows what it reads.
+
+        Raises:
+            RunError: The probabilities of a class are not known.
+        """
+        if missing := [name for name in self.chosen(maps.classes) if name not in maps.probabilities]:
+            raise RunError(
+                f"{maps.images[0].path}: the step 'threshold' needs the probabilities of '{missing[0]}', which are not "
+                "there; repeat `cristae predict` with --probabilities and name the prediction itself"
+            )
+
     def run(self, maps: LabelMaps, work: Workplace, advance: Advance) -> Outcome:
         """See the class.
 
         Raises:
             RunError: The probabilities of a class are not known.
         """
+        self.require_probabilities(maps)
         chosen = self.chosen(maps.classes)
-        if missing := [name for name in chosen if name not in maps.probabilities]:
-            raise RunError(
-                f"{maps.images[0].path}: the step 'threshold' needs the probabilities of '{missing[0]}', which are not "
-                "there; repeat `cristae predict` with --probabilities and name the prediction itself"
-            )
         changes: list[Change] = []
         for place, values in maps.groups(chosen):
             if not values:
                 continue
-            image, out = maps.images[place], MapWriter(work.new(f"threshold-{place}", np.dtype(np.uint8)))
+            image, out = maps.images[place], MapWriter(work.new(f"threshold-{place}", np.dtype(np.uint8)), maps.mask)
             for block in work.blocks:
                 before = image.read(block)
                 best, found = np.zeros(block.shape, np.uint8), np.zeros(block.shape, np.uint8)

@@ -51,6 +51,7 @@ def prediction_page(prediction: Prediction, *, progress: Progress = Progress()) 
         Fact("Voxel size", voxel_size_text(size), "z y x"),
         Fact("Runs", str(len(prediction.attributes.get("runs", [])))),
         *_rules(prediction),
+        *_steps(prediction),
         *(Fact("Normalisation", text) for text in prediction.normalizations),
     ]
     return build_page(f"Prediction {prediction.path.name}", sections, facts=facts)
@@ -68,6 +69,12 @@ def _rules(prediction: Prediction) -> list[Fact]:
         note = "" if all("test_time" in run for run in runs) else "of some runs"
         facts.append(Fact("Test-time augmentation", ", ".join(ways), note))
     return facts
+
+
+def _steps(prediction: Prediction) -> list[Fact]:
+    """What has changed the labels since they were predicted."""
+    names = [str(step["name"]) for step in (prediction.attributes.get("postprocess") or {}).get("steps", ())]
+    return [Fact("Post-processing", ", ".join(names), "all here is after it")] if names else []
 
 
 def _members(prediction: Prediction) -> list[dict[str, str]]:

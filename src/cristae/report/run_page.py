@@ -85,6 +85,8 @@ def run_page(files: RunFiles) -> str:
         sections.append(Section("Learning", curves + _criteria(files)))
     if files.summary.get("moved"):
         sections.append(Section("What moved", _moved(files.summary["moved"])))
+    if files.summary.get("postprocess"):
+        sections.append(Section("Post-processing", _chosen_values(files.summary["postprocess"])))
     if files.previews and files.classes is not None:
         chosen = choose_slices(files.previews)
         sections.append(Section("Slices", _slices_lead(files, len(chosen)) + slices_markup(chosen, files.classes)))
@@ -132,6 +134,28 @@ def _moved(rows: Sequence[Mapping[str, Any]]) -> Markup:
     ]
     caption = "Distance of the kept weights from those of the start, relative to the size of the latter; 0 is frozen."
     return table(shown, numbers=["Parameters", "Change"], caption=caption)
+
+
+def _chosen_values(facts: Mapping[str, Any]) -> Markup:
+    """What was `auto` in the post-processing, what was chosen, and what it is worth."""
+    rows = []
+    for one in facts.get("tried", ()):
+        scores = {row.get("value"): row.get("val_miou") for row in one.get("scores", ())}
+        chosen = one.get("chosen")
+        before, after = (scores.get(value) for value in (None, chosen))
+        rows.append(
+            {
+                "Step": str(one.get("name", "")),
+                "Value": str(one.get("field", "")),
+                "Chosen": "none: the step is left out" if chosen is None else f"{chosen:g}",
+                "Mean IoU without it": "–" if before is None else f"{before:.4f}",
+                "Mean IoU with it": "–" if after is None else f"{after:.4f}",
+            }
+        )
+    caption = (
+        "Values that were chosen on the validation regions; all other scores of this page are those of raw labels."
+    )
+    return table(rows, numbers=["Mean IoU without it", "Mean IoU with it"], caption=caption)
 
 
 def _facts(files: RunFiles) -> list[Fact]:

@@ -84,7 +84,8 @@ class EpochAverages(Callback):
     """The plain average of the weights that epochs end with, from a given epoch on (stochastic weight averaging).
 
     Running statistics of batch normalisation are estimated for the average itself, after each epoch, on the batches
-    that the epoch was trained on (200 at most); all else that is not a parameter is that of the latest network.
+    that the epoch was trained on (200 at most), but for those that are frozen; all else that is not a parameter is that
+    of the latest network.
 
     References:
         Izmailov et al. (2018), https://arxiv.org/abs/1803.05407, algorithm 1
@@ -107,7 +108,8 @@ class EpochAverages(Callback):
         assert isinstance(pl_module, TrainingModule)
         if trainer.current_epoch + 1 >= self.from_epoch:
             self.update(pl_module.network)
-            estimate_from_training(self.network, pl_module.step, pl_module.feed, trainer.current_epoch)
+            kept = frozenset(pl_module.frozen_norms())
+            estimate_from_training(self.network, pl_module.step, pl_module.feed, trainer.current_epoch, kept)
 
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:

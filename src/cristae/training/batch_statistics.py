@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -16,13 +16,15 @@ MOST_BATCHES = 200
 """Batches that statistics are estimated from; an epoch may have fewer."""
 
 
-def has_statistics(network: nn.Module) -> bool:
-    """Whether a network has batch normalisation with running statistics."""
-    return any(True for _ in _tracking(network))
+def has_statistics(network: nn.Module, kept: Collection[str] = ()) -> bool:
+    """Whether a network has batch normalisation with running statistics, beside those that are `kept`."""
+    return any(True for _ in _tracking(network, kept))
 
 
 @torch.no_grad()
-def estimate_statistics(network: nn.Module, images: Iterable[Tensor], *, bf16: bool = False) -> None:
+def estimate_statistics(
+    network: nn.Module, images: Iterable[Tensor], *, bf16: bool = False, kept: Collection[str] = ()
+) -> None:
     """Replace a network's running means and variances by the plain averages of those of batches.
 
     Nothing else about the network is as in training: there is no dropout, and no weight changes. The mode of every
@@ -32,11 +34,12 @@ def estimate_statistics(network: nn.Module, images: Iterable[Tensor], *, bf16: b
         network: On the device of the images. One without batch normalisation is left as it is, and no image is taken.
         images: Batches (B, C, *S) of what the network is shown in training.
         bf16: Compute with bfloat16 as a training of that precision does.
+        kept: Names of normalisations whose statistics stay, because they were frozen.
 
     References:
         Izmailov et al. (2018), https://arxiv.org/abs/1803.05407, section 3.2
     """
-    norms = list(_tracking(network))
+    norms = list(_tracking(network, kept))
     if not norms:
         return
     modes = [(module, module.training) for module in network.modules()]
@@ -57,7 +60,9 @@ def estimate_statistics(network: nn.Module, images: Iterable[Tensor], *, bf16: b
             module.training = mode
 
 
-def estimate_from_training(network: nn.Module, step: StepConfig, feed: PatchFeed, epoch: int) -> None:
+def estimate_from_training(
+    network: nn.Module, step: StepConfig, feed: PatchFeed, epoch: int, kept: Collection[str] = ()
+) -> None:
     """Estimate a network's running statistics from the batches that training sees in an epoch, augmented alike; the
     first 200 at most. Every process does the same.
 
@@ -66,11 +71,12 @@ def estimate_from_training(network: nn.Module, step: StepConfig, feed: PatchFeed
         step: How batches are made.
         feed: Of the training regions. Its own place in the epoch stays.
         epoch: Which, from 0.
+        kept: Names of normalisations whose statistics stay.
     """
-    if has_statistics(network):
+    if has_statistics(network, kept):
         network.to(step.device)
         images = training_images(step, feed, epoch)
-        estimate_statistics(network, images, bf16=step.config.precision == "bf16")
+        estimate_statistics(network, images, bf16=step.config.precision == "bf16", kept=kept)
 
 
 def training_images(step: StepConfig, feed: PatchFeed, epoch: int) -> Iterator[Tensor]:
@@ -80,7 +86,7 @@ def training_images(step: StepConfig, feed: PatchFeed, epoch: int) -> Iterator[T
         yield ready_batch(step, raw.to(step.device), patch_keys(step.seed, epoch, indices)).image
 
 
-def _tracking(network: nn.Module) -> Iterator[_BatchNorm]:
-    for module in network.modules():
-        if isinstance(module, _BatchNorm) and module.track_running_stats:
+def _tracking(network: nn.Module, kept: Collection[str]) -> Iterator[_BatchNorm]:
+    for name, module in network.named_modules():
+        if isinstance(module, _BatchNorm) and module.track_running_stats and name not in kept:
             yield module

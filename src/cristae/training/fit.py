@@ -19,7 +19,7 @@ from torch import nn
 from cristae.allocator import keep_large_buffers
 from cristae.errors import TrainingError
 from cristae.progress import Progress, Task
-from cristae.training.averaging import averages_of
+from cristae.training.averaging import EpochAverages, averages_of
 from cristae.training.checkpoints import LAST, AtomicCheckpoints, TimedCheckpoints, settings_of
 from cristae.training.epoch_end import Best, EpochEnd, Stop, TrainingCallback
 from cristae.training.feed import PatchFeed
@@ -139,6 +139,8 @@ def fit(
         raise KeyboardInterrupt
     if stop.why is not None and trainer.is_global_zero:
         progress.say(stop.why)
+        if isinstance(averaged, EpochAverages) and averaged.judged(network) is network:
+            progress.warn("training.swa: the training ended before from_epoch, so the weights are no average")
     return FitResult(end.kept, end.seconds, stop.why)
 
 

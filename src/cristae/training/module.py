@@ -150,6 +150,16 @@ class TrainingModule(LightningModule):
         self.guard.see_loss(loss, number)
         return loss
 
+    def frozen_norms(self) -> dict[str, _BatchNorm]:
+        """The batch normalisations all of whose parameters are frozen in this epoch, by name."""
+        frozen = [group for group in self._groups if not group.learns(self.current_epoch)]
+        kept = {id(value) for group in frozen for value in group.values}
+        return {
+            name: norm
+            for name, norm in self.network.named_modules()
+            if isinstance(norm, _BatchNorm) and norm.affine and kept >= set(map(id, norm.parameters()))
+        }
+
     def _freeze(self) -> None:
         """Keep what is not to change in this epoch: parameters, and the running statistics of batch normalisations all
         of whose parameters are frozen. These normalise by their statistics, as they do in prediction."""
@@ -157,13 +167,7 @@ class TrainingModule(LightningModule):
             self._epoch_frozen = self.current_epoch
             if any(group.frozen_epochs == self.current_epoch for group in self._groups):
                 self.guard.expect_new_state()
-            frozen = [group for group in self._groups if not group.learns(self.current_epoch)]
-            kept = {id(value) for group in frozen for value in group.values}
-            self._frozen_norms = [
-                norm
-                for norm in self.network.modules()
-                if isinstance(norm, _BatchNorm) and norm.affine and kept >= set(map(id, norm.parameters()))
-            ]
+            self._frozen_norms = list(self.frozen_norms().values())
             if self.trainer.world_size == 1:  # with several processes, which parameters have gradients may not change
                 for group in self._groups:
                     for value in group.values:

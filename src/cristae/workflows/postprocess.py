@@ -16,7 +16,7 @@ from cristae.data.image import VoxelSize
 from cristae.errors import FormatError
 from cristae.evaluation.label_maps import as_labels, digest_of, open_label_maps
 from cristae.evaluation.segmentation import SegmentationSource
-from cristae.postprocessing import SplitTouching, Step, require_fit
+from cristae.postprocessing import SplitTouching, Step, Threshold, require_fit
 from cristae.postprocessing.apply import apply_steps, origin_of
 from cristae.postprocessing.form import Change, Outcome
 from cristae.postprocessing.instances import INSTANCES, write_labels
@@ -96,6 +96,9 @@ def postprocess(
     listed = load_steps(steps) if isinstance(steps, str | Path) else tuple(steps)
     maps = open_label_maps(labels, recipe=recipe, classes=classes, voxel_size_nm=voxel_size_nm, progress=progress)
     require_fit(listed, maps.classes, maps.voxel_size_nm)
+    for step in listed:
+        if isinstance(step, Threshold):
+            step.require_probabilities(maps)
     place = _Place.of(out, maps.classes, listed)
     work = plan_work(maps.images, listed, place.work / "steps", max_ram)
     origin = origin_of(digest_of(maps), maps.voxel_size_nm, maps.classes.model_dump(mode="json"))

@@ -10,7 +10,7 @@ from pathlib import Path
 from cristae.data.box import Box
 from cristae.data.formats.ome_zarr import read_attributes
 from cristae.data.formats.paths import signed_path
-from cristae.data.image import VoxelSize
+from cristae.data.image import Image, VoxelSize
 from cristae.data.open import open_volume
 from cristae.data.padding import find_padding
 from cristae.data.volume import Volume
@@ -18,8 +18,8 @@ from cristae.errors import VolumeError
 from cristae.inference.config import PredictOptions
 from cristae.inference.job import open_job
 from cristae.inference.manifest import find_begun, is_complete, require_same
-from cristae.inference.planning import Inputs, continued_request, plan_request
-from cristae.inference.postprocessing import announce, postprocess_prediction, restore_raw
+from cristae.inference.planning import Inputs, continued_request, open_known_mask, plan_request
+from cristae.inference.postprocessing import announce, postprocess_prediction, require_names, restore_raw
 from cristae.inference.prediction import Prediction, is_finished, open_prediction
 from cristae.inference.request import (
     MaskSpec,
@@ -73,8 +73,8 @@ def predict(
         out: The new OME-Zarr group, or one that this very call began earlier.
         voxel_size_nm: The volume's (z, y, x), where its files do not say it, or say one that no microscope has.
         box: Predict only this part, `Z0:Z1,Y0:Y1,X0:X1` in voxels; the result is that part of the whole prediction.
-        mask: An image of the volume's shape; voxels that are 0 in it become background. Only for classes that
-            have one.
+        mask: An image of the volume's shape; voxels that are 0 in it become background and stay so in the
+            post-processing. Only for classes that have one.
         options: Whether to keep probabilities and the members' disagreement, whose grey values decide the
             normalisation, and ceilings of the memory.
         progress: Where to report.
@@ -103,7 +103,7 @@ def predict(
         output = begin_prediction(planned.request)
         _predict_blocks(planned, output, progress, rank=0, world_size=1)
         _finish(planned.request, output, progress)
-    postprocess_prediction(Path(out), _steps(planned.request), max_ram=options.max_ram, progress=progress)
+    _postprocess(planned.request, planned.inputs.mask, options.max_ram, progress)
     return open_prediction(out)
 
 
@@ -160,7 +160,8 @@ def plan_prediction(
         working_voxel_size_nm=inputs.grid.working_voxel_size_nm,
     )
     require_fit(provenance.settings.postprocess, provenance.ensemble.classes, image.voxel_size_nm)
-    require_memory(provenance.settings.postprocess, region.shape, options.max_ram)
+    require_names(provenance.settings.postprocess, provenance.ensemble.classes)
+    require_memory(provenance.settings.postprocess, image.crop(region), options.max_ram)
     if begun is not None:
         require_same(Path(out), begun, provenance)
         return PlannedPrediction(continued_request(provenance, Path(out), begun), inputs, opened, is_complete(begun))
@@ -229,7 +230,9 @@ def finish_prediction(request: PredictionRequest, *, progress: Progress = Progre
     """
     if not is_complete(find_begun(Path(request.out))):  # a call that was killed in the post-processing has done this
         _finish(request, open_output(request), progress)
-    postprocess_prediction(Path(request.out), _steps(request), progress=progress)
+    origin = request.provenance
+    needed = origin.mask is not None and _steps(request)
+    _postprocess(request, open_known_mask(origin, origin.volume.open()) if needed else None, None, progress)
     return open_prediction(request.out)
 
 
@@ -259,6 +262,12 @@ def _finish(request: PredictionRequest, output: PredictionWriter, progress: Prog
     """Complete the blocks; where steps are still to be done the prediction is not taken for finished."""
     announce(output.path, _steps(request))
     output.finish(progress)
+
+
+def _postprocess(request: PredictionRequest, mask: Image | None, max_ram: str | None, progress: Progress) -> None:
+    """Change the labels of complete blocks, inside the mask."""
+    inside = None if mask is None else mask.crop(request.provenance.box)
+    postprocess_prediction(Path(request.out), _steps(request), mask=inside, max_ram=max_ram, progress=progress)
 
 
 def _confirm(planned: PlannedPrediction, progress: Progress) -> None:

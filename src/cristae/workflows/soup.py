@@ -20,6 +20,7 @@ from cristae.training.cache_folder import open_cache
 from cristae.training.layout import put_channels_last
 from cristae.workflows.prepare_training import Prepared, make_network, prepare_network_training
 from cristae.workflows.training_data import TrainingData, begin_training
+from cristae.workflows.tune import tuned_facts
 from cristae.workflows.validate_run import validate_run, write_page
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ def cook_soup(runs: Sequence[Run], out: Path, *, uniform: bool, progress: Progre
             "locality": locality.to_dict(),
             **data.leak_facts,
             **({"application": application} if application else {}),
+            **tuned_facts(recipe, soup, validation, progress),
         }
         _write(recipe, data, prepared, soup, validation, facts, out, progress)
     weights = tuple(int(place in taken) for place in range(len(runs)))
