@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +78,11 @@ def members_of(
                 )
             )
     return tuple(found)
+
+
+def member_name_pattern(name: str) -> str:
+    """A regular expression of what the recipes of a study's members are called, from the name of its own recipe."""
+    return rf"{re.escape(name[:_LONGEST_NAME])}(-fold-\d+)?(-instance-\d+)?"
 
 
 def _of_regions(recipe: Recipe, fold: Fold, volumes: Mapping[str, VolumeConfig]) -> Recipe:
