@@ -337,6 +337,19 @@ def test_lengths_are_those_of_the_working_grid(tmp_path: Path) -> None:
         assert (b.size_vox, b.width_vox) == pytest.approx((a.size_vox / 2, a.width_vox / 2))
 
 
+def test_a_small_region_does_not_make_all_patches_small(tmp_path: Path) -> None:
+    """A region of 20 x 64 has a twentieth of the labels, then a quarter."""
+    labels = np.zeros((20, 64, 64), np.uint8)
+    config = volume_of(tmp_path, np.random.default_rng(0).integers(0, 255, labels.shape, np.uint8), labels)
+
+    def sides(slices: str, box: str) -> tuple[int, int]:
+        train = (Region(volume="v", slices=slices), Region(volume="v", box=box))
+        return look_at_data(open_data(config.model_copy(update={"train": train}), tmp_path)).sides
+
+    assert sides("0:10", "11:12,0:20,:") == (64, 64)
+    assert sides("0:1", "11:12,0:20,:") == (20, 64)
+
+
 def test_overlapping_masks_count_each_for_itself(data: Path, tmp_path: Path) -> None:
     labels = MaskLabels.model_validate({"masks": {"one": {"path": "one.tif"}, "wide": {"path": "wide.tif"}}})
     config = DataConfig(
