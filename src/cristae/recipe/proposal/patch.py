@@ -12,8 +12,8 @@ _SEES = 215
 """Voxels that one output voxel of such a U-Net depends on (`cristae models show unet_bn`)."""
 _USUAL = 256
 _LARGEST = 512
-"""Side of the largest patch in the plane, with a GPU. Without one, larger patches mean fewer steps, and the network sees
-no farther."""
+"""Side of the largest patch in the plane, with a GPU. Without one, larger patches mean fewer steps, and the network
+sees no farther."""
 _CUBE, _SMALLEST = 96, 32
 _ROOM = 1.5
 """A patch is so many times as wide as the objects in it, so that their surroundings are seen."""

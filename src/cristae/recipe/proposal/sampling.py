@@ -13,8 +13,8 @@ _EVERYWHERE, _COMMON = 0.15, 0.02
 
 
 def choose_sampling(facts: DataFacts) -> Choice[Mapping[str, Any]]:
-    """Patches anywhere where every class is common (15 % or more), otherwise a third around a class drawn evenly, or two
-    thirds where one has less than 2 %. Never more: what is not a structure has to be learned, too."""
+    """Patches anywhere where every class is common (15 % or more), otherwise a third around a class drawn evenly, or
+    two thirds where one has less than 2 %. Never more: what is not a structure has to be learned, too."""
     rarest = facts.rarest
     if rarest is None:
         return Choice({"name": "random", "foreground_share": 0.5}, "half of the patches around foreground")
