@@ -287,15 +287,16 @@ class Stopwatch:
         return Measured(self.per_channel * width, 1.0, self.peak * batch, self.validated)
 
 
-def test_a_slow_machine_gets_a_narrow_network() -> None:
-    """Of 171 s, steps of 1.6 s are 106; a network of half the width is measured and taken."""
+def test_a_slow_machine_gets_smaller_batches_then_a_narrow_network() -> None:
+    """Of 171 s, steps of 1.6 s are 106; half as many patches do not help here, and half the width is taken, too."""
     watch = Stopwatch(0.1)
     found = propose(SBEM, LAPTOP, 3, watch)
-    assert watch.asked == [(16, 4), (8, 4)]
+    assert watch.asked == [(16, 4), (16, 2), (8, 2)]
+    assert "a step of 4 patches took 1.6 s here" in found.draft.batch.reason
     assert found.draft.model.value["widths"] == [8, 16, 32, 64, 128]
     assert found.measured is not None
     assert found.measured.seconds_per_step == pytest.approx(0.8)
-    assert "with 16 channels a step took 1.6 s" in found.draft.model.reason
+    assert "narrow: a step of 2 patches took 1.6 s here" in found.draft.model.reason
 
 
 def test_steps_that_hold_too_much_memory_are_made_smaller_until_they_fit() -> None:
