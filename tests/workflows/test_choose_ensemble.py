@@ -182,6 +182,15 @@ def test_runs_that_cannot_predict_together_are_refused_before_they_predict(
     assert not list(tmp_path.iterdir())
 
 
+def test_test_time_augmentation_of_an_ensemble_file_is_not_left_out_silently(
+    made: tuple[Recipe, list[Run]], tmp_path: Path
+) -> None:
+    _, runs = made
+    file = cristae.write_ensemble(tmp_path / "three.yaml", runs, test_time="flips")
+    with pytest.raises(RunError, match=r"three\.yaml: states test_time: flips"):
+        cristae.ensemble([file], out=tmp_path / "e.yaml")
+
+
 @pytest.mark.parametrize("name", ["summary.json", "report.html"])
 def test_what_stands_beside_is_not_overwritten(made: tuple[Recipe, list[Run]], tmp_path: Path, name: str) -> None:
     """An ensemble file called as a run's own files would take their place with what it keeps beside itself."""

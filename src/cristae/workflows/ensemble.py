@@ -92,7 +92,15 @@ def ensemble(
 
 
 def _distinct_runs(runs: Sequence[Run | str | Path]) -> list[Run]:
-    opened = [member.run for member in flat_members(runs)]
+    members = flat_members(runs)
+    for member in members:
+        if member.test_time not in (None, member.run.recipe.predict.test_time):
+            raise RunError(
+                f"{member.ensemble}: states test_time: {member.test_time}, and the recipe of {member.run.path} "
+                f"{member.run.recipe.predict.test_time}; members are chosen as their recipes say, so write it there "
+                "(predict.test_time of recipe.yaml in each run folder), or name the runs themselves"
+            )
+    opened = [member.run for member in members]
     seen: dict[str, Run] = {}
     for run in opened:
         digest = weights_sha256(run)
