@@ -218,6 +218,18 @@ def test_what_does_not_go_together_is_refused(tmp_path: Path, arguments: dict[st
     assert not list(tmp_path.iterdir())
 
 
+def test_masks_of_one_of_several_images_split_it(data: Path, tmp_path: Path) -> None:
+    """Two images have a mask of the one class, and one of these has both."""
+    options = replace(UNMEASURED, masks={"mito": str(tmp_path / "mito"), "er": str(tmp_path / "er")})
+    for folder, names in (("mito", ("i1", "i2")), ("er", ("i2",))):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            shutil.copy(data / "drawn" / f"{name}.png", tmp_path / folder)
+    out = new_recipe(tmp_path / "new.yaml", image=str(data / "images"), options=options)
+    assert "only this one has labels" in out.read_text()
+    assert check_recipe(out).data.volumes[0].kind == "volume"
+
+
 def test_masks_are_refused_where_they_are_none(data: Path, tmp_path: Path) -> None:
     def propose(**names: str) -> Path:
         options = replace(UNMEASURED, masks={name: str(data / path) for name, path in names.items()})
