@@ -94,6 +94,31 @@ def test_training_gives_up_a_section_and_its_neighbours(folder: Path) -> None:
     assert repaired(opened(folder, train="2:4", validate="6:8", test="9:10"), "test") == ()
 
 
+def test_training_keeps_all_its_classes_whatever_is_given_up(folder: Path) -> None:
+    """Ring lies in 6 and 2, dot in 2 and 10: validation gets 6 for the one, and 2 for the other would leave training
+    without ring, so it gets 10. A class that only a slice beside has stays, too."""
+    labels = np.zeros((14, 8, 8), np.uint8)
+    labels[:, 4:] = 1
+    labels[6, 0], labels[2, 0, :4], labels[2, 1], labels[10, 1, :2] = 2, 2, 3, 3
+    write_image(image_of_array(labels), folder / "labels2.tif")
+    write_image(image_of_array(np.zeros(labels.shape, np.uint16)), folder / "image2.tif")
+    stack = {"name": "stack", "image": "image2.tif", "labels": {"kind": "ids", "path": "labels2.tif"}}
+    text = {
+        "classes": {"names": ["background", "blob", "ring", "dot"]},
+        "volumes": [stack],
+        "train": [{"volume": "stack", "slices": "0:12"}],
+        "validate": [{"volume": "stack", "slices": "13:14"}],
+    }
+    found = repaired(open_data(DataConfig.model_validate(text), folder), "validate")
+    assert '"6:7"' in found[1]
+    assert '"10:11"' in found[1]
+    labels[7, 2], labels[13, 2] = 3, 3  # now validation has dot, and training has it in slice 7 alone
+    labels[2, 1], labels[10, 1] = 0, 0
+    write_image(image_of_array(labels), folder / "labels3.tif")
+    stack["labels"] = {"kind": "ids", "path": "labels3.tif"}
+    assert '"2:3"' in repaired(open_data(DataConfig.model_validate(text), folder), "validate")[1]
+
+
 def test_nothing_is_taken_from_held_out_regions(folder: Path) -> None:
     assert repaired(opened(folder, train="0:1", validate="2:7"), "train") == ()
 

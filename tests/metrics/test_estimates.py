@@ -195,6 +195,13 @@ def test_slabs_are_runs_longer_than_chance():
     assert not slabs_of(np.flatnonzero(np.random.default_rng(0).random(100) < 0.6).tolist(), 100)[1]
 
 
+@pytest.mark.parametrize("n", [3, 7, 12, 16, 18])
+def test_what_is_planned_systematically_can_be_stated_so(n):
+    """Also where steps are of one and two slices, which are not recognised by themselves."""
+    for seed in range(20):
+        assert sample_of(plan_units(20, n, seed=seed), 20, "systematic").design == "systematic"
+
+
 @pytest.mark.parametrize(("n", "design"), [(0, "random"), (11, "systematic"), (5, "stratified"), (2, "stratified")])
 def test_what_cannot_be_planned_is_refused(n, design):
     with pytest.raises(ScoreError):

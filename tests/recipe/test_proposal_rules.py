@@ -76,8 +76,8 @@ def test_dimensions(changes: dict[str, object], machine: Machine, minutes: float
     [
         ((1024, 1024), 60.0, LAPTOP, (256, 256)),
         ((1024, 1024), 170.0, LAPTOP, (256, 256)),
-        ((1024, 1024), 190.0, LAPTOP, (288, 288)),
-        ((1024, 1024), 400.0, LAPTOP, (320, 320)),
+        ((1024, 1024), 190.0, GPU, (288, 288)),
+        ((1024, 1024), 400.0, LAPTOP, (256, 256)),
         ((1024, 1024), 400.0, GPU, (512, 512)),
         ((250, 250), 60.0, LAPTOP, (240, 240)),
         ((130, 800), 60.0, LAPTOP, (128, 128)),
@@ -134,14 +134,13 @@ def test_batches_hold_a_quarter_of_a_million_voxels_or_what_fits(
         ([0.23], 0, "23 %"),
         ([0.062], 0.33, "c0 has 6.2 % of the labelled training voxels"),
         ([0.3, 0.01], 0.67, "c1, the rarest class, has 1 %"),
-        ([0.3, 0.001], None, "c1, the rarest class, has 0.1 %"),
+        ([0.3, 0.001], 0.67, "c1, the rarest class, has 0.1 %"),
     ],
 )
-def test_rare_classes_are_sampled_more(shares: list[float], share: float | None, fact: str) -> None:
+def test_rare_classes_are_sampled_more(shares: list[float], share: float, fact: str) -> None:
     facts = replace(SBEM, classes=tuple(ClassFacts(f"c{i}", one) for i, one in enumerate(shares)))
     found = choose_sampling(facts)
-    expected = {"name": "indexed", "uniform_share": 0.2}
-    assert found.value == (expected if share is None else {"name": "random", "foreground_share": share})
+    assert found.value == {"name": "random", "foreground_share": share}
     assert fact in found.reason
 
 
@@ -215,7 +214,6 @@ def test_the_learning_rate_follows_the_length() -> None:
     assert choose_rates(1000, batch_norm=True).value["learning_rate"] == 2e-3
     assert choose_rates(5000, batch_norm=True).value["learning_rate"] == 1e-3
     assert choose_rates(1000, batch_norm=False).value["learning_rate"] == 1e-3
-    assert choose_rates(None, batch_norm=True).value["learning_rate"] == 1e-3
 
 
 def test_a_coarser_grid_is_offered_where_objects_are_larger_than_a_patch() -> None:
@@ -289,15 +287,16 @@ class Stopwatch:
         return Measured(self.per_channel * width, 1.0, self.peak * batch, self.validated)
 
 
-def test_a_slow_machine_gets_a_narrow_network() -> None:
-    """Of 171 s, steps of 1.6 s are 106; a network of half the width is measured and taken."""
+def test_a_slow_machine_gets_smaller_batches_then_a_narrow_network() -> None:
+    """Of 171 s, steps of 1.6 s are 106; half as many patches do not help here, and half the width is taken, too."""
     watch = Stopwatch(0.1)
     found = propose(SBEM, LAPTOP, 3, watch)
-    assert watch.asked == [(16, 4), (8, 4)]
+    assert watch.asked == [(16, 4), (16, 2), (8, 2)]
+    assert "a step of 4 patches took 1.6 s here" in found.draft.batch.reason
     assert found.draft.model.value["widths"] == [8, 16, 32, 64, 128]
     assert found.measured is not None
     assert found.measured.seconds_per_step == pytest.approx(0.8)
-    assert "with 16 channels a step took 1.6 s" in found.draft.model.reason
+    assert "narrow: a step of 2 patches took 1.6 s here" in found.draft.model.reason
 
 
 def test_steps_that_hold_too_much_memory_are_made_smaller_until_they_fit() -> None:
@@ -329,6 +328,13 @@ def test_without_measuring_the_length_is_a_usual_one_and_says_so() -> None:
     text = "\n".join(method_lines(propose(SBEM, LAPTOP, 30)))
     assert "# not measured: `cristae doctor`" in text
     assert "epochs: 30" in text
+    assert "learning_rate: 0.002" in text, "as for any 1,500 updates"
+
+
+def test_without_measuring_larger_batches_do_not_mean_fewer_updates() -> None:
+    """An epoch has 50 steps, of 4 patches without a GPU and of 16 with one."""
+    assert "per_epoch: 200" in "\n".join(method_lines(propose(SBEM, LAPTOP, 30)))
+    assert "per_epoch: 800" in "\n".join(method_lines(propose(SBEM, GPU, 30)))
 
 
 def test_all_choices_of_a_draft_are_repeatable() -> None:

@@ -20,6 +20,7 @@ def write_prediction(
     status: str = "complete",
     voxel_size_nm: tuple[float, float, float] | None = (50.0, 10.0, 10.0),
     probabilities: np.ndarray | None = None,
+    runs: tuple[str, ...] = ("discs-00c0ffee",),
 ) -> Path:
     """Write labels (N, Z, Y, X) and either probabilities (C, Z, Y, X) or a preview of the input at half the size.
 
@@ -34,7 +35,7 @@ def write_prediction(
         "channels": list(classes.foreground),
         "box": {"start": list(box.start), "stop": list(box.stop)},
         "input": {"shape": list(volume_shape or box.stop)},
-        "runs": [{"run": "discs-00c0ffee", "weights_sha256": "ab" * 32}],
+        "runs": [{"run": run, "weights_sha256": "ab" * 32} for run in runs],
         "settings": {"threshold": 0.5, "probabilities": probabilities is not None},
         "input_sha256": "cd" * 32,
         "plan": {"block": list(shape), "chunk": list(shape), "pass_vox": 1 << 20, "backend": "cpu"},

@@ -156,6 +156,52 @@ def test_what_cannot_be_chosen_among_is_refused(made: tuple[Recipe, list[Run]], 
 
 
 @pytest.mark.parametrize(
+    ("change", "options", "problem"),
+    [
+        (("precision: fp32", "precision: bf16"), {}, "run-1: .*precision"),
+        (("threshold: 0.5", "threshold: 0.4"), {}, "run-1: .*threshold"),
+        (("postprocess: []", "postprocess: [{name: fill_holes}]"), {}, "run-1: .*post-?process"),
+        (("0:8", "0:7"), {"rule": "soup"}, "run-1: was trained on other regions"),
+    ],
+)
+def test_runs_that_cannot_predict_together_are_refused_before_they_predict(
+    made: tuple[Recipe, list[Run]], tmp_path: Path, change: tuple[str, str], options: dict[str, Any], problem: str
+) -> None:
+    _, runs = made
+    other = runs[1].path / "recipe.yaml"
+    text = other.read_text()
+    assert change[0] in text
+    try:
+        other.write_text(text.replace(*change))
+        with pytest.raises(RunError, match=problem):
+            cristae.ensemble(
+                [str(run.path) for run in runs], out=tmp_path / "e.yaml", options=EnsembleOptions(**options)
+            )
+    finally:
+        other.write_text(text)
+    assert not list(tmp_path.iterdir())
+
+
+def test_test_time_augmentation_of_an_ensemble_file_is_not_left_out_silently(
+    made: tuple[Recipe, list[Run]], tmp_path: Path
+) -> None:
+    _, runs = made
+    file = cristae.write_ensemble(tmp_path / "three.yaml", runs, test_time="flips")
+    with pytest.raises(RunError, match=r"three\.yaml: states test_time: flips"):
+        cristae.ensemble([file], out=tmp_path / "e.yaml")
+
+
+@pytest.mark.parametrize("name", ["summary.json", "report.html"])
+def test_what_stands_beside_is_not_overwritten(made: tuple[Recipe, list[Run]], tmp_path: Path, name: str) -> None:
+    """An ensemble file called as a run's own files would take their place with what it keeps beside itself."""
+    _, runs = made
+    (tmp_path / name).write_text('{"status": "complete"}')
+    with pytest.raises(OutputExistsError, match=name):
+        cristae.ensemble(runs, out=(tmp_path / name).with_suffix(".yaml"))
+    assert (tmp_path / name).read_text() == '{"status": "complete"}'
+
+
+@pytest.mark.parametrize(
     ("options", "problem"),
     [
         ({"rule": "best"}, "rule: expected one of greedy, top"),

@@ -20,8 +20,11 @@ from cristae.evaluation import blocks
 from cristae.evaluation.estimate_options import EstimateOptions
 from cristae.evaluation.slice_numbers import parse_slices
 from cristae.evaluation.trained_slices import held_out_slices, trained_slices
+from cristae.preprocess.normalize import Normalizer
 from cristae.progress import Progress
+from cristae.recipe.ensemble_file import write_ensemble
 from cristae.recipe.load import parse_recipe
+from cristae.recipe.run import TrainedModel, create_run, save_weights, write_summary
 from cristae.workflows.estimate import estimate, plan_slices
 
 THREE = Classes(names=("background", "cell", "mito"))
@@ -213,6 +216,77 @@ def test_what_several_members_have_held_out_counts_once():
     assert not held_out_slices({"runs": runs}, (10, 8, 8))
     overlapping = [*runs, {"run": "c", "held_out": ["2:6,0:8,2:8"]}]
     assert held_out_slices({"runs": overlapping}, (10, 8, 8)) == {2, 3}
+
+
+def write_study_data(
+    folder, *, extra="folds: {count: 2}\n", train="0:2", more="  validate: [{volume: a, slices: 4:6}]\n"
+):
+    """A truth of 40 slices, of which eleven are labelled, and a recipe that trains on some of these."""
+    truth, found = maps(8)
+    labelled = [0, 1, 4, 5, 9, 14, 18, 22, 26, 30, 34, 38]
+    for name, array in (("image.tif", truth), ("labels.tif", truth[labelled]), ("copy.tif", truth)):
+        tifffile.imwrite(folder / name, array)
+    text = (
+        "name: discs\ndata:\n  classes: {names: [background, cell, mito]}\n"
+        "  volumes: [{name: a, image: image.tif, voxel_size_nm: [50, 10, 10],\n"
+        f"    labels: {{kind: ids, path: labels.tif, slices: {labelled}}}}}]\n"
+        f"  train: [{{volume: a, slices: {train}}}]\n{more}{extra}model: {{name: unet_bn, widths: [4, 8]}}\n"
+    )
+    (folder / "r.yaml").write_text(text)
+    return parse_recipe(text, "r.yaml").read_from(folder / "r.yaml"), found
+
+
+@pytest.mark.parametrize("run", ["discs-fold-1-00c0ffee", "discs-fold-2-instance-1-00c0ffee"])
+def test_a_study_was_trained_on_all_its_folds(tmp_path, run):
+    """What one fold validates the others train on, so the recipe of a study says more than its `train`."""
+    recipe, found = write_study_data(tmp_path)
+    write_prediction(tmp_path / "found.zarr", found[None], THREE, voxel_size_nm=SIZE, runs=(run,))
+    heard = Heard()
+    estimate(tmp_path / "found.zarr", "a", recipe=recipe, progress=heard)
+    assert "trained on the labelled slices 0-1, 4-5" in heard.said[0]
+    assert not heard.warned
+
+
+def finished_run(folder, recipe):
+    """A run folder of a recipe that looks trained."""
+    model = TrainedModel(1, THREE, Normalizer(0.0, 2.0), SIZE, (16, 16))
+    run = create_run(folder, recipe)
+    save_weights(run, recipe.model.build(1, 3))
+    write_summary(run, model, {"status": "complete"})
+    return run
+
+
+def test_the_folder_of_an_ensemble_names_its_runs(tmp_path):
+    runs = []
+    for number, train in enumerate(("0:2", "4:6"), start=1):
+        recipe, found = write_study_data(tmp_path, extra=f"seed: {number}\n", train=train, more="")
+        runs.append(finished_run(tmp_path / "study" / f"fold-{number}", recipe))
+    write_ensemble(tmp_path / "study" / "ensemble.yaml", runs)
+    write_prediction(tmp_path / "found.zarr", found[None], THREE, voxel_size_nm=SIZE, runs=tuple(r.id for r in runs))
+    heard = Heard()
+    estimate(tmp_path / "found.zarr", "a", recipe=recipe, run=tmp_path / "study", progress=heard)
+    assert "trained on the labelled slices 0-1, 4-5" in heard.said[0]
+
+
+def test_what_the_starting_weights_were_trained_on_was_seen(tmp_path):
+    recipe, found = write_study_data(tmp_path, extra="", train="0:2", more="")
+    first = finished_run(tmp_path / "first", recipe)
+    start = f"training: {{start_from: {first.path}}}\n"
+    recipe, found = write_study_data(tmp_path, extra=start, train="4:6", more="")
+    run = finished_run(tmp_path / "second", recipe)
+    write_prediction(tmp_path / "found.zarr", found[None], THREE, voxel_size_nm=SIZE, runs=(run.id,))
+    heard = Heard()
+    estimate(tmp_path / "found.zarr", "a", recipe=recipe, run=run, progress=heard)
+    assert "trained on the labelled slices 0-1, 4-5" in heard.said[0]
+
+
+def test_other_label_files_of_a_volume_like_the_trained_one_are_warned_of(tmp_path):
+    recipe, found = write_study_data(tmp_path, extra="", more="")
+    run = finished_run(tmp_path / "run", recipe)
+    write_prediction(tmp_path / "found.zarr", found[None], THREE, voxel_size_nm=SIZE, runs=(run.id,))
+    heard = Heard()
+    estimate(tmp_path / "found.zarr", tmp_path / "copy.tif", EstimateOptions(slices=EVERY), run=run, progress=heard)
+    assert "trained on a volume of the same shape (a)" in heard.warned[0]
 
 
 def test_a_run_that_did_not_make_the_prediction_is_refused(tmp_path):

@@ -218,6 +218,18 @@ def test_what_does_not_go_together_is_refused(tmp_path: Path, arguments: dict[st
     assert not list(tmp_path.iterdir())
 
 
+def test_masks_of_one_of_several_images_split_it(data: Path, tmp_path: Path) -> None:
+    """Two images have a mask of the one class, and one of these has both."""
+    options = replace(UNMEASURED, masks={"mito": str(tmp_path / "mito"), "er": str(tmp_path / "er")})
+    for folder, names in (("mito", ("i1", "i2")), ("er", ("i2",))):
+        (tmp_path / folder).mkdir()
+        for name in names:
+            shutil.copy(data / "drawn" / f"{name}.png", tmp_path / folder)
+    out = new_recipe(tmp_path / "new.yaml", image=str(data / "images"), options=options)
+    assert "only this one has labels" in out.read_text()
+    assert check_recipe(out).data.volumes[0].kind == "volume"
+
+
 def test_masks_are_refused_where_they_are_none(data: Path, tmp_path: Path) -> None:
     def propose(**names: str) -> Path:
         options = replace(UNMEASURED, masks={name: str(data / path) for name, path in names.items()})
@@ -335,6 +347,19 @@ def test_lengths_are_those_of_the_working_grid(tmp_path: Path) -> None:
         assert a.size_vox is not None
         assert a.width_vox is not None
         assert (b.size_vox, b.width_vox) == pytest.approx((a.size_vox / 2, a.width_vox / 2))
+
+
+def test_a_small_region_does_not_make_all_patches_small(tmp_path: Path) -> None:
+    """A region of 20 x 64 has a twentieth of the labels, then a quarter."""
+    labels = np.zeros((20, 64, 64), np.uint8)
+    config = volume_of(tmp_path, np.random.default_rng(0).integers(0, 255, labels.shape, np.uint8), labels)
+
+    def sides(slices: str, box: str) -> tuple[int, int]:
+        train = (Region(volume="v", slices=slices), Region(volume="v", box=box))
+        return look_at_data(open_data(config.model_copy(update={"train": train}), tmp_path)).sides
+
+    assert sides("0:10", "11:12,0:20,:") == (64, 64)
+    assert sides("0:1", "11:12,0:20,:") == (20, 64)
 
 
 def test_overlapping_masks_count_each_for_itself(data: Path, tmp_path: Path) -> None:

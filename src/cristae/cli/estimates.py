@@ -34,7 +34,9 @@ def estimate(
     ] = None,
     run: Annotated[
         list[str] | None,
-        typer.Option("--run", metavar="RUN", help="Run that made the prediction; its training labels are left out."),
+        typer.Option(
+            "--run", metavar="RUN", help="Run, or folder of the runs, that made it; their training labels are left out."
+        ),
     ] = None,
     of: Annotated[
         str | None, typer.Option("--of", metavar="WHOLE", help="Fractions of the volume, the cell or the foreground.")

@@ -38,30 +38,36 @@ def absent_classes(dataset: Dataset, voxels: Voxels, split: str) -> tuple[int, .
 def with_absent_classes(dataset: Dataset, voxels: Voxels, split: str) -> tuple[str, ...]:
     """Lines that give a split, for each class that it lacks, the section with most of it that it can have.
 
-    It is one that no split uses, or one of the training regions' where these have others; a slice beside it is then
-    left out of these. Empty where there is none.
+    It is one that no split uses, or one of the training regions' where these keep all their classes without it and the
+    slices beside it. Empty where there is none.
     """
     volumes = {volume.name: volume for volume in dataset.volumes}
     splits = {name: set(_sections(dataset, name)) for name in _SPLITS}
     learned = set() if split == "train" else splits["train"]
     held = {one for name in {*_SPLITS} - {split, "train"} for one in splits[name]}
     added: dict[Section, None] = {}
+    given_up: set[Section] = set()
     for number in absent_classes(dataset, voxels, split):
+        if any(number in voxels[one] for one in added):
+            continue
         holding = [one for one in voxels if number in voxels[one]]
         holding.sort(key=lambda one: (one in learned, -voxels[one][number], one))
         for one in holding:
             near = _near(one, volumes)
-            keeps = not near & learned or any(other in learned - near for other in holding)
-            if keeps and not near & held:
-                added[one] = None
+            gone = given_up | near & learned
+            if not near & held and _classes(voxels, learned - gone) == _classes(voxels, learned):
+                added[one], given_up = None, gone
                 break
         else:
             return ()
-    given_up = {near for one in added for near in _near(one, volumes)} & learned
     regions = {"train": _without(dataset.train, given_up)} if given_up else {}
     regions[split] = [(part.volume, part.box) for part in getattr(dataset, split)]
     regions[split] += [(volumes[name], slab(Box.of_shape(volumes[name].image.shape), z, z + 1)) for name, z in added]
     return tuple(regions_line(name, some) for name, some in regions.items())
+
+
+def _classes(voxels: Voxels, sections: set[Section]) -> set[int]:
+    return {number for section in sections for number in voxels.get(section, {})}
 
 
 def _without(parts: Sequence[Part], given_up: set[Section]) -> list[Region]:

@@ -12,7 +12,7 @@ import numpy as np
 from cristae.data.classes import Classes
 from cristae.data.formats.paths import split_options
 from cristae.data.image import Image
-from cristae.errors import ScoreError, VoxelSizeError
+from cristae.errors import CristaeError, ScoreError, VoxelSizeError
 from cristae.evaluation.blocks import blocks_of
 from cristae.evaluation.comparison import Comparison
 from cristae.evaluation.estimate_options import EstimateOptions, Whole
@@ -24,7 +24,14 @@ from cristae.evaluation.scoring.evaluation import open_evaluations
 from cristae.evaluation.scoring.settings import ScoreOptions
 from cristae.evaluation.segmentation import Meaning, SegmentationSource
 from cristae.evaluation.slice_amounts import Amounts, amounts_of
-from cristae.evaluation.trained_slices import check_runs, held_out_slices, made_by, trained_slices
+from cristae.evaluation.trained_slices import (
+    check_runs,
+    earlier_recipes,
+    held_out_slices,
+    made_by,
+    trained_slices,
+    trained_volumes,
+)
 from cristae.inference.prediction import Prediction, is_prediction, open_prediction
 from cristae.progress import Progress
 
@@ -219,7 +226,10 @@ def _trained(
     if training.runs:
         if prediction is not None:
             check_runs(prediction.attributes, training.runs)
-        return frozenset().union(*(trained_slices(run.recipe, labels) for run in training.runs)) - unseen
+        seen = _seen_by(training.runs, comparison, progress)
+        if not seen and comparison.truth.volume_shape[0] > 1:
+            _warn_of_copies(training.runs, comparison, progress)
+        return seen - unseen
     if prediction is not None and training.recipe is not None and training.recipe.data.train:
         seen = trained_slices(training.recipe, labels)
         if seen or made_by(prediction.attributes, training.recipe):
@@ -232,6 +242,33 @@ def _trained(
             "--trained none"
         )
     return frozenset()
+
+
+def _seen_by(runs: Sequence[Run], comparison: Comparison, progress: Progress) -> frozenset[int]:
+    """Slices that runs, and those whose weights they started from, were trained on."""
+    labels = comparison.truth.labels
+    seen = set[int]().union(*(trained_slices(run.recipe, labels) for run in runs))
+    for run in runs:
+        for recipe in earlier_recipes(run):
+            try:
+                seen |= trained_slices(recipe, labels)
+            except CristaeError as error:
+                progress.warn(
+                    f"{run.path}: the data of '{recipe.name}', whose weights it started from, cannot be opened "
+                    f"({error}); if it was trained on slices that are labelled here, name all of these with --trained"
+                )
+    return frozenset(seen)
+
+
+def _warn_of_copies(runs: Sequence[Run], comparison: Comparison, progress: Progress) -> None:
+    """Warn where the truth may be other files of a volume that was trained on."""
+    alike = {name for run in runs for name in trained_volumes(run.recipe, comparison.truth.volume_shape)}
+    if alike:
+        progress.warn(
+            f"volume '{comparison.volume}': its labels are other files than the network was trained with, but it was "
+            f"trained on a volume of the same shape ({', '.join(sorted(alike))}). If it is the same, say which slices "
+            "were trained on with --trained, or --trained none if it is not"
+        )
 
 
 def _prediction(source: SegmentationSource) -> Prediction | None:

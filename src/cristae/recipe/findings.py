@@ -132,7 +132,7 @@ def examine(
     """
     images = _images_of(image)
     note = ""
-    if isinstance(labels, str) and (only := _only_labelled(labels, images)) is not None:
+    if labels is not None and (only := _only_labelled(labels, images)) is not None:
         note = f"Of the {len(images)} images in {relative(image, folder)}, only this one has labels."
         (one, labels), image = only, str(only[0].path)
         images = (one,)
@@ -295,12 +295,24 @@ def _refuse_the_image(place: Place, images: tuple[Image, ...]) -> None:
         )
 
 
-def _only_labelled(labels: str, images: tuple[Image, ...]) -> tuple[Image, str] | None:
-    """The one of several unrelated images that has labels, and the file of these; it can be split as a stack can."""
+def _only_labelled(
+    labels: str | Mapping[str, str], images: tuple[Image, ...]
+) -> tuple[Image, str | Mapping[str, str]] | None:
+    """The one of several unrelated images that has labels, or a mask of each class, and the files of these; it can be
+    split as a stack can."""
     if len(images) == 1:
         return None
-    found = [(number, file) for number, file, _ in _places(_paired(labels, images, None)[1])]
-    return (images[found[0][0]], str(found[0][1].path)) if len(found) == 1 else None
+    paths = {"": labels} if isinstance(labels, str) else labels
+    found = {
+        name: {number: str(file.path) for number, file, _ in _places(_paired(path, images, None)[1])}
+        for name, path in paths.items()
+    }
+    common = set.intersection(*(set(files) for files in found.values()))
+    if len(common) != 1:
+        return None
+    number = common.pop()
+    files = {name: files[number] for name, files in found.items()}
+    return images[number], files[""] if isinstance(labels, str) else files
 
 
 def _places(sources: tuple[LabelSource, ...]) -> list[Place]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -78,6 +79,11 @@ def ensemble_size(recipe: Recipe, members: Sequence[Member]) -> int:
     """How many members the ensemble of a study has."""
     best = None if recipe.instances is None else recipe.instances.best
     return len(members) if best is None else best * len({member.fold for member in members})
+
+
+def member_name_pattern(name: str) -> str:
+    """A regular expression of what the recipes of a study's members are called, from the name of its own recipe."""
+    return rf"{re.escape(name[:_LONGEST_NAME])}(-fold-\d+)?(-instance-\d+)?"
 
 
 def _of_regions(recipe: Recipe, fold: Fold, volumes: Mapping[str, VolumeConfig]) -> Recipe:

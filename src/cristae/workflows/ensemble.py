@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from cristae.data.box import Box
@@ -18,7 +19,9 @@ from cristae.evaluation.ensembles.choice import GREEDY_STEPS, ChosenEnsemble, En
 from cristae.evaluation.ensembles.member_maps import MemberMaps, open_maps
 from cristae.inference.config import PredictOptions
 from cristae.progress import Progress
-from cristae.recipe.ensemble_file import flat_members, write_ensemble
+from cristae.recipe.ensemble_file import MemberRun, flat_members, write_ensemble
+from cristae.recipe.matching import common_settings, working_size
+from cristae.recipe.postprocess import steps_of
 from cristae.recipe.run import Run, weights_sha256
 from cristae.report.ensemble_page import ensemble_page
 from cristae.workflows.predict import predict
@@ -68,8 +71,10 @@ def ensemble(
     datasets = [_open(run) for run in opened]
     _require_common(opened, datasets)
     if options.soup:
+        _require_same_training(opened, datasets)
         return cook_soup(opened, out, uniform=options.rule == "soup", progress=progress)
     _require_place(out)
+    _require_one_prediction(opened, datasets[0], options, progress)
     threshold = opened[0].recipe.predict.threshold
     found = {"validation": _annotated(opened[0], datasets[0], datasets[0].validate)}
     if options.test:
@@ -87,7 +92,15 @@ def ensemble(
 
 
 def _distinct_runs(runs: Sequence[Run | str | Path]) -> list[Run]:
-    opened = [member.run for member in flat_members(runs)]
+    members = flat_members(runs)
+    for member in members:
+        if member.test_time not in (None, member.run.recipe.predict.test_time):
+            raise RunError(
+                f"{member.ensemble}: states test_time: {member.test_time}, and the recipe of {member.run.path} "
+                f"{member.run.recipe.predict.test_time}; members are chosen as their recipes say, so write it there "
+                "(predict.test_time of recipe.yaml in each run folder), or name the runs themselves"
+            )
+    opened = [member.run for member in members]
     seen: dict[str, Run] = {}
     for run in opened:
         digest = weights_sha256(run)
@@ -115,11 +128,6 @@ def _require_common(runs: Sequence[Run], datasets: Sequence[Dataset]) -> None:
                 f"{run.path}: has the classes {run.classes.listed}, but {first.path} has {first.classes.listed}; "
                 "members are chosen among runs of the same classes"
             )
-        if run.recipe.predict.threshold != first.recipe.predict.threshold:
-            raise RunError(
-                f"{run.path}: its recipe has predict.threshold: {run.recipe.predict.threshold:g}, that of {first.path} "
-                f"{first.recipe.predict.threshold:g}; make these the same in both run folders' recipe.yaml"
-            )
         if any(part.volume.objects is not None for part in dataset.validate):
             raise RunError(f"{run.path}: its classes are affinities; members are chosen by classes of voxels alone")
         found = _boxes_of(dataset.validate)
@@ -130,6 +138,27 @@ def _require_common(runs: Sequence[Run], datasets: Sequence[Dataset]) -> None:
                 f"{run.path}: was validated on other voxels than {first.path} ({', '.join(differing[:_SHOWN])}{more}). "
                 "Members are chosen by voxels that none of them was trained on; folds of a cross-validation share "
                 "none, so choose among the instances of one fold"
+            )
+
+
+def _require_one_prediction(
+    runs: Sequence[Run], dataset: Dataset, options: EnsembleOptions, progress: Progress
+) -> None:
+    """Refuse runs that cannot predict together, before any of them predicts alone."""
+    fused = {"weight": 1.0} if options.rule == "greedy" else {"fusion": "average"}
+    common_settings([MemberRun(run, **fused) for run in runs])
+    steps_of(runs)
+    working_size(runs, dataset.validate[0].volume.image, stated=False, progress=progress)
+
+
+def _require_same_training(runs: Sequence[Run], datasets: Sequence[Dataset]) -> None:
+    """Refuse a soup of runs that were trained on other regions: its recipe says what it was trained on."""
+    expected = _boxes_of(datasets[0].train)
+    for run, dataset in zip(runs, datasets, strict=True):
+        if _boxes_of(dataset.train) != expected:
+            raise RunError(
+                f"{run.path}: was trained on other regions (data.train) than {runs[0].path}, and the recipe of their "
+                "mean could not say on which; average probabilities instead, with the rule greedy or top"
             )
 
 
@@ -161,9 +190,20 @@ def _require_place(out: Path) -> None:
     if out.suffix.lower() not in (".yaml", ".yml"):
         raise RecipeError(f"{out}: an ensemble file is YAML; call it {out.with_suffix('.yaml').name}")
     require_writable(out)
-    for path in (out, out.with_suffix(".html"), out.with_suffix(".json")):
-        if path == out or out.exists():
-            require_new_file(path, what="the ensemble file")
+    require_new_file(out, what="the ensemble file")
+    if not _is_of_a_choice(out.with_suffix(".json")):  # one that was killed before the ensemble file
+        for path in (out.with_suffix(".json"), out.with_suffix(".html")):
+            require_new_file(path, what="the ensemble file, beside which it would stand")
+
+
+def _is_of_a_choice(path: Path) -> bool:
+    """Whether a file holds what is known of a choice of members."""
+    if not path.is_file():
+        return False
+    try:
+        return {"rule", "criterion", "runs", "weights", "validation"} <= set(json.loads(path.read_bytes()))
+    except (TypeError, ValueError):
+        return False
 
 
 def _member_maps(
@@ -175,7 +215,9 @@ def _member_maps(
 
 
 def _predicted(run: Run, voxels: AnnotatedVoxels, folder: Path, progress: Progress) -> Path:
-    """The file of one run's maps."""
+    """The file of one run's maps, which no post-processing changes."""
+    settings = run.recipe.predict.model_copy(update={"postprocess": ()})
+    run = replace(run, recipe=run.recipe.model_copy(update={"predict": settings}))
     how = {"predict": run.recipe.predict.model_dump(mode="json"), "model": run.model.to_dict()}
     key = hashlib.sha256(
         f"{weights_sha256(run)} {voxels.digest} {json.dumps(how, sort_keys=True)}".encode()

@@ -25,7 +25,8 @@ from cristae.evaluation.unit_estimates import estimate_table
 from cristae.metrics.score import score_paths
 from cristae.metrics.uncertainty.designs import Design, plan_units
 from cristae.progress import Progress
-from cristae.recipe.run import Run, open_run
+from cristae.recipe.ensemble_file import RunEnsemble, flat_members
+from cristae.recipe.run import Run
 from cristae.workflows.analyze import analyze
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def estimate(
     recipe: Recipe | None = None,
     classes: Classes | None = None,
     cell: Image | str | Path | Sequence[Image | str | Path] | None = None,
-    run: Run | str | Path | Sequence[Run | str | Path] = (),
+    run: Run | RunEnsemble | str | Path | Sequence[Run | RunEnsemble | str | Path] = (),
     out: str | Path | None = None,
     progress: Progress = Progress(),
 ) -> Estimation:
@@ -56,7 +57,8 @@ def estimate(
         recipe: The meaning of the values of label files; its training regions are not used to correct the prediction.
         classes: The meaning of class ids that are not a prediction's.
         cell: Masks of the cells that fractions are of, one for each volume.
-        run: The runs that made the prediction: labels that they were trained on are not used to correct it.
+        run: The runs that made the prediction, or the ensemble or study folder of them: labels that they were trained
+            on are not used to correct it.
         out: Also write the estimates here, as .csv and .json.
         progress: Where to show progress.
 
@@ -83,9 +85,9 @@ def estimate(
         found = _of_table(predictions, truths, options, recipe, cell, run)
     else:
         cells: list[Image | str | Path] = _several(cell)
-        given: list[Run | str | Path] = _several(run)
+        given: list[Run | RunEnsemble | str | Path] = _several(run)
         sources = _paired(predictions, truths, cells)
-        runs = [open_run(one) if isinstance(one, str | Path) else one for one in given]
+        runs = [member.run for member in flat_members(given)]
         meaning = Meaning(classes, recipe, options.binarize)
         training = Training(runs, recipe)
         if options.box:

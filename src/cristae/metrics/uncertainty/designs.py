@@ -172,7 +172,7 @@ def sample_of(places: Sequence[int], population: int, stated: Design | None, *, 
             f"{where}the {n} labelled slices lie between {at[0]} and {at[-1]} of {population}, where chance hardly "
             f"ever puts all of them: there is no valid interval for the whole volume; {WHAT_TO_LABEL}"
         )
-    even = n > 2 and steps.max() - steps.min() <= 1 and steps.min() > 1
+    even = n > 2 and steps.max() - steps.min() <= 1  # steps of 1 and 2 may be chance, too
     if stated == "systematic" and not even:
         raise ScoreError(
             f"{where}the labelled slices are not evenly spaced (steps of {steps.min()} to {steps.max()}), so they are "
@@ -180,7 +180,7 @@ def sample_of(places: Sequence[int], population: int, stated: Design | None, *, 
         )
     if stated == "stratified":
         return _stratified(at, population, where)
-    return Sample.of(stated or ("systematic" if even else "random"), n, population)
+    return Sample.of(stated or ("systematic" if even and steps.min() > 1 else "random"), n, population)
 
 
 def slabs_of(places: Sequence[int], population: int) -> tuple[np.ndarray, bool]:

@@ -46,7 +46,8 @@ class DataFacts:
     consecutive: int
     """The longest run of labelled training slices that follow each other."""
     sides: tuple[int, int]
-    """Smallest sides (y, x) of the training regions, in voxels of the working grid."""
+    """Smallest sides (y, x) of the training regions, in voxels of the working grid, apart from small regions with less
+    than a tenth of what is labelled."""
     classes: tuple[ClassFacts, ...] = ()
     """Foreground classes; none where there are no labels yet."""
     background: bool = True

@@ -14,7 +14,8 @@ from cristae.recipe.proposal.rates import choose_rates
 from cristae.recipe.text import scalar_to_yaml
 
 _WIDTH, _FEW_FIELDS = 118, 2
-_UNMEASURED_EPOCHS, _UNMEASURED_PATCHES = 30, 200
+_UNMEASURED_EPOCHS, _UNMEASURED_STEPS = 30, 50
+"""Epochs, and steps of one, as hand-made recipes have them."""
 
 
 def method_lines(proposal: Proposal) -> list[str]:
@@ -28,7 +29,7 @@ def draft_lines(draft: Draft) -> list[str]:
 
 
 def _lines(draft: Draft, length: Length | None, about_length: str) -> list[str]:
-    patches = _UNMEASURED_PATCHES if length is None else length.steps * draft.batch.value
+    patches = (_UNMEASURED_STEPS if length is None else length.steps) * draft.batch.value
     sampling: dict[str, Any] = {
         "name": draft.sampling.value["name"],
         "size": [*draft.size.value],
@@ -86,7 +87,8 @@ def _fields(value: Any) -> list[str]:
 
 
 def _training(draft: Draft, length: Length | None) -> list[str]:
-    rates = choose_rates(None if length is None else length.updates, draft.batch_norm)
+    updates = _UNMEASURED_EPOCHS * _UNMEASURED_STEPS if length is None else length.updates
+    rates = choose_rates(updates, draft.batch_norm)
     fields: dict[str, Any] = {
         "epochs": _UNMEASURED_EPOCHS if length is None else length.epochs,
         "batch_size": draft.batch.value,

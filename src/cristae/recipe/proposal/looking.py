@@ -21,6 +21,8 @@ _FEWEST, _MOST, _VOXELS = 6, 32, 2**24
 """Slices that are looked at: from 6 to 32, as many as hold 16 million voxels."""
 _SIDE = 1536
 """Of a slice that is larger, so much of its middle is looked at."""
+_SMALL = 0.1
+"""Regions with less of what is labelled do not decide how large patches are."""
 _DEPTH, _COLUMN = 32, 384
 """Slices of a run of neighbours, and the side of what of them is compared along z."""
 
@@ -196,11 +198,21 @@ def _factors(volume: Volume, dataset: Dataset) -> tuple[float, float, float]:
 
 
 def _sides(parts: Sequence[Part], dataset: Dataset) -> tuple[int, int]:
-    sides = []
+    """Patches may reach beyond a region, so that few small ones need not make all patches small."""
+    sides, weights = [], []
     for part in parts:
-        _, y, x = _factors(part.volume, dataset)
-        sides += [(part.box.shape[1] * y, part.box.shape[2] * x)] if labelled_boxes(part) else []
-    return int(min(one[0] for one in sides)), int(min(one[1] for one in sides))
+        if boxes := labelled_boxes(part):
+            z, y, x = _factors(part.volume, dataset)
+            sides.append((int(part.box.shape[1] * y), int(part.box.shape[2] * x)))
+            weights.append(sum(box.size for box in boxes) * z * y * x)
+    return _typical([one[0] for one in sides], weights), _typical([one[1] for one in sides], weights)
+
+
+def _typical(sides: Sequence[int], weights: Sequence[float]) -> int:
+    """The smallest side, apart from those that together have less than a tenth of the weight."""
+    order = np.argsort(sides, kind="stable")
+    below = np.cumsum(np.asarray(weights)[order])
+    return int(np.asarray(sides)[order][np.searchsorted(below, _SMALL * below[-1])])
 
 
 def _validate_vox(dataset: Dataset) -> int:

@@ -11,8 +11,9 @@ STRIDE = 16
 _SEES = 215
 """Voxels that one output voxel of such a U-Net depends on (`cristae models show unet_bn`)."""
 _USUAL = 256
-_LARGEST = {False: 320, True: 512}
-"""Side of the largest patch in the plane, without a GPU and with one."""
+_LARGEST = 512
+"""Side of the largest patch in the plane, with a GPU. Without one, larger patches mean fewer steps, and the network
+sees no farther."""
 _CUBE, _SMALLEST = 96, 32
 _ROOM = 1.5
 """A patch is so many times as wide as the objects in it, so that their surroundings are seen."""
@@ -21,20 +22,19 @@ _ROOM = 1.5
 def choose_patch(facts: DataFacts, dimensions: Dimensions, machine: Machine) -> Choice[tuple[int, ...]]:
     """Voxels (y, x) or (z, y, x) of a patch.
 
-    256 x 256 covers the receptive field; more where objects are larger than two thirds of that, up to 320 without a GPU
-    and 512 with one; never more than the smallest training region holds. Boxes are 96 voxels wide, and as deep as that
-    in nm.
+    256 x 256 covers the receptive field; with a GPU more where objects are larger than two thirds of that, up to 512;
+    never more than training regions hold. Boxes are 96 voxels wide, and as deep as that in nm.
     """
     if dimensions == "3D":
         return _box(facts)
     wanted, why = _USUAL, f"covers the {_SEES} x {_SEES} voxels that decide one output voxel"
     largest = facts.largest_vox
-    if largest is not None and _ROOM * largest > _USUAL:
-        wanted = min(_LARGEST[machine.accelerated], _multiple(_ROOM * largest))
+    if machine.accelerated and largest is not None and _ROOM * largest > _USUAL:
+        wanted = min(_LARGEST, _multiple(_ROOM * largest))
         why = f"typical objects are {largest:.0f} voxels wide"
     sides = tuple(min(wanted, _inside(side)) for side in facts.sides)
     if min(sides) < wanted:
-        why = f"the smallest training region has {facts.sides[0]} x {facts.sides[1]} voxels"
+        why = f"training regions have {facts.sides[0]} x {facts.sides[1]} voxels or more, apart from small ones"
         sides = (min(sides),) * 2
     return Choice(sides, f"output voxels (y, x): {why}")
 

@@ -10,14 +10,14 @@ from cristae.recipe.proposal.choice import Choice
 _SHORT = 5000
 
 
-def choose_rates(updates: int | None, batch_norm: bool) -> Choice[Mapping[str, Any]]:
+def choose_rates(updates: int, batch_norm: bool) -> Choice[Mapping[str, Any]]:
     """Half a cosine over the whole training, from 2e-3 where a network with batch normalisation has fewer than 5,000
     updates to learn in, otherwise from 1e-3.
 
     Args:
-        updates: In all; None where that is not known.
+        updates: In all.
         batch_norm: Whether the network has batch normalisation, which bears larger rates.
     """
-    quick = batch_norm and updates is not None and updates < _SHORT
+    quick = batch_norm and updates < _SHORT
     fields = {"learning_rate": 2e-3 if quick else 1e-3, "schedule": {"name": "cosine"}}
     return Choice(fields, "falls to 0 along half a cosine, however long the training is")

@@ -9,12 +9,12 @@ from cristae.recipe.proposal.choice import Choice
 from cristae.recipe.proposal.facts import DataFacts
 from cristae.recipe.proposal.loss import percent
 
-_EVERYWHERE, _COMMON, _SCARCE = 0.15, 0.02, 0.002
+_EVERYWHERE, _COMMON = 0.15, 0.02
 
 
 def choose_sampling(facts: DataFacts) -> Choice[Mapping[str, Any]]:
-    """Patches anywhere where every class is common (15 % or more), otherwise some around each class in turn; from an
-    index of their voxels where one is very rare (below 0.2 %)."""
+    """Patches anywhere where every class is common (15 % or more), otherwise a third around a class drawn evenly, or
+    two thirds where one has less than 2 %. Never more: what is not a structure has to be learned, too."""
     rarest = facts.rarest
     if rarest is None:
         return Choice({"name": "random", "foreground_share": 0.5}, "half of the patches around foreground")
@@ -24,8 +24,5 @@ def choose_sampling(facts: DataFacts) -> Choice[Mapping[str, Any]]:
         return Choice({"name": "random", "foreground_share": 0}, f"{what}: patches fall anywhere")
     if rarest.share >= _COMMON:
         return Choice({"name": "random", "foreground_share": 0.33}, f"{what}: a third of the patches is around a class")
-    if rarest.share >= _SCARCE:
-        why = f"{what}: two thirds of the patches are around a class, each class as often"
-        return Choice({"name": "random", "foreground_share": 0.67}, why)
-    why = f"{what}: four patches of five are around a listed voxel of a class, so that all of them are seen"
-    return Choice({"name": "indexed", "uniform_share": 0.2}, why)
+    why = f"{what}: two thirds of the patches are around a class, each class as often"
+    return Choice({"name": "random", "foreground_share": 0.67}, why)
