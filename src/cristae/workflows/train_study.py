@@ -16,6 +16,7 @@ from cristae.progress import Progress, WarnOnce
 from cristae.recipe.complete import completed
 from cristae.recipe.ensemble_file import ENSEMBLE, write_ensemble
 from cristae.recipe.folder import is_run
+from cristae.recipe.postprocess import chosen_steps
 from cristae.recipe.recipe import Recipe
 from cristae.recipe.run import is_complete, open_unfinished_run, weights_sha256
 from cristae.recipe.study import SCORES, Study, create_study, require_study_place
@@ -85,7 +86,7 @@ def _is_finished(study: Study, member: Member) -> bool:
     if state.state != "complete" or not folder.is_dir():
         return False
     run = open_unfinished_run(folder)
-    if run.recipe.predict.postprocess != member.recipe.predict.postprocess:
+    if run.recipe.predict.postprocess != member.recipe.predict.postprocess or chosen_steps(run) is None:
         return False
     epochs = None if isinstance(member.recipe.model, RandomForestConfig) else member.recipe.training.epochs
     return is_complete(run, epochs) and weights_sha256(run) == state.sha256
