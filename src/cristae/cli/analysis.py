@@ -50,7 +50,7 @@ def analyze(
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The folder to write.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Measure organelles: volume fractions, numbers, sizes, surfaces. Reads block by block."""
+    """Measure organelles: fractions, numbers, sizes, surfaces. Reads block by block."""
     from pydantic import ValidationError
 
     from cristae.analysis.config import AnalysisOptions

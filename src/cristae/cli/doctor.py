@@ -17,7 +17,7 @@ _COLORS = {"error": "red", "warning": "yellow", "unknown": "cyan", "fine": "gree
 
 
 def doctor(path: RecipePath, changes: Set = None, as_json: Json = False) -> None:
-    """Look for what makes a training worthless, and forecast its time.
+    """Find what makes a training worthless; forecast its time.
 
     Each finding comes with what to do. Exit code 2 where training would be meaningless.
     """

@@ -40,7 +40,8 @@ def ensemble(
     test: Annotated[bool, typer.Option("--test", help="Also score on the test regions of the first run.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Choose members of an ensemble by their common validation regions. A killed choice predicts nothing twice."""
+    """Choose which runs predict together. All are compared on their common validation regions; a killed choice predicts
+    nothing twice."""
     from cristae.cli.progress import console_progress
     from cristae.evaluation.ensembles.choice import EnsembleOptions
     from cristae.workflows.ensemble import ensemble as work

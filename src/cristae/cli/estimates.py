@@ -83,7 +83,7 @@ def estimate(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Estimate organelle fractions with intervals, from labels of few slices and a prediction of all."""
+    """Estimate organelle fractions, with intervals. They come from labels of few slices and a prediction of all."""
     from cristae.cli.progress import console_progress
     from cristae.evaluation.estimate_options import EstimateOptions
     from cristae.evaluation.scoring.settings import parse_merge

@@ -128,7 +128,7 @@ def report(
     ],
     out: Annotated[Path | None, typer.Option("--out", metavar="HTML", help="The page to write.")] = None,
 ) -> None:
-    """Write an HTML page about a run, a study, a prediction or scores. The page is one file that needs no other."""
+    """Write an HTML page about runs, predictions or scores. The page is one file that needs no other."""
     from cristae.workflows.report import report as write
 
     print(write(path, out=out))
