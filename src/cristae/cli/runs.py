@@ -44,7 +44,7 @@ def train(
     ] = False,
     changes: Set = None,
 ) -> None:
-    """Train the recipe's network and write a run folder. With folds or instances it is a study folder of several runs."""
+    """Train the recipe's network and write a run folder. With folds or instances a study folder holds several runs."""
     from cristae.cli.progress import console_progress
     from cristae.recipe.load import load_recipe
 
