@@ -87,10 +87,10 @@ shares of a patch: 800 and 162 pixels. Trainings last four epochs of 128 updates
 else is as in the recipes `fib-sem-*`. The paper trains fifteen of each and takes the best ten.
 """,
         finding="""
-All four variants learn in minutes, but runs differ more from each other than the variants do. In five of six comparisons
-so few runs do not tell whether the filtered channels help; in the sixth, the U-Net's cell membrane, they cost a little,
-which one of six intervals may say by chance. So nothing here speaks for the filtered channels after so short a training,
-and little against them. More runs make the intervals narrower: the command resumes where it stopped.
+All four variants learn in minutes, but runs differ more from each other than the variants do. In five of six
+comparisons so few runs do not tell whether the filtered channels help; in the sixth, the U-Net's cell membrane, they
+cost a little, which one of six intervals may say by chance. So nothing here speaks for the filtered channels after so
+short a training, and little against them. More runs make the intervals narrower: the command resumes where it stopped.
 """,
         variants={
             "U-Net": Variant("fib-sem-unet.yaml", ("model.widths=[8, 16, 32, 64, 128]",)),
