@@ -74,3 +74,5 @@ def test_other_names_and_files_are_refused(tmp_path):
     for name in ("bad.csv", "bad.json"):
         with pytest.raises(ScoreError, match="not a table of scores"):
             read_scores(tmp_path / name)
+    with pytest.raises(ScoreError, match="it holds no list of rows"):
+        read_scores(tmp_path / "bad.json")

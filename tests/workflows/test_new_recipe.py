@@ -230,6 +230,15 @@ def test_masks_of_one_of_several_images_split_it(data: Path, tmp_path: Path) -> 
     assert check_recipe(out).data.volumes[0].kind == "volume"
 
 
+def test_minutes_without_measuring_are_warned_of(data: Path, tmp_path: Path) -> None:
+    heard = Warnings()
+    files = {"image": str(data / "grey.tif"), "labels": str(data / "ids.tif")}
+    new_recipe(tmp_path / "a.yaml", **files, options=UNMEASURED, progress=heard)
+    assert not any("--no-measure" in one for one in heard.said)
+    new_recipe(tmp_path / "b.yaml", **files, options=replace(UNMEASURED, minutes=2), progress=heard)
+    assert any("--minutes 2 cannot decide the length" in one for one in heard.said)
+
+
 def test_masks_are_refused_where_they_are_none(data: Path, tmp_path: Path) -> None:
     def propose(**names: str) -> Path:
         options = replace(UNMEASURED, masks={name: str(data / path) for name, path in names.items()})

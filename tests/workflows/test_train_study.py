@@ -252,6 +252,12 @@ def test_a_study_is_neither_overwritten_nor_trained_again(folds: Study, data: Pa
 def test_a_study_is_no_run_and_a_run_no_study(folds: Study, data: Path) -> None:
     with pytest.raises(RunError, match=r"is a study folder with several runs, not a run; name one .*fold-1"):
         open_run(folds.path)
+    unfinished = data.parent / "unfinished"
+    unfinished.mkdir()
+    (unfinished / "recipe.yaml").write_text((folds.path / "recipe.yaml").read_text())
+    (unfinished / "study.json").write_text((folds.path / "study.json").read_text().replace('"complete"', '"training"'))
+    with pytest.raises(RunError, match=r"trainings are not finished; finish them with `cristae train .* --resume`"):
+        open_run(unfinished)
     with pytest.raises(OutputExistsError, match="holds a single run, but the recipe asks for several"):
         train_study(load_recipe(data, [THREE, *SMALL]), out=folds.path / "fold-1", resume=True)
     with pytest.raises(RunError, match="is not a study folder"):

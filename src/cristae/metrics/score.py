@@ -116,6 +116,8 @@ def read_scores(path: Path) -> tuple[Score, ...]:
     try:
         text = path.read_text(encoding="utf-8-sig")
         rows = json.loads(text) if path.suffix.lower() == ".json" else list(csv.DictReader(io.StringIO(text)))
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise ValueError("it holds no list of rows")
         scores = tuple(_score_of(row) for row in rows)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, csv.Error) as error:
         columns = ", ".join(COLUMNS)

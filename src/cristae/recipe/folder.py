@@ -45,6 +45,11 @@ def require_run(path: Path) -> None:
     if not (path / RECIPE).is_file():
         raise RunError(f"{path}: is not a run folder: it has no {RECIPE}")
     if is_study(path):
+        if read_facts(path / STUDY).get("status") != "complete":
+            raise RunError(
+                f"{path}: is a study folder whose trainings are not finished; finish them with "
+                f"`cristae train {path / RECIPE} --out {path} --resume`"
+            )
         raise RunError(
             f"{path}: is a study folder with several runs, not a run; name one of them, such as "
             f"{next((one.parent for one in sorted(path.rglob(SUMMARY))), path / 'fold-1')}"

@@ -24,7 +24,7 @@ from cristae.recipe.proposal.facts import DataFacts, Measured
 from cristae.recipe.proposal.lines import draft_lines, method_lines
 from cristae.recipe.proposal.looking import facts_of_image, look_at_data
 from cristae.recipe.proposal.machine import find_machine
-from cristae.recipe.proposal.options import ProposalOptions
+from cristae.recipe.proposal.options import DEFAULT_MINUTES, ProposalOptions
 from cristae.recipe.proposal.propose import Proposal, propose
 from cristae.recipe.proposal.working_grid import common_grid
 from cristae.recipe.recipe import Recipe
@@ -168,6 +168,11 @@ def _of_set(name: str, image: str | None, labels: str | None, options: ProposalO
 def _propose(begun: _Begun, out: Path, options: ProposalOptions, progress: Progress) -> tuple[_Begun, Proposal]:
     """The method, and the data with the working grid that it is for."""
     machine = find_machine(options.max_ram)
+    if not options.measure and options.minutes != DEFAULT_MINUTES:
+        progress.warn(
+            f"--minutes {options.minutes:g} cannot decide the length of the training with --no-measure, which leaves "
+            "out what a step takes here; the recipe has a usual length"
+        )
     usual = propose(begun.usual, machine, options.minutes)
     if begun.absent:
         if options.measure:
