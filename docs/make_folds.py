@@ -67,6 +67,7 @@ def main() -> None:
 def train(experiment: StudyExperiment, place: Path, minutes: float) -> None:
     """Train the folds that are missing, for so many minutes at most."""
     recipe = cristae.load_recipe(RECIPES / experiment.recipe, experiment.settings)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which jobs in the background ignore
     clock = threading.Timer(min(60 * minutes, threading.TIMEOUT_MAX), signal.raise_signal, [signal.SIGINT])
     clock.daemon = True
     clock.start()
