@@ -84,7 +84,8 @@ Meyer et al. (2021) show their networks each patch together with two grain-filte
 relatives of both networks (8 to 128 channels; `width: 0.35`, `depth: 0.6`) learn three organelles of the set
 `synthetic-fibsem` with and without these channels. Patches have 128 x 128 pixels and the filter's areas are the paper's
 shares of a patch: 800 and 162 pixels. Trainings last four epochs of 128 updates, where the paper's last 100 of 256; all
-else is as in the recipes `fib-sem-*`. The paper trains fifteen of each and takes the best ten.
+else is as in the recipes `fib-sem-*`. The paper trains fifteen of each and takes the best ten. Minutes are those of one
+core of a machine that had other work, too, some of it much.
 """,
         finding="""
 All four variants learn in minutes, but runs differ more from each other than the variants do. In five of six
