@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -43,13 +44,13 @@ class BallStep(StepConfig):
         assert self.radius_nm is not None, "checked when the step was made"
         return voxel_size_nm, self.radius_nm
 
+    @abstractmethod
     def changed(self, mask: np.ndarray, spacing: Sequence[float], radius: float) -> np.ndarray:
         """The class after the step; voxels nearer to the edge of `mask` than two radii may be wrong."""
-        raise NotImplementedError
 
+    @abstractmethod
     def merge(self, ids: np.ndarray, changed: np.ndarray, value: int) -> None:
         """Take into `ids` what became of the class with this value."""
-        raise NotImplementedError
 
     def run(self, maps: LabelMaps, work: Workplace, advance: Advance) -> Outcome:
         """See the class."""

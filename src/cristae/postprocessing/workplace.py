@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ CHUNK: Triple = (16, 128, 128)
 """What is decoded at once, so that boxes around single objects are read quickly."""
 
 
-class Store:
+class Store(ABC):
     """Voxels of the whole volume that may be read and changed in any box; 0 where nothing was written."""
 
     image: Image
@@ -33,9 +34,9 @@ class Store:
         """(Z + 2, Y + 2, X + 2): the box and one voxel around it, `outside` beyond the volume."""
         return read_with_rim(self.image, box, outside)
 
+    @abstractmethod
     def write(self, box: Box, voxels: np.ndarray) -> None:
         """Write (Z, Y, X)."""
-        raise NotImplementedError
 
 
 class DiskStore(Store):

@@ -16,15 +16,6 @@ _LONGEST_NAME = 60
 """Letters of a recipe's name that its members keep, so that what is added fits."""
 
 
-@dataclass(frozen=True)
-class HeldOut:
-    """A box of an image file that a member was validated on and has never been trained on."""
-
-    image: str
-    """Absolute path, as recipes write them."""
-    box: Box
-
-
 @dataclass(frozen=True, eq=False)
 class Member:
     """One training of a study."""
@@ -33,7 +24,8 @@ class Member:
     """Its run folder in the study, such as `fold-1/instance-2`."""
     recipe: Recipe
     """With its own regions and seed, and neither folds nor instances."""
-    held_out: tuple[HeldOut, ...]
+    held_out: tuple[tuple[str, Box], ...]
+    """Image files and boxes that it has never been trained on."""
     fold: int | None = None
     """From 1."""
     instance: int | None = None
@@ -91,7 +83,7 @@ def _of_regions(recipe: Recipe, fold: Fold, volumes: Mapping[str, VolumeConfig])
     return recipe.model_copy(update={"data": recipe.data.model_copy(update={"train": train, "validate_": validate})})
 
 
-def held_out_of(parts: Sequence[Part]) -> tuple[HeldOut, ...]:
-    """The image files and boxes of validation regions."""
-    found = [HeldOut(part.volume.image.path.absolute().as_posix(), part.box) for part in parts]
+def held_out_of(parts: Sequence[Part]) -> tuple[tuple[str, Box], ...]:
+    """The image files and boxes of validation regions, as ensemble files list them."""
+    found = [(part.volume.image.path.absolute().as_posix(), part.box) for part in parts]
     return tuple(dict.fromkeys(found))

@@ -23,6 +23,7 @@ from cristae.recipe.ensemble_file import MemberRun, flat_members, write_ensemble
 from cristae.recipe.matching import common_settings, working_size
 from cristae.recipe.postprocess import steps_of
 from cristae.recipe.run import Run, weights_sha256
+from cristae.recipe.study_members import held_out_of
 from cristae.report.ensemble_page import ensemble_page
 from cristae.workflows.predict import predict
 from cristae.workflows.soup import cook_soup
@@ -242,7 +243,7 @@ def _write(out: Path, runs: Sequence[Run], chosen: ChosenEnsemble, validated: Se
     """The ensemble file, last of all."""
     members = [(run, weight) for run, weight in zip(runs, chosen.weights, strict=True) if weight]
     greedy = chosen.rule == "greedy"
-    held_out = [(part.volume.image.path.absolute(), part.box) for part in validated]
+    held_out = held_out_of(validated)
     write_ensemble(
         out,
         [run for run, _ in members],

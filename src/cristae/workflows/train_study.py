@@ -110,7 +110,7 @@ def _finish(study: Study, members: Sequence[Member]) -> None:
     scores = {one.name: read_scores(study.path / one.name / SCORES) for one in members}
     write_text(study.path / SCORES, scores_csv(study_scores(study, scores, chosen)))
     used = [one for one in members if one.name in chosen]
-    held_out = [[(held.image, held.box) for held in one.held_out] for one in used]
+    held_out = [one.held_out for one in used]
     study.ensemble_path.unlink(missing_ok=True)  # of a session that was killed before the page
     write_ensemble(study.ensemble_path, [study.path / one.name for one in used], held_out=held_out)
     report(study.path)
