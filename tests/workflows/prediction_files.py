@@ -6,7 +6,9 @@ import numpy as np
 
 from cristae.data.box import Box
 from cristae.data.classes import BACKGROUND_COLOR, Classes
-from cristae.data.formats.ome_zarr import ZarrSpec, create_multiscale
+from cristae.data.formats.ome_zarr import ZarrSpec, create_multiscale, open_ome_zarr, read_attributes
+from cristae.data.image import Image
+from cristae.inference.postprocessing import RAW
 from cristae.inference.prediction import KIND, label_names
 
 
@@ -57,3 +59,11 @@ def _write(path, array, voxel_size_nm, name, *, channels=None, **options):
     for z in range(shape[0]):
         voxels = array[:, z : z + 1] if channels else array[0, z : z + 1]
         writer.write(Box((z, 0, 0), (z + 1, *shape[1:])), voxels)
+
+
+def raw_labels(path: Path) -> tuple[Image, ...]:
+    """The labels of a finished prediction as they were before post-processing."""
+    names = label_names(Classes.model_validate(read_attributes(path)["classes"]))
+    raw = [f"{name}{RAW}" for name in names]
+    places = [one if (path / "labels" / one).exists() else name for name, one in zip(names, raw, strict=True)]
+    return tuple(open_ome_zarr(path, f"labels/{place}") for place in places)

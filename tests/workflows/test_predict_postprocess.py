@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from prediction_files import raw_labels
 from prediction_runs import cell, make_run
 from scipy import ndimage
 from skimage import measure
@@ -18,7 +19,6 @@ from cristae.errors import RunError, VoxelSizeError
 from cristae.evaluation.segmentation import Meaning, open_segmentation
 from cristae.inference import postprocessing
 from cristae.inference.config import PredictOptions
-from cristae.inference.postprocessing import raw_labels
 from cristae.postprocessing.workplace import DiskStore
 from cristae.recipe.postprocess import steps_of
 from cristae.recipe.run import Run

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from network_data import write_stack
+from prediction_files import raw_labels
 from skimage import measure
 
 import cristae
 from cristae.errors import RecipeError
-from cristae.inference.postprocessing import raw_labels
 from cristae.recipe.postprocess import chosen_steps
 from cristae.recipe.run import Run
 from cristae.workflows.train import train

@@ -120,15 +120,6 @@ def restore_raw(path: Path) -> None:
             write_label_list(labels, label_names(classes))
 
 
-def raw_labels(path: Path) -> tuple[Image, ...]:
-    """The labels of a finished prediction as they were before post-processing."""
-    classes = Classes.model_validate(read_attributes(path)["classes"])
-    return tuple(
-        open_ome_zarr(path, f"labels/{name}{RAW if (path / 'labels' / f'{name}{RAW}').exists() else ''}")
-        for name in label_names(classes)
-    )
-
-
 def _is_due(attributes: Mapping[str, Any], steps: Sequence[Step]) -> bool:
     before = attributes.get("postprocess") or {"status": "complete", "steps": []}
     return bool(before["status"] != "complete" or before["steps"] != _plain(steps))

@@ -55,11 +55,3 @@ class ErrorPairs:
         """(M, M) share of voxels at which both are wrong (Giacinto and Roli 2001,
         https://doi.org/10.1016/S0262-8856(01)00045-2)."""
         return ratio(self.both, self.voxels)
-
-    def yule_q(self) -> np.ndarray:
-        """(M, M) Yule's Q of being wrong: (n11 n00 - n10 n01) / (n11 n00 + n10 n01) (Kuncheva and Whitaker 2003,
-        https://doi.org/10.1023/A:1022859003006, equation 1)."""
-        n11, errors = self.both.astype(np.float64), np.diag(self.both).astype(np.float64)
-        n10, n01 = errors[:, None] - n11, errors[None] - n11
-        same, different = n11 * (self.voxels - n11 - n10 - n01), n10 * n01
-        return ratio(same - different, same + different)

@@ -66,20 +66,6 @@ class DoubtCounts:
         """Chance that a wrong voxel has more doubt than a right one, ties counting one half; NaN without either."""
         return float(auc_roc_of(self.counts))
 
-    def risk_coverage(self) -> tuple[np.ndarray, np.ndarray]:
-        """The error rate among the voxels that are kept, when those with most doubt are left out.
-
-        Returns:
-            Coverage, the share that is kept, rising to 1, and risk, the error rate among them, both (b,), one for each
-            doubt that occurs.
-
-        References:
-            Geifman and El-Yaniv (2017), https://arxiv.org/abs/1705.08500, section 2
-        """
-        totals = np.cumsum(self.counts.sum(0))
-        here = self.counts.sum(0) > 0
-        return ratio(totals, self.voxels)[here], ratio(np.cumsum(self.counts[1]), totals)[here]
-
     def aurc(self) -> float:
         """Area under the risk-coverage curve: the mean of the risks among the i voxels of least doubt, i = 1 to n.
 
