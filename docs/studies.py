@@ -20,7 +20,12 @@ class StudyExperiment:
 
 
 _NARROW = "model={name: unet_bn, widths: [16, 32, 64, 128]}"
-_SHORT = ("sampling.per_epoch=200", "training.batch_size=4", "training.epochs=12")
+_SHORT = (
+    "sampling.per_epoch=200",
+    "training.batch_size=4",
+    "training.epochs=12",
+    "training.precision=bf16",
+)
 
 STUDIES: Mapping[str, StudyExperiment] = {
     "emnet-cardiac": StudyExperiment(
@@ -28,7 +33,7 @@ STUDIES: Mapping[str, StudyExperiment] = {
         text="""
 The 20 tiles of `emnet-cardiac` come from five sections that are far apart, four tiles of each. A narrow U-Net (16 to
 128 channels) learns four sections and is scored on the fifth, in turn: 12 epochs of 50 batches of four patches of
-256 x 256 pixels, all else as in the recipe `emnet-cardiac-unet`.
+256 x 256 pixels in bfloat16, all else as in the recipe `emnet-cardiac-unet`.
 """,
         finding="",
         recipe="emnet-cardiac-unet.yaml",
@@ -40,8 +45,8 @@ The 20 tiles of `emnet-cardiac` come from five sections that are far apart, four
 The 20 slices of `isbi2012` are cut into five stretches of four slices that follow each other. A narrow U-Net (16 to 128
 channels) learns four stretches and is scored on the fifth, in turn. It sees single slices, so that no gap is needed
 between the stretches for it to see nothing that it is scored on; neighbouring slices are alike all the same (their
-correlation is 0.05 to 0.34). 12 epochs of 50 batches of four patches of 256 x 256 pixels, all else as in the recipe
-`isbi2012-unet`.
+correlation is 0.05 to 0.34). 12 epochs of 50 batches of four patches of 256 x 256 pixels in bfloat16, all else as in the
+recipe `isbi2012-unet`.
 """,
         finding="",
         recipe="isbi2012-unet.yaml",
@@ -57,7 +62,7 @@ correlation is 0.05 to 0.34). 12 epochs of 50 batches of four patches of 256 x 2
         text="""
 The 15 sections of `drosophila-vnc` are cut into five stretches of three that follow each other. A narrow U-Net (16 to
 128 channels) learns four stretches and is scored on the fifth, in turn: 12 epochs of 50 batches of four patches of
-256 x 256 pixels, all else as in the recipe `drosophila-vnc-unet`.
+256 x 256 pixels in bfloat16, all else as in the recipe `drosophila-vnc-unet`.
 """,
         finding="",
         recipe="drosophila-vnc-unet.yaml",
