@@ -14,7 +14,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 class InstancesConfig(Config):
     """Several trainings of one recipe that differ in nothing but their seeds: first weights, patches, augmentation."""
 
-    count: Annotated[int, Field(ge=2, le=1000)] | None = None
+    count: Annotated[int, Field(ge=1, le=1000)] | None = None
     """How many; null takes one for each of `seeds`."""
     seeds: tuple[Seed, ...] | None = None
     """The seed of each; null counts on from the recipe's `seed`."""
@@ -26,8 +26,8 @@ class InstancesConfig(Config):
         if self.seeds is None and self.count is None:
             raise ValueError("say how many, for instance `instances: {count: 5}`")
         if self.seeds is not None:
-            if len(self.seeds) < 2 or len(set(self.seeds)) != len(self.seeds):
-                raise ValueError("seeds must name two or more, and each once, since equal seeds train equal networks")
+            if not self.seeds or len(set(self.seeds)) != len(self.seeds):
+                raise ValueError("seeds must name at least one, and each once, since equal seeds train equal networks")
             if self.count is not None and self.count != len(self.seeds):
                 raise ValueError(f"count is {self.count}, but there are {len(self.seeds)} seeds; leave one of both out")
         if self.best is not None and self.best > self.number:

@@ -21,6 +21,7 @@ from cristae.recipe.recipe import Recipe
 from cristae.recipe.renamed import old_names, with_new_names
 
 Part = TypeVar("Part", bound=Config)
+_ABSENT = {"recipe": "there is no such recipe; `cristae recipe new` makes one"}
 
 
 def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
@@ -35,7 +36,7 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
         RecipeError: It is not a valid recipe; one line per problem.
     """
     path = Path(path)
-    text = _read_text(path)
+    text = read_text(path)
     return parse_recipe(text, str(path), overrides).read_from(path)
 
 
@@ -46,7 +47,7 @@ def load_run_recipe(path: Path) -> Recipe:
         MissingFileError: There is no such file.
         RecipeError: It is not a valid recipe; one line per problem.
     """
-    document = with_new_names(read_document(_read_text(path), str(path)))
+    document = with_new_names(read_document(read_text(path), str(path)))
     return parse_config(Recipe, document).written_at(document.places).read_from(path)
 
 
@@ -78,7 +79,7 @@ def load_steps(path: str | Path) -> tuple[Step, ...]:
     path = Path(path)
     if not path.exists():
         raise MissingFileError(f"{path}: there is no such file; it is a list of steps of post-processing in YAML")
-    document = read_document(_read_text(path), str(path))
+    document = read_document(read_text(path), str(path))
     if not isinstance(document.value, list):
         raise RecipeError(f"{path}:1: expected a list of steps, such as\n  - {{name: remove_small, min_size_vox: 100}}")
     places: dict[Location, str] = {("steps", *place): where for place, where in document.places.items()}
@@ -101,18 +102,24 @@ def parse_config(model: type[Part], document: Document) -> Part:
         raise RecipeError("\n".join(explain(error, model, document.place, document.former))) from None
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path, *, what: str = "recipe") -> str:
+    """The text of a file that a person wrote.
+
+    Raises:
+        MissingFileError: There is no such file, or it cannot be read.
+        RecipeError: It is no text file.
+    """
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
-            raise RecipeError(f"{path}: is a folder; a recipe is one YAML file, such as {path / 'recipe.yaml'}")
+            raise RecipeError(f"{path}: is a folder; a {what} is one YAML file, such as {path / f'{what}.yaml'}")
         if not stat.S_ISREG(mode):
-            raise RecipeError(f"{path}: is a pipe or a device; a recipe is one YAML file")
+            raise RecipeError(f"{path}: is a pipe or a device; a {what} is one YAML file")
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 4)
     except OSError as error:
         absent = isinstance(error, FileNotFoundError) and not path.is_symlink()
-        why = "there is no such recipe; `cristae recipe new` makes one" if absent else why_unreadable(path, error)
+        why = _ABSENT.get(what, f"there is no such {what}") if absent else why_unreadable(path, error)
         raise MissingFileError(f"{path}: {why}") from None
     try:
         return content.decode("utf-8-sig")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cristae.classical.config import RandomForestConfig
+from cristae.data.box import Triple
 from cristae.data.folds.plan import FoldPlan, plan_folds
 from cristae.errors import CristaeError
 from cristae.progress import Handed, Progress
@@ -89,19 +90,38 @@ def first_member(recipe: Recipe, progress: Progress) -> Recipe:
     return member.recipe
 
 
-def _plan_folds(recipe: Recipe, data: TrainingData, progress: Progress) -> tuple[FoldPlan, Guard]:
+def fold_guards(recipe: Recipe) -> Mapping[str, Triple]:
+    """The gap (z, y, x) that the folds of a recipe need, in voxels of each volume's files.
+
+    Args:
+        recipe: With folds; a gap that they name is taken.
+
+    Raises:
+        CristaeError: The recipe or its data cannot be used.
+    """
+    recipe = check_form(recipe, Progress())
+    return _guards(recipe, open_training_data(recipe), Progress())[1]
+
+
+def _guards(recipe: Recipe, data: TrainingData, progress: Progress) -> tuple[Guard, Mapping[str, Triple]]:
+    """The gap of a recipe's folds, and the same in the files of each volume."""
     config, dataset, regions = recipe.folds, data.dataset, data.regions
     assert config is not None
-    parts, volumes = (*dataset.train, *dataset.validate), {one.name: one for one in recipe.data.volumes}
-    flat = recipe.model.ndim == 2
-    if config.guard_vox == "auto":
-        forest = isinstance(recipe.model, RandomForestConfig)
-        locality = None if forest else make_network(recipe, dataset.classes)[1]
-        guard = guard_of(recipe, locality, regions.affinities, regions.voxel_size_nm)
-        guards = guards_in_files(guard, parts, recipe.data, flat=flat)
-    else:
-        guard = Guard(config.guard_vox, "what folds.guard_vox says")
-        guards = dict.fromkeys(volumes, config.guard_vox)
+    if config.guard_vox != "auto":
+        named = Guard(config.guard_vox, "what folds.guard_vox says")
+        return named, {one.name: config.guard_vox for one in recipe.data.volumes}
+    forest = isinstance(recipe.model, RandomForestConfig)
+    locality = None if forest else make_network(recipe, dataset.classes, progress)[1]
+    guard = guard_of(recipe, locality, regions.affinities, regions.voxel_size_nm)
+    parts = (*dataset.train, *dataset.validate)
+    return guard, guards_in_files(guard, parts, recipe.data, flat=recipe.model.ndim == 2)
+
+
+def _plan_folds(recipe: Recipe, data: TrainingData, progress: Progress) -> tuple[FoldPlan, Guard]:
+    config, dataset = recipe.folds, data.dataset
+    assert config is not None
+    volumes = {one.name: one for one in recipe.data.volumes}
+    guard, guards = _guards(recipe, data, Progress())
     splits = {"train": dataset.train, "validate": dataset.validate, "test": dataset.test}
     with recipe.telling_where():
         return plan_folds(config, splits, volumes, dataset.classes, guards, progress), guard

@@ -18,7 +18,7 @@ from cristae.recipe.ensemble_file import ENSEMBLE, write_ensemble
 from cristae.recipe.folder import is_run
 from cristae.recipe.postprocess import chosen_steps
 from cristae.recipe.recipe import Recipe
-from cristae.recipe.run import is_complete, open_unfinished_run, weights_sha256
+from cristae.recipe.run import is_complete, open_run, open_unfinished_run, weights_sha256
 from cristae.recipe.study import SCORES, Study, create_study, require_study_place
 from cristae.recipe.study_members import Member
 from cristae.workflows.plan_study import naming, plan_study
@@ -64,7 +64,7 @@ def train_study(
     study = create_study(place, plan.recipe, plan.facts, plan.members, resume=resume)
     trained = False
     for number, member in enumerate(plan.members, start=1):
-        if _is_finished(study, member):
+        if is_finished(study, member):
             progress.say(f"{place / member.name}: training had finished already")
             continue
         progress.say(f"Member {number} of {len(plan.members)}: {member.name}")
@@ -75,11 +75,11 @@ def train_study(
                 shutil.rmtree(place, ignore_errors=True)  # nothing is lost, and what is repaired can begin here
             raise
     if not all((place / name).is_file() for name in _RESULTS):
-        _finish(study, plan.members)
+        finish_study(study, plan.members)
     return study
 
 
-def _is_finished(study: Study, member: Member) -> bool:
+def is_finished(study: Study, member: Member) -> bool:
     """Whether a member was trained as long as it is asked to, and its weights are those that were noted. Other
     post-processing, which a resumed run takes over, must have reached it too."""
     folder, state = study.path / member.name, study.member(member.name)
@@ -98,13 +98,18 @@ def _train_member(study: Study, member: Member, progress: Progress) -> Study:
     study = study.with_member(replace(study.member(member.name), state="training"))
     folder = study.path / member.name
     with naming(member, progress) as named:
-        run = train(member.recipe, out=folder, resume=is_run(folder), progress=named)
-    scores = read_scores(run.path / SCORES)
-    value, sha256 = validation_of(run, scores), weights_sha256(run)
+        train(member.recipe, out=folder, resume=is_run(folder), progress=named)
+    return note_trained(study, member)
+
+
+def note_trained(study: Study, member: Member) -> Study:
+    """The study with a member that is trained: its weights and how well they validate, written to `study.json`."""
+    run = open_run(study.path / member.name)
+    value, sha256 = validation_of(run, read_scores(run.path / SCORES)), weights_sha256(run)
     return study.with_member(replace(study.member(member.name), state="complete", validation=value, sha256=sha256))
 
 
-def _finish(study: Study, members: Sequence[Member]) -> None:
+def finish_study(study: Study, members: Sequence[Member]) -> None:
     """Scores, ensemble file and page of a study whose members are all trained."""
     chosen = best_members(study)
     scores = {one.name: read_scores(study.path / one.name / SCORES) for one in members}

@@ -1,0 +1,130 @@
+"""What makes cells comparable: the same folds with the widest gap that any of them needs, and the same budget."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from math import prod
+
+from cristae.benchmark.cells import Cell
+from cristae.benchmark.plan import Budget, Plan
+from cristae.classical.config import RandomForestConfig
+from cristae.data.box import Triple
+from cristae.errors import CristaeError, RecipeError
+from cristae.progress import Progress
+from cristae.recipe.instances import InstancesConfig
+from cristae.recipe.recipe import Recipe
+from cristae.sampling import as_triple
+from cristae.workflows.plan_study import StudyPlan, fold_guards, plan_study
+
+
+@dataclass(frozen=True, eq=False)
+class PlannedCell:
+    """A cell and the trainings that it stands for."""
+
+    cell: Cell
+    study: StudyPlan
+
+
+def plan_cells(plan: Plan, cells: Sequence[Cell], progress: Progress) -> tuple[tuple[PlannedCell, ...], list[str]]:
+    """The studies of all cells, and notes on what makes them comparable.
+
+    Args:
+        plan: What is asked.
+        cells: As `cells_of` gives them.
+        progress: Where warnings go.
+
+    Raises:
+        CristaeError: A recipe or its data cannot be used; says which cell.
+    """
+    notes, recipes = list[str](), [_as_study(plan, cell.recipe) for cell in cells]
+    recipes = [_within(recipe, plan.budget) for recipe in recipes]
+    if recipes[0].folds is not None:
+        recipes, note = _with_one_gap(cells, recipes)
+        notes.append(note)
+    planned = []
+    for cell, recipe in zip(cells, recipes, strict=True):
+        with _naming(cell):
+            planned.append(PlannedCell(replace(cell, recipe=recipe), plan_study(recipe, progress)))
+    notes += _differences(planned)
+    return tuple(planned), notes
+
+
+def _as_study(plan: Plan, recipe: Recipe) -> Recipe:
+    """A recipe with the folds and instances of the plan; a single training is a study of one."""
+    folds = recipe.folds if plan.folds is None else plan.folds
+    instances = InstancesConfig(count=plan.instances) if plan.instances > 1 or folds is None else None
+    return recipe.model_copy(update={"folds": folds, "instances": instances})
+
+
+def _within(recipe: Recipe, budget: Budget | None) -> Recipe:
+    """A recipe with as many epochs as the budget allows; a random forest has none."""
+    if budget is None or isinstance(recipe.model, RandomForestConfig):
+        return recipe
+    if budget.epochs is not None:
+        epochs = budget.epochs
+    elif budget.voxels is not None:
+        epochs = max(1, round(budget.voxels / voxels_of_epoch(recipe)))
+    else:
+        raise RecipeError("minutes")
+    return recipe.model_copy(update={"training": recipe.training.model_copy(update={"epochs": epochs})})
+
+
+def voxels_of_epoch(recipe: Recipe) -> int:
+    """Voxels of all patches of an epoch.
+
+    Raises:
+        RecipeError: How many patches an epoch has follows from the data.
+    """
+    patches = getattr(recipe.sampling, "per_epoch", None)
+    if patches is None or recipe.sampling.size is None:
+        raise RecipeError(
+            recipe.problem("sampling: a budget of voxels needs sampling.per_epoch and sampling.size; give both")
+        )
+    return int(patches) * prod(recipe.sampling.size)
+
+
+def _with_one_gap(cells: Sequence[Cell], recipes: Sequence[Recipe]) -> tuple[list[Recipe], str]:
+    """Recipes whose folds keep the widest gap that any of them needs, so that the folds of all are the same."""
+    widest: Triple = (0, 0, 0)
+    for cell, recipe in zip(cells, recipes, strict=True):
+        with _naming(cell):
+            for own in fold_guards(recipe).values():
+                widest = (max(widest[0], own[0]), max(widest[1], own[1]), max(widest[2], own[2]))
+    found = []
+    for recipe in recipes:
+        assert recipe.folds is not None
+        found.append(recipe.model_copy(update={"folds": recipe.folds.model_copy(update={"guard_vox": widest})}))
+    gap = " x ".join(map(str, widest))
+    return found, f"All cells have the same folds, with a gap of {gap} voxels (z, y, x): the widest that any needs."
+
+
+@contextmanager
+def _naming(cell: Cell) -> Iterator[None]:
+    """What is wrong with a cell begins with its label."""
+    try:
+        yield
+    except CristaeError as error:
+        error.args = (f"cell '{cell.label}': {error}", *error.args[1:])
+        raise
+
+
+def _differences(planned: Sequence[PlannedCell]) -> list[str]:
+    """In what the cells are not alike, for whoever reads their scores."""
+    notes = []
+    if len({json.dumps(one.study.facts.get("folds"), sort_keys=True) for one in planned}) > 1:
+        notes.append("The cells do not have the same folds, because the plan varies their data.")
+    networks = [one.cell.recipe for one in planned if not isinstance(one.cell.recipe.model, RandomForestConfig)]
+    seen = {prod(as_triple(r.sampling.size)) * _patches(r) * r.training.epochs for r in networks if r.sampling.size}
+    if len(seen) > 1:
+        notes.append(
+            f"The cells see from {min(seen):,} to {max(seen):,} voxels of patches in a training: what sets them apart "
+            "may be that."
+        )
+    return notes
+
+
+def _patches(recipe: Recipe) -> int:
+    return getattr(recipe.sampling, "per_epoch", None) or 1

@@ -1,0 +1,136 @@
+"""The plan of a benchmark: what is varied, over which folds and seeds, with which budget."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt, PrivateAttr, StringConstraints, model_validator
+
+from cristae.config import Config
+from cristae.data.folds.config import FoldsConfig
+from cristae.recipe.places import Places
+
+Label = Annotated[str, StringConstraints(min_length=1, max_length=60, strip_whitespace=True)]
+Choices = Annotated[list[Any], Field(min_length=1)] | Annotated[dict[Label, Any], Field(min_length=1)]
+"""Values that a recipe path takes in turn: a list, or a mapping from what they are called to them."""
+Changes = dict[str, Any]
+"""Values by recipe path, as after `--set`."""
+
+
+class Budget(Config):
+    """How long each training may be, so that cells are alike in it. One of these; none takes each recipe's epochs."""
+
+    epochs: PositiveInt | None = None
+    """Epochs of each training."""
+    voxels: PositiveFloat | None = None
+    """Voxels of all patches that each training sees; it is rounded to whole epochs, at least one."""
+    minutes: PositiveFloat | None = None
+    """Minutes of each training; some steps of each cell are measured before, and the epochs that follow are kept."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Budget:
+        given = [name for name in ("epochs", "voxels", "minutes") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"give one of epochs, voxels and minutes, found {' and '.join(given) or 'none'}")
+        return self
+
+
+class RankBy(Config):
+    """The score that cells are ranked by."""
+
+    metric: str = "IoU"
+    """A score of each class, such as `IoU`, `F1`, `V_rand_fixed` or `components_F1`."""
+    class_name: Annotated[str, Field(alias="class")] = "all"
+    """Of which class; `all` takes the mean over the foreground classes."""
+
+
+class HowManyLabels(Config):
+    """A learning curve: each cell is trained on so many labelled slices of each fold's training part."""
+
+    slices: Annotated[tuple[PositiveInt, ...], Field(min_length=2)] | Literal["auto"] = "auto"
+    """How many labelled slices (or images); `auto` doubles from 1 to all that there are."""
+
+
+class Imported(Config):
+    """Predictions that another program made, as one more cell."""
+
+    name: Label
+    """What it is called in tables."""
+    predictions: str
+    """A folder with one file for each image that is scored, named like it, or one stack for each volume."""
+    binarize: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """The threshold, where they are probability maps of one class."""
+
+
+class Halving(Config):
+    """Successive halving: all cells train for a part of their epochs, then only the best go on."""
+
+    keep: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Part of the cells that go on after each rung."""
+    rungs: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(min_length=1)] = (0.25, 0.5)
+    """Where cells are compared, as parts of their epochs."""
+
+
+class Plan(Config):
+    """A benchmark: one base recipe, what is varied in it, and how cells are compared."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)]
+    """Short name: letters, digits, '.', '_' and '-'."""
+    description: str = ""
+    """What is asked, in your own words."""
+    recipe: str
+    """The base recipe, a path relative to the plan."""
+    changes: Annotated[Changes, Field(alias="set")] = {}
+    """What is changed in the base recipe for all cells, by recipe path, as after `--set`."""
+    vary: dict[str, Choices] = {}
+    """Recipe paths and the values that they take; there is a cell for each combination."""
+    cells: dict[Label, Changes] = {}
+    """Named cells, each with several changes at once; combined with what `vary` says."""
+    folds: FoldsConfig | None = None
+    """Cross-validation, the same for all cells; null takes the recipe's, or its split where it has none."""
+    instances: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Trainings of each fold that differ in their seeds."""
+    labels: HowManyLabels | None = None
+    """A learning curve over the number of labelled slices."""
+    budget: Budget | None = None
+    """How long each training may be; null takes the epochs of the recipes."""
+    rank_by: RankBy = RankBy()
+    """The score that cells are ranked by."""
+    halving: Halving | None = None
+    """Stop cells early that are hopeless; null trains all to their end."""
+    imported: tuple[Imported, ...] = ()
+    """Results of other programs, scored with the others."""
+
+    _source: pathlib.Path | None = PrivateAttr(default=None)
+    _places: Places = PrivateAttr(default=Places())
+
+    @model_validator(mode="after")
+    def _check(self) -> Plan:
+        if not self.vary and not self.cells and not self.imported and self.labels is None:
+            raise ValueError("there is nothing to compare: give vary, cells, labels or imported")
+        names = [one.name for one in self.imported]
+        if len(set(names)) != len(names):
+            raise ValueError("imported: two have the same name")
+        return self
+
+    @property
+    def source(self) -> pathlib.Path | None:
+        """The file it was read from; None for a plan made in Python."""
+        return self._source
+
+    @property
+    def folder(self) -> pathlib.Path:
+        """Where its relative paths start."""
+        return pathlib.Path.cwd() if self._source is None else self._source.parent
+
+    def place(self, path: Sequence[str | int]) -> str:
+        """Where a field was written, such as 'plan.yaml:14'."""
+        return self._places.of(tuple(path)) or str(self._source or self.name)
+
+    def read_from(self, source: pathlib.Path, places: Mapping[tuple[str | int, ...], str]) -> Plan:
+        """The same plan, remembering the file it was read from and where its values stand there."""
+        copy = self.model_copy()
+        copy._source, copy._places = source.absolute(), Places(places)
+        return copy
