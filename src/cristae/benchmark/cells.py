@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from cristae.benchmark.plan import Plan
+from cristae.benchmark.plan import Plan, overrides_of
+from cristae.benchmark.widths import scaled
+from cristae.classical.config import RandomForestConfig
 from cristae.errors import RecipeError
 from cristae.recipe.load import load_recipe
 from cristae.recipe.recipe import Recipe
@@ -57,7 +59,7 @@ def cells_of(plan: Plan) -> tuple[Cell, ...]:
             changes |= choice.changes
         label = ", ".join(choice.label for choice in combination) or plan.name
         settings = {choice.of: choice.label for choice in combination}
-        found.append(Cell(_slug(label), label, settings, changes, _recipe(plan, label, changes)))
+        found.append(Cell(slug(label), label, settings, changes, _recipe(plan, label, changes)))
     _require_different(plan, found)
     return tuple(found)
 
@@ -99,18 +101,19 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _slug(label: str) -> str:
+def slug(label: str) -> str:
     """A folder name of a label, the same on all systems."""
     return re.sub(r"[^a-z0-9._]+", "-", label.lower()).strip("-.")[:_LONGEST] or "cell"
 
 
 def _recipe(plan: Plan, label: str, changes: Mapping[str, Any]) -> Recipe:
-    overrides = [f"{path}={json.dumps(value, ensure_ascii=False)}" for path, value in changes.items()]
     try:
-        recipe = load_recipe(plan.folder / plan.recipe, overrides)
+        recipe = load_recipe(plan.folder / plan.base, overrides_of(changes))
     except RecipeError as error:
         raise RecipeError(f"{plan.place(())}: cell '{label}': {error}") from None
-    return recipe
+    if plan.width == 1 or isinstance(recipe.model, RandomForestConfig):
+        return recipe
+    return recipe.model_copy(update={"model": scaled(recipe.network, plan.width)})
 
 
 def _require_different(plan: Plan, cells: Sequence[Cell]) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from cristae.benchmark.cells import Cell
+from cristae.benchmark.label_numbers import with_fewer_labels
 from cristae.benchmark.plan import Budget, Plan
 from cristae.classical.config import RandomForestConfig
 from cristae.data.box import Triple
@@ -47,7 +48,11 @@ def plan_cells(plan: Plan, cells: Sequence[Cell], progress: Progress) -> tuple[t
     planned = []
     for cell, recipe in zip(cells, recipes, strict=True):
         with _naming(cell):
-            planned.append(PlannedCell(replace(cell, recipe=recipe), plan_study(recipe, progress)))
+            named, study = replace(cell, recipe=recipe), plan_study(recipe, progress)
+            if plan.labels is None:
+                planned.append(PlannedCell(named, study))
+            else:
+                planned += [PlannedCell(*one) for one in with_fewer_labels(plan.labels, named, study)]
     notes += _differences(planned)
     return tuple(planned), notes
 

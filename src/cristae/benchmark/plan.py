@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
@@ -54,14 +55,16 @@ class HowManyLabels(Config):
 
 
 class Imported(Config):
-    """Predictions that another program made, as one more cell."""
+    """Predictions that other programs made; each method becomes a cell."""
 
-    name: Label
-    """What it is called in tables."""
-    predictions: str
-    """A folder with one file for each image that is scored, named like it, or one stack for each volume."""
+    predictions: str | Annotated[dict[Label, str], Field(min_length=1)]
+    """A folder with a sub-folder for each method, or the folders and stacks of methods by their names. A folder holds
+    one file for each image that is scored, named like it, or one stack."""
+    truth: str | None = None
+    """The truth, where the base recipe does not name it; null takes the test regions of the recipe, or where it has
+    none all of its labelled regions."""
     binarize: Annotated[float, Field(ge=0, lt=1)] | None = None
-    """The threshold, where they are probability maps of one class."""
+    """The threshold, where they are probability maps of one class; of such a truth, too."""
 
 
 class Halving(Config):
@@ -80,8 +83,8 @@ class Plan(Config):
     """Short name: letters, digits, '.', '_' and '-'."""
     description: str = ""
     """What is asked, in your own words."""
-    recipe: str
-    """The base recipe, a path relative to the plan."""
+    recipe: str | None = None
+    """The base recipe, a path relative to the plan; null where nothing is trained."""
     changes: Annotated[Changes, Field(alias="set")] = {}
     """What is changed in the base recipe for all cells, by recipe path, as after `--set`."""
     vary: dict[str, Choices] = {}
@@ -98,9 +101,11 @@ class Plan(Config):
     """How long each training may be; null takes the epochs of the recipes."""
     rank_by: RankBy = RankBy()
     """The score that cells are ranked by."""
+    width: Annotated[float, Field(gt=0, le=4)] = 1.0
+    """A factor of the widths of all networks, such as 0.25 for a quick look."""
     halving: Halving | None = None
     """Stop cells early that are hopeless; null trains all to their end."""
-    imported: tuple[Imported, ...] = ()
+    imported: Imported | None = None
     """Results of other programs, scored with the others."""
 
     _source: pathlib.Path | None = PrivateAttr(default=None)
@@ -108,12 +113,27 @@ class Plan(Config):
 
     @model_validator(mode="after")
     def _check(self) -> Plan:
-        if not self.vary and not self.cells and not self.imported and self.labels is None:
+        if not self.trains and self.imported is None:
             raise ValueError("there is nothing to compare: give vary, cells, labels or imported")
-        names = [one.name for one in self.imported]
-        if len(set(names)) != len(names):
-            raise ValueError("imported: two have the same name")
+        if self.recipe is None and (self.trains or (self.imported is not None and self.imported.truth is None)):
+            raise ValueError("recipe: name the base recipe, a path relative to the plan")
         return self
+
+    @property
+    def trains(self) -> bool:
+        """Whether there is anything to train."""
+        return bool(self.vary or self.cells) or self.labels is not None
+
+    @property
+    def base(self) -> str:
+        """The path of the base recipe."""
+        assert self.recipe is not None, "the plan was checked"
+        return self.recipe
+
+    @property
+    def overrides(self) -> tuple[str, ...]:
+        """What is changed in the base recipe for all cells, as for `load_recipe`."""
+        return overrides_of(self.changes)
 
     @property
     def source(self) -> pathlib.Path | None:
@@ -134,3 +154,8 @@ class Plan(Config):
         copy = self.model_copy()
         copy._source, copy._places = source.absolute(), Places(places)
         return copy
+
+
+def overrides_of(changes: Mapping[str, Any]) -> tuple[str, ...]:
+    """Values by recipe path as `path=value`."""
+    return tuple(f"{path}={json.dumps(value, ensure_ascii=False)}" for path, value in changes.items())
