@@ -68,8 +68,8 @@ def run_jobs(
     options: ClusterOptions = ClusterOptions(),
     *,
     on_done: Done,
-    on_failed: Failed = lambda failure: None,
-    on_start: Started = lambda key: None,
+    on_failed: Failed | None = None,
+    on_start: Started | None = None,
     progress: Progress = Progress(),
     title: str = "Jobs",
 ) -> tuple[JobFailure, ...]:
@@ -102,15 +102,20 @@ def run_jobs(
 
     def failed(failure: JobFailure) -> None:
         failures[failure.key] = failure
-        on_failed(failure)
+        if on_failed is not None:
+            on_failed(failure)
+
+    def started(key: str) -> None:
+        if on_start is not None:
+            on_start(key)
 
     if options.on_dask:
         from cristae.cluster.coordinator import run_on_dask
 
-        run_on_dask(order, options, on_done, failed, on_start, progress, title)
+        run_on_dask(order, options, on_done, failed, started, progress, title)
     else:
         for job in order:
-            on_start(job.key)
+            started(job.key)
             _run_here(job, on_done, failed, progress)
     return tuple(failures[job.key] for job in jobs if job.key in failures)
 

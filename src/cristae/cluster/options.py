@@ -41,10 +41,22 @@ class ClusterOptions:
                 f"scheduler: '{self.scheduler}' is no address of a Dask scheduler; write it as tcp://host:8786"
             )
 
-    @property
-    def given(self) -> bool:
-        """Whether there is any wish."""
-        return self != ClusterOptions()
+    def require_none(self, why: str) -> None:
+        """For what is a single job.
+
+        Args:
+            why: What makes it one, in words.
+
+        Raises:
+            ClusterError: There is a wish that could have no effect.
+        """
+        for name in ("workers", "scheduler", "cluster"):
+            if getattr(self, name) is not None:
+                raise ClusterError(
+                    f"--{name}: {why}, and one training runs on one computer; workers train the members of a study "
+                    "side by side: --folds, or `folds` or `instances` in the recipe, make one. Several GPUs train one "
+                    "network with training.devices"
+                )
 
     @property
     def on_dask(self) -> bool:

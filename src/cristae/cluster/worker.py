@@ -70,7 +70,7 @@ class Outcome:
     """All of them, should an event have been lost."""
 
 
-def dask_setup(worker: Any) -> None:
+def dask_setup(worker: Any) -> None:  # noqa: ARG001  # Dask hands it in
     """Prepare a worker process; called by Dask."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the coordinator asks for what it wants
     for name in filter(None, os.environ.get(IMPORTS, "").split(",")):
@@ -117,9 +117,7 @@ def carry_out(sent: bytes) -> Outcome:
     finally:
         ended.set()
         del _running[order.topic]
-    return Outcome(
-        found.kind, found.result, found.error, found.error_type, found.traceback, tuple(progress.warned)
-    )
+    return Outcome(found.kind, found.result, found.error, found.error_type, found.traceback, tuple(progress.warned))
 
 
 def _work(order: Order, threads: int, progress: Progress) -> Any:
