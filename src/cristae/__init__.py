@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cristae.analysis.config import AnalysisOptions as AnalysisOptions
+    from cristae.cluster.options import ClusterOptions as ClusterOptions
     from cristae.data.box import Box as Box
     from cristae.data.classes import Classes as Classes
     from cristae.data.formats import open_image as open_image
@@ -89,6 +90,7 @@ _HOME = {
     "Box": "data.box",
     "ChosenEnsemble": "evaluation.ensembles.choice",
     "Classes": "data.classes",
+    "ClusterOptions": "cluster.options",
     "CompareOptions": "evaluation.differences",
     "EstimateOptions": "evaluation.estimate_options",
     "EnsembleOptions": "evaluation.ensembles.choice",

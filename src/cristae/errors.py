@@ -74,3 +74,13 @@ class TrainingError(CristaeError, RuntimeError):
     """Training cannot continue, for instance because the loss is not finite."""
 
     exit_code = 1
+
+
+class BenchmarkError(CristaeError, RuntimeError):
+    """Jobs of a benchmark failed; the others are finished."""
+
+    exit_code = 1
+
+
+class ClusterError(CristaeError, RuntimeError):
+    """Workers cannot be had, do not fit this installation, or are described wrongly."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from cristae.benchmark.measure import measuring
@@ -10,31 +10,12 @@ from cristae.data.files import write_json
 from cristae.evaluation.scoring.settings import ScoreOptions
 from cristae.progress import Progress
 from cristae.recipe.benchmark_folder import HELD_OUT
-from cristae.recipe.folder import is_run
-from cristae.recipe.recipe import Recipe
 from cristae.recipe.run import open_run
+from cristae.recipe.study_members import Member
 from cristae.workflows.score_held_out import score_held_out
-from cristae.workflows.train import train
+from cristae.workflows.train_study import Result, train_member
 
 COST = "cost.json"
-
-
-@dataclass(frozen=True, eq=False)
-class Job:
-    """What one worker is given: plain values and paths on a disk that all workers share."""
-
-    cell: str
-    member: str
-    """Its name in the cell's study, such as `fold-1/instance-2`."""
-    recipe: Recipe
-    folder: Path
-    """Its run folder."""
-    options: ScoreOptions
-
-    @property
-    def key(self) -> str:
-        """What messages call it."""
-        return f"{self.cell}/{self.member}"
 
 
 def is_scored(folder: Path) -> bool:
@@ -42,19 +23,23 @@ def is_scored(folder: Path) -> bool:
     return (folder / HELD_OUT / COST).is_file()
 
 
-def run_job(job: Job, progress: Progress = Progress()) -> None:
-    """Train, predict and score; what an earlier try has finished is not repeated.
+def run_job(place: Path, member: Member, options: ScoreOptions, *, progress: Progress) -> Result:
+    """Train a member of the study in a folder, predict and score what it has not seen; what an earlier try has
+    finished is not repeated.
+
+    Returns:
+        Its validation and the hash of its weights.
 
     Raises:
         CristaeError: The recipe or its data cannot be used.
     """
-    place = job.folder / HELD_OUT
+    folder = place / member.name
     with measuring() as training:
-        train(job.recipe, out=job.folder, resume=is_run(job.folder), progress=progress)
+        result = train_member(place, member, progress=progress)
     with measuring() as scoring:
-        found = score_held_out(open_run(job.folder), place, options=job.options, progress=progress)
+        found = score_held_out(open_run(folder), folder / HELD_OUT, options=options, progress=progress)
     write_json(
-        place / COST,
+        folder / HELD_OUT / COST,
         {
             "training": asdict(training),
             "scoring": asdict(scoring),
@@ -63,3 +48,4 @@ def run_job(job: Job, progress: Progress = Progress()) -> None:
             "evaluate_seconds": sum(one.evaluate_seconds for one in found.values()),
         },
     )
+    return result

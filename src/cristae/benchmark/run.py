@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cristae.benchmark.cells import cells_of
 from cristae.benchmark.collect import collect
 from cristae.benchmark.fair import PlannedCell, plan_cells
-from cristae.benchmark.job import Job, is_scored, run_job
+from cristae.benchmark.imported import IMPORTED, imported_cells, score_imported
+from cristae.benchmark.job import is_scored, run_job
 from cristae.benchmark.plan import Plan
-from cristae.data.files import require_new, require_writable, write_text
-from cristae.errors import CristaeError, OutputExistsError, RunError
+from cristae.cluster.jobs import Job, JobFailure, run_jobs
+from cristae.cluster.options import ClusterOptions
+from cristae.data.files import require_new, require_writable, write_json, write_text
+from cristae.errors import BenchmarkError, OutputExistsError, RunError
 from cristae.evaluation.scoring.settings import ScoreOptions
 from cristae.progress import Progress, WarnOnce
 from cristae.recipe.benchmark_folder import (
+    BENCHMARK,
     CELLS,
+    FAILURES,
     PLAN,
     BenchmarkFacts,
     CellFacts,
@@ -28,107 +32,131 @@ from cristae.recipe.benchmark_folder import (
 from cristae.recipe.study import Study, create_study
 from cristae.recipe.study_members import Member
 from cristae.recipe.text import config_to_yaml
-from cristae.workflows.train_study import finish_study, is_finished, note_trained
-
-
-@dataclass(frozen=True)
-class BenchmarkOptions:
-    """How a plan is run. The fields are the options of `cristae benchmark`."""
-
-    resume: bool = False
-    """Resume a benchmark that was interrupted; what is finished is not repeated."""
+from cristae.workflows.train_study import begin_member, complete_member, finish_study, is_finished
 
 
 def benchmark(
-    plan: Plan, *, out: str | Path, options: BenchmarkOptions = BenchmarkOptions(), progress: Progress = Progress()
+    plan: Plan,
+    *,
+    out: str | Path,
+    resume: bool = False,
+    options: ClusterOptions = ClusterOptions(),
+    progress: Progress = Progress(),
 ) -> BenchmarkFacts:
     """Train, predict and evaluate every cell of a plan, then write tables and a page.
 
     Args:
         plan: As `load_plan` gives it.
         out: The benchmark folder.
-        options: Where jobs run, and whether to resume.
+        resume: Resume a benchmark that was interrupted: what is finished is not repeated. The plan may have got
+            further cells.
+        options: Where jobs are carried out; without any, one after the other in this process.
         progress: Where to show how far it is.
 
     Raises:
         CristaeError: The plan, a recipe or its data cannot be used; nothing was overwritten.
-        RunError: Jobs failed; all others are finished, and `resume` tries those again.
+        BenchmarkError: Jobs failed; all others are finished, tables and page are of those, and `resume` tries again.
         KeyboardInterrupt: Ctrl-C; `resume` continues.
 
     Example:
         cristae.benchmark(cristae.load_plan("which-network.yaml"), out="which-network")
     """
     out, progress = Path(out), WarnOnce(progress)
-    _require_place(out, plan, options)
-    cells, notes = plan_cells(plan, cells_of(plan), progress)
-    facts = _facts(plan, cells, notes)
+    _require_place(out, plan, resume=resume)
+    cells, notes = plan_cells(plan, cells_of(plan), progress) if plan.trains else ((), [])
+    imported = imported_cells(plan)
+    facts = _facts(plan, cells, imported, notes)
     out.mkdir(parents=True, exist_ok=True)
-    write_text(out / PLAN, config_to_yaml(plan, defaults=False))
     write_benchmark(out, facts)
-    studies = {
-        one.cell.name: create_study(
-            out / CELLS / one.cell.name,
-            one.study.recipe,
-            one.study.facts,
-            one.study.members,
-            resume=(out / CELLS / one.cell.name).exists(),
-        )
-        for one in cells
-    }
-    failed = _run_jobs(list(_jobs(cells, studies)), cells, studies, progress)
+    write_text(out / PLAN, config_to_yaml(plan, defaults=False))
+    studies = {one.cell.name: _open_study(out, one) for one in cells}
+    if imported:
+        score_imported(plan, imported, out / IMPORTED, progress)
+    failures = _run_jobs(cells, studies, options, progress)
+    write_json(out / FAILURES, [{"job": one.key, "error": one.error, "attempts": one.attempts} for one in failures])
     collect(out, progress)
-    if failed:
-        raise RunError("\n".join([f"{out}: {len(failed)} jobs failed; --resume tries them again", *failed]))
+    if failures:
+        raise _failed(out, failures)
     return facts
 
 
-def _require_place(out: Path, plan: Plan, options: BenchmarkOptions) -> None:
-    if is_benchmark(out):
-        if not options.resume:
-            raise OutputExistsError(
-                f"{out}: holds a benchmark already; continue it with --resume, or choose another folder with --out"
-            )
-        if (there := read_benchmark(out).name) != plan.name:
-            raise RunError(f"{out}: holds the benchmark '{there}', not '{plan.name}'; choose another folder with --out")
+def _require_place(out: Path, plan: Plan, *, resume: bool) -> None:
+    """Make sure that a plan can be run, or resumed, in a folder.
+
+    Raises:
+        OutputExistsError: It holds something else, or a benchmark that is not to be resumed.
+        RunError: The benchmark there is of another plan.
+    """
+    if not is_benchmark(out):
+        require_new(out, what="the benchmark")
+        require_writable(out)
         return
-    require_new(out, what="the benchmark")
-    require_writable(out)
+    if not resume:
+        raise OutputExistsError(
+            f"{out}: holds a benchmark already; continue it with --resume, or choose another folder with --out"
+        )
+    if (there := read_benchmark(out).name) != plan.name:
+        raise RunError(f"{out}: holds the benchmark '{there}', not '{plan.name}'; choose another folder with --out")
 
 
-def _facts(plan: Plan, cells: Sequence[PlannedCell], notes: Sequence[str]) -> BenchmarkFacts:
+def _facts(
+    plan: Plan, cells: Sequence[PlannedCell], imported: Sequence[CellFacts], notes: Sequence[str]
+) -> BenchmarkFacts:
     found = [CellFacts(one.cell.name, one.cell.label, one.cell.settings, one.cell.changes) for one in cells]
     sha256 = hashlib.sha256(plan.model_dump_json(by_alias=True).encode()).hexdigest()
-    return BenchmarkFacts(plan.name, sha256, tuple(found), plan.rank_by.metric, plan.rank_by.class_name, tuple(notes))
+    ranked = plan.rank_by
+    return BenchmarkFacts(plan.name, sha256, (*found, *imported), ranked.metric, ranked.class_name, tuple(notes))
 
 
-def _jobs(cells: Sequence[PlannedCell], studies: dict[str, Study]) -> Iterator[tuple[PlannedCell, Member, Job]]:
-    """The jobs that are not finished."""
-    for one in cells:
-        study = studies[one.cell.name]
-        for member in one.study.members:
-            folder = study.path / member.name
-            if not (is_finished(study, member) and is_scored(folder)):
-                yield one, member, Job(one.cell.name, member.name, member.recipe, folder, ScoreOptions())
+def _open_study(out: Path, one: PlannedCell) -> Study:
+    place, study = out / CELLS / one.cell.name, one.study
+    return create_study(place, study.recipe, study.facts, study.members, resume=place.exists())
 
 
 def _run_jobs(
-    jobs: Sequence[tuple[PlannedCell, Member, Job]],
-    cells: Sequence[PlannedCell],
-    studies: dict[str, Study],
-    progress: Progress,
-) -> list[str]:
-    """Run jobs and finish the studies whose jobs have all ended. Returns what failed."""
-    failed = []
-    for number, (one, member, job) in enumerate(jobs, start=1):
-        progress.say(f"Job {number} of {len(jobs)}: {job.key}")
-        try:
-            run_job(job, progress)
-        except CristaeError as error:
-            failed.append(f"{job.key}: {error}")
-            continue
-        studies[one.cell.name] = note_trained(studies[one.cell.name], member)
+    cells: Sequence[PlannedCell], studies: dict[str, Study], options: ClusterOptions, progress: Progress
+) -> tuple[JobFailure, ...]:
+    """Run the jobs that are not finished; the study of a cell is finished when its last job is."""
+    cell_of: dict[str, PlannedCell] = {}
+    name_of: dict[str, str] = {}
+    jobs = []
     for one in cells:
         study = studies[one.cell.name]
-        if study.complete:
-            finish_study(study, one.study.members)
-    return failed
+        for member in one.study.members:
+            if not (is_finished(study, member) and is_scored(study.path / member.name)):
+                job = _job(one, study, member)
+                jobs.append(job)
+                cell_of[job.key], name_of[job.key] = one, member.name
+
+    def started(key: str) -> None:
+        name = cell_of[key].cell.name
+        studies[name] = begin_member(studies[name], name_of[key])
+
+    def done(key: str, result: tuple[float | None, str]) -> None:
+        name = cell_of[key].cell.name
+        studies[name] = complete_member(studies[name], name_of[key], result)
+        _finish(cell_of[key], studies[name])
+
+    failures = run_jobs(jobs, options, on_done=done, on_start=started, progress=progress, title="Jobs")
+    for one in cells:  # a session that was killed between a last job and its study left this open
+        _finish(one, studies[one.cell.name])
+    return failures
+
+
+def _job(one: PlannedCell, study: Study, member: Member) -> Job:
+    key = f"{one.cell.name}/{member.name}"
+    folds: Mapping[int, int] = {fold["fold"]: sum(fold["train_vox"].values()) for fold in study.plan.get("folds", ())}
+    cost = one.gflop * (1 + folds.get(member.fold or 0, 0) * 1e-12)
+    lock = study.path / f".{member.name.replace('/', '-')}.lock"
+    return Job(key, run_job, (study.path.absolute(), member, ScoreOptions()), cost, lock)
+
+
+def _finish(one: PlannedCell, study: Study) -> None:
+    if study.complete and not study.ensemble_path.is_file():
+        finish_study(study, one.study.members)
+
+
+def _failed(out: Path, failures: Sequence[JobFailure]) -> BenchmarkError:
+    lines = "\n".join(f"{one.key}: {one.error}" for one in failures)
+    count = f"{len(failures)} job{'' if len(failures) == 1 else 's'} failed"
+    return BenchmarkError(f"{out / BENCHMARK}: {count}; --resume tries again what failed\n{lines}")

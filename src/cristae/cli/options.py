@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -24,6 +25,20 @@ Signed = Annotated[
         help="Whether 8-bit values of MRC files are signed, where their header does not say; ::signed=false after a "
         "path says it of one file.",
     ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers", metavar="N", help="Processes on this computer that work side by side and share its cores and GPUs."
+    ),
+]
+Scheduler = Annotated[
+    str | None,
+    typer.Option("--scheduler", metavar="ADDRESS", help="A Dask scheduler that runs already, such as tcp://host:8786."),
+]
+Cluster = Annotated[
+    Path | None,
+    typer.Option("--cluster", metavar="FILE", help="YAML file that says which jobs to submit to SLURM, LSF or PBS."),
 ]
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from cristae.cli.options import Signed, VoxelSize
+from cristae.cli.options import Cluster, Scheduler, Signed, VoxelSize, Workers
 from cristae.cli.recipes import RecipePath, Set
 
 _Statistics = Literal["run", "volume"]
@@ -42,20 +42,26 @@ def train(
         bool,
         typer.Option("--folds", help="Cross-validate, with the recipe's folds or, where it has none, the usual ones."),
     ] = False,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    cluster: Cluster = None,
     changes: Set = None,
 ) -> None:
     """Train the recipe's network and write a run folder. With folds or instances a study folder holds several runs."""
     from cristae.cli.progress import console_progress
+    from cristae.cluster.options import ClusterOptions
     from cristae.recipe.load import load_recipe
 
+    options = ClusterOptions(workers, scheduler, cluster)
     read = load_recipe(recipe, changes or ())  # a slip of the pen is told before the rooms of training are imported
     if folds and read.folds is None:
         read = load_recipe(recipe, [*(changes or ()), "folds={}"])
     if read.is_study:
         from cristae.workflows.train_study import train_study
 
-        print(train_study(read, out=out, resume=resume, progress=console_progress()).path)
+        print(train_study(read, out=out, resume=resume, options=options, progress=console_progress()).path)
         return
+    options.require_none("the recipe stands for one training")
     from cristae.workflows.train import train as work
 
     print(work(read, out=out, resume=resume, progress=console_progress()).path)

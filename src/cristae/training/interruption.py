@@ -12,6 +12,18 @@ from cristae.progress import Progress
 
 ASKED_FROM_OUTSIDE = threading.Event()
 """Set where another process, which has seen Ctrl-C, asks this one to stop."""
+_noting: list[Interruption] = []
+"""The trainings that are under way, which stop by themselves when they are asked from outside."""
+
+
+def stop_if_asked() -> None:
+    """For work beside trainings, such as reading and validating: end it where another process asks this one to stop.
+
+    Raises:
+        KeyboardInterrupt: It does, and no training is under way that will stop where it can be resumed.
+    """
+    if ASKED_FROM_OUTSIDE.is_set() and not _noting:
+        raise KeyboardInterrupt
 
 
 class Interruption:
@@ -47,9 +59,11 @@ class Interruption:
         mine = threading.current_thread() is threading.main_thread() and before is signal.default_int_handler
         if mine:
             signal.signal(signal.SIGINT, self._note)
+        _noting.append(self)
         try:
             yield
         finally:
+            _noting.remove(self)
             if mine:  # Lightning ignores the signal once it has seen one
                 signal.signal(signal.SIGINT, before)
 

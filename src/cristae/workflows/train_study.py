@@ -1,4 +1,4 @@
-"""Train all folds and instances of a recipe, as one study folder."""
+"""Train all folds and instances of a recipe, as one study folder: one after the other, or side by side on workers."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from cristae import errors
 from cristae.classical.config import RandomForestConfig
+from cristae.cluster.jobs import Job, JobFailure, run_jobs
+from cristae.cluster.options import ClusterOptions
 from cristae.data.files import write_text
-from cristae.errors import CristaeError, RecipeError
+from cristae.errors import CristaeError, RecipeError, TrainingError
 from cristae.evaluation.study_scores import best_members, study_scores, validation_of
 from cristae.metrics.score import read_scores, scores_csv
 from cristae.progress import Progress, WarnOnce
@@ -18,7 +21,7 @@ from cristae.recipe.ensemble_file import ENSEMBLE, write_ensemble
 from cristae.recipe.folder import is_run
 from cristae.recipe.postprocess import chosen_steps
 from cristae.recipe.recipe import Recipe
-from cristae.recipe.run import is_complete, open_run, open_unfinished_run, weights_sha256
+from cristae.recipe.run import is_complete, open_unfinished_run, weights_sha256
 from cristae.recipe.study import SCORES, Study, create_study, require_study_place
 from cristae.recipe.study_members import Member
 from cristae.workflows.plan_study import naming, plan_study
@@ -28,10 +31,20 @@ from cristae.workflows.training_data import default_place
 
 _RESULTS = (SCORES, ENSEMBLE, PAGE)
 """What a study has only when all of its members are trained."""
+FAILURES = "failures.log"
+"""Where members failed on workers, for whoever looks for the reason."""
+
+Result = tuple[float | None, str]
+"""Of a member: its validation and the SHA-256 of its weights."""
 
 
 def train_study(
-    recipe: Recipe, *, out: str | Path | None = None, resume: bool = False, progress: Progress = Progress()
+    recipe: Recipe,
+    *,
+    out: str | Path | None = None,
+    resume: bool = False,
+    options: ClusterOptions = ClusterOptions(),
+    progress: Progress = Progress(),
 ) -> Study:
     """Train every fold and instance that a recipe with `folds` or `instances` asks for.
 
@@ -43,10 +56,14 @@ def train_study(
         out: The study folder; None takes `runs/<name of the recipe>`.
         resume: Resume a study that was interrupted: members that are finished stay as they are, and the one that was
             interrupted ends with the weights of an undisturbed one.
+        options: Where members are trained; without any, one after the other in this process. On workers a member that
+            fails does not keep the others from being trained. They end with the weights that a process with as many
+            threads gives.
         progress: Where to show how far it is.
 
     Raises:
         CristaeError: The recipe, its data or the output folder cannot be used; nothing was overwritten.
+        TrainingError: Members failed on workers; what went wrong inside stands in `failures.log`.
         KeyboardInterrupt: Ctrl-C; `resume=True` continues.
 
     Example:
@@ -62,18 +79,16 @@ def train_study(
     require_study_place(place, complete, resume=resume)
     plan, fresh = plan_study(recipe, progress), not place.exists()
     study = create_study(place, plan.recipe, plan.facts, plan.members, resume=resume)
-    trained = False
-    for number, member in enumerate(plan.members, start=1):
+    todo = []
+    for member in plan.members:
         if is_finished(study, member):
             progress.say(f"{place / member.name}: training had finished already")
-            continue
-        progress.say(f"Member {number} of {len(plan.members)}: {member.name}")
-        try:
-            study, trained = _train_member(study, member, progress), True
-        except CristaeError:
-            if fresh and not trained and not (place / member.name).exists():
-                shutil.rmtree(place, ignore_errors=True)  # nothing is lost, and what is repaired can begin here
-            raise
+        else:
+            todo.append(member)
+    if options.on_dask:
+        study = _train_on_workers(study, todo, fresh, options, progress)
+    else:
+        study = _train_here(study, todo, fresh, progress)
     if not all((place / name).is_file() for name in _RESULTS):
         finish_study(study, plan.members)
     return study
@@ -89,24 +104,101 @@ def is_finished(study: Study, member: Member) -> bool:
     if run.recipe.predict.postprocess != member.recipe.predict.postprocess or chosen_steps(run) is None:
         return False
     epochs = None if isinstance(member.recipe.model, RandomForestConfig) else member.recipe.training.epochs
-    return is_complete(run, epochs) and weights_sha256(run) == state.sha256
+    return iscomplete_member(run, epochs) and weights_sha256(run) == state.sha256
 
 
-def _train_member(study: Study, member: Member, progress: Progress) -> Study:
-    for name in _RESULTS:  # those of a study that is trained on are out of date
-        (study.path / name).unlink(missing_ok=True)
-    study = study.with_member(replace(study.member(member.name), state="training"))
-    folder = study.path / member.name
+def _train_here(study: Study, todo: Sequence[Member], fresh: bool, progress: Progress) -> Study:
+    """One after the other; the first that fails ends it."""
+    numbers = {member.run: number for number, member in enumerate(study.members, start=1)}
+    trained = False
+    for member in todo:
+        progress.say(f"Member {numbers[member.name]} of {len(numbers)}: {member.name}")
+        study = begin_member(study, member.name)
+        try:
+            study, trained = complete_member(study, member.name, train_member(study.path, member, progress=progress)), True
+        except CristaeError:
+            if fresh and not trained:
+                _forget_empty(study, [member.name])
+            raise
+    return study
+
+
+def _train_on_workers(
+    study: Study, todo: Sequence[Member], fresh: bool, options: ClusterOptions, progress: Progress
+) -> Study:
+    """Side by side; only this process writes what the members share."""
+    (study.path / FAILURES).unlink(missing_ok=True)
+    known = [study]
+
+    def began(name: str) -> None:
+        known[0] = begin_member(known[0], name)
+
+    def done(name: str, result: Result) -> None:
+        known[0] = complete_member(known[0], name, result)
+
+    jobs = [
+        Job(one.name, train_member, (study.path.absolute(), one), _cost(study, one), _lock_of(study, one))
+        for one in todo
+    ]
+    failures = run_jobs(jobs, options, on_done=done, on_start=began, progress=progress, title="Training")
+    if failures:
+        found = _failure_of(known[0], failures)
+        if fresh and not any(state.state == "complete" for state in known[0].members):
+            _forget_empty(known[0], [one.name for one in todo])
+        raise found
+    return known[0]
+
+
+def train_member(place: Path, member: Member, *, progress: Progress) -> Result:
+    """Train a member of the study in a folder, or resume it; its validation and the hash of its weights."""
+    folder = place / member.name
     with naming(member, progress) as named:
-        train(member.recipe, out=folder, resume=is_run(folder), progress=named)
-    return note_trained(study, member)
+        run = train(member.recipe, out=folder, resume=is_run(folder), progress=named)
+    return validation_of(run, read_scores(run.path / SCORES)), weights_sha256(run)
 
 
-def note_trained(study: Study, member: Member) -> Study:
-    """The study with a member that is trained: its weights and how well they validate, written to `study.json`."""
-    run = open_run(study.path / member.name)
-    value, sha256 = validation_of(run, read_scores(run.path / SCORES)), weights_sha256(run)
-    return study.with_member(replace(study.member(member.name), state="complete", validation=value, sha256=sha256))
+def begin_member(study: Study, name: str) -> Study:
+    """The study with a member whose training begins, written to `study.json`."""
+    for result in _RESULTS:  # those of a study that is trained on are out of date
+        (study.path / result).unlink(missing_ok=True)
+    return study.with_member(replace(study.member(name), state="training"))
+
+
+def complete_member(study: Study, name: str, result: Result) -> Study:
+    """The study with a member that is trained, written to `study.json`."""
+    value, sha256 = result
+    return study.with_member(replace(study.member(name), state="complete", validation=value, sha256=sha256))
+
+
+def _cost(study: Study, member: Member) -> float:
+    """Members differ in what they are trained on, and take longer the more that is."""
+    folds = {one["fold"]: sum(one["train_vox"].values()) for one in study.plan.get("folds", ())}
+    return float(folds.get(member.fold, 1))
+
+
+def _lock_of(study: Study, member: Member) -> Path:
+    return study.path / f".{member.name.replace('/', '-')}.lock"
+
+
+def _forget_empty(study: Study, names: Sequence[str]) -> None:
+    """Nothing is lost, and what is repaired can begin at this place, where members have left nothing."""
+    if not any((study.path / name).exists() for name in names):
+        shutil.rmtree(study.path, ignore_errors=True)
+
+
+def _failure_of(study: Study, failures: Sequence[JobFailure]) -> CristaeError:
+    """One error for all, of the kind of the first; what went wrong inside is written down."""
+    inside = "\n".join(f"{one.key}\n{one.traceback}" for one in failures if one.traceback)
+    if inside:
+        write_text(study.path / FAILURES, inside)
+    told = [one.error if one.error.startswith(f"{one.key}: ") else f"{one.key}: {one.error}" for one in failures]
+    kind = getattr(errors, failures[0].kind, TrainingError)
+    where = f"\nWhere it failed stands in {study.path / FAILURES}." if inside else ""
+    rest = len(study.members) - len(failures)
+    kept = f"\nThe other {rest} of {len(study.members)} members are trained; --resume trains what is missing."
+    lines = "\n".join(told) + where + (kept if rest else "")
+    found: CristaeError = kind(lines)
+    return found
 
 
 def finish_study(study: Study, members: Sequence[Member]) -> None:
