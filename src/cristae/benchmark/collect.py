@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Any
 
+from cristae.benchmark.imported import IMPORTED
 from cristae.benchmark.job import COST
+from cristae.benchmark.label_numbers import SLICES
+from cristae.benchmark.network_cost import NetworkCost
 from cristae.classical.config import RandomForestConfig
 from cristae.data.files import write_text
 from cristae.metrics.score import read_scores
-from cristae.progress import Progress
 from cristae.recipe.benchmark_folder import CELLS, HELD_OUT, RESULTS, CellFacts, read_benchmark
 from cristae.recipe.benchmark_tables import (
     CellRow,
@@ -27,12 +29,27 @@ from cristae.recipe.benchmark_tables import (
     row_records,
 )
 from cristae.recipe.folder import METRICS, SUMMARY, read_facts
-from cristae.recipe.recipe import Recipe
 from cristae.recipe.run import Run, open_unfinished_run
 from cristae.recipe.study import MemberState, Study, open_study
-from cristae.sampling import as_triple
 
 SPLITS: tuple[Split, ...] = ("validation", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class _Table:
+    """A table of scores and what it is about."""
+
+    cell: str
+    path: Path
+    split: Split = "test"
+    fold: int | None = None
+    instance: int | None = None
+    trained_on: frozenset[str] | None = None
+    """Samples; None where they are not known."""
+
+    @property
+    def key(self) -> dict[str, Any]:
+        return {"cell": self.cell, "fold": self.fold, "instance": self.instance, "split": self.split}
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,13 +69,22 @@ class _Job:
     def held_out(self) -> Path:
         return self.run.path / HELD_OUT
 
+    @property
+    def tables(self) -> list[_Table]:
+        """Its tables of scores."""
+        found = [_Table(self.cell, self.held_out / f"{split}.csv", split) for split in SPLITS]
+        return [
+            replace(table, fold=self.member.fold, instance=self.member.instance)
+            for table in found
+            if table.path.is_file()
+        ]
 
-def collect(path: Path, progress: Progress = Progress()) -> None:
+
+def collect(path: Path) -> None:
     """Write all tables of a benchmark from what its jobs have finished.
 
     Args:
         path: The benchmark folder.
-        progress: Where to report.
 
     Raises:
         RunError: The folder is damaged.
@@ -66,12 +92,14 @@ def collect(path: Path, progress: Progress = Progress()) -> None:
     facts = read_benchmark(path)
     studies = {cell.name: open_study(path / CELLS / cell.name) for cell in facts.cells if cell.imported is None}
     jobs = [job for cell, study in studies.items() for job in _jobs_of(cell, study)]
+    others = [_Table(cell.name, path / IMPORTED / f"{cell.name}.csv") for cell in facts.cells if cell.imported]
+    tables = [*(table for job in jobs for table in job.tables), *others]
     results = path / RESULTS
     results.mkdir(exist_ok=True)
-    _write(results, "cells", row_records([_cell_row(cell, studies[cell.name]) for cell in facts.cells]))
-    _write(results, "jobs", row_records([_job_row(job) for job in jobs]))
-    _write(results, "scores", row_records([row for job in jobs for row in _score_rows(job)]))
-    _write(results, "slices", [row for job in jobs for row in _slice_rows(job)])
+    _write(results, "cells", row_records(map(_cell_row, facts.cells)))
+    _write(results, "jobs", row_records(map(_job_row, jobs)))
+    _write(results, "scores", row_records(row for table in tables for row in _score_rows(table)))
+    _write(results, "slices", [row for table in tables for row in _slice_rows(table)])
     _write(results, "epochs", [row for job in jobs for row in _epoch_rows(job)])
 
 
@@ -88,44 +116,18 @@ def _jobs_of(cell: str, study: Study) -> Iterator[_Job]:
             yield _Job(cell, member, open_unfinished_run(folder), study.plan)
 
 
-def _cell_row(cell: CellFacts, study: Study) -> CellRow:
-    recipe = study.recipe
+def _cell_row(cell: CellFacts) -> CellRow:
     settings = json.dumps(dict(cell.settings), ensure_ascii=False)
-    if isinstance(recipe.model, RandomForestConfig):
-        return CellRow(cell.name, cell.label, False, settings, recipe.model.name, None, None, "", None, None, None)
-    size = as_triple(tuple(recipe.sampling.size or recipe.network.window))
-    parameters, flop = _measured(recipe, study)
+    slices = cell.settings.get(SLICES)
+    known = NetworkCost(**cell.cost) if cell.cost else NetworkCost("")
     return CellRow(
         cell.name,
         cell.label,
-        False,
+        cell.imported is not None,
         settings,
-        recipe.network.model_dump()["name"],
-        parameters,
-        flop,
-        " x ".join(map(str, size)),
-        recipe.training.epochs,
-        prod(size),
-        recipe.training.batch_size,
+        None if slices is None else int(slices),
+        **asdict(known),
     )
-
-
-def _measured(recipe: Recipe, study: Study) -> tuple[int | None, float | None]:
-    """Parameters, and GFLOP of convolutions for one patch."""
-    from cristae.inference.catalogue import measure_network
-
-    options = recipe.network.model_dump(mode="json", exclude_defaults=True)
-    name = recipe.network.model_dump()["name"]
-    options.pop("name", None)
-    found = measure_network(
-        name, options, size=recipe.sampling.size, in_channels=recipe.in_channels, out_channels=_logits(study)
-    )
-    return found.facts.parameters, found.facts.conv_gflop
-
-
-def _logits(study: Study) -> int:
-    runs = [open_unfinished_run(study.path / one.run) for one in study.members if one.state == "complete"]
-    return runs[0].classes.n_logits if runs else 1
 
 
 def _job_row(job: _Job) -> JobRow:
@@ -169,37 +171,31 @@ def _epoch_rows(job: _Job) -> Iterator[dict[str, Any]]:
     yield from ({**job.key, **row} for row in _metrics(job))
 
 
-def _score_rows(job: _Job) -> Iterator[ScoreRow]:
-    for split in SPLITS:
-        path = job.held_out / f"{split}.csv"
-        if not path.is_file():
-            continue
-        rows = read_scores(path)
-        alone = len({row.volume for row in rows}) == 1
-        for row in rows:
-            yield ScoreRow(
-                **job.key,
-                split=split,
-                sample=_familiarity(job, row.volume),
-                volume="all" if alone else row.volume,
-                class_name=row.class_name,
-                metric=row.metric,
-                threshold=row.threshold,
-                value=row.value,
-                n=row.n,
-                unit=row.unit,
-                rule=row.rule,
-            )
+def _score_rows(table: _Table) -> Iterator[ScoreRow]:
+    rows = read_scores(table.path)
+    alone = len({row.volume for row in rows}) == 1
+    for row in rows:
+        yield ScoreRow(
+            **table.key,
+            sample=_familiarity(table, row.volume),
+            volume="all" if alone else row.volume,
+            class_name=row.class_name,
+            metric=row.metric,
+            threshold=row.threshold,
+            value=row.value,
+            n=row.n,
+            unit=row.unit,
+            rule=row.rule,
+        )
 
 
-def _slice_rows(job: _Job) -> Iterator[dict[str, Any]]:
-    for split in SPLITS:
-        path = job.held_out / f"{split}.slices.csv"
-        for row in read_records(path) if path.is_file() else ():
-            own = {"split": split, "sample": _familiarity(job, row["volume"])}
-            yield {**job.key, **own, **{key: value for key, value in row.items() if key != "run"}}
+def _slice_rows(table: _Table) -> Iterator[dict[str, Any]]:
+    path = table.path.with_name(f"{table.path.stem}.slices.csv")
+    for row in read_records(path) if path.is_file() else ():
+        own = {**table.key, "sample": _familiarity(table, row["volume"])}
+        yield {**own, **{key: value for key, value in row.items() if key != "run"}}
 
 
-def _familiarity(job: _Job, volume: str) -> Familiarity:
-    """Whether the sample of a volume is among those that a job was trained on."""
+def _familiarity(table: _Table, volume: str) -> Familiarity:
+    """Whether the sample of a volume is among those that were trained on."""
     return "unknown"

@@ -10,6 +10,7 @@ from math import prod
 
 from cristae.benchmark.cells import Cell
 from cristae.benchmark.label_numbers import with_fewer_labels
+from cristae.benchmark.network_cost import NetworkCost, cost_of
 from cristae.benchmark.plan import Budget, Plan
 from cristae.classical.config import RandomForestConfig
 from cristae.data.box import Triple
@@ -27,6 +28,7 @@ class PlannedCell:
 
     cell: Cell
     study: StudyPlan
+    cost: NetworkCost
 
 
 def plan_cells(plan: Plan, cells: Sequence[Cell], progress: Progress) -> tuple[tuple[PlannedCell, ...], list[str]]:
@@ -50,9 +52,11 @@ def plan_cells(plan: Plan, cells: Sequence[Cell], progress: Progress) -> tuple[t
         with _naming(cell):
             named, study = replace(cell, recipe=recipe), plan_study(recipe, progress)
             if plan.labels is None:
-                planned.append(PlannedCell(named, study))
+                planned.append(PlannedCell(named, study, cost_of(study.recipe)))
             else:
-                planned += [PlannedCell(*one) for one in with_fewer_labels(plan.labels, named, study)]
+                planned += [
+                    PlannedCell(*one, cost_of(study.recipe)) for one in with_fewer_labels(plan.labels, named, study)
+                ]
     notes += _differences(planned)
     return tuple(planned), notes
 

@@ -15,7 +15,7 @@ from cristae.evaluation.comparison import Comparison, align
 from cristae.evaluation.scoring.borders import scored_classes
 from cristae.evaluation.scoring.evaluation import Evaluation, predictions_in
 from cristae.evaluation.scoring.score import score
-from cristae.evaluation.scoring.settings import Scoring, ScoreOptions
+from cristae.evaluation.scoring.settings import ScoreOptions, Scoring
 from cristae.evaluation.segmentation import Meaning, open_segmentation
 from cristae.progress import Progress
 from cristae.recipe.benchmark_folder import CellFacts
@@ -37,7 +37,7 @@ def imported_cells(plan: Plan) -> tuple[CellFacts, ...]:
     if plan.imported is None:
         return ()
     found = _methods(plan, plan.imported)
-    return tuple(CellFacts(slug(name), name, {}, {}, str(path)) for name, path in found.items())
+    return tuple(CellFacts(slug(name), name, {}, {}, imported=str(path)) for name, path in found.items())
 
 
 def score_imported(plan: Plan, cells: Sequence[CellFacts], out: Path, progress: Progress) -> None:

@@ -40,13 +40,13 @@ def load_plan(plan: str | Path, *, recipe: str | Path | None = None) -> Plan:
         value = {**document.value, "recipe": str(Path(recipe).absolute())}
         return parse_config(Plan, Document(value, document.places)).read_from(Path.cwd() / name, document.places)
     path = Path(plan)
-    document = _built_on(read_document(read_text(path, what="plan"), str(path)), path)
+    document = _built_on(read_document(read_text(path, what="plan"), str(path)))
     if recipe is not None:
         document = Document({**document.value, "recipe": str(Path(recipe).absolute())}, document.places)
     return parse_config(Plan, document).read_from(path, document.places)
 
 
-def _built_on(document: Document, path: Path) -> Document:
+def _built_on(document: Document) -> Document:
     """A document with what its preset says where it says nothing itself."""
     if not isinstance(document.value, dict) or PRESET not in document.value:
         return document

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from cristae.benchmark.cells import cells_of
@@ -74,7 +75,7 @@ def benchmark(
         score_imported(plan, imported, out / IMPORTED, progress)
     failures = _run_jobs(cells, studies, options, progress)
     write_json(out / FAILURES, [{"job": one.key, "error": one.error, "attempts": one.attempts} for one in failures])
-    collect(out, progress)
+    collect(out)
     if failures:
         raise _failed(out, failures)
     return facts
@@ -102,7 +103,10 @@ def _require_place(out: Path, plan: Plan, *, resume: bool) -> None:
 def _facts(
     plan: Plan, cells: Sequence[PlannedCell], imported: Sequence[CellFacts], notes: Sequence[str]
 ) -> BenchmarkFacts:
-    found = [CellFacts(one.cell.name, one.cell.label, one.cell.settings, one.cell.changes) for one in cells]
+    found = [
+        CellFacts(one.cell.name, one.cell.label, one.cell.settings, one.cell.changes, cost=asdict(one.cost))
+        for one in cells
+    ]
     sha256 = hashlib.sha256(plan.model_dump_json(by_alias=True).encode()).hexdigest()
     ranked = plan.rank_by
     return BenchmarkFacts(plan.name, sha256, (*found, *imported), ranked.metric, ranked.class_name, tuple(notes))
@@ -146,7 +150,8 @@ def _run_jobs(
 def _job(one: PlannedCell, study: Study, member: Member) -> Job:
     key = f"{one.cell.name}/{member.name}"
     folds: Mapping[int, int] = {fold["fold"]: sum(fold["train_vox"].values()) for fold in study.plan.get("folds", ())}
-    cost = one.gflop * (1 + folds.get(member.fold or 0, 0) * 1e-12)
+    batches = one.cost.epochs or 1
+    cost = (one.cost.conv_gflop or 0.01) * batches + 1e-15 * folds.get(member.fold or 0, 0)
     lock = study.path / f".{member.name.replace('/', '-')}.lock"
     return Job(key, run_job, (study.path.absolute(), member, ScoreOptions()), cost, lock)
 

@@ -8,7 +8,7 @@ and once something is finished `results/` (tables), `ensemble.yaml` (the best en
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,8 @@ class CellFacts:
     """What was chosen, by what is varied, in words."""
     changes: Mapping[str, Any]
     """What it changes in the base recipe, by path."""
+    cost: Mapping[str, Any] = field(default_factory=dict)
+    """What its network is, has and costs; empty where another program made the predictions."""
     imported: str | None = None
     """Where its predictions are, when another program made them."""
 

@@ -38,11 +38,14 @@ class CellRow:
     """Whether its predictions were made by another program."""
     settings: str
     """JSON: what was chosen, by what is varied."""
+    labelled_slices: int | None
+    """That each training has, where that is varied."""
     network: str
+    """Empty where another program made the predictions."""
     parameters: int | None
     conv_gflop: float | None
     """Of one training patch."""
-    gflop_patch: str
+    patch: str
     """The patch (z, y, x) that it is stated for."""
     epochs: int | None
     """That each training is allowed."""

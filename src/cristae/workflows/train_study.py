@@ -21,7 +21,7 @@ from cristae.recipe.ensemble_file import ENSEMBLE, write_ensemble
 from cristae.recipe.folder import is_run
 from cristae.recipe.postprocess import chosen_steps
 from cristae.recipe.recipe import Recipe
-from cristae.recipe.run import is_complete, open_unfinished_run, weights_sha256
+from cristae.recipe.run import open_unfinished_run, weights_sha256
 from cristae.recipe.study import SCORES, Study, create_study, require_study_place
 from cristae.recipe.study_members import Member
 from cristae.workflows.plan_study import naming, plan_study
@@ -104,7 +104,7 @@ def is_finished(study: Study, member: Member) -> bool:
     if run.recipe.predict.postprocess != member.recipe.predict.postprocess or chosen_steps(run) is None:
         return False
     epochs = None if isinstance(member.recipe.model, RandomForestConfig) else member.recipe.training.epochs
-    return iscomplete_member(run, epochs) and weights_sha256(run) == state.sha256
+    return is_complete(run, epochs) and weights_sha256(run) == state.sha256
 
 
 def _train_here(study: Study, todo: Sequence[Member], fresh: bool, progress: Progress) -> Study:
@@ -115,7 +115,10 @@ def _train_here(study: Study, todo: Sequence[Member], fresh: bool, progress: Pro
         progress.say(f"Member {numbers[member.name]} of {len(numbers)}: {member.name}")
         study = begin_member(study, member.name)
         try:
-            study, trained = complete_member(study, member.name, train_member(study.path, member, progress=progress)), True
+            study, trained = (
+                complete_member(study, member.name, train_member(study.path, member, progress=progress)),
+                True,
+            )
         except CristaeError:
             if fresh and not trained:
                 _forget_empty(study, [member.name])
