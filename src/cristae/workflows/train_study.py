@@ -21,7 +21,7 @@ from cristae.recipe.ensemble_file import ENSEMBLE, write_ensemble
 from cristae.recipe.folder import is_run
 from cristae.recipe.postprocess import chosen_steps
 from cristae.recipe.recipe import Recipe
-from cristae.recipe.run import open_unfinished_run, weights_sha256
+from cristae.recipe.run import is_complete, open_unfinished_run, weights_sha256
 from cristae.recipe.study import SCORES, Study, create_study, require_study_place
 from cristae.recipe.study_members import Member
 from cristae.workflows.plan_study import naming, plan_study
