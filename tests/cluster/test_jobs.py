@@ -169,17 +169,18 @@ def test_jobs_of_every_kind_on_two_workers(tmp_path: Path) -> None:
     assert "line" in failures["fails"].traceback
     assert "memory runs out" in failures["dies"].error
     assert heard.warned.count("facts: careful") + heard.warned.count("more facts: careful") == 1, "once for all"
-    assert sum(line.startswith("dies: its worker was lost") for line in heard.warned) == 2
+    assert sum(line == "dies: its worker was lost; it is begun again" for line in heard.warned) == 2
     assert sum(line.startswith("small: done in 0 s (") for line in heard.said) == 1
     assert heard.percent == 100
     found = told.done["facts"]
     assert found["threads"] == threads_each(2)
     assert found["environment"] == dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"), str(threads_each(2)))
-    assert os.getpid() not in {pid for one in jobs for _, pid in begun(tmp_path, one.key)}
+    workers = {pid for one in jobs for _, pid in begun(tmp_path, one.key)}
+    assert os.getpid() not in workers
     assert not lock.exists()
     assert listening
     assert {address for address in listening if not address.startswith(("127.", "::1"))} == set()
-    assert until(lambda: not psutil.Process().children(recursive=True)), "no worker is left"
+    assert until(lambda: not any(map(psutil.pid_exists, workers))), "no worker is left"
 
 
 def listens() -> list[str]:
@@ -221,6 +222,7 @@ def gone(processes: list[psutil.Process]) -> bool:
     return not alive
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_ctrl_c_lets_jobs_stop_in_order(tmp_path: Path, coordinating: Callable[..., subprocess.Popen[str]]) -> None:
     process = coordinating("wait")
@@ -338,7 +340,7 @@ def scheduler(tmp_path: Path) -> Iterator[tuple[str, Callable[[], subprocess.Pop
     address = json.loads(found.read_text())["address"]
 
     def join() -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--no-dashboard", "--nthreads", "3"]
+        command = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--no-dashboard", "--nthreads", "2"]
         processes.append(
             subprocess.Popen(
                 [*command, "--host", "127.0.0.1", "--no-nanny", "--death-timeout", "30"], env=environment, **quiet
@@ -370,7 +372,7 @@ def test_a_running_scheduler_whose_workers_join_die_and_return(
     jobs = [job(tmp_path, key, work.facts, cost=cost) for key, cost in (("a", 3), ("b", 2), ("c", 1))]
     assert not told.run(jobs, ClusterOptions(scheduler=address))
     assert set(told.done) == {"a", "b", "c"}
-    assert all(one["threads"] == 3 for one in told.done.values()), "as many as the worker offers"
+    assert [one["threads"] for one in told.done.values()] == [2] * 3, "as many as the worker offers"
     assert first.wait() == -signal.SIGKILL
 
 
