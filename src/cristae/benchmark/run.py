@@ -43,7 +43,7 @@ def benchmark(
     resume: bool = False,
     options: ClusterOptions = ClusterOptions(),
     progress: Progress = Progress(),
-) -> BenchmarkFacts:
+) -> Path:
     """Train, predict and evaluate every cell of a plan, then write tables and a page.
 
     Args:
@@ -53,6 +53,9 @@ def benchmark(
             further cells.
         options: Where jobs are carried out; without any, one after the other in this process.
         progress: Where to show how far it is.
+
+    Returns:
+        The benchmark folder, with its page `report.html`.
 
     Raises:
         CristaeError: The plan, a recipe or its data cannot be used; nothing was overwritten.
@@ -78,7 +81,7 @@ def benchmark(
     collect(out)
     if failures:
         raise _failed(out, failures)
-    return facts
+    return out
 
 
 def _require_place(out: Path, plan: Plan, *, resume: bool) -> None:

@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 from cristae.cli import (
     agreement,
     analysis,
+    benchmarks,
     comparison,
     datasets,
     doctor,
@@ -105,6 +106,7 @@ app.command()(agreement.agree)
 app.command()(comparison.compare)
 app.command()(analysis.analyze)
 app.command()(estimates.estimate)
+app.command()(benchmarks.benchmark)
 app.command()(scores.report)
 
 
@@ -140,7 +142,7 @@ def _silence_libraries() -> None:
 
 def _after_a_stop(verb: str | None) -> str:
     """What the same command does when it is given again."""
-    if verb == "train":
+    if verb in ("train", "benchmark"):
         return "the same command with --resume resumes it"
     if verb == "evaluate":
         return "with --out, the same command resumes it"

@@ -1,8 +1,8 @@
 """The folder of a benchmark: what `benchmark` makes of a plan.
 
 `plan.yaml` (as given, complete), `benchmark.json` (its cells, in order), `cells/NAME/` (a study folder for each cell),
-and once something is finished `results/` (tables), `ensemble.yaml` (the best ensemble found), `figures/` and
-`report.html`.
+and once something is finished `results/` (tables), `best.yaml` and `ensemble.yaml` (the runs of the best cell, and the
+best ensemble found), `figures/` and `report.html`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ FAILURES = "failures.json"
 HELD_OUT = "held-out"
 """In the folder of a run: predictions and scores of what it has not been trained on."""
 BEST, ENSEMBLE_OF = "best", "ensemble"
-"""`BENCHMARK:best` is the cell that ranks first, `BENCHMARK:ensemble` the best ensemble found."""
+CHOSEN = (BEST, ENSEMBLE_OF)
+"""Ensemble files of a benchmark: `BENCHMARK:best` is the cell that ranks first, `BENCHMARK:ensemble` the best ensemble
+found."""
 _FORMAT = 1
 
 

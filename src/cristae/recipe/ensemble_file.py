@@ -20,6 +20,7 @@ from cristae.data.files import require_new_file, write_text
 from cristae.errors import CristaeError, MissingFileError, RecipeError, RunError
 from cristae.inference.fusion import Weight
 from cristae.inference.test_time import TestTime
+from cristae.recipe.benchmark_folder import CHOSEN, is_benchmark
 from cristae.recipe.document import Document, read_document
 from cristae.recipe.load import parse_config
 from cristae.recipe.run import Run, open_run, weights_sha256
@@ -261,16 +262,22 @@ def flat_members(runs: Sequence[Run | RunEnsemble | str | Path]) -> tuple[Member
 
 
 def _split(path: str | Path) -> tuple[Path, bool]:
-    """An ensemble, and whether `:out-of-fold` stands behind it. A path that exists is taken as it is."""
+    """An ensemble, and whether `:out-of-fold` stands behind it; behind a benchmark may stand which of its ensembles. A
+    path that exists is taken as it is."""
     head, colon, tail = str(path).rpartition(":")
-    if not colon or Path(path).exists() or not (tail == OUT_OF_FOLD or is_ensemble(head)):
+    if not colon or Path(path).exists():
+        return Path(path), False
+    if tail in CHOSEN and is_benchmark(Path(head)):
+        return Path(head) / f"{tail}.yaml", False
+    if not (tail == OUT_OF_FOLD or is_ensemble(head) or is_benchmark(Path(head))):
         return Path(path), False
     if tail != OUT_OF_FOLD:
         raise RunError(
-            f"{path}: '{tail}' is unknown; behind an ensemble there may stand :{OUT_OF_FOLD}, and criteria of weights "
+            f"{path}: '{tail}' is unknown; behind an ensemble there may stand :{OUT_OF_FOLD}, behind a benchmark "
+            f"{' or '.join(f':{name}' for name in CHOSEN)}, and criteria of weights "
             f"stand behind its members, inside {Path(head) / ENSEMBLE if Path(head).is_dir() else head}"
         )
-    return Path(head), True
+    return _split(head)[0], True
 
 
 def _read(file: Path) -> tuple[Document, EnsembleFile]:
