@@ -9,21 +9,25 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from cristae.benchmark.chosen import write_best
 from cristae.benchmark.imported import IMPORTED
-from cristae.benchmark.job import COST
+from cristae.benchmark.job import COST, is_scored
 from cristae.benchmark.label_numbers import SLICES
 from cristae.benchmark.network_cost import NetworkCost
 from cristae.classical.config import RandomForestConfig
 from cristae.data.files import write_text
 from cristae.metrics.score import read_scores
-from cristae.recipe.benchmark_folder import CELLS, HELD_OUT, RESULTS, CellFacts, read_benchmark
+from cristae.recipe.benchmark_folder import CELLS, FAILURES, HELD_OUT, RESULTS, CellFacts, read_benchmark
 from cristae.recipe.benchmark_tables import (
     CellRow,
     Familiarity,
     JobRow,
+    JobState,
     ScoreRow,
     Split,
+    read_json,
     read_records,
+    read_rows,
     records_csv,
     records_json,
     row_records,
@@ -97,10 +101,12 @@ def collect(path: Path) -> None:
     results = path / RESULTS
     results.mkdir(exist_ok=True)
     _write(results, "cells", row_records(map(_cell_row, facts.cells)))
-    _write(results, "jobs", row_records(map(_job_row, jobs)))
+    failed = {one["job"]: one["error"] for one in read_json(path / FAILURES)} if (path / FAILURES).is_file() else {}
+    _write(results, "jobs", row_records(_all_job_rows(studies, jobs, failed)))
     _write(results, "scores", row_records(row for table in tables for row in _score_rows(table)))
     _write(results, "slices", [row for table in tables for row in _slice_rows(table)])
     _write(results, "epochs", [row for job in jobs for row in _epoch_rows(job)])
+    write_best(path, facts, read_rows(ScoreRow, results), studies)
 
 
 def _write(folder: Path, name: str, records: Sequence[Mapping[str, Any]]) -> None:
@@ -112,8 +118,21 @@ def _write(folder: Path, name: str, records: Sequence[Mapping[str, Any]]) -> Non
 def _jobs_of(cell: str, study: Study) -> Iterator[_Job]:
     for member in study.members:
         folder = study.path / member.run
-        if (folder / HELD_OUT / COST).is_file():
+        if member.state == "complete" and is_scored(folder):
             yield _Job(cell, member, open_unfinished_run(folder), study.plan)
+
+
+def _all_job_rows(studies: Mapping[str, Study], jobs: Sequence[_Job], failed: Mapping[str, str]) -> Iterator[JobRow]:
+    """A row for every job; of those that are not finished, why not."""
+    finished = {(job.cell, job.member.run): job for job in jobs}
+    for cell, study in studies.items():
+        for member in study.members:
+            if (cell, member.run) in finished:
+                yield _job_row(finished[cell, member.run])
+            else:
+                why = failed.get(f"{cell}/{member.run}")
+                state: JobState = "waiting" if why is None else "failed"
+                yield JobRow(cell, member.fold, member.instance, member.seed, state, why or "")
 
 
 def _cell_row(cell: CellFacts) -> CellRow:

@@ -41,8 +41,8 @@ class Budget(Config):
 class RankBy(Config):
     """The score that cells are ranked by."""
 
-    metric: str = "IoU"
-    """A score of each class, such as `IoU`, `F1`, `V_rand_fixed` or `components_F1`."""
+    metric: str = "Jaccard"
+    """A score of each class, such as `Jaccard` (IoU), `F1`, `V_rand_fixed` or `components_F1`."""
     class_name: Annotated[str, Field(alias="class")] = "all"
     """Of which class; `all` takes the mean over the foreground classes."""
 

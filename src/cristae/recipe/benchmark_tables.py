@@ -86,25 +86,25 @@ class JobRow:
     state: JobState
     message: str
     """Why it failed or was stopped."""
-    epochs: int | None
+    epochs: int | None = None
     """Trained."""
-    best_epoch: int | None
-    updates: int | None
-    voxels_seen: int | None
+    best_epoch: int | None = None
+    updates: int | None = None
+    voxels_seen: int | None = None
     """Voxels of all patches of all updates."""
-    train_vox: int | None
+    train_vox: int | None = None
     """Voxels of the training regions."""
-    validate_vox: int | None
-    train_seconds: float | None
-    predict_seconds: float | None
-    predict_vox: int | None
-    evaluate_seconds: float | None
-    cpu_seconds: float | None
-    peak_bytes: int | None
-    energy_wh: float | None
-    energy_source: str
+    validate_vox: int | None = None
+    train_seconds: float | None = None
+    predict_seconds: float | None = None
+    predict_vox: int | None = None
+    evaluate_seconds: float | None = None
+    cpu_seconds: float | None = None
+    peak_bytes: int | None = None
+    energy_wh: float | None = None
+    energy_source: str = ""
     """Where the energy comes from: a counter of the machine, or an assumption that is stated."""
-    device: str
+    device: str = ""
 
 
 Row = CellRow | ScoreRow | JobRow
