@@ -43,6 +43,9 @@ TIMES = {
 """What an undisturbed benchmark does not repeat."""
 
 
+PIPED = subprocess.DEVNULL
+
+
 @pytest.fixture(scope="module")
 def plan(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("benchmark")
@@ -171,8 +174,8 @@ def test_six_kills_and_a_lost_worker_change_nothing(plan: Path, done: Path, tmp_
     out = tmp_path / "killed"
     command = [sys.executable, "-m", "cristae", "benchmark", str(plan), "--out", str(out), "--workers", "2"]
     for kill in range(6):
-        with subprocess.Popen([*command, *(["--resume"] if (out / "benchmark.json").exists() else [])],
-                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True) as session:  # fmt: skip
+        resumed = [*command, "--resume"] if (out / "benchmark.json").exists() else command
+        with subprocess.Popen(resumed, stdout=PIPED, stderr=PIPED, start_new_session=True) as session:
             time.sleep(6 + 2.5 * kill)
             os.killpg(session.pid, signal.SIGKILL)
     with subprocess.Popen([*command, "--resume"], start_new_session=True) as session:

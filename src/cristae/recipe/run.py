@@ -62,6 +62,7 @@ _MAY_CHANGE = (
     "training.epochs",
     "training.give_up",
     "training.reader_threads",
+    "training.track",
 )
 """What may change when a training is resumed: the run keeps its id."""
 _LATER = {"folds": None, "instances": None}

@@ -74,6 +74,11 @@ def diff_recipes(a: Recipe, b: Recipe) -> list[Difference]:
     ]
 
 
+def flat(recipe: Recipe) -> dict[str, str]:
+    """Every value of a recipe as text, by its path, such as 'training.epochs'."""
+    return {dotted(path): str(value) for path, value in _leaves(plain(recipe), ())}
+
+
 def plain(config: BaseModel) -> dict[str, Any]:
     """A config as plain dicts, lists and scalars, named as in YAML."""
     return config.model_dump(mode="json", by_alias=True)

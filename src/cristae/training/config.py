@@ -12,9 +12,10 @@ from cristae.training.optimizers import Adam, Optimizer
 from cristae.training.parameter_groups import ParameterGroup
 from cristae.training.schedule import Fraction, KerasDecay, LearningRate, Schedule
 from cristae.training.stopping import GiveUp
+from cristae.training.tracking import TrackerName
 from cristae.training.validation_config import Criteria, ValidationConfig, WholeValidation
 
-_LATER: Mapping[str, Any] = {"swa": None}
+_LATER: Mapping[str, Any] = {"swa": None, "track": ()}
 _LATER_OF_GROUPS: Mapping[str, Any] = {"frozen_epochs": 0, "layer_decay": 1.0}
 
 
@@ -92,6 +93,10 @@ class TrainingConfig(Config):
     and counts it. Either way the batch is saved in the run's folder `nonfinite`."""
     checkpoint_minutes: PositiveFloat = 10.0
     """A checkpoint is written at the end of each epoch, and within epochs whenever this much time has passed."""
+
+    track: tuple[TrackerName, ...] = ()
+    """Experiment trackers that get each epoch's numbers, too: `tensorboard`, into the folder `tensorboard` of the run,
+    and `mlflow`, to the server that MLFLOW_TRACKING_URI names or into the file `mlflow.db` of the run."""
 
     def rates(self, updates_per_epoch: int) -> LearningRate:
         """The learning rate of every update of such a training."""

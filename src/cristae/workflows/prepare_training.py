@@ -37,6 +37,7 @@ from cristae.training.parameter_groups import group_parameters
 from cristae.training.patch_reach import require_one_mirror, warn_about_reach
 from cristae.training.preparation import ComputeTargets
 from cristae.training.regions import Regions, require_classes
+from cristae.training.tracking import require_trackers
 from cristae.training.weight_field import with_weight_fields
 from cristae.workflows.prepare_validation import prepare_validation
 from cristae.workflows.training_data import TrainingData
@@ -73,6 +74,7 @@ def make_network(recipe: Recipe, classes: Classes, progress: Progress = Progress
     with recipe.telling_where():
         device = choose_device(recipe.device)
         require_devices(device, recipe.training.devices)
+        require_trackers(recipe.training.track)
         network, locality = build_network(recipe, classes.n_logits)
         group_parameters(network, recipe.training.groups)
         if recipe.training.compile:

@@ -6,6 +6,7 @@ import math
 import shutil
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,7 @@ from cristae.recipe.run import (
     weights_name,
     write_summary,
 )
+from cristae.recipe.text import flat
 from cristae.training.cache_folder import Cache, open_cache
 from cristae.training.epoch_end import Best, Counts
 from cristae.training.feed import Worker
@@ -44,6 +46,7 @@ from cristae.training.moved import weights_moved
 from cristae.training.nonfinite import FOLDER as NONFINITE
 from cristae.training.processes import run_processes
 from cristae.training.stopping import StopRules
+from cristae.training.tracking import Tracking
 from cristae.training.validation_config import Criterion
 from cristae.workflows.prepare_training import (
     Prepared,
@@ -204,7 +207,12 @@ class TrainingSession:
         """
         prepared = prepare_network_training(self.recipe, self.data, self.locality, cache, progress)
         assert prepared is not None, "only a part of the data can be too little"
-        return TrainingLoop(self, prepared)
+        return TrainingLoop(self, prepared, self._tracking())
+
+    def _tracking(self) -> Tracking:
+        recipe = self.recipe
+        names = recipe.training.track
+        return Tracking(names, self.run.path, experiment=recipe.name, run=self.run.id, facts=flat(recipe))
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,6 +221,7 @@ class TrainingLoop:
 
     session: TrainingSession
     prepared: Prepared
+    tracking: Tracking
 
     @property
     def inputs(self) -> dict[str, str]:
@@ -223,7 +232,8 @@ class TrainingLoop:
         """Train in this process; the best epoch, its score and what it took."""
         session = self.session
         step, feed, folder = self.prepared.step, self.prepared.feed, session.run.path
-        result = fit(session.network, step, feed, callback=self, folder=folder, progress=progress)
+        with closing(self.tracking):
+            result = fit(session.network, step, feed, callback=self, folder=folder, progress=progress)
         return asdict(result) | {"peak_memory_bytes": peak_memory_bytes(session.device)}
 
     def validate(self, network: nn.Module, epoch: int, worker: Worker) -> Counts:
@@ -252,6 +262,7 @@ class TrainingLoop:
     def log_epoch(self, row: dict[str, float]) -> None:
         """A row of metrics.csv."""
         append_metrics(self.session.run, row)
+        self.tracking.log(row)
 
 
 def _kept(found: Mapping[Criterion, Mapping[str, Any]]) -> dict[Criterion, Best]:
