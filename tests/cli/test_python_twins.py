@@ -53,7 +53,7 @@ ELSEWHERE = {
         "changes": "load_recipe",
     },
     "models show": {"svg": "draw_model"},
-    "train": {name: "train_study" for name in ("folds", "workers", "scheduler", "cluster")},
+    "train": dict.fromkeys(("folds", "workers", "scheduler", "cluster"), "train_study"),
 }
 """Options that stand for another function of the package."""
 
