@@ -18,8 +18,9 @@ from pathlib import Path
 import torch
 
 from benchmarks.machine import write_result
-from cristae.cluster.jobs import Job, run_jobs
+from cristae.cluster.jobs import Job
 from cristae.cluster.options import ClusterOptions
+from cristae.cluster.run import run_jobs
 from cristae.models import UNetBNConfig
 from cristae.progress import Progress
 

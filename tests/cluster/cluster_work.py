@@ -91,8 +91,9 @@ def deaf(folder: str, key: str, progress: Progress) -> None:
 
 
 if __name__ == "__main__":  # a coordinator that tests can kill, and interrupt
-    from cristae.cluster.jobs import Job, run_jobs
+    from cristae.cluster.jobs import Job
     from cristae.cluster.options import ClusterOptions
+    from cristae.cluster.run import run_jobs
 
     class Said(Progress):
         def say(self, message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -18,8 +19,9 @@ import pytest
 from filelock import FileLock
 
 from cristae.cluster import coordinator, worker
-from cristae.cluster.jobs import Job, JobFailure, run_jobs
+from cristae.cluster.jobs import Job, JobFailure
 from cristae.cluster.options import ClusterOptions
+from cristae.cluster.run import run_jobs
 from cristae.cluster.shares import environment, gpu_of, threads_each
 from cristae.cluster.versions import differences, versions
 from cristae.errors import ClusterError, NetworkError
@@ -27,6 +29,8 @@ from cristae.progress import Progress, Task
 
 HERE = Path(__file__).parent
 TWO = ClusterOptions(workers=2)
+Scheduler = tuple[str, Callable[[], subprocess.Popen[bytes]], subprocess.Popen[bytes]]
+"""Its address, what starts a worker of it, and its process."""
 
 
 class Heard(Progress):
@@ -104,7 +108,8 @@ def test_in_this_process_no_dask_is_imported_and_the_longest_comes_first(tmp_pat
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "import cluster_work as work\n"
-        "from cristae.cluster.jobs import Job, run_jobs\n"
+        "from cristae.cluster.jobs import Job\n"
+        "from cristae.cluster.run import run_jobs\n"
         "jobs = [Job(k, work.note, (sys.argv[2], k), cost=c) for k, c in [('a', 1), ('b', 3), ('c', 2)]]\n"
         "run_jobs(jobs, on_done=print)\n"
         "assert not {'dask', 'distributed', 'torch'} & set(sys.modules)\n"
@@ -326,7 +331,7 @@ def test_a_scheduler_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.fixture
-def scheduler(tmp_path: Path) -> Iterator[tuple[str, Callable[[], subprocess.Popen[bytes]]]]:
+def scheduler(tmp_path: Path) -> Iterator[Scheduler]:
     """A scheduler of Dask in a process of its own, and what starts workers of it."""
     processes = []
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
@@ -335,8 +340,6 @@ def scheduler(tmp_path: Path) -> Iterator[tuple[str, Callable[[], subprocess.Pop
     dask = [sys.executable, "-m", "distributed.cli.dask_scheduler", "--no-dashboard", "--host", "127.0.0.1"]
     processes.append(subprocess.Popen([*dask, "--port", "0", "--scheduler-file", str(found)], env=environment, **quiet))
     assert until(found.exists)
-    import json
-
     address = json.loads(found.read_text())["address"]
 
     def join() -> subprocess.Popen[bytes]:
@@ -348,17 +351,15 @@ def scheduler(tmp_path: Path) -> Iterator[tuple[str, Callable[[], subprocess.Pop
         )
         return processes[-1]
 
-    yield address, join
+    yield address, join, processes[0]
     for process in reversed(processes):
         process.kill()
         process.wait()
 
 
 @pytest.mark.slow
-def test_a_running_scheduler_whose_workers_join_die_and_return(
-    tmp_path: Path, scheduler: tuple[str, Callable[[], subprocess.Popen[bytes]]]
-) -> None:
-    address, join = scheduler
+def test_a_running_scheduler_whose_workers_join_die_and_return(tmp_path: Path, scheduler: Scheduler) -> None:
+    address, join, _ = scheduler
     first = join()
 
     class Replaced(Results):
@@ -377,10 +378,24 @@ def test_a_running_scheduler_whose_workers_join_die_and_return(
 
 
 @pytest.mark.slow
-def test_workers_of_other_versions_are_refused(
-    scheduler: tuple[str, Callable[[], subprocess.Popen[bytes]]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    address, join = scheduler
+def test_a_scheduler_that_goes_is_told(tmp_path: Path, scheduler: Scheduler) -> None:
+    address, join, process = scheduler
+    join()
+
+    class Killing(Results):
+        def _done(self, key: str, result: Any) -> None:
+            super()._done(key, result)
+            process.kill()
+
+    told = Killing()
+    with pytest.raises(ClusterError, match="the Dask scheduler does not answer any more"):
+        told.run([job(tmp_path, key, work.note) for key in "ab"], ClusterOptions(scheduler=address))
+    assert set(told.done) == {"a"}
+
+
+@pytest.mark.slow
+def test_workers_of_other_versions_are_refused(scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch) -> None:
+    address, join, _ = scheduler
     join()
     monkeypatch.setattr(coordinator, "differences", lambda theirs: ["torch 1.0 instead of 2.0"])
     with pytest.raises(ClusterError, match=r"does not fit this installation.*torch 1.0 instead of 2.0"):
@@ -391,11 +406,11 @@ def test_workers_of_other_versions_are_refused(
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_jobs_stop_on_workers_of_others_when_the_coordinator_has_gone(
     tmp_path: Path,
-    scheduler: tuple[str, Callable[[], subprocess.Popen[bytes]]],
+    scheduler: Scheduler,
     coordinating: Callable[..., subprocess.Popen[str]],
 ) -> None:
     """They are not ended, since they are not ours, but stop as after Ctrl-C."""
-    address, join = scheduler
+    address, join, _ = scheduler
     workers = [join(), join()]
     process = coordinating("wait", address)
     process.kill()

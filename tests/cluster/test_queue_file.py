@@ -10,9 +10,10 @@ from pathlib import Path
 import cluster_work as work
 import pytest
 
-from cristae.cluster.jobs import Job, run_jobs
+from cristae.cluster.jobs import Job
 from cristae.cluster.options import ClusterOptions
 from cristae.cluster.queue_file import job_script
+from cristae.cluster.run import run_jobs
 from cristae.errors import MissingFileError, RecipeError
 
 FILE = """\

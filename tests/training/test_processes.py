@@ -16,6 +16,7 @@ import pytest
 
 from cristae.errors import NetworkError, TrainingError
 from cristae.progress import Progress, Task
+from cristae.training.interruption import ASKED_FROM_OUTSIDE
 from cristae.training.processes import run_processes
 
 HERE = Path(__file__).parent
@@ -128,6 +129,25 @@ def test_the_first_ctrl_c_asks_them_to_stop_once_they_train(tmp_path: Path) -> N
     said = "stopping after at most 20 batches, with a checkpoint; Ctrl-C again stops at once"
     assert heard.heard == [("Training", 3, "", 0), said, "end"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert all_ended(tmp_path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_a_process_that_is_itself_asked_to_stop_asks_them(tmp_path: Path) -> None:
+    """As where the training is a job of a worker."""
+
+    class Asked(Heard):
+        @contextmanager
+        def task(self, title: str, total: int, *, unit: str = "", done: int = 0) -> Iterator[Task]:
+            with super().task(title, total, unit=unit, done=done) as task:
+                ASKED_FROM_OUTSIDE.set()
+                yield task
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run("stops", tmp_path, Asked())
+    finally:
+        ASKED_FROM_OUTSIDE.clear()
     assert all_ended(tmp_path)
 
 

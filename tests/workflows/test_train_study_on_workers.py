@@ -21,8 +21,9 @@ from training_data import write_discs
 from typer.testing import CliRunner
 
 from cristae.cli.main import app
-from cristae.cluster.jobs import Job, JobFailure, run_jobs
+from cristae.cluster.jobs import Job, JobFailure
 from cristae.cluster.options import ClusterOptions
+from cristae.cluster.run import run_jobs
 from cristae.errors import RecipeError, TrainingError
 from cristae.progress import Progress
 from cristae.recipe.load import load_recipe

@@ -33,6 +33,8 @@ _LOOK_EVERY_S = 0.5
 _POLL_S = 0.1
 _SAY_AFTER_S = 5.0
 """How long there may be no worker before that is said."""
+_ANSWER_S = 60.0
+"""How long the scheduler may take to say which workers there are."""
 _FETCH_S = 60.0
 """How long the result of a job may take to arrive."""
 
@@ -127,19 +129,25 @@ class _Coordinator:
         if now - self._looked < _LOOK_EVERY_S:
             return
         self._looked = now
-        try:
-            found = set(self._client.nthreads())
-        except (OSError, TimeoutError, RuntimeError) as error:
-            raise ClusterError(
-                f"the Dask scheduler does not answer any more ({error or type(error).__name__}); jobs that are done "
-                "are kept, and the same command with --resume goes on with the others"
-            ) from None
+        found = self._known_workers()
         self._admit(found - self._workers - self._refused)
         self._workers &= found
         for key in [key for key, one in self._running.items() if one.worker not in found]:
             self._lose(key)
         self._tell_of_workers(now)
         self._place.keep_up()
+
+    def _known_workers(self) -> set[str]:
+        """Addresses of the workers that the scheduler has."""
+        try:
+            if self._client.status != "running":
+                raise OSError("its connection has broken")
+            return set(self._client.nthreads(callback_timeout=_ANSWER_S))
+        except (OSError, TimeoutError, RuntimeError) as error:
+            raise ClusterError(
+                f"the Dask scheduler does not answer any more ({error or type(error).__name__}); jobs that are done "
+                "are kept, and the same command with --resume goes on with the others"
+            ) from None
 
     def _admit(self, new: set[str]) -> None:
         """Take workers that have joined, where they are like this process."""

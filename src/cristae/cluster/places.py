@@ -101,7 +101,8 @@ def workers_at(options: ClusterOptions, imports: Sequence[str]) -> Iterator[Plac
             stack.enter_context(_main_stays_here())
             place = Place(None, _start_local(count, names), threads_each(count), foreign=False)
         stack.callback(place.cluster.close, timeout=30)
-        place.client = stack.enter_context(Client(place.cluster, set_as_default=False))
+        client = Client(place.cluster, set_as_default=False)  # type: ignore[no-untyped-call]
+        place.client = stack.enter_context(client)
         try:
             yield place
         except BaseException:
@@ -130,7 +131,7 @@ def _start_local(count: int, imports: str) -> Any:
         for number in range(count)
     }
     scheduler = {"cls": Scheduler, "options": {**web, **listen, "port": 0}}
-    return SpecCluster(workers=workers, scheduler=scheduler, silence_logs=logging.CRITICAL)
+    return SpecCluster(workers=workers, scheduler=scheduler, silence_logs=logging.CRITICAL)  # type: ignore[no-untyped-call]
 
 
 @contextmanager
@@ -138,7 +139,7 @@ def _connected(address: str) -> Iterator[Any]:
     from distributed import Client
 
     try:
-        client = Client(address, timeout=CONNECT_S, set_as_default=False)
+        client = Client(address, timeout=CONNECT_S, set_as_default=False)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
         raise ClusterError(
             f"scheduler: no Dask scheduler answers at {address} within {CONNECT_S:.0f} s ({error or 'no answer'}); "
@@ -153,7 +154,7 @@ def _main_stays_here() -> Iterator[None]:
     """New processes import the main module of the one that starts them, so that a script that calls `train_study` would
     run again in each worker. They are kept from it; functions of such a script are sent along as they are."""
     main = sys.modules["__main__"]
-    kept = {name: vars(main)[name] for name in ("__spec__", "__file__") if name in vars(main)}
+    kept: dict[str, Any] = {name: vars(main)[name] for name in ("__spec__", "__file__") if name in vars(main)}
     for name in kept:
         setattr(main, name, None)
     main.__dict__.pop("__file__", None)

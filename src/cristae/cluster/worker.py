@@ -39,6 +39,8 @@ _stopped: set[str] = set()
 """Coordinators that have asked their jobs to stop."""
 _running: dict[str, str] = {}
 """The coordinator of the job that runs now, by itself."""
+_busy = threading.Lock()
+"""Held by the job that runs: a worker with several threads, which others may have started, still does one at a time."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +93,19 @@ def ask_to_stop(topic: str) -> None:
 
 def carry_out(sent: bytes) -> Outcome:
     """Do a job in this thread of a worker; the whole of what Dask knows of it."""
+    order: Order = pickle.loads(sent)
+    while not _busy.acquire(timeout=_WATCH_EVERY_S):
+        if order.topic in _stopped:
+            return Outcome("interrupted")
+    try:
+        return _carry_out(order)
+    finally:
+        _busy.release()
+
+
+def _carry_out(order: Order) -> Outcome:
     from distributed import get_worker
 
-    order: Order = pickle.loads(sent)
     worker, ended = get_worker(), threading.Event()
     progress = _Told(lambda message: worker.log_event(order.topic, message), order)
     task = worker.get_current_task()

@@ -52,6 +52,18 @@ class Interruption:
         """Whether to stop."""
         return self._noted or ASKED_FROM_OUTSIDE.is_set()
 
+    def heed(self) -> None:
+        """Where another process asks this one to stop, do what Ctrl-C would do here.
+
+        Raises:
+            KeyboardInterrupt: There is nothing that could stop in order.
+        """
+        if ASKED_FROM_OUTSIDE.is_set() and not self._noted:
+            if not self._notable():
+                raise KeyboardInterrupt
+            self._noted = True
+            self._then()
+
     @contextmanager
     def noted(self) -> Iterator[None]:
         """Note the first Ctrl-C while inside; not where someone else handles it already."""

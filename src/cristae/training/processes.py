@@ -68,7 +68,7 @@ def run_processes(module: str, arguments: Sequence[str], count: int, progress: P
             then=lambda: _ask_to_stop(processes[0]),
         )
         with interruption.noted():
-            result = _wait(processes, messages, shown)
+            result = _wait(processes, messages, shown, interruption)
         if interruption.asked:  # after the last batch
             raise KeyboardInterrupt
         return result
@@ -182,12 +182,16 @@ def _forward(rank: int, process: subprocess.Popen[str], messages: queue.Queue[tu
 
 
 def _wait(
-    processes: Sequence[subprocess.Popen[str]], messages: queue.Queue[tuple[int, Message | None]], shown: _Shown
+    processes: Sequence[subprocess.Popen[str]],
+    messages: queue.Queue[tuple[int, Message | None]],
+    shown: _Shown,
+    interruption: Interruption,
 ) -> dict[str, Any]:
     results: dict[int, Any] = {}
     running, interrupted = set(range(len(processes))), False
     try:
         while running:
+            interruption.heed()
             try:
                 rank, message = messages.get(timeout=_POLL_S)  # with a timeout, since Windows cannot interrupt it else
             except queue.Empty:

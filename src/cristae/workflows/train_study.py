@@ -9,8 +9,9 @@ from pathlib import Path
 
 from cristae import errors
 from cristae.classical.config import RandomForestConfig
-from cristae.cluster.jobs import Job, JobFailure, run_jobs
+from cristae.cluster.jobs import Job, JobFailure
 from cristae.cluster.options import ClusterOptions
+from cristae.cluster.run import run_jobs
 from cristae.data.files import write_text
 from cristae.errors import CristaeError, RecipeError, TrainingError
 from cristae.evaluation.study_scores import best_members, study_scores, validation_of
