@@ -79,6 +79,9 @@ if TYPE_CHECKING:
     from cristae.workflows.predict import predict as predict
     from cristae.workflows.recipes import check_recipe as check_recipe
     from cristae.workflows.report import report as write_report  # noqa: F401
+    from cristae.benchmark.load import load_plan as load_plan
+    from cristae.benchmark.plan import Plan as Plan
+    from cristae.benchmark.run import benchmark as run_benchmark  # noqa: F401
     from cristae.workflows.train import train as train
     from cristae.workflows.train_study import train_study as train_study
 
@@ -96,6 +99,7 @@ _HOME = {
     "EnsembleOptions": "evaluation.ensembles.choice",
     "FibSemConfig": "data.synthetic",
     "Image": "data.image",
+    "Plan": "benchmark.plan",
     "PredictOptions": "inference.config",
     "Prediction": "inference.prediction",
     "Progress": "progress",
@@ -131,6 +135,7 @@ _HOME = {
     "list_cache": "training.cache_folder",
     "list_datasets": "workflows.datasets",
     "list_models": "workflows.models",
+    "load_plan": "benchmark.load",
     "load_recipe": "recipe.load",
     "load_steps": "recipe.load",
     "new_recipe": "workflows.new_recipe",
@@ -149,6 +154,7 @@ _HOME = {
     "predictions_in": "evaluation.scoring.evaluation",
     "recipe_schema": "recipe.text",
     "recipe_to_yaml": "recipe.text",
+    "run_benchmark": "benchmark.run:benchmark",
     "synthetic_volume": "data.synthetic",
     "train": "workflows.train",
     "train_study": "workflows.train_study",

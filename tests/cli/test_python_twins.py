@@ -15,6 +15,7 @@ import cristae
 from cristae.cli.main import app
 
 TWINS = {
+    "benchmark": "run_benchmark",
     "data cache": "list_cache",
     "data fetch": "fetch_dataset",
     "data list": "list_datasets",
@@ -27,7 +28,7 @@ TWINS = {
     "recipe show": "recipe_to_yaml",
     "report": "write_report",
 }
-"""Functions that are not called as their verb is. `cristae.report` is a package."""
+"""Functions that are not called as their verb is. `cristae.report` and `cristae.benchmark` are packages."""
 OF_THE_TERMINAL = {"as_json", "help", "layers"}
 """How a verb prints; a function returns a value that has everything."""
 OF_PYTHON = {"progress", "classes"}

@@ -13,8 +13,9 @@ from cristae.benchmark.fair import PlannedCell, plan_cells
 from cristae.benchmark.imported import IMPORTED, imported_cells, score_imported
 from cristae.benchmark.job import is_scored, run_job
 from cristae.benchmark.plan import Plan
-from cristae.cluster.jobs import Job, JobFailure, run_jobs
+from cristae.cluster.jobs import Job, JobFailure
 from cristae.cluster.options import ClusterOptions
+from cristae.cluster.run import run_jobs
 from cristae.data.files import require_new, require_writable, write_json, write_text
 from cristae.errors import BenchmarkError, OutputExistsError, RunError
 from cristae.evaluation.scoring.settings import ScoreOptions
@@ -63,7 +64,7 @@ def benchmark(
         KeyboardInterrupt: Ctrl-C; `resume` continues.
 
     Example:
-        cristae.benchmark(cristae.load_plan("which-network.yaml"), out="which-network")
+        cristae.run_benchmark(cristae.load_plan("which-network.yaml"), out="which-network")
     """
     out, progress = Path(out), WarnOnce(progress)
     _require_place(out, plan, resume=resume)
