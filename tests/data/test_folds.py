@@ -19,7 +19,8 @@ from cristae.data.description import DataConfig, IdLabels, VolumeConfig
 from cristae.data.folds import units
 from cristae.data.folds.assignment import cut_blocks, deal
 from cristae.data.folds.config import FoldsConfig
-from cristae.data.folds.plan import Fold, FoldPlan, plan_folds, regions_of
+from cristae.data.folds.fold import Fold
+from cristae.data.folds.plan import FoldPlan, plan_folds, regions_of
 from cristae.data.image import image_of_array
 from cristae.data.open import open_data
 from cristae.data.public import find_set

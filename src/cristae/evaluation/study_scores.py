@@ -14,7 +14,7 @@ from cristae.metrics.table import describe_metric
 from cristae.metrics.uncertainty.folds import mean_over_folds
 from cristae.metrics.uncertainty.instances import deviation
 from cristae.recipe.run import Run
-from cristae.recipe.study import DEVIATION, MEAN, MemberState, Study
+from cristae.recipe.study import DEVIATION, MEAN, MemberState, Study, scored_vox
 from cristae.training.validation_config import SMALLER_IS_BETTER
 
 _ALL = "all"
@@ -95,10 +95,9 @@ def _pooled(scores: Sequence[Score]) -> list[Score]:
 
 
 def _sizes(study: Study) -> tuple[float, float]:
-    """Voxels that a fold trains on and validates, on average."""
-    folds = study.plan["folds"]
-    train, test = (fmean(sum(fold[what].values()) for fold in folds) for what in ("train_vox", "validate_vox"))
-    return train, test
+    """Voxels that a fold trains on and is scored on, on average."""
+    train, scored = (fmean(sizes) for sizes in zip(*scored_vox(study.plan), strict=True))
+    return train, scored
 
 
 def _summed_up(row: Score, values: Sequence[float], what: str, sizes: tuple[float, float] | None) -> list[Score]:
