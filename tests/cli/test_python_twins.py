@@ -38,7 +38,7 @@ SAME = {
     "models show": {"changes": "options", "channels": "in_channels", "classes": "out_channels"},
     "train": {"changes": "recipe"},
     "doctor": {"changes": "overrides"},
-    "recipe check": {"changes": "overrides"},
+    "recipe check": {"changes": "overrides", "folds": "overrides"},
     "recipe show": {"path": "recipe", "changes": "recipe", "brief": "defaults"},
 }
 """Options whose word is another one in Python; `--set` is an argument of `load_recipe`."""

@@ -82,7 +82,8 @@ def study_scores(study: Study, scores: Mapping[str, Sequence[Score]], chosen: Se
             own[key] += [] if math.isnan(row.value) else [row.value]
         for key, found in own.items():
             values[key] += [fmean(found)] if found else []
-    what = f"over {len(parts)} folds" if folds else f"over {len(parts)} of {len(study.members)} instances"
+    where = "over the tested parts of" if study.nested else "over"
+    what = f"{where} {len(parts)} folds" if folds else f"over {len(parts)} of {len(study.members)} instances"
     for key, row in first.items():
         rows += _summed_up(row, values[key], what, _sizes(study) if folds else None)
     return tuple(rows)
