@@ -420,6 +420,9 @@ def test_warnings_about_a_split_say_of_which_fold_it_is(data: Path) -> None:
     assert len(touching) >= 2
     for line in touching:
         assert re.match(r"fold-[123]: data\.(train|validate) ", line)
+        assert line.endswith(
+            "; leave a gap with folds.guard_vox, such as [1, 0, 0], since neighbouring slices are alike"
+        )
     assert sum("looks like a slip of the unit" in line for line in said.warned) == 1
     assert not [line for line in said.warned if line.startswith("fold-") and "slip" in line]
 
