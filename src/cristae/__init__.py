@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cristae.analysis.config import AnalysisOptions as AnalysisOptions
+    from cristae.benchmark.load import load_plan as load_plan
+    from cristae.benchmark.plan import Plan as Plan
+    from cristae.benchmark.run import benchmark as run_benchmark  # noqa: F401
     from cristae.cluster.options import ClusterOptions as ClusterOptions
     from cristae.data.box import Box as Box
     from cristae.data.classes import Classes as Classes
@@ -79,9 +82,6 @@ if TYPE_CHECKING:
     from cristae.workflows.predict import predict as predict
     from cristae.workflows.recipes import check_recipe as check_recipe
     from cristae.workflows.report import report as write_report  # noqa: F401
-    from cristae.benchmark.load import load_plan as load_plan
-    from cristae.benchmark.plan import Plan as Plan
-    from cristae.benchmark.run import benchmark as run_benchmark  # noqa: F401
     from cristae.workflows.train import train as train
     from cristae.workflows.train_study import train_study as train_study
 

@@ -27,7 +27,10 @@ def compiled(loop: Loop) -> Loop:
 
 
 def usable_cores() -> int:
-    """Processors that this process may use, or fewer where `OMP_NUM_THREADS` says so."""
+    """Processors that this process may use, or fewer where `OMP_NUM_THREADS` says so.
+
+    Numba's own `get_num_threads` would start its threads, and with them change the number that PyTorch trains with.
+    """
     here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     asked = os.environ.get("OMP_NUM_THREADS", "")
     return min(here, int(asked)) if asked.isdecimal() and int(asked) else here

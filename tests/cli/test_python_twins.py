@@ -39,7 +39,7 @@ SAME = {
     "models show": {"changes": "options", "channels": "in_channels", "classes": "out_channels"},
     "train": {"changes": "recipe"},
     "doctor": {"changes": "overrides"},
-    "recipe check": {"changes": "overrides"},
+    "recipe check": {"changes": "overrides", "folds": "overrides"},
     "recipe show": {"path": "recipe", "changes": "recipe", "brief": "defaults"},
 }
 """Options whose word is another one in Python; `--set` is an argument of `load_recipe`."""
@@ -79,7 +79,7 @@ def words_of(function: typing.Any) -> set[str]:
         kind = hints[name]
         if isinstance(kind, type) and is_dataclass(kind) and name != "prediction":
             found |= {field.name for field in fields(kind)}
-        elif isinstance(kind, type) and issubclass(kind, BaseModel) and kind is not cristae.Recipe:
+        elif isinstance(kind, type) and issubclass(kind, BaseModel) and kind not in (cristae.Recipe, cristae.Plan):
             found |= set(kind.model_fields)
         else:
             found.add(name)

@@ -19,7 +19,8 @@ from cristae.data.description import DataConfig, IdLabels, VolumeConfig
 from cristae.data.folds import units
 from cristae.data.folds.assignment import cut_blocks, deal
 from cristae.data.folds.config import FoldsConfig
-from cristae.data.folds.plan import Fold, FoldPlan, plan_folds, regions_of
+from cristae.data.folds.fold import Fold
+from cristae.data.folds.plan import FoldPlan, plan_folds, regions_of
 from cristae.data.image import image_of_array
 from cristae.data.open import open_data
 from cristae.data.public import find_set
@@ -128,6 +129,122 @@ def test_no_training_voxel_lies_within_the_guard_of_a_validation_voxel(
             assert np.array_equal(counts[:3], np.bincount(labels[where], minlength=3))
         assert fold.gap_counts.sum() == np.count_nonzero(everything & ~train & ~validate)
     assert np.array_equal(validated, everything.astype(int)), "each labelled voxel is validated once"
+
+
+def nearest(one: Volume, a: Sequence[Part], b: Sequence[Part], guard: Triple) -> int:
+    """Voxels of `a` within the guard of a voxel of `b`."""
+    near = ndimage.maximum_filter(marked(one, b), size=[2 * side + 1 for side in guard], mode="constant")
+    return int(np.count_nonzero(near & marked(one, a)))
+
+
+@given(
+    pools(),
+    guards,
+    st.sampled_from([{"by": "slices"}, {"by": "slices", "order": "interleaved"}, {"by": "slices", "order": "shuffled"},
+                     {"by": "boxes"}, {"by": "boxes", "axis": "x"}, {"by": "slices", "stratify": False}]),
+    st.integers(3, 4),
+)  # fmt: skip
+def test_nested_folds_keep_what_they_test_validate_and_train_on_apart(
+    pool: tuple[Volume, tuple[Part, ...]], guard: Triple, how: dict[str, object], count: int
+) -> None:
+    one, parts = pool
+    config = FoldsConfig.model_validate({"count": count, "nested": True, **how})
+    try:
+        found = plan(config, parts, guard)
+    except VolumeError:
+        with pytest.raises(VolumeError, match=r"fold \d .* guard_vox|folds.count: \d nested folds cannot be made"):
+            plan(config, parts, guard)
+        return
+    everything, labels = marked(one, parts), one.labels[0].read()
+    tested = np.zeros_like(everything, int)
+    for fold in found.folds:
+        assert fold.tested is not None
+        test, validate, train = (marked(one, part) for part in (fold.tested.parts, fold.validate, fold.train))
+        for a, b in [(fold.train, fold.tested.parts), (fold.train, fold.validate), (fold.validate, fold.tested.parts)]:
+            assert nearest(one, a, b, guard) == 0
+        tested += test
+        near = ndimage.maximum_filter(test | validate, size=[2 * side + 1 for side in guard], mode="constant")
+        assert np.array_equal(train, everything & ~near), "nothing is given away"
+        for counts, where in [(fold.train_counts, train), (fold.validate_counts, validate), (fold.tested.counts, test)]:
+            assert np.array_equal(counts[:3], np.bincount(labels[where], minlength=3))
+        assert fold.gap_counts.sum() == np.count_nonzero(everything & ~train & ~validate & ~test)
+        assert validate.any()
+    assert np.array_equal(tested, everything.astype(int)), "each labelled voxel is tested once, validation gives way"
+
+
+def test_a_nested_fold_validates_the_next_part_which_loses_its_slices_beside_the_tested_one() -> None:
+    one = volume(np.ones((12, 4, 4)))
+    config = FoldsConfig(count=4, by="slices", nested=True)
+    first, second, *_, last = plan(config, [whole(one)], (1, 0, 0)).folds
+    assert first.tested is not None
+    assert last.tested is not None
+    assert (first.tested.units, first.units) == (("a z 0-2",), ("a z 4-5",))
+    assert [str(part.box) for part in first.train] == ["7:12,0:4,0:4"]
+    assert [str(part.box) for part in second.train] == ["0:2,0:4,0:4", "10:12,0:4,0:4"]
+    assert (last.tested.units, last.units) == (("a z 9-11",), ("a z 0-2",)), "the last is followed by the first"
+
+
+def test_without_the_guard_validated_and_tested_voxels_touch() -> None:
+    """The law above can fail: it does for a plan that was made with a smaller guard."""
+    one = volume(np.random.default_rng(0).integers(0, 3, (12, 6, 6)))
+    fold = plan(FoldsConfig(count=3, by="slices", nested=True), [whole(one)]).folds[0]
+    assert fold.tested is not None
+    assert nearest(one, fold.validate, fold.tested.parts, (1, 0, 0)) == 36
+    assert nearest(one, fold.train, fold.validate, (1, 0, 0)) == 36
+    assert nearest(one, fold.train, fold.tested.parts, (1, 0, 0)) == 0, "the other side of the stack"
+
+
+def test_a_nested_fold_validates_a_part_that_has_all_classes_and_leaves_them_to_train_on() -> None:
+    """Parts of four slices; nucleus is in 1, 3 and 4. The first fold would validate part 2, which has none: it takes
+    the next that has. Where two parts alone have it, one is left to train on."""
+    labels = np.zeros((16, 4, 4))
+    labels[:, 0, 0] = 1
+    labels[[0, 9, 13], 1, 1] = 2
+    one = volume(labels)
+    validated = [fold.units for fold in plan(FoldsConfig(count=4, by="boxes", axis="z", nested=True, stratify=False),
+                                             [whole(one)]).folds]  # fmt: skip
+    assert validated == [("a z 4-7",), ("a z 8-11",), ("a z 12-15",), ("a z 0-3",)]
+    parts = [Part(one, Box((z, 0, 0), (z + 4, 4, 4))) for z in (0, 4, 8, 12)]
+    volumes = [volume(labels[part.box.slices], f"v{number}") for number, part in enumerate(parts, start=1)]
+    config = FoldsConfig(by="volumes", count=4, nested=True, order="shuffled")
+    for fold in plan(config, [whole(part) for part in volumes]).folds:
+        assert fold.validate_counts[2] > 0
+        assert fold.train_counts[2] > 0
+    two = plan(config, [whole(part) for part in (*volumes[:2], volume(labels[4:8], "v5"), volumes[3])])
+    for fold in two.folds:
+        assert fold.tested is not None
+        assert fold.train_counts[2] > 0, "learning a class comes before validating it"
+        assert (fold.validate_counts[2] > 0) == (fold.tested.counts[2] == 0)
+    assert any("cannot validate nucleus" in warning for warning in two.warnings)
+    assert any("cannot test nucleus" in warning for warning in two.warnings)
+
+
+def test_a_nested_fold_takes_a_part_that_the_gap_leaves_something_of() -> None:
+    """Of interleaved slices the next ones lie in the gap around the tested ones; those after the next do not."""
+    one = volume(np.ones((21, 4, 4)))
+    config = FoldsConfig(count=7, by="slices", order="interleaved", nested=True)
+    first = plan(config, [whole(one)], (1, 0, 0)).folds[0]
+    assert (first.tested and first.tested.units, first.units) == (("a z 0, 7, 14",), ("a z 2, 9, 16",))
+    assert [str(part.box) for part in first.train] == ["4:6,0:4,0:4", "11:13,0:4,0:4", "18:21,0:4,0:4"]
+    even = config.model_copy(update={"stratify": False})
+    with pytest.raises(VolumeError, match=r"fold 1 has nothing left to validate: .* guard_vox \[1, 0, 0\]"):
+        plan(even, [whole(one)], (1, 0, 0))
+
+
+def test_nested_folds_need_three_parts() -> None:
+    volumes = [volume(np.ones((3, 4, 4)), name) for name in "ab"]
+    with pytest.raises(VolumeError, match=r"3 nested folds cannot be made of 2, .* volumes .*`nested` out"):
+        plan(FoldsConfig(nested=True), [whole(one) for one in volumes])
+    assert plan(FoldsConfig(nested=True, by="slices", count=3), [whole(one) for one in volumes]).count == 3
+
+
+def test_nested_samples_that_are_parted_are_told() -> None:
+    volumes = [volume(np.ones((3, 4, 4)), name) for name in ("a1", "a2", "b", "c")]
+    known = {one.name: VolumeConfig(name=one.name, image="x", sample=one.name[0]) for one in volumes}
+    found = plan(FoldsConfig(by="volumes", count=4, nested=True), [whole(one) for one in volumes], volumes=known)
+    assert [warning.split(";")[0] for warning in found.warnings] == [
+        f"folds: fold {fold} tests volumes of a, of which it is also trained or chosen on others" for fold in (1, 2)
+    ]
 
 
 def test_without_the_guard_the_law_is_broken() -> None:
@@ -355,6 +472,7 @@ def test_blocks_lie_along_the_longest_edge_in_nm() -> None:
         ({"only": [1, 1]}, "each once"),
         ({"count": 3, "only": [4]}, "only names fold 4, but there are 3"),
         ({"count": 1}, "greater than or equal to 2"),
+        ({"count": 2, "nested": True}, "count: 3 or more"),
         ({"guard_vox": [1, -1, 0]}, "greater than or equal to 0"),
     ],
 )

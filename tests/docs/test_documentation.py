@@ -14,7 +14,9 @@ from typer.testing import CliRunner
 
 import cristae
 from cristae.augment import PRESETS, Augmentation, Augmentations, GeometricAugmentation
+from cristae.benchmark.plan import Plan
 from cristae.cli.main import app
+from cristae.cluster.queue_file import QueueConfig
 from cristae.data.classes import Classes
 from cristae.data.description import DataConfig, Labels
 from cristae.data.values import table_of_values
@@ -197,6 +199,13 @@ def test_yaml_on_the_pages_is_valid(page: Path) -> None:
         value = read_document(block, page.name).value
         if "members" in value:
             EnsembleFile.model_validate(value)
+            continue
+        if "system" in value:
+            QueueConfig.model_validate(value)
+            continue
+        if "vary" in value or "preset" in value:
+            if "preset" not in value:
+                Plan.model_validate(value)
             continue
         assert set(value) <= {"labels", *Recipe.model_fields}
         for part in set(value) - {"labels", "data"}:

@@ -67,7 +67,7 @@ def test_equal_to_sorting_pairs(truth, seed):
 def test_large_maps_by_several_threads(threads, most, valid, monkeypatch):
     """With many pairs the tables of threads grow while they are put together."""
     monkeypatch.setattr(pairs, "_PIECE", 1 << 10)
-    monkeypatch.setattr(pairs, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(pairs, "usable_cores", lambda: threads)
     rng = np.random.default_rng(5)
     truth, prediction = rng.integers(0, most, (2, 6, 60, 400))
     truth = truth.repeat(2, axis=2)[:, :, :400]

@@ -20,6 +20,7 @@ from cristae.evaluation.segmentation import Meaning, open_segmentation
 from cristae.inference import postprocessing
 from cristae.inference.config import PredictOptions
 from cristae.postprocessing.workplace import DiskStore
+from cristae.recipe.ensemble_file import MemberRun
 from cristae.recipe.postprocess import steps_of
 from cristae.recipe.run import Run
 from cristae.workflows.predict import begin_prediction, finish_prediction, plan_prediction, predict, predict_part
@@ -228,12 +229,12 @@ def test_runs_that_are_fused_agree_on_their_steps(tmp_path: Path) -> None:
         steps = [{**asked[0], "min_size_vox": size}]
         facts = {"postprocess": {"asked": asked, "steps": steps}}
         runs.append(make_run(tmp_path / name, predict=auto, facts=facts))
-    assert [step.min_size_vox for step in steps_of(runs)] == [16]
+    assert [step.min_size_vox for step in steps_of([MemberRun(run) for run in runs])] == [16]
     plain_run = make_run(tmp_path / "plain")
     with pytest.raises(RunError, match=r"differ in predict\.postprocess"):
-        steps_of([runs[0], plain_run])
+        steps_of([MemberRun(runs[0]), MemberRun(plain_run)])
     er = make_run(tmp_path / "er", classes=Classes(names=("background", "er")), predict=SPLIT)
-    steps = steps_of([runs[0], er])
+    steps = steps_of([MemberRun(runs[0]), MemberRun(er)])
     assert [(step.name, step.classes) for step in steps] == [
         ("remove_small", ("mito",)),
         ("fill_holes", ("er",)),
@@ -243,7 +244,7 @@ def test_runs_that_are_fused_agree_on_their_steps(tmp_path: Path) -> None:
     summary["postprocess"]["steps"][0]["min_size_vox"] = "many"
     (runs[0].path / "summary.json").write_text(json.dumps(summary))
     with pytest.raises(RunError, match=r"postprocess\.steps"):
-        steps_of([cristae.open_run(runs[0].path)])
+        steps_of([MemberRun(cristae.open_run(runs[0].path))])
 
 
 def test_steps_do_not_change_the_id_of_a_run(tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, stdev
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -421,29 +420,61 @@ def test_warnings_about_a_split_say_of_which_fold_it_is(data: Path) -> None:
     assert len(touching) >= 2
     for line in touching:
         assert re.match(r"fold-[123]: data\.(train|validate) ", line)
+        assert line.endswith(
+            "; leave a gap with folds.guard_vox, such as [1, 0, 0], since neighbouring slices are alike"
+        )
     assert sum("looks like a slip of the unit" in line for line in said.warned) == 1
     assert not [line for line in said.warned if line.startswith("fold-") and "slip" in line]
 
 
 def test_the_command_dispatches_and_folds_stand_for_a_section(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folds: Study, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Recipe] = []
 
-    def instead(recipe: Recipe, **options: object) -> SimpleNamespace:
+    def instead(recipe: Recipe, **options: object) -> Study:
         asked.append(recipe)
-        return SimpleNamespace(path=tmp_path / "study")
+        return folds
 
     monkeypatch.setattr(module, "train_study", instead)
     for arguments in (["--folds"], ["--folds", "--set", "folds.count=4"], ["--set", "instances={count: 2}"]):
         result = CliRunner().invoke(app, ["train", str(data), *arguments])
         assert result.exit_code == 0, result.output
-        assert result.stdout.strip() == str(tmp_path / "study")
+        assert result.stdout.splitlines()[0] == str(folds.path)
     usual, four, several = asked
     assert usual.folds == FoldsConfig()
     assert four.folds == FoldsConfig(count=4)
     assert several.folds is None
     assert several.instances is not None
+
+
+def test_the_command_ends_with_the_mean_scores_and_their_intervals(
+    folds: Study, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "train_study", lambda recipe, **options: folds)
+    lines = CliRunner().invoke(app, ["train", str(data), "--folds"]).stdout.splitlines()
+    assert lines[1].split() == ["mean", "of", "3", "validated", "folds", "disc", "all"]
+    (mean,) = [row for row in read_scores(folds.path / "scores.csv") if (row.run, row.metric) == ("mean", "Jaccard")]
+    (shown,) = [line for line in lines if "Jaccard" in line]
+    assert shown.split() == ["Jaccard", f"{mean.value:.5f}", f"[{mean.low:.4f},", f"{mean.high:.4f}]"]
+
+
+@pytest.mark.parametrize("verb", [["train"], ["recipe", "check"]])
+def test_a_number_of_folds_is_explained(verb: list[str], data: Path) -> None:
+    for arguments in ([str(data), "--folds", "5"], ["--folds", "5", str(data)]):
+        result = CliRunner().invoke(app, [*verb, *arguments])
+        assert result.exit_code == 2
+        assert "--folds takes no number" in " ".join(result.output.split())
+        assert "folds.count=5" in result.output
+
+
+def test_check_takes_the_usual_folds_as_train_does(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    changes = ("--set", "folds.count=2", *(f"--set={one}" for one in SMALL))
+    result = CliRunner().invoke(app, ["recipe", "check", str(data), "--folds", *changes])
+    assert result.exit_code == 0, result.output
+    assert result.stdout == "ok\n"
+    assert "2 of 2 folds by slices" in result.stderr
 
 
 @pytest.mark.parametrize(

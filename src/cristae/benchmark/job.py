@@ -23,7 +23,7 @@ def is_scored(folder: Path) -> bool:
     return (folder / HELD_OUT / COST).is_file()
 
 
-def run_job(place: Path, member: Member, options: ScoreOptions, *, progress: Progress) -> Result:
+def run_job(place: Path, member: Member, nested: bool, options: ScoreOptions, *, progress: Progress) -> Result:
     """Train a member of the study in a folder, predict and score what it has not seen; what an earlier try has
     finished is not repeated.
 
@@ -35,7 +35,7 @@ def run_job(place: Path, member: Member, options: ScoreOptions, *, progress: Pro
     """
     folder = place / member.name
     with measuring() as training:
-        result = train_member(place, member, progress=progress)
+        result = train_member(place, member, nested, progress=progress)
     with measuring() as scoring:
         found = score_held_out(open_run(folder), folder / HELD_OUT, options=options, progress=progress)
     write_json(

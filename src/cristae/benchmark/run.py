@@ -34,7 +34,7 @@ from cristae.recipe.benchmark_folder import (
 from cristae.recipe.study import Study, create_study
 from cristae.recipe.study_members import Member
 from cristae.recipe.text import config_to_yaml
-from cristae.workflows.train_study import begin_member, complete_member, finish_study, is_finished
+from cristae.workflows.train_study import begin_member, complete_member, finish_study, has_results, is_finished
 
 
 def benchmark(
@@ -143,11 +143,11 @@ def _run_jobs(
     def done(key: str, result: tuple[float | None, str]) -> None:
         name = cell_of[key].cell.name
         studies[name] = complete_member(studies[name], name_of[key], result)
-        _finish(cell_of[key], studies[name])
+        _finish(cell_of[key], studies[name], progress)
 
     failures = run_jobs(jobs, options, on_done=done, on_start=started, progress=progress, title="Jobs")
     for one in cells:  # a session that was killed between a last job and its study left this open
-        _finish(one, studies[one.cell.name])
+        _finish(one, studies[one.cell.name], progress)
     return failures
 
 
@@ -157,12 +157,12 @@ def _job(one: PlannedCell, study: Study, member: Member) -> Job:
     batches = one.cost.epochs or 1
     cost = (one.cost.conv_gflop or 0.01) * batches + 1e-15 * folds.get(member.fold or 0, 0)
     lock = study.path / f".{member.name.replace('/', '-')}.lock"
-    return Job(key, run_job, (study.path.absolute(), member, ScoreOptions()), cost, lock)
+    return Job(key, run_job, (study.path.absolute(), member, study.nested, ScoreOptions()), cost, lock)
 
 
-def _finish(one: PlannedCell, study: Study) -> None:
-    if study.complete and not study.ensemble_path.is_file():
-        finish_study(study, one.study.members)
+def _finish(one: PlannedCell, study: Study, progress: Progress) -> None:
+    if study.complete and not has_results(study):
+        finish_study(study, one.study.members, progress)
 
 
 def _failed(out: Path, failures: Sequence[JobFailure]) -> BenchmarkError:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from cristae.cli.options import Json, Signed, VoxelSize, print_json
 
@@ -101,19 +103,49 @@ def new(
     )
 
 
-@app.command()
-def check(path: RecipePath, changes: Set = None) -> None:
+class TakesFolds(TyperCommand):
+    """Explains `--folds 5`, which would otherwise be taken for two recipes."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Refuse a number after `--folds`."""
+        for flag, number in pairwise(args):
+            if flag == "--folds" and number.isdecimal() and not Path(number).exists():
+                raise typer.BadParameter(
+                    f"--folds takes no number; write `--folds --set folds.count={number}`, or "
+                    f"`folds: {{count: {number}}}` in the recipe"
+                )
+        return super().parse_args(ctx, args)
+
+
+Folds = Annotated[
+    bool,
+    typer.Option("--folds", help="Cross-validate, with the recipe's folds or, where it has none, the usual ones."),
+]
+
+
+def overrides_of(path: Path, changes: Sequence[str], *, folds: bool) -> list[str]:
+    """The changes to a recipe, with the usual folds where they are asked for and it has none.
+
+    Raises:
+        RecipeError: The recipe or a change is not valid.
+    """
+    from cristae.recipe.load import load_recipe
+
+    read = load_recipe(path, changes)
+    return [*changes, "folds={}"] if folds and read.folds is None else [*changes]
+
+
+@app.command(cls=TakesFolds)
+def check(path: RecipePath, folds: Folds = False, changes: Set = None) -> None:
     """Do all that training does before its first step. Of large data a part is read.
 
     Data that a recipe says how to get need not be there yet: then the form alone is checked.
     """
-    from cristae.recipe.load import load_recipe
-
-    load_recipe(path, changes or ())  # a slip of the pen is told before the rooms of training are imported
+    overrides = overrides_of(path, changes or (), folds=folds)  # before the rooms of training are imported
     from cristae.cli.progress import console_progress
     from cristae.workflows.recipes import check_recipe, missing_data
 
-    if missing_data(check_recipe(path, changes or (), progress=console_progress())) is None:
+    if missing_data(check_recipe(path, overrides, progress=console_progress())) is None:
         print("ok")
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from cristae.cli.options import Cluster, Scheduler, Signed, VoxelSize, Workers
-from cristae.cli.recipes import RecipePath, Set
+from cristae.cli.recipes import Folds, RecipePath, Set, overrides_of
 
 _Statistics = Literal["run", "volume"]
 
@@ -38,10 +38,7 @@ def train(
         Path | None, typer.Option("--out", metavar="RUN", help="The run folder; runs/NAME by default.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume the run or study in the folder.")] = False,
-    folds: Annotated[
-        bool,
-        typer.Option("--folds", help="Cross-validate, with the recipe's folds or, where it has none, the usual ones."),
-    ] = False,
+    folds: Folds = False,
     workers: Workers = None,
     scheduler: Scheduler = None,
     cluster: Cluster = None,
@@ -53,13 +50,15 @@ def train(
     from cristae.recipe.load import load_recipe
 
     options = ClusterOptions(workers, scheduler, cluster)
-    read = load_recipe(recipe, changes or ())  # a slip of the pen is told before the rooms of training are imported
-    if folds and read.folds is None:
-        read = load_recipe(recipe, [*(changes or ()), "folds={}"])
+    # A slip of the pen is told before the rooms of training are imported.
+    read = load_recipe(recipe, overrides_of(recipe, changes or (), folds=folds))
     if read.is_study:
+        from cristae.cli.scores import mean_scores_text
         from cristae.workflows.train_study import train_study
 
-        print(train_study(read, out=out, resume=resume, options=options, progress=console_progress()).path)
+        study = train_study(read, out=out, resume=resume, options=options, progress=console_progress())
+        print(study.path)
+        print(mean_scores_text(study), end="")
         return
     options.require_none("the recipe stands for one training")
     from cristae.workflows.train import train as work

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ from cristae.cli.options import Json, VoxelSize
 
 if TYPE_CHECKING:
     from cristae.metrics.score import Score
+    from cristae.recipe.study import Study
 
 
 def evaluate(
@@ -138,6 +140,18 @@ def scores_text(scores: Sequence[Score]) -> str:
     """Scores as tables for a terminal: all of one run, or the best known ones of several runs side by side."""
     runs = list(dict.fromkeys(score.run for score in scores))
     return all_scores_text(scores) if len(runs) == 1 else _side_by_side(scores, runs)
+
+
+def mean_scores_text(study: Study) -> str:
+    """A short table of the mean scores of a study that is trained, with intervals where there are some."""
+    from cristae.metrics.score import read_scores
+    from cristae.metrics.table import COMPARED
+    from cristae.recipe.study import MEAN, SCORES
+
+    rows = [row for row in read_scores(study.path / SCORES) if row.run == MEAN and row.metric in COMPARED]
+    scored = ("tested " if study.nested else "validated ") if study.plan else ""
+    title = f"mean of {max(row.n for row in rows)} {f'{scored}folds' if study.plan else 'instances'}"
+    return all_scores_text([replace(row, run="", volume=title) for row in rows])
 
 
 def all_scores_text(scores: Sequence[Score]) -> str:

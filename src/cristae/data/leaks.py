@@ -12,6 +12,8 @@ from cristae.data.splits import Part, both_names, labelled_boxes, neighbours
 _LEAKY = 0.5
 """A split with a larger fraction of held-out voxels beside training voxels is called leaky: up to three slices between
 training slices."""
+LEAVE_A_GAP, USE_A_STRETCH = "leave a gap", "use a stretch of slices with a gap to those of data.train"
+"""What a person can do, as warnings say it."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +58,13 @@ def _contact(split: str, held: str, names: str, pairs: Sequence[tuple[Box, Box]]
     if split == "train" and share > _LEAKY:
         text = (
             f"data.{held} is not kept apart from data.train in {names}: {100 * share:.0f} % of its voxels have a "
-            "training voxel beside them, in the next slice or in their own, so its scores flatter; use a stretch of "
-            "slices with a gap to those of data.train"
+            f"training voxel beside them, in the next slice or in their own, so its scores flatter; {USE_A_STRETCH}"
         )
         return Contact((split, held), text, leaky=True)
     (box, other), more = min(pairs), len(pairs) - 1
     places = f", and in {more} more place{'' if more == 1 else 's'}" if more else ""
     text = (
-        f"data.{split} ({box}) and data.{held} ({other}) touch in {names}{places}; leave a gap, since neighbouring "
-        "slices are alike"
+        f"data.{split} ({box}) and data.{held} ({other}) touch in {names}{places}; {LEAVE_A_GAP}, since "
+        "neighbouring slices are alike"
     )
     return Contact((split, held), text, leaky=False)

@@ -14,7 +14,7 @@ from cristae.metrics.table import describe_metric
 from cristae.metrics.uncertainty.folds import mean_over_folds
 from cristae.metrics.uncertainty.instances import deviation
 from cristae.recipe.run import Run
-from cristae.recipe.study import DEVIATION, MEAN, MemberState, Study
+from cristae.recipe.study import DEVIATION, MEAN, MemberState, Study, scored_vox
 from cristae.training.validation_config import SMALLER_IS_BETTER
 
 _ALL = "all"
@@ -82,7 +82,8 @@ def study_scores(study: Study, scores: Mapping[str, Sequence[Score]], chosen: Se
             own[key] += [] if math.isnan(row.value) else [row.value]
         for key, found in own.items():
             values[key] += [fmean(found)] if found else []
-    what = f"over {len(parts)} folds" if folds else f"over {len(parts)} of {len(study.members)} instances"
+    where = "over the tested parts of" if study.nested else "over"
+    what = f"{where} {len(parts)} folds" if folds else f"over {len(parts)} of {len(study.members)} instances"
     for key, row in first.items():
         rows += _summed_up(row, values[key], what, _sizes(study) if folds else None)
     return tuple(rows)
@@ -95,10 +96,9 @@ def _pooled(scores: Sequence[Score]) -> list[Score]:
 
 
 def _sizes(study: Study) -> tuple[float, float]:
-    """Voxels that a fold trains on and validates, on average."""
-    folds = study.plan["folds"]
-    train, test = (fmean(sum(fold[what].values()) for fold in folds) for what in ("train_vox", "validate_vox"))
-    return train, test
+    """Voxels that a fold trains on and is scored on, on average."""
+    train, scored = (fmean(sizes) for sizes in zip(*scored_vox(study.plan), strict=True))
+    return train, scored
 
 
 def _summed_up(row: Score, values: Sequence[float], what: str, sizes: tuple[float, float] | None) -> list[Score]:

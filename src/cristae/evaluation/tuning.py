@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ from cristae.data.image import Image, VoxelSize
 from cristae.data.splits import Part, labelled_boxes
 from cristae.evaluation.validation import PredictedSlab, Validation
 from cristae.metrics.confusion import Confusion
-from cristae.metrics.tally import mean_iou_of, pool
+from cristae.metrics.tally import Tally, mean_iou_of, pool
 from cristae.postprocessing import SplitTouching, Step
 from cristae.postprocessing.apply import apply_steps
 from cristae.postprocessing.form import LabelMaps
@@ -55,6 +55,15 @@ class Region:
 
         return pool(map(count, self.work.blocks), self.maps.classes)
 
+    def count_into(self, tally: Tally, first: int) -> None:
+        """Add its slices to the counts of its volume, where its own first slice is slice `first`."""
+        for block in self.work.blocks:
+            truth, found = ([image.read(block) for image in images] for images in (self.truth, self.maps.images))
+            valid = None if self.valid is None else self.valid.read(block)
+            for z in range(block.shape[0]):
+                place, ok = first + block.start[0] + z, None if valid is None else valid[z]
+                tally.count(place, [one[z] for one in truth], [one[z] for one in found], ok)
+
     def after(self, step: Step, room: str) -> Region:
         """What a step makes of the prediction; no two calls may name the same `room`."""
         return replace(self, maps=apply_steps(self.maps, [step], self.work.below(room)).maps)
@@ -75,7 +84,7 @@ class Tuning:
 
 
 def tune_steps(
-    steps: Sequence[Step], network: nn.Module, validation: Validation, progress: Progress = Progress()
+    steps: Sequence[Step], members: Iterable[tuple[nn.Module, Validation]], progress: Progress = Progress()
 ) -> Tuning:
     """Choose what is `auto` in the steps by the mean IoU over all annotated voxels of the validation regions.
 
@@ -86,14 +95,34 @@ def tune_steps(
 
     Args:
         steps: Those of a recipe.
+        members: Networks with the weights of their runs, and how each will predict its validation regions; the voxels
+            of all members count together. One is taken after the other.
+        progress: Where to report.
+    """
+    with tempfile.TemporaryDirectory(prefix="cristae-") as folder:
+        regions = [region for _, _, region in predicted_regions(steps, members, Path(folder), progress)]
+        return tune_on(steps, regions, progress)
+
+
+def score_processed(
+    steps: Sequence[Step], network: nn.Module, validation: Validation, progress: Progress = Progress()
+) -> list[Tally]:
+    """Counts of every annotated slice after the post-processing, by volume. Objects end where an annotated region ends.
+
+    Args:
+        steps: Without values that are still `auto`.
         network: With the weights of the run.
         validation: As the run will predict.
         progress: Where to report.
     """
-    probabilities = any(step.reads_probabilities for step in steps)
+    tallies: dict[str, Tally] = {}
     with tempfile.TemporaryDirectory(prefix="cristae-") as folder:
-        regions = list(_regions(network, validation, Path(folder), probabilities, progress))
-        return tune_on(steps, regions, progress)
+        for part, box, region in predicted_regions(steps, [(network, validation)], Path(folder), progress):
+            name = part.volume.name
+            for place, step in enumerate(step for step in steps if not isinstance(step, SplitTouching)):
+                region = region.after(step, f"step-{place}")
+            region.count_into(tallies.setdefault(name, Tally(name, validation.classes)), box.start[0])
+    return list(tallies.values())
 
 
 def tune_on(steps: Sequence[Step], regions: Sequence[Region], progress: Progress = Progress()) -> Tuning:
@@ -171,25 +200,34 @@ def _unit(regions: Sequence[Region]) -> float | None:
     return None if any(volume is None for volume in volumes) else volumes[0]
 
 
-def _regions(
-    network: nn.Module, validation: Validation, folder: Path, probabilities: bool, progress: Progress
-) -> Iterator[Region]:
-    """The annotated regions, predicted."""
-    slabs = validation.predicted(network, probabilities=probabilities)
-    total, number, room = sum(1 for _ in validation.slabs()), 0, _IN_MEMORY
-    with progress.task("Predicting the validation regions", total, unit="slabs") as task:
-        for part in validation.parts:
-            for box in labelled_boxes(part):
-                place = folder / f"region-{number}" if box.size > room else None
-                room -= box.size if place is None else 0
-                drawing, filled = _Drawing(part, box, validation.classes, place), 0
-                while filled < box.shape[0]:
-                    slab = next(slabs)
-                    drawing.put(slab)
-                    filled += slab.box.shape[0]
-                    task.advance()
-                yield drawing.region()
-                number += 1
+def predicted_regions(
+    steps: Sequence[Step], members: Iterable[tuple[nn.Module, Validation]], folder: Path, progress: Progress
+) -> Iterator[tuple[Part, Box, Region]]:
+    """The annotated boxes of the regions of some members, predicted, with the probabilities where a step reads them.
+
+    Args:
+        steps: What is to follow.
+        members: Networks, and how each predicts its regions.
+        folder: Where the maps of boxes are for which there is no room in memory.
+        progress: Where to report.
+    """
+    probabilities = any(step.reads_probabilities for step in steps)
+    number, room = 0, _IN_MEMORY
+    for network, validation in members:
+        slabs, total = validation.predicted(network, probabilities=probabilities), sum(1 for _ in validation.slabs())
+        with progress.task("Predicting the held-out regions", total, unit="slabs") as task:
+            for part in validation.parts:
+                for box in labelled_boxes(part):
+                    place = folder / f"region-{number}" if box.size > room else None
+                    room -= box.size if place is None else 0
+                    drawing, filled = _Drawing(part, box, validation.classes, place), 0
+                    while filled < box.shape[0]:
+                        slab = next(slabs)
+                        drawing.put(slab)
+                        filled += slab.box.shape[0]
+                        task.advance()
+                    yield part, box, drawing.region()
+                    number += 1
 
 
 class _Drawing:

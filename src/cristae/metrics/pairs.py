@@ -6,9 +6,8 @@ import math
 from collections.abc import Iterator
 
 import numpy as np
-from numba import get_num_threads
 
-from cristae.compiled import compiled
+from cristae.compiled import compiled, usable_cores
 from cristae.errors import ScoreError
 from cristae.metrics.parallel import in_parallel
 
@@ -35,7 +34,7 @@ def count_pairs(truth: np.ndarray, prediction: np.ndarray, valid: np.ndarray | N
         ScoreError: An id is negative or above 2^63 - 1.
     """
     pieces = list(_pieces(truth.shape))
-    threads = min(get_num_threads(), 1 + len(pieces) // 8)
+    threads = min(usable_cores(), 1 + len(pieces) // 8)
     parts = [pieces[first::threads] for first in range(threads)]
     side = max(1, min(_SIDE, math.isqrt(truth.size // threads) // 2))  # filling tables must not outlast the counting
     tables = in_parallel(lambda part: _count(part, truth, prediction, valid, side), parts)

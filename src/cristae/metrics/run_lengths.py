@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from numba import get_num_threads
 
-from cristae.compiled import compiled
+from cristae.compiled import compiled, usable_cores
 from cristae.data.box import Triple
 from cristae.errors import ScoreError
 from cristae.metrics.parallel import in_parallel
@@ -84,7 +83,7 @@ def find_runs(mask: np.ndarray, neighbours: Neighbours) -> RunLengths:
 
 def _cuts(rows: int, voxels: int) -> list[tuple[int, int]]:
     """Slabs of rows, at least one."""
-    number = max(1, min(get_num_threads(), voxels // _SLAB, rows))
+    number = max(1, min(usable_cores(), voxels // _SLAB, rows))
     places = [rows * part // number for part in range(number + 1)]
     return list(pairwise(places))
 

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -20,6 +20,7 @@ from cristae.data.files import require_new_file, write_text
 from cristae.errors import CristaeError, MissingFileError, RecipeError, RunError
 from cristae.inference.fusion import Weight
 from cristae.inference.test_time import TestTime
+from cristae.postprocessing import Step
 from cristae.recipe.benchmark_folder import CHOSEN, is_benchmark
 from cristae.recipe.document import Document, read_document
 from cristae.recipe.load import parse_config
@@ -56,7 +57,7 @@ class EnsembleMember(Config):
     weight: Weight | None = None
     """In the weighted average; only ratios matter. All members have one, or none has."""
     held_out: tuple[HeldOut, ...] = ()
-    """What this member was validated on, or has otherwise never seen."""
+    """What this member was validated or tested on, or has otherwise never seen."""
 
 
 class EnsembleFile(Config):
@@ -68,6 +69,8 @@ class EnsembleFile(Config):
     """`average`, `majority` or `weighted`, which weights imply; None is the rule of the runs' recipes."""
     test_time: TestTime | None = None
     """Test-time augmentation of every member; None is that of each run's recipe."""
+    postprocess: tuple[Step, ...] | None = None
+    """Post-processing of what they predict together; None is that of the runs' recipes."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -101,6 +104,7 @@ class MemberRun:
     fusion: Literal["average", "majority"] | None = None
     test_time: TestTime | None = None
     held_out: tuple[HeldOutBox, ...] = ()
+    postprocess: tuple[Step, ...] | None = None
     ensemble: str | None = None
     """The path of the ensemble file that it comes from."""
     out_of_fold: bool = False
@@ -171,6 +175,7 @@ def open_ensemble(path: str | Path) -> RunEnsemble:
             fusion=None if content.fusion == "weighted" else content.fusion,
             test_time=content.test_time,
             held_out=tuple(_held_out(file, document, number, member)),
+            postprocess=content.postprocess,
             ensemble=str(file),
         )
         for number, member in enumerate(content.members)
@@ -196,6 +201,7 @@ def write_ensemble(
     weights: Sequence[float] | None = None,
     fusion: FusionName | None = None,
     test_time: TestTime | None = None,
+    postprocess: Sequence[Step] | None = None,
     held_out: Sequence[Sequence[tuple[str | Path, str | Box]]] | None = None,
 ) -> Path:
     """Write an ensemble file about runs that are finished; it notes the SHA-256 of their weights.
@@ -206,6 +212,7 @@ def write_ensemble(
         weights: One for each run, for the weighted average.
         fusion: The rule; None is that of the runs' recipes, or `weighted` where there are weights.
         test_time: Test-time augmentation; None is that of the runs' recipes.
+        postprocess: Steps with their values, for what the runs predict together; None is that of their recipes.
         held_out: For each run the image and box, in voxels of the image file, of everything that it has held out. A
             relative path starts at the folder of the ensemble file.
 
@@ -234,7 +241,9 @@ def write_ensemble(
         }
         for number, run in enumerate(opened)
     ]
-    values = {"members": members, "fusion": fusion, "test_time": test_time}
+    values: dict[str, Any] = {"members": members, "fusion": fusion, "test_time": test_time}
+    if postprocess is not None:
+        values["postprocess"] = [step.model_dump(mode="json") for step in postprocess]
     content = parse_config(EnsembleFile, Document(values, {(): str(path)}))
     write_text(path, config_to_yaml(content, defaults=False))
     return path

@@ -19,7 +19,8 @@ class InstancesConfig(Config):
     seeds: tuple[Seed, ...] | None = None
     """The seed of each; null counts on from the recipe's `seed`."""
     best: PositiveInt | None = None
-    """How many make up the ensemble: those that validate best, of each fold where there are folds; null takes all."""
+    """How many make up the ensemble: those that validate best, of each fold where there are folds; null takes all. A
+    study that is resumed can take others."""
 
     @model_validator(mode="after")
     def _check(self) -> InstancesConfig:

@@ -11,6 +11,7 @@ from cristae.config import problem_of
 from cristae.errors import RunError
 from cristae.postprocessing import SplitTouching, Step, parse_steps
 from cristae.progress import Progress
+from cristae.recipe.ensemble_file import MemberRun
 from cristae.recipe.folder import RECIPE, SUMMARY
 from cristae.recipe.run import Run
 
@@ -18,23 +19,24 @@ TUNED = "postprocess"
 """The entry of a summary that holds the values chosen for `auto`."""
 
 
-def steps_of(runs: Sequence[Run], progress: Progress = Progress()) -> tuple[Step, ...]:
+def steps_of(members: Sequence[MemberRun], progress: Progress = Progress()) -> tuple[Step, ...]:
     """The steps that follow the prediction of one run or of several that are fused.
 
-    Runs of the same classes must ask for the same steps; values that their trainings chose are those of the first. Runs
-    of different structures each treat their own classes, one run after the other.
+    Those of their ensemble file, or of their recipes: then runs of the same classes must ask for the same steps, and
+    values that their trainings chose are those of the first. Runs of different structures each treat their own classes,
+    one run after the other.
 
     Raises:
-        RunError: Recipes of the same classes ask for different steps, or `auto` was not chosen.
+        RunError: Recipes of the same classes ask for different steps, `auto` was not chosen, or ensemble files differ.
     """
-    schemes: dict[Any, list[Run]] = {}
-    for run in runs:
-        schemes.setdefault(run.classes.scheme, []).append(run)
-    found = [_agreed(alike, progress) for alike in schemes.values()]
+    schemes: dict[Any, list[MemberRun]] = {}
+    for member in members:
+        schemes.setdefault(member.run.classes.scheme, []).append(member)
+    found = [_stated_or_agreed(alike, progress) for alike in schemes.values()]
     if len(found) == 1:
         return found[0]
     own = [
-        step.model_copy(update={"classes": step.chosen(alike[0].classes)})
+        step.model_copy(update={"classes": step.chosen(alike[0].run.classes)})
         for steps, alike in zip(found, schemes.values(), strict=True)
         for step in steps
     ]
@@ -57,6 +59,20 @@ def chosen_steps(run: Run) -> tuple[Step, ...] | None:
         return parse_steps(kept.get("steps"))
     except ValidationError as error:
         raise RunError(f"{run.path / SUMMARY}: {problem_of(error, f'{TUNED}.steps')}") from None
+
+
+def _stated_or_agreed(members: Sequence[MemberRun], progress: Progress) -> tuple[Step, ...]:
+    """The steps of members of the same classes."""
+    first = members[0]
+    for member in members[1:]:
+        if member.postprocess != first.postprocess:
+            stating = next(one for one in (first, member) if one.postprocess is not None)
+            other = member if stating is first else first
+            raise RunError(
+                f"{other.run.path}: cannot be fused with the members of {stating.ensemble}, which states other "
+                "post-processing; name all runs in one ensemble file"
+            )
+    return _agreed([one.run for one in members], progress) if first.postprocess is None else first.postprocess
 
 
 def _agreed(runs: Sequence[Run], progress: Progress) -> tuple[Step, ...]:

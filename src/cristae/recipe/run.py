@@ -65,7 +65,10 @@ _MAY_CHANGE = (
     "training.track",
 )
 """What may change when a training is resumed: the run keeps its id."""
+_MAY_CHANGE_OF_STUDY = {"folds": "only", "instances": "best"}
+"""What may change when a study is resumed, in sections that it may lack."""
 _LATER = {"folds": None, "instances": None}
+_LATER_OF_FOLDS = {"nested": False}
 _LATER_OF_VOLUMES = {"sample": None, "samples": None}
 _LATER_OF_PREDICT = {"test_time": "none"}
 """Fields that earlier versions did not have; at these values they do not change a run's id."""
@@ -220,6 +223,11 @@ def run_id(recipe: Recipe) -> str:
         for section in sections:
             part = part[section]
         part.pop(field)
+    for section, field in _MAY_CHANGE_OF_STUDY.items():
+        if section in content:
+            content[section][field] = None  # which earlier versions wrote
+    if "folds" in content:
+        content["folds"] = without(content["folds"], _LATER_OF_FOLDS)
     content["data"]["volumes"] = [without(volume, _LATER_OF_VOLUMES) for volume in content["data"]["volumes"]]
     content["predict"] = without(content["predict"], _LATER_OF_PREDICT)
     content["training"] = without_later_fields(content["training"])
@@ -486,7 +494,8 @@ def require_same(path: Path, recipe: Recipe) -> None:
     Raises:
         RunError: It was not; the message says what differs, and how to resume it.
     """
-    there, may_change = load_run_recipe(path / RECIPE), tuple(f"{field}." for field in _MAY_CHANGE)
+    fields = (*_MAY_CHANGE, *(f"{section}.{field}" for section, field in _MAY_CHANGE_OF_STUDY.items()))
+    there, may_change = load_run_recipe(path / RECIPE), tuple(f"{field}." for field in fields)
     changed = [one for one in diff_recipes(there, recipe) if not f"{one.path}.".startswith(may_change)]
     if changed:
         lines = "\n".join(f"  {one}" for one in changed[:8])

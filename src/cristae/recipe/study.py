@@ -2,7 +2,7 @@
 
 `recipe.yaml` (complete), `study.json` (the plan, the members and how far they are), a run folder for each member
 (`fold-1`, `instance-1` or `fold-1/instance-1`), and once all are trained `scores.csv`, `ensemble.yaml` and
-`report.html`.
+`report.html`. The folder of a member of nested folds also holds `test-scores.csv`.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from typing import Any, Literal
 
 from cristae.config import facts_from
 from cristae.data.classes import Classes
-from cristae.data.files import require_new, require_writable, write_json, write_text, write_together
-from cristae.data.folds.plan import Fold, FoldPlan
+from cristae.data.files import require_new, require_writable, write_json, write_together
+from cristae.data.folds.fold import Fold
+from cristae.data.folds.plan import FoldPlan
+from cristae.data.splits import Part
 from cristae.errors import MissingFileError, OutputExistsError, RunError
 from cristae.recipe.anchor import anchored
 from cristae.recipe.ensemble_file import ENSEMBLE
@@ -29,6 +31,8 @@ from cristae.recipe.study_members import Member
 from cristae.recipe.text import recipe_to_yaml
 
 SCORES = "scores.csv"
+TEST_SCORES = "test-scores.csv"
+"""In the run folder of a member of nested folds: the scores of the part that it tests."""
 MEAN, DEVIATION = "mean", "deviation"
 """What stands in the `run` column of `scores.csv` where a row sums up members."""
 _FORMAT = 1
@@ -67,6 +71,16 @@ class Study:
     members: tuple[MemberState, ...]
 
     @property
+    def nested(self) -> bool:
+        """Whether members are scored on parts that nothing was chosen on."""
+        return self.recipe.folds is not None and self.recipe.folds.nested
+
+    @property
+    def member_scores(self) -> str:
+        """The file in a member's folder whose scores are those of the study."""
+        return TEST_SCORES if self.nested else SCORES
+
+    @property
     def complete(self) -> bool:
         """Whether all members are trained."""
         return all(member.state == "complete" for member in self.members)
@@ -96,6 +110,9 @@ class Study:
         write_json(self.path / STUDY, study._facts())
         return study
 
+    def _content(self) -> bytes:
+        return (json.dumps(self._facts(), indent=2, ensure_ascii=False) + "\n").encode()
+
     def _facts(self) -> dict[str, Any]:
         return {
             "study": self.id,
@@ -120,7 +137,8 @@ def create_study(
 
     Raises:
         OutputExistsError: The folder holds something else, or a study that is not to be resumed.
-        RunError: The study there was made from another recipe, or its folds were of other data.
+        RunError: The study there was made from another recipe, its folds were of other data, or it has folds that
+            `folds.only` leaves out.
     """
     recipe = anchored(recipe)
     require_study_place(path, recipe, resume=resume)
@@ -128,18 +146,32 @@ def create_study(
     study = Study(path, recipe.read_from(path / RECIPE), run_id(recipe), plan, states)
     if is_study(path):
         there = open_study(path)
-        if _decisive(there.plan) != _decisive(plan) or [one.run for one in there.members] != [
-            one.name for one in members
-        ]:
-            raise RunError(
-                f"{path}: the data have changed since this study began: its folds would be others now; give the data "
-                "as they were, or choose another folder with --out"
-            )
-        write_text(path / RECIPE, recipe_to_yaml(recipe))
-        return replace(study, members=there.members)
-    facts = json.dumps(study._facts(), indent=2, ensure_ascii=False) + "\n"
-    write_together({path / STUDY: facts.encode(), path / RECIPE: recipe_to_yaml(recipe).encode()})
+        _require_folds_of(there, plan)
+        known = {one.run: one for one in there.members}
+        study = replace(study, members=tuple(known.get(one.run, one) for one in states))
+        changed = {path / RECIPE: recipe_to_yaml(recipe).encode()}
+        if study.members != there.members:
+            changed[path / STUDY] = study._content()
+        write_together(changed)
+        return study
+    write_together({path / STUDY: study._content(), path / RECIPE: recipe_to_yaml(recipe).encode()})
     return study
+
+
+def _require_folds_of(there: Study, plan: Mapping[str, Any]) -> None:
+    """Make sure that a study that is resumed has the folds that it had; there may be more than before."""
+    before, now = _decisive(there.plan), _decisive(plan)
+    folds, wanted = ({one["fold"]: one for one in facts.pop("folds", ())} for facts in (before, now))
+    if before != now or any(wanted[number] != one for number, one in folds.items() if number in wanted):
+        raise RunError(
+            f"{there.path}: the data have changed since this study began: its folds would be others now; give the data "
+            "as they were, or choose another folder with --out"
+        )
+    if left_out := sorted(set(folds) - set(wanted)):
+        raise RunError(
+            f"{there.path}: folds.only leaves out fold {', '.join(map(str, left_out))} of this study; a study that is "
+            "resumed can have more folds, not fewer: name these too, or choose another folder with --out"
+        )
 
 
 def require_study_place(path: Path, recipe: Recipe, *, resume: bool = False) -> None:
@@ -217,11 +249,19 @@ def _fold_facts(fold: Fold, classes: Classes) -> dict[str, Any]:
     def voxels(counts: Any) -> dict[str, int]:
         return {name: int(counts[entry]) for name, entry in zip(names, ids, strict=True)}
 
+    def boxes(parts: Sequence[Part]) -> list[dict[str, str]]:
+        return [{"volume": part.volume.name, "box": str(part.box)} for part in parts]
+
+    tested = fold.tested
+    nested: dict[str, Any] = {}
+    if tested is not None:
+        nested = {"tests": list(tested.units), "test": boxes(tested.parts), "test_vox": voxels(tested.counts)}
     return {
         "fold": fold.number,
+        **nested,
         "validates": list(fold.units),
-        "train": [{"volume": part.volume.name, "box": str(part.box)} for part in fold.train],
-        "validate": [{"volume": part.volume.name, "box": str(part.box)} for part in fold.validate],
+        "train": boxes(fold.train),
+        "validate": boxes(fold.validate),
         "train_vox": voxels(fold.train_counts),
         "validate_vox": voxels(fold.validate_counts),
         "gap_vox": voxels(fold.gap_counts),
@@ -233,10 +273,12 @@ def plan_rows(plan: Mapping[str, Any]) -> list[dict[str, str]]:
     return [
         {
             "Fold": str(one["fold"]),
+            **({"Tests": "; ".join(one["tests"])} if "tests" in one else {}),
             "Validates": "; ".join(one["validates"]),
             "Trains on": _boxes(one["train"]),
             "Training voxels": _voxels(one["train_vox"]),
             "Validation voxels": _voxels(one["validate_vox"]),
+            **({"Test voxels": _voxels(one["test_vox"])} if "tests" in one else {}),
             "Voxels in the gap": _voxels(one["gap_vox"]),
         }
         for one in plan.get("folds", ())
@@ -247,10 +289,21 @@ def plan_lines(plan: Mapping[str, Any]) -> list[str]:
     """The same for a terminal: some lines for each fold."""
     found = []
     for row in plan_rows(plan):
-        found += [f"fold {row['Fold']}: validates {row['Validates']} ({row['Validation voxels']} voxels)"]
+        held_out = [f"validates {row['Validates']} ({row['Validation voxels']} voxels)"]
+        if "Tests" in row:
+            held_out.insert(0, f"tests {row['Tests']} ({row['Test voxels']} voxels)")
+        found += [f"fold {row['Fold']}: {held_out[0]}", *(f"  {line}" for line in held_out[1:])]
         found += [f"  trains on {row['Trains on']} ({row['Training voxels']} voxels)"]
         found += [f"  leaves out in the gap: {row['Voxels in the gap']} voxels"]
     return found
+
+
+def scored_vox(plan: Mapping[str, Any]) -> list[tuple[int, int]]:
+    """Of each fold the voxels that it trains on and those that it is scored on."""
+    return [
+        (sum(one["train_vox"].values()), sum(one.get("test_vox", one["validate_vox"]).values()))
+        for one in plan.get("folds", ())
+    ]
 
 
 def _boxes(parts: Sequence[Mapping[str, str]]) -> str:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from cristae.data.box import Box
 from cristae.data.description import VolumeConfig
-from cristae.data.folds.plan import Fold, FoldPlan, regions_of
+from cristae.data.folds.fold import Fold
+from cristae.data.folds.plan import FoldPlan, regions_of
 from cristae.data.splits import Part
 from cristae.recipe.recipe import Recipe
 
@@ -23,9 +24,11 @@ class Member:
     name: str
     """Its run folder in the study, such as `fold-1/instance-2`."""
     recipe: Recipe
-    """With its own regions and seed, and neither folds nor instances."""
+    """With its own regions and seed, and neither folds nor instances. In nested folds `data.test` is what it is scored
+    on."""
     held_out: tuple[tuple[str, Box], ...]
-    """Image files and boxes that it has never been trained on."""
+    """Image files and boxes that it predicts out of fold: what it has never been trained on, and in nested folds what
+    nothing was chosen on either."""
     fold: int | None = None
     """From 1."""
     instance: int | None = None
@@ -45,7 +48,7 @@ def members_of(recipe: Recipe, plan: FoldPlan | None, validate: Sequence[Part]) 
     seeds = (None,) if recipe.instances is None else recipe.instances.seeds_from(recipe.seed)
     found = []
     for fold in folds:
-        held = held_out_of(validate if fold is None else fold.validate)
+        held = held_out_of(validate if fold is None else fold.scored)
         own = recipe if fold is None else _of_regions(recipe, fold, volumes)
         for instance, seed in enumerate(seeds, start=1):
             names = ([f"fold-{fold.number}"] if fold else []) + ([f"instance-{instance}"] if seed is not None else [])
@@ -79,11 +82,13 @@ def member_name_pattern(name: str) -> str:
 
 
 def _of_regions(recipe: Recipe, fold: Fold, volumes: Mapping[str, VolumeConfig]) -> Recipe:
-    train, validate = regions_of(fold.train, volumes), regions_of(fold.validate, volumes)
-    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"train": train, "validate_": validate})})
+    regions = {"train": regions_of(fold.train, volumes), "validate_": regions_of(fold.validate, volumes)}
+    if fold.tested is not None:
+        regions["test"] = regions_of(fold.tested.parts, volumes)
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update=regions)})
 
 
 def held_out_of(parts: Sequence[Part]) -> tuple[tuple[str, Box], ...]:
-    """The image files and boxes of validation regions, as ensemble files list them."""
+    """The image files and boxes of regions, as ensemble files list them."""
     found = [(part.volume.image.path.absolute().as_posix(), part.box) for part in parts]
     return tuple(dict.fromkeys(found))

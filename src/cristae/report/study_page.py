@@ -96,22 +96,37 @@ def _scores(files: StudyFiles, means: Sequence[Score]) -> Markup:
         for row in means
         if row.metric in (*SHOWN, "mIoU")
     ]
-    lead = "Means of validation scores over the instances of the ensemble, which differ in their seeds alone."
-    if files.study.plan:
-        lead = (
-            "Means over the folds, each scored on what it was not trained on. The intervals are Student's t with the "
-            "variance of Nadeau and Bengio (2003), since folds share most of their training data. The epoch of each "
-            "fold was chosen on the data that it is scored on, which flatters a little; test regions were left out."
-        )
-    instances = files.study.recipe.instances
-    if instances is not None and instances.best is not None:
-        lead += f" The best {instances.best} of {instances.number} instances were chosen by these, which flatters."
     numbers = ("Mean", "Deviation", "95 % interval", "n")
     return (
-        Markup("<p>{}</p>").format(lead)
+        Markup("<p>{}</p>").format(_about_scores(files.study))
         + table(rows, numbers=numbers)
         + fold(f"All {len(files.scores)} rows", full_table(files.scores))
     )
+
+
+def _about_scores(study: Study) -> str:
+    """What was scored, how sure the means are, and what flatters them."""
+    instances = study.recipe.instances
+    best = None if instances is None or instances.best is None else f"{instances.best} of {instances.number} instances"
+    if not study.plan:
+        text = "Means of validation scores over the instances of the ensemble, which differ in their seeds alone."
+        return f"{text} The best {best} were chosen by these, which flatters." if best else text
+    text = (
+        "Means over the folds, each scored on what it was not trained on. The intervals are Student's t with the "
+        "variance of Nadeau and Bengio (2003), since folds share most of their training data. "
+    )
+    chosen = f"the best {best}" if best else ""
+    if study.nested:
+        chosen = ", ".join(part for part in ("the epoch of each fold", "values of post-processing", chosen) if part)
+        return (
+            f"{text}Scored is the part that each fold tests, after the post-processing; {chosen} were chosen on the "
+            "part that it validates. Test regions of the recipe were left out."
+        )
+    text += (
+        "The epoch of each fold was chosen on the data that it is scored on, which flatters a little; test regions "
+        "were left out."
+    )
+    return f"{text} The best {best} were chosen by these, which flatters." if best else text
 
 
 def _members(files: StudyFiles) -> Markup:
@@ -126,7 +141,7 @@ def _members(files: StudyFiles) -> Markup:
             "State": member.state,
             "Epochs": str(len(files.epochs[member.run])),
             f"Validation {name}": format_value(math.nan if member.validation is None else member.validation),
-            **_iou(files.scores, member),
+            **_iou(files.scores, member, "Test IoU" if study.nested else "IoU"),
             "In the ensemble": "yes" if member.run in chosen else "",
         }
         for member in study.members
@@ -134,13 +149,13 @@ def _members(files: StudyFiles) -> Markup:
     return table(rows, numbers=list(rows[0])[3:-1])
 
 
-def _iou(scores: Sequence[Score], member: MemberState) -> dict[str, str]:
+def _iou(scores: Sequence[Score], member: MemberState, what: str) -> dict[str, str]:
     """IoU of each class, of all volumes of a member together."""
     own = [row for row in scores if row.run == member.run and row.metric == "Jaccard"]
     pooled = [row for row in own if row.volume == "all"] or own
     names = dict.fromkeys(row.class_name for row in scores if row.metric == "Jaccard")
     values = {row.class_name: row.value for row in pooled}
-    return {f"IoU {name}": format_value(values.get(name, math.nan)) for name in names}
+    return {f"{what} {name}": format_value(values.get(name, math.nan)) for name in names}
 
 
 def _curves(epochs: Mapping[str, Sequence[Mapping[str, str]]]) -> Markup:
@@ -168,7 +183,9 @@ def _curves(epochs: Mapping[str, Sequence[Mapping[str, str]]]) -> Markup:
 
 def _plan(plan: Mapping[str, Any]) -> Markup:
     guards = "; ".join(f"{name} {' x '.join(map(str, vox))}" for name, vox in plan["guard_vox"].items())
+    nested = any("tests" in one for one in plan["folds"])
+    holds_out = "tests, validates" if nested else "validates"
     lead = Markup("<p>{} folds by {}: {}. Gap (z, y, x) in voxels: {}: {}.</p>").format(
         plan["count"], plan["by"], plan["why"], guards, plan["guard_rule"]
     )
-    return lead + table(plan_rows(plan), caption="What each fold validates and trains on, voxels by class")
+    return lead + table(plan_rows(plan), caption=f"What each fold {holds_out} and trains on, voxels by class")

@@ -148,7 +148,7 @@ def _require_one_prediction(
     """Refuse runs that cannot predict together, before any of them predicts alone."""
     fused = {"weight": 1.0} if options.rule == "greedy" else {"fusion": "average"}
     common_settings([MemberRun(run, **fused) for run in runs])
-    steps_of(runs)
+    steps_of([MemberRun(run) for run in runs])
     working_size(runs, dataset.validate[0].volume.image, stated=False, progress=progress)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from cristae.classical.config import RandomForestConfig
 from cristae.data.box import Triple
 from cristae.data.folds.plan import FoldPlan, plan_folds
+from cristae.data.leaks import LEAVE_A_GAP, USE_A_STRETCH
 from cristae.errors import CristaeError
 from cristae.progress import Handed, Progress
 from cristae.recipe.fold_guard import Guard, guard_of, guards_in_files
@@ -20,7 +21,12 @@ from cristae.recipe.study_members import Member, ensemble_size, members_of
 from cristae.workflows.prepare_training import make_network
 from cristae.workflows.training_data import TrainingData, check_form, open_training_data
 
-_SPLITS = re.compile(r"data\.(train|validate)\b|(training|validation) regions")
+_SPLITS = re.compile(r"data\.(train|validate|test)\b|(training|validation) regions")
+_CURES = {
+    LEAVE_A_GAP: "leave a gap with folds.guard_vox, such as [1, 0, 0]",
+    USE_A_STRETCH: "use `order: blocked` and a gap with folds.guard_vox, such as [1, 0, 0]",
+}
+"""What is to be done about regions that touch, where folds name them and not a person."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +38,11 @@ class StudyPlan:
     members: tuple[Member, ...]
     facts: Mapping[str, Any]
     """Of its folds, as `study.json` keeps them; empty without folds."""
+
+    @property
+    def nested(self) -> bool:
+        """Whether members are scored on parts that nothing was chosen on."""
+        return self.recipe.folds is not None and self.recipe.folds.nested
 
 
 def plan_study(recipe: Recipe, progress: Progress) -> StudyPlan:
@@ -70,7 +81,8 @@ def naming(member: Member, progress: Progress) -> Iterator[Progress]:
 
 
 class _OfFold(Handed):
-    """Says of which fold the split is that a warning is about; all else is the same in all folds."""
+    """Says of which fold the split is that a warning is about, and how folds cure it; all else is the same in all
+    folds."""
 
     def __init__(self, shown: Progress, fold: int) -> None:
         super().__init__(shown)
@@ -78,6 +90,8 @@ class _OfFold(Handed):
 
     def warn(self, message: str) -> None:
         """With the fold before it."""
+        for cure, of_folds in _CURES.items():
+            message = message.replace(cure, of_folds)
         super().warn(f"fold-{self._fold}: {message}" if _SPLITS.search(message) else message)
 
 

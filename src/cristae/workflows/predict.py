@@ -155,7 +155,7 @@ def plan_prediction(
         volume=VolumeSpec.of(image, name=found.name, path=_path_of(volume)),
         mask=None if masked is None else MaskSpec.of(masked),
         members=tuple(spec_of(*each) for each in zip(opened, members, configs, strict=True)),
-        settings=PredictionSettings.of(settings, options, steps_of(opened, progress)),
+        settings=PredictionSettings.of(settings, options, steps_of(chosen, progress)),
         box=region,
         working_voxel_size_nm=inputs.grid.working_voxel_size_nm,
     )

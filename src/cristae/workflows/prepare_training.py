@@ -137,7 +137,7 @@ def prepare_network_training(
     regions, size = data.regions, recipe.sampling.size
     assert size
     affinities, classes = regions.affinities, regions.classes
-    _require_measurable(recipe, regions)
+    require_measurable(recipe, regions)
     framing = Framing.of(recipe.network, affinities).reaching(recipe.normalize.reach)
     seen = recipe.network.input_size(size)
     framed = [side + 2 * around for side, around in zip(size, framing.frame[-len(size) :], strict=True)]
@@ -206,17 +206,26 @@ def prepare_forest_training(
     assert isinstance(recipe.model, RandomForestConfig)
     regions = data.regions
     require_voxel_size(recipe.model, regions.train)
-    _require_measurable(recipe, regions)
+    require_measurable(recipe, regions)
     with data.judging(progress):
         require_labelled(regions.train, regions.classes, ndim=recipe.model.ndim)
     return data.fit_normalizers(recipe, progress)
 
 
-def _require_measurable(recipe: Recipe, regions: Regions) -> None:
-    """Refuse steps that measure in nm where a value of post-processing is chosen on regions without a voxel size."""
+def require_measurable(recipe: Recipe, regions: Regions, *, fixed: bool = False) -> None:
+    """Refuse steps that measure in nm where regions without a voxel size are validated after the post-processing.
+
+    Args:
+        recipe: What is learned.
+        regions: Where to validate.
+        fixed: Whether this is done even where the steps are fixed, not only to choose a value.
+
+    Raises:
+        RecipeError: There is such a step, and a region without a voxel size.
+    """
     steps = recipe.predict.postprocess
     unknown = [part.volume.name for part in regions.validate if part.volume.voxel_size_nm is None]
-    if not unknown or not any(step.is_open for step in steps):
+    if not unknown or not (fixed or any(step.is_open for step in steps)):
         return
     for place, step in enumerate(steps):
         if step.needs_voxel_size() and not isinstance(step, SplitTouching):

@@ -17,6 +17,7 @@ from cristae.recipe.recipe import Recipe
 from cristae.recipe.run import require_place
 from cristae.recipe.study import plan_lines, require_study_place
 from cristae.training.cache_folder import cache_limit, open_cache
+from cristae.workflows.held_out import tested_data
 from cristae.workflows.plan_study import naming, plan_study
 from cristae.workflows.prepare_training import (
     Prepared,
@@ -119,7 +120,16 @@ def _check_study(
     for number, member in enumerate(one for one in plan.members if one.instance in (None, 1)):
         with naming(member, progress) as named:
             whole &= _check_data(member.recipe, named, None if number else then)[1]
+            if plan.nested:
+                whole &= _check_tested(member.recipe, named)
     return plan.recipe, whole
+
+
+def _check_tested(recipe: Recipe, progress: Progress) -> bool:
+    """Check what a member of nested folds is scored on; and whether all of it was read."""
+    data = tested_data(recipe).limited(_READ_VOX, flat=recipe.model.ndim == 2)
+    _read(data.regions.validate, progress)
+    return data.whole
 
 
 def missing_data(recipe: Recipe) -> str | None:

@@ -10,7 +10,6 @@ from cristae.allocator import peak_memory_bytes
 from cristae.classical.config import RandomForestConfig
 from cristae.errors import CristaeError
 from cristae.evaluation.validation import Validation
-from cristae.inference.arrays import ArrayModel
 from cristae.inference.device import choose_device
 from cristae.progress import Progress
 from cristae.recipe.postprocess import chosen_steps
@@ -45,7 +44,7 @@ def train_forest_run(recipe: Recipe, data: TrainingData, place: Path, *, resume:
     if is_complete(run, None):
         progress.say(f"{run.path}: training had finished already")
         if chosen_steps(run) is None:
-            _tune(run, data, progress)
+            add_tuned(run, progress)
         return write_page(run)
     _report_unused(recipe, progress)
     try:
@@ -95,14 +94,3 @@ def _train(run: Run, data: TrainingData, progress: Progress) -> None:
     }
     write_provenance(run, device="cpu", inputs={one.name: one.sha256 for one in contents})
     write_summary(run, model, facts | tuned_facts(recipe, network, validation, progress))
-
-
-def _tune(run: Run, data: TrainingData, progress: Progress) -> None:
-    """Choose what is `auto` in the post-processing of a forest that was trained before."""
-    prepared = prepare_forest_training(run.recipe, data, progress)
-    assert prepared is not None, "only a part of the data can be too little"
-    network, threshold = run.build_network(), run.recipe.predict.threshold
-    assert isinstance(network, ArrayModel)
-    parts, classes = data.regions.validate, data.regions.classes
-    validation = Validation(parts, classes, prepared[0], network.locality, threshold, choose_device("cpu"))
-    add_tuned(run, network, validation, progress)

@@ -7,7 +7,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,8 +89,7 @@ def train_network_run(recipe: Recipe, data: TrainingData, place: Path, *, resume
     if is_complete(run, recipe.training.epochs) and _has_ended(run):
         progress.say(f"{run.path}: training had finished already")
         if chosen_steps(run) is None:
-            with own_errors(recipe.model, network), open_cache() as cache:
-                TrainingSession(recipe, run, data, network, locality, start).tune(cache, progress)
+            add_tuned(run, progress)
         return write_page(run)
     if resume and not run.checkpoint_path.exists():
         progress.say(f"{run.path}: there is no checkpoint to resume from; the training begins with epoch 1")
@@ -189,15 +188,6 @@ class TrainingSession:
         write_provenance(run, device=str(self.device), inputs=loop.inputs)
         tuned = tuned_facts(recipe, self.network, validation, progress)
         write_summary(run, prepared.model, facts | ({"application": application} if application else {}) | tuned)
-
-    def tune(self, cache: Cache, progress: Progress) -> None:
-        """Choose what is `auto` in the post-processing of a training that was finished before."""
-        run, validation = self.run, self.prepare(cache, progress).prepared.validation
-        if (run.summary.get("application") or {}).get("better") == "exact":
-            validation = replace(validation, windows=None)
-        put_channels_last(self.network)
-        load_weights(self.network, run.weights_path)
-        add_tuned(run, self.network, validation, progress)
 
     def prepare(self, cache: Cache, progress: Progress) -> TrainingLoop:
         """Cache the training data and make all that the loop needs of it.

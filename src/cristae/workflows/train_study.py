@@ -15,20 +15,22 @@ from cristae.cluster.run import run_jobs
 from cristae.data.files import write_text
 from cristae.errors import CristaeError, RecipeError, TrainingError
 from cristae.evaluation.study_scores import best_members, study_scores, validation_of
-from cristae.metrics.score import read_scores, scores_csv
+from cristae.metrics.score import read_scores, score_paths, scores_csv
 from cristae.progress import Progress, WarnOnce
 from cristae.recipe.complete import completed
-from cristae.recipe.ensemble_file import ENSEMBLE, write_ensemble
+from cristae.recipe.ensemble_file import ENSEMBLE, members_named, write_ensemble
 from cristae.recipe.folder import is_run
 from cristae.recipe.postprocess import chosen_steps
 from cristae.recipe.recipe import Recipe
-from cristae.recipe.run import is_complete, open_unfinished_run, weights_sha256
-from cristae.recipe.study import SCORES, Study, create_study, require_study_place
+from cristae.recipe.run import is_complete, open_run, open_unfinished_run, weights_sha256
+from cristae.recipe.study import SCORES, TEST_SCORES, Study, create_study, require_study_place
 from cristae.recipe.study_members import Member
+from cristae.workflows.held_out import score_test, tested_data
 from cristae.workflows.plan_study import naming, plan_study
 from cristae.workflows.report import PAGE, report
 from cristae.workflows.train import train
 from cristae.workflows.training_data import default_place
+from cristae.workflows.tune import tune_together
 
 _RESULTS = (SCORES, ENSEMBLE, PAGE)
 """What a study has only when all of its members are trained."""
@@ -49,14 +51,16 @@ def train_study(
 ) -> Study:
     """Train every fold and instance that a recipe with `folds` or `instances` asks for.
 
-    Each member is an ordinary run, begun from weights of its own, in a folder of the study. When all are trained, the
-    study gets the table of their scores, an ensemble file and a page.
+    Each member is an ordinary run, begun from weights of its own, in a folder of the study; of nested folds it is then
+    scored on the part that it tests. When all are trained, the study gets the table of their scores, an ensemble file
+    and a page.
 
     Args:
         recipe: As `load_recipe` gives it.
         out: The study folder; None takes `runs/<name of the recipe>`.
         resume: Resume a study that was interrupted: members that are finished stay as they are, and the one that was
-            interrupted ends with the weights of an undisturbed one.
+            interrupted ends with the weights of an undisturbed one. `folds.only` may name more folds than before, and
+            `instances.best` another number.
         options: Where members are trained; without any, one after the other in this process. On workers a member that
             fails does not keep the others from being trained. They end with the weights that a process with as many
             threads gives.
@@ -90,8 +94,8 @@ def train_study(
         study = _train_on_workers(study, todo, fresh, options, progress)
     else:
         study = _train_here(study, todo, fresh, progress)
-    if not all((place / name).is_file() for name in _RESULTS):
-        finish_study(study, plan.members)
+    if not has_results(study):
+        finish_study(study, plan.members, progress)
     return study
 
 
@@ -104,8 +108,17 @@ def is_finished(study: Study, member: Member) -> bool:
     run = open_unfinished_run(folder)
     if run.recipe.predict.postprocess != member.recipe.predict.postprocess or chosen_steps(run) is None:
         return False
+    if study.nested and not (folder / TEST_SCORES).is_file():
+        return False
     epochs = None if isinstance(member.recipe.model, RandomForestConfig) else member.recipe.training.epochs
     return is_complete(run, epochs) and weights_sha256(run) == state.sha256
+
+
+def has_results(study: Study) -> bool:
+    """Whether what a study has at its end is there, and its ensemble is of the members that are asked for now."""
+    if not all((study.path / name).is_file() for name in _RESULTS):
+        return False
+    return members_named(study.ensemble_path) == best_members(study)
 
 
 def _train_here(study: Study, todo: Sequence[Member], fresh: bool, progress: Progress) -> Study:
@@ -117,7 +130,7 @@ def _train_here(study: Study, todo: Sequence[Member], fresh: bool, progress: Pro
         study = begin_member(study, member.name)
         try:
             study, trained = (
-                complete_member(study, member.name, train_member(study.path, member, progress=progress)),
+                complete_member(study, member.name, train_member(study.path, member, study.nested, progress=progress)),
                 True,
             )
         except CristaeError:
@@ -141,7 +154,7 @@ def _train_on_workers(
         known[0] = complete_member(known[0], name, result)
 
     jobs = [
-        Job(one.name, train_member, (study.path.absolute(), one), _cost(study, one), _lock_of(study, one))
+        Job(one.name, train_member, (study.path.absolute(), one, study.nested), _cost(study, one), _lock_of(study, one))
         for one in todo
     ]
     failures = run_jobs(jobs, options, on_done=done, on_start=began, progress=progress, title="Training")
@@ -153,18 +166,33 @@ def _train_on_workers(
     return known[0]
 
 
-def train_member(place: Path, member: Member, *, progress: Progress) -> Result:
-    """Train a member of the study in a folder, or resume it; its validation and the hash of its weights."""
+def train_member(place: Path, member: Member, nested: bool, *, progress: Progress) -> Result:
+    """Train a member of the study in a folder, or resume it.
+
+    Args:
+        place: The study folder.
+        member: Which.
+        nested: Score it on what it tests, too.
+        progress: Where to report.
+
+    Returns:
+        Its validation and the hash of its weights.
+    """
     folder = place / member.name
     with naming(member, progress) as named:
+        if nested:
+            tested_data(member.recipe)  # raises before the training what scoring would raise after it
+            for path in score_paths(folder / TEST_SCORES):
+                path.unlink(missing_ok=True)
         run = train(member.recipe, out=folder, resume=is_run(folder), progress=named)
+        if nested:
+            score_test(run, named)
     return validation_of(run, read_scores(run.path / SCORES)), weights_sha256(run)
 
 
 def begin_member(study: Study, name: str) -> Study:
     """The study with a member whose training begins, written to `study.json`."""
-    for result in _RESULTS:  # those of a study that is trained on are out of date
-        (study.path / result).unlink(missing_ok=True)
+    _remove_results(study)
     return study.with_member(replace(study.member(name), state="training"))
 
 
@@ -205,13 +233,20 @@ def _failure_of(study: Study, failures: Sequence[JobFailure]) -> CristaeError:
     return found
 
 
-def finish_study(study: Study, members: Sequence[Member]) -> None:
+def _remove_results(study: Study) -> None:
+    """Those of a study that is trained on, or that was killed while they were written, are out of date."""
+    for name in reversed(_RESULTS):
+        (study.path / name).unlink(missing_ok=True)
+
+
+def finish_study(study: Study, members: Sequence[Member], progress: Progress) -> None:
     """Scores, ensemble file and page of a study whose members are all trained."""
+    _remove_results(study)
     chosen = best_members(study)
-    scores = {one.name: read_scores(study.path / one.name / SCORES) for one in members}
-    write_text(study.path / SCORES, scores_csv(study_scores(study, scores, chosen)))
+    scores = {one.name: read_scores(study.path / one.name / study.member_scores) for one in members}
     used = [one for one in members if one.name in chosen]
-    held_out = [one.held_out for one in used]
-    study.ensemble_path.unlink(missing_ok=True)  # of a session that was killed before the page
-    write_ensemble(study.ensemble_path, [study.path / one.name for one in used], held_out=held_out)
+    runs = [open_run(study.path / one.name) for one in used]
+    steps = tune_together(runs, progress) if len(runs) > 1 else None
+    write_text(study.path / SCORES, scores_csv(study_scores(study, scores, chosen)))
+    write_ensemble(study.ensemble_path, runs, postprocess=steps, held_out=[one.held_out for one in used])
     report(study.path)

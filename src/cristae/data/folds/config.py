@@ -14,20 +14,24 @@ Count = Annotated[int, Field(ge=2, le=1000)]
 
 
 class FoldsConfig(Config):
-    """Cross-validation: the training and validation regions together are cut into folds; each fold is validated by a
-    network that was trained on the others. Test regions stay out of it."""
+    """Cross-validation: the training and validation regions together are cut into parts; each fold holds one of them
+    out of its training, to be scored there. Test regions stay out of it."""
 
     count: Count | Literal["auto"] = "auto"
     """How many folds; `auto` takes as many as the data allow, up to 5."""
+    nested: bool = False
+    """Hold out a second part of each fold, by which epochs and values of post-processing are chosen, so that the first
+    is scored by a network that nothing was chosen for on it. Needs three folds or more."""
     by: By | Literal["auto"] = "auto"
     """What stays together. `samples`: animals or specimens, which volumes name under `sample` or `samples`. `volumes`:
     the volumes of the recipe. `images`: each image of `kind: images`. `slices`: labelled slices. `boxes`: blocks along
     one axis of each region. `auto` takes the first of samples, volumes, images and slices of which there are two."""
     guard_vox: tuple[NonNegativeInt, NonNegativeInt, NonNegativeInt] | Literal["auto"] = "auto"
-    """Gap (z, y, x) around what a fold validates that it does not train on either, in voxels of the image files. `auto`
+    """Gap (z, y, x) around what a fold holds out that it does not train on either, in voxels of the image files. `auto`
     takes the reach of the receptive field; for a network that is not local, all but one voxel of the patch."""
     stratify: bool = True
-    """Choose the folds so that each class is in all of them, where the data allow."""
+    """Choose the folds, and with `nested` the part that each validates, so that all classes are in them, where the data
+    allow."""
     order: Order | Literal["auto"] = "auto"
     """Which slices make up a fold. `blocked`: slices that follow each other. `interleaved`: every n-th. `shuffled`: at
     random. `auto` is `blocked`, as neighbouring slices are alike. Samples, volumes and images can be `shuffled` too."""
@@ -36,10 +40,14 @@ class FoldsConfig(Config):
     axis: Literal["auto", "z", "y", "x"] = "auto"
     """Along which axis `boxes` are cut; `auto` takes the longest of each region."""
     only: tuple[PositiveInt, ...] | None = None
-    """Folds to train, counted from 1, such as `[1, 3]`; null trains all."""
+    """Folds to train, counted from 1, such as `[1, 3]`; null trains all. A study that is resumed can name more."""
 
     @model_validator(mode="after")
     def _check(self) -> FoldsConfig:
+        if self.nested and self.count == 2:
+            raise ValueError(
+                "nested folds test one part, validate another and train on the rest: give count: 3 or more"
+            )
         if self.axis != "auto" and self.by != "boxes":
             raise ValueError("axis is for `by: boxes`; leave it out, or write `by: boxes`")
         if self.order != "auto" and self.by == "boxes":
