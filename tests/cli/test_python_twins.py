@@ -79,7 +79,7 @@ def words_of(function: typing.Any) -> set[str]:
         kind = hints[name]
         if isinstance(kind, type) and is_dataclass(kind) and name != "prediction":
             found |= {field.name for field in fields(kind)}
-        elif isinstance(kind, type) and issubclass(kind, BaseModel) and kind not in (cristae.Recipe, cristae.Plan):
+        elif isinstance(kind, type) and issubclass(kind, BaseModel) and kind not in WHOLE:
             found |= set(kind.model_fields)
         else:
             found.add(name)

@@ -27,8 +27,8 @@ class InstancesConfig(Config):
         if self.seeds is None and self.count is None:
             raise ValueError("say how many, for instance `instances: {count: 5}`")
         if self.seeds is not None:
-            if not self.seeds or len(set(self.seeds)) != len(self.seeds):
-                raise ValueError("seeds must name at least one, and each once, since equal seeds train equal networks")
+            if len(self.seeds) < 2 or len(set(self.seeds)) != len(self.seeds):
+                raise ValueError("seeds must name two or more, and each once, since equal seeds train equal networks")
             if self.count is not None and self.count != len(self.seeds):
                 raise ValueError(f"count is {self.count}, but there are {len(self.seeds)} seeds; leave one of both out")
         if self.best is not None and self.best > self.number:
