@@ -21,6 +21,7 @@ from cristae.cli import (
     doctor,
     ensembles,
     estimates,
+    features,
     models,
     postprocessing,
     recipes,
@@ -105,6 +106,7 @@ app.command()(agreement.agree)
 app.command()(comparison.compare)
 app.command()(analysis.analyze)
 app.command()(estimates.estimate)
+app.command()(features.correlate)
 app.command()(scores.report)
 
 

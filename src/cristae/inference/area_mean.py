@@ -8,8 +8,8 @@ import numpy as np
 def area_weights(length: int, low: float, high: float, cells: int) -> np.ndarray:
     """The weights that average the voxels of an axis over equal cells of a part of it.
 
-    A voxel counts in a cell by the part of the cell that it fills; cells may be larger or smaller than voxels. What of a
-    cell lies outside the axis does not count, and a cell that lies there altogether takes the nearest voxel.
+    A voxel counts in a cell by the part of the cell that it fills; cells may be larger or smaller than voxels. What is
+    outside the axis does not count, and a cell that lies there altogether takes the nearest voxel.
 
     Args:
         length: Voxels of the axis.

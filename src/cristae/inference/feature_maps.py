@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cristae.data.box import Box, Triple
 from cristae.data.image import Image
@@ -27,6 +27,7 @@ from cristae.models.features import FeatureKind, FeatureLayer, feature_layers
 from cristae.models.stages import Trace
 from cristae.models.trace import watch
 from cristae.preprocess.filtered_slices import FilteredSlices
+from cristae.preprocess.normalize import Normalizer
 
 Write = Callable[[int, np.ndarray], None]
 """Takes the number of a channel, and the values of it and those that follow, float32 (C, size * size)."""
@@ -66,7 +67,7 @@ class FeatureNetwork:
         """
         Args:
             name: What its blocks say of it.
-            member: The network, and how it is applied.
+            member: The network, and how it is applied; of any image, as `collect` gets the grey values' mapping.
             kind: Which of its layers have features.
             size: Cells along y and x of the grid that features are brought to.
             device: Where it runs.
@@ -85,6 +86,16 @@ class FeatureNetwork:
         self._blocks: tuple[FeatureBlock, ...] = ()
         self._first: dict[int, int] = {}
         """The first channel of each layer that is asked for, by its place among the layers."""
+
+    @property
+    def network(self) -> nn.Module:
+        """The network itself."""
+        return self._member.network
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        return self._predictor.device
 
     @property
     def blocks(self) -> tuple[FeatureBlock, ...]:
@@ -112,34 +123,46 @@ class FeatureNetwork:
         except Exception:  # a network is anyone's code, and may fail on shapes alone
             return measured_bytes(self._member.network, given)
 
-    def choose(self, names: Sequence[str] | None, place: Box, shape: Triple) -> None:
-        """Take all blocks, or those that are called so, by name (`B5`) or stage (`encoder.0`)."""
+    def choose(self, names: Sequence[str] | None, place: Box, shape: Triple) -> tuple[str, ...]:
+        """Take all blocks, or those that are called so, by name (`B5`) or stage (`encoder.0`).
+
+        Args:
+            names: Of any network; None takes all.
+            place: Where the network will be looked at.
+            shape: The image's (z, y, x).
+
+        Returns:
+            All names that its blocks have.
+        """
         given = self.input_shape(place, shape)
         trace, layers = self._trace(given)
         self._layers[given] = layers
         stages = list(dict.fromkeys(layer.stage for layer in sorted(layers, key=lambda one: one.stage)))
-        found, first = [], 0
+        found, first, known = [], 0, list[str]()
         for number, stage in enumerate(stages, start=1):
             own = [(at, layer) for at, layer in enumerate(layers) if layer.stage == stage]
-            label = f"B{number}"
-            if names is not None and label not in names and trace.stages[stage].name not in names:
+            label, called = f"B{number}", trace.stages[stage].name
+            known += label, called
+            if names is not None and label not in names and called not in names:
                 continue
             for at, layer in own:
                 self._first[at] = first
                 first += layer.channels
             parts = tuple(LayerChannels(layer.name, layer.channels) for _, layer in own)
-            found.append(FeatureBlock(self.name, label, trace.stages[stage].name, own[0][1].scale, parts))
+            found.append(FeatureBlock(self.name, label, called, own[0][1].scale, parts))
         self._blocks = tuple(found)
+        return tuple(dict.fromkeys(known))
 
     def shown(self, image: Image) -> Image | FilteredSlices:
         """What `collect` reads of an image: itself, or with the filtered copies that the network takes."""
         return self._predictor.shown(image)
 
-    def collect(self, image: Image | FilteredSlices, place: Box, write: Write) -> None:
+    def collect(self, image: Image | FilteredSlices, normalizer: Normalizer, place: Box, write: Write) -> None:
         """Hand over the features at a place, layer by layer, each as often as it is computed; the last one counts.
 
         Args:
             image: What `shown` gives.
+            normalizer: Of its grey values.
             place: One slice of a window of the image.
             write: Takes them.
 
@@ -147,7 +170,7 @@ class FeatureNetwork:
             RunError: A feature is not finite.
         """
         with self._predictor.predicting(), torch.inference_mode():
-            batch, start = self._input(image, place)
+            batch, start = self._input(image, normalizer, place)
             layers = self._layers_for(batch)
             seen = {layer.number: at for at, layer in enumerate(layers) if at in self._first}
 
@@ -182,15 +205,15 @@ class FeatureNetwork:
         ]
         return Box.of_shape(windows.size).shift(starts)
 
-    def _input(self, image: Image | FilteredSlices, place: Box) -> tuple[Tensor, Box | Triple]:
+    def _input(self, image: Image | FilteredSlices, normalizer: Normalizer, place: Box) -> tuple[Tensor, Triple]:
         """What the network is shown (1, C, *S), and where that begins in the image."""
         member, shape = self._member, image.shape
         wanted = member.input_box_for(self._output(place, shape))
         inside = inner_box(wanted, shape, member.borders)
-        known = inside.grow(member.normalizer.reach).intersect(Box.of_shape(shape))
+        known = inside.grow(normalizer.reach).intersect(Box.of_shape(shape))
         raw = np.asarray(image.read(known), np.float32)
         grey = torch.from_numpy(raw if raw.ndim == 4 else raw[None]).to(self._predictor.device)
-        normal = member.normalizer.within(grey, known, inside, shape)
+        normal = normalizer.within(grey, known, inside, shape)
         given = extend(normal, inside, wanted, shape, member.borders)[None]
         batch = given.flatten(1, 2) if member.locality.ndim == 2 else given
         return (batch if member.windows is None else member.network_input.apply(batch)), wanted.start

@@ -1,9 +1,9 @@
 """Which tensors of a network are its features: found from its trace, for any network.
 
-The blocks B1, B2, ... of a network are the stages of its trace in the order in which they run: for a U-Net each scale of
-the encoder, the bottleneck, and each scale of the decoder, so that the nine of EM-stellar's networks are the B1 to B9 of
-its figure 5. The features of a block are what its convolutions find: the output of each, after the normalisation and
-activation that nothing else reads.
+The blocks B1, B2, ... of a network are the stages of its trace in the order in which they run: of a U-Net each scale
+of the encoder, the bottleneck, and each scale of the decoder, so that the nine of most networks of EM-stellar are B1 to
+B9 of its figure 5. The features of a block are what its convolutions find: the output of each, after the normalisation
+and activation that alone read it.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Literal
 from cristae.models.stages import Layer, Trace, operation
 
 FeatureKind = Literal["convolutions", "layers"]
-"""`convolutions`: one image for each convolution, as the next one sees it. `layers`: every layer that gives an image, also
-normalisations, activations, poolings and concatenations, as EM-stellar counts."""
+"""`convolutions`: one image for each convolution, as what follows sees it. `layers`: every layer that gives an image,
+also normalisations, activations, poolings and concatenations."""
 
 Shape = tuple[int, ...]
 
@@ -87,6 +87,4 @@ def _has_places(layer: Layer, shape: Shape, trace: Trace) -> bool:
     output = trace.logits[1]
     if layer.idle or len(shape) != 2 + len(output) or shape[1:] != (layer.out_channels, *layer.size):
         return False
-    return all(
-        side * scale >= least for side, scale, least in zip(layer.size, layer.scale, output, strict=True)
-    )
+    return all(side * scale >= least for side, scale, least in zip(layer.size, layer.scale, output, strict=True))

@@ -75,7 +75,7 @@ def watch(
     image: Tensor,
     *,
     apply: Callable[[Tensor], Tensor] | None = None,
-    seen: Callable[[int, Tensor], None] = lambda number, made: None,
+    seen: Callable[[int, Tensor], None] = lambda *_: None,
 ) -> Trace:
     """Let a network predict an image, on any device, and note what it does.
 

@@ -33,9 +33,7 @@ def plan_places(shape: Triple, patches: Sequence[Sequence[int]], options: Featur
         raise ScoreError(
             f"{name}: a window of {wanted[0]} x {wanted[1]} pixels is larger than its slices, {sides[0]} x {sides[1]}"
         )
-    found = wanted or tuple(
-        min([sides[axis], *(patch[axis - 2] for patch in patches)]) for axis in range(2)
-    )
+    found = wanted or tuple(min([sides[axis], *(patch[axis - 2] for patch in patches)]) for axis in range(2))
     y, x = ((side - length) // 2 for side, length in zip(sides, found, strict=True))
     slices = [(2 * place + 1) * depth // (2 * options.places) for place in range(options.places)]
     return [Box((z, y, x), (z + 1, y + found[0], x + found[1])) for z in slices]

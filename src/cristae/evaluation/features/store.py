@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -49,6 +50,10 @@ class FeatureStore:
             rest = memoryview(np.ascontiguousarray(values)).cast("B")
             while rest:
                 rest = rest[self._file.write(rest) :]
+
+    def writer(self, place: int, first: int) -> Callable[[int, np.ndarray], None]:
+        """What keeps features of one network at a place: `write`, with channels counted from its first one."""
+        return lambda channel, values: self.write(place, first + channel, values)
 
     def read(self, place: int, first: int, last: int) -> np.ndarray:
         """Features float32 (last - first, P) of some channels at a place."""

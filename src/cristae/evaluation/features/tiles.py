@@ -1,8 +1,9 @@
 """All correlations of all channels, a tile at a time: the map of them is never held.
 
-A tile is a product of the standardised channels of two runs of one block each, so that it belongs to one pair of blocks.
-Products are float32; a sample of them is compared with float64. The order of sums depends on nothing but the size of the
-tiles, so that neither threads nor memory change a value by more than the rounding of float32, which is below 1e-5.
+A tile is a product of standardised channels, its rows of one block and its columns of one, so that it belongs to one
+pair of blocks. Products are float32; a sample of them is compared with float64. With tiles of another size, or another
+number of threads, correlations differ by the rounding of float32, which is below 1e-5, and a pair at the edge of a bin
+may be counted in the next one.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -24,6 +26,8 @@ TILE_ROWS = 2048
 LEAST_ROWS = 64
 PICTURE_CELLS = 600
 """About as many cells has a side of the picture of the whole map."""
+_TERMS = 512
+"""Products of pixels that are summed in one go."""
 _CHECKED = 64
 """Channels whose correlations are computed in float64, too."""
 
@@ -107,7 +111,7 @@ class _Panel:
 
 
 def _panels(bounds: Sequence[int], rows: int) -> Iterator[_Panel]:
-    for block, (start, stop) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+    for block, (start, stop) in enumerate(pairwise(bounds)):
         for first in range(start, stop, rows):
             yield _Panel(block, first, min(first + rows, stop))
 
@@ -123,11 +127,19 @@ def _tiles(
             for place in range(store.places):
                 a = standard.rows(store, place, left.first, left.last) if again is None else again
                 b = a if right is left else standard.rows(store, place, right.first, right.last)
-                product = a @ b.T
-                tile = product if tile is None else np.add(tile, product, out=tile)
-                del product
+                tile = _products(a, b, tile)
             assert tile is not None, "there is a place"
             yield left, right, tile
+
+
+def _products(a: np.ndarray, b: np.ndarray, total: np.ndarray | None = None) -> np.ndarray:
+    """Products (R, C) of rows, added to those of other places; sums of few terms at a time round less."""
+    for first in range(0, a.shape[1], _TERMS):
+        some = slice(first, first + _TERMS)
+        product = a[:, some] @ b[:, some].T
+        total = product if total is None else np.add(total, product, out=total)
+    assert total is not None, "there are pixels"
+    return total
 
 
 class _Reduced:
@@ -139,10 +151,7 @@ class _Reduced:
         self.histograms = np.zeros((blocks, blocks, BINS), np.int64)
         self.sums = np.zeros((blocks, blocks, 2))
         self.best = np.full((channels, blocks), -1, np.float32)
-        self.near = [
-            np.zeros((stop - start, -(-(stop - start) // 8)), np.uint8)
-            for start, stop in zip(bounds[:-1], bounds[1:], strict=True)
-        ]
+        self.near = [np.zeros((stop - start, -(-(stop - start) // 8)), np.uint8) for start, stop in pairwise(bounds)]
         self.cell_of, self.cell_starts = _cells(bounds)
         self.cells = np.zeros((self.cell_starts[-1], self.cell_starts[-1]))
 
@@ -185,7 +194,7 @@ class _Reduced:
 
     def result(self, error: float) -> ChannelCorrelations:
         """When all tiles are there."""
-        bounds = list(zip(self.bounds[:-1], self.bounds[1:], strict=True))
+        bounds = list(pairwise(self.bounds))
         kept = tuple(greedy_cover(near, self.alive[a:b]) for near, (a, b) in zip(self.near, bounds, strict=True))
         best = np.where(self.best < 0, np.float32(np.nan), self.best)
         return ChannelCorrelations(
@@ -218,11 +227,12 @@ def _error(store: FeatureStore, standard: Standard) -> float:
     if len(alive) < 2:
         return 0.0
     some = alive[np.unique(np.linspace(0, len(alive) - 1, _CHECKED).round().astype(int))]
-    found = np.zeros((len(some), len(some)), np.float32)
+    found: np.ndarray | None = None
     exact = []
     for place in range(store.places):
         rows = np.concatenate([standard.rows(store, place, channel, channel + 1) for channel in some])
-        found += rows @ rows.T
+        found = _products(rows, rows, found)
         exact.append(np.concatenate([store.read(place, channel, channel + 1) for channel in some]))
+    assert found is not None, "there is a place"
     correlations = np.corrcoef(np.concatenate(exact, axis=1).astype(np.float64))
     return float(np.abs(found - correlations).max())
