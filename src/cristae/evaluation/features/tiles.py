@@ -65,7 +65,7 @@ def bytes_needed(rows: int, pixels: int, bounds: Sequence[int]) -> int:
     sizes = np.diff(bounds)
     kept = int((sizes * -(-sizes // 8)).sum()) + 4 * int(sizes.sum()) * len(sizes)
     tiles = 3 * rows * pixels * 4 + rows * rows * (4 + 4 + 2) + 256 * pixels * 24
-    return kept + tiles + 8 * (PICTURE_CELLS + len(sizes)) ** 2 * 3
+    return kept + tiles + 6 * 8 * (PICTURE_CELLS + len(sizes)) ** 2  # the picture, its counts and indices
 
 
 def correlate_channels(
