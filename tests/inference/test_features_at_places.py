@@ -109,5 +109,5 @@ def test_features_that_are_not_finite_are_refused() -> None:
     member = member_of(UNetBNConfig(widths=(3, 5)))
     with torch.no_grad():
         next(module for module in member.network.modules() if isinstance(module, nn.Conv2d)).weight.fill_(torch.inf)
-    with pytest.raises(RunError, match="net: layer encoder.0.* gives values that are not finite"):
+    with pytest.raises(RunError, match=r"net: layer encoder.0.* gives values that are not finite"):
         collected(member, Box((4, 16, 24), (5, 32, 40)), size=4)

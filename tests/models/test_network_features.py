@@ -37,7 +37,7 @@ def test_convolutions_of_a_small_unet_by_hand() -> None:
 
 
 def test_every_layer_counts_what_only_changes_values_again() -> None:
-    """2 convolutions with normalisation and activation are 6 layers; pooling, enlarging, joining, logits are one each."""
+    """Two convolutions with normalisation and activation are 6 layers; what pools, enlarges or joins is one each."""
     _, layers = layers_of(UNetBNConfig(widths=(4, 8)), 8, "layers")
     assert [sum(one.channels for one in layers if one.stage == stage) for stage in range(3)] == [
         6 * 4,

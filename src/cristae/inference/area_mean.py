@@ -31,4 +31,5 @@ def area_weights(length: int, low: float, high: float, cells: int) -> np.ndarray
     outside = weights.sum(axis=1) <= 0
     nearest = np.clip(np.floor((edges[:-1] + edges[1:]) / 2).astype(int), 0, length - 1)
     weights[outside, nearest[outside]] = 1
-    return weights / weights.sum(axis=1, keepdims=True)
+    weights /= weights.sum(axis=1, keepdims=True)
+    return weights

@@ -47,7 +47,7 @@ class FeatureStore:
         assert values.shape[1] == self.pixels
         with storage_errors(self.folder):
             self._file.seek(self._offset(place, first))
-            rest = memoryview(np.ascontiguousarray(values)).cast("B")
+            rest = np.ascontiguousarray(values).data.cast("B")
             while rest:
                 rest = rest[self._file.write(rest) :]
 
@@ -58,7 +58,7 @@ class FeatureStore:
     def read(self, place: int, first: int, last: int) -> np.ndarray:
         """Features float32 (last - first, P) of some channels at a place."""
         found = np.empty((last - first, self.pixels), np.float32)
-        rest = memoryview(found).cast("B")
+        rest = found.data.cast("B")
         self._file.seek(self._offset(place, first))
         while rest:
             count = self._file.readinto(rest)
