@@ -200,7 +200,7 @@ def test_places_lie_in_the_middle() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"layers": "all"}, "layers: expected convolutions or layers, got 'all'"),
+        ({"features": "all"}, "features: expected convolutions or layers, got 'all'"),
         ({"size": 1}, "at least 2 cells"),
         ({"places": 0}, "at least one slice"),
         ({"window": (0, 5)}, "at least one pixel, got 0 x 5"),

@@ -19,10 +19,10 @@ def correlate(
         list[str], typer.Option("--run", metavar="RUN", help="A run folder; several compare their networks, too.")
     ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder to write.")],
-    layers: Annotated[
+    features: Annotated[
         str,
         typer.Option(
-            "--layers",
+            "--features",
             metavar="convolutions|layers",
             help="Channels of convolutions, after what normalises and activates them; or of every layer.",
         ),
@@ -53,7 +53,7 @@ def correlate(
     from cristae.workflows.correlate import correlate as work
 
     options = FeatureOptions(
-        layers=layers,  # type: ignore[arg-type]  # it checks the word
+        features=features,  # type: ignore[arg-type]  # it checks the word
         blocks=None if blocks is None else tuple(name.strip() for name in blocks.split(",") if name.strip()),
         size=size,
         places=places,

@@ -240,10 +240,10 @@ def _sheets(files: FeatureFiles, sheets: Sequence[bytes]) -> Markup:
 
 
 def _method(facts: Mapping[str, Any]) -> Markup:
-    size, layers = facts["options"]["size"], facts["options"]["layers"]
+    size, features = facts["options"]["size"], facts["options"]["features"]
     which = (
         "the output of every convolution, after the normalisation and activation that follow it"
-        if layers == "convolutions"
+        if features == "convolutions"
         else "the output of every layer that gives an image"
     )
     text = (

@@ -88,7 +88,7 @@ def correlate(
     networks = []
     for name, run, normalizer in zip(names, opened, shown[0].normalizers, strict=True):
         member = member_of(run, shown[0].grid.source, normalizer, progress, test_time="none")
-        networks.append(FeatureNetwork(name, member, kind=options.layers, size=options.size, device=device))
+        networks.append(FeatureNetwork(name, member, kind=options.features, size=options.size, device=device))
     with ExitStack() as stack:
         for run, network in zip(opened, networks, strict=True):
             stack.enter_context(own_errors(run.recipe.model, network.network))

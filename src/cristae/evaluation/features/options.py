@@ -17,7 +17,7 @@ class FeatureOptions:
         ScoreError: A word is not known, or a number makes no sense.
     """
 
-    layers: FeatureKind = "convolutions"
+    features: FeatureKind = "convolutions"
     """`convolutions`: the channels of every convolution, after the normalisation and activation that follow it;
     `layers`: those of every layer, as in EM-stellar, where what only changes values is there several times."""
     blocks: tuple[str, ...] | None = None
@@ -39,8 +39,8 @@ class FeatureOptions:
 
     def __post_init__(self) -> None:
         """Check words and numbers."""
-        if self.layers not in get_args(FeatureKind):
-            raise ScoreError(f"layers: expected {' or '.join(get_args(FeatureKind))}, got '{self.layers}'")
+        if self.features not in get_args(FeatureKind):
+            raise ScoreError(f"features: expected {' or '.join(get_args(FeatureKind))}, got '{self.features}'")
         if self.size < 2:
             raise ScoreError(f"size: a grid has at least 2 cells along y and x, got {self.size}")
         if self.places < 1:
