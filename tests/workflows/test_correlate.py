@@ -109,6 +109,27 @@ def test_several_images_count_together(runs: list[Run], tmp_path: Path, monkeypa
     assert np.array_equal(together.found.pairs, apart.found.pairs)
 
 
+def test_networks_of_every_form_are_shown_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """3D in windows, several slices as channels, a margin; at another voxel size than the image's."""
+    monkeypatch.setattr("cristae.workflows.correlate.write_features_page", lambda *_, **__: None)  # it takes time
+    deep = make_run(
+        tmp_path / "deep",
+        model="{name: unet_3d, base: 2, shape: thick}",
+        patch_size=(4, 32, 32),
+        predict="windows: gaussian",
+        scope="volume",
+    )
+    thick = make_run(tmp_path / "thick", model="{name: unet_bn, widths: [4, 8], slices: 3}", patch_size=(64, 64))
+    valid = make_run(tmp_path / "valid", model="{name: unet_valid, base: 4, depth: 3}", patch_size=(36, 36))
+    image = cell(voxel_size_nm=(40, 10, 20))
+    found = cristae.correlate([deep, thick, valid], [image], out=tmp_path / "out", options=FeatureOptions(size=8))
+    assert [dict(place) for place in found.places] == [{"image": "cell", "box": "2:3,21:53,94:126"}]
+    assert [sum(one.network == name for one in found.blocks) for name in ("deep", "thick", "valid")] == [5, 3, 5]
+    assert found.found.largest_error < 1e-5
+    with pytest.raises(RunError, match="deep: is applied in windows of 32 x 32 pixels"):
+        cristae.correlate([deep, thick], [image], out=tmp_path / "no", options=FeatureOptions(window=(40, 40)))
+
+
 def test_the_command_prints_blocks_and_json(runs: list[Run], tmp_path: Path) -> None:
     image = tmp_path / "cell.tif"
     cristae.write_image(cell().image, image)

@@ -90,6 +90,7 @@ def draw_contours(histograms: np.ndarray, networks: Mapping[str, Sequence[int]],
                 own = density[:, [others[0], *others, others[-1]]]
                 if own.any():
                     axes.contourf(edges, _centres(bins), own, levels=(*_LEVELS,), cmap="Blues", vmin=-0.2)
+            axes.set_axisbelow(True)
             axes.set_ylim(-1, 1)
             axes.set_xlim(-0.5, count - 0.5)
             step = max(1, count // 9)
