@@ -21,6 +21,7 @@ NAMES = (
     "validation",
     "synthetic",
     "cluster",
+    "features",
 )
 
 

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from cristae.evaluation.ensembles.choice import ChosenEnsemble as ChosenEnsemble
     from cristae.evaluation.ensembles.choice import EnsembleOptions as EnsembleOptions
     from cristae.evaluation.estimate_options import EstimateOptions as EstimateOptions
+    from cristae.evaluation.features.options import FeatureOptions as FeatureOptions
+    from cristae.evaluation.features.result import FeatureCorrelation as FeatureCorrelation
     from cristae.evaluation.scoring.evaluation import predictions_in as predictions_in
     from cristae.evaluation.scoring.settings import ScoreOptions as ScoreOptions
     from cristae.inference.config import PredictOptions as PredictOptions
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
     from cristae.workflows.analyze import analyze as analyze
     from cristae.workflows.compare import compare as compare
     from cristae.workflows.convert import convert as convert
+    from cristae.workflows.correlate import correlate as correlate
     from cristae.workflows.datasets import fetch_dataset as fetch_dataset
     from cristae.workflows.datasets import list_datasets as list_datasets
     from cristae.workflows.demo import demo as demo
@@ -97,6 +100,8 @@ _HOME = {
     "CompareOptions": "evaluation.differences",
     "EstimateOptions": "evaluation.estimate_options",
     "EnsembleOptions": "evaluation.ensembles.choice",
+    "FeatureCorrelation": "evaluation.features.result",
+    "FeatureOptions": "evaluation.features.options",
     "FibSemConfig": "data.synthetic",
     "Image": "data.image",
     "Plan": "benchmark.plan",
@@ -119,6 +124,7 @@ _HOME = {
     "clear_cache": "training.cache_folder",
     "compare": "workflows.compare",
     "convert": "workflows.convert",
+    "correlate": "workflows.correlate",
     "create_model": "models",
     "demo": "workflows.demo",
     "describe_model": "workflows.models",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from pathlib import PurePath
 
 from cristae.errors import RunError
 
@@ -40,3 +42,17 @@ def parse_size(text: str | int) -> int:
     if found is None or found[2] not in _UNITS or float(found[1]) == 0:
         raise RunError(f"'{text}' is not a memory size; write it as 8GiB, 500MB or a number of bytes")
     return int(float(found[1]) * _UNITS[found[2]])
+
+
+def short_names(paths: Sequence[str]) -> list[str]:
+    """The last parts of paths, as many as tell them apart.
+
+    Example:
+        >>> short_names(["runs/a/fold-1", "runs/b/fold-1"])
+        ['a/fold-1', 'b/fold-1']
+    """
+    for length in range(1, 8):
+        names = ["/".join(PurePath(path).parts[-length:]) for path in paths]
+        if len(set(names)) == len(names):
+            return names
+    return list(paths)

@@ -29,6 +29,8 @@ TWINS = {
     "report": "write_report",
 }
 """Functions that are not called as their verb is. `cristae.report` and `cristae.benchmark` are packages."""
+WHOLE = (cristae.Recipe, cristae.Plan)
+"""Parameters that are one word, though they are configs."""
 OF_THE_TERMINAL = {"as_json", "help", "layers"}
 """How a verb prints; a function returns a value that has everything."""
 OF_PYTHON = {"progress", "classes"}

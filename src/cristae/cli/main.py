@@ -22,6 +22,7 @@ from cristae.cli import (
     doctor,
     ensembles,
     estimates,
+    features,
     models,
     postprocessing,
     recipes,
@@ -107,6 +108,7 @@ app.command()(comparison.compare)
 app.command()(analysis.analyze)
 app.command()(estimates.estimate)
 app.command()(benchmarks.benchmark)
+app.command()(features.correlate)
 app.command()(scores.report)
 
 

@@ -8,8 +8,8 @@ that travel between stages that do not follow each other (skip connections).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from cristae.models.form import NetworkConfig
 from cristae.models.stages import Layer, Trace, divide
@@ -62,16 +63,42 @@ def trace(config: NetworkConfig, in_channels: int, out_channels: int, size: Sequ
     with torch.device("meta"):
         network = config.build(in_channels, out_channels).eval()
         image = torch.empty(1, in_channels, *size)
-    recorder = _Recorder(network, image)
-    with torch.no_grad(), recorder.watching(), FlopCounterMode(display=False) as counter, recorder:
-        output = network(image)
+    with FlopCounterMode(display=False) as counter:
+        found = watch(network, image)
     flop = counter.get_flop_counts().get("Global", {})
+    conv_flop = sum(count for operation, count in flop.items() if "convolution" in str(operation))
+    return replace(found, conv_flop=conv_flop, flop=sum(flop.values()))
+
+
+def watch(
+    network: nn.Module,
+    image: Tensor,
+    *,
+    apply: Callable[[Tensor], Tensor] | None = None,
+    seen: Callable[[int, Tensor], None] = lambda *_: None,
+) -> Trace:
+    """Let a network predict an image, on any device, and note what it does.
+
+    Args:
+        network: In evaluation.
+        image: (1, C, *S).
+        apply: Runs the network; None calls it.
+        seen: Called with a layer's number and what it gives, as often as functions of the layer give something. Layers
+            that follow may change the tensor in its place.
+
+    Returns:
+        Its layers, stages and skip connections; of the counts, only those of the layers' convolutions.
+    """
+    recorder = _Recorder(network, image, seen)
+    with torch.no_grad(), recorder.watching(), recorder:
+        output = (apply or network)(image)
+    layers = recorder.layers()
     return divide(
-        recorder.layers(),
-        image=(in_channels, tuple(size)),
+        layers,
+        image=(int(image.shape[1]), tuple(image.shape[2:])),
         logits=(int(output.shape[1]), tuple(output.shape[2:])),
-        conv_flop=sum(count for operation, count in flop.items() if "convolution" in str(operation)),
-        flop=sum(flop.values()),
+        conv_flop=sum(layer.conv_flop for layer in layers),
+        flop=0,
     )
 
 
@@ -110,10 +137,12 @@ class _Origin:
 class _Recorder(TorchFunctionMode):
     """Watches a network run."""
 
-    def __init__(self, network: nn.Module, image: Tensor) -> None:
+    def __init__(self, network: nn.Module, image: Tensor, seen: Callable[[int, Tensor], None]) -> None:
         super().__init__()
         self.ndim = image.ndim - 2
         self.network = network
+        self.image = image
+        self.seen = seen
         self.rows: list[_Row] = []
         self.stack: list[tuple[str, nn.Module, int]] = [("", network, 0)]
         self.calls = 0
@@ -121,8 +150,8 @@ class _Recorder(TorchFunctionMode):
         self.waiting = 0
         """Parameters that were used in a call without image values, and count for the next layer."""
         one = (Fraction(1),) * self.ndim
-        self.origins = {id(image): _Origin(frozenset((-1,)), one)}
-        self.alive: list[Tensor] = [image]  # an id stands for a tensor only while the tensor lives
+        self.origins: MutableMapping[Tensor, _Origin] = WeakTensorKeyDictionary()
+        self.origins[image] = _Origin(frozenset((-1,)), one)
 
     def watching(self) -> _Hooks:
         """Follow which module runs."""
@@ -133,9 +162,9 @@ class _Recorder(TorchFunctionMode):
     ) -> Any:
         given = kwargs or {}
         tensors = list(_tensors((args, tuple(given.values()))))
-        sources = [tensor for tensor in tensors if id(tensor) in self.origins]
+        sources = [tensor for tensor in tensors if tensor in self.origins]
         self.waiting += sum(self.unused.pop(id(tensor), 0) for tensor in tensors)
-        before = [self._describe(tensor, self.origins[id(tensor)].channels_last) for tensor in sources]
+        before = [self._describe(tensor, self.origins[tensor].channels_last) for tensor in sources]
         result = func(*args, **given)
         made = list(_tensors((result,)))
         name = getattr(func, "__name__", str(func))
@@ -154,7 +183,7 @@ class _Recorder(TorchFunctionMode):
         made: Sequence[Tensor],
         before: Sequence[tuple[int, tuple[int, ...]]],
     ) -> None:
-        origins = [self.origins[id(tensor)] for tensor in sources]
+        origins = [self.origins[tensor] for tensor in sources]
         widest = max(range(len(sources)), key=lambda i: sources[i].numel())
         last = _channels_last(name, args, origins[widest].channels_last, self.ndim)
         channels, size = self._describe(made[0], last)
@@ -173,8 +202,9 @@ class _Recorder(TorchFunctionMode):
                 _fill(row, name, args, given, made[0])
             rows = frozenset((number,))
         for tensor in made:
-            self.origins[id(tensor)] = _Origin(rows, scale, last)
-            self.alive.append(tensor)
+            self.origins[tensor] = _Origin(rows, scale, last)
+        if number is not None:
+            self.seen(number, made[0])
 
     def _row_of(self, name: str, scale: Scale, images: int) -> int | None:
         """The layer that a call belongs to; None for calls that only move values about."""
@@ -220,7 +250,7 @@ class _Recorder(TorchFunctionMode):
 
     def _nothing(self) -> _Row:
         """The only layer of a network that hands the image on."""
-        channels, size = self._describe(self.alive[0], channels_last=False)
+        channels, size = self._describe(self.image, channels_last=False)
         kind = type(self.network).__name__
         return _Row("", kind, 0, channels, (Fraction(1),) * self.ndim, channels, size, sources={-1})
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from markupsafe import Markup
 from cristae.report.figures import SOFT, STYLE, figure_markup
 from cristae.report.matrices import matrix_markup
 from cristae.report.page import Fact, Section, build_page, fold, table
+from cristae.words import short_names
 
 Facts = Mapping[str, Any]
 _NAMES = {"miou": "mIoU", "f1": "F1", "accuracy": "accuracy"}
@@ -32,7 +32,7 @@ def ensemble_page(name: str, facts: Facts) -> str:
         facts: What `ChosenEnsemble.to_dict` gives, as it stands in the JSON file beside.
     """
     regions = {where: facts[where] for where in ("validation", "test") if where in facts}
-    runs = _short_names(facts["runs"])
+    runs = short_names(facts["runs"])
     score = _NAMES[facts["criterion"]]
     sections = [
         Section("Members", _members(facts, regions, runs, score)),
@@ -148,15 +148,6 @@ def _disagreement(regions: Mapping[str, Facts]) -> Markup:
         caption = f"Voxels of the {where} regions by rising disagreement."
         parts.append(table(quantiles, numbers=list(quantiles[0]), caption=caption))
     return Markup("").join(parts)
-
-
-def _short_names(runs: Sequence[str]) -> list[str]:
-    """The last parts of the paths, as many as tell them apart."""
-    for length in range(1, 8):
-        names = ["/".join(PurePath(run).parts[-length:]) for run in runs]
-        if len(set(names)) == len(names):
-            return names
-    return list(runs)
 
 
 def _interval(one: Facts) -> str:
