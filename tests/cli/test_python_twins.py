@@ -46,6 +46,7 @@ SAME = {
 }
 """Options whose word is another one in Python; `--set` is an argument of `load_recipe`."""
 ELSEWHERE = {
+    "benchmark": {"recipe": "load_plan"},
     "data cache": {"clear": "clear_cache"},
     "estimate": {"plan": "plan_slices", "seed": "plan_slices", "box_vox": "plan_label_boxes"},
     "evaluate": {"predictions": "predictions_in"},
