@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from cristae.config import problem_of
 from cristae.errors import RunError
-from cristae.postprocessing import SplitTouching, Step, parse_steps
+from cristae.postprocessing import SplitStep, Step, parse_steps
 from cristae.progress import Progress
 from cristae.recipe.folder import RECIPE, SUMMARY
 from cristae.recipe.run import Run
@@ -38,7 +38,7 @@ def steps_of(runs: Sequence[Run], progress: Progress = Progress()) -> tuple[Step
         for steps, alike in zip(found, schemes.values(), strict=True)
         for step in steps
     ]
-    return tuple(sorted(own, key=lambda step: isinstance(step, SplitTouching)))
+    return tuple(sorted(own, key=lambda step: isinstance(step, SplitStep)))
 
 
 def chosen_steps(run: Run) -> tuple[Step, ...] | None:
