@@ -69,8 +69,8 @@ def test_small_seeds_are_none() -> None:
     none, and the object stays whole."""
     row = np.array([[[1, 1, 1, 2, 1, 2, 1, 1]]], np.uint8)
     maps = label_maps(row, classes=SEAM)
-    for field, value, count in [("min_seed_vox", 1, 3), ("min_seed_vox", 2, 2), ("min_seed_vox", 3, 1),
-                                ("min_seed_vox", 4, 1), ("min_seed_nm3", 4.0, 2), ("min_seed_nm3", 2.0, 3)]:  # fmt: skip
+    in_voxels = [("min_seed_vox", value, count) for value, count in ((1, 3), (2, 2), (3, 1), (4, 1))]
+    for field, value, count in (*in_voxels, ("min_seed_nm3", 4.0, 2), ("min_seed_nm3", 2.0, 3)):
         (found,) = numbers(maps, AT.model_copy(update={field: value}))
         assert max(found) == count, (field, value)
         assert min(found) == 1
@@ -148,7 +148,7 @@ def touching() -> tuple[np.ndarray, dict[str, np.ndarray]]:
 
 
 def test_affinities_tell_objects_apart_in_each_slice_or_in_the_volume() -> None:
-    """Without a step along z each slice is numbered by itself: first the pieces by their first voxels, then the cuts."""
+    """Without a step along z each slice is numbered by itself: first the pieces, then what is cut off them."""
     mask, kept = touching()
     empty = np.zeros_like(mask)
     outcome = run_steps(label_maps(mask, empty, empty, empty, classes=HELD, probabilities=kept), BY)

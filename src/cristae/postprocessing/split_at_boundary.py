@@ -108,8 +108,6 @@ class SplitAtBoundary(SeededStep):
     def _boundary(self, box: Box, maps: LabelMaps) -> np.ndarray:
         """bool, where the boundary class is."""
         classes = maps.classes
-        place, value = (
-            (0, classes.id_of(self.boundary)) if classes.exclusive else (classes.names.index(self.boundary), 1)
-        )
-        found: np.ndarray = maps.images[place].read(box) == value
+        place = 0 if classes.exclusive else classes.names.index(self.boundary)
+        found: np.ndarray = maps.images[place].read(box) == (classes.id_of(self.boundary) if classes.exclusive else 1)
         return found

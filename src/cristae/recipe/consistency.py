@@ -94,8 +94,8 @@ def _about_offsets(recipe: Recipe) -> list[str]:
         for name, offset in (getattr(volume.labels, "offsets", None) or {}).items()
     }
     return [
-        f"predict.postprocess.{place}.affinities: '{name}' is {[*offset]} here, but {[*learnt[name][1]]} in the labels of "
-        f"'{learnt[name][0]}'; give that offset"
+        f"predict.postprocess.{place}.affinities: '{name}' is {[*offset]} here, but {[*learnt[name][1]]} in the labels "
+        f"of '{learnt[name][0]}'; give that offset"
         for place, step in enumerate(recipe.predict.postprocess)
         if isinstance(step, SplitByAffinities)
         for name, offset in step.affinities.items()
