@@ -55,8 +55,8 @@ def test_it_is_the_algorithm_of_the_paper(data, shape, coarse) -> None:
 
 def test_a_row_of_six_by_hand() -> None:
     """Steps to the left hold with 200, that from the fourth voxel to the third, a wrong bridge, with 240; partners
-    three steps away say with 250 that voxels 0 and 3, and 2 and 5, are apart. These exclude each other first; then 2 and 3
-    join. Of the equal edges, 0 and 1 join, 1 and 2 may not, 4 joins 3, and 5 may not: {0, 1}, {2, 3, 4}, {5}."""
+    three steps away say with 250 that voxels 0 and 3, and 2 and 5, are apart. These exclude each other first; then 2
+    and 3 join. Of the equal edges, 0 and 1 join, 1 and 2 may not, 4 joins 3, and 5 may not."""
     left = np.array([[[0, 200, 200, 240, 200, 200]]], np.uint8)
     far = np.array([[[255, 255, 255, 5, 255, 5]]], np.uint8)
     found = in_order(mutex_watershed(np.ones((1, 1, 6), bool), [left, far], [(0, 0, -1), (0, 0, -3)]))
