@@ -10,7 +10,7 @@ import numpy as np
 from cristae.data.image import Image
 from cristae.metrics.contingency import Contingency
 from cristae.metrics.instances import InstanceCounts, panoptic_quality
-from cristae.postprocessing import SplitStep, Step
+from cristae.postprocessing import Split, Step
 from cristae.postprocessing.apply import apply_steps
 from cristae.postprocessing.form import LabelMaps, Outcome
 from cristae.postprocessing.workplace import Workplace
@@ -19,7 +19,7 @@ _THRESHOLD = (0.5,)
 """Above this IoU two objects are the same."""
 
 
-def true_instances(step: SplitStep, found: LabelMaps, truth: Sequence[Image], work: Workplace) -> Outcome:
+def true_instances(step: Split, found: LabelMaps, truth: Sequence[Image], work: Workplace) -> Outcome:
     """The objects that the annotation itself holds: what the step makes of it when all seeds count.
 
     Args:
@@ -35,7 +35,7 @@ def true_instances(step: SplitStep, found: LabelMaps, truth: Sequence[Image], wo
 
 
 def instance_counts(
-    step: SplitStep, found: LabelMaps, truth: Outcome, valid: Image | None, work: Workplace
+    step: Split, found: LabelMaps, truth: Outcome, valid: Image | None, work: Workplace
 ) -> dict[str, InstanceCounts]:
     """Objects of the prediction matched with true ones, by class.
 

@@ -20,7 +20,7 @@ from cristae.evaluation.split_quality import instance_counts, mean_panoptic_qual
 from cristae.evaluation.validation import PredictedSlab, Validation
 from cristae.metrics.confusion import Confusion
 from cristae.metrics.tally import mean_iou_of, pool
-from cristae.postprocessing import SplitStep, Step
+from cristae.postprocessing import Split, SplitStep, Step
 from cristae.postprocessing.apply import apply_steps
 from cristae.postprocessing.form import LabelMaps
 from cristae.postprocessing.workplace import Workplace, chunk_of
@@ -183,7 +183,7 @@ class _Objects:
 
     key, name = "val_pq", "panoptic quality"
 
-    def __init__(self, step: SplitStep, regions: Sequence[Region], room: str) -> None:
+    def __init__(self, step: Split, regions: Sequence[Region], room: str) -> None:
         self._regions, self._room = regions, f"{room}-truth"
         self._truth = [true_instances(step, one.maps, one.truth, one.work.below(self._room)) for one in regions]
         assert step.unchanged is not None, "a step with a value that may be chosen"

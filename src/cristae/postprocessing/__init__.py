@@ -24,12 +24,15 @@ Step = Annotated[
     Field(discriminator="name"),
 ]
 """One step of post-processing."""
+Split = SplitAtBoundary | SplitByAffinities | SplitTouching
+"""A step that numbers objects: every `SplitStep`."""
 
 __all__ = [
     "Close",
     "FillHoles",
     "Open",
     "RemoveSmall",
+    "Split",
     "SplitAtBoundary",
     "SplitByAffinities",
     "SplitStep",

@@ -127,6 +127,11 @@ def _excludes(
     while entry != -1:
         found, after = _root(parent, entries[0, entry]), entries[1, entry]
         if found == other:
+            if before != -1:  # to the front: it will be asked for again
+                entries[1, before], entries[1, entry] = after, head[one]
+                head[one] = entry
+                if after == -1:
+                    tail[one] = before
             return True
         if seen[found] == walk:
             entries[1, before] = after  # the first entry of a list is always new
