@@ -126,20 +126,18 @@ def test_blocks_give_the_bits_of_the_whole(ndim: int, shape: tuple[int, int, int
 
 
 def test_the_words_of_other_programs() -> None:
-    """fibsem-effunet, section 8: all features of ilastik: 7 + 6 + 6 + 6 + 12 + 12 in 2D. Weka's beginning: the grey
-    value, 5 Gaussians, traces, edges, 10 eigenvalues, 10 differences and 5 projections."""
+    """fibsem-effunet, section 8: all features of ilastik: 7 + 6 + 6 + 6 + 12 + 12 in 2D."""
     ilastik = RandomForestConfig.model_validate({"features": "ilastik"})
-    weka = RandomForestConfig.model_validate({"features": "weka", "trees": 200, "features_per_split": 2})
     assert ilastik.features.n_channels(2) == 49 == len(plan_of(2, config=ilastik.features).names)
-    assert weka.features.n_channels(2) == 1 + 5 + 5 + 5 + 10 + 10 + 5 == len(plan_of(2, config=weka.features).names)
-    assert set(PRESETS) == {"ilastik", "weka"}
+    assert set(PRESETS) == {"ilastik", "weka", "weka_all"}
+    weka = RandomForestConfig.model_validate({"features": "weka", "trees": 200, "features_per_split": 2})
     assert RandomForestConfig.model_validate(weka.model_dump(mode="json")) == weka
 
 
 @pytest.mark.parametrize(
     ("wrong", "problem"),
     [
-        ({"features": "fiji"}, "must be ilastik or weka"),
+        ({"features": "fiji"}, "must be ilastik or weka or weka_all"),
         ({"features": {"membrane": {"patch": 8}}}, "must be odd"),
         ({"features": {"membrane": {"patch": 5, "thickness": 5}}}, "must be less than patch"),
         ({"features": {"median": [2.0, 2.0]}}, "names a scale twice"),

@@ -1,5 +1,6 @@
 """Values of post-processing chosen on validation regions, by hand and by their law."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,15 @@ from hypothesis.extra.numpy import arrays
 from cristae.data.classes import Classes
 from cristae.data.image import image_of_array
 from cristae.evaluation.tuning import Region, tune_on
-from cristae.postprocessing import Close, FillHoles, RemoveSmall, SplitTouching, Threshold
+from cristae.postprocessing import (
+    Close,
+    FillHoles,
+    RemoveSmall,
+    SplitAtBoundary,
+    SplitByAffinities,
+    SplitTouching,
+    Threshold,
+)
 from cristae.postprocessing.form import LabelMaps
 from cristae.postprocessing.workplace import Workplace
 
@@ -119,4 +128,53 @@ def test_on_disk_a_step_that_is_asked_for_twice_is_tried_on_what_the_steps_betwe
     memory = tune_on(steps, [region(found, truth)]).facts
     disk = tune_on(steps, [region(found, truth, folder=tmp_path / "work")]).facts
     assert memory == disk
+    assert not list((tmp_path / "work").glob("trial-*"))
+
+
+def test_the_size_of_seeds_is_chosen_by_the_objects_that_it_tells_apart() -> None:
+    """Two true objects with a seam between them; a wrong bit of seam cuts the corner of 2 voxels off the first. All
+    seeds make three objects. From 4 voxels on the corner is no seed, and there are two; with 64 there is one."""
+    seamed = Classes(names=("background", "mito", "contact"))
+    truth = np.zeros((1, 8, 12), np.uint8)
+    truth[0, 1:7, :11] = 1
+    truth[0, 1:7, 6] = 2
+    found = truth.copy()
+    found[0, 1:3, 1] = found[0, 3, 0] = 2
+    one = region(found, truth, classes=seamed)
+    asked = SplitAtBoundary(boundary="contact", min_seed_vox="auto")
+    tuning = tune_on([asked], [one])
+    (step,) = tuning.steps
+    (tried,) = tuning.facts["tried"]
+    assert (step.min_seed_vox, step.min_seed_nm3) == (None, 16.0)
+    assert (tried["chosen"], tried["field"]) == (4, "min_seed_vox")
+    scores = {row["value"]: row["val_pq"] for row in tried["scores"]}
+    assert list(scores) == [None, 4.0, 16.0, 64.0]
+    assert scores[4.0] == scores[16.0] > scores[None] > scores[64.0]
+    assert tuning.facts["val_miou"]["raw"] == tuning.facts["val_miou"]["processed"]
+    (kept,) = tune_on([asked], [region(truth, truth, classes=seamed)]).steps
+    assert (kept.min_seed_vox, kept.min_seed_nm3) == (None, None)
+
+
+@pytest.mark.parametrize("on_disk", [False, True])
+def test_the_size_of_pieces_held_by_affinities_is_chosen_likewise(tmp_path: Path, on_disk: bool) -> None:
+    """Predicted affinities let a corner of one voxel drop off the second of two objects."""
+    held = Classes(names=("mito", "up", "left", "far"), exclusive=False)
+    offsets = {"up": (0, -1, 0), "left": (0, 0, -1), "far": (0, 0, -3)}
+    ids = np.ones((1, 5, 10), int)
+    ids[..., 5:] = 2
+    truth = np.zeros((4, 1, 5, 10), np.uint8)
+    truth[0] = 1
+    for mask, (_, y, x) in zip(truth[1:], offsets.values(), strict=True):
+        mask[:, -y:, -x:] = ids[:, -y:, -x:] == ids[:, : 5 + y, : 10 + x]
+    kept = {name: image_of_array(mask * np.uint8(220)) for name, mask in zip(held.names, truth, strict=True)}
+    loose = {name: image.read().copy() for name, image in kept.items()}
+    for name in offsets:
+        loose[name][0, 4, 9] = 0
+    one = region(truth, truth, classes=held, folder=tmp_path / "work" if on_disk else None)
+    found = replace(one, maps=replace(one.maps, probabilities={n: image_of_array(a) for n, a in loose.items()}))
+    tuning = tune_on([SplitByAffinities(affinities=offsets, min_seed_vox="auto")], [found])
+    assert tuning.facts["tried"][0]["chosen"] == 4
+    scores = [row["val_pq"] for row in tuning.facts["tried"][0]["scores"]]
+    assert scores[0] == pytest.approx(2 * (1 + 24 / 25) / 5)
+    assert scores[1] == 1
     assert not list((tmp_path / "work").glob("trial-*"))

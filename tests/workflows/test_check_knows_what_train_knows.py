@@ -339,6 +339,10 @@ CASES = [
     Case("affinities farther than the region", nothing,
          (PAIRS % "{disc: [0, 0, 0], up: [-8, 0, 0]}", OVERLAPPING % "up", VOLUMES, "sampling.size=[4, 16, 16]"),
          r"none of data.train in 'stack' would count, because partners of 'up' lie 8 voxels along z, but there are 6"),
+    Case("post-processing with other offsets", nothing,
+         (PAIRS % LEFT, OVERLAPPING % "left",
+          "predict.postprocess=[{name: split_by_affinities, affinities: {left: [0, -1, 0]}}]"),
+         r"postprocess\.0\.affinities: 'left' is \[0, -1, 0\] here, but \[0, 0, -1\] in the labels of 'stack'"),
     Case("affinities with masked partners", odd_columns_where_trained, (PAIRS % LEFT, OVERLAPPING % "left", MASKS),
          "none counts: the offsets of the affinities reach 0 x 1 x 1 voxels"),
     Case("unknown public set", nothing, ("data.set=isbi2021",),
@@ -491,7 +495,7 @@ NEED_NO_DATA = (
     "filtered slices of scaled patches", "value of no class", "mask of no class",
     "objects of no class",
     "interior and boundary of one class", "boundary of two objects as a border",
-    "affinities of other classes", "affinities across slices",
+    "affinities of other classes", "affinities across slices", "post-processing with other offsets",
 )  # fmt: skip
 
 

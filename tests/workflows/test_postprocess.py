@@ -15,12 +15,13 @@ from typer.testing import CliRunner
 
 import cristae
 from cristae.cli.main import app
+from cristae.cli.postprocessing import postprocessing_text
 from cristae.data.classes import Classes
 from cristae.data.formats.ome_zarr import list_labels, open_ome_zarr, read_label_classes
 from cristae.data.formats.write import write_image
 from cristae.data.image import image_of_array
 from cristae.errors import FormatError, MissingFileError, OutputExistsError, RecipeError, RunError, ScoreError
-from cristae.postprocessing import FillHoles, RemoveSmall, SplitTouching, Threshold
+from cristae.postprocessing import FillHoles, RemoveSmall, SplitAtBoundary, SplitByAffinities, SplitTouching, Threshold
 from cristae.postprocessing.memory import plan_work
 from cristae.postprocessing.workplace import DiskStore
 from cristae.workflows.postprocess import postprocess
@@ -69,6 +70,24 @@ def test_labels_keep_what_is_known_of_them_and_instances_lie_beside(tmp_path: Pa
     fill, small, split = done.changes
     assert (fill.objects, fill.gained, small.objects, small.lost) == (3, 3, 1, 3)
     assert (split.objects, split.instances) == (1, 2)
+
+
+def test_a_seam_in_a_label_file_tells_objects_apart(tmp_path: Path) -> None:
+    """Without probabilities the seam is shared by the distance; affinities cannot be had of labels alone."""
+    labels = blobs()
+    labels[:, :, 23:26][labels[:, :, 23:26] > 0] = 2
+    write_image(image_of_array(labels, voxel_size_nm=SIZE_NM), tmp_path / "in.tif")
+    done = postprocess(tmp_path / "in.tif", [SplitAtBoundary(boundary="2", min_seed_vox=20)], out=tmp_path / "out.tif")
+    numbers = cristae.open_image(done.instances["1"]).read()
+    np.testing.assert_array_equal(numbers > 0, labels > 0)
+    assert (numbers[:, 20, [10, 23, 25, 33]] == [1, 1, 3, 3]).all()  # 2 is a speck
+    assert "split_at_boundary" in postprocessing_text(done)
+    np.testing.assert_array_equal(cristae.open_image(tmp_path / "out.tif").read(), labels)
+    masks = write_prediction(tmp_path / "cell.zarr", np.stack([labels > 0, labels == 2]).astype(np.uint8), MASKS)
+    step = SplitByAffinities(affinities={"er": (0, 0, -1)})
+    with pytest.raises(RunError, match="needs the probabilities of 'er', which are not there"):
+        postprocess(masks, [step], out=tmp_path / "new.zarr")
+    assert not (tmp_path / "new.zarr").exists()
 
 
 def test_classes_and_place_of_a_prediction_are_kept(tmp_path: Path) -> None:

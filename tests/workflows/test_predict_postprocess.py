@@ -220,6 +220,40 @@ def test_what_cannot_be_done_is_told_before_anything_is_predicted(tmp_path: Path
     assert not out.exists()
 
 
+LEARNED = {
+    "seam": (
+        Classes(names=("background", "mito", "contact")),
+        "[{name: split_at_boundary, boundary: contact, boundary_above: 0.3, min_seed_vox: 4}]",
+    ),
+    "affinities": (
+        Classes(names=("mito", "up", "left", "far"), exclusive=False),
+        "[{name: split_by_affinities, affinities: {up: [0, -1, 0], left: [0, 0, -1], far: [0, 3, 0]}}]",
+    ),
+}
+
+
+@pytest.mark.parametrize("way", LEARNED)
+def test_objects_are_told_apart_by_what_the_network_has_learned(tmp_path: Path, way: str) -> None:
+    """The probabilities that a step reads are kept unasked, and a prediction in other blocks has the same bytes; the
+    verb makes the same of the prediction."""
+    classes, steps = LEARNED[way]
+    found = []
+    for name, blocks in (("a", "[1, 32, 48]"), ("b", "[4, 75, 110]")):
+        run = make_run(tmp_path / name, classes=classes, seed=2, predict=f"block_vox: {blocks}, postprocess: {steps}")
+        found.append(predict([run], cell(), out=tmp_path / f"{name}.zarr"))
+    first, second = (open_ome_zarr(one.path, "labels/mito_instances").read() for one in found)
+    np.testing.assert_array_equal(first, second)
+    change = found[0].attributes["postprocess"]["changes"][-1]
+    assert change["objects"] > 0
+    assert change["instances"] == first.max() > 0
+    inside = found[0].labels[0].read() > 0
+    assert (first[~inside] == 0).all()
+    bare = predict([make_run(tmp_path / "bare", classes=classes, seed=2)], cell(), out=tmp_path / "bare.zarr",
+                   options=PredictOptions(probabilities=True))  # fmt: skip
+    done = cristae.postprocess(bare.path, run.recipe.predict.postprocess, out=tmp_path / "done.zarr")
+    np.testing.assert_array_equal(cristae.open_image(done.instances["mito"]).read(), first)
+
+
 def test_runs_that_are_fused_agree_on_their_steps(tmp_path: Path) -> None:
     auto = "postprocess: [{name: remove_small, min_size_vox: auto}]"
     one = make_run(tmp_path / "one", predict=auto)

@@ -9,13 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from cristae.classical.config import IN_BALL, FeaturesConfig
+from cristae.classical.around import AroundFilter, around_filters
+from cristae.classical.config import FeaturesConfig
 from cristae.classical.filters import eigenvalues, gaussian, gaussian_radius, gradient, hessian, outer_product
-from cristae.classical.neighbourhood import PROJECTIONS, ball_radius, in_ball, membrane_projections
+from cristae.classical.shape_measures import (
+    DERIVATIVE_MARGIN,
+    HESSIAN_MEASURES,
+    ORDERS,
+    derivatives,
+    hessian_measures,
+)
 from cristae.data.box import Box, Triple
 from cristae.data.image import VoxelSize
 
-FILTERS = ("gaussian", "laplacian", "gradient", "difference", "structure", "hessian")
+FILTERS = ("gaussian", "laplacian", "gradient", "difference", "structure", "hessian", "hessian_measures", "derivatives")
 """The filters in the order of their channels, after the intensity."""
 _NARROW = 0.66
 """Of the scale of a difference of Gaussians: the narrower one."""
@@ -51,12 +58,9 @@ class FeaturePlan:
         names = ["intensity"] if self.config.intensity else []
         for filter_name, scale in self._filters():
             name = f"{filter_name} {scale:g}"
-            several = self.ndim if filter_name in ("structure", "hessian") else 0
-            names += [f"{name} [{place}]" for place in range(several)] or [name]
+            names += [f"{name} {what}" for what in self._parts(filter_name)] or [name]
         names += [f"difference {wide:g} {narrow:g}" for wide, narrow in self.config.differences]
-        names += [f"{name} {radius:g}" for name, radius in self._in_ball()]
-        names += [f"membrane {what}" for what in (PROJECTIONS if self.config.membrane else ())]
-        return tuple(names)
+        return (*names, *(name for one in self._around for name in one.names))
 
     @cached_property
     def scales(self) -> tuple[float, ...]:
@@ -69,8 +73,7 @@ class FeaturePlan:
     def reach(self) -> Triple:
         """Voxels (z, y, x) on each side that can change a feature."""
         sums: list[Any] = [np.add(self._radius(scale), self.margin(scale)) for scale in self.scales]
-        balls = [ball_radius(radius, self.step, ndim=self.ndim) for _, radius in self._in_ball()]
-        z, y, x = np.max([*sums, *balls, self._membrane_reach], axis=0).tolist()
+        z, y, x = np.max([*sums, *(one.reach for one in self._around), (0, 0, 0)], axis=0).tolist()
         return z, y, x
 
     def margin(self, scale: float) -> Triple:
@@ -114,21 +117,24 @@ class FeaturePlan:
             first, second = (self._view(smoothed, scale, box, (0, 0, 0)) for scale in (wide, narrow))
             np.subtract(first, second, out=features[place])
             place += 1
-        for channel in self._around(grey, box):
+        for channel in self._of_greys(grey, box):
             features[place] = channel
             place += 1
         return features
 
-    def _around(self, grey: np.ndarray, box: Box) -> Iterator[np.ndarray]:
+    @cached_property
+    def _around(self) -> list[AroundFilter]:
+        return around_filters(self.config, self.step, self.ndim)
+
+    def _of_greys(self, grey: np.ndarray, box: Box) -> Iterator[np.ndarray]:
         """What filters give that look at the grey values themselves."""
         inside = box.shift(self.reach)
-        for name, radius in self._in_ball():
-            margin = ball_radius(radius, self.step, ndim=self.ndim)
-            yield in_ball(name, grey[inside.grow(margin).slices], radius, self.step, ndim=self.ndim)
-        membrane = self.config.membrane
-        if membrane is not None:
-            around = grey[inside.grow(self._membrane_reach).slices]
-            yield from membrane_projections(around, thickness=membrane.thickness, patch=membrane.patch)
+        low, high = self.config.grey_range
+        for one in self._around:
+            seen = grey[inside.grow(one.reach).slices]
+            if one.in_range:
+                seen = ((seen.astype(np.float64) - low) / (high - low)).clip(0, 1)
+            yield from one.compute(seen)
 
     def _channels(self, name: str, smoothed: Smoothed, scale: float, box: Box) -> list[np.ndarray]:
         """What one filter gives at one scale."""
@@ -143,6 +149,10 @@ class FeaturePlan:
             products = outer_product(gradient(around, self.step, ndim=self.ndim))
             outer = self._sigma(_OUTER * scale)
             return list(eigenvalues([gaussian(product, outer) for product in products]))
+        if name == "hessian_measures":
+            return hessian_measures(around, self.step)
+        if name == "derivatives":
+            return derivatives(around, self.step)
         triangle = hessian(around, self.step, ndim=self.ndim)
         if name == "hessian":
             return list(eigenvalues(triangle))
@@ -155,18 +165,22 @@ class FeaturePlan:
     def _filters(self) -> list[tuple[str, float]]:
         return [(name, scale) for name in FILTERS for scale in getattr(self.config, name)]
 
-    def _in_ball(self) -> list[tuple[str, float]]:
-        return [(name, radius) for name in IN_BALL for radius in getattr(self.config, name)]
-
-    @property
-    def _membrane_reach(self) -> Triple:
-        half = 0 if self.config.membrane is None else self.config.membrane.patch // 2
-        return (0, half, half)
+    def _parts(self, name: str) -> list[str]:
+        """What the channels of a filter are, where there are several."""
+        if name in ("structure", "hessian"):
+            return [f"[{place}]" for place in range(self.ndim)]
+        if name == "hessian_measures":
+            return list(HESSIAN_MEASURES)
+        return [f"{axis}{order}" for axis in "yx" for order in ORDERS] if name == "derivatives" else []
 
     def _margin(self, name: str, scale: float) -> Triple:
         """Voxels that a filter needs around the smoothed image: neighbours, and those of its own smoothing."""
         if name in ("gaussian", "difference"):
             return (0, 0, 0)
+        if name == "hessian_measures":
+            return (0, 1, 1)
+        if name == "derivatives":
+            return (0, DERIVATIVE_MARGIN, DERIVATIVE_MARGIN)
         outer = self._radius(_OUTER * scale) if name == "structure" else (0, 0, 0)
         return (outer[0] + (self.ndim == 3), outer[1] + 1, outer[2] + 1)
 

@@ -61,10 +61,10 @@ def postprocess(
 
 def postprocessing_text(done: PostProcessed) -> str:
     """What each step changed, as a table for a terminal, and where the results are."""
-    lines = [f"{'step':16}{'class':24}{'objects':>10}{'gained':>14}{'lost':>14}{'instances':>11}"]
+    lines = [f"{'step':20}{'class':24}{'objects':>10}{'gained':>14}{'lost':>14}{'instances':>11}"]
     for one in done.changes:
         objects, instances = ("-" if value is None else str(value) for value in (one.objects, one.instances))
-        lines.append(f"{one.step:16}{one.class_name:24}{objects:>10}{one.gained:14}{one.lost:14}{instances:>11}")
+        lines.append(f"{one.step:20}{one.class_name:24}{objects:>10}{one.gained:14}{one.lost:14}{instances:>11}")
         if one.left_whole:
-            lines.append(f"{'':16}{one.left_whole} objects were left whole: their boxes are too large to be cut")
+            lines.append(f"{'':20}{one.left_whole} objects were left whole: their boxes are too large to be cut")
     return "\n".join([*lines, str(done.path), *map(str, done.instances.values())]) + "\n"

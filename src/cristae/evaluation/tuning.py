@@ -16,10 +16,11 @@ from cristae.data.box import Box
 from cristae.data.classes import Classes
 from cristae.data.image import Image, VoxelSize
 from cristae.data.splits import Part, labelled_boxes
+from cristae.evaluation.split_quality import instance_counts, mean_panoptic_quality, true_instances
 from cristae.evaluation.validation import PredictedSlab, Validation
 from cristae.metrics.confusion import Confusion
 from cristae.metrics.tally import Tally, mean_iou_of, pool
-from cristae.postprocessing import SplitTouching, Step
+from cristae.postprocessing import Split, SplitStep, Step
 from cristae.postprocessing.apply import apply_steps
 from cristae.postprocessing.form import LabelMaps
 from cristae.postprocessing.workplace import Workplace, chunk_of
@@ -91,7 +92,9 @@ def tune_steps(
     Steps are taken in their order: each value is tried on what the steps before it, as chosen, have left. Leaving all
     as it is, is tried too, and kept where no value is better; of values that are equally good the one that changes
     least is kept. So a step whose value is chosen never lowers the mean IoU. Objects end where an annotated region
-    ends: where only single slices are annotated, sizes are those of sections through objects.
+    ends: where only single slices are annotated, sizes are those of sections through objects. A step that numbers
+    objects is judged by their panoptic quality instead (`mean_panoptic_quality`), against the objects that
+    it makes of the annotation.
 
     Args:
         steps: Those of a recipe.
@@ -119,7 +122,7 @@ def score_processed(
     with tempfile.TemporaryDirectory(prefix="cristae-") as folder:
         for part, box, region in predicted_regions(steps, [(network, validation)], Path(folder), progress):
             name = part.volume.name
-            for place, step in enumerate(step for step in steps if not isinstance(step, SplitTouching)):
+            for place, step in enumerate(step for step in steps if not isinstance(step, SplitStep)):
                 region = region.after(step, f"step-{place}")
             region.count_into(tallies.setdefault(name, Tally(name, validation.classes)), box.start[0])
     return list(tallies.values())
@@ -139,7 +142,7 @@ def tune_on(steps: Sequence[Step], regions: Sequence[Region], progress: Progress
         if step is None:
             continue
         chosen.append(step)
-        if not isinstance(step, SplitTouching):
+        if not isinstance(step, SplitStep):  # the class map stays as it is
             regions = [region.after(step, f"step-{place}") for region in regions]
             score = _mean_iou(regions, classes)
     plain = [one.model_dump(mode="json") for one in chosen]
@@ -157,7 +160,7 @@ def tune_on(steps: Sequence[Step], regions: Sequence[Region], progress: Progress
 @dataclass(frozen=True)
 class _Best:
     step: Any
-    """The step with the best value; None where none is better than leaving all as it is."""
+    """The step with the best value; where none is better than leaving all as it is, one that does that, or None."""
     facts: dict[str, Any]
 
 
@@ -166,23 +169,68 @@ def _try(
 ) -> _Best:
     """The best value of one step; `name` is that of no other step's rooms."""
     largest = max((region.maps for region in regions), key=lambda maps: int(np.prod(maps.shape)))
-    values, classes = step.candidates(largest), largest.classes
+    values = step.candidates(largest)
     best: float | None = None
-    scores: list[tuple[float | None, float]] = [(None, before)]
+    measure = _Objects(step, regions, name) if isinstance(step, SplitStep) else _Voxels(regions, before)
+    scores: list[tuple[float | None, float]] = [(None, measure.before)]
     with progress.task(f"Choosing {step.name}.{step.auto_field}", len(values), unit="values") as task:
         for value in values:
             trial, room = step.with_value(value, unit), f"{name}-{value:g}"
-            score = _mean_iou([region.after(trial, room) for region in regions], classes)
-            for region in regions:
-                region.clear(room)
+            score = measure.score(trial, room)
             if _number(score) > max(_number(known) for _, known in scores):
                 best = value
             scores.append((value, score))
-            task.advance(note=f"mean IoU {score:.4f}")
+            task.advance(note=f"{measure.name} {score:.4f}")
     shown = "unchanged" if best is None else f"{best:g}"
     progress.say(f"post-processing: {step.name}.{step.auto_field}: {shown} is best on the validation regions")
-    facts = {"chosen": best, "scores": [{"value": value, "val_miou": score} for value, score in scores]}
-    return _Best(None if best is None else step.with_value(best, unit), facts)
+    facts = {"chosen": best, "scores": [{"value": value, measure.key: score} for value, score in scores]}
+    measure.close()
+    return _Best(step.unchanged if best is None else step.with_value(best, unit), facts)
+
+
+class _Voxels:
+    """Values judged by the class maps that they leave."""
+
+    key, name = "val_miou", "mean IoU"
+
+    def __init__(self, regions: Sequence[Region], before: float) -> None:
+        self._regions, self.before = regions, before
+
+    def score(self, trial: Step, room: str) -> float:
+        """With a value; no two calls may name the same `room`."""
+        found = _mean_iou([region.after(trial, room) for region in self._regions], self._regions[0].maps.classes)
+        for region in self._regions:
+            region.clear(room)
+        return found
+
+    def close(self) -> None:
+        """Nothing is left."""
+
+
+class _Objects:
+    """Values judged by the objects that they tell apart."""
+
+    key, name = "val_pq", "panoptic quality"
+
+    def __init__(self, step: Split, regions: Sequence[Region], room: str) -> None:
+        self._regions, self._room = regions, f"{room}-truth"
+        self._truth = [true_instances(step, one.maps, one.truth, one.work.below(self._room)) for one in regions]
+        assert step.unchanged is not None, "a step with a value that may be chosen"
+        self.before = self.score(step.unchanged, f"{room}-all")
+
+    def score(self, trial: Step, room: str) -> float:
+        """With a value; no two calls may name the same `room`."""
+        assert isinstance(trial, SplitStep)
+        pairs = zip(self._regions, self._truth, strict=True)
+        counts = [instance_counts(trial, one.maps, truth, one.valid, one.work.below(room)) for one, truth in pairs]
+        for region in self._regions:
+            region.clear(room)
+        return mean_panoptic_quality(counts)
+
+    def close(self) -> None:
+        """Remove the true objects."""
+        for region in self._regions:
+            region.clear(self._room)
 
 
 def _number(score: float) -> float:

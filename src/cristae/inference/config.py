@@ -77,5 +77,5 @@ class PredictConfig(Config):
     on it beyond rounding."""
     postprocess: tuple[Step, ...] = ()
     """Steps that change the labels when all blocks are predicted, in this order: `threshold`, `remove_small`,
-    `fill_holes`, `open`, `close`, and last `split_touching`, which numbers objects. A size or threshold may be `auto`:
-    the training chooses it on its validation regions."""
+    `fill_holes`, `open`, `close`, and last `split_touching`, `split_at_boundary` or `split_by_affinities`, which number
+    objects. A size or threshold may be `auto`: the training chooses it on its validation regions."""

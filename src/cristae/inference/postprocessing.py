@@ -27,7 +27,7 @@ from cristae.data.formats.paths import Reading
 from cristae.data.image import Image
 from cristae.errors import RunError
 from cristae.inference.prediction import label_names
-from cristae.postprocessing import SplitTouching, Step
+from cristae.postprocessing import Step, split_classes
 from cristae.postprocessing.apply import apply_steps, origin_of
 from cristae.postprocessing.form import LabelMaps, Outcome
 from cristae.postprocessing.instances import INSTANCES, fill_labels, write_labels
@@ -46,7 +46,7 @@ def require_names(steps: Sequence[Step], classes: Classes) -> None:
         RunError: One would.
     """
     names = label_names(classes) if steps else ()
-    split = [name for step in steps if isinstance(step, SplitTouching) for name in step.chosen(classes)]
+    split = split_classes(steps, classes)
     made = [f"{name}{RAW}" for name in names] + [f"{name}{INSTANCES}" for name in split]
     if doubles := set(made) & set(names):
         raise RunError(

@@ -13,25 +13,35 @@ from cristae.errors import RunError, VoxelSizeError
 from cristae.postprocessing.fill_holes import FillHoles
 from cristae.postprocessing.remove_small import RemoveSmall
 from cristae.postprocessing.smooth import Close, Open
+from cristae.postprocessing.split import SplitStep
+from cristae.postprocessing.split_at_boundary import SplitAtBoundary
+from cristae.postprocessing.split_by_affinities import SplitByAffinities
 from cristae.postprocessing.split_touching import SplitTouching
 from cristae.postprocessing.threshold import Threshold
 
 Step = Annotated[
-    Close | FillHoles | Open | RemoveSmall | SplitTouching | Threshold,
+    Close | FillHoles | Open | RemoveSmall | SplitAtBoundary | SplitByAffinities | SplitTouching | Threshold,
     Field(discriminator="name"),
 ]
 """One step of post-processing."""
+Split = SplitAtBoundary | SplitByAffinities | SplitTouching
+"""A step that numbers objects: every `SplitStep`."""
 
 __all__ = [
     "Close",
     "FillHoles",
     "Open",
     "RemoveSmall",
+    "Split",
+    "SplitAtBoundary",
+    "SplitByAffinities",
+    "SplitStep",
     "SplitTouching",
     "Step",
     "Threshold",
     "parse_steps",
     "require_fit",
+    "split_classes",
     "step_problems",
 ]
 
@@ -52,17 +62,22 @@ def step_problems(steps: Sequence[Step], classes: Classes) -> list[str]:
     problems = [
         f"{place}.{problem}" for place, step in enumerate(steps) if (problem := step.problem(classes)) is not None
     ]
-    kinds = [step.name for step in steps]
-    for place, kind in enumerate(kinds):
-        if kind == "split_touching" and set(kinds[place:]) != {kind}:
+    splits = [isinstance(step, SplitStep) for step in steps]
+    for place, step in enumerate(steps):
+        if splits[place] and not all(splits[place:]):
             problems.append(
-                f"{place}.name: split_touching numbers the objects of the class map, so the steps that change that map "
+                f"{place}.name: {step.name} numbers the objects of the class map, so the steps that change that map "
                 "come before it"
             )
-    split = [name for step in steps if isinstance(step, SplitTouching) for name in step.chosen(classes)]
+    split = split_classes(steps, classes)
     if doubles := {name for name in split if split.count(name) > 1}:
-        problems.append(f"{kinds.index('split_touching')}.name: two steps split the class '{min(doubles)}'; give one")
+        problems.append(f"{splits.index(True)}.name: two steps split the class '{min(doubles)}'; give one")
     return problems
+
+
+def split_classes(steps: Sequence[Step], classes: Classes) -> list[str]:
+    """The classes whose objects are numbered, step by step."""
+    return [name for step in steps if isinstance(step, SplitStep) for name in step.chosen(classes)]
 
 
 def require_fit(steps: Sequence[Step], classes: Classes, voxel_size_nm: VoxelSize | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -15,14 +15,14 @@ from cristae.config import Config
 from cristae.data.box import Box, Triple
 from cristae.data.classes import Classes, ClassName
 from cristae.data.image import Image, VoxelSize
-from cristae.errors import VoxelSizeError
+from cristae.errors import RunError, VoxelSizeError
 from cristae.metrics.components import Connectivity
 from cristae.postprocessing.workplace import Advance, Store, Workplace
 
 Auto = Literal["auto"]
 
 
-def _word(value: Any) -> Any:
+def as_word(value: Any) -> Any:
     """Classes without names are called by their ids, which YAML reads as numbers."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
@@ -102,7 +102,7 @@ class StepConfig(Config):
     auto_field: ClassVar[str | None] = None
     """The field that may be `auto`."""
 
-    classes: tuple[Annotated[ClassName, BeforeValidator(_word)], ...] = ()
+    classes: tuple[Annotated[ClassName, BeforeValidator(as_word)], ...] = ()
     """The classes that the step is for; left out, all but the background. Classes of label files without names are
     called by their ids."""
 
@@ -134,6 +134,30 @@ class StepConfig(Config):
     def with_value(self, value: float, voxel_nm3: float | None) -> Self:
         """The step with a value in the place of `auto`; sizes are in voxels of this volume, where that is known."""
         raise NotImplementedError
+
+    @property
+    def unchanged(self) -> Self | None:
+        """The step with a value for `auto` that leaves all as it is; None where leaving out the step does that."""
+        return None
+
+    def require_probabilities(self, maps: LabelMaps) -> None:
+        """Make sure that the probabilities that it cannot do without are known.
+
+        Raises:
+            RunError: Those of a class are not.
+        """
+
+    def require_known(self, names: Sequence[str], maps: LabelMaps) -> None:
+        """Make sure that the probabilities of some classes are known.
+
+        Raises:
+            RunError: Those of one are not.
+        """
+        if missing := [name for name in names if name not in maps.probabilities]:
+            raise RunError(
+                f"{maps.images[0].path}: the step '{self.label}' needs the probabilities of '{missing[0]}', which are "
+                "not there; repeat `cristae predict` with --probabilities and name the prediction itself"
+            )
 
     @abstractmethod
     def run(self, maps: LabelMaps, work: Workplace, advance: Advance) -> Outcome:

@@ -12,9 +12,8 @@ from cristae.data.block_grid import BLOCK_VOXELS, block_shape
 from cristae.data.box import Triple
 from cristae.data.image import Image
 from cristae.errors import RunError
-from cristae.postprocessing import SplitTouching, Step
+from cristae.postprocessing import SplitStep, Step
 from cristae.postprocessing.smooth import BallStep
-from cristae.postprocessing.split_touching import BYTES_PER_VOXEL as SPLIT_BYTES
 from cristae.postprocessing.workplace import CHUNK, Workplace, chunk_of
 from cristae.words import memory, parse_size
 
@@ -65,12 +64,12 @@ def require_memory(steps: Sequence[Step], image: Image, max_ram: str | None) -> 
             f"{memory(used)} are used already or kept for reading; give more"
         )
     for step in steps:
-        if not isinstance(step, SplitTouching):
+        if not isinstance(step, SplitStep):
             continue
-        needed = SPLIT_BYTES * min(step.largest_box_vox, prod(image.shape))
+        needed = step.bytes_per_voxel * min(step.largest_box_vox, prod(image.shape))
         if needed > free:
             raise RunError(
-                f"--max-ram {max_ram or memory(free)}: split_touching takes up to {memory(needed)} for an object in a "
+                f"--max-ram {max_ram or memory(free)}: {step.name} takes up to {memory(needed)} for an object in a "
                 f"box of {step.largest_box_vox} voxels, beside {memory(used)}; give more, or set a smaller "
                 "largest_box_vox, which leaves larger objects whole"
             )

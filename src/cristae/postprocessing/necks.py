@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import distance_transform_edt, label
 
+from cristae.postprocessing.pieces import in_order
+
 _AROUND = np.ones((3, 3, 3), bool)
 
 
@@ -48,7 +50,7 @@ def cut_mask(
     if count < 2:
         return mask.astype(np.int32)
     flooded = flood(-distance, tops, connectivity=_AROUND, mask=mask)
-    return _in_order(flooded)
+    return in_order(flooded)
 
 
 def _flat_tops(filled: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -58,13 +60,3 @@ def _flat_tops(filled: np.ndarray, mask: np.ndarray) -> np.ndarray:
     find: Any = morphology.local_maxima
     tops: np.ndarray = find(np.pad(filled, 1), footprint=_AROUND)[1:-1, 1:-1, 1:-1] & mask
     return tops
-
-
-def _in_order(pieces: np.ndarray) -> np.ndarray:
-    """The same pieces, numbered by their first voxel."""
-    found, first = np.unique(pieces, return_index=True)
-    found, first = found[found > 0], first[found > 0]
-    number = np.zeros(int(pieces.max()) + 1, np.int32)
-    number[found[np.argsort(first)]] = np.arange(1, len(found) + 1)
-    numbered: np.ndarray = number[pieces]
-    return numbered

@@ -8,7 +8,6 @@ import numpy as np
 from pydantic import Field
 
 from cristae.data.classes import Classes
-from cristae.errors import RunError
 from cristae.postprocessing.form import Auto, Change, LabelMaps, MapWriter, Outcome, StepConfig
 from cristae.postprocessing.workplace import Advance, Workplace
 
@@ -52,11 +51,7 @@ class Threshold(StepConfig):
         Raises:
             RunError: The probabilities of a class are not known.
         """
-        if missing := [name for name in self.chosen(maps.classes) if name not in maps.probabilities]:
-            raise RunError(
-                f"{maps.images[0].path}: the step 'threshold' needs the probabilities of '{missing[0]}', which are not "
-                "there; repeat `cristae predict` with --probabilities and name the prediction itself"
-            )
+        self.require_known(self.chosen(maps.classes), maps)
 
     def run(self, maps: LabelMaps, work: Workplace, advance: Advance) -> Outcome:
         """See the class.

@@ -12,7 +12,7 @@ from cristae.errors import NetworkError, RecipeError
 from cristae.inference.config import PredictConfig
 from cristae.losses import JaccardDistance, LossTerm, Term, require_auxiliary_weights
 from cristae.models.form import NetworkConfig
-from cristae.postprocessing import step_problems
+from cristae.postprocessing import SplitByAffinities, step_problems
 from cristae.recipe.recipe import Recipe
 from cristae.sampling import RandomPatches, RejectionPatches, Sampling, counted_names
 from cristae.targets import NoWeighting
@@ -83,7 +83,24 @@ def _about_postprocess(recipe: Recipe) -> list[str]:
     """Whether the steps fit the classes; those of a set are known once it is filled in."""
     classes = recipe.data.classes
     found = [] if classes is None else step_problems(recipe.predict.postprocess, classes)
-    return [f"predict.postprocess.{problem}" for problem in found]
+    return [f"predict.postprocess.{problem}" for problem in found] + _about_offsets(recipe)
+
+
+def _about_offsets(recipe: Recipe) -> list[str]:
+    """Whether affinities are read with the offsets that they are learnt with."""
+    learnt = {
+        name: (volume.name, offset)
+        for volume in recipe.data.volumes
+        for name, offset in (getattr(volume.labels, "offsets", None) or {}).items()
+    }
+    return [
+        f"predict.postprocess.{place}.affinities: '{name}' is {[*offset]} here, but {[*learnt[name][1]]} in the labels "
+        f"of '{learnt[name][0]}'; give that offset"
+        for place, step in enumerate(recipe.predict.postprocess)
+        if isinstance(step, SplitByAffinities)
+        for name, offset in step.affinities.items()
+        if name in learnt and learnt[name][1] != offset
+    ]
 
 
 def _about_regions(data: DataConfig) -> list[str]:

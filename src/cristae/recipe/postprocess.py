@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from cristae.config import problem_of
 from cristae.errors import RunError
-from cristae.postprocessing import SplitTouching, Step, parse_steps
+from cristae.postprocessing import SplitStep, Step, parse_steps
 from cristae.progress import Progress
 from cristae.recipe.ensemble_file import MemberRun
 from cristae.recipe.folder import RECIPE, SUMMARY
@@ -40,7 +40,7 @@ def steps_of(members: Sequence[MemberRun], progress: Progress = Progress()) -> t
         for steps, alike in zip(found, schemes.values(), strict=True)
         for step in steps
     ]
-    return tuple(sorted(own, key=lambda step: isinstance(step, SplitTouching)))
+    return tuple(sorted(own, key=lambda step: isinstance(step, SplitStep)))
 
 
 def chosen_steps(run: Run) -> tuple[Step, ...] | None:

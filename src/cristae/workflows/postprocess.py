@@ -16,7 +16,7 @@ from cristae.data.image import VoxelSize
 from cristae.errors import FormatError
 from cristae.evaluation.label_maps import as_labels, digest_of, open_label_maps
 from cristae.evaluation.segmentation import SegmentationSource
-from cristae.postprocessing import SplitTouching, Step, Threshold, require_fit
+from cristae.postprocessing import Step, require_fit, split_classes
 from cristae.postprocessing.apply import apply_steps, origin_of
 from cristae.postprocessing.form import Change, Outcome
 from cristae.postprocessing.instances import INSTANCES, write_labels
@@ -97,8 +97,7 @@ def postprocess(
     maps = open_label_maps(labels, recipe=recipe, classes=classes, voxel_size_nm=voxel_size_nm, progress=progress)
     require_fit(listed, maps.classes, maps.voxel_size_nm)
     for step in listed:
-        if isinstance(step, Threshold):
-            step.require_probabilities(maps)
+        step.require_probabilities(maps)
     place = _Place.of(out, maps.classes, listed)
     work = plan_work(maps.images, listed, place.work / "steps", max_ram)
     origin = origin_of(digest_of(maps), maps.voxel_size_nm, maps.classes.model_dump(mode="json"))
@@ -123,7 +122,7 @@ class _Place:
         suffix = out.suffix.lower()
         if suffix not in SUFFIXES:
             raise FormatError(f"{out}: cannot be written: '{suffix}' is not one of {', '.join(SUFFIXES)}")
-        split = [name for step in steps if isinstance(step, SplitTouching) for name in step.chosen(classes)]
+        split = split_classes(steps, classes)
         if not classes.exclusive and suffix != ".zarr":
             raise FormatError(f"{out}: overlapping classes are one image each, which only a .zarr holds; name it so")
         if split and suffix == ".mrc":

@@ -18,7 +18,7 @@ from cristae.inference.application import choose_application, windows_of
 from cristae.inference.device import choose_device, require_devices
 from cristae.inference.locality import Locality
 from cristae.losses import with_auxiliary_outputs
-from cristae.postprocessing import SplitTouching
+from cristae.postprocessing import SplitStep
 from cristae.preprocess.normalize import Normalizer
 from cristae.progress import Progress
 from cristae.recipe.folder import CHECKPOINT, read_summary
@@ -228,7 +228,7 @@ def require_measurable(recipe: Recipe, regions: Regions, *, fixed: bool = False)
     if not unknown or not (fixed or any(step.is_open for step in steps)):
         return
     for place, step in enumerate(steps):
-        if step.needs_voxel_size() and not isinstance(step, SplitTouching):
+        if step.needs_voxel_size() and not isinstance(step, SplitStep):
             what = f"predict.postprocess.{place}: '{step.name}' measures in nm, but the voxel size of '{unknown[0]}' is"
             cure = f"give data.volumes.{unknown[0]}.voxel_size_nm, or sizes in voxels"
             raise RecipeError(recipe.problem(f"{what} not known; {cure}"))
