@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,10 @@ from cristae.benchmark.job import COST, is_scored
 from cristae.benchmark.label_numbers import SLICES
 from cristae.benchmark.network_cost import NetworkCost
 from cristae.classical.config import RandomForestConfig
-from cristae.data.files import write_text
+from cristae.data.folds.units import sample_of
+from cristae.evaluation.benchmarks.statistics import write_statistics
 from cristae.metrics.score import read_scores
+from cristae.metrics.tally import ALL
 from cristae.recipe.benchmark_folder import CELLS, FAILURES, HELD_OUT, RESULTS, CellFacts, read_benchmark
 from cristae.recipe.benchmark_tables import (
     CellRow,
@@ -27,10 +29,8 @@ from cristae.recipe.benchmark_tables import (
     Split,
     read_json,
     read_records,
-    read_rows,
-    records_csv,
-    records_json,
     row_records,
+    write_table,
 )
 from cristae.recipe.folder import METRICS, SUMMARY, read_facts
 from cristae.recipe.run import Run, open_unfinished_run
@@ -48,8 +48,10 @@ class _Table:
     split: Split = "test"
     fold: int | None = None
     instance: int | None = None
-    trained_on: frozenset[str] | None = None
-    """Samples; None where they are not known."""
+    samples: Mapping[str, str | None] = field(default_factory=dict)
+    """Of the volumes that are scored."""
+    trained_on: frozenset[str | None] = frozenset([None])
+    """Samples; None among them where not all are known."""
 
     @property
     def key(self) -> dict[str, Any]:
@@ -76,12 +78,18 @@ class _Job:
     @property
     def tables(self) -> list[_Table]:
         """Its tables of scores."""
-        found = [_Table(self.cell, self.held_out / f"{split}.csv", split) for split in SPLITS]
-        return [
-            replace(table, fold=self.member.fold, instance=self.member.instance)
-            for table in found
-            if table.path.is_file()
-        ]
+        paths = {split: self.held_out / f"{split}.csv" for split in SPLITS}
+        there = {split: path for split, path in paths.items() if path.is_file()}
+        volumes = {volume.name: volume for volume in self.run.recipe.data.volumes}
+        trained = {one["volume"] for one in self.run.summary.get("data", ()) if one["use"] == "train"}
+        known = frozenset(sample_of(name, volumes) for name in trained) or frozenset([None])
+        found = []
+        for split, path in there.items():
+            scored = {row.volume for row in read_scores(path)} - {ALL}
+            samples = {name: sample_of(name, volumes) for name in scored}
+            place = self.cell, path, split, self.member.fold, self.member.instance
+            found.append(_Table(*place, samples, known))
+        return found
 
 
 def collect(path: Path) -> None:
@@ -100,19 +108,14 @@ def collect(path: Path) -> None:
     tables = [*(table for job in jobs for table in job.tables), *others]
     results = path / RESULTS
     results.mkdir(exist_ok=True)
-    _write(results, "cells", row_records(map(_cell_row, facts.cells)))
+    write_table(results, "cells", row_records(map(_cell_row, facts.cells)))
     failed = {one["job"]: one["error"] for one in read_json(path / FAILURES)} if (path / FAILURES).is_file() else {}
-    _write(results, "jobs", row_records(_all_job_rows(studies, jobs, failed)))
-    _write(results, "scores", row_records(row for table in tables for row in _score_rows(table)))
-    _write(results, "slices", [row for table in tables for row in _slice_rows(table)])
-    _write(results, "epochs", [row for job in jobs for row in _epoch_rows(job)])
-    write_best(path, facts, read_rows(ScoreRow, results), studies)
-
-
-def _write(folder: Path, name: str, records: Sequence[Mapping[str, Any]]) -> None:
-    columns = list(dict.fromkeys(key for record in records for key in record))
-    write_text(folder / f"{name}.csv", records_csv(columns, records))
-    write_text(folder / f"{name}.json", records_json(records))
+    write_table(results, "jobs", row_records(_all_job_rows(studies, jobs, failed)))
+    write_table(results, "scores", row_records(row for table in tables for row in _score_rows(table)))
+    write_table(results, "slices", [row for table in tables for row in _slice_rows(table)])
+    write_table(results, "epochs", [row for job in jobs for row in _epoch_rows(job)])
+    best = write_statistics(results, facts)
+    write_best(path, None if best is None else studies.get(best))
 
 
 def _jobs_of(cell: str, study: Study) -> Iterator[_Job]:
@@ -217,4 +220,7 @@ def _slice_rows(table: _Table) -> Iterator[dict[str, Any]]:
 
 def _familiarity(table: _Table, volume: str) -> Familiarity:
     """Whether the sample of a volume is among those that were trained on."""
-    return "unknown"
+    sample = table.samples.get(volume)
+    if sample is None or None in table.trained_on:
+        return "unknown"
+    return "within" if sample in table.trained_on else "new"

@@ -11,11 +11,12 @@ import io
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
 from cristae.config import facts_from
+from cristae.data.files import write_text
 from cristae.errors import MissingFileError, RunError
 
 Split = Literal["validation", "test"]
@@ -115,9 +116,11 @@ WIDE_TABLES = ("epochs", "slices")
 `slices`: cell, fold, instance, split, sample and the columns of a table of slices."""
 
 
-def rows_csv(kind: type[AnyRow], rows: Iterable[AnyRow]) -> str:
-    """Rows as CSV; what is absent is empty, what is undefined reads `nan`."""
-    return records_csv([_column(field.name) for field in fields(kind)], (_record(row) for row in rows))
+def write_table(folder: Path, name: str, records: Sequence[Mapping[str, Any]]) -> None:
+    """Write a table as CSV and JSON; its columns are those of all its records."""
+    columns = list(dict.fromkeys(key for record in records for key in record))
+    write_text(folder / f"{name}.csv", records_csv(columns, records))
+    write_text(folder / f"{name}.json", records_json(records))
 
 
 def records_csv(columns: Sequence[str], records: Iterable[Mapping[str, Any]]) -> str:

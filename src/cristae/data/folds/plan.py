@@ -195,7 +195,7 @@ def _parted_samples(by: By, folds: Sequence[Fold], volumes: Mapping[str, VolumeC
     sample."""
     for fold in folds if by in ("volumes", "images") else ():
         known = fold.train if fold.tested is None else (*fold.train, *fold.validate)
-        seen, scored = ({sample_of(part, volumes) for part in parts} for parts in (known, fold.scored))
+        seen, scored = ({sample_of(part.volume.name, volumes) for part in parts} for parts in (known, fold.scored))
         if both := sorted({name for name in seen & scored if name is not None}):
             verb, others = ("validates", "trained on") if fold.tested is None else ("tests", "trained or chosen on")
             yield (

@@ -67,7 +67,7 @@ def choose_by(config: FoldsConfig, pool: Sequence[Part], volumes: Mapping[str, V
     """
     if config.by != "auto":
         return config.by, "as folds.by says"
-    samples = {sample_of(part, volumes) for part in pool}
+    samples = {sample_of(part.volume.name, volumes) for part in pool}
     named = {name_in_recipe(part) for part in pool}
     images = [part for part in pool if volumes[name_in_recipe(part)].kind == "images"]
     slices = sum(box.shape[0] for part in pool for box in labelled_boxes(part))
@@ -86,16 +86,16 @@ def choose_by(config: FoldsConfig, pool: Sequence[Part], volumes: Mapping[str, V
     )
 
 
-def sample_of(part: Part, volumes: Mapping[str, VolumeConfig]) -> str | None:
-    """The sample that a part is of; None where the recipe names none.
+def sample_of(name: str, volumes: Mapping[str, VolumeConfig]) -> str | None:
+    """The sample that an opened volume, such as 'cell' or 'tiles/A0001', is of; None where the recipe names none.
 
     Raises:
         VolumeError: An image matches patterns of two samples.
     """
-    config = volumes[name_in_recipe(part)]
+    volume, _, stem = name.partition("/")
+    config = volumes[volume]
     if config.samples is None:
         return config.sample
-    stem = part.volume.name.split("/", 1)[1]
     found = sorted({sample for pattern, sample in config.samples.items() if fnmatchcase(stem, pattern)})
     if len(found) > 1:
         raise VolumeError(
@@ -150,7 +150,7 @@ def _whole(by: By, part: Part, volumes: Mapping[str, VolumeConfig]) -> str:
         return name_in_recipe(part)
     if by == "images":
         return part.volume.name
-    sample = sample_of(part, volumes)
+    sample = sample_of(part.volume.name, volumes)
     if sample is None:
         images = volumes[name_in_recipe(part)].kind == "images"
         where, field = f"data.volumes.{name_in_recipe(part)}", "samples: {PATTERN: NAME}" if images else "sample: NAME"
