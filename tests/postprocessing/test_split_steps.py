@@ -183,6 +183,8 @@ def test_slips_are_told() -> None:
         SplitByAffinities(affinities={"up": (0, 0, 0)})
     with pytest.raises(ValidationError, match=r"'a' and 'b' are both \[0, -1, 0\]"):
         SplitByAffinities(affinities={"a": (0, -1, 0), "b": (0, -1, 0)})
+    with pytest.raises(ValidationError, match="nothing would be kept apart; give one that leads farther"):
+        SplitByAffinities(affinities={"up": (0, -1, 0), "left": (0, 0, 1)})
     with pytest.raises(ValidationError, match="none leads to the next voxel"):
         SplitByAffinities(affinities={"far": (0, 0, -3)})
     with pytest.raises(ValidationError, match="give one of them"):

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 import cristae
 from cristae.augment import Batch
 from cristae.cli.main import app
+from cristae.data.formats.ome_zarr import open_ome_zarr
 from cristae.errors import CristaeError
 from cristae.inference.config import PredictOptions
 from cristae.inference.prediction import open_prediction
@@ -38,6 +39,7 @@ IN_SPACE = (
     "data.classes={names: [mito, z1, x1, far], exclusive: false}",
     f"{LABELS}={{kind: instances, path: mito-ids.tif, to: affinities, offsets: "
     "{mito: [0, 0, 0], z1: [-1, 0, 0], x1: [0, 0, -1], far: [1, -3, 4]}}",
+    "predict.postprocess.0.affinities={z1: [-1, 0, 0], x1: [0, 0, -1], far: [1, -3, 4]}",
 )
 
 
@@ -71,6 +73,9 @@ def test_what_the_page_shows_runs(recipe: Path) -> None:
     prediction = open_prediction(Path("stack.zarr"))
     assert prediction.classes.names == ("mitochondrion", "above", "left", "far-above", "far-left")
     assert len(prediction.labels) == 5
+    assert prediction.instance_classes == ("mitochondrion",)
+    numbers = open_ome_zarr(prediction.path, "labels/mitochondrion_instances").read()
+    np.testing.assert_array_equal(numbers > 0, prediction.labels[0].read() > 0)
 
 
 def test_the_truth_agrees_with_itself_where_partners_are_known(recipe: Path) -> None:

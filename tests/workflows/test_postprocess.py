@@ -83,8 +83,11 @@ def test_a_seam_in_a_label_file_tells_objects_apart(tmp_path: Path) -> None:
     assert (numbers[:, 20, [10, 23, 25, 33]] == [1, 1, 3, 3]).all()  # 2 is a speck
     assert "split_at_boundary" in postprocessing_text(done)
     np.testing.assert_array_equal(cristae.open_image(tmp_path / "out.tif").read(), labels)
-    masks = write_prediction(tmp_path / "cell.zarr", np.stack([labels > 0, labels == 2]).astype(np.uint8), MASKS)
-    step = SplitByAffinities(affinities={"er": (0, 0, -1)})
+    far = Classes(names=("mito", "er", "far"), exclusive=False)
+    masks = write_prediction(
+        tmp_path / "cell.zarr", np.stack([labels > 0, labels == 2, labels > 2]).astype(np.uint8), far
+    )
+    step = SplitByAffinities(affinities={"er": (0, 0, -1), "far": (0, 0, -9)})
     with pytest.raises(RunError, match="needs the probabilities of 'er', which are not there"):
         postprocess(masks, [step], out=tmp_path / "new.zarr")
     assert not (tmp_path / "new.zarr").exists()

@@ -10,7 +10,7 @@ import numpy as np
 from cristae.data.image import Image
 from cristae.metrics.contingency import Contingency
 from cristae.metrics.instances import InstanceCounts, panoptic_quality
-from cristae.postprocessing import Split, Step
+from cristae.postprocessing import Split
 from cristae.postprocessing.apply import apply_steps
 from cristae.postprocessing.form import LabelMaps, Outcome
 from cristae.postprocessing.workplace import Workplace
@@ -31,7 +31,7 @@ def true_instances(step: Split, found: LabelMaps, truth: Sequence[Image], work: 
     masks = {} if found.classes.exclusive else dict(zip(found.classes.names, truth, strict=True))
     certain = {name: image.map(lambda mask: mask * np.uint8(255), np.dtype(np.uint8)) for name, image in masks.items()}
     maps = replace(found, images=tuple(truth), probabilities=certain)
-    return _numbered(step if step.unchanged is None else step.unchanged, maps, work)
+    return apply_steps(maps, [step if step.unchanged is None else step.unchanged], work)
 
 
 def instance_counts(
@@ -46,7 +46,7 @@ def instance_counts(
         valid: 0 where voxels do not count; None where all do.
         work: Room for the objects.
     """
-    made = _numbered(step, found, work).instances
+    made = apply_steps(found, [step], work).instances
     counts = {}
     for name, image in made.items():
         tables = [
@@ -72,7 +72,3 @@ def mean_panoptic_quality(regions: Sequence[dict[str, InstanceCounts]]) -> float
         qualities.append(float(panoptic_quality(total)[0]))
     known = [quality for quality in qualities if not np.isnan(quality)]
     return float(np.mean(known)) if known else float("nan")
-
-
-def _numbered(step: Step, maps: LabelMaps, work: Workplace) -> Outcome:
-    return apply_steps(maps, [step], work)

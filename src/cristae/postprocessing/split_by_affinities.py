@@ -52,6 +52,11 @@ class SplitByAffinities(SeededStep):
             raise ValueError(
                 "affinities: none leads to the next voxel along an axis, such as [0, -1, 0], so nothing would be joined"
             )
+        if all(map(is_face_step, seen)):
+            raise ValueError(
+                "affinities: all lead to the next voxel, so nothing would be kept apart; give one that leads farther, "
+                "such as [0, -6, 0], which the network has to learn, too"
+            )
         return self
 
     @property
