@@ -38,7 +38,8 @@ budget: {epochs: 1}
 rank_by: {metric: Jaccard, class: disc}
 """
 TIMES = {
-    "train_seconds", "predict_seconds", "evaluate_seconds", "cpu_seconds", "peak_bytes", "energy_wh", "seconds", "seconds_95",
+    "train_seconds", "predict_seconds", "evaluate_seconds", "cpu_seconds", "peak_bytes", "energy_wh", "seconds",
+    "seconds_95",
 }  # fmt: skip
 """What an undisturbed benchmark does not repeat."""
 

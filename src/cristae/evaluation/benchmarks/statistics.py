@@ -43,7 +43,7 @@ def write_statistics(results: Path, facts: BenchmarkFacts) -> str | None:
     Returns:
         The cell that ranks first; None where none has the score that cells are ranked by.
     """
-    cells, jobs, scores = (read_rows(kind, results) for kind in (CellRow, JobRow, ScoreRow))
+    cells, jobs, scores = read_rows(CellRow, results), read_rows(JobRow, results), read_rows(ScoreRow, results)
     epochs, slices = (read_records(results / f"{name}.csv") for name in ("epochs", "slices"))
     trials, sizes = trials_of(scores), fold_sizes(jobs)
     split = split_to_rank(scores)
