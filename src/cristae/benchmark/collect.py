@@ -165,7 +165,7 @@ def _job_row(job: _Job) -> JobRow:
         **job.key,
         seed=job.member.seed,
         state="complete",
-        message="",
+        message=str(summary.get("stopped", "")),
         epochs=summary.get("epochs"),
         best_epoch=summary.get("best_epoch"),
         updates=updates,

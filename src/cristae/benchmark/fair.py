@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import prod
 
 from cristae.benchmark.cells import Cell
 from cristae.benchmark.label_numbers import with_fewer_labels
+from cristae.benchmark.measured_length import epochs_in
 from cristae.benchmark.network_cost import NetworkCost, cost_of
 from cristae.benchmark.plan import Budget, Plan
 from cristae.classical.config import RandomForestConfig
@@ -31,19 +32,24 @@ class PlannedCell:
     cost: NetworkCost
 
 
-def plan_cells(plan: Plan, cells: Sequence[Cell], progress: Progress) -> tuple[tuple[PlannedCell, ...], list[str]]:
+def plan_cells(
+    plan: Plan, cells: Sequence[Cell], progress: Progress, *, epochs: Mapping[str, int | None] = {}
+) -> tuple[tuple[PlannedCell, ...], list[str]]:
     """The studies of all cells, and notes on what makes them comparable.
 
     Args:
         plan: What is asked.
         cells: As `cells_of` gives them.
         progress: Where warnings go.
+        epochs: What a session before has planned, by the names of cells; a budget of minutes is not measured again.
 
     Raises:
         CristaeError: A recipe or its data cannot be used; says which cell.
     """
-    notes, recipes = list[str](), [_as_study(plan, cell.recipe) for cell in cells]
-    recipes = [_within(recipe, plan.budget) for recipe in recipes]
+    notes, recipes = list[str](), list[Recipe]()
+    for cell in cells:
+        with _naming(cell):
+            recipes.append(_within(_as_study(plan, cell.recipe), plan.budget, epochs.get(cell.name), progress))
     if recipes[0].folds is not None:
         recipes, note = _with_one_gap(cells, recipes)
         notes.append(note)
@@ -68,7 +74,7 @@ def _as_study(plan: Plan, recipe: Recipe) -> Recipe:
     return recipe.model_copy(update={"folds": folds, "instances": instances})
 
 
-def _within(recipe: Recipe, budget: Budget | None) -> Recipe:
+def _within(recipe: Recipe, budget: Budget | None, known: int | None, progress: Progress) -> Recipe:
     """A recipe with as many epochs as the budget allows; a random forest has none."""
     if budget is None or isinstance(recipe.model, RandomForestConfig):
         return recipe
@@ -77,7 +83,8 @@ def _within(recipe: Recipe, budget: Budget | None) -> Recipe:
     elif budget.voxels is not None:
         epochs = max(1, round(budget.voxels / voxels_of_epoch(recipe)))
     else:
-        raise RecipeError("minutes")
+        assert budget.minutes is not None, "the budget was checked"
+        epochs = known or epochs_in(recipe, budget.minutes, progress)
     return recipe.model_copy(update={"training": recipe.training.model_copy(update={"epochs": epochs})})
 
 

@@ -97,16 +97,18 @@ def _comparisons(recipe: Recipe, place: Path, asked: Imported, progress: Progres
 
 
 def _prediction_of(part: Part, place: Path) -> Path:
-    """The file of a volume: the only one, or the one of its name.
+    """The file of a volume: the only one, the one of its name, or a whole folder of slices of a stack.
 
     Raises:
-        MissingFileError: There is none.
+        MissingFileError: There is none of an image.
         RecipeError: There are several.
     """
     if place.is_file() or place.suffix == ".zarr":
         return place
     wanted = part.volume.name.rsplit("/", 1)[-1]
     found = [file for file in sorted(place.iterdir()) if name_of(file) in (wanted, part.volume.image.path.stem)]
+    if not found and "/" not in part.volume.name:
+        return place
     if not found:
         raise MissingFileError(f"{place}: has no prediction for '{part.volume.name}'; name its file {wanted}")
     if len(found) > 1:

@@ -67,15 +67,6 @@ class Imported(Config):
     """The threshold, where they are probability maps of one class; of such a truth, too."""
 
 
-class Halving(Config):
-    """Successive halving: all cells train for a part of their epochs, then only the best go on."""
-
-    keep: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    """Part of the cells that go on after each rung."""
-    rungs: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(min_length=1)] = (0.25, 0.5)
-    """Where cells are compared, as parts of their epochs."""
-
-
 class Plan(Config):
     """A benchmark: one base recipe, what is varied in it, and how cells are compared."""
 
@@ -103,8 +94,6 @@ class Plan(Config):
     """The score that cells are ranked by."""
     width: Annotated[float, Field(gt=0, le=4)] = 1.0
     """A factor of the widths of all networks, such as 0.25 for a quick look."""
-    halving: Halving | None = None
-    """Stop cells early that are hopeless; null trains all to their end."""
     imported: Imported | None = None
     """Results of other programs, scored with the others."""
 

@@ -68,7 +68,8 @@ def benchmark(
     """
     out, progress = Path(out), WarnOnce(progress)
     _require_place(out, plan, resume=resume)
-    cells, notes = plan_cells(plan, cells_of(plan), progress) if plan.trains else ((), [])
+    known = {cell.name: cell.cost.get("epochs") for cell in read_benchmark(out).cells} if is_benchmark(out) else {}
+    cells, notes = plan_cells(plan, cells_of(plan), progress, epochs=known) if plan.trains else ((), [])
     imported = imported_cells(plan)
     facts = _facts(plan, cells, imported, notes)
     out.mkdir(parents=True, exist_ok=True)

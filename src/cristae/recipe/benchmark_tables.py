@@ -23,7 +23,7 @@ Split = Literal["validation", "test"]
 Familiarity = Literal["within", "new", "unknown"]
 """Whether the sample (animal, specimen) that is scored is among those that were trained on, as far as a recipe names
 samples."""
-JobState = Literal["waiting", "complete", "failed", "stopped"]
+JobState = Literal["waiting", "complete", "failed"]
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class JobRow:
     seed: int
     state: JobState
     message: str
-    """Why it failed or was stopped."""
+    """Why it failed, or ended before its last epoch."""
     epochs: int | None = None
     """Trained."""
     best_epoch: int | None = None

@@ -50,13 +50,17 @@ def sentences(
             )
     for row in fits:
         yield _about("labels", f"{row['series']}: {row['verdict']}.")
-    for state, said in (("failed", "failed"), ("stopped", "was stopped early"), ("waiting", "is not finished")):
-        own = [job for job in jobs if job.state == state]
-        if own:
-            names = _listed([f"{labels[job.cell]}, {_training(job)}" for job in own])
-            count = "1 training" if len(own) == 1 else f"{len(own)} trainings"
-            plural = said.replace("was", "were").replace("is not", "are not") if len(own) > 1 else said
-            yield _about(state, f"{count} {plural}: {names}.")
+    yield from _unfinished([job for job in jobs if job.state == "failed"], labels, "failed", "failed")
+    yield from _unfinished([job for job in jobs if job.state == "waiting"], labels, "waiting", "not finished yet")
+    early = [job for job in jobs if job.state == "complete" and job.message]
+    yield from _unfinished(early, labels, "stopped", "ended before the last epoch, by the rules of their recipes")
+
+
+def _unfinished(jobs: Sequence[JobRow], labels: Mapping[str, str], about: str, said: str) -> Iterator[Record]:
+    if jobs:
+        names = _listed([f"{labels[job.cell]}, {_training(job)}" for job in jobs])
+        count = "1 training" if len(jobs) == 1 else f"{len(jobs)} trainings"
+        yield _about(about, f"{count} {said}: {names}.")
 
 
 def _ranking(compared: Compared, ordered: Sequence[Mean], labels: Mapping[str, str]) -> Iterator[Record]:

@@ -1,0 +1,187 @@
+"""Plans and their cells: what is read, what is refused and where that is told, what cells are called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from training_data import write_discs
+
+import cristae
+from cristae.benchmark.cells import cells_of, labels_of
+from cristae.benchmark.fair import plan_cells, voxels_of_epoch
+from cristae.benchmark.label_numbers import SLICES
+from cristae.benchmark.load import load_plan, presets
+from cristae.benchmark.widths import scaled
+from cristae.data.folds.thinning import labelled_slices, thinned
+from cristae.data.open import open_data
+from cristae.errors import MissingFileError, RecipeError, VolumeError
+from cristae.models import network_config
+from cristae.progress import Progress
+from cristae.recipe.load import load_recipe
+
+SMALL = "set: {sampling.per_epoch: 8, sampling.size: [16, 16]}\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_discs(tmp_path, epochs=1)
+    return tmp_path
+
+
+def plan(folder: Path, text: str, *, name: str = "plan.yaml") -> cristae.Plan:
+    (folder / name).write_text(text if "name:" in text[:5] else f"name: p\nrecipe: recipe.yaml\n{text}")
+    return load_plan(folder / name)
+
+
+def test_there_is_a_cell_for_every_combination(folder: Path) -> None:
+    text = "vary:\n  model.widths: {narrow: [2, 4], wide: [4, 8]}\n  training.batch_size: [4, 8]\n"
+    cells = cells_of(plan(folder, SMALL + text))
+    assert [cell.label for cell in cells] == ["narrow, 4", "narrow, 8", "wide, 4", "wide, 8"]
+    assert [cell.name for cell in cells] == ["narrow-4", "narrow-8", "wide-4", "wide-8"]
+    assert dict(cells[3].settings) == {"model.widths": "wide", "training.batch_size": "8"}
+    assert cells[3].recipe.training.batch_size == 8
+    assert cells[3].recipe.sampling.size == (16, 16)
+
+
+def test_named_cells_change_several_things(folder: Path) -> None:
+    text = "cells:\n  plain: {augment: []}\n  long: {training.epochs: 9, augment: [{name: flip}]}\n"
+    cells = cells_of(plan(folder, text))
+    assert [(cell.label, cell.recipe.training.epochs, len(cell.recipe.augment)) for cell in cells] == [
+        ("plain", 1, 0),
+        ("long", 9, 1),
+    ]
+
+
+def test_a_random_forest_is_varied_like_a_network(folder: Path) -> None:
+    text = "set: {model: {name: random_forest}}\nvary: {model.trees: [10, 20]}\n"
+    assert [cell.recipe.model.trees for cell in cells_of(plan(folder, text))] == [10, 20]  # type: ignore[union-attr]
+
+
+def test_parts_are_called_by_their_name_and_what_differs() -> None:
+    values = [
+        {"name": "emnet", "variant": "v2", "base": 4},
+        {"name": "emnet", "variant": "v1_2x", "base": 4},
+        {"name": "seget", "base": 4},
+    ]
+    assert labels_of(values) == ["emnet v2", "emnet v1_2x", "seget"]
+    assert labels_of([True, 0.5, "miou", None]) == ["true", "0.5", "miou", "none"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("vary: {model.width: [1]}\n", r"plan.yaml:1: cell '1': .*model.width"),
+        ("vary: {training.batch_size: []}\n", "vary"),
+        ("vary: {training.batch_size: [4, 4]}\n", r"plan.yaml:3: vary.training.batch_size: a value is there twice"),
+        ("description: nothing\n", "there is nothing to compare"),
+        ("vary: {seed: [1]}\nbudget: {epochs: 3, minutes: 2}\n", "give one of epochs, voxels and minutes"),
+        ("vary: {seed: [1]}\nfoldss: {count: 3}\n", r"plan.yaml:4: foldss"),
+        ("cells: {a: {seed: 1}, b: {seed: 1}}\n", "cells 'a' and 'b' have the same recipe"),
+        ("cells: {a b: {seed: 1}, a-b: {seed: 2}}\n", "would have the same folder"),
+        ("vary: {seed: [1, 2]}\ncells: {a: {seed: 1}}\n", "seed is both varied and set by a cell"),
+        ("preset: fast\n", "expected one of em-stellar, how-many-labels, quick, got 'fast'"),
+    ],
+)
+def test_what_is_wrong_is_told_with_its_place(folder: Path, text: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        cells_of(plan(folder, text))
+
+
+def test_missing_files_are_told(folder: Path) -> None:
+    with pytest.raises(MissingFileError, match="there is no such plan"):
+        load_plan(folder / "none.yaml")
+    with pytest.raises(MissingFileError, match="there is no such recipe"):
+        cells_of(plan(folder, "name: p\nrecipe: none.yaml\nvary: {seed: [1, 2]}\n"))
+    with pytest.raises(RecipeError, match="is a preset and needs a base recipe: --recipe"):
+        load_plan("quick")
+
+
+@pytest.mark.parametrize("name", presets())
+def test_presets_make_cells_of_any_recipe(folder: Path, name: str) -> None:
+    read = load_plan(name, recipe=folder / "recipe.yaml")
+    cells = cells_of(read)
+    assert len(cells) == {"em-stellar": 14, "quick": 5, "how-many-labels": 1}[name]
+    narrow = load_plan(_preset(folder, name))
+    assert narrow.name == "narrow"
+    if name == "em-stellar":
+        counts = [cell.recipe.network.model_dump().get("base") for cell in cells_of(narrow)]
+        full = [cell.recipe.network.model_dump().get("base") for cell in cells]
+        assert [4 * one for one in counts] == full
+
+
+def _preset(folder: Path, name: str) -> Path:
+    path = folder / "narrow.yaml"
+    path.write_text(f"preset: {name}\nname: narrow\nrecipe: recipe.yaml\nwidth: 0.25\n")
+    return path
+
+
+def test_widths_are_rounded_to_what_a_network_can_be() -> None:
+    assert scaled(network_config("unet_bn", {"widths": [16, 32]}), 0.25).model_dump()["widths"] == (4, 8)
+    assert scaled(network_config("seget", {}), 0.4).model_dump()["base"] in (4, 8)
+    with pytest.raises(RecipeError, match="'efficient_unet' has no field for its width"):
+        scaled(network_config("efficient_unet", {}), 0.5)
+
+
+def test_all_cells_have_the_same_folds_and_the_widest_gap(folder: Path) -> None:
+    text = "vary: {model.widths: {shallow: [2, 4], deep: [2, 4, 8]}}\nfolds: {by: boxes, count: 2, axis: x}\n"
+    read = plan(folder, SMALL + text)
+    planned, notes = plan_cells(read, cells_of(read), Progress())
+    plans = [one.study.facts["folds"] for one in planned]
+    assert plans[0] == plans[1]
+    gaps = [tuple(one.study.facts["guard_vox"]["stack"]) for one in planned]
+    assert gaps[0] == gaps[1]
+    alone = plan(folder, SMALL + "vary: {model.widths: {shallow: [2, 4]}}\nfolds: {by: boxes, count: 2, axis: x}\n")
+    (one,), _ = plan_cells(alone, cells_of(alone), Progress())
+    assert one.study.facts["guard_vox"]["stack"][2] < gaps[0][2], "a shallow network alone would need less"
+    assert any("All cells have the same folds, with a gap of" in note for note in notes)
+
+
+def test_a_budget_of_voxels_is_the_same_for_patches_of_any_size(folder: Path) -> None:
+    text = "vary: {sampling.size: [[16, 16], [32, 32]]}\nset: {sampling.per_epoch: 8}\nbudget: {voxels: 16384}\n"
+    read = plan(folder, text)
+    planned, _ = plan_cells(read, cells_of(read), Progress())
+    assert [one.study.recipe.training.epochs for one in planned] == [8, 2]
+    assert [voxels_of_epoch(one.study.recipe) for one in planned] == [8 * 256, 8 * 1024]
+
+
+def test_a_budget_of_minutes_is_measured_once(folder: Path) -> None:
+    read = plan(folder, SMALL + "vary: {model.widths: {a: [2, 4]}}\nbudget: {minutes: 0.05}\n")
+    (one,), _ = plan_cells(read, cells_of(read), Progress())
+    assert one.study.recipe.training.epochs >= 1
+    (again,), _ = plan_cells(read, cells_of(read), Progress(), epochs={"a": 77})
+    assert again.study.recipe.training.epochs == 77
+
+
+def test_a_learning_curve_has_nested_slices_of_each_fold(folder: Path) -> None:
+    text = "labels: {slices: [1, 2, 4]}\nfolds: {by: slices, count: 2}\ninstances: 2\n"
+    read = plan(folder, SMALL + text)
+    planned, _ = plan_cells(read, cells_of(read), Progress())
+    assert [one.cell.settings[SLICES] for one in planned] == ["1", "2", "4"]
+    assert [one.cell.name for one in planned] == ["p-1-slices", "p-2-slices", "p-4-slices"]
+    chosen: dict[str, list[set[int]]] = {}
+    for one in planned:
+        for member in one.study.members:
+            found = _slices(member.recipe)
+            assert len(found) == int(one.cell.settings[SLICES])
+            chosen.setdefault(member.name, []).append(found)
+    assert all(few < more < most for few, more, most in chosen.values()), "fewer slices are among the more"
+    assert chosen["fold-1/instance-1"][0] != chosen["fold-1/instance-2"][0], "instances begin elsewhere"
+    bad = plan(folder, SMALL + text.replace("[1, 2, 4]", "[1, 9]"))
+    with pytest.raises(RecipeError, match="9 labelled slices are asked for, but a fold of discs trains on"):
+        plan_cells(bad, cells_of(bad), Progress())
+
+
+def _slices(recipe: cristae.Recipe) -> set[int]:
+    train = open_data(recipe.data, recipe.folder).train
+    return {part.box.start[0] for part in labelled_slices(train)}
+
+
+def test_slices_are_spread_and_joined_where_they_follow_each_other(folder: Path) -> None:
+    recipe = load_recipe(folder / "recipe.yaml")
+    parts = open_data(recipe.data, recipe.folder).train
+    assert [part.box.start[0] for part in thinned(parts, 2)] == [0, 4]
+    (whole,) = thinned(parts, 6)
+    assert (whole.box.start[0], whole.box.stop[0]) == (0, 6)
+    with pytest.raises(VolumeError, match="7 labelled slices are asked for, but there are 6"):
+        thinned(parts, 7)
