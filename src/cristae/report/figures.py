@@ -120,14 +120,29 @@ def figure_markup(figure: Figure, *, label: str = "") -> Markup:
         figure: Drawn under `STYLE`.
         label: What it shows, for those who cannot see it.
     """
+    return svg_markup(figure_svg(figure), figure.get_figwidth(), label=label)
+
+
+def figure_svg(figure: Figure) -> str:
+    """The drawing as an SVG file without date and program: the same text for the same drawing."""
     buffer = io.StringIO()
     metadata: dict[str, Any] = {"Date": None, "Creator": None, "Format": None, "Type": None}
     figure.savefig(buffer, format="svg", metadata=metadata)
-    text = buffer.getvalue()
+    return buffer.getvalue()
+
+
+def svg_markup(text: str, width: float, *, label: str = "") -> Markup:
+    """An SVG file as part of a page, as `figure_markup` describes it.
+
+    Args:
+        text: As `figure_svg` gives it.
+        width: Of the figure in inches.
+        label: What it shows, for those who cannot see it.
+    """
     text = text[text.index("<svg") :].replace(f"'{_SHIPPED_FONT}'", "inherit")
     text = re.sub(r' (d|x|y|transform|points)="[^"]*"', lambda attribute: _rounded(attribute[0]), text)
     described = Markup(' role="img" aria-label="{}"').format(label) if label else ""
-    opening = f'<svg{described} style="max-width:{round(_PIXELS_PER_INCH * figure.get_figwidth())}px"'
+    opening = f'<svg{described} style="max-width:{round(_PIXELS_PER_INCH * width)}px"'
     drawing = Markup(opening + _with_own_ids(text)[len("<svg") :])
     return Markup('<div class="curves">{}</div>').format(drawing)
 

@@ -109,7 +109,7 @@ def slices_markup(previews: Sequence[tuple[str, Preview]], classes: Classes) -> 
         errors.append(LegendItem("wrong class", CONFUSED))
     if any((preview.truth == INVALID).any() for _, preview in previews):
         errors.append(LegendItem("not annotated", UNKNOWN))
-    legends = [("Classes", _class_legend(classes)), ("Error", errors)]
+    legends = [("Classes", class_legend(classes)), ("Error", errors)]
     return render("slices.html.j2", views=views, legends=legends, opacity=OPACITY)
 
 
@@ -122,7 +122,7 @@ def overlay_markup(slices: Sequence[LabelledSlice], classes: Classes, voxel_size
         voxel_size_nm: (z, y, x) of the volume in nm, or None when unknown.
     """
     views = [_overlay(f"s{index}", one, classes, voxel_size_nm) for index, one in enumerate(slices)]
-    legends = [("Classes", _class_legend(classes))]
+    legends = [("Classes", class_legend(classes))]
     return render("slices.html.j2", views=views, legends=legends, opacity=OPACITY)
 
 
@@ -171,7 +171,7 @@ def error_ids(truth: np.ndarray, prediction: np.ndarray, *, background: bool = T
     return kinds
 
 
-def _class_legend(classes: Classes) -> list[LegendItem]:
+def class_legend(classes: Classes) -> list[LegendItem]:
     return [LegendItem(name, classes.color_of(name)) for name in classes.foreground]
 
 
@@ -182,7 +182,7 @@ def _undefined_last(entry: tuple[float, str, int, int]) -> tuple[float, str, int
 
 def _comparison(prefix: str, tag: str, preview: Preview, classes: Classes) -> View:
     shown, notes = _shrink(preview)
-    colors = _class_colors(classes, preview.class_name)
+    colors = class_colors(classes, preview.class_name)
     errors = error_ids(shown.truth, shown.prediction, background=shown.background)
     grey = Layer(f"{prefix}-grey", _grey_png(shown.image))
     truth = Layer(f"{prefix}-truth", _color_png(shown.truth, colors | {INVALID: UNKNOWN}), "overlay")
@@ -197,7 +197,7 @@ def _comparison(prefix: str, tag: str, preview: Preview, classes: Classes) -> Vi
     title = f"{preview.volume}, slice {preview.z}" + (f", {preview.class_name}" if preview.class_name else "")
     values = tuple(f"IoU {name} {value:.3f}" for name, value in preview.iou.items() if _is_shown(name, value, preview))
     view = _view(title, shown.image.shape, preview.voxel_size_nm, shown.image.shape[1] / preview.image.shape[1], panels)
-    x, y = _busiest_place(np.isin(errors, (1, 2, 3)), view.side)
+    x, y = busiest_place(np.isin(errors, (1, 2, 3)), view.side)
     return replace(view, tag=tag, values=values, notes=notes + view.notes, x=x, y=y)
 
 
@@ -207,7 +207,7 @@ def _is_shown(name: str, value: float, preview: Preview) -> bool:
 
 
 def _overlay(prefix: str, one: LabelledSlice, classes: Classes, voxel_size_nm: VoxelSize | None) -> View:
-    labels = Layer(f"{prefix}-labels", _color_png(one.ids, _class_colors(classes, None)), "overlay")
+    labels = Layer(f"{prefix}-labels", _color_png(one.ids, class_colors(classes, None)), "overlay")
     panels: tuple[Panel, ...]
     if one.image is None:
         panels = (Panel("Segmentation", (replace(labels, kind=""),)),)
@@ -219,7 +219,7 @@ def _overlay(prefix: str, one: LabelledSlice, classes: Classes, voxel_size_nm: V
         panels = (*panels, Panel("Disagreement", (picture,)))
     view = _view(one.title, one.ids.shape, voxel_size_nm, 1 / one.step, panels)
     note = (f"shown at 1/{one.step} of its size",) if one.step > 1 else ()
-    x, y = _busiest_place((one.ids != 0) & classes.background, view.side)
+    x, y = busiest_place((one.ids != 0) & classes.background, view.side)
     return replace(view, notes=note + view.notes, x=x, y=y)
 
 
@@ -257,7 +257,7 @@ def _resize(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return np.asarray(Picture.fromarray(image).resize((shape[1], shape[0]), Picture.Resampling.BOX))
 
 
-def _busiest_place(mask: np.ndarray, side: int) -> tuple[int, int]:
+def busiest_place(mask: np.ndarray, side: int) -> tuple[int, int]:
     """Left and top edge of the square that holds most of the mask; the middle where the mask is empty."""
     height, width = mask.shape
     if not mask.any():
@@ -268,7 +268,7 @@ def _busiest_place(mask: np.ndarray, side: int) -> tuple[int, int]:
     return int(left), int(top)
 
 
-def _class_colors(classes: Classes, only: str | None) -> dict[int, str]:
+def class_colors(classes: Classes, only: str | None) -> dict[int, str]:
     if only is not None:
         return {1: classes.color_of(only)}
     return {classes.id_of(name): classes.color_of(name) for name in classes.foreground}

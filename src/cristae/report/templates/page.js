@@ -38,3 +38,29 @@ for (const slice of document.querySelectorAll(".slice")) {
 for (const slider of document.querySelectorAll(".opacity")) {
   slider.addEventListener("input", () => document.documentElement.style.setProperty("--overlay", slider.value / 100));
 }
+/* A heading of a table sorts its rows; what has no value stays below. */
+for (const grid of document.querySelectorAll(".sortable")) {
+  const heads = [...grid.querySelectorAll("thead th")];
+  const sort = (place) => {
+    const body = grid.tBodies[0], key = (row) => row.cells[place].dataset.key;
+    const text = (row) => row.cells[place].textContent.trim(), numeric = [...body.rows].some(key);
+    const orders = numeric ? ["descending", "ascending"] : ["ascending", "descending"];
+    const order = orders[heads[place].getAttribute("aria-sort") === orders[0] ? 1 : 0];
+    const sign = order === "ascending" ? 1 : -1;
+    const compared = (a, b) => {
+      if (!numeric) return sign * text(a).localeCompare(text(b), "en", { numeric: true });
+      return key(a) && key(b) ? sign * (key(a) - key(b)) : Boolean(key(b)) - Boolean(key(a));
+    };
+    const rows = [...body.rows].sort(compared);
+    for (const head of heads) head.removeAttribute("aria-sort");
+    heads[place].setAttribute("aria-sort", order);
+    body.append(...rows);
+  };
+  heads.forEach((head, place) => {
+    head.tabIndex = 0;
+    head.addEventListener("click", () => sort(place));
+    head.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" || event.key === " ") { event.preventDefault(); sort(place); }
+    });
+  });
+}

@@ -1,0 +1,89 @@
+"""Learning curves of every training: one small panel for each method, one colour for each fold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from markupsafe import Markup
+
+from cristae.report.benchmark.drawing import COLORS, Figures, drawing
+from cristae.report.benchmark.files import BenchmarkFiles, Record, number
+from cristae.report.benchmark.tables import switch
+from cristae.report.page import Section
+
+TITLE = "Learning curves"
+_ACROSS = 5
+_MOST = 30
+"""Panels; further methods, the lowest in the ranking, are only in the tables."""
+_SHOWN = (
+    ("loss", "Loss", ("train_loss", "val_loss")),
+    ("miou", "Validation mean IoU", ("val_miou",)),
+    ("f1", "Validation F1", ("val_f1",)),
+)
+
+
+def epochs_section(files: BenchmarkFiles, figures: Figures) -> Section | None:
+    """Losses and validation scores over the epochs; None without any."""
+    rows = files["epochs"]
+    cells = [cell for cell in files.order if any(row["cell"] == cell for row in rows)]
+    panes = []
+    for name, title, columns in _SHOWN:
+        if any(math.isfinite(number(row, column)) for row in rows for column in columns):
+            panes.append((title, _panels(files, cells[:_MOST], name, title, columns, figures)))
+    if not panes:
+        return None
+    left_out = len(cells) - _MOST
+    more = f" The {left_out} lowest in the ranking are not drawn." if left_out > 0 else ""
+    lead = Markup("<p>{}</p>").format(
+        "One panel for each method in the order of the ranking, one colour for each fold (or training); of losses the "
+        f"training is dotted and validation solid.{more}"
+    )
+    return Section(TITLE, lead + switch("Curves", panes))
+
+
+def _panels(
+    files: BenchmarkFiles, cells: Sequence[str], name: str, title: str, columns: Sequence[str], figures: Figures
+) -> Markup:
+    across = min(_ACROSS, len(cells))
+    down = -(-len(cells) // across)
+    by_cell = {cell: [row for row in files["epochs"] if row["cell"] == cell] for cell in cells}
+    lowest, highest = _limits([row for rows in by_cell.values() for row in rows], columns)
+    with drawing(2.55 * across + 0.4, 1.75 * down + 0.5, rows=down, columns=across, sharex=True, sharey=True) as (
+        figure,
+        found,
+    ):
+        every = [found] if len(cells) == 1 else list(found.flat)
+        for axes, cell in zip(every, cells, strict=False):
+            _one(axes, by_cell[cell], columns)
+            axes.set_title(files.label(cell), fontsize=9.5)
+            axes.set_ylim(lowest, highest)
+            axes.xaxis.get_major_locator().set_params(integer=True, nbins=4)
+        for axes in every[len(cells) :]:
+            axes.set_axis_off()
+        for axes in every[max(0, len(cells) - across) : len(cells)]:
+            axes.tick_params(labelbottom=True)
+        figure.supxlabel("epoch", fontsize=11, color="#57606a")
+        return figures.keep(f"curves-{name}", figure, label=f"{title} over the epochs, of each method and fold")
+
+
+def _one(axes, rows: Sequence[Record], columns: Sequence[str]) -> None:  # type: ignore[no-untyped-def]
+    trainings = dict.fromkeys((row.get("fold"), row.get("instance")) for row in rows)
+    for place, key in enumerate(trainings):
+        own = [row for row in rows if (row.get("fold"), row.get("instance")) == key]
+        for column in columns:
+            points = [(number(row, "epoch"), number(row, column)) for row in own]
+            known = [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
+            dotted = ":" if column.startswith("train") else "-"
+            marker = "o" if len(known) < 4 else ""
+            axes.plot([x for x, _ in known], [y for _, y in known], dotted, color=COLORS[place % len(COLORS)],
+                      linewidth=1, marker=marker, markersize=2)  # fmt: skip
+
+
+def _limits(rows: Sequence[Record], columns: Sequence[str]) -> tuple[float, float]:
+    """Of all panels alike; the highest hundredth, such as a loss that exploded, is cut off."""
+    values = sorted(number(row, column) for row in rows for column in columns)
+    known = [value for value in values if math.isfinite(value)]
+    high = known[min(len(known) - 1, int(0.99 * len(known)))]
+    room = 0.05 * (high - known[0]) or 0.05
+    return known[0] - room, high + room
