@@ -20,6 +20,7 @@ NAMES = (
     "grey_values",
     "validation",
     "synthetic",
+    "benchmark_page",
 )
 
 

@@ -31,6 +31,7 @@ from cristae.recipe.recipe import Recipe
 from cristae.recipe.run import Run, open_unfinished_run
 from cristae.recipe.study import MemberState, Study, open_study
 from cristae.sampling import as_triple
+from cristae.workflows.report import report
 
 SPLITS: tuple[Split, ...] = ("validation", "test")
 
@@ -54,7 +55,7 @@ class _Job:
 
 
 def collect(path: Path, progress: Progress = Progress()) -> None:
-    """Write all tables of a benchmark from what its jobs have finished.
+    """Write all tables of a benchmark from what its jobs have finished, and its page.
 
     Args:
         path: The benchmark folder.
@@ -73,6 +74,7 @@ def collect(path: Path, progress: Progress = Progress()) -> None:
     _write(results, "scores", row_records([row for job in jobs for row in _score_rows(job)]))
     _write(results, "slices", [row for job in jobs for row in _slice_rows(job)])
     _write(results, "epochs", [row for job in jobs for row in _epoch_rows(job)])
+    report(path, progress=progress)
 
 
 def _write(folder: Path, name: str, records: Sequence[Mapping[str, Any]]) -> None:
