@@ -22,6 +22,7 @@ NAMES = (
     "synthetic",
     "cluster",
     "features",
+    "benchmark_page",
 )
 
 

@@ -40,6 +40,7 @@ class Size:
 
     cells: int = 14
     folds: int = 6
+    """At least three: each is scored by what was trained and validated on the others."""
     slices: int = 4
     """Of each fold."""
     epochs: int = 30
@@ -131,8 +132,9 @@ def _recipe(name: str, world: _World, data: Path, fold: int) -> str:
     )
     others = [f"{{volume: v{one + 1}}}" for one in range(world.size.folds) if one != fold]
     return (
-        f"name: {name}\nmodel: {{name: unet_bn}}\ndata:\n  classes: {{names: [background, mitochondria]}}\n  volumes:\n{volumes}\n"
-        f"  train: [{', '.join(others[1:] or others)}]\n  validate: [{others[0]}]\n  test: [{{volume: v{fold + 1}}}]\n"
+        f"name: {name}\nmodel: {{name: unet_bn}}\n"
+        f"data:\n  classes: {{names: [background, mitochondria]}}\n  volumes:\n{volumes}\n"
+        f"  train: [{', '.join(others[1:])}]\n  validate: [{others[0]}]\n  test: [{{volume: v{fold + 1}}}]\n"
     )
 
 
@@ -197,9 +199,9 @@ def _tables(world: _World) -> Mapping[str, list[dict[str, Any]]]:
         "epochs": list(_epochs(world)),
         "ranking": ranking,
         "pairs": list(_pairs(world)),
-        "heat": list(_heat(world, ranking)),
+        "heat": list(_heat(ranking)),
         "convergence": list(_convergence(world)),
-        "criteria": _criteria(world),
+        "criteria": _criteria(),
         "best_of": list(_best_of(world)),
         "drop": [_drop(world, name) for name in world.trained],
         "curve": list(_curve(world)),
@@ -244,7 +246,7 @@ def _jobs(world: _World, name: str) -> Iterator[dict[str, Any]]:
 def _value(world: _World, name: str, fold: int, metric: str) -> float:
     """A score of a training; each metric is some other bend of the ranked one."""
     place = METRICS.index(metric)
-    base = world.scores[name][fold] ** (0.4 + 0.1 * (place % 9)) - 0.002 * ((place * 7 + len(name)) % 5)
+    base: float = world.scores[name][fold] ** (0.4 + 0.1 * (place % 9)) - 0.002 * ((place * 7 + len(name)) % 5)
     if metric == "components_TP":
         return float(round(60 * base))
     return 1 - base if metric in _LOWER else base
@@ -325,7 +327,7 @@ def _pairs(world: _World) -> Iterator[dict[str, Any]]:
             }  # fmt: skip
 
 
-def _heat(world: _World, ranking: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+def _heat(ranking: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     for metric in METRICS:
         rows = [row for row in ranking if row["metric"] == metric]
         values = [float(row["mean"]) for row in rows]
@@ -352,7 +354,7 @@ def _convergence(world: _World) -> Iterator[dict[str, Any]]:
                 }  # fmt: skip
 
 
-def _criteria(world: _World) -> list[dict[str, Any]]:
+def _criteria() -> list[dict[str, Any]]:
     return [
         {"criterion": name, "level": level, "correlation": 0.5 + 0.1 * place, "low": 0.1 * place, "high": 0.9, "n": 84,
          "note": ""}

@@ -19,6 +19,7 @@ from cristae.data.folds.units import sample_of
 from cristae.evaluation.benchmarks.statistics import write_statistics
 from cristae.metrics.score import read_scores
 from cristae.metrics.tally import ALL
+from cristae.progress import Progress
 from cristae.recipe.benchmark_folder import CELLS, FAILURES, HELD_OUT, RESULTS, CellFacts, read_benchmark
 from cristae.recipe.benchmark_tables import (
     CellRow,
@@ -35,6 +36,7 @@ from cristae.recipe.benchmark_tables import (
 from cristae.recipe.folder import METRICS, SUMMARY, read_facts
 from cristae.recipe.run import Run, open_unfinished_run
 from cristae.recipe.study import MemberState, Study, open_study
+from cristae.workflows.report import report
 
 SPLITS: tuple[Split, ...] = ("validation", "test")
 
@@ -92,11 +94,12 @@ class _Job:
         return found
 
 
-def collect(path: Path) -> None:
-    """Write all tables of a benchmark from what its jobs have finished.
+def collect(path: Path, progress: Progress = Progress()) -> None:
+    """Write all tables of a benchmark from what its jobs have finished, and its page.
 
     Args:
         path: The benchmark folder.
+        progress: Where to show how far it is.
 
     Raises:
         RunError: The folder is damaged.
@@ -116,6 +119,7 @@ def collect(path: Path) -> None:
     write_table(results, "epochs", [row for job in jobs for row in _epoch_rows(job)])
     best = write_statistics(results, facts)
     write_best(path, None if best is None else studies.get(best))
+    report(path, progress=progress)
 
 
 def _jobs_of(cell: str, study: Study) -> Iterator[_Job]:

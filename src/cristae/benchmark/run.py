@@ -80,7 +80,7 @@ def benchmark(
         score_imported(plan, imported, out / IMPORTED, progress)
     failures = _run_jobs(cells, studies, options, progress)
     write_json(out / FAILURES, [{"job": one.key, "error": one.error, "attempts": one.attempts} for one in failures])
-    collect(out)
+    collect(out, progress)
     if failures:
         raise _failed(out, failures)
     return out

@@ -126,11 +126,11 @@ def evaluate(
 
 def report(
     path: Annotated[
-        Path, typer.Argument(metavar="PATH", help="A run or study folder, a prediction, or scores (.csv).")
+        Path, typer.Argument(metavar="PATH", help="A run, study or benchmark folder, a prediction, or scores (.csv).")
     ],
     out: Annotated[Path | None, typer.Option("--out", metavar="HTML", help="The page to write.")] = None,
 ) -> None:
-    """Write an HTML page about runs, predictions or scores. The page is one file that needs no other."""
+    """Write an HTML page about runs, benchmarks, predictions or scores. The page is one file that needs no other."""
     from cristae.workflows.report import report as write
 
     print(write(path, out=out))

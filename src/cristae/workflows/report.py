@@ -1,14 +1,17 @@
-"""Write the page of a run, a study, a prediction or a table of scores."""
+"""Write the page of a run, a study, a benchmark, a prediction or a table of scores."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from cristae.data.files import require_new_file, write_text
+from cristae.data.files import require_new_file, write_text, write_together
 from cristae.errors import MissingFileError, RunError
 from cristae.metrics.score import read_scores
 from cristae.progress import Progress
+from cristae.recipe.benchmark_folder import FIGURES, is_benchmark
 from cristae.recipe.folder import RECIPE, is_study
+from cristae.report.benchmark.files import read_benchmark_files
+from cristae.report.benchmark.page import benchmark_page
 from cristae.report.run_page import read_run, run_page
 from cristae.report.scores_page import read_curves, scores_page
 from cristae.report.study_page import read_study, study_page
@@ -20,9 +23,10 @@ def report(path: str | Path, *, out: str | Path | None = None, progress: Progres
     """Write one self-contained HTML page.
 
     Args:
-        path: A run folder, a study folder, a prediction, or a table of scores (.csv or .json).
-        out: The page; None takes `report.html` in a run or study (where an older page gives way to the new one), else
-            `<name>-report.html` beside the prediction or the table.
+        path: A run folder, a study folder, a benchmark, a prediction, or a table of scores (.csv or .json).
+        out: The page; None takes `report.html` in a run, study or benchmark (where an older page gives way to the new
+            one), else `<name>-report.html` beside the prediction or the table. The figures of a benchmark are written
+            to its `figures/` as well.
         progress: Where to show how far it is.
 
     Returns:
@@ -40,17 +44,20 @@ def report(path: str | Path, *, out: str | Path | None = None, progress: Progres
     path = Path(path)
     if not path.exists():
         raise MissingFileError(
-            f"{path}: does not exist; name a run folder, a study folder, a prediction or a table of scores"
+            f"{path}: does not exist; name a run folder, a study folder, a benchmark, a prediction or a table of scores"
         )
     is_run = (path / RECIPE).is_file()
-    page = Path(out) if out else path / PAGE if is_run else path.with_name(f"{path.stem}-{PAGE}")
-    if out or not is_run:
+    own = is_run or is_benchmark(path)
+    page = Path(out) if out else path / PAGE if own else path.with_name(f"{path.stem}-{PAGE}")
+    if out or not own:
         require_new_file(page, what="the page")
     write_text(page, _content(path, is_run, progress))
     return page
 
 
 def _content(path: Path, is_run: bool, progress: Progress) -> str:
+    if is_benchmark(path):
+        return _benchmark(path, progress)
     if is_study(path):
         return study_page(read_study(path))
     if is_run:
@@ -63,6 +70,13 @@ def _content(path: Path, is_run: bool, progress: Progress) -> str:
 
         return prediction_page(open_prediction(path), progress=progress)
     raise RunError(
-        f"{path}: no page can be made of this; name a run or study folder (it has a recipe.yaml), a prediction (.zarr) "
-        "or a table of scores (.csv)"
+        f"{path}: no page can be made of this; name a run or study folder (it has a recipe.yaml), a benchmark, a "
+        "prediction (.zarr) or a table of scores (.csv)"
     )
+
+
+def _benchmark(path: Path, progress: Progress) -> str:
+    """The page of a benchmark; its figures are kept too."""
+    made = benchmark_page(read_benchmark_files(path), progress=progress)
+    write_together({path / FIGURES / name: content for name, content in made.figures.items()})
+    return made.html

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from cristae.recipe.study import plan_rows
 from cristae.report.benchmark.ensembles import best_ensemble, members_of
 from cristae.report.benchmark.files import SUMMARY, BenchmarkFiles, number, settings_of
 from cristae.report.benchmark.ranking import groups_of
-from cristae.report.benchmark.tables import Column, sortable
+from cristae.report.benchmark.tables import Column, numbers, sortable
 from cristae.report.page import Fact, Section, fold, table
 from cristae.report.scores import format_value
 
@@ -80,8 +79,8 @@ def unfinished_section(files: BenchmarkFiles) -> Section | None:
         return None
     columns = [
         Column("Method", [files.label(row["cell"]) for row in rows]),
-        Column("Fold", [_whole(number(row, "fold")) for row in rows], [number(row, "fold") for row in rows]),
-        Column("Instance", [_whole(number(row, "instance")) for row in rows], [number(row, "instance") for row in rows]),
+        numbers("Fold", rows, "fold", ".0f"),
+        numbers("Instance", rows, "instance", ".0f"),
         Column("State", [str(row["state"]) for row in rows]),
         Column("Why", [str(row.get("message") or "") for row in rows]),
     ]
@@ -95,12 +94,16 @@ def about_section(files: BenchmarkFiles) -> Section:
         items = [Markup("<li>{}</li>").format(note) for note in files.facts.notes]
         parts.insert(0, Markup("<ul>{}</ul>").format(Markup("").join(items)))
     if rows := plan_rows(_fold_plan(files)):
-        parts.append(fold("Folds", table(rows, caption="What each fold validates and trains on, the same for all methods.")))
+        parts.append(
+            fold("Folds", table(rows, caption="What each fold validates and trains on, the same for all methods."))
+        )
     if versions := _versions(files):
         parts.append(fold("Versions", table(versions, caption="Programs and machines of the trainings.")))
     parts.append(fold("Plan", Markup("<pre>{}</pre>").format(files.plan)))
-    parts.append(Markup('<p class="note">{}</p>').format(
-        "All numbers are in the folder `results`, as CSV and JSON; figures are in `figures`, as SVG and PNG."))  # fmt: skip
+    where = (
+        "All numbers are in the folder <code>results</code> (CSV, JSON), figures in <code>figures</code> (SVG, PNG)."
+    )
+    parts.append(Markup(f'<p class="note">{where}</p>'))
     return Section("Data, splits and plan", Markup("").join(parts))
 
 
@@ -122,8 +125,8 @@ def _methods(files: BenchmarkFiles) -> Markup:
         Column("Network", [str(row.get("network") or "") for row in rows]),
         *(Column(key, [str(one.get(key, "")) for one in settings]) for key in varied),
         Column("Patch (z, y, x)", [str(row.get("patch") or "") for row in rows]),
-        Column("Batch", [_whole(number(row, "batch_size")) for row in rows], [number(row, "batch_size") for row in rows]),
-        Column("Epochs", [_whole(number(row, "epochs")) for row in rows], [number(row, "epochs") for row in rows]),
+        numbers("Batch", rows, "batch_size", ".0f"),
+        numbers("Epochs", rows, "epochs", ".0f"),
         Column("Made by", ["another program" if row.get("imported") else "Cristae" for row in rows]),
     ]
     return sortable(columns, caption="Methods that are compared, and what they differ in.")
@@ -173,7 +176,3 @@ def _json(path: Path) -> Mapping[str, Any]:
         return {}
     found: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return found
-
-
-def _whole(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.0f}"

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from cristae.report.benchmark.drawing import ACCENT, QUIET, Figures, drawing, rows_axis, tall, tip
 from cristae.report.benchmark.files import BenchmarkFiles, Record, number
-from cristae.report.benchmark.tables import Column, sortable
+from cristae.report.benchmark.tables import Column, numbers, sortable
 from cristae.report.page import Section, fold
 from cristae.words import duration
 
@@ -49,7 +49,7 @@ def _times(files: BenchmarkFiles, rows: Sequence[Record], figures: Figures) -> M
                 tips.append(f"{files.label(cell)}, {criterion}: {duration(fmean(times) * step)}")
             axes.set_title(criterion)
             axes.set_xlim(left=0)
-            rows_axis(axes, [files.label(cell) for cell in cells])
+            rows_axis(axes, [files.short_label(cell) for cell in cells])
         figure.supxlabel(f"{unit} until 95 % of the gain", fontsize=11, color="#57606a")
         drawn = figures.keep("convergence", figure, label="Convergence time by criterion and method", tips=tips)
     lead = (
@@ -60,21 +60,17 @@ def _times(files: BenchmarkFiles, rows: Sequence[Record], figures: Figures) -> M
 
 
 def _table(files: BenchmarkFiles, rows: Sequence[Record]) -> Markup:
-    def plain(title: str, key: str, form: str) -> Column:
-        values = [number(row, key) for row in rows]
-        return Column(title, ["–" if math.isnan(value) else format(value, form) for value in values], values)
-
     seconds = [number(row, "seconds_95") for row in rows]
     columns = [
         Column("Method", [files.label(row["cell"]) for row in rows]),
-        plain("Fold", "fold", ".0f"),
-        plain("Instance", "instance", ".0f"),
+        numbers("Fold", rows, "fold", ".0f"),
+        numbers("Instance", rows, "instance", ".0f"),
         Column("Criterion", [str(row["criterion"]) for row in rows]),
-        plain("Best value", "best_value", ".4f"),
-        plain("Best epoch", "best_epoch", ".0f"),
-        plain("Epoch of 95 %", "epoch_95", ".0f"),
+        numbers("Best value", rows, "best_value", ".4f"),
+        numbers("Best epoch", rows, "best_epoch", ".0f"),
+        numbers("Epoch of 95 %", rows, "epoch_95", ".0f"),
         Column("Time to 95 %", [duration(value) for value in seconds], seconds),
-        plain("Epochs", "epochs", ".0f"),
+        numbers("Epochs", rows, "epochs", ".0f"),
     ]
     return sortable(columns, caption="Convergence of each training by each criterion.")
 
@@ -101,17 +97,13 @@ def _criteria(files: BenchmarkFiles, figures: Figures) -> Markup:
         Column("Criterion", [str(row["criterion"]) for row in rows]),
         Column("Over", [str(row["level"]) for row in rows]),
         *(
-            Column(title, [_three(number(row, key)) for row in rows], [number(row, key) for row in rows])
+            numbers(title, rows, key, ".3f")
             for title, key in (("Spearman", "correlation"), ("Low", "low"), ("High", "high"))
         ),
-        Column("n", [f"{number(row, 'n'):.0f}" for row in rows], [number(row, "n") for row in rows]),
+        numbers("n", rows, "n", ".0f"),
         Column("Note", [str(row.get("note") or "") for row in rows]),
     ]
     lead = "Whether the best validation value of a criterion says who will score well: 1 is the same order, 0 none."
-    caption = "Rank correlations with 95 % intervals; `jobs` are single trainings, `cells` means of methods."
+    caption = "Rank correlations with 95 % intervals; jobs are single trainings, cells means of methods."
     title = Markup("<h4>Does validation predict the score?</h4><p>{}</p>").format(lead)
     return title + drawn + sortable(columns, caption=caption)
-
-
-def _three(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.3f}"

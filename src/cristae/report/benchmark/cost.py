@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from statistics import fmean
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
@@ -15,6 +16,9 @@ from cristae.report.matrices import short_count
 from cristae.report.page import Section
 from cristae.report.scores import format_value
 from cristae.words import duration, memory
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 TITLE = "Cost and score"
 _MOST_POINTS = 1600
@@ -109,7 +113,7 @@ def _balls(files: BenchmarkFiles, cells: Sequence[str], name: str, title: str, f
         for cell, count in parameters.items()
     }
     with drawing(9.4, 5.0) as (figure, axes):
-        tips = []
+        tips: list[str] = []
         for cell in sorted(cells, key=lambda cell: -areas[cell]):  # small balls over large ones
             x, y, place = value(files, cell), score[cell], files.place(cell)
             color = COLORS[place % len(COLORS)]
@@ -126,12 +130,12 @@ def _balls(files: BenchmarkFiles, cells: Sequence[str], name: str, title: str, f
         axes.set_ylabel(files.metric_title)
         for cell in cells:
             axes.plot([], [], "o", color=COLORS[files.place(cell) % len(COLORS)], markersize=5,
-                      label=f"{files.place(cell) + 1}  {files.label(cell)}")  # fmt: skip
+                      label=f"{files.place(cell) + 1}  {files.short_label(cell)}")  # fmt: skip
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=9.5, handletextpad=0.3)
         return figures.keep(name, figure, label=f"{files.metric_title} against {title}", tips=tips)
 
 
-def _numbers(axes, points: Sequence[tuple[float, float, int, float]]) -> None:  # type: ignore[no-untyped-def]
+def _numbers(axes: Axes, points: Sequence[tuple[float, float, int, float]]) -> None:
     """The place of each ball inside it, of small ones beside it."""
     import matplotlib.patheffects as effects
 

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from cristae.report.benchmark.drawing import QUIET, Figures, drawing, marker_of, style_of, tip
 from cristae.report.benchmark.files import BenchmarkFiles, Record, number
-from cristae.report.benchmark.tables import Column, sortable
+from cristae.report.benchmark.tables import Column, numbers, sortable
 from cristae.report.page import Section, fold
 from cristae.report.scores import format_value
 
@@ -86,8 +86,8 @@ def _table(files: BenchmarkFiles, rows: Sequence[Record]) -> Markup:
     columns = [
         Column("Ensemble", [str(row["name"]) for row in rows]),
         Column("Rule", [str(row["rule"]) for row in rows]),
-        Column("k", [f"{number(row, 'k'):.0f}" for row in rows], [number(row, "k") for row in rows]),
-        Column("Score", [format_value(number(row, "value")) for row in rows], [number(row, "value") for row in rows]),
+        numbers("k", rows, "k", ".0f"),
+        numbers("Score", rows, "value"),
         Column("95 % interval", [_interval(row).strip(" ()") for row in rows]),
         Column("Scored on", [str(row.get("split") or "") for row in rows]),
         Column("Members", [", ".join(members_of(files, row)) for row in rows]),

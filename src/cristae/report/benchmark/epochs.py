@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
@@ -11,6 +12,9 @@ from cristae.report.benchmark.drawing import COLORS, Figures, drawing
 from cristae.report.benchmark.files import BenchmarkFiles, Record, number
 from cristae.report.benchmark.tables import switch
 from cristae.report.page import Section
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 TITLE = "Learning curves"
 _ACROSS = 5
@@ -56,7 +60,7 @@ def _panels(
         every = [found] if len(cells) == 1 else list(found.flat)
         for axes, cell in zip(every, cells, strict=False):
             _one(axes, by_cell[cell], columns)
-            axes.set_title(files.label(cell), fontsize=9.5)
+            axes.set_title(files.short_label(cell), fontsize=9.5)
             axes.set_ylim(lowest, highest)
             axes.xaxis.get_major_locator().set_params(integer=True, nbins=4)
         for axes in every[len(cells) :]:
@@ -67,7 +71,7 @@ def _panels(
         return figures.keep(f"curves-{name}", figure, label=f"{title} over the epochs, of each method and fold")
 
 
-def _one(axes, rows: Sequence[Record], columns: Sequence[str]) -> None:  # type: ignore[no-untyped-def]
+def _one(axes: Axes, rows: Sequence[Record], columns: Sequence[str]) -> None:
     trainings = dict.fromkeys((row.get("fold"), row.get("instance")) for row in rows)
     for place, key in enumerate(trainings):
         own = [row for row in rows if (row.get("fold"), row.get("instance")) == key]

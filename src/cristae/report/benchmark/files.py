@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from cristae.errors import RunError
@@ -24,9 +26,11 @@ TABLES = (
     *("ensembles", "stability"),
 )
 SUMMARY = "summary"
+_LONGEST = 36
+"""Characters of a label in a drawing."""
 _SAME = {"IoU": "Jaccard", "Dice": "F1"}
 """Names that a plan may use for a metric, and those of the tables."""
-_TABLES_OF_ALL = "all"
+_OF_ALL = "all"
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +50,11 @@ class BenchmarkFiles:
     def label(self, cell: str) -> str:
         """What people call a cell; its name where it is none of the benchmark's."""
         return self._labels.get(cell, cell)
+
+    def short_label(self, cell: str) -> str:
+        """The same for drawings: of a long one its beginning and its end, where labels mostly differ."""
+        label = self.label(cell)
+        return label if len(label) <= _LONGEST else f"{label[: _LONGEST // 2]}…{label[1 - _LONGEST // 2 :]}"
 
     def is_imported(self, cell: str) -> bool:
         """Whether another program made its predictions."""
@@ -68,24 +77,24 @@ class BenchmarkFiles:
     @cached_property
     def metric(self) -> str:
         """What cells are ranked by, as tables call it."""
-        known = {row["metric"] for row in self["ranking"]} or {row["metric"] for row in self["scores"]}
+        known = {row["metric"] for row in self["ranking"] or self["scores"]}
         name = self.facts.metric
         return name if name in known or name not in _SAME else _SAME[name]
 
     @cached_property
     def class_name(self) -> str:
         """Of which class; where it is the mean over all and there is one alone, that one."""
-        rows = [row for row in self["ranking"] if row["metric"] == self.metric]
+        rows = [row for row in self["ranking"] or self["scores"] if row["metric"] == self.metric]
         known = dict.fromkeys(row["class"] for row in rows)
         if self.facts.class_name in known or not known:
             return self.facts.class_name
-        return next(iter(known))
+        return str(next(iter(known)))
 
     @property
     def metric_title(self) -> str:
         """The ranked score in words."""
         title = describe_metric(self.metric).title
-        return f"{title}, mean over classes" if self.class_name == _TABLES_OF_ALL else f"{title} of {self.class_name}"
+        return f"{title}, mean over classes" if self.class_name == _OF_ALL else f"{title} of {self.class_name}"
 
     @property
     def lower_is_better(self) -> bool:
@@ -115,15 +124,18 @@ class BenchmarkFiles:
 
     def job_scores(self, cell: str) -> list[float]:
         """The ranked score of each training by itself, all volumes of the split together."""
-        return [value for row, value in self._job_scores if row == cell]
+        return self._job_scores.get(cell, [])
 
     @cached_property
-    def _job_scores(self) -> list[tuple[str, float]]:
-        wanted = (self.split, "all", self.metric, self.class_name)
-        found = []
+    def _job_scores(self) -> dict[str, list[float]]:
+        values: dict[tuple[str, Any, Any], list[float]] = defaultdict(list)
         for row in self["scores"]:
-            if (row["split"], row["volume"], row["metric"], row["class"]) == wanted and row["value"] is not None:
-                found.append((str(row["cell"]), float(row["value"])))
+            fits = (row["split"], row["volume"], row["metric"]) == (self.split, "all", self.metric)
+            if fits and self.class_name in (_OF_ALL, row["class"]) and row["value"] is not None:
+                values[str(row["cell"]), row.get("fold"), row.get("instance")].append(float(row["value"]))
+        found: dict[str, list[float]] = defaultdict(list)
+        for (cell, _, _), own in values.items():  # the mean over classes, where several are ranked together
+            found[cell].append(fmean(own))
         return found
 
     @cached_property

@@ -20,7 +20,6 @@ TITLE = "All scores"
 _ALSO = ("clDice", "instance_AP", "SQ", "RQ", "VI", "adapted_rand_error", "boundary_F1", "ECE", "HD95", "ASD", "kappa")
 _MOST = 60
 """Columns of the table that holds every score."""
-_KEPT = "heat"
 
 
 def heat_section(files: BenchmarkFiles, figures: Figures) -> Section | None:
@@ -33,7 +32,10 @@ def heat_section(files: BenchmarkFiles, figures: Figures) -> Section | None:
         by_class.setdefault(str(row["class"]), []).append(row)
     first = [name for name in by_class if name == files.class_name]
     names = [*first, *(name for name in by_class if name not in first)]
-    panes = [(name, _class_pane(files, name, by_class[name], figures)) for name in names]
+    panes = [
+        (name, _class_pane(files, f"heat-{place + 1}" if place else "heat", by_class[name], figures))
+        for place, name in enumerate(names)
+    ]
     lead = Markup("<p>{}</p>").format(
         "Dark is good: where lower is better, colours are turned round. Press a heading to sort by it."
     )
@@ -41,6 +43,7 @@ def heat_section(files: BenchmarkFiles, figures: Figures) -> Section | None:
 
 
 def _class_pane(files: BenchmarkFiles, name: str, rows: Sequence[Record], figures: Figures) -> Markup:
+    """The maps of one class; `name` is that of the figure's files."""
     known = {(row["metric"], row["cell"]): row for row in rows}
     metrics = list(dict.fromkeys(str(row["metric"]) for row in rows))
     usual = [one for one in (*COMPARED, *_ALSO) if one in metrics] or metrics[:_MOST]
@@ -101,13 +104,12 @@ def _draw(
     from matplotlib.colors import LinearSegmentedColormap
 
     values = np.array([[number(known.get((metric, cell), {}), "scaled") for metric in metrics] for cell in cells])
-    ramp = LinearSegmentedColormap.from_list("ramp", [shade(0), shade(1)])
-    ramp.set_bad(shade(math.nan))
+    ramp = LinearSegmentedColormap.from_list("ramp", [shade(0), shade(1)]).with_extremes(bad=shade(math.nan))
     with drawing(2.8 + 0.5 * len(metrics), 2.4 + 0.3 * len(cells)) as (figure, axes):
         axes.pcolormesh(np.ma.masked_invalid(values), cmap=ramp, vmin=0, vmax=1, edgecolors="#fff", linewidth=1)
         axes.invert_yaxis()
         axes.grid(visible=False)
-        axes.set_yticks(np.arange(len(cells)) + 0.5, [files.label(cell) for cell in cells])
+        axes.set_yticks(np.arange(len(cells)) + 0.5, [files.short_label(cell) for cell in cells])
         titles = [describe_metric(metric).title for metric in metrics]
         axes.set_xticks(np.arange(len(metrics)) + 0.5, titles, rotation=50, ha="right", rotation_mode="anchor")
         axes.tick_params(length=0, labelcolor="#1b1f24")
@@ -116,10 +118,4 @@ def _draw(
         for y, x in zip(*np.nonzero(np.isfinite(values)), strict=True):
             ink = ink_on(shade(values[y, x]))
             axes.text(x + 0.5, y + 0.5, f"{values[y, x]:.2f}", ha="center", va="center", fontsize=8, color=ink)
-        figures.keep(_file_name(name, figures), figure, label="")
-
-
-def _file_name(name: str, figures: Figures) -> str:
-    """`heat` for the class that is ranked, which comes first; the others have their number."""
-    count = sum(one.startswith(_KEPT) and one.endswith(".svg") for one in figures.files)
-    return _KEPT if count == 0 else f"{_KEPT}-{count + 1}"
+        figures.keep(name, figure, label="")

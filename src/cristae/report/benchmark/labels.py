@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from markupsafe import Markup
 
 from cristae.report.benchmark.drawing import Figures, drawing, marker_of, style_of
 from cristae.report.benchmark.files import BenchmarkFiles, Record, number
-from cristae.report.benchmark.tables import Column, sortable
+from cristae.report.benchmark.tables import Column, numbers, sortable
 from cristae.report.page import Section
-from cristae.report.scores import format_value
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 TITLE = "How many labels"
 
@@ -43,7 +46,7 @@ def _figure(
             x = np.array([number(row, "slices") for row in own]) * (1 + 0.01 * (place - (len(cells) - 1) / 2))
             means, low, high = (np.array([number(row, key) for row in own]) for key in ("mean", "low", "high"))
             style = style_of(place)
-            axes.plot(x, means, marker=marker_of(place), markersize=5, label=files.label(cell), **style)
+            axes.plot(x, means, marker=marker_of(place), markersize=5, label=files.short_label(cell), **style)
             axes.vlines(x, low, high, color=style["color"], linewidth=1.4)
             _fit(axes, x, fits.get(cell, {}), style["color"])
         axes.set_xscale("log", base=2)
@@ -56,7 +59,7 @@ def _figure(
         return figures.keep("labels", figure, label="Learning curve over labelled slices")
 
 
-def _fit(axes, x: np.ndarray, fit: Record, color: str) -> None:  # type: ignore[no-untyped-def]
+def _fit(axes: Axes, x: np.ndarray, fit: Record, color: str) -> None:
     """asymptote - scale * slices ** -power."""
     asymptote, scale, power = (number(fit, key) for key in ("asymptote", "scale", "power"))
     if len(x) and all(map(math.isfinite, (asymptote, scale, power))):
@@ -67,12 +70,9 @@ def _fit(axes, x: np.ndarray, fit: Record, color: str) -> None:  # type: ignore[
 def _table(files: BenchmarkFiles, rows: Sequence[Record]) -> Markup:
     columns = [
         Column("Method", [files.label(row["cell"]) for row in rows]),
-        Column("Slices", [f"{number(row, 'slices'):g}" for row in rows], [number(row, "slices") for row in rows]),
-        *(
-            Column(title, [format_value(number(row, key)) for row in rows], [number(row, key) for row in rows])
-            for title, key in (("Mean", "mean"), ("Low", "low"), ("High", "high"))
-        ),
-        Column("n", [f"{number(row, 'n'):.0f}" for row in rows], [number(row, "n") for row in rows]),
+        numbers("Slices", rows, "slices", "g"),
+        *(numbers(title, rows, key) for title, key in (("Mean", "mean"), ("Low", "low"), ("High", "high"))),
+        numbers("n", rows, "n", ".0f"),
     ]
     return sortable(columns, caption=f"{files.metric_title} for each number of labelled slices, with 95 % intervals.")
 
@@ -87,10 +87,7 @@ def _fits(files: BenchmarkFiles, cells: Sequence[str], fits: dict[str, Record]) 
     )  # fmt: skip
     columns = [
         Column("Method", [files.label(row["cell"]) for row in rows]),
-        *(
-            Column(title, [format_value(number(row, key)) for row in rows], [number(row, key) for row in rows])
-            for title, key in keys
-        ),
+        *(numbers(title, rows, key) for title, key in keys),
         Column("Verdict", [str(row.get("verdict") or "") for row in rows]),
     ]
     return sortable(columns, caption="Fit: score = asymptote - scale x slices to the power of -power.")

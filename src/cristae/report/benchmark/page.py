@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from cristae.progress import Progress
@@ -20,7 +20,7 @@ from cristae.report.benchmark.papers import papers_section
 from cristae.report.benchmark.pictures import pictures_section
 from cristae.report.benchmark.ranking import ranking_section
 from cristae.report.benchmark.spread import drop_section, spread_section
-from cristae.report.page import build_page
+from cristae.report.page import Section, build_page
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,7 @@ def benchmark_page(files: BenchmarkFiles, *, progress: Progress = Progress()) ->
         progress: Where to show how far it is.
     """
     figures = Figures()
-    makers = (
+    makers: tuple[Callable[[], Section | None], ...] = (
         lambda: summary_section(files),
         lambda: ranking_section(files, figures),
         lambda: pairs_section(files),

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from markupsafe import Markup
 
 from cristae.report.benchmark.files import BenchmarkFiles, Record, number
-from cristae.report.benchmark.tables import Column, Square, shaded, sortable
+from cristae.report.benchmark.tables import Column, Square, numbers, shaded, sortable
 from cristae.report.page import Section, fold
 
 TITLE = "Pairs"
@@ -46,28 +46,33 @@ def _matrix(files: BenchmarkFiles, cells: Sequence[str], named: Mapping[tuple[st
         "Row against column: + better, - worse, ? undecided, with the difference of the means. Point at a place for "
         "its interval and p value."
     )
-    return shaded(rows, [files.label(cell) for cell in cells], caption=caption, square=True)
+    names, hints = [files.short_label(cell) for cell in cells], [files.label(cell) for cell in cells]
+    return shaded(rows, names, hints=hints, caption=caption, square=True)
 
 
 def _square(files: BenchmarkFiles, cell: str, other: str, named: Mapping[tuple[str, str], Record]) -> Square:
     if cell == other:
         return Square("")
-    row, flipped = named.get((cell, other)), False
-    if row is None:
-        row, flipped = named.get((other, cell)), True
+    flipped = (cell, other) not in named
+    row = named.get((other, cell) if flipped else (cell, other))
     if row is None:
         return Square("–")
-    verdict = _FLIPPED.get(row["verdict"], row["verdict"]) if flipped else row["verdict"]
+    verdict = _verdict(row, flipped)
     difference = -number(row, "difference") if flipped else number(row, "difference")
     color, sign = _LOOK.get(verdict, _LOOK["undecided"])
     text = sign if math.isnan(difference) else f"{sign} {abs(difference):.3f}"
     return Square(text, color, "#1b1f24", f"{files.label(cell)} against {files.label(other)}: {_words(row, flipped)}")
 
 
+def _verdict(row: Record, flipped: bool) -> str:
+    verdict = str(row["verdict"])
+    return _FLIPPED.get(verdict, verdict) if flipped else verdict
+
+
 def _words(row: Record, flipped: bool) -> str:
     sign = -1 if flipped else 1
     low, high = sorted((sign * number(row, "low"), sign * number(row, "high")))
-    parts = [f"{_FLIPPED.get(row['verdict'], row['verdict']) if flipped else row['verdict']}"]
+    parts = [_verdict(row, flipped)]
     if math.isfinite(number(row, "difference")):
         parts.append(f"difference {sign * number(row, 'difference'):+.4f}")
     if math.isfinite(low) and math.isfinite(high):
@@ -80,23 +85,17 @@ def _words(row: Record, flipped: bool) -> str:
 
 
 def _table(files: BenchmarkFiles, rows: Sequence[Record]) -> Markup:
-    def plain(key: str, form: str) -> Column:
-        values = [number(row, key) for row in rows]
-        titles = {"p": "p", "p_holm": "p, Holm", "needed": "Needed of each"}
-        texts = ["–" if math.isnan(value) else format(value, form) for value in values]
-        return Column(titles.get(key, key.capitalize()), texts, values)
-
     columns = [
         Column("Method", [files.label(row["cell"]) for row in rows]),
         Column("Other", [files.label(row["other"]) for row in rows]),
         Column("Verdict", [str(row["verdict"]) for row in rows]),
-        plain("difference", "+.4f"),
-        plain("low", "+.4f"),
-        plain("high", "+.4f"),
-        plain("p", ".3g"),
-        plain("p_holm", ".3g"),
-        plain("n", ".0f"),
-        plain("needed", ".0f"),
+        numbers("Difference", rows, "difference", "+.4f"),
+        numbers("Low", rows, "low", "+.4f"),
+        numbers("High", rows, "high", "+.4f"),
+        numbers("p", rows, "p", ".3g"),
+        numbers("p, Holm", rows, "p_holm", ".3g"),
+        numbers("n", rows, "n", ".0f"),
+        numbers("Needed of each", rows, "needed", ".0f"),
         Column("Reason", [str(row.get("reason") or row.get("needed_reason") or "") for row in rows]),
     ]
     caption = "Needed: how many folds, seeds or trainings of each would decide a difference this large in 4 of 5 tries."

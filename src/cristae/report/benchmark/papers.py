@@ -17,8 +17,7 @@ def papers_section(files: BenchmarkFiles) -> Section | None:
     """A table for each class; None where nothing is ranked."""
     rows = [row for row in files["ranking"] if row["split"] == files.split]
     known = {(str(row["class"]), str(row["metric"]), str(row["cell"])): row for row in rows}
-    classes = [name for name in dict.fromkeys(str(row["class"]) for row in rows)]
-    classes.sort(key=lambda name: name != files.class_name)
+    classes = sorted(dict.fromkeys(str(row["class"]) for row in rows), key=lambda name: name != files.class_name)
     panes = []
     for name in classes:
         metrics = [one for one in dict.fromkeys((files.metric, *COMPARED)) if any(

@@ -15,16 +15,19 @@ from cristae.data.classes import Classes
 from cristae.errors import CristaeError
 from cristae.report.benchmark.files import BenchmarkFiles
 from cristae.report.benchmark.slices import Answer, ShownSlice, disagreeing_slices
+from cristae.report.benchmark.tables import switch
 from cristae.report.page import Section, render
 from cristae.report.panels import UNKNOWN, LegendItem, busiest_place, class_colors, class_legend, scale_bar
 from cristae.report.preview import INVALID
 
 TITLE = "Slices in dispute"
-HIT, FALSE, MISSED, STRIPE, CONFUSED = "#f5d547", "#2459d6", "#e02b2b", "#5c0a0a", "#a13d97"
+HIT, FALSE, MISSED, STRIPE, CONFUSED = "#ffdf3d", "#2459d6", "#e02b2b", "#5c0a0a", "#a13d97"
 """As in Fig. 6 of the EM-stellar paper; missed voxels are striped too, for those who do not tell red from the rest."""
 _STRIPE_PIXELS = 4
 _COLORS = {1: HIT, 2: FALSE, 3: MISSED, 4: STRIPE, 5: CONFUSED, 6: UNKNOWN}
 _JPEG_QUALITY = 88
+_MOST_BYTES = 9_000_000
+"""Of all pictures together, so that the page opens fast; slices beyond it are left out."""
 
 
 def pictures_section(files: BenchmarkFiles) -> Section | None:
@@ -68,7 +71,12 @@ def _lead(files: BenchmarkFiles) -> Markup:
 
 
 def _markup(files: BenchmarkFiles, slices: Sequence[ShownSlice], classes: Classes) -> Markup:
-    views = [_view(files, f"b{place}", one) for place, one in enumerate(slices)]
+    panes: list[tuple[str, Markup]] = []
+    for place, one in enumerate(slices):
+        body = render("benchmark_slice.html.j2", view=_view(files, f"b{place}", one))
+        if panes and sum(len(other) for _, other in panes) + len(body) > _MOST_BYTES:
+            break
+        panes.append((f"{one.volume}, slice {one.z}", body))
     errors = [
         ("right (TP)", HIT, ""),
         ("false (FP)", FALSE, ""),
@@ -76,7 +84,8 @@ def _markup(files: BenchmarkFiles, slices: Sequence[ShownSlice], classes: Classe
         *([("wrong class", CONFUSED, "")] if len(classes.foreground) > 1 and classes.exclusive else []),
         *([("not annotated", UNKNOWN, "")] if any((one.truth == INVALID).any() for one in slices) else []),
     ]
-    return render("benchmark_slices.html.j2", views=views, errors=errors, classes=_legend(slices, classes))
+    shown = switch("Slice", panes)
+    return render("benchmark_slices.html.j2", slices=shown, errors=errors, classes=_legend(slices, classes))
 
 
 def _legend(slices: Sequence[ShownSlice], classes: Classes) -> list[LegendItem]:
@@ -88,7 +97,8 @@ def _view(files: BenchmarkFiles, prefix: str, one: ShownSlice) -> Mapping[str, o
     height, width = one.image.shape
     side = min(height, width, max(48, round(max(height, width) / 5)))
     errors = [error_kinds(one.truth, answer.ids, background=_has_background(one)) for answer in one.answers]
-    x, y = busiest_place(sum((kinds >= 2) & (kinds <= 5) for kinds in errors) >= max(1, len(errors) / 3), side)
+    wrong = np.stack([(kinds >= 2) & (kinds <= 5) for kinds in errors])
+    x, y = busiest_place(wrong.sum(axis=0) >= max(1, len(errors) / 3), side)
     bar = None if one.voxel_size_nm is None else one.voxel_size_nm[2] * one.step
     return {
         "id": prefix,
@@ -104,7 +114,7 @@ def _view(files: BenchmarkFiles, prefix: str, one: ShownSlice) -> Mapping[str, o
         "grey": _jpeg(one.image),
         "truth": _truth(one),
         "methods": [
-            {"title": files.label(answer.cell), "score": _score(files, answer), "labels": _labels(one, answer.ids),
+            {"title": files.label(answer.cell), "score": _score(answer), "labels": _labels(one, answer.ids),
              "errors": _png(kinds, _COLORS)}
             for answer, kinds in zip(one.answers, errors, strict=True)
         ],
@@ -126,7 +136,7 @@ def _notes(one: ShownSlice) -> list[str]:
     return notes
 
 
-def _score(files: BenchmarkFiles, answer: Answer) -> str:
+def _score(answer: Answer) -> str:
     return "" if math.isnan(answer.score) else f"{answer.score:.3f}"
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
 from cristae.report.benchmark.cost import cost_columns
 from cristae.report.benchmark.drawing import ACCENT, QUIET, Figures, drawing, rows_axis, tall, tip
 from cristae.report.benchmark.files import BenchmarkFiles, Record, number
-from cristae.report.benchmark.tables import Column, sortable
+from cristae.report.benchmark.tables import Column, numbers, sortable
 from cristae.report.page import Section
 from cristae.report.scores import format_value
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 TITLE = "Ranking"
 
@@ -65,7 +69,9 @@ def _lead(files: BenchmarkFiles) -> str:
     better = ", lower is better" if files.lower_is_better else ""
     text = f"{what}{better}; whiskers are 95 % intervals and small dots the single trainings or units. "
     if len(groups) == 1 and len(rows) > 1:
-        return text + "Undecided: these data do not cut the methods into groups; places that pairs leave open are given."
+        return (
+            text + "Undecided: these data do not cut the methods into groups; places that pairs leave open are given."
+        )
     if all(len(group) == 1 for group in groups):
         return text + "Every method has a place of its own."
     return text + (
@@ -75,7 +81,7 @@ def _lead(files: BenchmarkFiles) -> str:
 
 
 def _figure(files: BenchmarkFiles, rows: Sequence[Record], figures: Figures) -> Markup:
-    names = [files.label(row["cell"]) + (" (imported)" if row.get("imported") else "") for row in rows]
+    names = [files.short_label(row["cell"]) + (" (imported)" if row.get("imported") else "") for row in rows]
     with drawing(9.4, tall(len(rows))) as (figure, axes):
         start = 0
         for count, group in enumerate(groups_of(rows)):
@@ -95,7 +101,7 @@ def _figure(files: BenchmarkFiles, rows: Sequence[Record], figures: Figures) -> 
         return figures.keep("ranking", figure, label=f"Ranking by {files.metric_title}, with intervals", tips=tips)
 
 
-def _one(axes, files: BenchmarkFiles, place: int, row: Record) -> None:  # type: ignore[no-untyped-def]
+def _one(axes: Axes, files: BenchmarkFiles, place: int, row: Record) -> None:
     mean, low, high = (number(row, key) for key in ("mean", "low", "high"))
     color = ACCENT if _place(row, "rank_low") <= 1 else QUIET
     singles = files.job_scores(row["cell"])
@@ -103,8 +109,8 @@ def _one(axes, files: BenchmarkFiles, place: int, row: Record) -> None:  # type:
     if math.isfinite(low) and math.isfinite(high):
         axes.plot([low, high], [place, place], color=color, linewidth=2, solid_capstyle="butt")
     if math.isfinite(mean):
-        hollow = {"markerfacecolor": "#fff"} if row.get("imported") else {}
-        (dot,) = axes.plot([mean], [place], "o", color=color, markersize=7.5, **hollow)
+        fill = "#fff" if row.get("imported") else color
+        (dot,) = axes.plot([mean], [place], "o", color=color, markersize=7.5, markerfacecolor=fill)
         tip(dot, place)
 
 
@@ -125,17 +131,10 @@ def _table(files: BenchmarkFiles, rows: Sequence[Record]) -> Markup:
     columns = [
         Column("Place", [places_text(row) for row in rows], [number(row, "rank_low") for row in rows]),
         Column("Method", [files.label(row["cell"]) for row in rows]),
-        Column("Mean", [format_value(number(row, "mean")) for row in rows], [number(row, "mean") for row in rows]),
+        numbers("Mean", rows, "mean"),
         Column("95 % interval", [_interval(row) for row in rows], [number(row, "low") for row in rows]),
-        Column(
-            "Deviation", [format_value(number(row, "deviation")) for row in rows], [number(row, "deviation") for row in rows]
-        ),
-        Column(f"n ({unit})" if unit else "n", [_count(row) for row in rows], [number(row, "n") for row in rows]),
+        numbers("Deviation", rows, "deviation"),
+        numbers(f"n ({unit})" if unit else "n", rows, "n", ".0f"),
         *cost_columns(files, [row["cell"] for row in rows]),
     ]
     return sortable(columns, caption=f"{files.metric_title}; a column's heading sorts by it.")
-
-
-def _count(row: Record) -> str:
-    value = number(row, "n")
-    return "–" if math.isnan(value) else f"{value:.0f}"

@@ -29,7 +29,7 @@ SHOWN = 4
 """Slices of a page."""
 MOST_METHODS = 24
 """Of a slice: the first in the ranking."""
-MAX_PIXELS = 1024
+MAX_PIXELS = 768
 """Longer sides are made smaller."""
 _WIDEST = 2048
 """Voxels of a side; of larger slices the middle is shown, where structures can still be seen."""
@@ -277,13 +277,12 @@ def _grey(image: Image, window: Box, step: int) -> np.ndarray:
     if plane.ndim == 3:
         plane = plane[..., : 1 if plane.shape[-1] < 3 else 3].mean(axis=-1)
     if step == 1:
-        return plane
+        return np.asarray(plane)
     height, width = (-(-side // step) * step for side in plane.shape)
     padded = np.pad(plane, ((0, height - plane.shape[0]), (0, width - plane.shape[1])), mode="edge")
-    found: np.ndarray = padded.reshape(height // step, step, width // step, step).mean(axis=(1, 3))
-    return found
+    blocks = padded.reshape(height // step, step, width // step, step)
+    return np.asarray(blocks.mean(axis=(1, 3)))
 
 
 def _shown_class(files: BenchmarkFiles, classes: Classes) -> str:
     return files.class_name if files.class_name in classes.names else classes.foreground[0]
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
@@ -20,9 +21,12 @@ from cristae.report.benchmark.drawing import (
     tip,
 )
 from cristae.report.benchmark.files import BenchmarkFiles, Record, number
-from cristae.report.benchmark.tables import Column, sortable
+from cristae.report.benchmark.tables import Column, numbers, sortable
 from cristae.report.page import Section, fold
 from cristae.report.scores import format_value
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 SPREAD, DROP = "Trainings", "New samples"
 _QUANTILE = "quantile_"
@@ -50,13 +54,15 @@ def drop_section(files: BenchmarkFiles, figures: Figures) -> Section | None:
         for place, row in enumerate(rows):
             within, new = number(row, "within"), number(row, "new")
             axes.plot([within, new], [place, place], color="#d8dee4", linewidth=3, zorder=1)
-            (first,) = axes.plot([within], [place], "o", color=ACCENT, markersize=7, label="within" if not place else "")
+            (first,) = axes.plot(
+                [within], [place], "o", color=ACCENT, markersize=7, label="within" if not place else ""
+            )
             (second,) = axes.plot([new], [place], "s", color=WARM, markersize=7, label="new" if not place else "")
             tip(first, 2 * place)
             tip(second, 2 * place + 1)
-        rows_axis(axes, [files.label(row["cell"]) for row in rows])
+        rows_axis(axes, [files.short_label(row["cell"]) for row in rows])
         axes.set_xlabel(files.metric_title)
-        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=9.5)
+        axes.legend([first, second], ["within", "new"], loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=9.5)
         tips = [f"{files.label(row['cell'])}, {key}: {format_value(number(row, key))}" for row in rows
                 for key in ("within", "new")]  # fmt: skip
         drawn = figures.keep("drop", figure, label="Scores within trained samples and on new ones", tips=tips)
@@ -74,7 +80,7 @@ def _stability(files: BenchmarkFiles, rows: Sequence[Record], figures: Figures) 
             _box(axes, place, row, quantiles)
             singles = files.job_scores(row["cell"])
             axes.plot(singles, [place + 0.3] * len(singles), "o", color=QUIET, markersize=2.6, alpha=0.7, linestyle="")
-        rows_axis(axes, [files.label(row["cell"]) for row in rows])
+        rows_axis(axes, [files.short_label(row["cell"]) for row in rows])
         axes.set_xlabel(files.metric_title)
         drawn = figures.keep("stability", figure, label="Distribution of the score over trainings")
     keys = [(f"{percent} %", quantiles[percent]) for percent in sorted(quantiles)]
@@ -83,7 +89,7 @@ def _stability(files: BenchmarkFiles, rows: Sequence[Record], figures: Figures) 
     return Markup("<p>{}</p>").format(lead) + drawn + table
 
 
-def _box(axes, place: int, row: Record, quantiles: Mapping[int, str]) -> None:  # type: ignore[no-untyped-def]
+def _box(axes: Axes, place: int, row: Record, quantiles: Mapping[int, str]) -> None:
     values = {percent: number(row, key) for percent, key in quantiles.items()}
     known = sorted(percent for percent, value in values.items() if math.isfinite(value))
     if not known:
@@ -102,7 +108,7 @@ def _best_of(files: BenchmarkFiles, rows: Sequence[Record], figures: Figures) ->
             own = sorted((row for row in rows if row["cell"] == cell), key=lambda row: number(row, "m"))
             x, y = [number(row, "m") for row in own], [number(row, "mean") for row in own]
             style = style_of(place)
-            axes.plot(x, y, marker=marker_of(place), markersize=3.5, label=files.label(cell), **style)
+            axes.plot(x, y, marker=marker_of(place), markersize=3.5, label=files.short_label(cell), **style)
             spread = [number(row, "deviation") for row in own]
             lower, upper = ([b + sign * s for b, s in zip(y, spread, strict=True)] for sign in (-1, 1))
             if len(cells) <= 4:
@@ -119,13 +125,8 @@ def _best_of(files: BenchmarkFiles, rows: Sequence[Record], figures: Figures) ->
     return title + drawn + fold(f"All {len(rows)} rows", table)
 
 
-def _table(
-    files: BenchmarkFiles, rows: Sequence[Record], keys: Sequence[tuple[str, str]], *, caption: str
-) -> Markup:
+def _table(files: BenchmarkFiles, rows: Sequence[Record], keys: Sequence[tuple[str, str]], *, caption: str) -> Markup:
     columns = [Column("Method", [files.label(row["cell"]) for row in rows])]
     for title, key in (*keys, ("n", "n")):
-        values = [number(row, key) for row in rows]
-        whole = key in ("n", "m")
-        texts = ["–" if math.isnan(value) else f"{value:.0f}" if whole else format_value(value) for value in values]
-        columns.append(Column(title, texts, values))
+        columns.append(numbers(title, rows, key, ".0f" if key in ("n", "m") else ".4f"))
     return sortable(columns, caption=caption)

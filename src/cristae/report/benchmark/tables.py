@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
+from cristae.report.benchmark.files import Record, number
 from cristae.report.page import render
 
 MOST_PANES = 24
@@ -35,6 +36,12 @@ class Column:
     texts: Sequence[str]
     keys: Sequence[float] = ()
     bold: Sequence[bool] = field(default_factory=tuple)
+
+
+def numbers(title: str, rows: Sequence[Record], key: str, form: str = ".4f") -> Column:
+    """A column of one number of each record, a dash where it is undefined."""
+    values = [number(row, key) for row in rows]
+    return Column(title, ["–" if math.isnan(value) else format(value, form) for value in values], values)
 
 
 def sortable(columns: Sequence[Column], *, caption: str) -> Markup:
