@@ -48,8 +48,8 @@ validation sections may have said either.
 The 20 slices of `isbi2012` are cut into five stretches of four slices that follow each other. A narrow U-Net (16 to 128
 channels) learns four stretches and is scored on the fifth, in turn. It sees single slices, so that no gap is needed
 between the stretches for it to see nothing that it is scored on; neighbouring slices are alike all the same (their
-correlation is 0.05 to 0.34). 12 epochs of 50 batches of four patches of 256 x 256 pixels in bfloat16, all else as in the
-recipe `isbi2012-unet`.
+correlation is 0.05 to 0.34). 12 epochs of 50 batches of four patches of 256 x 256 pixels in bfloat16, all else as in
+the recipe `isbi2012-unet`.
 """,
         finding="""
 The five stretches agree within 0.03. Membranes are a few pixels wide here, so that a boundary that is off by one pixel
