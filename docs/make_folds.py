@@ -15,6 +15,7 @@ import math
 import signal
 import threading
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from statistics import fmean
@@ -67,12 +68,19 @@ def main() -> None:
 def train(experiment: StudyExperiment, place: Path, minutes: float) -> None:
     """Train the folds that are missing, for so many minutes at most."""
     recipe = cristae.load_recipe(RECIPES / experiment.recipe, experiment.settings)
+    with interruptibly(place, minutes):
+        cristae.train_study(recipe, out=place, resume=place.exists())
+
+
+@contextmanager
+def interruptibly(place: Path, minutes: float) -> Iterator[None]:
+    """For work that is interrupted as by Ctrl-C after so many minutes, and resumes."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # which jobs in the background ignore
     clock = threading.Timer(min(60 * minutes, threading.TIMEOUT_MAX), signal.raise_signal, [signal.SIGINT])
     clock.daemon = True
     clock.start()
     try:
-        cristae.train_study(recipe, out=place, resume=place.exists())
+        yield
     except KeyboardInterrupt:
         print(f"{place}: interrupted; the same command resumes it", flush=True)
     finally:

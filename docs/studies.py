@@ -35,7 +35,10 @@ The 20 tiles of `emnet-cardiac` come from five sections that are far apart, four
 128 channels) learns four sections and is scored on the fifth, in turn: 12 epochs of 50 batches of four patches of
 256 x 256 pixels in bfloat16, all else as in the recipe `emnet-cardiac-unet`.
 """,
-        finding="",
+        finding="""
+The sections differ by more (0.883 to 0.927) than one training of a section would: a single split into training and
+validation sections may have said either.
+""",
         recipe="emnet-cardiac-unet.yaml",
         settings=("folds={by: samples, count: 5}", _NARROW, *_SHORT),
     ),
@@ -45,10 +48,13 @@ The 20 tiles of `emnet-cardiac` come from five sections that are far apart, four
 The 20 slices of `isbi2012` are cut into five stretches of four slices that follow each other. A narrow U-Net (16 to 128
 channels) learns four stretches and is scored on the fifth, in turn. It sees single slices, so that no gap is needed
 between the stretches for it to see nothing that it is scored on; neighbouring slices are alike all the same (their
-correlation is 0.05 to 0.34). 12 epochs of 50 batches of four patches of 256 x 256 pixels in bfloat16, all else as in the
-recipe `isbi2012-unet`.
+correlation is 0.05 to 0.34). 12 epochs of 50 batches of four patches of 256 x 256 pixels in bfloat16, all else as in
+the recipe `isbi2012-unet`.
 """,
-        finding="",
+        finding="""
+The five stretches agree within 0.03. Membranes are a few pixels wide here, so that a boundary that is off by one pixel
+costs far more IoU than in a mitochondrion: precision and recall are 0.79 and 0.86.
+""",
         recipe="isbi2012-unet.yaml",
         settings=(
             "folds={by: slices, count: 5}",
@@ -64,7 +70,10 @@ The 15 sections of `drosophila-vnc` are cut into five stretches of three that fo
 128 channels) learns four stretches and is scored on the fifth, in turn: 12 epochs of 50 batches of four patches of
 256 x 256 pixels in bfloat16, all else as in the recipe `drosophila-vnc-unet`.
 """,
-        finding="",
+        finding="""
+Cytoplasm and membranes are much the same in all stretches. Glia, and above all synapses, of which each stretch has few,
+are not: with 15 sections their intervals are 0.18 wide, and a difference of 0.1 between two methods would mean nothing.
+""",
         recipe="drosophila-vnc-unet.yaml",
         settings=(
             "folds={by: slices, count: 5}",
@@ -80,7 +89,10 @@ The seven images of `axondeepseg-sem` show five rats. A narrow U-Net (16 to 128 
 scored on the fifth, in turn: 12 epochs of 50 batches of four patches of 256 x 256 pixels, all else as in the recipe
 `axondeepseg-unet`, which brings all images to one pixel size.
 """,
-        finding="",
+        finding="""
+The animals differ by 0.09 in myelin and 0.11 in axons. What is to be expected of the next animal lies within the
+intervals, which a test on other images of the same animals would not have shown.
+""",
         recipe="axondeepseg-unet.yaml",
         settings=("folds={by: samples, count: 5}", _NARROW, *_SHORT),
     ),
