@@ -193,6 +193,21 @@ def test_sentences_word_by_word() -> None:
     ]
 
 
+def test_a_table_says_the_same_as_csv_json_and_parquet(tmp_path: Path) -> None:
+    from pyarrow import parquet
+
+    records = [
+        {"cell": "a", "n": 1, "value": 0.5, "ok": True},
+        {"cell": "b", "n": None, "value": math.nan, "note": "x"},
+    ]
+    write_table(tmp_path, "table", records)
+    plain = [{"cell": "a", "n": 1, "value": 0.5, "ok": True}, {"cell": "b", "n": None, "value": None, "note": "x"}]
+    assert read_json(tmp_path / "table.json") == plain
+    found = parquet.read_table(tmp_path / "table.parquet").to_pylist()
+    assert [{key: row[key] for key in one} for row, one in zip(found, plain, strict=True)] == plain
+    assert (tmp_path / "table.csv").read_text() == "cell,n,value,ok,note\na,1,0.5,True,\nb,,nan,,x\n"
+
+
 def test_all_tables_are_written(tmp_path: Path) -> None:
     rng = np.random.default_rng(4)
     scores = [

@@ -1,4 +1,4 @@
-"""The tables of a benchmark: rows of plain values, kept as CSV and JSON.
+"""The tables of a benchmark: rows of plain values, kept as CSV, JSON and Parquet.
 
 Every table begins with the cell that a row is about; fold and instance are counted from 1 and empty where a benchmark
 has none. Statistics and pages are made of these tables alone.
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
 from cristae.config import facts_from
-from cristae.data.files import write_text
+from cristae.data.files import write_bytes, write_text
 from cristae.errors import MissingFileError, RunError
 
 Split = Literal["validation", "test"]
@@ -117,10 +117,11 @@ WIDE_TABLES = ("epochs", "slices")
 
 
 def write_table(folder: Path, name: str, records: Sequence[Mapping[str, Any]]) -> None:
-    """Write a table as CSV and JSON; its columns are those of all its records."""
+    """Write a table as CSV, JSON and Parquet; its columns are those of all its records."""
     columns = list(dict.fromkeys(key for record in records for key in record))
     write_text(folder / f"{name}.csv", records_csv(columns, records))
     write_text(folder / f"{name}.json", records_json(records))
+    write_bytes(folder / f"{name}.parquet", records_parquet(columns, records))
 
 
 def records_csv(columns: Sequence[str], records: Iterable[Mapping[str, Any]]) -> str:
@@ -134,8 +135,20 @@ def records_csv(columns: Sequence[str], records: Iterable[Mapping[str, Any]]) ->
 
 def records_json(records: Iterable[Mapping[str, Any]]) -> str:
     """Records as a JSON list; what is absent or undefined is null."""
-    plain = [{key: _finite(value) for key, value in record.items()} for record in records]
+    plain = [_plain(record) for record in records]
     return json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def records_parquet(columns: Sequence[str], records: Iterable[Mapping[str, Any]]) -> bytes:
+    """Records as a Parquet file; what is absent or undefined is null."""
+    import pyarrow
+    from pyarrow import parquet
+
+    plain = [_plain(record) for record in records]
+    values = {column: [record.get(column) for record in plain] for column in columns}
+    file = io.BytesIO()
+    parquet.write_table(pyarrow.table(values), file)
+    return file.getvalue()
 
 
 def row_records(rows: Iterable[Row]) -> list[dict[str, Any]]:
@@ -197,6 +210,10 @@ def _fields(record: Mapping[str, Any]) -> dict[str, Any]:
     if "value" in found and found["value"] is None:
         found["value"] = math.nan
     return found
+
+
+def _plain(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _finite(value) for key, value in record.items()}
 
 
 def _finite(value: Any) -> Any:
