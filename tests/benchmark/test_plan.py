@@ -15,7 +15,7 @@ from cristae.benchmark.load import load_plan, presets
 from cristae.benchmark.widths import scaled
 from cristae.data.folds.thinning import labelled_slices, thinned
 from cristae.data.open import open_data
-from cristae.errors import MissingFileError, RecipeError, VolumeError
+from cristae.errors import MissingFileError, RecipeError
 from cristae.models import network_config
 from cristae.progress import Progress
 from cristae.recipe.load import load_recipe
@@ -183,5 +183,5 @@ def test_slices_are_spread_and_joined_where_they_follow_each_other(folder: Path)
     assert [part.box.start[0] for part in thinned(parts, 2)] == [0, 4]
     (whole,) = thinned(parts, 6)
     assert (whole.box.start[0], whole.box.stop[0]) == (0, 6)
-    with pytest.raises(VolumeError, match="7 labelled slices are asked for, but there are 6"):
+    with pytest.raises(ValueError, match="7 labelled slices are asked for, but there are 6"):
         thinned(parts, 7)

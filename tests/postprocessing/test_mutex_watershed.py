@@ -7,7 +7,8 @@ from hypothesis.extra.numpy import arrays
 from skimage import measure
 
 from cristae.data.affinities import Affinities
-from cristae.postprocessing.mutex_watershed import is_face_step, mutex_watershed
+from cristae.postprocessing.mutex_watershed import mutex_watershed
+from cristae.postprocessing.offsets import is_face_step
 from cristae.postprocessing.pieces import in_order
 
 OFFSETS = ((-1, 0, 0), (0, -1, 0), (0, 0, -1), (0, 0, -3), (0, -2, 0), (-1, 2, 1))

@@ -148,6 +148,10 @@ def few_cuda_devices(folder: Path, patch: pytest.MonkeyPatch) -> None:
     patch.setattr(torch.cuda, "device_count", lambda: 1)
 
 
+def no_trackers(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("cristae.training.tracking.find_spec", lambda name: None)
+
+
 def cache_is_a_file(folder: Path, patch: pytest.MonkeyPatch) -> None:
     (folder / "taken").write_text("")
     patch.setenv("CRISTAE_CACHE", str(folder / "taken"))
@@ -258,6 +262,7 @@ CASES = [
          "frozen in the first epoch"),
     Case("no compiler", no_compiler, ("training.compile=true",), r"cannot compile for 'cpu' .* no C\+\+ compiler"),
     Case("device", nothing, ("device=mps",), "this machine offers only"),
+    Case("tracker", no_trackers, ("training.track=[mlflow]",), "mlflow is not installed"),
     Case("few devices", few_cuda_devices, ("device=cuda", "training.devices=2"), "this machine has 1 of kind 'cuda'"),
     Case("large network", nothing, ("model.widths=[4, 8, 100000000]",), "choose smaller widths"),
     Case("nothing to start from", nothing, ("training.start_from=none.safetensors",), "start_from"),
@@ -487,7 +492,8 @@ def test_check_warns_of_what_train_warns_of(case: Case, tmp_path: Path, monkeypa
 
 
 NEED_NO_DATA = (
-    "region of no volume", "device", "few devices", "large network", "nothing to start from", "not exact", "patch axes",
+    "region of no volume", "device", "few devices", "tracker", "large network", "nothing to start from",
+    "not exact", "patch axes",
     "several problems", "nothing to validate on", "auxiliary weights", "flip across slices",
     "weight of an unknown class", "loss for one class", "term for one class", "cache limit", "forest: windows",
     "forest: patches", "exact with patches", "forest: filtered patches", "exact with filtered patches",
@@ -627,6 +633,7 @@ TABLE: dict[str, tuple[str, ...] | str] = {
     "inference.application.choose_application": ("not exact", "exact with patches", "exact with filtered patches"),
     "inference.device.choose_device": ("device",),
     "inference.device.require_devices": ("few devices",),
+    "training.tracking.require_trackers": ("tracker",),
     "losses.auxiliary.require_auxiliary_weights": ("auxiliary weights",),
     "losses.auxiliary._LossOfOutputs.forward": _OWN,
     "losses.dice.weights_of": ("weight of an unknown class",),

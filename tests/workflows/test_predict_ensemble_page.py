@@ -27,7 +27,7 @@ def test_the_commands_of_the_page_run(tmp_path: Path, monkeypatch: pytest.Monkey
         make_run(tmp_path / "study" / f"fold-{number}", seed=number, predict="block_vox: [8, 64, 64]")
     first, second = blocks("yaml")
     (tmp_path / "study" / "ensemble.yaml").write_text(second)
-    assert set(yaml.safe_load(first)) == {"members", "fusion", "test_time"}
+    assert set(yaml.safe_load(first)) == {"members", "fusion", "test_time", "postprocess"}
     (code,) = blocks("python")
     lines = [line for block in blocks("sh") for line in block.splitlines()]
     assert len(lines) == 6

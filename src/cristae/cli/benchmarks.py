@@ -21,7 +21,7 @@ def benchmark(
     scheduler: Scheduler = None,
     cluster: Cluster = None,
 ) -> None:
-    """Compare networks, losses and more on your own data: folds, costs, intervals and one page."""
+    """Compare networks, losses and more on your data. With folds, costs, intervals and one page."""
     from cristae.benchmark.load import load_plan
     from cristae.cli.progress import console_progress
     from cristae.cluster.options import ClusterOptions

@@ -13,17 +13,9 @@ import numpy as np
 
 from cristae.compiled import compiled
 from cristae.data.box import Triple
+from cristae.postprocessing.offsets import is_face_step
 
-EDGE_BYTES = 44
-"""Memory of an edge: affinity, weight, place in the order, and two entries in the lists of exclusions."""
-VOXEL_BYTES = 128
-"""Memory of a voxel beside that of its edges."""
 _NONE = -1
-
-
-def is_face_step(offset: Triple) -> bool:
-    """Whether an offset leads to the next voxel along one axis."""
-    return sum(map(abs, offset)) == 1
 
 
 def mutex_watershed(mask: np.ndarray, affinities: Sequence[np.ndarray], offsets: Sequence[Triple]) -> np.ndarray:

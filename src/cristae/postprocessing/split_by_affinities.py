@@ -12,7 +12,7 @@ from cristae.data.classes import Classes, ClassName
 from cristae.metrics.components import Connectivity
 from cristae.postprocessing.flooding import flooded
 from cristae.postprocessing.form import LabelMaps, as_word, require_one
-from cristae.postprocessing.mutex_watershed import EDGE_BYTES, VOXEL_BYTES, is_face_step, mutex_watershed
+from cristae.postprocessing.offsets import EDGE_BYTES, VOXEL_BYTES, is_face_step
 from cristae.postprocessing.pieces import in_order
 from cristae.postprocessing.split import SeededStep
 
@@ -101,6 +101,8 @@ class SplitByAffinities(SeededStep):
         listed = sorted(self.affinities.items(), key=lambda one: (not is_face_step(one[1]), one[1]))
         known = [maps.probabilities[name].read(box) for name, _ in listed]
         offsets = [offset for _, offset in listed]
+        from cristae.postprocessing.mutex_watershed import mutex_watershed  # compiles when it is imported
+
         pieces = in_order(mutex_watershed(mask, known, offsets))
         large = self.large_enough(np.bincount(pieces.ravel()), maps)
         large[0] = False

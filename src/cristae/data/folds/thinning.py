@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from cristae.data.box import Box
 from cristae.data.splits import Part, labelled_boxes
-from cristae.errors import VolumeError
 
 
 def labelled_slices(parts: Sequence[Part]) -> list[Part]:
@@ -30,14 +29,14 @@ def thinned(parts: Sequence[Part], count: int, *, turn: int = 0) -> tuple[Part, 
         turn: Another number begins at another slice, as for repeats.
 
     Raises:
-        VolumeError: There are fewer.
+        ValueError: There are fewer.
 
     References:
         van der Corput (1935), Verteilungsfunktionen I
     """
     slices = labelled_slices(parts)
     if not 1 <= count <= len(slices):
-        raise VolumeError(f"{count} labelled slices are asked for, but there are {len(slices)}")
+        raise ValueError(f"{count} labelled slices are asked for, but there are {len(slices)}")
     # Turns step by the golden section, so that few repeats begin far from each other.
     first = round(turn * 0.381966 * len(slices))
     order = sorted(range(len(slices)), key=lambda place: (_reversed_bits(place, len(slices)), place))
