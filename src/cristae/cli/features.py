@@ -47,7 +47,7 @@ def correlate(
     signed: Signed = None,
     as_json: Json = False,
 ) -> None:
-    """Compare all channels of trained networks: correlations within and between their blocks, and what is redundant."""
+    """Correlate all channels of networks. Within and between their blocks, and what of them is redundant."""
     from cristae.cli.progress import console_progress
     from cristae.evaluation.features.options import FeatureOptions
     from cristae.workflows.correlate import correlate as work

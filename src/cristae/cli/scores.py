@@ -130,7 +130,7 @@ def report(
     ],
     out: Annotated[Path | None, typer.Option("--out", metavar="HTML", help="The page to write.")] = None,
 ) -> None:
-    """Write an HTML page about runs, benchmarks, predictions or scores. The page is one file that needs no other."""
+    """Write the HTML page of what a folder holds. Of a run, study, benchmark, prediction or table of scores."""
     from cristae.workflows.report import report as write
 
     print(write(path, out=out))
