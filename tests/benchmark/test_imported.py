@@ -14,7 +14,7 @@ from cristae.benchmark.load import load_plan
 from cristae.benchmark.run import benchmark
 from cristae.errors import MissingFileError
 from cristae.recipe.benchmark_folder import read_benchmark
-from cristae.recipe.benchmark_tables import CellRow, ScoreRow, read_records, read_rows
+from cristae.recipe.benchmark_tables import CellRow, ScoreRow, read_json, read_records, read_rows
 from cristae.recipe.ensemble_file import flat_members
 
 DATA = os.environ.get("CRISTAE_DATA")
@@ -69,6 +69,21 @@ def test_a_method_beside_trained_cells_is_scored_on_the_test_regions(tmp_path: P
     assert 0 <= found["0.01"] < 1
     with pytest.raises(MissingFileError, match=r"best.yaml"):  # as no run of ours is the best
         flat_members([f"{out}:best"])
+
+
+def test_a_method_is_ranked_with_cells_that_have_no_test_regions(tmp_path: Path) -> None:
+    write_discs(tmp_path, epochs=1)
+    masks = {file.stem: np.array(Image.open(file)) > 0 for file in sorted((tmp_path / "labels").glob("*.png"))}
+    write_masks(tmp_path / "fiji", masks)
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(
+        "name: both\nrecipe: recipe.yaml\nset: {sampling.per_epoch: 8, sampling.size: [16, 16], model.widths: [2, 4]}\n"
+        "vary: {training.learning_rate: [0.01]}\nimported: {predictions: {Fiji: fiji}}\n"
+    )
+    out = benchmark(load_plan(plan), out=tmp_path / "out")
+    ranked = [row for row in read_json(out / "results" / "ranking.json") if row["metric"] == "Jaccard"]
+    of_disc = [(row["cell"], row["split"]) for row in ranked if row["class"] == "disc"]
+    assert of_disc == [("fiji", "validation"), ("0.01", "validation")]
 
 
 def test_what_is_missing_is_told(tmp_path: Path) -> None:

@@ -131,6 +131,15 @@ def test_nothing_is_overwritten_or_repeated(done: Path, plan: Path) -> None:
         benchmark(other, out=done, resume=True)
 
 
+def test_a_plan_that_cannot_resume_changes_nothing(done: Path, plan: Path, tmp_path: Path) -> None:
+    before = {name: (done / name).read_bytes() for name in ("plan.yaml", "benchmark.json")}
+    other = tmp_path / "other.yaml"
+    other.write_text(PLAN.replace("recipe.yaml", str(plan.parent / "recipe.yaml")).replace("count: 2", "count: 3"))
+    with pytest.raises(RunError, match=r"folds.count: 2 -> 3"):
+        benchmark(load_plan(other), out=done, resume=True)
+    assert {name: (done / name).read_bytes() for name in before} == before
+
+
 def test_a_failed_job_is_told_and_the_others_go_on(
     plan: Path, done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

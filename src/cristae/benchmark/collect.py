@@ -47,7 +47,7 @@ class _Table:
 
     cell: str
     path: Path
-    split: Split = "test"
+    split: Split
     fold: int | None = None
     instance: int | None = None
     samples: Mapping[str, str | None] = field(default_factory=dict)
@@ -107,8 +107,10 @@ def collect(path: Path, progress: Progress = Progress()) -> None:
     facts = read_benchmark(path)
     studies = {cell.name: open_study(path / CELLS / cell.name) for cell in facts.cells if cell.imported is None}
     jobs = [job for cell, study in studies.items() for job in _jobs_of(cell, study)]
-    others = [_Table(cell.name, path / IMPORTED / f"{cell.name}.csv") for cell in facts.cells if cell.imported]
-    tables = [*(table for job in jobs for table in job.tables), *others]
+    own = [table for job in jobs for table in job.tables]
+    split: Split = "test" if not own or any(table.split == "test" for table in own) else "validation"
+    others = [_Table(cell.name, path / IMPORTED / f"{cell.name}.csv", split) for cell in facts.cells if cell.imported]
+    tables = [*own, *others]
     results = path / RESULTS
     results.mkdir(exist_ok=True)
     write_table(results, "cells", row_records(map(_cell_row, facts.cells)))

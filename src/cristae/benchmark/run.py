@@ -31,7 +31,7 @@ from cristae.recipe.benchmark_folder import (
     read_benchmark,
     write_benchmark,
 )
-from cristae.recipe.study import Study, create_study
+from cristae.recipe.study import Study, create_study, resumable_study
 from cristae.recipe.study_members import Member
 from cristae.recipe.text import config_to_yaml
 from cristae.workflows.train_study import begin_member, complete_member, finish_study, has_results, is_finished
@@ -72,6 +72,8 @@ def benchmark(
     cells, notes = plan_cells(plan, cells_of(plan), progress, epochs=known) if plan.trains else ((), [])
     imported = imported_cells(plan)
     facts = _facts(plan, cells, imported, notes)
+    for one in cells:  # before anything is written
+        resumable_study(out / CELLS / one.cell.name, one.study.recipe, one.study.facts, resume=True)
     out.mkdir(parents=True, exist_ok=True)
     write_benchmark(out, facts)
     write_text(out / PLAN, config_to_yaml(plan, defaults=False))

@@ -1,5 +1,7 @@
 """The tables of a benchmark: rows of plain values, kept as CSV, JSON and Parquet.
 
+Beside those of the rows below there are two whose columns depend on what was computed. `epochs`: cell, fold, instance
+and the columns of `metrics.csv`. `slices`: cell, fold, instance, split, sample and the columns of a table of slices.
 Every table begins with the cell that a row is about; fold and instance are counted from 1 and empty where a benchmark
 has none. Statistics and pages are made of these tables alone.
 """
@@ -110,10 +112,6 @@ class JobRow:
 
 Row = CellRow | ScoreRow | JobRow
 AnyRow = TypeVar("AnyRow", CellRow, ScoreRow, JobRow)
-TABLES: tuple[type[Row], ...] = (CellRow, ScoreRow, JobRow)
-WIDE_TABLES = ("epochs", "slices")
-"""Tables whose columns depend on what was computed. `epochs`: cell, fold, instance and the columns of `metrics.csv`.
-`slices`: cell, fold, instance, split, sample and the columns of a table of slices."""
 
 
 def write_table(folder: Path, name: str, records: Sequence[Mapping[str, Any]]) -> None:

@@ -141,12 +141,10 @@ def create_study(
             `folds.only` leaves out.
     """
     recipe = anchored(recipe)
-    require_study_place(path, recipe, resume=resume)
+    there = resumable_study(path, recipe, plan, resume=resume)
     states = tuple(MemberState(one.name, one.fold, one.instance, one.recipe.seed) for one in members)
     study = Study(path, recipe.read_from(path / RECIPE), run_id(recipe), plan, states)
-    if is_study(path):
-        there = open_study(path)
-        _require_folds_of(there, plan)
+    if there is not None:
         known = {one.run: one for one in there.members}
         study = replace(study, members=tuple(known.get(one.run, one) for one in states))
         changed = {path / RECIPE: recipe_to_yaml(recipe).encode()}
@@ -156,6 +154,21 @@ def create_study(
         return study
     write_together({path / STUDY: study._content(), path / RECIPE: recipe_to_yaml(recipe).encode()})
     return study
+
+
+def resumable_study(path: Path, recipe: Recipe, plan: Mapping[str, Any], *, resume: bool) -> Study | None:
+    """The study in a folder, which a recipe and its folds can resume; None where there is none.
+
+    Raises:
+        RunError: It was made from another recipe, or of other folds.
+        OutputExistsError: The folder holds something else, or a study that is not to be resumed.
+    """
+    require_study_place(path, recipe, resume=resume)
+    if not is_study(path):
+        return None
+    there = open_study(path)
+    _require_folds_of(there, plan)
+    return there
 
 
 def _require_folds_of(there: Study, plan: Mapping[str, Any]) -> None:

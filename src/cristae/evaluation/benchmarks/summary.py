@@ -129,8 +129,8 @@ def _validation(criteria: Sequence[Record]) -> Iterator[Record]:
         return
     top = max(known, key=lambda row: row["correlation"])
     interval = "" if top["low"] is None else f" ({top['low']:.2f} to {top['high']:.2f})"
-    sure = top["low"] is not None and top["low"] > 0
-    said = "goes with the score best" if sure else "goes with the score best, but that may be chance"
+    chance = top["low"] is not None and top["low"] <= 0
+    said = "goes with the score best, but that may be chance" if chance else "goes with the score best"
     yield _about(
         "validation",
         f"Of the validation criteria {top['criterion']} {said}: Spearman's correlation {top['correlation']:.2f}"
