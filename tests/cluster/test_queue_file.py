@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 
@@ -109,6 +110,17 @@ def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, change: tuple[str, 
     path.write_text(FILE.format(system="slurm", directive="-x", logs="logs").replace(*change))
     with pytest.raises(RecipeError, match=message):
         job_script(path)
+
+
+def test_ctrl_c_stays_what_it_was() -> None:
+    """Importing dask-jobqueue makes it end the process, without a last checkpoint."""
+    pytest.importorskip("dask_jobqueue")
+    code = (
+        "import signal, sys; from cristae.cluster.queue_file import _jobqueue; "
+        "signal.signal(signal.SIGINT, signal.default_int_handler); _jobqueue(); assert 'dask_jobqueue' in sys.modules; "
+        "assert signal.getsignal(signal.SIGINT) is signal.default_int_handler"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_file_that_is_missing_is_told(tmp_path: Path) -> None:

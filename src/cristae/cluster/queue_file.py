@@ -6,6 +6,7 @@ submitted, without a cluster.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -143,10 +144,14 @@ _ENVIRONMENT = ("export DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED=False",)
 
 
 def _jobqueue() -> Any:
+    """The package; importing it would make Ctrl-C end the process at once, so what Ctrl-C does is put back."""
+    on_ctrl_c = signal.getsignal(signal.SIGINT)
     try:
         import dask_jobqueue
     except ImportError:
         raise ClusterError(
             "jobs of a queue are submitted by dask-jobqueue, which is not installed; install cristae[slurm]"
         ) from None
+    if signal.getsignal(signal.SIGINT) is not on_ctrl_c:
+        signal.signal(signal.SIGINT, on_ctrl_c)
     return dask_jobqueue
