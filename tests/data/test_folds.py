@@ -61,6 +61,14 @@ def plan(
     return plan_folds(config, splits, known, CLASSES, dict.fromkeys(known, guard))
 
 
+@pytest.mark.parametrize(("fields", "slices", "made"), [({}, 9, 5), ({"at_most": 6}, 9, 6), ({"at_most": 6}, 4, 4)])
+def test_auto_makes_as_many_folds_as_the_data_allow_up_to_a_number(
+    fields: dict[str, int], slices: int, made: int
+) -> None:
+    labels = np.broadcast_to(np.eye(8, dtype=np.uint8) + 1, (slices, 8, 8))
+    assert len(plan(FoldsConfig(by="slices", **fields), [whole(volume(labels))]).folds) == made
+
+
 def marked(one: Volume, parts: Sequence[Part]) -> np.ndarray:
     """The voxels of a volume whose labels count in some parts."""
     found = np.zeros(one.image.shape, bool)

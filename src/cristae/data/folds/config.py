@@ -18,7 +18,9 @@ class FoldsConfig(Config):
     out of its training, to be scored there. Test regions stay out of it."""
 
     count: Count | Literal["auto"] = "auto"
-    """How many folds; `auto` takes as many as the data allow, up to 5."""
+    """How many folds; `auto` takes as many as the data allow, up to `at_most`."""
+    at_most: Count = 5
+    """The most folds that `count: auto` makes."""
     nested: bool = False
     """Hold out a second part of each fold, by which epochs and values of post-processing are chosen, so that the first
     is scored by a network that nothing was chosen for on it. Needs three folds or more."""

@@ -22,8 +22,6 @@ from cristae.data.splits import Part, check_apart, files_of
 from cristae.errors import VolumeError
 from cristae.progress import Progress
 
-_AUTO = 5
-"""The most folds that `count: auto` makes."""
 _FEWEST_NESTED = 3
 """One part is tested, one validated, and at least one trained on."""
 
@@ -96,7 +94,7 @@ def plan_folds(
 
 def _count(config: FoldsConfig, by: By, units: Sequence[Unit]) -> int:
     fewest = _FEWEST_NESTED if config.nested else 2
-    count = max(fewest, min(_AUTO, len(units)) if config.count == "auto" else config.count)
+    count = max(fewest, min(config.at_most, len(units)) if config.count == "auto" else config.count)
     if len(units) >= count:
         return count
     fewer = f"give count: {len(units)} or less, or choose" if len(units) >= fewest else "choose"

@@ -1,0 +1,174 @@
+"""Runs the benchmarks of `docs/results/benchmark-*`.
+
+    python docs/make_benchmarks.py NAME --work FOLDER [--minutes 60]
+
+Each is a plan of `recipes/plans`, run as `cristae benchmark PLAN --out FOLDER/NAME` runs it: the same command resumes
+it, and when the minutes are over the job that runs is interrupted as by Ctrl-C. Of what is finished come
+`benchmark-NAME.csv`, the ranking with its costs, `benchmark-NAME.md`, written from it, and `benchmark-NAME.html`, the
+page that a benchmark makes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from shutil import copyfile
+from statistics import fmean
+
+from make_folds import interruptibly
+from make_results import FOLDER, RECIPES
+
+import cristae
+from cristae.benchmark.collect import collect
+from cristae.data.files import write_text
+from cristae.recipe.benchmark_folder import RESULTS, read_benchmark
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is asked, what was done and what it says; Markdown."""
+
+    title: str
+    text: str
+    finding: str
+
+
+EXPERIMENTS: Mapping[str, Experiment] = {
+    "emnet-cardiac-quick": Experiment("A first look at heart muscle: five small networks", "", ""),
+    "emnet-cardiac-em-stellar": Experiment("Fourteen networks on heart muscle mitochondria", "", ""),
+    "cdeep3m-mito-labels": Experiment("How many labelled slices?", "", ""),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One cell by the score that cells are ranked by."""
+
+    cell: str
+    rank_low: int
+    rank_high: int
+    mean: float
+    low: float
+    """The interval holds 95 %; NaN where there are too few trainings for one."""
+    high: float
+    trainings: int
+    parameters: int
+    gflop: float
+    """Of the convolutions of one patch."""
+    updates: int
+    """Of one training."""
+    train_minutes: float
+    """Of one training, the validation of its epochs included."""
+    peak_gib: float
+
+
+def main() -> None:
+    """Run what is missing, then write the table and the pages."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("name", choices=EXPERIMENTS)
+    options.add_argument("--work", type=Path, required=True, help="where benchmarks are kept")
+    options.add_argument("--minutes", type=float, default=math.inf, help="interrupt it after these")
+    asked = options.parse_args()
+    place = asked.work / asked.name
+    if asked.minutes > 0:
+        with interruptibly(place, asked.minutes):
+            cristae.run_benchmark(
+                cristae.load_plan(RECIPES / "plans" / f"{asked.name}.yaml"), out=place, resume=place.exists()
+            )
+    collect(place)
+    table = FOLDER / f"benchmark-{asked.name}.csv"
+    write_rows(table, rows_of(place))
+    said = [row["text"] for row in records(place, "summary")]
+    write_text(table.with_suffix(".md"), page(asked.name, read_rows(table), said))
+    copyfile(place / "report.html", table.with_suffix(".html"))
+
+
+def rows_of(place: Path) -> Iterator[Row]:
+    """The ranking of a benchmark folder, with what trainings cost on average."""
+    facts = read_benchmark(place)
+    cells = {one["cell"]: one for one in records(place, "cells")}
+    jobs = [one for one in records(place, "jobs") if one["state"] == "complete"]
+    for row in records(place, "ranking"):
+        if (row["metric"], row["class"]) != (facts.metric, facts.class_name):
+            continue
+        own, cell = [job for job in jobs if job["cell"] == row["cell"]], cells[row["cell"]]
+        yield Row(
+            cell=row["label"],
+            rank_low=int(row["rank_low"]),
+            rank_high=int(row["rank_high"]),
+            mean=float(row["mean"]),
+            low=float(row["low"] or "nan"),
+            high=float(row["high"] or "nan"),
+            trainings=len(own),
+            parameters=int(cell["parameters"]),
+            gflop=float(cell["conv_gflop"]),
+            updates=round(fmean(float(job["updates"]) for job in own)),
+            train_minutes=fmean(float(job["train_seconds"]) for job in own) / 60,
+            peak_gib=max(float(job["peak_bytes"]) for job in own) / 2**30,
+        )
+
+
+def records(place: Path, name: str) -> list[dict[str, str]]:
+    """The rows of a table of a benchmark folder."""
+    with (place / RESULTS / f"{name}.csv").open(encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def write_rows(path: Path, rows: Iterator[Row]) -> None:
+    """Keep rows as a table, with the digits that matter."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        lines = csv.writer(file, lineterminator="\n")
+        lines.writerow(field.name for field in fields(Row))
+        for row in rows:
+            scores = [f"{value:.4f}" for value in (row.mean, row.low, row.high)]
+            costs = [row.parameters, f"{row.gflop:.2f}", row.updates, f"{row.train_minutes:.1f}", f"{row.peak_gib:.2f}"]
+            lines.writerow([row.cell, row.rank_low, row.rank_high, *scores, row.trainings, *costs])
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows that `write_rows` wrote."""
+    kinds = {"str": str, "int": int, "float": float}
+    with path.open(encoding="utf-8", newline="") as lines:
+        return [
+            Row(**{field.name: kinds[str(field.type)](one[field.name]) for field in fields(Row)})
+            for one in csv.DictReader(lines)
+        ]
+
+
+def page(name: str, rows: Sequence[Row], said: Sequence[str]) -> str:
+    """The page of a benchmark: what was done, what the benchmark says of it, and the ranking."""
+    experiment = EXPERIMENTS[name]
+    lines = [
+        f"# {experiment.title}",
+        "",
+        experiment.text.strip(),
+        "",
+        f"Made by `python docs/make_benchmarks.py {name}`, which runs `cristae benchmark recipes/plans/{name}.yaml`; "
+        f"[the page that it made](benchmark-{name}.html) has figures, images and all scores.",
+        "",
+        "| | ranks | IoU | 95 % | parameters | GFLOP a patch | updates | minutes | memory, GiB |",
+        "|---|---|---|---|---|---|---|---|---|",
+        *map(_line, rows),
+        "",
+        "Minutes and updates are those of one training. What the benchmark says of it:",
+        "",
+        *(f"- {one}" for one in said),
+        "",
+        experiment.finding.strip(),
+    ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _line(row: Row) -> str:
+    ranks = str(row.rank_low) if row.rank_low == row.rank_high else f"{row.rank_low} to {row.rank_high}"
+    interval = "-" if math.isnan(row.low) else f"{row.low:.3f} to {row.high:.3f}"
+    costs = f"{row.parameters:,} | {row.gflop:.1f} | {row.updates} | {row.train_minutes:.1f} | {row.peak_gib:.1f}"
+    return f"| {row.cell} | {ranks} | {row.mean:.3f} | {interval} | {costs} |"
+
+
+if __name__ == "__main__":
+    main()
