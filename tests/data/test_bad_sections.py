@@ -63,3 +63,24 @@ def test_sections_of_floats_with_gaps_of_nan() -> None:
     grey = stack().astype(np.float32)
     grey[2] = np.nan
     assert look(grey).constant == {2: 0.0}
+
+
+def hardly_alike(seed: int, shared: float) -> np.ndarray:
+    """Twelve sections of structures of their own, and some that all share."""
+    rng = np.random.default_rng(seed)
+    own, common = (ndimage.gaussian_filter(rng.normal(size=(n, 96, 96)), (0, 3, 3)) for n in (12, 1))
+    grey = 128 + 30 * (own / own.std() + shared * common / common.std())
+    return grey.clip(0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_negative_among_sections_that_are_hardly_alike(seed: int) -> None:
+    grey = hardly_alike(seed, shared=0.6)  # neighbours correlate by 0.26
+    assert look(grey).inverted == ()
+    grey[7] = 255 - grey[7]
+    assert look(grey).inverted == (7,)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_sections_that_have_nothing_in_common_are_no_negatives(seed: int) -> None:
+    assert look(hardly_alike(seed, shared=0.0)).inverted == ()

@@ -58,6 +58,17 @@ def test_the_turn_that_undoes_it_is_named(turn: Turn) -> None:
     np.testing.assert_array_equal(back[inner], right[inner])
 
 
+@pytest.mark.parametrize("turn", [Turn(mirrored=(False, True, False)), Turn(shift=(0, 17, -30))], ids=str)
+def test_a_single_tile_is_enough(turn: Turn) -> None:
+    """Of 512 pixels, as cameras make them: parts of 256 would be too few to agree."""
+    tile = make(2, (1, 512, 512))
+    undo = found_in(with_labels(tile, turn))
+    assert undo is not None
+    assert turn.shift == (0, 0, 0) or undo.shift == (0, -17, 30)
+    assert undo.mirrored == turn.mirrored
+    assert found_in(tile) == Turn()
+
+
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("noise", [0.3, 1.5])
 def test_labels_that_lie_right_are_never_called_wrong(seed: int, noise: float) -> None:

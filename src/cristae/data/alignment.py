@@ -41,6 +41,8 @@ _LEAST = 0.004
 """No way stands out that explains less of the labels' variance than this."""
 _WINDOW, _LEAST_WINDOW, _WINDOWS = 256, 32, 24
 """Pixels along y and x of parts of slices that are judged by themselves, and how many parts are."""
+_FEW_PLANES = 3
+"""Fewer slices are cut into four parts along y and x, others into two at least: too few parts agree by chance."""
 _LEAST_OUTLINES = 40
 """Voxels of outlines that a window must have to have a say."""
 _HABIT_VOX = 1.5
@@ -259,7 +261,8 @@ class _Comparison:
 
     def windows(self, turn: Turn) -> tuple[_Window, ...]:
         """The windows with the most outlines of the turned labels, spread over the slices that are compared."""
-        height, width = (min(_WINDOW, max(_LEAST_WINDOW, side // 2), side) for side in self.shape[1:])
+        cuts = 4 if len(self.planes) < _FEW_PLANES else 2
+        height, width = (min(_WINDOW, max(_LEAST_WINDOW, side // cuts), side) for side in self.shape[1:])
         shape = (height, width)
         found = []
         for z in self.planes:

@@ -21,7 +21,10 @@ _FLAT = 0.05
 _SKETCH = 64
 """Pixels along y and x of the sketch by which neighbours are compared."""
 _ALIKE = 0.2
-"""Correlation of sketches that neighbours which follow each other reach, and inverted ones reach below 0."""
+"""Correlation of sketches that neighbours which follow each other reach, and inverted ones reach below 0, where a
+slice and the next but one are as alike; half of what these reach in the whole volume, where that is less."""
+_LEAST_ALIKE = 0.08
+"""Smaller correlations say nothing."""
 
 
 @dataclass(frozen=True)
@@ -109,20 +112,22 @@ def _repeated(digests: dict[int, bytes]) -> dict[int, int]:
 
 def _inverted(sketches: dict[int, np.ndarray]) -> tuple[int, ...]:
     """Slices unlike both neighbours in sign, where the neighbours are alike."""
-    found = []
-    for z in sketches:
-        if z - 1 in sketches and z + 1 in sketches:
-            before, here, after = (sketches[place].ravel() for place in (z - 1, z, z + 1))
-            if max(_alike(before, here), _alike(here, after)) < -_ALIKE and _alike(before, after) > _ALIKE:
-                found.append(z)
-    return tuple(found)
+    inner = [z for z in sketches if z - 1 in sketches and z + 1 in sketches]
+    across = {z: _alike(sketches[z - 1], sketches[z + 1]) for z in inner}
+    enough = max(_LEAST_ALIKE, min(_ALIKE, 0.5 * float(np.median(list(across.values()) or [0.0]))))
+    return tuple(
+        z
+        for z in inner
+        if across[z] > enough
+        and max(_alike(sketches[z - 1], sketches[z]), _alike(sketches[z], sketches[z + 1])) < -enough
+    )
 
 
 def _alike(first: np.ndarray, second: np.ndarray) -> float:
     """Correlation, from -1 to 1."""
     a, b = first - first.mean(), second - second.mean()
     size = float(np.linalg.norm(a) * np.linalg.norm(b))
-    return float(a @ b) / size if size else 0.0
+    return float(np.vdot(a, b)) / size if size else 0.0
 
 
 def _without_labels(volume: Volume, slices: Sequence[int]) -> tuple[int, ...]:
