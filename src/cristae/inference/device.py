@@ -6,6 +6,10 @@ import torch
 
 from cristae.errors import RunError
 from cristae.inference.config import DeviceName
+from cristae.progress import Progress
+
+_WITHOUT_BF16 = ("DEFAULT", "NO AVX", "AVX2")
+"""Capabilities of processors, as PyTorch names them, on which bfloat16 is computed one number at a time."""
 
 
 def choose_device(name: DeviceName = "auto", *, cure: str = "set the recipe's device to auto") -> torch.device:
@@ -25,6 +29,22 @@ def choose_device(name: DeviceName = "auto", *, cure: str = "set the recipe's de
         found = ", ".join(device for device in there if there[device])
         raise RunError(f"device '{name}' was asked for, but this machine offers only {found}; {cure}")
     return torch.device(name)
+
+
+def warn_of_slow_bf16(device: torch.device, field: str, progress: Progress) -> None:
+    """Warn of `bf16` on a processor that has no instructions for it.
+
+    Args:
+        device: Where to compute.
+        field: What asks for bf16, such as `training.precision`.
+        progress: Where to warn.
+    """
+    capability = torch.backends.cpu.get_cpu_capability()
+    if device.type == "cpu" and capability in _WITHOUT_BF16:
+        progress.warn(
+            f"{field}: bf16 is many times slower than fp32 on this processor, which has no instructions for it "
+            f"({capability}); set {field} to fp32 here"
+        )
 
 
 def require_devices(device: torch.device, count: int) -> None:

@@ -13,7 +13,7 @@ from cristae.data.formats.ome_zarr import read_attributes
 from cristae.data.image import Image
 from cristae.errors import OutputExistsError, RunError
 from cristae.inference.blocks import Block
-from cristae.inference.device import choose_device
+from cristae.inference.device import choose_device, warn_of_slow_bf16
 from cristae.inference.journal import digest, hash_of
 from cristae.inference.labels import bytes_of, labels_of
 from cristae.inference.pipeline import run_pipeline
@@ -56,6 +56,8 @@ class Job:
         blocks = [block for block in self.writer.blocks() if block.index % world_size == rank]
         done = self._finished(blocks, progress)
         todo = [block for block in blocks if block.index not in done]
+        if todo and self.settings.precision == "bf16":
+            warn_of_slow_bf16(self.predictor.device, "precision", progress)
         with (
             self.predictor.predicting(),
             progress.task("Predicting", len(blocks), unit="blocks", done=len(done)) as task,

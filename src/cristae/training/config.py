@@ -75,7 +75,8 @@ class TrainingConfig(Config):
     """A .safetensors file, or a run folder, whose matching tensors the training starts from; null starts from random
     weights."""
     precision: Literal["fp32", "bf16"] = "fp32"
-    """`bf16`: mixed precision with bfloat16, weights and losses in float32."""
+    """`bf16`: mixed precision with bfloat16, weights and losses in float32. Faster on recent GPUs and on processors
+    with instructions for it (AMX); on others many times slower."""
     compile: bool = False
     """Compile the network for its training steps: quicker ones after a slow first one."""
     devices: PositiveInt = 1

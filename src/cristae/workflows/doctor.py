@@ -47,6 +47,7 @@ _NAMES = (
     ("read, hold no", "class absent from a split"),
     ("fit into the memory", "memory"),
     ("read in part", "large data"),
+    ("bf16 is many times slower", "slow precision"),
 )
 """What messages of `recipe check` are about, by words in them."""
 _SPLITS = re.compile(r"data\.(train|validate|test)\b")

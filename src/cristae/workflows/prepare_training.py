@@ -15,7 +15,7 @@ from cristae.errors import RecipeError, RunError
 from cristae.evaluation.epoch_validation import EpochValidation
 from cristae.evaluation.validation import Validation, plan_validation
 from cristae.inference.application import choose_application, windows_of
-from cristae.inference.device import choose_device, require_devices
+from cristae.inference.device import choose_device, require_devices, warn_of_slow_bf16
 from cristae.inference.locality import Locality
 from cristae.losses import with_auxiliary_outputs
 from cristae.postprocessing import SplitStep
@@ -74,6 +74,8 @@ def make_network(recipe: Recipe, classes: Classes, progress: Progress = Progress
     with recipe.telling_where():
         device = choose_device(recipe.device)
         require_devices(device, recipe.training.devices)
+        if recipe.training.precision == "bf16":
+            warn_of_slow_bf16(device, "training.precision", progress)
         require_trackers(recipe.training.track)
         network, locality = build_network(recipe, classes.n_logits)
         group_parameters(network, recipe.training.groups)
