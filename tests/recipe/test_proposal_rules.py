@@ -211,9 +211,10 @@ def test_networks_are_valid(facts: DataFacts, width: int) -> None:
 
 
 def test_the_learning_rate_follows_the_length() -> None:
-    assert choose_rates(1000, batch_norm=True).value["learning_rate"] == 2e-3
-    assert choose_rates(5000, batch_norm=True).value["learning_rate"] == 1e-3
-    assert choose_rates(1000, batch_norm=False).value["learning_rate"] == 1e-3
+    assert choose_rates(1000, batch_norm=True, batch=4).value["learning_rate"] == 2e-3
+    assert choose_rates(1000, batch_norm=True, batch=2).value["learning_rate"] == 1e-3
+    assert choose_rates(5000, batch_norm=True, batch=4).value["learning_rate"] == 1e-3
+    assert choose_rates(1000, batch_norm=False, batch=4).value["learning_rate"] == 1e-3
 
 
 def test_a_coarser_grid_is_offered_where_objects_are_larger_than_a_patch() -> None:

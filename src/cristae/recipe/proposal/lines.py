@@ -88,7 +88,7 @@ def _fields(value: Any) -> list[str]:
 
 def _training(draft: Draft, length: Length | None) -> list[str]:
     updates = _UNMEASURED_EPOCHS * _UNMEASURED_STEPS if length is None else length.updates
-    rates = choose_rates(updates, draft.batch_norm)
+    rates = choose_rates(updates, draft.batch_norm, draft.batch.value)
     fields: dict[str, Any] = {
         "epochs": _UNMEASURED_EPOCHS if length is None else length.epochs,
         "batch_size": draft.batch.value,
