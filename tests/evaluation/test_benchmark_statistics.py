@@ -16,7 +16,8 @@ from cristae.evaluation.benchmarks.costs import best_of, convergence, criteria
 from cristae.evaluation.benchmarks.learning_curve import fits
 from cristae.evaluation.benchmarks.statistics import write_statistics
 from cristae.evaluation.benchmarks.summary import sentences
-from cristae.evaluation.benchmarks.trials import Measure, Trial, Trials, trials_of
+from cristae.evaluation.benchmarks.trials import Measure, Trial, Trials, fold_sizes, trials_of
+from cristae.metrics.uncertainty.folds import folds_needed
 from cristae.recipe.benchmark_folder import BenchmarkFacts
 from cristae.recipe.benchmark_tables import (
     CellRow,
@@ -77,6 +78,30 @@ def test_a_large_difference_over_six_folds_is_found_and_a_small_one_is_not() -> 
     assert {cell: found.ranks(cell) for cell in cells} == {"a": (1, 2), "c": (1, 2), "b": (3, 3)}
     lower = compare_cells(Measure("validation", "all", "VI"), cells, (5, 1), None)
     assert {one.cell: lower.ranks(one.cell) for one in lower.ordered()} == {"b": (1, 1), "a": (2, 3), "c": (2, 3)}
+
+
+def test_sizes_of_folds_are_those_of_what_is_scored() -> None:
+    """Of nested folds the part that is tested, not the one that epochs are chosen on."""
+    jobs = [
+        JobRow("a", fold, None, 0, "complete", "", train_vox=train, validate_vox=100, test_vox=test)
+        for fold, train, test in ((1, 500, 40), (2, 700, 80))
+    ]
+    jobs.append(JobRow("a", 3, None, 0, "failed", "out of memory"))
+    assert fold_sizes(jobs, "test") == (600, 60)
+    assert fold_sizes(jobs, "validation") == (600, 100)
+    assert fold_sizes(jobs[2:], "test") == (1, 1)
+
+
+def test_folds_that_would_decide_are_told() -> None:
+    folds = np.array([0.80, 0.82, 0.81, 0.83, 0.79, 0.81])
+    noise = np.array([0.02, -0.01, 0.01, -0.02, 0.03, 0.0])
+    found = compare_cells(IOU, of_folds(a=folds + 0.01 + noise, b=folds), (5, 1), None, needed=True)
+    pair = found.pairs[0]
+    needed = folds_needed(0.01 + noise, 5, 1)
+    assert (pair.verdict, pair.needed, pair.needed_reason) == ("undecided", needed.n, needed.reason)
+    said = [one["text"] for one in sentences(found, [cell("a"), cell("b")], [])]
+    assert said[-1] == f"About {needed.n} folds would tell A and B apart ({needed.reason})."
+    assert compare_cells(IOU, of_folds(a=folds, b=folds + noise), (5, 1), None).pairs[0].needed is None
 
 
 def test_two_folds_decide_nothing() -> None:

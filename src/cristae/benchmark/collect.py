@@ -17,11 +17,12 @@ from cristae.benchmark.network_cost import NetworkCost
 from cristae.classical.config import RandomForestConfig
 from cristae.data.folds.units import sample_of
 from cristae.evaluation.benchmarks.statistics import write_statistics
-from cristae.metrics.score import read_scores
+from cristae.metrics.score import Score, read_scores
 from cristae.metrics.tally import ALL
 from cristae.progress import Progress
 from cristae.recipe.benchmark_folder import CELLS, FAILURES, HELD_OUT, RESULTS, CellFacts, read_benchmark
 from cristae.recipe.benchmark_tables import (
+    SPLITS,
     CellRow,
     Familiarity,
     JobRow,
@@ -37,8 +38,6 @@ from cristae.recipe.folder import METRICS, SUMMARY, read_facts
 from cristae.recipe.run import Run, open_unfinished_run
 from cristae.recipe.study import MemberState, Study, open_study
 from cristae.workflows.report import report
-
-SPLITS: tuple[Split, ...] = ("validation", "test")
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,6 +177,7 @@ def _job_row(job: _Job) -> JobRow:
         voxels_seen=seen,
         train_vox=None if fold is None else sum(fold["train_vox"].values()),
         validate_vox=None if fold is None else sum(fold["validate_vox"].values()),
+        test_vox=_test_vox(job),
         train_seconds=summary.get("training_seconds"),
         predict_seconds=cost["predict_seconds"],
         predict_vox=cost["predict_vox"],
@@ -188,6 +188,16 @@ def _job_row(job: _Job) -> JobRow:
         energy_source=cost["training"]["energy_source"],
         device=str(summary.get("device", "cpu")),
     )
+
+
+def _test_vox(job: _Job) -> int | None:
+    """Voxels that its test scores are made of; None where it has none."""
+    path = job.held_out / "test.csv"
+    if not path.is_file():
+        return None
+    rows = read_scores(path)
+    pooled = [row.n for row in rows if row.metric == "accuracy" and (row.volume == ALL or _is_alone(rows))]
+    return pooled[0] if pooled else None
 
 
 def _metrics(job: _Job) -> list[dict[str, str]]:
@@ -201,7 +211,7 @@ def _epoch_rows(job: _Job) -> Iterator[dict[str, Any]]:
 
 def _score_rows(table: _Table) -> Iterator[ScoreRow]:
     rows = read_scores(table.path)
-    alone = len({row.volume for row in rows}) == 1
+    alone = _is_alone(rows)
     for row in rows:
         yield ScoreRow(
             **table.key,
@@ -215,6 +225,11 @@ def _score_rows(table: _Table) -> Iterator[ScoreRow]:
             unit=row.unit,
             rule=row.rule,
         )
+
+
+def _is_alone(rows: Sequence[Score]) -> bool:
+    """Whether all scores are of one volume, for which then no pooled ones stand beside them."""
+    return len({row.volume for row in rows}) == 1
 
 
 def _slice_rows(table: _Table) -> Iterator[dict[str, Any]]:

@@ -18,10 +18,9 @@ from cristae.evaluation.segmentation import Meaning, open_segmentation
 from cristae.inference.config import PredictOptions
 from cristae.inference.prediction import Prediction
 from cristae.progress import Progress
+from cristae.recipe.benchmark_tables import SPLITS
 from cristae.recipe.run import Run
 from cristae.workflows.predict import predict
-
-SPLITS = ("validation", "test")
 
 
 @dataclass(frozen=True)
