@@ -51,7 +51,7 @@ def write_statistics(results: Path, facts: BenchmarkFacts) -> str | None:
     judged = {measure: own for measure, own in trials.items() if describe_metric(measure.metric).better}
     compared = {
         measure: compare_cells(
-            *(measure, own, sizes[measure.split], _slices_of(measure, own, slices)), needed=measure == wanted
+            *(measure, own, sizes[measure.split], slices_of(measure, own, slices)), needed=measure == wanted
         )
         for measure, own in judged.items()
     }
@@ -80,7 +80,7 @@ def write_statistics(results: Path, facts: BenchmarkFacts) -> str | None:
     return ranked.ordered()[0].cell if ranked and ranked.means else None
 
 
-def _slices_of(measure: Measure, trials: Trials, slices: Sequence[Mapping[str, str]]) -> Measured | None:
+def slices_of(measure: Measure, trials: Trials, slices: Sequence[Mapping[str, str]]) -> Measured | None:
     """A score of slices, for cells that have one training each; None where slices have no such score."""
     classes = {row["class"] for row in slices}
     name = classes.pop() if measure.class_name == ALL and len(classes) == 1 else measure.class_name
