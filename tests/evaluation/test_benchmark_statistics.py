@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
@@ -13,10 +14,12 @@ from scipy import stats
 
 from cristae.evaluation.benchmarks.comparisons import compare_cells
 from cristae.evaluation.benchmarks.costs import best_of, convergence, criteria
+from cristae.evaluation.benchmarks.ensembles import Ensemble, ensemble_rows, ensemble_sentence
 from cristae.evaluation.benchmarks.learning_curve import fits
 from cristae.evaluation.benchmarks.statistics import write_statistics
 from cristae.evaluation.benchmarks.summary import sentences
-from cristae.evaluation.benchmarks.trials import Measure, Trial, Trials, trials_of
+from cristae.evaluation.benchmarks.trials import Measure, Trial, Trials, fold_sizes, trials_of
+from cristae.metrics.uncertainty.folds import folds_needed
 from cristae.recipe.benchmark_folder import BenchmarkFacts
 from cristae.recipe.benchmark_tables import (
     CellRow,
@@ -77,6 +80,30 @@ def test_a_large_difference_over_six_folds_is_found_and_a_small_one_is_not() -> 
     assert {cell: found.ranks(cell) for cell in cells} == {"a": (1, 2), "c": (1, 2), "b": (3, 3)}
     lower = compare_cells(Measure("validation", "all", "VI"), cells, (5, 1), None)
     assert {one.cell: lower.ranks(one.cell) for one in lower.ordered()} == {"b": (1, 1), "a": (2, 3), "c": (2, 3)}
+
+
+def test_sizes_of_folds_are_those_of_what_is_scored() -> None:
+    """Of nested folds the part that is tested, not the one that epochs are chosen on."""
+    jobs = [
+        JobRow("a", fold, None, 0, "complete", "", train_vox=train, validate_vox=100, test_vox=test)
+        for fold, train, test in ((1, 500, 40), (2, 700, 80))
+    ]
+    jobs.append(JobRow("a", 3, None, 0, "failed", "out of memory"))
+    assert fold_sizes(jobs, "test") == (600, 60)
+    assert fold_sizes(jobs, "validation") == (600, 100)
+    assert fold_sizes(jobs[2:], "test") == (1, 1)
+
+
+def test_folds_that_would_decide_are_told() -> None:
+    folds = np.array([0.80, 0.82, 0.81, 0.83, 0.79, 0.81])
+    noise = np.array([0.02, -0.01, 0.01, -0.02, 0.03, 0.0])
+    found = compare_cells(IOU, of_folds(a=folds + 0.01 + noise, b=folds), (5, 1), None, needed=True)
+    pair = found.pairs[0]
+    needed = folds_needed(0.01 + noise, 5, 1)
+    assert (pair.verdict, pair.needed, pair.needed_reason) == ("undecided", needed.n, needed.reason)
+    said = [one["text"] for one in sentences(found, [cell("a"), cell("b")], [])]
+    assert said[-1] == f"About {needed.n} folds would tell A and B apart ({needed.reason})."
+    assert compare_cells(IOU, of_folds(a=folds, b=folds + noise), (5, 1), None).pairs[0].needed is None
 
 
 def test_two_folds_decide_nothing() -> None:
@@ -241,3 +268,60 @@ def test_all_tables_are_written(tmp_path: Path) -> None:
     assert {row["cell"]: row["mean"] for row in ranking} == pytest.approx(means)
     drop = {row["cell"]: row["drop"] for row in read_json(tmp_path / "drop.json")}
     assert set(drop) == {"a", "b"}
+
+
+def of_ensembles(**values: Sequence[float]) -> list[ScoreRow]:
+    return [score(name, value, fold=fold) for name, own in values.items() for fold, value in enumerate(own, 1)]
+
+
+def ensembles(single: str = "a") -> list[Ensemble]:
+    return [
+        Ensemble("single", "single", (single,), (1,)),
+        Ensemble("top", "top-k", ("b", "a"), (1, 1)),
+        Ensemble("greedy", "greedy", ("b", "a", "c"), (3, 1, 1)),
+    ]
+
+
+def test_ensembles_are_compared_with_the_best_cell_fold_by_fold() -> None:
+    single = np.array([0.80, 0.82, 0.81, 0.83, 0.79, 0.81])
+    gain = np.array([0.030, 0.024, 0.028, 0.031, 0.027, 0.026])
+    scores = of_ensembles(single=single, top=single + 0.001, greedy=single + gain)
+    wanted = Measure("validation", "mito", "Jaccard")
+    rows = ensemble_rows(ensembles(), wanted, scores, [], (5, 1), "other folds")
+    assert [(row["rule"], row["k"], row["members"], row["chosen"]) for row in rows] == [
+        ("top-k", 2, "b, a", False), ("greedy", 3, "b, a, c", True),
+    ]  # fmt: skip
+    found, mean = rows[1], single + gain
+    half = stats.t.ppf(0.975, 5) * math.sqrt((1 / 6 + 1 / 5) * np.var(gain, ddof=1))
+    assert (found["value"], found["against_value"]) == pytest.approx((mean.mean(), single.mean()))
+    assert (found["difference_low"], found["difference_high"]) == pytest.approx(
+        (gain.mean() - half, gain.mean() + half)
+    )
+    assert (found["verdict"], rows[0]["verdict"]) == ("better", "")
+    labels = {name: name.upper() for name in "abc"}
+    assert ensemble_sentence(found, labels)["text"] == (
+        "The ensemble of B (weight 3), A and C is better than A alone, the best trained method (Jaccard (IoU) 0.838 "
+        f"against 0.810, difference +0.028, 95 % {gain.mean() - half:+.3f} to {gain.mean() + half:+.3f}). Each fold is "
+        "scored with the members that the other folds choose."
+    )
+    distances = [replace(one, metric="VI") for one in scores]
+    lower = ensemble_rows(ensembles(), replace(wanted, metric="VI"), distances, [], (5, 1), "other folds")
+    assert lower[1]["verdict"] == "worse"
+
+
+def test_few_folds_leave_it_undecided_whether_an_ensemble_is_better() -> None:
+    scores = of_ensembles(single=[0.8, 0.7, 0.8], top=[0.8, 0.8, 0.8], greedy=[0.81, 0.72, 0.83])
+    wanted = Measure("validation", "mito", "Jaccard")
+    found = ensemble_rows(ensembles(), wanted, scores, [], (2, 1), "validation regions")[1]
+    said = ensemble_sentence(found, {name: name.upper() for name in "abc"})["text"]
+    assert said.startswith(
+        "Whether the ensemble of B (weight 3), A and C is better than A alone, the best trained method, is undecided "
+        "(Jaccard (IoU) 0.787 against 0.767, difference +0.020): 3 folds; a comparison needs at least 6"
+    )
+    assert said.endswith("Its members were chosen on the validation regions.")
+    alone = {**found, "members": "a", "weights": "1"}
+    assert ensemble_sentence(alone, {"a": "A"})["text"] == (
+        "No ensemble of methods was found that does better on the validation regions than A alone."
+    )
+    other = ensemble_sentence({**found, "members": "c", "weights": "2"}, {"a": "A", "c": "C"})["text"]
+    assert other.startswith("Whether C alone is better than A alone, the best trained method, is undecided")

@@ -11,7 +11,7 @@ from scipy import stats
 from cristae.errors import ScoreError
 from cristae.metrics.uncertainty.bootstrap import interval, resample_counts
 from cristae.metrics.uncertainty.corrections import holm
-from cristae.metrics.uncertainty.folds import compare_folds, mean_over_folds
+from cristae.metrics.uncertainty.folds import compare_folds, folds_needed, mean_over_folds
 from cristae.metrics.uncertainty.instances import compare_instances, instances_needed, quantiles, superiority
 from cristae.metrics.uncertainty.paired import compare_paired, permutation_p
 from cristae.metrics.uncertainty.statistic import best_mean, mean, mean_rows, pooled_score
@@ -206,6 +206,40 @@ def test_the_mean_over_folds_has_the_interval_of_nadeau_and_bengio() -> None:
         mean_over_folds([0.1, float("nan"), 0.3], 1, 1)
     with pytest.raises(ScoreError, match="greater than 0"):
         mean_over_folds([0.1, 0.2, 0.3], 1, 0)
+
+
+def test_folds_needed_reach_the_power_that_they_promise() -> None:
+    """Against draws of the model behind the corrected test: differences of folds correlate by test / (test + train)."""
+    values = np.array([0.03, 0.01, 0.02, -0.01, 0.03, 0.01])
+    found = folds_needed(values, 5, 1)
+    assert (found.n, found.extrapolated) == (19, True)
+    assert found.reason.startswith("folds as large as these, with 3.2 times as many labels; the difference found may")
+
+    def power(n: int) -> float:
+        rng, rounds, share = np.random.default_rng(n), 20000, 1 / n  # of n folds each is trained on n - 1
+        own = values.var(ddof=1) ** 0.5 * rng.normal(size=(rounds, n))
+        common = (values.var(ddof=1) * share / (1 - share)) ** 0.5 * rng.normal(size=(rounds, 1))
+        draws = values.mean() + own + common
+        t = draws.mean(1) / np.sqrt((1 / n + 1 / (n - 1)) * draws.var(1, ddof=1))
+        return float((np.abs(t) > stats.t.ppf(0.975, n - 1)).mean())
+
+    assert power(19) > 0.795
+    assert power(17) < 0.785
+
+
+def test_folds_of_which_no_number_follows() -> None:
+    assert "fewer than 3" in folds_needed([0.1, 0.2], 1, 1).reason
+    assert "same mean" in folds_needed([0.1, -0.1, 0.0], 2, 1).reason
+    assert "same difference" in folds_needed([0.1, 0.1, 0.1], 2, 1).reason
+    assert folds_needed([0.1, -0.1, 0.0003], 2, 1).reason == "more than 1000 folds as large as these"
+    few = folds_needed([0.1, 0.11, 0.12], 2, 1)
+    assert (few.n, few.extrapolated) == (6, True), "the test itself takes no fewer than six"
+    assert few.reason == "folds as large as these, with 2.0 times as many labels; a guess, from 3 folds alone"
+    assert folds_needed([0.1, 0.11, 0.12] * 3, 8, 1).n == 6
+    with pytest.raises(ScoreError, match="between 0 and 1"):
+        folds_needed([0.1, 0.2, 0.3], 2, 1, power=80)
+    with pytest.raises(ScoreError, match="greater than 0"):
+        folds_needed([0.1, 0.2, 0.3], 0, 1)
 
 
 def test_corrections_by_hand():

@@ -18,4 +18,5 @@ def write_best(path: Path, study: Study | None) -> None:
         return
     members = open_ensemble(study.ensemble_path).members
     held_out = [[(one.image, one.box) for one in member.held_out] for member in members]
-    write_ensemble(file, [member.run for member in members], held_out=held_out)
+    runs, steps = [member.run for member in members], members[0].postprocess
+    write_ensemble(file, runs, postprocess=steps, held_out=held_out)

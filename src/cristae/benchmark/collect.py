@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from math import prod
 from pathlib import Path
 from typing import Any
 
 from cristae.benchmark.chosen import write_best
+from cristae.benchmark.ensembles import write_ensembles
 from cristae.benchmark.imported import IMPORTED
 from cristae.benchmark.job import COST, is_scored
 from cristae.benchmark.label_numbers import SLICES
 from cristae.benchmark.network_cost import NetworkCost
+from cristae.benchmark.score_tables import ScoreTable, is_alone, score_rows, slice_rows
 from cristae.classical.config import RandomForestConfig
 from cristae.data.folds.units import sample_of
 from cristae.evaluation.benchmarks.statistics import write_statistics
@@ -22,11 +24,10 @@ from cristae.metrics.tally import ALL
 from cristae.progress import Progress
 from cristae.recipe.benchmark_folder import CELLS, FAILURES, HELD_OUT, RESULTS, CellFacts, read_benchmark
 from cristae.recipe.benchmark_tables import (
+    SPLITS,
     CellRow,
-    Familiarity,
     JobRow,
     JobState,
-    ScoreRow,
     Split,
     read_json,
     read_records,
@@ -37,27 +38,6 @@ from cristae.recipe.folder import METRICS, SUMMARY, read_facts
 from cristae.recipe.run import Run, open_unfinished_run
 from cristae.recipe.study import MemberState, Study, open_study
 from cristae.workflows.report import report
-
-SPLITS: tuple[Split, ...] = ("validation", "test")
-
-
-@dataclass(frozen=True, eq=False)
-class _Table:
-    """A table of scores and what it is about."""
-
-    cell: str
-    path: Path
-    split: Split
-    fold: int | None = None
-    instance: int | None = None
-    samples: Mapping[str, str | None] = field(default_factory=dict)
-    """Of the volumes that are scored."""
-    trained_on: frozenset[str | None] = frozenset([None])
-    """Samples; None among them where not all are known."""
-
-    @property
-    def key(self) -> dict[str, Any]:
-        return {"cell": self.cell, "fold": self.fold, "instance": self.instance, "split": self.split}
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +58,7 @@ class _Job:
         return self.run.path / HELD_OUT
 
     @property
-    def tables(self) -> list[_Table]:
+    def tables(self) -> list[ScoreTable]:
         """Its tables of scores."""
         paths = {split: self.held_out / f"{split}.csv" for split in SPLITS}
         there = {split: path for split, path in paths.items() if path.is_file()}
@@ -90,7 +70,7 @@ class _Job:
             scored = {row.volume for row in read_scores(path)} - {ALL}
             samples = {name: sample_of(name, volumes) for name in scored}
             place = self.cell, path, split, self.member.fold, self.member.instance
-            found.append(_Table(*place, samples, known))
+            found.append(ScoreTable(*place, samples, known))
         return found
 
 
@@ -109,18 +89,21 @@ def collect(path: Path, progress: Progress = Progress()) -> None:
     jobs = [job for cell, study in studies.items() for job in _jobs_of(cell, study)]
     own = [table for job in jobs for table in job.tables]
     split: Split = "test" if not own or any(table.split == "test" for table in own) else "validation"
-    others = [_Table(cell.name, path / IMPORTED / f"{cell.name}.csv", split) for cell in facts.cells if cell.imported]
+    others = [
+        ScoreTable(cell.name, path / IMPORTED / f"{cell.name}.csv", split) for cell in facts.cells if cell.imported
+    ]
     tables = [*own, *others]
     results = path / RESULTS
     results.mkdir(exist_ok=True)
     write_table(results, "cells", row_records(map(_cell_row, facts.cells)))
     failed = {one["job"]: one["error"] for one in read_json(path / FAILURES)} if (path / FAILURES).is_file() else {}
     write_table(results, "jobs", row_records(_all_job_rows(studies, jobs, failed)))
-    write_table(results, "scores", row_records(row for table in tables for row in _score_rows(table)))
-    write_table(results, "slices", [row for table in tables for row in _slice_rows(table)])
+    write_table(results, "scores", row_records(row for table in tables for row in score_rows(table)))
+    write_table(results, "slices", [row for table in tables for row in slice_rows(table)])
     write_table(results, "epochs", [row for job in jobs for row in _epoch_rows(job)])
     best = write_statistics(results, facts)
     write_best(path, None if best is None else studies.get(best))
+    write_ensembles(path, facts, studies, progress)
     report(path, progress=progress)
 
 
@@ -178,6 +161,7 @@ def _job_row(job: _Job) -> JobRow:
         voxels_seen=seen,
         train_vox=None if fold is None else sum(fold["train_vox"].values()),
         validate_vox=None if fold is None else sum(fold["validate_vox"].values()),
+        test_vox=_test_vox(job),
         train_seconds=summary.get("training_seconds"),
         predict_seconds=cost["predict_seconds"],
         predict_vox=cost["predict_vox"],
@@ -190,6 +174,16 @@ def _job_row(job: _Job) -> JobRow:
     )
 
 
+def _test_vox(job: _Job) -> int | None:
+    """Voxels that its test scores are made of; None where it has none."""
+    path = job.held_out / "test.csv"
+    if not path.is_file():
+        return None
+    rows = read_scores(path)
+    pooled = [row.n for row in rows if row.metric == "accuracy" and (row.volume == ALL or is_alone(rows))]
+    return pooled[0] if pooled else None
+
+
 def _metrics(job: _Job) -> list[dict[str, str]]:
     path = job.run.path / METRICS
     return read_records(path) if path.is_file() else []
@@ -197,36 +191,3 @@ def _metrics(job: _Job) -> list[dict[str, str]]:
 
 def _epoch_rows(job: _Job) -> Iterator[dict[str, Any]]:
     yield from ({**job.key, **row} for row in _metrics(job))
-
-
-def _score_rows(table: _Table) -> Iterator[ScoreRow]:
-    rows = read_scores(table.path)
-    alone = len({row.volume for row in rows}) == 1
-    for row in rows:
-        yield ScoreRow(
-            **table.key,
-            sample=_familiarity(table, row.volume),
-            volume="all" if alone else row.volume,
-            class_name=row.class_name,
-            metric=row.metric,
-            threshold=row.threshold,
-            value=row.value,
-            n=row.n,
-            unit=row.unit,
-            rule=row.rule,
-        )
-
-
-def _slice_rows(table: _Table) -> Iterator[dict[str, Any]]:
-    path = table.path.with_name(f"{table.path.stem}.slices.csv")
-    for row in read_records(path) if path.is_file() else ():
-        own = {**table.key, "sample": _familiarity(table, row["volume"])}
-        yield {**own, **{key: value for key, value in row.items() if key != "run"}}
-
-
-def _familiarity(table: _Table, volume: str) -> Familiarity:
-    """Whether the sample of a volume is among those that were trained on."""
-    sample = table.samples.get(volume)
-    if sample is None or None in table.trained_on:
-        return "unknown"
-    return "within" if sample in table.trained_on else "new"

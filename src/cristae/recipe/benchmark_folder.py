@@ -1,8 +1,8 @@
 """The folder of a benchmark: what `benchmark` makes of a plan.
 
 `plan.yaml` (as given, complete), `benchmark.json` (its cells, in order), `cells/NAME/` (a study folder for each cell),
-and once something is finished `results/` (tables), `best.yaml` (the runs of the best cell), `figures/` and
-`report.html`. An `ensemble.yaml` may lie beside them, as of several cells.
+and once something is finished `results/` (tables), `best.yaml` (the runs of the best cell), `ensemble.yaml` (those of
+the best ensemble of cells, where there are two that can predict together), `figures/` and `report.html`.
 """
 
 from __future__ import annotations

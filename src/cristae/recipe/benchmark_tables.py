@@ -22,6 +22,7 @@ from cristae.data.files import write_bytes, write_text
 from cristae.errors import MissingFileError, RunError
 
 Split = Literal["validation", "test"]
+SPLITS: tuple[Split, ...] = ("validation", "test")
 Familiarity = Literal["within", "new", "unknown"]
 """Whether the sample (animal, specimen) that is scored is among those that were trained on, as far as a recipe names
 samples."""
@@ -98,6 +99,8 @@ class JobRow:
     train_vox: int | None = None
     """Voxels of the training regions."""
     validate_vox: int | None = None
+    test_vox: int | None = None
+    """Scored voxels of the part that nested folds test, or of the recipe's test regions."""
     train_seconds: float | None = None
     predict_seconds: float | None = None
     predict_vox: int | None = None

@@ -14,7 +14,7 @@ from cristae.evaluation.benchmarks.trials import Measure, Trial, Trials, by_fold
 from cristae.evaluation.unit_tables import Measured, aligned
 from cristae.metrics.uncertainty.bootstrap import Interval, interval
 from cristae.metrics.uncertainty.corrections import holm
-from cristae.metrics.uncertainty.folds import compare_folds, mean_over_folds
+from cristae.metrics.uncertainty.folds import compare_folds, folds_needed, mean_over_folds
 from cristae.metrics.uncertainty.instances import compare_instances, deviation, instances_needed
 from cristae.metrics.uncertainty.paired import Difference, compare_paired
 
@@ -57,7 +57,7 @@ class Pair:
     """Why there is no verdict."""
     verdict: Verdict
     needed: int | None = None
-    """Trainings of each that would tell the two apart."""
+    """Trainings of each, or folds, that would tell the two apart."""
     needed_reason: str = ""
 
 
@@ -104,7 +104,7 @@ def compare_cells(
         trials: Its values.
         sizes: Voxels in a training and a scored part of a fold.
         slices: The same score of slices, for cells with a single training.
-        needed: Also say how many trainings would be needed.
+        needed: Also say how many trainings or folds would be needed.
     """
     means = {cell: _mean(cell, own, sizes, slices) for cell, own in trials.items()}
     pairs = [_pair(first, second, trials, sizes, slices, needed) for first, second in combinations(trials, 2)]
@@ -161,21 +161,20 @@ def _pair(
     designs = design_of(a), design_of(b)
     if designs == ("folds", "folds"):
         x, y = by_fold(a), by_fold(b)
-        common = [fold for fold in x if fold in y]
-        found = compare_folds([x[fold] - y[fold] for fold in common], *sizes)
-        unit = "folds"
+        gaps = [x[fold] - y[fold] for fold in x if fold in y]
+        found, unit = compare_folds(gaps, *sizes), "folds"
+        enough = folds_needed(gaps, *sizes) if needed else None
     elif designs == ("instances", "instances"):
-        found, unit = compare_instances([one.value for one in a], [one.value for one in b]), "trainings"
+        values = [one.value for one in a], [one.value for one in b]
+        found, unit = compare_instances(*values), "trainings"
+        enough = instances_needed(*values, draws=500) if needed else None
     else:
-        found, unit = _by_slices(first, second, slices, a, b), "slices"
+        found, unit, enough = _by_slices(first, second, slices, a, b), "slices", None
     one = Pair(
         *(first, second, found.value, found.low, found.high, found.p, None, found.n, unit, found.method),
         *(found.reason, "undecided"),
     )
-    if needed and unit == "trainings":
-        enough = instances_needed([trial.value for trial in a], [trial.value for trial in b], draws=500)
-        return replace(one, needed=enough.n, needed_reason=enough.reason)
-    return one
+    return one if enough is None else replace(one, needed=enough.n, needed_reason=enough.reason)
 
 
 def _by_slices(first: str, second: str, slices: Measured | None, a: Sequence[Trial], b: Sequence[Trial]) -> Difference:

@@ -28,7 +28,7 @@ from cristae.metrics.table import describe_metric
 from cristae.metrics.uncertainty.instances import QUANTILES, deviation, quantiles
 from cristae.metrics.uncertainty.units import parse_unit
 from cristae.recipe.benchmark_folder import BenchmarkFacts
-from cristae.recipe.benchmark_tables import CellRow, JobRow, ScoreRow, read_records, read_rows, write_table
+from cristae.recipe.benchmark_tables import SPLITS, CellRow, JobRow, ScoreRow, read_records, read_rows, write_table
 
 Record = dict[str, Any]
 
@@ -45,13 +45,15 @@ def write_statistics(results: Path, facts: BenchmarkFacts) -> str | None:
     """
     cells, jobs, scores = read_rows(CellRow, results), read_rows(JobRow, results), read_rows(ScoreRow, results)
     epochs, slices = (read_records(results / f"{name}.csv") for name in ("epochs", "slices"))
-    trials, sizes = trials_of(scores), fold_sizes(jobs)
+    trials, sizes = trials_of(scores), {split: fold_sizes(jobs, split) for split in SPLITS}
     split = split_to_rank(scores)
     wanted = Measure(split, facts.class_name, facts.metric)
+    judged = {measure: own for measure, own in trials.items() if describe_metric(measure.metric).better}
     compared = {
-        measure: compare_cells(measure, own, sizes, _slices_of(measure, own, slices), needed=measure == wanted)
-        for measure, own in trials.items()
-        if describe_metric(measure.metric).better
+        measure: compare_cells(
+            *(measure, own, sizes[measure.split], slices_of(measure, own, slices)), needed=measure == wanted
+        )
+        for measure, own in judged.items()
     }
     labels = {cell.cell: cell.label for cell in cells}
     ranked, own = compared.get(wanted), trials.get(wanted, {})
@@ -78,7 +80,7 @@ def write_statistics(results: Path, facts: BenchmarkFacts) -> str | None:
     return ranked.ordered()[0].cell if ranked and ranked.means else None
 
 
-def _slices_of(measure: Measure, trials: Trials, slices: Sequence[Mapping[str, str]]) -> Measured | None:
+def slices_of(measure: Measure, trials: Trials, slices: Sequence[Mapping[str, str]]) -> Measured | None:
     """A score of slices, for cells that have one training each; None where slices have no such score."""
     classes = {row["class"] for row in slices}
     name = classes.pop() if measure.class_name == ALL and len(classes) == 1 else measure.class_name

@@ -98,8 +98,8 @@ def _ranking(compared: Compared, ordered: Sequence[Mean], labels: Mapping[str, s
     if pair.needed is not None:
         yield _about(
             "ranking",
-            f"About {pair.needed} trainings of each would tell {labels[best.cell]} and {labels[second.cell]} apart "
-            f"({pair.needed_reason}).",
+            f"About {pair.needed} {'folds' if pair.unit == 'folds' else 'trainings of each'} would tell "
+            f"{labels[best.cell]} and {labels[second.cell]} apart ({pair.needed_reason}).",
         )
 
 

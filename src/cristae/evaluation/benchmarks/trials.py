@@ -97,10 +97,12 @@ def by_fold(trials: Sequence[Trial]) -> dict[int | None, float]:
     return {fold: fmean(values) for fold, values in sorted(folds.items(), key=lambda one: one[0] or 0)}
 
 
-def fold_sizes(jobs: Sequence[JobRow]) -> tuple[float, float]:
-    """Voxels in a training part and in a scored part of a fold, on average; as many in both where unknown."""
+def fold_sizes(jobs: Sequence[JobRow], split: Split) -> tuple[float, float]:
+    """Voxels in a training part of a fold and in what is scored of a split, on average; as many in both where
+    unknown."""
     train = [job.train_vox for job in jobs if job.train_vox]
-    scored = [job.validate_vox for job in jobs if job.validate_vox]
+    sizes = [job.test_vox if split == "test" else job.validate_vox for job in jobs]
+    scored = [size for size in sizes if size]
     return (fmean(train), fmean(scored)) if train and scored else (1.0, 1.0)
 
 

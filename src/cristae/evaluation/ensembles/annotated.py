@@ -75,6 +75,11 @@ class AnnotatedVoxels:
         counts = [sum(int(self._counts(plane).sum()) for plane in planes) for planes in self._planes]
         return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
 
+    @cached_property
+    def places(self) -> tuple[tuple[tuple[Volume, Box], ...], ...]:
+        """Of each slice that counts by itself its volume and boxes."""
+        return tuple(tuple((self.slabs[one.slab].volume, one.box) for one in planes) for planes in self._planes)
+
     @property
     def voxels(self) -> int:
         """Voxels that count."""
@@ -112,23 +117,39 @@ class AnnotatedVoxels:
             RunError: A prediction has other classes.
             StorageError: The disk is full.
         """
+        self._require_classes(predictions)
+        beside = path.with_name(f".{path.name}.part")
+        with storage_errors(path):
+            found = np.lib.format.open_memmap(beside, "w+", np.uint8, (self.classes.n_logits, self.voxels))
+            self.fill(found, predictions)
+            found.flush()
+            del found
+            beside.replace(path)
+
+    def fill(self, found: np.ndarray, predictions: Sequence[Prediction]) -> None:
+        """Put the probabilities of these voxels into an array, slice by slice.
+
+        Args:
+            found: uint8 (C, N).
+            predictions: One for each slab, with probabilities, of its box or more.
+
+        Raises:
+            RunError: A prediction has other classes.
+        """
+        self._require_classes(predictions)
+        for place, plane in self._places():
+            prediction = predictions[plane.slab]
+            box = plane.box.relative_to(prediction.box.start)
+            maps = np.stack([image.read(box)[0] for image in prediction.probabilities])
+            found[:, place] = maps[:, self._counts(plane)]
+
+    def _require_classes(self, predictions: Sequence[Prediction]) -> None:
         channels = self.classes.n_logits
         for prediction in predictions:
             if prediction.classes.scheme != self.classes.scheme or len(prediction.probabilities) != channels:
                 raise RunError(
                     f"{prediction.path}: is of the classes {prediction.classes.listed}, expected {self.classes.listed}"
                 )
-        beside = path.with_name(f".{path.name}.part")
-        with storage_errors(path):
-            found = np.lib.format.open_memmap(beside, "w+", np.uint8, (channels, self.voxels))
-            for place, plane in self._places():
-                prediction = predictions[plane.slab]
-                box = plane.box.relative_to(prediction.box.start)
-                maps = np.stack([image.read(box)[0] for image in prediction.probabilities])
-                found[:, place] = maps[:, self._counts(plane)]
-            found.flush()
-            del found
-            beside.replace(path)
 
     def _places(self) -> Iterator[tuple[slice, _Plane]]:
         """Where the voxels of each piece of a slice stand."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +50,8 @@ class MemberMaps:
     """One uint8 (C, N) of p x 255 for each member."""
     units: np.ndarray
     """(U + 1,) where the voxels of each unit, such as a slice, begin; the last entry is N."""
+    only: tuple[int, ...] | None = None
+    """Units that count; None counts all."""
 
     def __post_init__(self) -> None:
         tables, _, _ = table_shape(self.classes)
@@ -62,20 +64,26 @@ class MemberMaps:
             raise ScoreError(f"maps of members have shape {(self.classes.n_logits, voxels)} here, got {found}")
         if self.units[0] != 0 or self.units[-1] != voxels or (np.diff(self.units) < 0).any():
             raise ScoreError("units must begin with voxel 0, rise, and end with the last voxel")
+        if self.only is not None and not self.only:
+            raise ScoreError("no unit counts; keep at least one")
 
     def __len__(self) -> int:
         return len(self.maps)
 
     @property
     def n_units(self) -> int:
-        """U."""
-        return len(self.units) - 1
+        """Units that count."""
+        return len(self.units) - 1 if self.only is None else len(self.only)
+
+    def of_units(self, only: Sequence[int]) -> MemberMaps:
+        """The same, of which only these units count, in this order."""
+        return replace(self, only=tuple(only))
 
     def blocks(self) -> Iterator[MapBlock]:
-        """All voxels, in order; each block lies in one unit."""
-        for unit in range(self.n_units):
-            for start in range(int(self.units[unit]), int(self.units[unit + 1]), _RUN):
-                part = slice(start, min(start + _RUN, int(self.units[unit + 1])))
+        """All voxels that count, in order; each block lies in one unit."""
+        for unit, place in enumerate(range(self.n_units) if self.only is None else self.only):
+            for start in range(int(self.units[place]), int(self.units[place + 1]), _RUN):
+                part = slice(start, min(start + _RUN, int(self.units[place + 1])))
                 yield MapBlock(unit, np.asarray(self.truth[:, part]), np.stack([one[:, part] for one in self.maps]))
 
     def labels(self, sums: np.ndarray, weight: int) -> np.ndarray:
@@ -86,13 +94,9 @@ class MemberMaps:
             weight: How many maps were added, each as often as its weight says.
 
         Returns:
-            uint8 (T, n), by the rule that predictions have: the most probable class, ties to the lower id; else where
-            the mean is strictly above the threshold.
+            uint8 (T, n).
         """
-        if self.classes.softmax:
-            best: np.ndarray = sums.argmax(0)[None].astype(np.uint8)
-            return best
-        return np.asarray(sums > 255 * self.threshold * weight, np.uint8)
+        return decided(self.classes, self.threshold, sums, weight)
 
     def tables(self, truth: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """(T, K, K) int64 counts of voxels."""
@@ -102,6 +106,25 @@ class MemberMaps:
     def empty_tables(self, *several: int) -> np.ndarray:
         """(*several, T, K, K) zeros."""
         return np.zeros((*several, *table_shape(self.classes)), np.int64)
+
+
+def decided(classes: Classes, threshold: float, sums: np.ndarray, weight: int | np.ndarray) -> np.ndarray:
+    """What an ensemble decides by the rule that predictions have: the most probable class, ties to the lower id; else
+    where the mean is strictly above the threshold.
+
+    Args:
+        classes: Of the maps.
+        threshold: Of the probability, for classes that are decided by one.
+        sums: (C, ...) sums of 8-bit maps.
+        weight: How many maps were added, each as often as its weight says.
+
+    Returns:
+        uint8 (T, ...): class ids, or 0 and 1 of each overlapping or only class.
+    """
+    if classes.softmax:
+        best: np.ndarray = sums.argmax(0)[None].astype(np.uint8)
+        return best
+    return np.asarray(sums > 255 * threshold * weight, np.uint8)
 
 
 def open_maps(

@@ -10,7 +10,7 @@ import numpy as np
 
 from cristae.errors import ScoreError
 from cristae.evaluation.ensembles.member_maps import MemberMaps
-from cristae.metrics.ensembling.criterion import VoxelCriterion, score_of
+from cristae.metrics.ensembling.criterion import CountScore, VoxelCriterion, score_of
 from cristae.metrics.ensembling.error_pairs import ErrorPairs
 from cristae.metrics.uncertainty.bootstrap import Interval, interval
 
@@ -69,7 +69,7 @@ class TopK:
     """95 %, over the units."""
 
 
-def survey_members(maps: MemberMaps, criterion: VoxelCriterion = "miou") -> Survey:
+def survey_members(maps: MemberMaps, criterion: VoxelCriterion | CountScore = "miou") -> Survey:
     """Score every member by itself and count where they are wrong together.
 
     Args:
@@ -88,7 +88,7 @@ def survey_members(maps: MemberMaps, criterion: VoxelCriterion = "miou") -> Surv
 def select_greedily(
     maps: MemberMaps,
     *,
-    criterion: VoxelCriterion = "miou",
+    criterion: VoxelCriterion | CountScore = "miou",
     steps: int = 20,
     begin_with: Sequence[int] = (),
     advance: Callable[[], None] = lambda: None,
@@ -130,7 +130,7 @@ def select_greedily(
 
 
 def _scores_with(
-    maps: MemberMaps, weights: Sequence[int], candidates: Sequence[int], criterion: VoxelCriterion
+    maps: MemberMaps, weights: Sequence[int], candidates: Sequence[int], criterion: VoxelCriterion | CountScore
 ) -> np.ndarray:
     """Scores of the ensemble of these weights with each candidate added once; -inf where undefined."""
     tables = maps.empty_tables(len(candidates))
@@ -144,7 +144,7 @@ def _scores_with(
 
 
 def top_k_curve(
-    maps: MemberMaps, order: Sequence[int], *, criterion: VoxelCriterion = "miou", seed: int = 0
+    maps: MemberMaps, order: Sequence[int], *, criterion: VoxelCriterion | CountScore = "miou", seed: int = 0
 ) -> tuple[TopK, ...]:
     """Scores of the averages of the best 1, 2, ... n members, with their intervals over the units.
 

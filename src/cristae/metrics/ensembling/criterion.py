@@ -11,8 +11,11 @@ from cristae.data.classes import Classes
 from cristae.metrics.confusion import Confusion
 from cristae.metrics.overlap import accuracy, dice, iou
 from cristae.metrics.ratio import ratio
+from cristae.metrics.table import metric_named
 
 VoxelCriterion = Literal["miou", "f1", "accuracy"]
+CountScore = Callable[[np.ndarray], np.ndarray]
+"""Counts (..., T, K, K), or (..., T * K * K), to scores (...); NaN where nothing is defined."""
 
 
 def table_shape(classes: Classes) -> tuple[int, int, int]:
@@ -25,31 +28,55 @@ def table_shape(classes: Classes) -> tuple[int, int, int]:
     return (1 if classes.exclusive else len(classes.names), size, size)
 
 
-def score_of(classes: Classes, criterion: VoxelCriterion) -> Callable[[np.ndarray], np.ndarray]:
+def score_of(classes: Classes, criterion: VoxelCriterion | CountScore) -> CountScore:
     """The criterion as a function of counts, with the meaning it has in metrics.csv of a training.
 
     `miou`: mean over all classes of intersection over union, the background included where there is one; of
     overlapping masks the mean over the masks. `f1`: mean over the foreground classes. `accuracy`: the share of voxels
     whose class is right; of overlapping masks the mean over them. A class that is nowhere is left out of the mean.
 
-    Returns:
-        A function of counts (..., T, K, K), or of the same flattened to (..., T * K * K), to scores (...); NaN where
-        nothing is defined.
+    A function, such as `class_score_of` gives, is itself the criterion.
 
     Example:
         >>> classes = Classes(names=("background", "cell"))
         >>> round(float(score_of(classes, "miou")(np.array([[[1, 1], [0, 2]]]))), 4)
         0.5833
     """
-    shape = table_shape(classes)
+    if callable(criterion):
+        return criterion
+    return lambda counts: _mean(_values(_tables(counts, classes), classes, criterion))
+
+
+def class_score_of(classes: Classes, metric: str, class_name: str) -> CountScore:
+    """An overlap score of one class, or for `all` its mean over the foreground classes without undefined ones.
+
+    Args:
+        classes: Of the counts.
+        metric: Its name in tables of scores, such as `Jaccard`.
+        class_name: Of which class.
+
+    Raises:
+        KeyError: It is no overlap score.
+        ValueError: There is no such class.
+
+    Example:
+        >>> classes = Classes(names=("background", "cell"))
+        >>> float(class_score_of(classes, "Jaccard", "cell")(np.array([[[1, 1], [0, 2]]])))
+        0.6666666666666666
+    """
+    function = metric_named(metric).function
+    places = [classes.names.index(name) for name in (classes.foreground if class_name == "all" else (class_name,))]
 
     def score(counts: np.ndarray) -> np.ndarray:
-        tables = np.asarray(counts)
-        if tables.shape[-3:] != shape:
-            tables = tables.reshape(*tables.shape[:-1], *shape)
-        return _mean(_values(Confusion(tables), classes, criterion))
+        found = function(_tables(counts, classes))
+        return _mean(found[..., 0, places] if classes.exclusive else found[..., places, 1])
 
     return score
+
+
+def _tables(counts: np.ndarray, classes: Classes) -> Confusion:
+    tables, shape = np.asarray(counts), table_shape(classes)
+    return Confusion(tables if tables.shape[-3:] == shape else tables.reshape(*tables.shape[:-1], *shape))
 
 
 def _values(tables: Confusion, classes: Classes, criterion: VoxelCriterion) -> np.ndarray:

@@ -9,11 +9,14 @@ import numpy as np
 
 from cristae.errors import ScoreError
 from cristae.metrics.uncertainty.bootstrap import Bounds, Interval
+from cristae.metrics.uncertainty.instances import Needed
 from cristae.metrics.uncertainty.paired import Difference
 from cristae.metrics.uncertainty.statistic import SMALLEST_N
 
 _FEWEST = 3
 """Folds of which a mean has an interval: of two, Student's quantile alone is 12.7."""
+_MOST = 1000
+"""Folds that are tried."""
 
 
 def mean_over_folds(
@@ -106,3 +109,66 @@ def compare_folds(differences: Sequence[float] | np.ndarray, train_size: float, 
     half = float(stats.t.ppf(0.975, n - 1)) * error
     p = 2 * float(stats.t.sf(abs(found) / error, n - 1))
     return Difference(found, found - half, found + half, p, n, method)
+
+
+def folds_needed(
+    differences: Sequence[float] | np.ndarray,
+    train_size: float,
+    test_size: float,
+    *,
+    power: float = 0.8,
+    alpha: float = 0.05,
+) -> Needed:
+    """Smallest number of folds with which the corrected test of `compare_folds` distinguishes two methods.
+
+    More folds of the same labels would make each part smaller and its score less certain. So the parts are taken to be
+    as large as they are, and those that are added to be trained on by all other folds: with n folds instead of k,
+    test / train falls from r to 1 / (1 / r + n - k), and there are n / k times as many labels. The power is that of the
+    noncentral t distribution. The difference found is taken for the true one, and its spread, too.
+
+    Args:
+        differences: (k,) score of the first method minus that of the second, one for each fold.
+        train_size: Units in a training part.
+        test_size: Units in a test part, in the same measure.
+        power: Wanted fraction of repeats in which the test finds the difference.
+        alpha: Two-sided level of the test.
+
+    Returns:
+        No number where there are fewer than three folds, the difference is 0 or the same in all folds, or a thousand
+        folds are not enough.
+
+    Raises:
+        ScoreError: A difference is not finite, a size is not positive, or power or alpha lie outside 0 to 1.
+
+    Example:
+        >>> folds_needed([0.02, 0.01, 0.03, -0.01, 0.02, 0.01], 5, 1).n
+        19
+    """
+    values = np.asarray(differences, np.float64)
+    _check(values, train_size, test_size)
+    if not (0 < power < 1 and 0 < alpha < 1):
+        raise ScoreError(f"power {power:g} and alpha {alpha:g} must lie between 0 and 1")
+    known = len(values)
+    if known < _FEWEST:
+        return Needed(None, False, f"{known} folds; from fewer than {_FEWEST} nothing follows")
+    gap, spread = abs(float(values.mean())), float(values.std(ddof=1))
+    if gap < 1e-12:
+        return Needed(None, False, "the two have the same mean; no number of folds would distinguish them")
+    if spread < 1e-12:
+        return Needed(None, False, "all folds have the same difference, so its spread cannot be estimated")
+    from scipy import stats
+
+    n = np.arange(SMALLEST_N, _MOST + 1)
+    others = train_size / test_size + n - known
+    error = spread * np.sqrt(1 / n + 1 / np.maximum(others, 1))
+    critical, shift = stats.t.ppf(1 - alpha / 2, n - 1), gap / error
+    reached = stats.nct.sf(critical, n - 1, shift) + stats.nct.cdf(-critical, n - 1, shift)
+    enough = n[np.nan_to_num(reached, nan=1.0) >= power]
+    if not len(enough):
+        return Needed(None, True, f"more than {_MOST} folds as large as these")
+    found = int(enough[0])
+    labels = "" if found <= known else f", with {found / known:.1f} times as many labels"
+    rough = f"; a guess, from {known} folds alone" if known < SMALLEST_N else ""
+    unsure = _error(values, train_size, test_size) * float(stats.t.ppf(1 - alpha / 2, known - 1)) >= gap
+    caution = "; the difference found may be chance, so the number may be far too small" if unsure else ""
+    return Needed(found, found > known, f"folds as large as these{labels}{rough}{caution}")

@@ -29,12 +29,12 @@ class Superiority:
 
 @dataclass(frozen=True)
 class Needed:
-    """How many training runs of each architecture distinguish A from B."""
+    """How many training runs of each architecture, or how many folds, distinguish A from B."""
 
     n: int | None
     """Of each architecture; None where no number can be given."""
     extrapolated: bool
-    """Whether `n` lies beyond the training runs given, and comes from the normal approximation."""
+    """Whether `n` lies beyond what was given."""
     reason: str
     """How `n` was found, or why there is none."""
 

@@ -15,6 +15,13 @@ from cristae.report.page import Section, fold
 from cristae.report.scores import format_value
 
 TITLE = "Ensembles"
+_CHOSEN = {
+    "validation regions": "Members were chosen on the validation regions, and scored on the test regions.",
+    "other folds": "Each fold is scored with the members that the other folds choose, so the score does not flatter.",
+    "other slices": "Slices are scored with the members that other slices choose, so the score does not flatter.",
+    "same slices": "Members were chosen by the very slices that they are scored on, which flatters.",
+}
+"""What the column `chosen_on` says."""
 
 
 def ensembles_section(files: BenchmarkFiles, figures: Figures) -> Section | None:
@@ -22,21 +29,27 @@ def ensembles_section(files: BenchmarkFiles, figures: Figures) -> Section | None
     rows = [row for row in files["ensembles"] if math.isfinite(number(row, "value"))]
     if not rows:
         return None
-    lead = "Score of an ensemble of k members, added in the order that its rule chose them."
+    lead = (
+        "Score of an ensemble of k methods, whose probabilities are averaged: the best k by validation (top-k), and "
+        "those that were chosen one by one, each as often as the average became better (greedy)."
+    )
     best = best_ensemble(files)
     found = Markup("")
     if best is not None:
-        found = Markup("<p>Best found: {}, {}, with {} members: {} {}{}.</p>").format(
-            best["name"], best["rule"], f"{number(best, 'k'):.0f}", files.metric_title,
-            format_value(number(best, "value")), _interval(best),
+        sentence = "<p>Best found: {}, {}, with {} members ({}): {} {}{}. {}</p>"
+        found = Markup(sentence).format(
+            best["name"], best["rule"], f"{number(best, 'k'):.0f}", ", ".join(members_of(files, best)),
+            files.metric_title, format_value(number(best, "value")), _interval(best),
+            _CHOSEN.get(str(best.get("chosen_on") or ""), ""),
         )  # fmt: skip
     body = Markup("<p>{}</p>").format(lead) + found + _figure(files, rows, figures)
     return Section(TITLE, body + fold(f"All {len(rows)} ensembles", _table(files, rows)))
 
 
 def best_ensemble(files: BenchmarkFiles) -> Record | None:
-    """The ensemble that scores best; of equals the smallest."""
+    """The ensemble that was chosen, else the one that scores best; of equals the smallest."""
     rows = [row for row in files["ensembles"] if math.isfinite(number(row, "value"))]
+    rows = [row for row in rows if row.get("chosen")] or rows
     sign = 1 if files.lower_is_better else -1
     return min(rows, key=lambda row: (sign * number(row, "value"), number(row, "k")), default=None)
 
@@ -44,8 +57,12 @@ def best_ensemble(files: BenchmarkFiles) -> Record | None:
 def members_of(files: BenchmarkFiles, row: Record) -> list[str]:
     """What an ensemble is made of, as people call it."""
     found: Any = row.get("members") or []
-    names = found if isinstance(found, list) else [one.strip() for one in str(found).split(",")]
-    return [_label(files, str(name)) for name in names]
+    names = [str(one) for one in found] if isinstance(found, list) else [one.strip() for one in str(found).split(",")]
+    weights = str(row.get("weights") or "").split(", ")
+    labels = [_label(files, name) for name in names]
+    if len(weights) != len(labels) or set(weights) == {"1"}:
+        return labels
+    return [f"{label} x {weight}" for label, weight in zip(labels, weights, strict=True)]
 
 
 def _label(files: BenchmarkFiles, name: str) -> str:
@@ -88,6 +105,7 @@ def _table(files: BenchmarkFiles, rows: Sequence[Record]) -> Markup:
         Column("Rule", [str(row["rule"]) for row in rows]),
         numbers("k", rows, "k", ".0f"),
         numbers("Score", rows, "value"),
+        numbers("Against the best alone", rows, "difference", "+.4f"),
         Column("95 % interval", [_interval(row).strip(" ()") for row in rows]),
         Column("Scored on", [str(row.get("split") or "") for row in rows]),
         Column("Members", [", ".join(members_of(files, row)) for row in rows]),
