@@ -166,6 +166,20 @@ def test_a_failed_job_is_told_and_the_others_go_on(
     assert without_times(tmp_path / "out") == without_times(done)
 
 
+def test_where_an_error_of_the_program_comes_from_is_kept(
+    plan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any, **rest: Any) -> Any:
+        raise ZeroDivisionError("by nothing")
+
+    monkeypatch.setattr(module, "run_job", fail)
+    with pytest.raises(BenchmarkError, match=r"4 jobs failed(?s:.*)Where they failed stands in .*failures.json"):
+        benchmark(load_plan(plan), out=tmp_path / "out")
+    kept = json.loads((tmp_path / "out" / "failures.json").read_text())
+    assert [one["attempts"] for one in kept] == [2] * 4
+    assert all("in fail\n" in one["traceback"] for one in kept)
+
+
 def test_the_best_cell_predicts(done: Path) -> None:
     best = flat_members([f"{done}:best"])
     assert {member.run.path.parent.parent.name for member in best} == {"cells"}

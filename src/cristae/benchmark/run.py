@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from cristae.benchmark.cells import cells_of
 from cristae.benchmark.collect import collect
@@ -81,7 +82,7 @@ def benchmark(
     if imported:
         score_imported(plan, imported, out / IMPORTED, progress)
     failures = _run_jobs(cells, studies, options, progress)
-    write_json(out / FAILURES, [{"job": one.key, "error": one.error, "attempts": one.attempts} for one in failures])
+    write_json(out / FAILURES, [_failure_facts(one) for one in failures])
     collect(out, progress)
     if failures:
         raise _failed(out, failures)
@@ -168,7 +169,12 @@ def _finish(one: PlannedCell, study: Study, progress: Progress) -> None:
         finish_study(study, one.study.members, progress)
 
 
+def _failure_facts(failure: JobFailure) -> dict[str, Any]:
+    return {"job": failure.key, "error": failure.error, "attempts": failure.attempts, "traceback": failure.traceback}
+
+
 def _failed(out: Path, failures: Sequence[JobFailure]) -> BenchmarkError:
     lines = "\n".join(f"{one.key}: {one.error}" for one in failures)
     count = f"{len(failures)} job{'' if len(failures) == 1 else 's'} failed"
-    return BenchmarkError(f"{out / BENCHMARK}: {count}; --resume tries again what failed\n{lines}")
+    where = f"\nWhere they failed stands in {out / FAILURES}." if any(one.traceback for one in failures) else ""
+    return BenchmarkError(f"{out / BENCHMARK}: {count}; --resume tries again what failed\n{lines}{where}")
