@@ -26,11 +26,11 @@ SPLITS = ("validation", "test")
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What became of one split."""
+    """What became of one split; None where an earlier session did some of it."""
 
     predict_vox: int
-    predict_seconds: float
-    evaluate_seconds: float
+    predict_seconds: float | None
+    evaluate_seconds: float | None
 
 
 def score_held_out(
@@ -38,7 +38,7 @@ def score_held_out(
 ) -> Mapping[str, HeldOut]:
     """Predict and score the validation and the test regions of a run's recipe, each split by itself.
 
-    A split that was scored already is left alone, and took no time; predictions that were begun are continued.
+    A split that was scored already is left alone; predictions that were begun are continued.
 
     Args:
         run: Finished.
@@ -55,7 +55,7 @@ def score_held_out(
     for split in SPLITS:
         voxels = sum(box.size for part in parts[split] for box in labelled_boxes(part))
         if (out / f"{split}.csv").exists():
-            found[split] = HeldOut(voxels, 0.0, 0.0)
+            found[split] = HeldOut(voxels, None, None)
         elif parts[split]:
             found[split] = HeldOut(voxels, *_score_split(run, parts[split], out, split, options, progress))
     return found
@@ -63,9 +63,10 @@ def score_held_out(
 
 def _score_split(
     run: Run, parts: Sequence[Part], out: Path, split: str, options: ScoreOptions, progress: Progress
-) -> tuple[float, float]:
-    """Seconds of the prediction, and of the evaluation."""
+) -> tuple[float | None, float]:
+    """Seconds of the prediction, None where it was begun before, and of the evaluation."""
     place = out / split
+    begun = place.exists()
     place.mkdir(parents=True, exist_ok=True)
     began, predicted = time.monotonic(), list[tuple[Part, Prediction]]()
     for part in parts:
@@ -86,4 +87,4 @@ def _score_split(
     )
     scoring = Scoring(run.recipe.name, scored_classes(run.classes, options), None, options)
     score([Evaluation(scoring, comparisons)], out / f"{split}.csv", progress)
-    return middle - began, time.monotonic() - middle
+    return None if begun else middle - began, time.monotonic() - middle
