@@ -12,7 +12,7 @@ from training_data import write_discs
 
 from cristae.benchmark.load import load_plan
 from cristae.benchmark.run import benchmark
-from cristae.errors import MissingFileError
+from cristae.errors import MissingFileError, RecipeError
 from cristae.recipe.benchmark_folder import read_benchmark
 from cristae.recipe.benchmark_tables import CellRow, ScoreRow, read_json, read_records, read_rows
 from cristae.recipe.ensemble_file import flat_members
@@ -84,6 +84,48 @@ def test_a_method_is_ranked_with_cells_that_have_no_test_regions(tmp_path: Path)
     ranked = [row for row in read_json(out / "results" / "ranking.json") if row["metric"] == "Jaccard"]
     of_disc = [(row["cell"], row["split"]) for row in ranked if row["class"] == "disc"]
     assert of_disc == [("fiji", "validation"), ("0.01", "validation")]
+
+
+def test_what_has_changed_is_scored_again(tmp_path: Path) -> None:
+    truth = {f"{z}": np.tri(20, k=z, dtype=bool) for z in range(3)}
+    write_masks(tmp_path / "truth", truth)
+    write_masks(tmp_path / "first", truth)
+    write_masks(tmp_path / "second", {name: ~mask for name, mask in truth.items()})
+    plan, out = tmp_path / "plan.yaml", tmp_path / "out"
+    text = "name: others\nimported: {predictions: {A: first}, truth: truth, binarize: 0.5}\n"
+    plan.write_text(text)
+    benchmark(load_plan(plan), out=out)
+    assert values(out, "Jaccard") == {"a": 1.0}
+    plan.write_text(text.replace("first", "second"))
+    benchmark(load_plan(plan), out=out, resume=True)
+    assert values(out, "Jaccard") == {"a": 0.0}, "another folder"
+    before = (out / "imported" / "a.csv").stat().st_mtime_ns
+    benchmark(load_plan(plan), out=out, resume=True)
+    assert (out / "imported" / "a.csv").stat().st_mtime_ns == before
+    for name, mask in truth.items():
+        Image.fromarray((mask * 255).astype(np.uint8)).save(tmp_path / "second" / f"{name}.png")
+    benchmark(load_plan(plan), out=out, resume=True)
+    assert values(out, "Jaccard") == {"a": 1.0}, "other files of the same names"
+
+
+@pytest.mark.parametrize(
+    ("predictions", "message"),
+    [
+        ("{nnU-Net: p, nnU Net: p}", r"plan.yaml:3: .*'nnU Net' and the cell 'nnU-Net' would both be called nnu-net"),
+        ("{Narrow: p}", r"plan.yaml:3: .*'Narrow' and the cell 'narrow' would both be called narrow"),
+    ],
+)
+def test_no_two_cells_have_one_name(tmp_path: Path, predictions: str, message: str) -> None:
+    write_discs(tmp_path, epochs=1)
+    (tmp_path / "p").mkdir()
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(
+        "name: both\nrecipe: recipe.yaml\n"
+        f"imported: {{predictions: {predictions}}}\nvary: {{model.widths: {{narrow: [2, 4]}}}}\n"
+    )
+    with pytest.raises(RecipeError, match=message):
+        benchmark(load_plan(plan), out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_is_missing_is_told(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,11 +18,13 @@ import pytest
 from training_data import write_discs
 from typer.testing import CliRunner
 
+from cristae.benchmark import fair
 from cristae.benchmark import run as module
 from cristae.benchmark.load import load_plan
 from cristae.benchmark.run import benchmark
 from cristae.cli.main import app
-from cristae.errors import BenchmarkError, NetworkError, OutputExistsError, RunError
+from cristae.errors import BenchmarkError, NetworkError, OutputExistsError, RecipeError, RunError
+from cristae.progress import Progress
 from cristae.recipe.benchmark_folder import read_benchmark
 from cristae.recipe.benchmark_tables import CellRow, JobRow, ScoreRow, read_rows
 from cristae.recipe.ensemble_file import flat_members
@@ -45,6 +48,14 @@ TIMES = {
 
 
 PIPED = subprocess.DEVNULL
+
+
+class Heard(Progress):
+    def __init__(self) -> None:
+        self.warned: list[str] = []
+
+    def warn(self, message: str) -> None:
+        self.warned.append(message)
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +142,20 @@ def test_nothing_is_overwritten_or_repeated(done: Path, plan: Path) -> None:
         benchmark(other, out=done, resume=True)
 
 
+def test_two_processes_do_not_work_on_one_benchmark(done: Path, plan: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in done.rglob("*.*") if path.suffix != ".part" and path.is_file()}
+    hold = "import sys; from filelock import FileLock; lock = FileLock(sys.argv[1]); lock.acquire(); print(); input()"
+    command = [sys.executable, "-c", hold, str(done / ".session.part")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with pytest.raises(BenchmarkError, match="another process works on this benchmark; wait until it has ended"):
+            benchmark(load_plan(plan), out=done, resume=True)
+        other.kill()
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    benchmark(load_plan(plan), out=done, resume=True)  # a process that was killed locks nothing
+
+
 def test_a_plan_that_cannot_resume_changes_nothing(done: Path, plan: Path, tmp_path: Path) -> None:
     before = {name: (done / name).read_bytes() for name in ("plan.yaml", "benchmark.json")}
     other = tmp_path / "other.yaml"
@@ -138,6 +163,62 @@ def test_a_plan_that_cannot_resume_changes_nothing(done: Path, plan: Path, tmp_p
     with pytest.raises(RunError, match=r"folds.count: 2 -> 3"):
         benchmark(load_plan(other), out=done, resume=True)
     assert {name: (done / name).read_bytes() for name in before} == before
+
+
+@pytest.mark.parametrize(
+    ("ranked", "message"),
+    [
+        ("metric: Jacard", r"plan.yaml:8: rank_by.metric: .*'Jacard': there is no such score; such as F1, "),
+        ("metric: volume_fraction", r"plan.yaml:8: rank_by.metric: .*'volume_fraction': it is neither good nor bad"),
+        ("class: disk", r"plan.yaml:8: rank_by.class: cell 'narrow' has no class 'disk'; there are disc, and `all`"),
+    ],
+)
+def test_what_no_cell_will_be_ranked_by_is_told_before_any_training(
+    plan: Path, tmp_path: Path, ranked: str, message: str
+) -> None:
+    other = plan.parent / "other" / "plan.yaml"
+    other.parent.mkdir(exist_ok=True)
+    text = PLAN.replace("metric: Jaccard, class: disc", ranked).replace("recipe.yaml", "../recipe.yaml")
+    other.write_text(text)
+    with pytest.raises(RecipeError, match=message):
+        benchmark(load_plan(other), out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_cells_that_a_plan_has_lost_are_told(done: Path, plan: Path, tmp_path: Path) -> None:
+    shutil.copytree(done, tmp_path / "out")
+    fewer = plan.with_name("fewer.yaml")
+    fewer.write_text(PLAN.replace(", wide: [4, 8]", ""))
+    heard = Heard()
+    benchmark(load_plan(fewer), out=tmp_path / "out", resume=True, progress=heard)
+    assert any("the plan has no more 'wide': results will be without" in message for message in heard.warned)
+    assert {row.cell for row in read_rows(ScoreRow, tmp_path / "out" / "results")} == {"narrow"}
+    assert open_study(tmp_path / "out" / "cells" / "wide").complete
+
+
+def test_minutes_are_measured_once_and_again_when_they_change(
+    plan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of cells with fewer labels."""
+    other = plan.with_name("minutes.yaml")
+    text = PLAN.replace("budget: {epochs: 1}", "budget: {minutes: 1}\nlabels: {slices: [1, 2]}")
+    other.write_text(text)
+    lengths = iter([7, 9, 17, 19])
+    monkeypatch.setattr(fair, "epochs_in", lambda *_: next(lengths))
+    monkeypatch.setattr(module, "_run_jobs", lambda *_: ())
+    monkeypatch.setattr(module, "collect", lambda *_: None)
+
+    def epochs() -> dict[str, int]:
+        benchmark(load_plan(other), out=tmp_path / "out", resume=(tmp_path / "out").exists())
+        cells = read_benchmark(tmp_path / "out").cells
+        studies = {cell.name: open_study(tmp_path / "out" / "cells" / cell.name) for cell in cells}
+        return {name: study.recipe.training.epochs for name, study in studies.items()}
+
+    first = epochs()
+    assert first == {"narrow-1-slices": 7, "narrow-2-slices": 7, "wide-1-slices": 9, "wide-2-slices": 9}
+    assert epochs() == first
+    other.write_text(text.replace("minutes: 1", "minutes: 2"))
+    assert set(epochs().values()) == {17, 19}
 
 
 def test_a_failed_job_is_told_and_the_others_go_on(
@@ -164,6 +245,54 @@ def test_a_failed_job_is_told_and_the_others_go_on(
     assert next(row.message for row in jobs if row.state == "failed") == "the network cannot"
     benchmark(load_plan(plan), out=tmp_path / "out", resume=True)
     assert without_times(tmp_path / "out") == without_times(done)
+
+
+def test_where_an_error_of_the_program_comes_from_is_kept(
+    plan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any, **rest: Any) -> Any:
+        raise ZeroDivisionError("by nothing")
+
+    monkeypatch.setattr(module, "run_job", fail)
+    with pytest.raises(BenchmarkError, match=r"4 jobs failed(?s:.*)Where they failed stands in .*failures.json"):
+        benchmark(load_plan(plan), out=tmp_path / "out")
+    kept = json.loads((tmp_path / "out" / "failures.json").read_text())
+    assert [one["attempts"] for one in kept] == [2] * 4
+    assert all("in fail\n" in one["traceback"] for one in kept)
+
+
+def test_what_an_interrupted_session_took_is_not_known(done: Path, plan: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(done, out)
+    before = {(row.cell, row.fold): row for row in read_rows(JobRow, out / "results")}
+    killed = [out / "cells" / "narrow" / f"fold-{fold}" / "held-out" for fold in (1, 2)]
+    for place in killed:
+        (place / "cost.json").unlink()  # killed while it scored
+    (killed[1] / "training-cost.json").unlink()  # killed while it trained
+    for path in killed[1].glob("validation.*"):
+        path.unlink()
+    benchmark(load_plan(plan), out=out, resume=True)
+    after = {(row.cell, row.fold): row for row in read_rows(JobRow, out / "results")}
+    scored, trained = after["narrow", 1], after["narrow", 2]
+    assert scored.cpu_seconds == before["narrow", 1].cpu_seconds
+    assert (scored.energy_wh or 0) > 0
+    assert (scored.predict_seconds, scored.evaluate_seconds) == (None, None)
+    assert (trained.cpu_seconds, trained.energy_wh, trained.peak_bytes) == (None, None, None)
+    assert trained.predict_seconds is None, "its prediction was there"
+    assert (trained.evaluate_seconds or 0) > 0
+    assert after["wide", 1] == before["wide", 1]
+
+
+def test_epochs_are_those_that_were_trained(plan: Path, tmp_path: Path) -> None:
+    short = plan.with_name("short.yaml")
+    short.write_text(
+        "name: short\nrecipe: recipe.yaml\nvary: {seed: [1]}\nbudget: {epochs: 3}\n"
+        "set: {sampling.per_epoch: 8, sampling.size: [16, 16], model.widths: [2, 4],\n"
+        "      training.give_up: {below: 0.99, after_epochs: 0}}\n"
+    )
+    (job,) = read_rows(JobRow, benchmark(load_plan(short), out=tmp_path / "out") / "results")
+    assert (job.epochs, job.updates) == (1, 1)
+    assert "gave up" in job.message
 
 
 def test_the_best_cell_predicts(done: Path) -> None:

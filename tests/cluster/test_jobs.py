@@ -104,6 +104,22 @@ def job(folder: Path, key: str, function: Callable[..., Any], *more: Any, **rest
     return Job(key, function, (str(folder), key, *more), **rest)
 
 
+def test_in_this_process_each_job_is_named_and_what_fails_is_told_at_once(tmp_path: Path) -> None:
+    jobs = [job(tmp_path, "a", work.refuse), job(tmp_path, "b", work.fail, 9), job(tmp_path, "c", work.fail, 1)]
+    heard, results = Heard(), Results()
+    found = results.run(jobs, progress=heard)
+    assert heard.said == ["a: job 1 of 3", "b: job 2 of 3", "c: job 3 of 3"]
+    assert heard.warned == [
+        "a: the network cannot (failed)",
+        "b: it failed (ZeroDivisionError: by nothing); it is begun again",
+        "b: ZeroDivisionError: by nothing (failed)",
+        "c: it failed (ZeroDivisionError: by nothing); it is begun again",
+    ]
+    assert found["b"].attempts == 2
+    assert "raise ZeroDivisionError" in found["b"].traceback
+    assert results.done == {"c": "at last"}
+
+
 def test_in_this_process_no_dask_is_imported_and_the_longest_comes_first(tmp_path: Path) -> None:
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"

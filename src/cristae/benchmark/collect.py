@@ -143,19 +143,21 @@ def _cell_row(cell: CellFacts) -> CellRow:
 
 def _job_row(job: _Job) -> JobRow:
     summary, cost = read_facts(job.run.path / SUMMARY), read_facts(job.held_out / COST)
+    training = cost["training"] or {}
     fold = next((one for one in job.plan.get("folds", ()) if one["fold"] == job.member.fold), None)
     forest = isinstance(job.run.recipe.model, RandomForestConfig)
-    updates = None if forest else int(_metrics(job)[-1]["step"])
+    last = None if forest else _metrics(job)[-1]
+    updates = None if last is None else int(last["step"])
     seen = None
     if updates is not None and job.run.recipe.sampling.size:
-        training = job.run.recipe.training
-        seen = updates * training.batch_size * training.accumulate * prod(job.run.recipe.sampling.size)
+        config = job.run.recipe.training
+        seen = updates * config.batch_size * config.accumulate * prod(job.run.recipe.sampling.size)
     return JobRow(
         **job.key,
         seed=job.member.seed,
         state="complete",
         message=str(summary.get("stopped", "")),
-        epochs=summary.get("epochs"),
+        epochs=None if last is None else int(last["epoch"]),
         best_epoch=summary.get("best_epoch"),
         updates=updates,
         voxels_seen=seen,
@@ -166,10 +168,10 @@ def _job_row(job: _Job) -> JobRow:
         predict_seconds=cost["predict_seconds"],
         predict_vox=cost["predict_vox"],
         evaluate_seconds=cost["evaluate_seconds"],
-        cpu_seconds=cost["training"]["cpu_seconds"],
-        peak_bytes=max(cost["training"]["peak_bytes"], cost["scoring"]["peak_bytes"]),
-        energy_wh=cost["training"]["energy_wh"],
-        energy_source=cost["training"]["energy_source"],
+        cpu_seconds=training.get("cpu_seconds"),
+        peak_bytes=max(training["peak_bytes"], cost["scoring"]["peak_bytes"]) if training else None,
+        energy_wh=training.get("energy_wh"),
+        energy_source=training.get("energy_source", ""),
         device=str(summary.get("device", "cpu")),
     )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cristae.benchmark.cells import slug
 from cristae.benchmark.plan import Imported, Plan
+from cristae.data.files import write_json
 from cristae.data.names import name_of
 from cristae.data.open import open_data
 from cristae.data.splits import Part, labelled_boxes
@@ -14,11 +15,13 @@ from cristae.errors import MissingFileError, RecipeError
 from cristae.evaluation.comparison import Comparison, align
 from cristae.evaluation.scoring.borders import scored_classes
 from cristae.evaluation.scoring.evaluation import Evaluation, predictions_in
-from cristae.evaluation.scoring.score import score
+from cristae.evaluation.scoring.ledger import key_of
+from cristae.evaluation.scoring.score import Outputs, score
 from cristae.evaluation.scoring.settings import ScoreOptions, Scoring
 from cristae.evaluation.segmentation import Meaning, open_segmentation
 from cristae.progress import Progress
 from cristae.recipe.benchmark_folder import CellFacts
+from cristae.recipe.folder import read_facts
 from cristae.recipe.load import load_recipe
 from cristae.recipe.recipe import Recipe
 from cristae.workflows.evaluate import evaluate
@@ -27,21 +30,33 @@ IMPORTED = "imported"
 """The folder of their scores."""
 
 
-def imported_cells(plan: Plan) -> tuple[CellFacts, ...]:
+def imported_cells(plan: Plan, trained: Mapping[str, str] = {}) -> tuple[CellFacts, ...]:
     """A cell for each method.
+
+    Args:
+        plan: Names the methods.
+        trained: Labels of the cells that are trained, by their names, which no method may have.
 
     Raises:
         MissingFileError: A folder is not there.
+        RecipeError: Two cells would have the same name.
         ScoreError: It holds no predictions.
     """
     if plan.imported is None:
         return ()
-    found = _methods(plan, plan.imported)
+    found, names = _methods(plan, plan.imported), dict(trained)
+    for name in found:
+        if slug(name) in names:
+            raise RecipeError(
+                f"{plan.place(('imported', 'predictions'))}: imported.predictions: '{name}' and the cell "
+                f"'{names[slug(name)]}' would both be called {slug(name)}; give it another name"
+            )
+        names[slug(name)] = name
     return tuple(CellFacts(slug(name), name, {}, {}, imported=str(path)) for name, path in found.items())
 
 
 def score_imported(plan: Plan, cells: Sequence[CellFacts], out: Path, progress: Progress) -> None:
-    """Score what is imported, unless that was done: `NAME.csv` with tables beside it for each cell.
+    """Score what is imported, unless that was done with the same files: `NAME.csv` with tables beside it for each cell.
 
     Args:
         plan: Names where the predictions and their truth are.
@@ -57,18 +72,36 @@ def score_imported(plan: Plan, cells: Sequence[CellFacts], out: Path, progress: 
     out.mkdir(exist_ok=True)
     for cell in cells:
         assert cell.imported is not None
-        table = out / f"{cell.name}.csv"
+        table, kept, inputs = out / f"{cell.name}.csv", out / f"{cell.name}.inputs.json", _inputs(plan, asked, cell)
         if table.exists():
-            continue
-        options = ScoreOptions(binarize=asked.binarize)
-        if asked.truth is not None:
-            truth = plan.folder / asked.truth
-            evaluate({cell.label: Path(cell.imported)}, truth, out=table, options=options, progress=progress)
-            continue
-        recipe = load_recipe(plan.folder / plan.base, plan.overrides)
-        comparisons = tuple(_comparisons(recipe, Path(cell.imported), asked, progress))
-        classes = scored_classes(comparisons[0].truth.classes, options)
-        score([Evaluation(Scoring(cell.label, classes, asked.binarize, options), comparisons)], table, progress)
+            if kept.is_file() and read_facts(kept) == inputs:
+                continue
+            progress.say(f"{cell.label}: is scored again, since its predictions, the truth or the plan changed")
+            for path in Outputs.at(table).tables:
+                path.unlink(missing_ok=True)
+        _score(plan, asked, cell, table, progress)
+        write_json(kept, inputs)
+
+
+def _score(plan: Plan, asked: Imported, cell: CellFacts, table: Path, progress: Progress) -> None:
+    place, options = Path(cell.imported or ""), ScoreOptions(binarize=asked.binarize)
+    if asked.truth is not None:
+        evaluate({cell.label: place}, plan.folder / asked.truth, out=table, options=options, progress=progress)
+        return
+    recipe = load_recipe(plan.folder / plan.base, plan.overrides)
+    comparisons = tuple(_comparisons(recipe, place, asked, progress))
+    classes = scored_classes(comparisons[0].truth.classes, options)
+    score([Evaluation(Scoring(cell.label, classes, asked.binarize, options), comparisons)], table, progress)
+
+
+def _inputs(plan: Plan, asked: Imported, cell: CellFacts) -> dict[str, str]:
+    """What scores follow from: names, sizes and times of the files, and what the plan says of them."""
+    files, settings = [Path(cell.imported or "")], {"label": cell.label, "binarize": asked.binarize}
+    if asked.truth is not None:
+        return {"inputs": key_of([*files, plan.folder / asked.truth], settings)}
+    recipe = load_recipe(plan.folder / plan.base, plan.overrides)
+    files += [recipe.folder / path for volume in recipe.data.volumes for path in volume.paths]
+    return {"inputs": key_of(files, {**settings, "data": recipe.data.model_dump(mode="json")})}
 
 
 def _methods(plan: Plan, asked: Imported) -> Mapping[str, Path]:

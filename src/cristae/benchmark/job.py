@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,12 +11,15 @@ from cristae.data.files import write_json
 from cristae.evaluation.scoring.settings import ScoreOptions
 from cristae.progress import Progress
 from cristae.recipe.benchmark_folder import HELD_OUT
+from cristae.recipe.folder import is_run, read_facts
 from cristae.recipe.run import open_run
 from cristae.recipe.study_members import Member
 from cristae.workflows.score_held_out import score_held_out
 from cristae.workflows.train_study import Result, train_member
 
 COST = "cost.json"
+TRAINING_COST = "training-cost.json"
+"""What the training took, where one session did all of it; what a killed session took is not known."""
 
 
 def is_scored(folder: Path) -> bool:
@@ -34,18 +38,27 @@ def run_job(place: Path, member: Member, nested: bool, options: ScoreOptions, *,
         CristaeError: The recipe or its data cannot be used.
     """
     folder = place / member.name
+    kept, begun = folder / HELD_OUT / TRAINING_COST, is_run(folder)
     with measuring() as training:
         result = train_member(place, member, nested, progress=progress)
+    if not begun:
+        write_json(kept, asdict(training))
     with measuring() as scoring:
         found = score_held_out(open_run(folder), folder / HELD_OUT, options=options, progress=progress)
     write_json(
         folder / HELD_OUT / COST,
         {
-            "training": asdict(training),
+            "training": read_facts(kept) if kept.is_file() else None,
             "scoring": asdict(scoring),
-            "predict_seconds": sum(one.predict_seconds for one in found.values()),
+            "predict_seconds": _sum(one.predict_seconds for one in found.values()),
             "predict_vox": sum(one.predict_vox for one in found.values()),
-            "evaluate_seconds": sum(one.evaluate_seconds for one in found.values()),
+            "evaluate_seconds": _sum(one.evaluate_seconds for one in found.values()),
         },
     )
     return result
+
+
+def _sum(seconds: Iterable[float | None]) -> float | None:
+    """None where some are not known."""
+    known = list(seconds)
+    return None if None in known else sum(one for one in known if one is not None)

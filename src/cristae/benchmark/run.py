@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
 
 from cristae.benchmark.cells import cells_of
 from cristae.benchmark.collect import collect
 from cristae.benchmark.fair import PlannedCell, plan_cells
 from cristae.benchmark.imported import IMPORTED, imported_cells, score_imported
 from cristae.benchmark.job import is_scored, run_job
+from cristae.benchmark.label_numbers import SLICES
+from cristae.benchmark.load import load_plan
 from cristae.benchmark.plan import Plan
+from cristae.benchmark.ranked import require_score
 from cristae.cluster.jobs import Job, JobFailure
 from cristae.cluster.options import ClusterOptions
 from cristae.cluster.run import run_jobs
@@ -35,6 +42,9 @@ from cristae.recipe.study import Study, create_study, resumable_study
 from cristae.recipe.study_members import Member
 from cristae.recipe.text import config_to_yaml
 from cristae.workflows.train_study import begin_member, complete_member, finish_study, has_results, is_finished
+
+_SESSION = ".session.part"
+"""Locked while a process works on a benchmark; named like what a killed process leaves, which is in nobody's way."""
 
 
 def benchmark(
@@ -60,28 +70,42 @@ def benchmark(
 
     Raises:
         CristaeError: The plan, a recipe or its data cannot be used; nothing was overwritten.
-        BenchmarkError: Jobs failed; all others are finished, tables and page are of those, and `resume` tries again.
+        BenchmarkError: Jobs failed; all others are finished, tables and page are of those, and `resume` tries again. Or
+            another process works on the benchmark.
         KeyboardInterrupt: Ctrl-C; `resume` continues.
 
     Example:
         cristae.run_benchmark(cristae.load_plan("which-network.yaml"), out="which-network")
     """
+    with ExitStack() as session:
+        return _benchmark(plan, out, resume, options, progress, session)
+
+
+def _benchmark(
+    plan: Plan, out: str | Path, resume: bool, options: ClusterOptions, progress: Progress, session: ExitStack
+) -> Path:
     out, progress = Path(out), WarnOnce(progress)
     _require_place(out, plan, resume=resume)
-    known = {cell.name: cell.cost.get("epochs") for cell in read_benchmark(out).cells} if is_benchmark(out) else {}
+    if not (fresh := not is_benchmark(out)):
+        session.enter_context(_alone(out))
+    known = _epochs_before(out, plan)
     cells, notes = plan_cells(plan, cells_of(plan), progress, epochs=known) if plan.trains else ((), [])
-    imported = imported_cells(plan)
+    require_score(plan, cells)
+    imported = imported_cells(plan, {one.cell.name: one.cell.label for one in cells})
+    _tell_of_left_out(out, {*(one.cell.name for one in cells), *(one.name for one in imported)}, progress)
     facts = _facts(plan, cells, imported, notes)
     for one in cells:  # before anything is written
         resumable_study(out / CELLS / one.cell.name, one.study.recipe, one.study.facts, resume=True)
     out.mkdir(parents=True, exist_ok=True)
+    if fresh:
+        session.enter_context(_alone(out))
     write_benchmark(out, facts)
     write_text(out / PLAN, config_to_yaml(plan, defaults=False))
     studies = {one.cell.name: _open_study(out, one) for one in cells}
     if imported:
         score_imported(plan, imported, out / IMPORTED, progress)
     failures = _run_jobs(cells, studies, options, progress)
-    write_json(out / FAILURES, [{"job": one.key, "error": one.error, "attempts": one.attempts} for one in failures])
+    write_json(out / FAILURES, [_failure_facts(one) for one in failures])
     collect(out, progress)
     if failures:
         raise _failed(out, failures)
@@ -105,6 +129,47 @@ def _require_place(out: Path, plan: Plan, *, resume: bool) -> None:
         )
     if (there := read_benchmark(out).name) != plan.name:
         raise RunError(f"{out}: holds the benchmark '{there}', not '{plan.name}'; choose another folder with --out")
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """While inside, no other process works on the benchmark, which would train in the same folders.
+
+    Raises:
+        BenchmarkError: One does.
+    """
+    lock = FileLock(out / _SESSION)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise BenchmarkError(
+            f"{out}: another process works on this benchmark; wait until it has ended, or end it, and then continue "
+            "with --resume"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _epochs_before(out: Path, plan: Plan) -> dict[str, int]:
+    """What a session before has planned for the same budget, by the names of cells, not of those with fewer labels."""
+    if not (out / PLAN).is_file() or load_plan(out / PLAN).budget != plan.budget:
+        return {}
+    found = {}
+    for cell in read_benchmark(out).cells:
+        if epochs := cell.cost.get("epochs"):
+            found[cell.name.removesuffix(f"-{cell.settings.get(SLICES)}-slices")] = epochs
+    return found
+
+
+def _tell_of_left_out(out: Path, names: Set[str], progress: Progress) -> None:
+    """A plan that has lost cells gives results without them."""
+    before = read_benchmark(out).cells if is_benchmark(out) else ()
+    if lost := [f"'{cell.label}'" for cell in before if cell.name not in names]:
+        progress.warn(
+            f"{out}: the plan has no more {', '.join(lost)}: results will be without, what was trained stays in {CELLS}"
+        )
 
 
 def _facts(
@@ -168,7 +233,12 @@ def _finish(one: PlannedCell, study: Study, progress: Progress) -> None:
         finish_study(study, one.study.members, progress)
 
 
+def _failure_facts(failure: JobFailure) -> dict[str, Any]:
+    return {"job": failure.key, "error": failure.error, "attempts": failure.attempts, "traceback": failure.traceback}
+
+
 def _failed(out: Path, failures: Sequence[JobFailure]) -> BenchmarkError:
     lines = "\n".join(f"{one.key}: {one.error}" for one in failures)
     count = f"{len(failures)} job{'' if len(failures) == 1 else 's'} failed"
-    return BenchmarkError(f"{out / BENCHMARK}: {count}; --resume tries again what failed\n{lines}")
+    where = f"\nWhere they failed stands in {out / FAILURES}." if any(one.traceback for one in failures) else ""
+    return BenchmarkError(f"{out / BENCHMARK}: {count}; --resume tries again what failed\n{lines}{where}")

@@ -98,10 +98,10 @@ class FeaturesConfig(Config):
     diffusion: tuple[Annotated[float, Field(gt=0, le=255)], ...] = ()
     """The image after anisotropic diffusion in 20 steps, which stops at edges of about these slopes, in grey values of
     8 bits for each voxel."""
-    grey_range: tuple[float, float] = (0.0, 1.0)
+    grey_range: tuple[float, float] | Literal["auto"] = "auto"
     """The normalised grey values that stand for 0 and 255 in `entropy`, `gabor`, `bilateral`, `kuwahara`, `lipschitz`
-    and `diffusion`; what lies outside is cut off. Percentiles, the default normalisation, give 0 to 1; for z_score take
-    `[-3, 3]`."""
+    and `diffusion`; what lies outside is cut off. `auto` takes 0 to 1, and for `z_score` and `local`, which count
+    deviations, -3 to 3."""
 
     @model_validator(mode="after")
     def _check(self) -> FeaturesConfig:
@@ -113,11 +113,21 @@ class FeaturesConfig(Config):
             raise ValueError("differences: two equal scales have no difference")
         if self.kuwahara is not None and self.kuwahara % 2 == 0:
             raise ValueError(f"kuwahara: must be odd, so that the voxel is in the middle, got {self.kuwahara}")
-        if self.grey_range[0] >= self.grey_range[1]:
+        if self.grey_range != "auto" and self.grey_range[0] >= self.grey_range[1]:
             raise ValueError(f"grey_range: the first value must be below the second, got {[*self.grey_range]}")
         if not 0 < self.n_channels(3) <= LARGEST_NUMBER_OF_CHANNELS:
             raise ValueError(f"{self.n_channels(3)} features; a forest takes 1 to {LARGEST_NUMBER_OF_CHANNELS}")
         return self
+
+    @property
+    def in_range(self) -> bool:
+        """Whether there are filters that `grey_range` is about."""
+        return any((self.entropy, self.gabor, self.bilateral, self.kuwahara, self.lipschitz, self.diffusion))
+
+    @property
+    def grey_limits(self) -> tuple[float, float]:
+        """`grey_range`, and 0 to 1 where it follows from a normalisation that is not known."""
+        return (0.0, 1.0) if self.grey_range == "auto" else self.grey_range
 
     def n_channels(self, ndim: int) -> int:
         """Number of features of a voxel."""
@@ -274,8 +284,9 @@ _LATER_OF_FEATURES: Mapping[str, Any] = {
     **{name: [] for name in ("neighbours", "bilateral", "lipschitz", "diffusion")},
     "membrane": None,
     "kuwahara": None,
-    "grey_range": [0.0, 1.0],
+    "grey_range": "auto",
 }
+_EARLIER_GREY_RANGE: Mapping[str, Any] = {"grey_range": [0.0, 1.0]}
 _LATER_OF_OBJECTS: Mapping[str, Any] = {"skeleton": False}
 
 
@@ -283,7 +294,7 @@ def without_later_settings(model: Mapping[str, Any]) -> dict[str, Any]:
     """A dumped forest without the settings that later versions have added, where these have no effect, so that what is
     made of it is what earlier versions made."""
     fields = without(model, _LATER)
-    fields["features"] = without(fields["features"], _LATER_OF_FEATURES)
+    fields["features"] = without(without(fields["features"], _LATER_OF_FEATURES), _EARLIER_GREY_RANGE)
     if fields.get("objects") is not None:
         fields["objects"] = without(fields["objects"], _LATER_OF_OBJECTS)
     return fields

@@ -1,6 +1,6 @@
 """Filters that smooth and keep edges: bilateral, Kuwahara, anisotropic diffusion; and the cover by cones.
 
-Without padding, as in `classical.filters`. Grey values are fractions of `FeaturesConfig.grey_range`, cut off at 0 and
+Without padding, as in `classical.filters`. Grey values are fractions of `FeaturesConfig.grey_limits`, cut off at 0 and
 1.
 """
 

@@ -129,7 +129,7 @@ class FeaturePlan:
     def _of_greys(self, grey: np.ndarray, box: Box) -> Iterator[np.ndarray]:
         """What filters give that look at the grey values themselves."""
         inside = box.shift(self.reach)
-        low, high = self.config.grey_range
+        low, high = self.config.grey_limits
         for one in self._around:
             seen = grey[inside.grow(one.reach).slices]
             if one.in_range:

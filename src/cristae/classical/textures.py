@@ -1,6 +1,6 @@
 """Filters of texture: entropy in a ball, Gabor filters, and the grey values of neighbours.
 
-Without padding, as in `classical.filters`. Grey values are fractions of `FeaturesConfig.grey_range`, cut off at 0 and
+Without padding, as in `classical.filters`. Grey values are fractions of `FeaturesConfig.grey_limits`, cut off at 0 and
 1.
 """
 

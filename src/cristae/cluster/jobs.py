@@ -56,3 +56,8 @@ Done = Callable[[str, Any], None]
 Failed = Callable[[JobFailure], None]
 Started = Callable[[str], None]
 """Told of a job before it is begun for the first time."""
+
+
+def of_job(key: str, message: str) -> str:
+    """A message that begins with the name of its job."""
+    return message if message.startswith(f"{key}: ") else f"{key}: {message}"

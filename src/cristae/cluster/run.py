@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Sequence
 
-from cristae.cluster.jobs import ERROR_RETRIES, Done, Failed, Job, JobFailure, Started
+from cristae.cluster.jobs import ERROR_RETRIES, Done, Failed, Job, JobFailure, Started, of_job
 from cristae.cluster.options import ClusterOptions
 from cristae.errors import CristaeError
 from cristae.progress import Progress
@@ -30,7 +30,7 @@ def run_jobs(
         jobs: With keys that differ.
         options: Where; without any, in this process, and without Dask.
         on_done: Called as each is done; it alone writes what jobs share.
-        on_failed: Called when one has failed for good.
+        on_failed: Called when one has failed for good, which is said, too.
         on_start: Called when one is begun for the first time.
         progress: Where to show how far they are.
         title: What the bar over all of them is called.
@@ -62,7 +62,8 @@ def run_jobs(
 
         run_on_dask(order, options, on_done, failed, started, progress, title)
     else:
-        for job in order:
+        for number, job in enumerate(order, start=1):
+            progress.say(f"{job.key}: job {number} of {len(order)}")
             started(job.key)
             _run_here(job, on_done, failed, progress)
     return tuple(failures[job.key] for job in jobs if job.key in failures)
@@ -73,12 +74,15 @@ def _run_here(job: Job, on_done: Done, failed: Failed, progress: Progress) -> No
         try:
             result = job.function(*job.arguments, progress=progress)
         except CristaeError as error:
-            failed(JobFailure(job.key, str(error), type(error).__name__, attempt))
-            return
+            failure = JobFailure(job.key, str(error), type(error).__name__, attempt)
+            break
         except Exception as error:
-            if attempt > ERROR_RETRIES:
-                text = f"{type(error).__name__}: {error}"
-                failed(JobFailure(job.key, text, type(error).__name__, attempt, traceback.format_exc()))
+            text = f"{type(error).__name__}: {error}"
+            failure = JobFailure(job.key, text, type(error).__name__, attempt, traceback.format_exc())
+            if attempt <= ERROR_RETRIES:
+                progress.warn(f"{job.key}: it failed ({text.splitlines()[0][:200]}); it is begun again")
         else:
             on_done(job.key, result)
             return
+    progress.warn(f"{of_job(job.key, failure.error)} (failed)")
+    failed(failure)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from cristae.cluster.jobs import Job, JobFailure
+from cristae.cluster.jobs import Job, JobFailure, of_job
 from cristae.progress import Progress, Task
 from cristae.words import duration
 
@@ -53,7 +53,7 @@ class Shown:
         """A job failed for good."""
         self._end(failure.key)
         times = f" after {failure.attempts} attempts" if failure.attempts > 1 else ""
-        self._progress.warn(f"{_named(failure.key, failure.error)} (failed{times}; {self._ended} of {len(self._cost)})")
+        self._progress.warn(f"{of_job(failure.key, failure.error)} (failed{times}; {self._ended} of {len(self._cost)})")
 
     def again(self, key: str, why: str) -> None:
         """A job will be begun again."""
@@ -65,7 +65,7 @@ class Shown:
         for message in messages:
             if message not in self._warned:
                 self._warned.add(message)
-                self._progress.warn(_named(key, message))
+                self._progress.warn(of_job(key, message))
 
     def say(self, message: str) -> None:
         """A line about all jobs."""
@@ -85,7 +85,3 @@ class Shown:
         ended = f"{self._ended} of {len(self._cost)} ended"
         self._task.advance(percent - self._percent, note="; ".join([ended, ", ".join([*named, *more])]).strip("; "))
         self._percent = percent
-
-
-def _named(key: str, message: str) -> str:
-    return message if message.startswith(f"{key}: ") else f"{key}: {message}"

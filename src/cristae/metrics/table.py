@@ -97,8 +97,21 @@ def describe_metric(name: str) -> Metric:
         >>> describe_metric("VI_split").better
         'lower'
     """
+    family = family_of(name)
+    if family is None:
+        return Metric(name, name)
+    return Metric(name, family.title + name[len(family.name) :].replace("_", " "), family.unit, family.better)
+
+
+def family_of(name: str) -> Metric | None:
+    """The metric that a name is, or is a variant of; None for a name that no score has.
+
+    Example:
+        >>> family_of("V_rand_raw").name, family_of("Jacard")
+        ('V_rand', None)
+    """
     known: dict[str, Metric] = {metric.name: metric for metric in (*METRICS, *_OTHERS)}
     for length in range(len(name), 0, -1):
         if (family := known.get(name[:length])) is not None and name[length : length + 1] in ("", "_"):
-            return Metric(name, family.title + name[length:].replace("_", " "), family.unit, family.better)
-    return Metric(name, name)
+            return family
+    return None

@@ -80,7 +80,8 @@ class ScoreRow:
 
 @dataclass(frozen=True)
 class JobRow:
-    """One training with its prediction and evaluation, and what they cost."""
+    """One training with its prediction and evaluation, and what they cost; what a session that was interrupted took is
+    not known."""
 
     name: ClassVar[str] = "jobs"
     cell: str

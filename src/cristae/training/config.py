@@ -97,7 +97,8 @@ class TrainingConfig(Config):
 
     track: tuple[TrackerName, ...] = ()
     """Experiment trackers that get each epoch's numbers, too: `tensorboard`, into the folder `tensorboard` of the run,
-    and `mlflow`, to the server that MLFLOW_TRACKING_URI names or into the file `mlflow.db` of the run."""
+    and `mlflow`, to the server that MLFLOW_TRACKING_URI names or into the file `mlflow.db` of the run. One that fails
+    is left out with a warning, and the training goes on."""
 
     def rates(self, updates_per_epoch: int) -> LearningRate:
         """The learning rate of every update of such a training."""

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from cristae.data.files import write_text
 from cristae.errors import RecipeError
 
 TrackerName = Literal["tensorboard", "mlflow"]
 Row = Mapping[str, float]
 _STEP = "step"
+_MLFLOW_RUN = "mlflow-run.txt"
 _OF_NO_CURVE = ("epoch", "step")
 
 
@@ -42,10 +45,20 @@ def require_trackers(names: Sequence[TrackerName]) -> None:
 
 
 class Tracking:
-    """The trackers of a training, which are opened with the first epoch that is logged."""
+    """The trackers of a training, which are opened with the first epoch that is logged.
+
+    One that fails, as when its server does not answer, is told no more in this session, and the training goes on.
+    """
 
     def __init__(
-        self, names: Sequence[TrackerName], folder: Path, *, experiment: str, run: str, facts: Mapping[str, str]
+        self,
+        names: Sequence[TrackerName],
+        folder: Path,
+        *,
+        experiment: str,
+        run: str,
+        facts: Mapping[str, str],
+        warn: Callable[[str], None],
     ) -> None:
         """See the class.
 
@@ -55,21 +68,37 @@ class Tracking:
             experiment: Name that the runs of one recipe share.
             run: Name of the run.
             facts: What is told of the run once: hyperparameters.
+            warn: Told of a tracker that fails.
         """
-        self._names, self._folder, self._experiment, self._run, self._facts = names, folder, experiment, run, facts
-        self._open: tuple[Tracker, ...] = ()
+        self._names, self._folder, self._experiment, self._run, self._facts = [*names], folder, experiment, run, facts
+        self._warn = warn
+        self._open: dict[TrackerName, Tracker] = {}
 
     def log(self, row: Row) -> None:
         """The numbers of an epoch."""
-        if self._names and not self._open:
-            self._open = tuple(self._opened(name, row) for name in self._names)
-        for tracker in self._open:
-            tracker.log(row)
+        for name in [*self._names]:
+            with self._going_on(name):
+                if name not in self._open:
+                    self._open[name] = self._opened(name, row)
+                self._open[name].log(row)
 
     def close(self) -> None:
         """The session has ended, whatever the reason."""
-        for tracker in self._open:
-            tracker.close()
+        for name in [*self._names]:
+            if name in self._open:
+                with self._going_on(name):
+                    self._open[name].close()
+
+    @contextmanager
+    def _going_on(self, name: TrackerName) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # whatever a server, a network or a full disk makes it raise
+            self._names.remove(name)
+            self._warn(
+                f"training.track: {name} is told no more in this session ({type(error).__name__}: {error}); the "
+                "training goes on, and metrics.csv has all epochs"
+            )
 
     def _opened(self, name: TrackerName, first: Row) -> Tracker:
         if name == "mlflow":
@@ -97,23 +126,26 @@ class _TensorBoard:
 
 
 class _MLflow:
-    """Into the server or folder that MLFLOW_TRACKING_URI names, else a database `mlflow.db` in the run folder."""
+    """Into the server or folder that MLFLOW_TRACKING_URI names, else a database `mlflow.db` in the run folder. Which
+    run it is there is kept in the run folder, so that another training of the same recipe is another one."""
 
     def __init__(self, folder: Path, experiment: str, run: str, facts: Mapping[str, str]) -> None:
         import mlflow
 
         address = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(folder / 'mlflow.db').absolute()}"
         self._client = mlflow.MlflowClient(tracking_uri=address)
+        kept = folder / _MLFLOW_RUN
+        if kept.is_file():
+            self._run = kept.read_text(encoding="utf-8").strip()
+            with suppress(mlflow.exceptions.MlflowException):  # of another server
+                self._client.set_terminated(self._run, "RUNNING")
+                return
         known = self._client.get_experiment_by_name(experiment)
         place = self._client.create_experiment(experiment) if known is None else known.experiment_id
-        before = self._client.search_runs([place], filter_string=f"tags.cristae_run = '{run}'", max_results=1)
-        if before:
-            self._run = before[0].info.run_id
-            self._client.set_terminated(self._run, "RUNNING")
-        else:
-            self._run = self._client.create_run(place, tags={"cristae_run": run}, run_name=run).info.run_id
-            for name, value in facts.items():
-                self._client.log_param(self._run, name, value[:500])
+        self._run = self._client.create_run(place, tags={"cristae_run": run}, run_name=run).info.run_id
+        write_text(kept, self._run + "\n")
+        for name, value in facts.items():
+            self._client.log_param(self._run, name, value[:500])
 
     def log(self, row: Row) -> None:
         for name, value in _curves(row).items():

@@ -26,11 +26,11 @@ from cristae.workflows.predict import predict
 
 @dataclass(frozen=True)
 class HeldOut:
-    """What became of one split."""
+    """What became of one split; None where an earlier session did some of it."""
 
     predict_vox: int
-    predict_seconds: float
-    evaluate_seconds: float
+    predict_seconds: float | None
+    evaluate_seconds: float | None
 
 
 def score_held_out(
@@ -38,7 +38,7 @@ def score_held_out(
 ) -> Mapping[Split, HeldOut]:
     """Predict and score the validation and the test regions of a run's recipe, each split by itself.
 
-    A split that was scored already is left alone, and took no time; predictions that were begun are continued.
+    A split that was scored already is left alone; predictions that were begun are continued.
 
     Args:
         run: Finished.
@@ -54,7 +54,7 @@ def score_held_out(
     for split in SPLITS:
         voxels = sum(part.box.size for part in parts[split])
         if (out / f"{split}.csv").exists():
-            found[split] = HeldOut(voxels, 0.0, 0.0)
+            found[split] = HeldOut(voxels, None, None)
         elif parts[split]:
             found[split] = HeldOut(voxels, *_predict_and_score(run, parts[split], out, split, options, progress))
     return found
@@ -109,8 +109,9 @@ def score_predicted(
 
 def _predict_and_score(
     run: Run, parts: Sequence[Part], out: Path, split: Split, options: ScoreOptions, progress: Progress
-) -> tuple[float, float]:
-    """Seconds of the prediction, and of the evaluation."""
+) -> tuple[float | None, float]:
+    """Seconds of the prediction, None where it was begun before, and of the evaluation."""
+    begun = (out / split).exists()
     (out / split).mkdir(parents=True, exist_ok=True)
     began, predicted = time.monotonic(), list[tuple[Part, Prediction]]()
     for part in parts:
@@ -119,4 +120,4 @@ def _predict_and_score(
         predicted.append((part, found))
     middle, table = time.monotonic(), out / f"{split}.csv"
     score_predicted(run.classes, predicted, table, name=run.recipe.name, options=options, progress=progress)
-    return middle - began, time.monotonic() - middle
+    return None if begun else middle - began, time.monotonic() - middle

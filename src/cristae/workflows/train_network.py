@@ -197,12 +197,18 @@ class TrainingSession:
         """
         prepared = prepare_network_training(self.recipe, self.data, self.locality, cache, progress)
         assert prepared is not None, "only a part of the data can be too little"
-        return TrainingLoop(self, prepared, self._tracking())
+        return TrainingLoop(self, prepared, self._tracking(progress))
 
-    def _tracking(self) -> Tracking:
-        recipe = self.recipe
-        names = recipe.training.track
-        return Tracking(names, self.run.path, experiment=recipe.name, run=self.run.id, facts=flat(recipe))
+    def _tracking(self, progress: Progress) -> Tracking:
+        recipe, run = self.recipe, self.run
+        return Tracking(
+            recipe.training.track,
+            run.path,
+            experiment=recipe.name,
+            run=run.id,
+            facts=flat(recipe),
+            warn=progress.warn,
+        )
 
 
 @dataclass(frozen=True, eq=False)

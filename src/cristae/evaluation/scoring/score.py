@@ -39,6 +39,11 @@ class Outputs:
     progress: Path
     """What was counted so far; only there while an evaluation runs, or after it was killed."""
 
+    @property
+    def tables(self) -> tuple[Path, ...]:
+        """What an evaluation leaves when it has ended."""
+        return self.scores, self.document, self.slices, self.curves
+
     @classmethod
     def at(cls, out: str | Path) -> Outputs:
         """All names from the one that was given.
@@ -59,8 +64,7 @@ def require_new_scores(out: str | Path | None) -> None:
         ScoreError: The name ends in neither .csv nor .json.
     """
     if out is not None:
-        files = Outputs.at(out)
-        for path in (files.scores, files.document, files.slices, files.curves):
+        for path in Outputs.at(out).tables:
             require_new_file(path, what="the scores")
 
 
