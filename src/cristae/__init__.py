@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cristae.benchmark.load import load_plan as load_plan
     from cristae.benchmark.plan import Plan as Plan
     from cristae.benchmark.run import benchmark as run_benchmark  # noqa: F401
+    from cristae.cli.progress import LineProgress as LineProgress
     from cristae.cluster.options import ClusterOptions as ClusterOptions
     from cristae.data.box import Box as Box
     from cristae.data.classes import Classes as Classes
@@ -104,6 +105,7 @@ _HOME = {
     "FeatureOptions": "evaluation.features.options",
     "FibSemConfig": "data.synthetic",
     "Image": "data.image",
+    "LineProgress": "cli.progress",
     "Plan": "benchmark.plan",
     "PredictOptions": "inference.config",
     "Prediction": "inference.prediction",

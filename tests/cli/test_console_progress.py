@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+import cristae
 from cristae.cli import progress as module
 from cristae.cli.progress import BarProgress, LineProgress
 
@@ -54,6 +55,25 @@ def test_warnings_say_so(capsys: pytest.CaptureFixture[str]) -> None:
     LineProgress().warn("x")
     LineProgress().say("y")
     assert capsys.readouterr().err == "warning: x\ny\n"
+
+
+def test_lines_go_where_they_are_sent(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    stream = io.StringIO()
+    progress = cristae.LineProgress(every_s=2, stream=stream)
+    progress.say("x")
+    progress.warn("y")
+    with progress.task("Reading", 3) as task:
+        for _ in range(3):
+            clock.now += 2
+            task.advance()
+    assert stream.getvalue().splitlines() == [
+        "x",
+        "warning: y",
+        "Reading: 1/3, about 4 s left",
+        "Reading: 2/3, about 2 s left",
+        "Reading: 3/3 in 6 s",
+    ]
+    assert capsys.readouterr() == ("", "")
 
 
 def test_bars_may_be_nested_and_advanced_from_threads(monkeypatch: pytest.MonkeyPatch) -> None:

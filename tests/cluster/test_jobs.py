@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ import psutil
 import pytest
 from filelock import FileLock
 
+import cristae
 from cristae.cluster import coordinator, worker
 from cristae.cluster.jobs import Job, JobFailure
 from cristae.cluster.options import ClusterOptions
@@ -152,6 +154,13 @@ def test_in_this_process_failures_are_told_and_the_others_go_on(tmp_path: Path) 
     assert (refused.kind, refused.error, refused.attempts) == ("NetworkError", "the network cannot", 1)
     assert (failed.kind, failed.attempts) == ("ZeroDivisionError", 2)
     assert "by nothing" in failed.traceback
+
+
+def test_in_this_process_each_job_is_named_as_it_begins(tmp_path: Path) -> None:
+    told = io.StringIO()
+    jobs = [job(tmp_path, "short", work.note, cost=1.0), job(tmp_path, "long", work.note, cost=2.0)]
+    run_jobs(jobs, on_done=lambda *_: None, progress=cristae.LineProgress(stream=told))
+    assert told.getvalue() == "Job 1 of 2: long\nJob 2 of 2: short\n"
 
 
 def test_jobs_of_every_kind_on_two_workers(tmp_path: Path) -> None:

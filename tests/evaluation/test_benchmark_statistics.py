@@ -325,3 +325,22 @@ def test_few_folds_leave_it_undecided_whether_an_ensemble_is_better() -> None:
     )
     other = ensemble_sentence({**found, "members": "c", "weights": "2"}, {"a": "A", "c": "C"})["text"]
     assert other.startswith("Whether C alone is better than A alone, the best trained method, is undecided")
+
+
+def test_cells_without_a_value_for_every_class_are_not_ranked_by_the_mean(tmp_path: Path) -> None:
+    """As where a rare class is in none of the scored regions: the scores of the other class are told all the same."""
+    scores = [score(name, value) for name, value in (("a", 0.6), ("b", 0.8))]
+    scores += [score(name, math.nan, class_name="er") for name in "ab"]
+    scores += [score("a", 0.3, class_name="er", metric="F1"), score("b", 0.4, metric="F1")]
+    tables = {"cells": row_records([cell("a"), cell("b")]), "scores": row_records(scores)}
+    for name in ("cells", "jobs", "scores", "slices", "epochs"):
+        write_table(tmp_path, name, tables.get(name, []))
+    assert trials_of(scores).keys() == {
+        Measure("validation", "mito", "Jaccard"), Measure("validation", "all", "Jaccard"),
+        Measure("validation", "er", "F1"), Measure("validation", "mito", "F1"),
+    }  # fmt: skip
+    assert write_statistics(tmp_path, BenchmarkFacts("x", "", (), "F1", "all")) is None
+    heat = read_json(tmp_path / "heat.json")
+    assert {(row["class"], row["cell"]): row["value"] for row in heat if row["metric"] == "Jaccard"} == {
+        ("mito", "a"): 0.6, ("mito", "b"): 0.8, ("all", "a"): 0.6, ("all", "b"): 0.8,
+    }  # fmt: skip

@@ -11,7 +11,6 @@ from cristae.cli.recipes import RecipePath, Set
 
 if TYPE_CHECKING:
     from cristae.data.finding import Finding
-    from cristae.workflows.doctor import Diagnosis
 
 _COLORS = {"error": "red", "warning": "yellow", "unknown": "cyan", "fine": "green"}
 
@@ -30,21 +29,13 @@ def doctor(path: RecipePath, changes: Set = None, as_json: Json = False) -> None
     else:
         for finding in found.findings:
             _print(finding)
-        print(_summary(found))
+        print(found.summary)
     if found.meaningless:
         raise typer.Exit(2)
 
 
 def _print(finding: Finding) -> None:
     """What was found in a line or two, then what to do."""
-    typer.secho(f"{finding.severity}: {finding.what}", fg=_COLORS[finding.severity], nl=False)
-    typer.echo(f": {finding.text}")
-    if finding.fix:
-        typer.echo("\n".join(["  to mend it:", *(f"    {line}" for line in finding.fix.splitlines())]))
-
-
-def _summary(found: Diagnosis) -> str:
-    counts = {severity: sum(one.severity == severity for one in found.findings) for severity in ("error", "warning")}
-    said = [f"{count} {severity}{'' if count == 1 else 's'}" for severity, count in counts.items() if count]
-    verdict = "training would be meaningless" if found.meaningless else "training can begin"
-    return f"{found.recipe}: {', '.join(said) or 'nothing wrong found'}; {verdict}"
+    head = f"{finding.severity}: {finding.what}"
+    typer.secho(head, fg=_COLORS[finding.severity], nl=False)
+    typer.echo(str(finding).removeprefix(head))

@@ -1,4 +1,4 @@
-"""Progress for people: bars on a terminal, a line now and then in a log. Everything goes to stderr."""
+"""Progress for people: bars on a terminal, a line now and then in a log. It goes to stderr unless told otherwise."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TextIO
 
 from cristae.progress import Progress, Task
 from cristae.words import duration
@@ -23,30 +24,43 @@ def console_progress() -> Progress:
 
 
 class LineProgress(Progress):
-    """Plain lines, for logs."""
+    """Plain lines, for logs and notebooks.
 
-    def __init__(self, every_s: float = _LOG_EVERY_S) -> None:
-        self._every_s = every_s
+    Args:
+        every_s: Seconds between the lines of a task, at least.
+        stream: Where they go, such as `sys.stdout` in a notebook; None takes stderr.
+
+    Example:
+        >>> cristae.train(recipe, progress=cristae.LineProgress(stream=sys.stdout))  # doctest: +SKIP
+    """
+
+    def __init__(self, every_s: float = _LOG_EVERY_S, stream: TextIO | None = None) -> None:
+        self._every_s, self._stream = every_s, stream
 
     @contextmanager
     def task(self, title: str, total: int, *, unit: str = "", done: int = 0) -> Iterator[Task]:
         """A line at most every few seconds, and one at the end."""
-        task = _LineTask(title, total, unit, done, self._every_s)
+        task = _LineTask(title, total, unit, done, self._every_s, self._write)
         yield task
         task.finish()
 
     def say(self, message: str) -> None:
         """A line."""
-        _write(message)
+        self._write(message)
 
     def warn(self, message: str) -> None:
         """A line that starts with 'warning'."""
-        _write(f"warning: {message}")
+        self._write(f"warning: {message}")
+
+    def _write(self, line: str) -> None:
+        print(line, file=self._stream or sys.stderr, flush=True)
 
 
 class _LineTask(Task):
-    def __init__(self, title: str, total: int, unit: str, done: int, every_s: float) -> None:
-        self._title, self._total, self._unit, self._every_s = title, total, unit, every_s
+    def __init__(
+        self, title: str, total: int, unit: str, done: int, every_s: float, write: Callable[[str], None]
+    ) -> None:
+        self._title, self._total, self._unit, self._every_s, self._write = title, total, unit, every_s, write
         self._done = self._before = done
         self._note = ""
         self._start = self._last = time.monotonic()
@@ -59,14 +73,14 @@ class _LineTask(Task):
             now = time.monotonic()
             if now - self._last >= self._every_s and self._done < self._total:
                 self._last = now
-                _write(f"{self._state()}, about {duration(self._left_s(now))} left{self._ending()}")
+                self._write(f"{self._state()}, about {duration(self._left_s(now))} left{self._ending()}")
 
     def finish(self) -> None:
         """The closing line, unless it all went in a blink."""
         with self._lock:
             if time.monotonic() - self._start < _BLINK_S:
                 return
-            _write(f"{self._state()} in {duration(time.monotonic() - self._start)}{self._ending()}")
+            self._write(f"{self._state()} in {duration(time.monotonic() - self._start)}{self._ending()}")
 
     def _state(self) -> str:
         unit = f" {self._unit}" if self._unit else ""
@@ -144,7 +158,3 @@ class _BarTask(Task):
 
     def advance(self, steps: int = 1, *, note: str = "") -> None:
         self._move(steps, note)
-
-
-def _write(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

@@ -63,7 +63,7 @@ def run_jobs(
         run_on_dask(order, options, on_done, failed, started, progress, title)
     else:
         for number, job in enumerate(order, start=1):
-            progress.say(f"{job.key}: job {number} of {len(order)}")
+            progress.say(f"Job {number} of {len(order)}: {job.key}")
             started(job.key)
             _run_here(job, on_done, failed, progress)
     return tuple(failures[job.key] for job in jobs if job.key in failures)

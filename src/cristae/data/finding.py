@@ -24,6 +24,11 @@ class Finding:
     fix: str = ""
     """A command to run, or lines to write in the recipe; empty where nothing is wrong."""
 
+    def __str__(self) -> str:
+        """What was found, and below it what mends it."""
+        mend = ["  to mend it:", *(f"    {line}" for line in self.fix.splitlines())] if self.fix else []
+        return "\n".join([f"{self.severity}: {self.what}: {self.text}", *mend])
+
     def to_dict(self) -> dict[str, str]:
         """Plain values for JSON."""
         return {

@@ -67,6 +67,18 @@ class Diagnosis:
         """Whether a training is refused, or would teach nothing that holds."""
         return any(finding.severity == "error" for finding in self.findings)
 
+    @property
+    def summary(self) -> str:
+        """How many errors and warnings there are, and whether a training makes sense."""
+        counts = {level: sum(one.severity == level for one in self.findings) for level in ("error", "warning")}
+        said = [f"{count} {level}{'' if count == 1 else 's'}" for level, count in counts.items() if count]
+        verdict = "training would be meaningless" if self.meaningless else "training can begin"
+        return f"{self.recipe}: {', '.join(said) or 'nothing wrong found'}; {verdict}"
+
+    def __str__(self) -> str:
+        """All findings and the summary, as the command prints them."""
+        return "\n".join([*map(str, self.findings), self.summary])
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         forecast = self.forecast

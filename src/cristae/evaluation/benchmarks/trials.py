@@ -54,7 +54,8 @@ def trials_of(scores: Sequence[ScoreRow]) -> dict[Measure, Trials]:
         mean = Measure(measure.split, ALL, measure.metric)
         if mean not in found:
             alike = [found[one] for one in found if (one.split, one.metric) == (measure.split, measure.metric)]
-            found[mean] = _means(alike)
+            if means := _means(alike):
+                found[mean] = means
     return {
         measure: {
             cell: tuple(Trial(fold, instance, value) for (fold, instance), value in values.items())
