@@ -110,7 +110,7 @@ def test_in_this_process_each_job_is_named_and_what_fails_is_told_at_once(tmp_pa
     jobs = [job(tmp_path, "a", work.refuse), job(tmp_path, "b", work.fail, 9), job(tmp_path, "c", work.fail, 1)]
     heard, results = Heard(), Results()
     found = results.run(jobs, progress=heard)
-    assert heard.said == ["a: job 1 of 3", "b: job 2 of 3", "c: job 3 of 3"]
+    assert heard.said == ["Job 1 of 3: a", "Job 2 of 3: b", "Job 3 of 3: c"]
     assert heard.warned == [
         "a: the network cannot (failed)",
         "b: it failed (ZeroDivisionError: by nothing); it is begun again",
