@@ -21,6 +21,8 @@ from cristae.config import facts_from
 from cristae.data.files import write_bytes, write_text
 from cristae.errors import MissingFileError, RunError
 
+CRITERION_TITLES = {"auc_roc": "AUC-ROC", "f1": "F1", "miou": "mean IoU"}
+"""What people call criteria of validation, where it is not their name in the tables."""
 Split = Literal["validation", "test"]
 Familiarity = Literal["within", "new", "unknown"]
 """Whether the sample (animal, specimen) that is scored is among those that were trained on, as far as a recipe names
