@@ -44,6 +44,17 @@ def parse_size(text: str | int) -> int:
     return int(float(found[1]) * _UNITS[found[2]])
 
 
+def listed(names: Sequence[str], *, most: int = 6) -> str:
+    """Names such as 'a, b and c'; of very many the first, and how many more there are.
+
+    Example:
+        >>> listed(["a", "b", "c"]), listed(["a", "b", "c"], most=1)
+        ('a, b and c', 'a and 2 more')
+    """
+    shown = list(names[:most]) + ([f"{len(names) - most} more"] if len(names) > most else [])
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
 def short_names(paths: Sequence[str]) -> list[str]:
     """The last parts of paths, as many as tell them apart.
 

@@ -19,12 +19,15 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from benchmarks.example_benchmark import Size, write_example
 
 from cristae.errors import MissingFileError, RunError
+from cristae.report.benchmark.convergence import convergence_section
 from cristae.report.benchmark.drawing import Figures
 from cristae.report.benchmark.files import TABLES, read_benchmark_files
 from cristae.report.benchmark.page import benchmark_page
 from cristae.report.benchmark.pictures import error_kinds, pictures_section
 from cristae.report.benchmark.ranking import groups_of, places_text, ranking_section
 from cristae.report.benchmark.slices import SHOWN, disagreeing_slices, dissent
+from cristae.report.benchmark.verdict import facts_of, lead_of, open_to_best
+from cristae.words import duration, listed
 from cristae.workflows.report import report
 
 SIZE = Size(cells=4, folds=3, slices=2, epochs=4, side=64)
@@ -123,11 +126,76 @@ def test_sentences_stand_first_and_are_escaped(page: str) -> None:
     assert "rank correlation 0.86 &lt;over 14 methods&gt;." in section(page, "Summary")
 
 
+def facts(page: str) -> dict[str, list[str]]:
+    parts = page.split('<dl class="facts">')[1].split("</dl>")[0].split("<div>")[1:]
+    return {re.findall(r"<dt>(.*?)</dt>", one)[0]: re.findall(r"<dd[^>]*>(.*?)</dd>", one) for one in parts}
+
+
+def test_the_first_screen_says_which_how_sure_and_at_what_cost(folder: Path, page: str) -> None:
+    files = read_benchmark_files(folder)
+    first, second = files.ranking[:2]
+    said = facts(page)
+    assert said["Best mean score"][0] == first["label"]
+    assert f"{first['mean']:.3f}, 95 % {first['low']:.3f} to {first['high']:.3f}" in said["Best mean score"][1]
+    assert said["How sure"] == [
+        "Undecided", f"may be no better than {second['label']}; surely better than the other 2",
+    ]  # fmt: skip
+    seconds = np.mean([row["train_seconds"] for row in files.jobs_of(first["cell"])])
+    assert said["Its cost"][0] == duration(seconds)
+    assert "300 k parameters" in said["Its cost"][1]
+    assert said["Cheaper, not surely worse"][0] == "None"
+    assert said["Compared"] == [
+        "4 methods", "3 folds, 8 of 9 trainings done, 1 failed, 1 made by other programs",
+    ]  # fmt: skip
+
+
+def test_the_cheapest_that_may_be_as_good_is_named(folder: Path, tmp_path: Path) -> None:
+    copy = copy_of(folder, tmp_path)
+    change(copy, "jobs", lambda rows: [
+        {**row, "train_seconds": 100.0 if row["cell"] == "method-2" else 400.0} for row in rows
+    ])  # fmt: skip
+    files = read_benchmark_files(copy)
+    assert open_to_best(files) == ["method-2"]
+    found = {fact.label: fact for fact in facts_of(files)}["Cheaper, not surely worse"]
+    assert found.value == "Network B, loss 1"
+    assert found.note.startswith("1 min 40 s for one training, 25 % of that time; score ")
+
+
+def test_a_best_that_is_told_from_all_is_sure(folder: Path, tmp_path: Path) -> None:
+    copy = copy_of(folder, tmp_path)
+    change(copy, "pairs", lambda rows: [{**row, "verdict": "better"} for row in rows])
+    files = read_benchmark_files(copy)
+    assert open_to_best(files) == []
+    found = {fact.label: fact for fact in facts_of(files)}
+    assert found["How sure"].value == "Sure"
+    assert "Cheaper, not surely worse" not in found
+
+
+def test_the_plan_says_what_was_asked(folder: Path, tmp_path: Path) -> None:
+    copy = copy_of(folder, tmp_path)
+    (copy / "plan.yaml").write_text("name: example\ndescription: Which network?\n")
+    assert lead_of(read_benchmark_files(copy)).startswith("Which network? Compared by Jaccard (IoU) of mitochondria")
+    (copy / "plan.yaml").write_text("{broken")
+    assert lead_of(read_benchmark_files(copy)).startswith("Compared by")
+
+
+def test_a_second_annotator_is_a_line_in_the_ranking(folder: Path, page: str, tmp_path: Path) -> None:
+    files = read_benchmark_files(folder)
+    assert files.annotator_score == 0.845
+    reach = [row["label"] for row in files.ranking if row["mean"] >= 0.845]
+    assert f"The mean of {listed(reach)} reaches that." in section(page, "Ranking")
+    copy = copy_of(folder, tmp_path)
+    change(copy, "annotators", lambda rows: [])
+    without = ranking_section(read_benchmark_files(copy), Figures())
+    assert without is not None
+    assert "second annotator" not in without.body
+
+
 def test_the_ranking_says_what_is_undecided(folder: Path, page: str) -> None:
     ranked = read_benchmark_files(folder).ranking
     text = section(page, "Ranking")
-    assert "within it the order is undecided" in text
-    found = rows(page, "a column&#39;s heading sorts by it")
+    assert "within a band it is undecided" in text
+    found = rows(page, "of mitochondria. Press a heading to sort by it.")
     assert [row[:3] for row in found] == [[places_text(row), row["label"], f"{row['mean']:.4f}"] for row in ranked]
     assert [row[0] for row in found] == ["1 to 2", "1 to 2", "3 to 4", "3 to 4"]
     assert text.count("<title>") == len(ranked)
@@ -248,6 +316,70 @@ def test_overlays_show_right_false_and_missed_voxels(folder: Path, page: str) ->
     np.testing.assert_array_equal(picture(page, "b0-truth")[..., 3] != 0, truth)
     np.testing.assert_array_equal(picture(page, "b0-l1")[..., 3] != 0, found)
     assert picture(page, "b0-grey").shape == (64, 64, 4)
+
+
+def test_a_second_annotator_stands_beside_the_truth(folder: Path, page: str) -> None:
+    shown = disagreeing_slices(read_benchmark_files(folder))
+    assert {one.volume for one in shown if one.second is not None} == {"v1"}
+    place, one = next((place, one) for place, one in enumerate(shown) if one.second is not None)
+    truth, second = one.truth != 0, one.second != 0
+    np.testing.assert_array_equal(second, np.roll(truth, (2, -2), (0, 1)))
+    np.testing.assert_array_equal(picture(page, f"b{place}-l0")[..., 3] != 0, second)
+    drawn = picture(page, f"b{place}-e0")
+    missed = (drawn[..., 3] > 0) & (drawn[..., 0] > drawn[..., 1] + 50) & (drawn[..., 1] < 60)
+    np.testing.assert_array_equal(missed, truth & ~second)
+
+
+class Kept(Figures):
+    """Figures as they are before they are drawn."""
+
+    def keep(self, name, figure, **options):
+        self.drawn = {**getattr(self, "drawn", {}), name: figure}
+        return super().keep(name, figure, **options)
+
+
+def test_no_time_of_convergence_is_outside_the_drawing(folder: Path) -> None:
+    files, figures = read_benchmark_files(folder), Kept()
+    convergence_section(files, figures)
+    panels = figures.drawn["convergence"].axes
+    assert [axes.get_title("left") or axes.get_title() for axes in panels] == ["loss", "F1", "AUC-ROC"]
+    for axes in panels:
+        times = np.concatenate([line.get_xdata() for line in axes.lines])
+        low, high = axes.get_xlim()
+        assert low <= times.min()
+        assert times.max() <= high
+
+
+def test_cost_is_drawn_by_work_time_memory_and_energy(folder: Path) -> None:
+    names = {path.stem for path in (folder / "figures").glob("cost-*.svg")}
+    assert names == {f"cost-{what}" for what in ("gflop", "training", "prediction", "memory", "energy")}
+
+
+@pytest.mark.filterwarnings("error::UserWarning")
+@pytest.mark.parametrize("cells", [1, 2])
+def test_long_names_leave_room_for_the_drawings(cells: int, folder: Path, tmp_path: Path) -> None:
+    copy = copy_of(folder, tmp_path)
+    keep = [f"method-{number + 1}" for number in range(cells)]
+    for name in TABLES:
+        change(copy, name, lambda rows: [row for row in rows if row.get("cell", keep[0]) in keep])
+    change(copy, "convergence", lambda rows: [row for row in rows if row["criterion"] == "loss"])
+    known = json.loads((copy / "benchmark.json").read_text())
+    known["cells"] = [
+        {**cell, "label": "A network of many words, " * 2 + cell["label"]} for cell in known["cells"][:cells]
+    ]
+    (copy / "benchmark.json").write_text(json.dumps(known))
+    made = benchmark_page(read_benchmark_files(copy))
+    assert "ranking.svg" in made.figures
+
+
+def test_drawings_follow_the_page_and_files_are_of_paper(folder: Path, page: str) -> None:
+    text = (folder / "figures" / "ranking.svg").read_text()
+    assert "var(" not in text
+    drawn = section(page, "Ranking").split("</svg>")[0]
+    assert "fill: var(--ink, #1b1f24)" in drawn
+    assert "#1b1f24" not in drawn.replace("var(--ink, #1b1f24)", "")
+    heat = section(page, "All scores").split('data-name="heat"')[1].split("</svg>")[0]
+    assert "var(" not in heat
 
 
 def test_errors_of_several_classes_are_told_apart() -> None:

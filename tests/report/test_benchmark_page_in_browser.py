@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image as Picture
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -108,6 +109,42 @@ def test_the_magnifier_moves_in_all_panels_together(tab):
     zooms = slices.locator(".zoom").evaluate_all("all => all.map(one => one.getAttribute('viewBox'))")
     assert len(zooms) == 2 + 3
     assert set(zooms) == {"16 16 48 48"}
+
+
+def test_charts_are_saved_as_svg_and_png(tab):
+    chart = tab.locator('.chart[data-name="ranking"]')
+    with tab.expect_download() as asked:
+        chart.get_by_text("SVG", exact=True).click()
+    assert asked.value.suggested_filename == "ranking.svg"
+    text = Path(asked.value.path()).read_text(encoding="utf-8")
+    assert text.startswith("<svg")
+    assert "var(" not in text
+    with tab.expect_download() as asked:
+        chart.get_by_text("PNG", exact=True).click()
+    assert asked.value.suggested_filename == "ranking.png"
+    with Picture.open(asked.value.path()) as picture:
+        assert picture.width > 2000
+        colors = picture.convert("RGB").getcolors(1 << 20)
+    assert max(colors)[1] in ((255, 255, 255), (242, 245, 248))
+    assert len(colors) > 50
+
+
+def test_it_is_dark_where_the_reader_wants_it(browser, path):
+    context = browser.new_context(color_scheme="dark", viewport={"width": 1280, "height": 900})
+    tab = context.new_page()
+    tab.goto(path.as_uri())
+
+    def brightness(selector, what):
+        text = tab.locator(selector).first.evaluate(f"one => getComputedStyle(one).{what}")
+        return sum(map(int, text.removeprefix("rgb(").removesuffix(")").split(", "))) / 3
+
+    assert brightness("body", "backgroundColor") < 40
+    assert brightness("body", "color") > 200
+    assert brightness(".chart text", "fill") > 150
+    tab.emulate_media(media="print")
+    assert brightness("body", "backgroundColor") == 255
+    assert brightness(".chart text", "fill") < 120
+    context.close()
 
 
 def test_without_scripts_everything_is_there(browser, path):

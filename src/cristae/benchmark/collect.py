@@ -9,6 +9,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from cristae.benchmark.annotators import ANNOTATORS, SECOND, score_second_annotator
 from cristae.benchmark.chosen import write_best
 from cristae.benchmark.ensembles import write_ensembles
 from cristae.benchmark.imported import IMPORTED
@@ -28,6 +29,7 @@ from cristae.recipe.benchmark_tables import (
     CellRow,
     JobRow,
     JobState,
+    ScoreRow,
     Split,
     read_json,
     read_records,
@@ -101,6 +103,7 @@ def collect(path: Path, progress: Progress = Progress()) -> None:
     write_table(results, "scores", row_records(row for table in tables for row in score_rows(table)))
     write_table(results, "slices", [row for table in tables for row in slice_rows(table)])
     write_table(results, "epochs", [row for job in jobs for row in _epoch_rows(job)])
+    write_table(results, "annotators", row_records(_annotator_rows(path, jobs, progress)))
     best = write_statistics(results, facts)
     write_best(path, None if best is None else studies.get(best))
     write_ensembles(path, facts, studies, progress)
@@ -193,3 +196,11 @@ def _metrics(job: _Job) -> list[dict[str, str]]:
 
 def _epoch_rows(job: _Job) -> Iterator[dict[str, Any]]:
     yield from ({**job.key, **row} for row in _metrics(job))
+
+
+def _annotator_rows(path: Path, jobs: Sequence[_Job], progress: Progress) -> Iterator[ScoreRow]:
+    """Scores of a second annotator against the truth, once for each fold."""
+    folds = {job.member.fold: job.run for job in reversed(jobs)}
+    for fold, run in sorted(folds.items(), key=lambda one: one[0] or 0):
+        for split, table in score_second_annotator(run, path / ANNOTATORS / f"fold-{fold or 1}", progress).items():
+            yield from score_rows(ScoreTable(SECOND, table, split, fold))

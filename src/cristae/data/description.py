@@ -192,6 +192,9 @@ class VolumeConfig(Config):
     """`volume`: slices follow each other. `images`: unrelated 2D images, which may differ in size."""
     labels: Labels | None = None
     """Where the annotation is; None for an image without one."""
+    second_labels: Labels | None = None
+    """What a second annotator drew on the same image. Nothing is trained on it or scored by it: the page of a benchmark
+    shows it and says how far people agree."""
     valid: Mask | None = None
     """Where voxels count at all; elsewhere they enter no loss, score or sample."""
     weight: str | None = None
@@ -216,6 +219,8 @@ class VolumeConfig(Config):
             raise ValueError("samples is for `kind: images`; give the `sample` of a volume")
         if self.samples is not None and self.sample is not None:
             raise ValueError("give one of sample and samples")
+        if self.second_labels is not None and self.labels is None:
+            raise ValueError("second_labels are compared with labels; give the first annotator's as `labels`")
         return self
 
     @property
@@ -226,13 +231,15 @@ class VolumeConfig(Config):
     @property
     def paths(self) -> tuple[str, ...]:
         """Where image, labels, valid mask and weight are, as the recipe writes it."""
-        labels: tuple[str, ...] = ()
-        if isinstance(self.labels, MaskLabels):
-            labels = tuple(mask.path for mask in self.labels.masks.values())
-        elif self.labels is not None:
-            labels = (self.labels.path,)
+        labels = (*_paths(self.labels), *_paths(self.second_labels))
         further = (None if self.valid is None else self.valid.path, self.weight)
         return (self.image, *labels, *(path for path in further if path is not None))
+
+
+def _paths(labels: Labels | None) -> tuple[str, ...]:
+    if isinstance(labels, MaskLabels):
+        return tuple(mask.path for mask in labels.masks.values())
+    return () if labels is None else (labels.path,)
 
 
 class Region(Config):

@@ -33,7 +33,7 @@ from cristae.data.splits import Part, check_apart, labelled_boxes, parts_of
 from cristae.data.tiles import cut_tiles, held_out, leak_of_tiles
 from cristae.data.unit_slips import FAR_APART, far_apart, slip_between, unit_slip
 from cristae.data.volume import Volume
-from cristae.errors import DownloadError, LabelError, VolumeError, VoxelSizeError
+from cristae.errors import CristaeError, DownloadError, LabelError, VolumeError, VoxelSizeError
 from cristae.progress import Progress
 
 __all__ = [
@@ -60,6 +60,8 @@ class Dataset:
     train: tuple[Part, ...]
     validate: tuple[Part, ...]
     test: tuple[Part, ...]
+    second: tuple[Volume, ...] = ()
+    """The volumes that a second annotator labelled too, with those labels."""
     voxel_size_nm: VoxelSize | None = None
     """The working one (z, y, x) that the recipe sets."""
     split: TileSplit | None = None
@@ -190,6 +192,7 @@ def open_data(data: DataConfig, folder: Path, *, apart: bool = True) -> Dataset:
         raise VolumeError(f"data.volumes: two volumes are called '{twice[0]}'; give each its own name.")
     opened = {config.name: (config, _open_entry(config, data.classes, folder)) for config in data.volumes}
     volumes = tuple(volume for _, found in opened.values() for volume in found)
+    second = tuple(volume for config in data.volumes for volume in _open_second(config, data.classes, folder))
     if data.voxel_size_nm is not None:
         _check_working_size(data.voxel_size_nm, volumes)
     regions: dict[str, Sequence[Region]] = {"train": data.train, "validate": data.validate_, "test": data.test}
@@ -198,13 +201,31 @@ def open_data(data: DataConfig, folder: Path, *, apart: bool = True) -> Dataset:
         check_apart(splits)
     if data.split is not None:
         splits = cut_tiles(splits, data.split)
-    return Dataset(classes=data.classes, volumes=volumes, voxel_size_nm=data.voxel_size_nm, split=data.split, **splits)
+    return Dataset(
+        classes=data.classes,
+        volumes=volumes,
+        second=second,
+        voxel_size_nm=data.voxel_size_nm,
+        split=data.split,
+        **splits,
+    )
 
 
 def _open_entry(config: VolumeConfig, classes: Classes, folder: Path) -> tuple[Volume, ...]:
     if config.kind == "images":
         return _open_flat(config, classes, folder)
     return (_open_stack(config, classes, folder),)
+
+
+def _open_second(config: VolumeConfig, classes: Classes, folder: Path) -> tuple[Volume, ...]:
+    """The same image with what a second annotator drew; none where nobody did."""
+    if config.second_labels is None:
+        return ()
+    changes = {"labels": config.second_labels, "second_labels": None, "weight": None}
+    try:
+        return _open_entry(config.model_copy(update=changes), classes, folder)
+    except CristaeError as error:
+        raise type(error)(f"second_labels of '{config.name}': {error}") from None
 
 
 def _open_stack(config: VolumeConfig, classes: Classes | None, folder: Path) -> Volume:

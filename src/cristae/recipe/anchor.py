@@ -30,6 +30,8 @@ def _volume(volume: VolumeConfig, folder: Path) -> VolumeConfig:
     changes: dict[str, object] = {"image": _absolute(volume.image, folder)}
     if volume.labels is not None:
         changes["labels"] = _labels(volume.labels, folder)
+    if volume.second_labels is not None:
+        changes["second_labels"] = _labels(volume.second_labels, folder)
     if volume.valid is not None:
         changes["valid"] = _mask(volume.valid, folder)
     if volume.weight is not None:

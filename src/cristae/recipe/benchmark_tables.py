@@ -21,6 +21,8 @@ from cristae.config import facts_from
 from cristae.data.files import write_bytes, write_text
 from cristae.errors import MissingFileError, RunError
 
+CRITERION_TITLES = {"auc_roc": "AUC-ROC", "f1": "F1", "miou": "mean IoU"}
+"""What people call criteria of validation, where it is not their name in the tables."""
 Split = Literal["validation", "test"]
 SPLITS: tuple[Split, ...] = ("validation", "test")
 Familiarity = Literal["within", "new", "unknown"]

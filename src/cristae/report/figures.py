@@ -33,15 +33,22 @@ STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
+    "axes.axisbelow": True,
     "grid.color": "#eaeef2",
     "xtick.color": SOFT,
     "ytick.color": SOFT,
     "xtick.labelcolor": SOFT,
     "ytick.labelcolor": SOFT,
     "legend.frameon": False,
+    "legend.labelcolor": INK,
     "lines.linewidth": 1.8,
 }
 
+THEMED = {
+    INK: "ink", "#000000": "ink", SOFT: "soft", LINE: "line", "#eaeef2": "grid", "#ffffff": "paper",
+    "#0a5a8a": "accent", "#f2f5f8": "band", "#cfe3f1": "tint",
+}  # fmt: skip
+"""Colours of drawings that follow the page, which may be dark, and what its style calls them."""
 _PIXELS_PER_INCH = 118
 """Of a page: such that text of 11 points is about as large as that of the page."""
 
@@ -131,16 +138,19 @@ def figure_svg(figure: Figure) -> str:
     return buffer.getvalue()
 
 
-def svg_markup(text: str, width: float, *, label: str = "") -> Markup:
+def svg_markup(text: str, width: float, *, label: str = "", themed: bool = True) -> Markup:
     """An SVG file as part of a page, as `figure_markup` describes it.
 
     Args:
         text: As `figure_svg` gives it.
         width: Of the figure in inches.
         label: What it shows, for those who cannot see it.
+        themed: Whether ink and paper are those of the page, light or dark; False where white stands for a value.
     """
     text = text[text.index("<svg") :].replace(f"'{_SHIPPED_FONT}'", "inherit")
     text = re.sub(r' (d|x|y|transform|points)="[^"]*"', lambda attribute: _rounded(attribute[0]), text)
+    if themed:
+        text = re.sub(r"(?<=: )#[0-9a-f]{6}\b", lambda color: _themed(color[0]), text)
     described = Markup(' role="img" aria-label="{}"').format(label) if label else ""
     opening = f'<svg{described} style="max-width:{round(_PIXELS_PER_INCH * width)}px"'
     drawing = Markup(opening + _with_own_ids(text)[len("<svg") :])
@@ -158,6 +168,10 @@ def _with_own_ids(text: str) -> str:
     used = set(re.findall(r'(?:url\(#|href="#)([^")]+)', text))
     text = re.sub(r' id="([^"]*)"', lambda found: f' id="{mark}{found[1]}"' if found[1] in used else "", text)
     return re.sub(r'(url\(#|href="#)', rf"\g<1>{mark}", text)
+
+
+def _themed(color: str) -> str:
+    return f"var(--{THEMED[color]}, {color})" if color in THEMED else color
 
 
 def _rounded(attribute: str) -> str:

@@ -148,8 +148,9 @@ def _check_without_data(recipe: Recipe, progress: Progress) -> Recipe:
     classes = recipe.data.classes
     assert classes, "a complete recipe has classes"
     for volume in recipe.data.volumes:
-        if volume.labels is not None:
-            require_names(volume.labels, classes, name=volume.name)
+        for labels in (volume.labels, volume.second_labels):
+            if labels is not None:
+                require_names(labels, classes, name=volume.name)
     if not isinstance(recipe.model, RandomForestConfig):
         network, _ = make_network(recipe, classes, progress)
         start_network(network, recipe, None, progress)

@@ -8,12 +8,12 @@ from typing import Any
 
 from cristae.evaluation.benchmarks.comparisons import Compared, Mean
 from cristae.metrics.table import describe_metric
-from cristae.recipe.benchmark_tables import CellRow, JobRow
+from cristae.recipe.benchmark_tables import CRITERION_TITLES, CellRow, JobRow
+from cristae.words import listed
 
 Record = dict[str, Any]
 _CHEAPER = 0.7
 """A training that takes less than this part of another one's time is worth a word."""
-_SHOWN = 6
 
 
 def sentences(
@@ -58,7 +58,7 @@ def sentences(
 
 def _unfinished(jobs: Sequence[JobRow], labels: Mapping[str, str], about: str, said: str) -> Iterator[Record]:
     if jobs:
-        names = _listed([f"{labels[job.cell]}, {_training(job)}" for job in jobs])
+        names = listed([f"{labels[job.cell]}, {_training(job)}" for job in jobs])
         count = "1 training" if len(jobs) == 1 else f"{len(jobs)} trainings"
         yield _about(about, f"{count} {said}: {names}.")
 
@@ -82,7 +82,7 @@ def _ranking(compared: Compared, ordered: Sequence[Mean], labels: Mapping[str, s
     gap = abs(pair.difference)
     sure = "" if pair.low is None or pair.high is None else _range(pair.low, pair.high, flip=pair.cell != best.cell)
     if len(open_to) == len(ordered) - 1:
-        yield _about("ranking", f"Nothing else is decided: no cell is surely worse than {labels[best.cell]}.")
+        yield _about("ranking", f"Nothing else is decided: no method is surely worse than {labels[best.cell]}.")
     yield _about(
         "ranking",
         f"{labels[best.cell]} and {labels[second.cell]} are not distinguishable on these data (difference "
@@ -91,10 +91,10 @@ def _ranking(compared: Compared, ordered: Sequence[Mean], labels: Mapping[str, s
     rest = [labels[one.cell] for one in open_to[1:]]
     if rest:
         verb = "is" if len(rest) == 1 else "are"
-        yield _about("ranking", f"{_listed(rest)} {verb} not surely worse either.")
+        yield _about("ranking", f"{listed(rest)} {verb} not surely worse either.")
     surely = [labels[one.cell] for one in ordered[1:] if verdicts[one.cell] != "undecided"]
     if surely:
-        yield _about("ranking", f"Surely worse than {labels[best.cell]}: {_listed(surely)}.")
+        yield _about("ranking", f"Surely worse than {labels[best.cell]}: {listed(surely)}.")
     if pair.needed is not None:
         yield _about(
             "ranking",
@@ -130,11 +130,12 @@ def _validation(criteria: Sequence[Record]) -> Iterator[Record]:
     top = max(known, key=lambda row: row["correlation"])
     interval = "" if top["low"] is None else f" ({top['low']:.2f} to {top['high']:.2f})"
     chance = top["low"] is not None and top["low"] <= 0
+    name = top["criterion"]
     said = "goes with the score best, but that may be chance" if chance else "goes with the score best"
     yield _about(
         "validation",
-        f"Of the validation criteria {top['criterion']} {said}: Spearman's correlation {top['correlation']:.2f}"
-        f"{interval} over {top['n']} trainings.",
+        f"Of the validation criteria {CRITERION_TITLES.get(name, name)} {said}: Spearman's correlation "
+        f"{top['correlation']:.2f}{interval} over {top['n']} trainings.",
     )
 
 
@@ -165,11 +166,6 @@ def _part(part: float) -> str:
         if abs(part * number - 1) < 0.07:
             return word
     return f"{100 * part:.0f} %"
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = list(names[:_SHOWN]) + ([f"{len(names) - _SHOWN} more"] if len(names) > _SHOWN else [])
-    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
 def _training(job: JobRow) -> str:

@@ -9,15 +9,13 @@ from typing import Any
 
 from markupsafe import Markup
 
-from cristae.metrics.table import describe_metric
 from cristae.recipe.benchmark_folder import BEST, CELLS, ENSEMBLE_OF
 from cristae.recipe.folder import RECIPE, STUDY
 from cristae.recipe.study import plan_rows
 from cristae.report.benchmark.ensembles import best_ensemble, members_of
 from cristae.report.benchmark.files import SUMMARY, BenchmarkFiles, number, settings_of
-from cristae.report.benchmark.ranking import groups_of
 from cristae.report.benchmark.tables import Column, numbers, sortable
-from cristae.report.page import Fact, Section, fold, table
+from cristae.report.page import Section, fold, table
 from cristae.report.scores import format_value
 
 _PROVENANCE = "provenance.json"
@@ -29,30 +27,6 @@ def summary_section(files: BenchmarkFiles) -> Section | None:
     if not items:
         return None
     return Section("Summary", Markup('<ul class="plain">{}</ul>').format(Markup("").join(items)))
-
-
-def facts_of(files: BenchmarkFiles) -> list[Fact]:
-    """The few numbers worth seeing at once."""
-    facts = []
-    if files.ranking:
-        group = groups_of(files.ranking)[0]
-        first = files.ranking[0]
-        note = "told apart from all others" if len(group) == 1 else f"not told apart from {len(group) - 1} others"
-        if len(files.ranking) == 1:
-            note = "the only method"
-        facts.append(Fact("Best mean", format_value(number(first, "mean")), f"{files.label(first['cell'])}, {note}"))
-    facts.append(Fact("Methods", str(len(files.facts.cells)), _imported_note(files)))
-    jobs = files["jobs"]
-    if jobs:
-        done = sum(row["state"] == "complete" for row in jobs)
-        failed = sum(row["state"] == "failed" for row in jobs)
-        facts.append(Fact("Trainings", f"{done} of {len(jobs)}", f"{failed} failed" if failed else ""))
-    folds = {row["fold"] for row in jobs if row.get("fold") is not None}
-    if folds:
-        facts.append(Fact("Folds", str(len(folds))))
-    what = "mean over classes" if files.class_name == "all" else files.class_name
-    facts.append(Fact("Ranked by", describe_metric(files.metric).title, f"{what}, {files.split} regions"))
-    return facts
 
 
 def use_section(files: BenchmarkFiles) -> Section | None:
@@ -105,11 +79,6 @@ def about_section(files: BenchmarkFiles) -> Section:
     )
     parts.append(Markup(f'<p class="note">{where}</p>'))
     return Section("Data, splits and plan", Markup("").join(parts))
-
-
-def _imported_note(files: BenchmarkFiles) -> str:
-    count = sum(cell.imported is not None for cell in files.facts.cells)
-    return f"{count} of other programs" if count else ""
 
 
 def _command(text: str, command: str) -> Markup:

@@ -8,15 +8,22 @@ from statistics import fmean
 
 from markupsafe import Markup
 
+from cristae.recipe.benchmark_tables import CRITERION_TITLES
 from cristae.report.benchmark.drawing import ACCENT, QUIET, Figures, drawing, rows_axis, tall, tip
 from cristae.report.benchmark.files import BenchmarkFiles, Record, number
 from cristae.report.benchmark.tables import Column, numbers, sortable
 from cristae.report.page import Section, fold
-from cristae.words import duration
+from cristae.words import duration, listed
 
 TITLE = "Convergence"
+_LEVELS = {"jobs": "single trainings", "cells": "means of methods"}
 _UNITS = ((7200, 3600, "hours"), (180, 60, "minutes"), (0, 1, "seconds"))
 """From which longest time on a unit is used."""
+
+
+def criterion_title(criterion: str) -> str:
+    """What people call a criterion of validation."""
+    return CRITERION_TITLES.get(criterion, criterion)
 
 
 def convergence_section(files: BenchmarkFiles, figures: Figures) -> Section | None:
@@ -46,15 +53,15 @@ def _times(files: BenchmarkFiles, rows: Sequence[Record], figures: Figures) -> M
                 axes.plot(times, [place] * len(times), "o", color=QUIET, markersize=3, alpha=0.7, linestyle="")
                 (mark,) = axes.plot([fmean(times)], [place], "D", color=ACCENT, markersize=5.5)
                 tip(mark, len(tips))
-                tips.append(f"{files.label(cell)}, {criterion}: {duration(fmean(times) * step)}")
-            axes.set_title(criterion)
-            axes.set_xlim(left=0)
+                tips.append(f"{files.label(cell)}, {criterion_title(criterion)}: {duration(fmean(times) * step)}")
+            axes.set_title(criterion_title(criterion))
             rows_axis(axes, [files.short_label(cell) for cell in cells])
+        axes.set_xlim(0, 1.04 * longest / step or 1)  # of all panels
         figure.supxlabel(f"{unit} until 95 % of the gain", fontsize=11, color="#57606a")
         drawn = figures.keep("convergence", figure, label="Convergence time by criterion and method", tips=tips)
     lead = (
-        "Training time until 95 % of the gain from the first to the best epoch is reached, by each criterion that "
-        "validation computes. Diamonds are means over trainings."
+        "How long a training takes until validation has 95 % of what it gains from the first to the best epoch, for "
+        "each criterion that validation computes. Dots are single trainings, diamonds their means."
     )
     return Markup("<p>{}</p>").format(lead) + drawn + fold(f"All {len(rows)} rows", _table(files, rows))
 
@@ -65,7 +72,7 @@ def _table(files: BenchmarkFiles, rows: Sequence[Record]) -> Markup:
         Column("Method", [files.label(row["cell"]) for row in rows]),
         numbers("Fold", rows, "fold", ".0f"),
         numbers("Instance", rows, "instance", ".0f"),
-        Column("Criterion", [str(row["criterion"]) for row in rows]),
+        Column("Criterion", [criterion_title(str(row["criterion"])) for row in rows]),
         numbers("Best value", rows, "best_value", ".4f"),
         numbers("Best epoch", rows, "best_epoch", ".0f"),
         numbers("Epoch of 95 %", rows, "epoch_95", ".0f"),
@@ -77,7 +84,7 @@ def _table(files: BenchmarkFiles, rows: Sequence[Record]) -> Markup:
 
 def _criteria(files: BenchmarkFiles, figures: Figures) -> Markup:
     rows = files["criteria"]
-    names = [f"{row['criterion']}, {row['level']}" for row in rows]
+    names = [f"{criterion_title(str(row['criterion']))}, {_over(row)}" for row in rows]
     with drawing(8.4, tall(len(rows))) as (figure, axes):
         axes.axvline(0, color=QUIET, linewidth=1)
         for place, row in enumerate(rows):
@@ -94,16 +101,36 @@ def _criteria(files: BenchmarkFiles, figures: Figures) -> Markup:
         label = "Rank correlation of each validation criterion with the score"
         drawn = figures.keep("criteria", figure, label=label, tips=tips)
     columns = [
-        Column("Criterion", [str(row["criterion"]) for row in rows]),
-        Column("Over", [str(row["level"]) for row in rows]),
+        Column("Criterion", [criterion_title(str(row["criterion"])) for row in rows]),
+        Column("Over", [_over(row) for row in rows]),
         *(
             numbers(title, rows, key, ".3f")
-            for title, key in (("Spearman", "correlation"), ("Low", "low"), ("High", "high"))
+            for title, key in (("Correlation", "correlation"), ("Low", "low"), ("High", "high"))
         ),
         numbers("n", rows, "n", ".0f"),
         Column("Note", [str(row.get("note") or "") for row in rows]),
     ]
-    lead = "Whether the best validation value of a criterion says who will score well: 1 is the same order, 0 none."
-    caption = "Rank correlations with 95 % intervals; jobs are single trainings, cells means of methods."
+    lead = _predicts(files, rows)
+    caption = "Rank correlations (Spearman) of the best validation value with the score, with 95 % intervals."
     title = Markup("<h4>Does validation predict the score?</h4><p>{}</p>").format(lead)
     return title + drawn + sortable(columns, caption=caption)
+
+
+def _predicts(files: BenchmarkFiles, rows: Sequence[Record]) -> str:
+    """Which criteria say which trainings score well, as far as their intervals do."""
+    known = [row for row in rows if row["level"] == "jobs" and math.isfinite(number(row, "low"))]
+    sure = [criterion_title(str(row["criterion"])) for row in known if number(row, "low") > 0]
+    doubtful = [criterion_title(str(row["criterion"])) for row in known if number(row, "low") <= 0]
+    parts = [
+        f"Dots at 1: the order by the best validation value is that by {files.metric_title} on the {files.split} "
+        "regions; at 0: it says nothing of it."
+    ]
+    if sure:
+        parts.append(f"Trainings with good validation also score well by {listed(sure)}.")
+    if doubtful:
+        parts.append(f"By {listed(doubtful)} this may be chance: the interval reaches 0.")
+    return " ".join(parts)
+
+
+def _over(row: Record) -> str:
+    return _LEVELS.get(str(row["level"]), str(row["level"]))

@@ -42,7 +42,10 @@ def cost_section(files: BenchmarkFiles, figures: Figures) -> Section | None:
         known = [cell for cell in cells if _is_drawn(value(files, cell), scores.get(cell, math.nan))]
         if known:
             panes.append((title, _balls(files, known, name, title, figures)))
-    lead = "Each ball is a method, its area the number of parameters; the numbers are those of the list beside."
+    lead = (
+        "Each ball is a method, its area the number of its parameters, its number that of the list. Of methods that "
+        "are not told apart, the one farthest to the left costs least."
+    )
     body = Markup("")
     if panes:
         body = Markup("<p>{}</p>").format(lead) + switch("Cost", panes)
@@ -88,6 +91,16 @@ def training_seconds(files: BenchmarkFiles, cell: str) -> float:
     return _mean([number(job, "train_seconds") for job in files.jobs_of(cell)])
 
 
+def peak_gib(files: BenchmarkFiles, cell: str) -> float:
+    """Peak memory, the mean over its trainings."""
+    return _mean([number(job, "peak_bytes") for job in files.jobs_of(cell)]) / (1 << 30)
+
+
+def energy_wh(files: BenchmarkFiles, cell: str) -> float:
+    """Of a training, the mean over its trainings."""
+    return _mean([number(job, "energy_wh") for job in files.jobs_of(cell)])
+
+
 def _gflop(files: BenchmarkFiles, cell: str) -> float:
     return number(files.cell_row(cell), "conv_gflop")
 
@@ -96,6 +109,8 @@ _AXES: tuple[tuple[str, str, Callable[[BenchmarkFiles, str], float]], ...] = (
     ("cost-gflop", "GFLOP of one patch", _gflop),
     ("cost-training", "seconds of a training", training_seconds),
     ("cost-prediction", "seconds to predict a million voxels", prediction_seconds),
+    ("cost-memory", "GiB of memory at most", peak_gib),
+    ("cost-energy", "Wh of a training", energy_wh),
 )
 
 
@@ -104,6 +119,8 @@ def _is_drawn(cost: float, score: float) -> bool:
 
 
 def _balls(files: BenchmarkFiles, cells: Sequence[str], name: str, title: str, figures: Figures) -> Markup:
+    from matplotlib.ticker import LogLocator
+
     value = next(function for own, _, function in _AXES if own == name)
     score = {row["cell"]: number(row, "mean") for row in files.ranking}
     parameters = {cell: number(files.cell_row(cell), "parameters") for cell in cells}
@@ -124,7 +141,9 @@ def _balls(files: BenchmarkFiles, cells: Sequence[str], name: str, title: str, f
         costs = [value(files, cell) for cell in cells]
         if max(costs) / min(costs) > 10:
             axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.xaxis.set_major_formatter("{x:g}")
+            axes.minorticks_off()
         axes.margins(0.12)
         axes.set_xlabel(title)
         axes.set_ylabel(files.metric_title)

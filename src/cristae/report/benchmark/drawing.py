@@ -35,7 +35,16 @@ class Figures:
     files: dict[str, bytes] = field(default_factory=dict)
     """Contents by file name: an `.svg` and a `.png` of each."""
 
-    def keep(self, name: str, figure: Figure, *, label: str, tips: Sequence[str] = ()) -> Markup:
+    def keep(
+        self,
+        name: str,
+        figure: Figure,
+        *,
+        label: str,
+        tips: Sequence[str] = (),
+        themed: bool = True,
+        arranged: bool = False,
+    ) -> Markup:
         """The figure as part of the page.
 
         Args:
@@ -43,14 +52,21 @@ class Figures:
             figure: Drawn inside `drawing`.
             label: What it shows, for those who cannot see it.
             tips: What shows when one points at the artists that `tip` has marked.
+            themed: Whether ink and paper are those of the page, light or dark.
+            arranged: Whether its axes stand where they should; else they are arranged around their texts.
         """
+        from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+        if not arranged:
+            ConstrainedLayoutEngine().execute(figure)  # once for both files
         text = _with_tips(figure_svg(figure), tips)
         picture = io.BytesIO()
         figure.savefig(picture, format="png", dpi=_DPI, metadata={"Software": None})
         self.files[f"{name}.svg"] = text.encode()
         self.files[f"{name}.png"] = picture.getvalue()
-        drawn = svg_markup(text, figure.get_figwidth(), label=label)
-        return Markup('<div class="chart">{}</div>').format(drawn)
+        drawn = svg_markup(text, figure.get_figwidth(), label=label, themed=themed)
+        kind = "" if themed else " fixed"
+        return Markup('<div class="chart{}" data-name="{}">{}</div>').format(kind, name, drawn)
 
 
 @contextmanager
@@ -62,7 +78,7 @@ def drawing(
     from matplotlib.figure import Figure
 
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
+        figure = Figure(figsize=(width, height))
         yield figure, figure.subplots(rows, columns, squeeze=rows == columns == 1, **options)
 
 

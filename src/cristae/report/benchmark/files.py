@@ -23,7 +23,7 @@ Table = Sequence[Record]
 TABLES = (
     *("cells", "jobs", "scores", "slices", "epochs"),
     *("ranking", "pairs", "heat", "convergence", "criteria", "best_of", "drop", "curve", "curve_fit"),
-    *("ensembles", "stability"),
+    *("ensembles", "stability", "annotators"),
 )
 SUMMARY = "summary"
 _LONGEST = 36
@@ -125,6 +125,17 @@ class BenchmarkFiles:
     def job_scores(self, cell: str) -> list[float]:
         """The ranked score of each training by itself, all volumes of the split together."""
         return self._job_scores.get(cell, [])
+
+    @cached_property
+    def annotator_score(self) -> float:
+        """How far a second annotator agrees with the truth by the ranked score, the mean over folds; NaN where none
+        has labelled what is ranked."""
+        found: dict[Any, list[float]] = defaultdict(list)
+        for row in self["annotators"]:
+            fits = (row["split"], row["volume"], row["metric"]) == (self.split, "all", self.metric)
+            if fits and self.class_name in (_OF_ALL, row["class"]) and row["value"] is not None:
+                found[row.get("fold")].append(float(row["value"]))
+        return fmean(map(fmean, found.values())) if found else math.nan
 
     @cached_property
     def _job_scores(self) -> dict[str, list[float]]:

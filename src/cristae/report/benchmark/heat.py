@@ -54,11 +54,10 @@ def _class_pane(files: BenchmarkFiles, name: str, rows: Sequence[Record], figure
         ("min-max of each score", _map(files, cells, usual, known, scaled=True)),
         ("raw values", _map(files, cells, usual, known, scaled=False)),
     ]
-    _draw(files, name, cells, usual, known, figures)
-    every = Markup("")
+    every = fold("As a figure", _draw(files, name, cells, usual, known, figures))
     if len(metrics) > len(usual):
         rest = [one for one in metrics if one not in usual][:_MOST]
-        every = fold(f"{len(rest)} further scores", _map(files, cells, rest, known, scaled=True))
+        every += fold(f"{len(rest)} further scores", _map(files, cells, rest, known, scaled=True))
     return switch("Values", panes) + every
 
 
@@ -99,8 +98,8 @@ def _short(value: float) -> str:
 def _draw(
     files: BenchmarkFiles, name: str, cells: Sequence[str], metrics: Sequence[str],
     known: Mapping[tuple[str, str], Record], figures: Figures,
-) -> None:  # fmt: skip
-    """The normalised map as a file; the page has it as a table."""
+) -> Markup:  # fmt: skip
+    """The normalised map as a figure; the page has it as a table too."""
     from matplotlib.colors import LinearSegmentedColormap
 
     values = np.array([[number(known.get((metric, cell), {}), "scaled") for metric in metrics] for cell in cells])
@@ -118,4 +117,5 @@ def _draw(
         for y, x in zip(*np.nonzero(np.isfinite(values)), strict=True):
             ink = ink_on(shade(values[y, x]))
             axes.text(x + 0.5, y + 0.5, f"{values[y, x]:.2f}", ha="center", va="center", fontsize=8, color=ink)
-        figures.keep(name, figure, label="")
+        label = "Scores from the worst (0) to the best (1) of these methods"
+        return figures.keep(name, figure, label=label, themed=False)

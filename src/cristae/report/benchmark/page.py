@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from cristae.progress import Progress
-from cristae.report.benchmark.about import about_section, facts_of, summary_section, unfinished_section, use_section
+from cristae.report.benchmark.about import about_section, summary_section, unfinished_section, use_section
 from cristae.report.benchmark.convergence import convergence_section
 from cristae.report.benchmark.cost import cost_section
 from cristae.report.benchmark.drawing import Figures
@@ -20,6 +20,7 @@ from cristae.report.benchmark.papers import papers_section
 from cristae.report.benchmark.pictures import pictures_section
 from cristae.report.benchmark.ranking import ranking_section
 from cristae.report.benchmark.spread import drop_section, spread_section
+from cristae.report.benchmark.verdict import facts_of, lead_of
 from cristae.report.page import Section, build_page
 
 
@@ -64,5 +65,5 @@ def benchmark_page(files: BenchmarkFiles, *, progress: Progress = Progress()) ->
             if (section := make()) is not None:
                 sections.append(section)
             task.advance()
-    html = build_page(files.facts.name, sections, facts=facts_of(files))
+    html = build_page(files.facts.name, sections, lead=lead_of(files), facts=facts_of(files))
     return BenchmarkPage(html, dict(sorted(figures.files.items())))

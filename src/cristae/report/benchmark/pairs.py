@@ -12,7 +12,7 @@ from cristae.report.benchmark.tables import Column, Square, numbers, shaded, sor
 from cristae.report.page import Section, fold
 
 TITLE = "Pairs"
-_LOOK = {"better": ("#cfe3f1", "+"), "worse": ("#fbe0cf", "-"), "undecided": ("#f6f8fa", "?")}
+_LOOK = {"better": ("var(--better)", "+"), "worse": ("var(--worse)", "-"), "undecided": ("var(--wash)", "?")}
 """Colour and sign of each verdict, so that colour is not needed."""
 _FLIPPED = {"better": "worse", "worse": "better"}
 
@@ -33,7 +33,7 @@ def _lead(files: BenchmarkFiles, rows: Sequence[Record]) -> str:
     pairs = {frozenset((row["cell"], row["other"])): row for row in rows}
     open_ones = [row for row in pairs.values() if row["verdict"] == "undecided"]
     methods = "; ".join(dict.fromkeys(str(row["method"]) for row in rows if row.get("method")))
-    tested = f" Tested by: {methods}; p values after Holm." if methods else ""
+    tested = f" Tested by: {methods}; p values are corrected for the number of pairs (Holm)." if methods else ""
     text = f"{len(open_ones)} of {len(pairs)} pairs are undecided by {files.metric_title}."
     reasons = list(dict.fromkeys(str(row["reason"]) for row in open_ones if row.get("reason")))
     why = f" Why: {'; '.join(reasons[:3])}." if reasons else ""
@@ -61,7 +61,7 @@ def _square(files: BenchmarkFiles, cell: str, other: str, named: Mapping[tuple[s
     difference = -number(row, "difference") if flipped else number(row, "difference")
     color, sign = _LOOK.get(verdict, _LOOK["undecided"])
     text = sign if math.isnan(difference) else f"{sign} {abs(difference):.3f}"
-    return Square(text, color, "#1b1f24", f"{files.label(cell)} against {files.label(other)}: {_words(row, flipped)}")
+    return Square(text, color, "inherit", f"{files.label(cell)} against {files.label(other)}: {_words(row, flipped)}")
 
 
 def _verdict(row: Record, flipped: bool) -> str:

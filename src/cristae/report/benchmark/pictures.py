@@ -13,8 +13,9 @@ from PIL import Image as Picture
 
 from cristae.data.classes import Classes
 from cristae.errors import CristaeError
+from cristae.metrics.table import describe_metric
 from cristae.report.benchmark.files import BenchmarkFiles
-from cristae.report.benchmark.slices import Answer, ShownSlice, disagreeing_slices
+from cristae.report.benchmark.slices import Answer, ShownSlice, disagreeing_slices, slice_metric
 from cristae.report.benchmark.tables import switch
 from cristae.report.page import Section, render
 from cristae.report.panels import UNKNOWN, LegendItem, busiest_place, class_colors, class_legend, scale_bar
@@ -65,8 +66,9 @@ def _lead(files: BenchmarkFiles) -> Markup:
     imported = any(files.is_imported(cell) for cell in files.order)
     own = " Predictions of other programs are not among them." if imported else ""
     return Markup("<p>{}</p>").format(
-        "Of the slices whose scores differ most among the methods, those on which most voxels are in dispute; labels "
-        f"are those at a threshold of one half.{own}"
+        "Of the slices whose scores differ most among the methods, those on which most voxels are in dispute. The "
+        f"number beside a method is its {describe_metric(slice_metric(files)).title} on that slice. Labels are those "
+        f"at a threshold of one half.{own}"
     )
 
 
@@ -103,7 +105,7 @@ def _view(files: BenchmarkFiles, prefix: str, one: ShownSlice) -> Mapping[str, o
     return {
         "id": prefix,
         "title": f"{one.volume}, slice {one.z}",
-        "values": [f"{100 * one.dissent:.1f} % of the answers are not those of most methods", *_notes(one)],
+        "values": [f"{100 * one.dissent:.1f} % of all answers differ from those of most methods", *_notes(one)],
         "width": width,
         "height": height,
         "side": side,
@@ -113,6 +115,7 @@ def _view(files: BenchmarkFiles, prefix: str, one: ShownSlice) -> Mapping[str, o
         "zoom_bar": None if bar is None else scale_bar(side, bar),
         "grey": _jpeg(one.image),
         "truth": _truth(one),
+        "second": _second(one),
         "methods": [
             {"title": files.label(answer.cell), "score": _score(answer), "labels": _labels(one, answer.ids),
              "errors": _png(kinds, _COLORS)}
@@ -142,6 +145,15 @@ def _score(answer: Answer) -> str:
 
 def _truth(one: ShownSlice) -> str:
     return _png(one.truth, _colors(one) | {INVALID: UNKNOWN})
+
+
+def _second(one: ShownSlice) -> Mapping[str, str] | None:
+    """What the second annotator drew, and where it is not the truth."""
+    if one.second is None:
+        return None
+    both = np.where(one.second == INVALID, INVALID, one.truth)
+    kinds = error_kinds(both, one.second, background=_has_background(one))
+    return {"labels": _png(one.second, _colors(one) | {INVALID: UNKNOWN}), "errors": _png(kinds, _COLORS)}
 
 
 def _labels(one: ShownSlice, ids: np.ndarray) -> str:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
 from cristae.report.benchmark.cost import cost_columns
-from cristae.report.benchmark.drawing import ACCENT, QUIET, Figures, drawing, rows_axis, tall, tip
+from cristae.report.benchmark.drawing import ACCENT, QUIET, WARM, Figures, drawing, rows_axis, tall, tip
 from cristae.report.benchmark.files import BenchmarkFiles, Record, number
 from cristae.report.benchmark.tables import Column, numbers, sortable
+from cristae.report.figures import SOFT
 from cristae.report.page import Section
 from cristae.report.scores import format_value
+from cristae.words import listed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,8 +28,9 @@ def ranking_section(files: BenchmarkFiles, figures: Figures) -> Section | None:
     rows = files.ranking
     if not rows:
         return None
-    body = Markup("<p>{}</p>").format(_lead(files)) + _figure(files, rows, figures) + _table(files, rows)
-    return Section(TITLE, body)
+    said = [_lead(files), *_people(files)]
+    lead = Markup("").join(Markup("<p>{}</p>").format(one) for one in said)
+    return Section(TITLE, lead + _figure(files, rows, figures) + _table(files, rows))
 
 
 def groups_of(rows: Sequence[Record]) -> list[list[Record]]:
@@ -67,16 +70,32 @@ def _lead(files: BenchmarkFiles) -> str:
     groups = groups_of(rows)
     what = f"Mean {files.metric_title} on the {files.split} regions"
     better = ", lower is better" if files.lower_is_better else ""
-    text = f"{what}{better}; whiskers are 95 % intervals and small dots the single trainings or units. "
+    text = f"{what}{better}; lines are 95 % intervals, small dots single trainings. "
     if len(groups) == 1 and len(rows) > 1:
         return (
-            text + "Undecided: these data do not cut the methods into groups; places that pairs leave open are given."
+            text
+            + "Undecided: these data do not cut the methods into groups. On the right stand the places in the ranking "
+            "that each may have."
         )
     if all(len(group) == 1 for group in groups):
         return text + "Every method has a place of its own."
     return text + (
-        "Methods in one band are not all told apart: within it the order is undecided, and the places that remain "
-        "possible are given."
+        "Between bands the order is settled; within a band it is undecided, however far apart the means look. On the "
+        "right stand the places in the ranking that each method may have; blue ones may be the best."
+    )
+
+
+def _people(files: BenchmarkFiles) -> Iterator[str]:
+    """How far two annotators agree, and which methods reach that."""
+    value = files.annotator_score
+    if math.isnan(value):
+        return
+    sign = -1 if files.lower_is_better else 1
+    reach = [files.label(row["cell"]) for row in files.ranking if sign * (number(row, "mean") - value) >= 0]
+    said = f"The mean of {listed(reach)} reaches that." if reach else "The mean of no method reaches that."
+    yield (
+        f"Where a second annotator has labelled too, this is {format_value(value)} for those labels, scored like "
+        f"a method (the dashed line): about as far as people agree. {said}"
     )
 
 
@@ -90,13 +109,15 @@ def _figure(files: BenchmarkFiles, rows: Sequence[Record], figures: Figures) -> 
             start += len(group)
         for place, row in enumerate(rows):
             _one(axes, files, place, row)
+        if math.isfinite(files.annotator_score):
+            axes.axvline(files.annotator_score, color=WARM, linewidth=1.4, linestyle=(0, (5, 3)), zorder=1)
         rows_axis(axes, names)
         axes.set_xlabel(files.metric_title)
         places = axes.secondary_yaxis("right")
         places.set_yticks(range(len(rows)), [places_text(row) for row in rows])
         places.tick_params(length=0)
         places.spines["right"].set_visible(False)
-        places.set_ylabel("places that remain possible")
+        axes.set_title("possible places", loc="right", fontsize=10, fontweight="normal", color=SOFT)
         tips = [_tip(files, row) for row in rows]
         return figures.keep("ranking", figure, label=f"Ranking by {files.metric_title}, with intervals", tips=tips)
 
@@ -133,8 +154,8 @@ def _table(files: BenchmarkFiles, rows: Sequence[Record]) -> Markup:
         Column("Method", [files.label(row["cell"]) for row in rows]),
         numbers("Mean", rows, "mean"),
         Column("95 % interval", [_interval(row) for row in rows], [number(row, "low") for row in rows]),
-        numbers("Deviation", rows, "deviation"),
+        numbers("Standard deviation", rows, "deviation"),
         numbers(f"n ({unit})" if unit else "n", rows, "n", ".0f"),
         *cost_columns(files, [row["cell"] for row in rows]),
     ]
-    return sortable(columns, caption=f"{files.metric_title}; a column's heading sorts by it.")
+    return sortable(columns, caption=f"{files.metric_title}. Press a heading to sort by it.")

@@ -16,7 +16,7 @@ import numpy as np
 from cristae.data.box import Box
 from cristae.data.classes import Classes
 from cristae.data.image import Image, VoxelSize
-from cristae.data.open import open_data
+from cristae.data.open import Dataset, open_data
 from cristae.data.volume import Volume
 from cristae.inference.prediction import Prediction, open_prediction
 from cristae.recipe.benchmark_folder import CELLS, HELD_OUT
@@ -62,6 +62,8 @@ class ShownSlice:
     """(Y, X) uint8 grey, contrast stretched."""
     truth: np.ndarray
     """(Y, X) uint8 ids, 255 where not annotated."""
+    second: np.ndarray | None
+    """What a second annotator drew, in the same form; None where there is none."""
     answers: tuple[Answer, ...]
     classes: Classes
     class_name: str | None
@@ -94,6 +96,8 @@ class _Opened:
 
     place: _Place
     volume: Volume
+    second: Volume | None
+    """With the labels of a second annotator."""
     classes: Classes
     box: Box
 
@@ -120,8 +124,8 @@ def disagreeing_slices(files: BenchmarkFiles) -> tuple[ShownSlice, ...]:
     Raises:
         CristaeError: Data or predictions are not where they were.
     """
-    volumes, scores = cache(_volumes), _slice_scores(files)
-    opened = [one for place in _places(files) if (one := _open(place, volumes)) is not None]
+    data, scores = cache(_data), _slice_scores(files)
+    opened = [one for place in _places(files) if (one := _open(place, data)) is not None]
     candidates = [one for region in opened for one in _candidates(region, scores)]
     candidates.sort(key=lambda one: -one.spread)  # of equals the first in the order of the data
     read = [_read(files, one) for one in candidates[:_CANDIDATES]]
@@ -171,19 +175,21 @@ def _kept(files: BenchmarkFiles, cell: str) -> Iterator[tuple[int | None, int | 
             yield member["fold"], member["instance"], path
 
 
-def _open(place: _Place, volumes: Callable[[Path], tuple[Volume, ...]]) -> _Opened | None:
+def _open(place: _Place, data: Callable[[Path], Dataset]) -> _Opened | None:
     """None where the volume is not among the data, or its voxels are not those of the predictions."""
     first = open_prediction(next(iter(place.predictions.values())))
     run = first.path.parents[2]
-    volume = next((one for one in volumes(run) if one.name.replace("/", "-") == place.volume), None)
+    dataset = data(run)
+    volume = next((one for one in dataset.volumes if one.name.replace("/", "-") == place.volume), None)
     if volume is None or not volume.labels or volume.image.shape[:3] != first.volume_shape:
         return None
-    return _Opened(place, volume, first.classes, first.box)
+    second = next((one for one in dataset.second if one.name == volume.name), None)
+    return _Opened(place, volume, second, first.classes, first.box)
 
 
-def _volumes(run: Path) -> tuple[Volume, ...]:
+def _data(run: Path) -> Dataset:
     recipe = load_run_recipe(run / RECIPE)
-    return open_data(recipe.data, recipe.folder).volumes
+    return open_data(recipe.data, recipe.folder)
 
 
 def _candidates(opened: _Opened, scores: _SliceScores) -> Iterator[_Candidate]:
@@ -194,10 +200,16 @@ def _candidates(opened: _Opened, scores: _SliceScores) -> Iterator[_Candidate]:
         yield _Candidate(opened, z, own)
 
 
+def slice_metric(files: BenchmarkFiles) -> str:
+    """The score that slices are compared by: the ranked one, or IoU where slices have no such score."""
+    rows = files["slices"]
+    return files.metric if rows and files.metric in rows[0] else "Jaccard"
+
+
 def _slice_scores(files: BenchmarkFiles) -> _SliceScores:
-    """The ranked score of each slice, or its IoU where slices have no such score; the mean over classes."""
+    """The score of each slice; the mean over classes."""
     rows = [row for row in files["slices"] if row["split"] == files.split]
-    key = files.metric if rows and files.metric in rows[0] else "Jaccard"
+    key = slice_metric(files)
     values: dict[_SliceKey, list[float]] = defaultdict(list)
     for row in rows:
         if files.class_name not in ("all", "foreground", row["class"]):
@@ -216,9 +228,6 @@ def _read(files: BenchmarkFiles, candidate: _Candidate) -> ShownSlice:
     window = _window(opened.box, candidate.z)
     step = math.ceil(max(window.shape[1:]) / MAX_PIXELS)
     shown = None if classes.exclusive else _shown_class(files, classes)
-    truth = _ids(volume.labels, classes, window, shown, step)
-    if volume.valid is not None:
-        truth = np.where(_plane(volume.valid, window, step) != 0, truth, INVALID).astype(np.uint8)
     answers = [
         Answer(cell, _ids(one.labels, classes, _inside(window, one.box), shown, step), candidate.scores[cell])
         for cell, one in _predictions(opened).items()
@@ -228,7 +237,8 @@ def _read(files: BenchmarkFiles, candidate: _Candidate) -> ShownSlice:
         volume=volume.name,
         z=candidate.z,
         image=stretch_contrast(_grey(volume.image, window, step)),
-        truth=truth,
+        truth=_annotated(volume, classes, window, shown, step),
+        second=None if opened.second is None else _annotated(opened.second, classes, window, shown, step),
         answers=tuple(answers),
         classes=classes,
         class_name=shown,
@@ -237,6 +247,13 @@ def _read(files: BenchmarkFiles, candidate: _Candidate) -> ShownSlice:
         part=window.shape[1:] != opened.box.shape[1:],
         dissent=float(disputed.mean()),
     )
+
+
+def _annotated(volume: Volume, classes: Classes, window: Box, shown: str | None, step: int) -> np.ndarray:
+    ids = _ids(volume.labels, classes, window, shown, step)
+    if volume.valid is None:
+        return ids
+    return np.where(_plane(volume.valid, window, step) != 0, ids, INVALID).astype(np.uint8)
 
 
 def _predictions(opened: _Opened) -> Mapping[str, Prediction]:

@@ -84,7 +84,10 @@ def _stability(files: BenchmarkFiles, rows: Sequence[Record], figures: Figures) 
         axes.set_xlabel(files.metric_title)
         drawn = figures.keep("stability", figure, label="Distribution of the score over trainings")
     keys = [(f"{percent} %", quantiles[percent]) for percent in sorted(quantiles)]
-    lead = "Lines reach from the lowest to the highest quantile, boxes hold the middle half where it is known."
+    lead = (
+        "What a single training of each method may give. Small dots are trainings; boxes hold the middle half of them, "
+        f"lines reach from {min(quantiles)} % to {max(quantiles)} %, the thick mark is the median."
+    )
     table = _table(files, rows, [*keys, ("Deviation", "deviation")], caption="Quantiles over the trainings.")
     return Markup("<p>{}</p>").format(lead) + drawn + table
 
@@ -118,7 +121,7 @@ def _best_of(files: BenchmarkFiles, rows: Sequence[Record], figures: Figures) ->
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=9.5)
         drawn = figures.keep("best-of", figure, label="Mean of the m best of n trainings")
-    lead = "Mean score of the m trainings of a method that validation likes best (FIB-SEM's ten of fifteen)."
+    lead = "Mean score of those m trainings of a method that have the best validation."
     title = Markup("<h4>Best m of n</h4><p>{}</p>").format(lead)
     keys = (("m", "m"), ("Mean", "mean"), ("Deviation", "deviation"))
     table = _table(files, rows, keys, caption="The m best of n trainings by validation.")

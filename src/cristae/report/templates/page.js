@@ -64,3 +64,42 @@ for (const grid of document.querySelectorAll(".sortable")) {
     });
   });
 }
+/* Every chart can be kept as a file, with the colours of paper. */
+for (const chart of document.querySelectorAll(".chart[data-name]")) {
+  const drawing = chart.querySelector("svg"), bar = document.createElement("div");
+  bar.className = "files";
+  const source = () => {
+    const copy = drawing.cloneNode(true);
+    copy.setAttribute("style", 'font-family: "DejaVu Sans", Arial, sans-serif; background: #fff');
+    return new XMLSerializer().serializeToString(copy).replace(/var\(--[a-z]+, (#[0-9a-f]{6})\)/g, "$1");
+  };
+  const save = (content, kind) => {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(content);
+    link.download = `${chart.dataset.name}.${kind}`;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  };
+  const saveSvg = () => save(new Blob([source()], { type: "image/svg+xml" }), "svg");
+  const savePng = () => {
+    const picture = new Image(), [, , width, height] = drawing.getAttribute("viewBox").split(" ").map(Number);
+    picture.onload = () => {
+      const canvas = document.createElement("canvas"), scale = 300 / 72;
+      [canvas.width, canvas.height] = [Math.round(width * scale), Math.round(height * scale)];
+      const paint = canvas.getContext("2d");
+      paint.fillStyle = "#fff";
+      paint.fillRect(0, 0, canvas.width, canvas.height);
+      paint.drawImage(picture, 0, 0, canvas.width, canvas.height);
+      canvas.toBlob((content) => save(content, "png"));
+    };
+    picture.src = "data:image/svg+xml;charset=utf-8," + encodeURIComponent(source());
+  };
+  for (const [kind, action] of [["SVG", saveSvg], ["PNG", savePng]]) {
+    const button = document.createElement("button");
+    [button.type, button.textContent] = ["button", kind];
+    button.setAttribute("aria-label", `Save ${drawing.getAttribute("aria-label")} as ${kind}`);
+    button.addEventListener("click", action);
+    bar.append(button);
+  }
+  chart.append(bar);
+}
