@@ -52,6 +52,24 @@ def test_methods_without_any_recipe(tmp_path: Path) -> None:
         flat_members([f"{out}:best"])
 
 
+def test_a_plan_of_imported_methods_names_its_files_absolutely(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = np.eye(8) > 0
+    write_masks(tmp_path / "truth", {"0": one})
+    write_masks(tmp_path / "others" / "A", {"0": one})
+    plan = tmp_path / "plan.yaml"
+    plan.write_text("name: a\nimported: {predictions: {A: others/A}, truth: truth, binarize: 0.5}\n")
+    out = benchmark(load_plan(plan), out=tmp_path / "out")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    again = load_plan((out / "plan.yaml").rename(tmp_path / "elsewhere" / "moved.yaml"))
+    assert again.imported is not None
+    assert again.imported.predictions == {"A": (tmp_path / "others" / "A").as_posix()}
+    assert again.imported.truth == (tmp_path / "truth").as_posix()
+    assert values(benchmark(again, out="again"), "Jaccard") == {"a": 1.0}
+    folder = again.imported.model_copy(update={"predictions": "others"}).anchored(tmp_path)
+    assert folder.predictions == (tmp_path / "others").as_posix()
+
+
 def test_a_method_beside_trained_cells_is_scored_on_the_test_regions(tmp_path: Path) -> None:
     recipe = write_discs(tmp_path, epochs=1)
     recipe.write_text(recipe.read_text().replace("model:", "  test: [{volume: stack, slices: '6:8'}]\nmodel:"))

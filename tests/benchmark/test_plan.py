@@ -15,10 +15,11 @@ from cristae.benchmark.load import load_plan, presets
 from cristae.benchmark.widths import scaled
 from cristae.data.folds.thinning import labelled_slices, thinned
 from cristae.data.open import open_data
-from cristae.errors import MissingFileError, RecipeError
+from cristae.errors import MissingFileError, RecipeError, VolumeError
 from cristae.models import network_config
 from cristae.progress import Progress
 from cristae.recipe.load import load_recipe
+from cristae.workflows.train import train
 
 SMALL = "set: {sampling.per_epoch: 8, sampling.size: [16, 16]}\n"
 
@@ -71,15 +72,10 @@ def test_parts_are_called_by_their_name_and_what_differs() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("vary: {model.width: [1]}\n", r"plan.yaml:1: cell '1': .*model.width"),
         ("vary: {training.batch_size: []}\n", "vary"),
-        ("vary: {training.batch_size: [4, 4]}\n", r"plan.yaml:3: vary.training.batch_size: a value is there twice"),
         ("description: nothing\n", "there is nothing to compare"),
         ("vary: {seed: [1]}\nbudget: {epochs: 3, minutes: 2}\n", "give one of epochs, voxels and minutes"),
         ("vary: {seed: [1]}\nfoldss: {count: 3}\n", r"plan.yaml:4: foldss"),
-        ("cells: {a: {seed: 1}, b: {seed: 1}}\n", "cells 'a' and 'b' have the same recipe"),
-        ("cells: {a b: {seed: 1}, a-b: {seed: 2}}\n", "would have the same folder"),
-        ("vary: {seed: [1, 2]}\ncells: {a: {seed: 1}}\n", "seed is both varied and set by a cell"),
         ("preset: fast\n", "expected one of em-stellar, how-many-labels, quick, got 'fast'"),
     ],
 )
@@ -88,10 +84,103 @@ def test_what_is_wrong_is_told_with_its_place(folder: Path, text: str, message: 
         cells_of(plan(folder, text))
 
 
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        (
+            "vary:\n  model.width: [1, 2]\n",
+            ["plan.yaml:4: vary.model.width[0]: model.width: unknown field; did you mean 'widths'?"],
+        ),
+        (
+            "vary:\n  model.widths: [[2, 4], [2, -4]]\n  loss:\n    Dice: {name: dics}\n    a: {name: seget}\n",
+            [
+                "plan.yaml:6: vary.loss.Dice: loss: unknown name 'dics' (name is one of: cross_entropy_dice, "
+                "dense_cell, seget, sum)",
+                "plan.yaml:4: vary.model.widths[1]: model.widths.1: must be greater than 0, got -4",
+            ],
+        ),
+        (
+            "set:\n  trainin.epochs: 3\nvary: {seed: [1, 2]}\n",
+            ["plan.yaml:4: set.trainin.epochs: trainin: unknown field; did you mean 'training'?"],
+        ),
+        (
+            "cells:\n  a:\n    seed: 1\n    modl: 4\n",
+            ["plan.yaml:6: cells.a: modl: unknown field; did you mean 'model'?"],
+        ),
+        (
+            "vary:\n  data.classes.names: [[mito, mito]]\n",
+            ["plan.yaml:4: vary.data.classes.names[0]: recipe.yaml:3: data.classes: two classes have the same name"],
+        ),
+        (
+            "vary:\n  model.name: [unet_bn, seget]\n",
+            [
+                "plan.yaml:4: vary.model.name[1]: cell 'seget': recipe.yaml:11: model.widths: belongs to the options "
+                "of unet_bn, and seget has no such one; use `model: {name: seget}`, which leaves out the options from "
+                "before"
+            ],
+        ),
+        (
+            "vary:\n  training.batch_size:\n    - 4\n    - 8\n    - 4\n",
+            [
+                "plan.yaml:7: vary.training.batch_size[2]: '4' is there twice, first at "
+                "plan.yaml:5: vary.training.batch_size[0]; leave one out, or give both a name: `{name: value}` in "
+                "place of a list"
+            ],
+        ),
+        (
+            "vary:\n  seed:\n    a: 1\n    b: 1\n  training.epochs: [1, 2]\n",
+            ["plan.yaml:6: vary.seed.b: cell 'b, 1' has the same recipe as 'a, 1'; leave one out"],
+        ),
+        (
+            "cells:\n  a b: {seed: 1}\n  a-b: {seed: 2}\n",
+            [
+                "plan.yaml:5: cells.a-b: cell 'a-b' would have the same folder as 'a b', a-b; give them other names "
+                "(`vary: {path: {name: value}}`)"
+            ],
+        ),
+        (
+            "cells: {a: {seed: 1}}\nvary:\n  seed: [2]\n",
+            ["plan.yaml:5: vary.seed[0]: seed is set by a cell, too; leave out one of them"],
+        ),
+        (
+            "vary:\n  model:\n    - {name: efficient_unet}\nwidth: 0.5\n",
+            [
+                "plan.yaml:5: vary.model[0]: width: 'efficient_unet' has no field for its width; leave `width` out, or "
+                "this network"
+            ],
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_cell_is_told_at_its_line(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, text: str, lines: list[str]
+) -> None:
+    monkeypatch.chdir(folder)
+    (folder / "plan.yaml").write_text(f"name: p\nrecipe: recipe.yaml\n{text}")
+    with pytest.raises(RecipeError) as caught:
+        cells_of(load_plan("plan.yaml"))
+    assert str(caught.value).replace(f"{folder}/", "").splitlines() == lines
+
+
+def test_a_base_recipe_that_is_wrong_alone_is_told_alone(folder: Path) -> None:
+    recipe = folder / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace("batch_size: 8", "batch_size: 0"))
+    with pytest.raises(RecipeError) as caught:
+        cells_of(plan(folder, "vary: {seed: [1, 2]}\n"))
+    assert str(caught.value) == f"{recipe}:15: training.batch_size: must be greater than 0, got 0"
+
+
+def test_what_the_data_say_against_a_cell_is_told_at_its_line(folder: Path) -> None:
+    read = plan(folder, "vary:\n  data.train.0.slices: ['0:6', '0:99']\n")
+    with pytest.raises(
+        VolumeError, match=r"^\S*plan.yaml:4: vary.data.train.0.slices\[1\]: \S*recipe.yaml:9: data.train.0"
+    ):
+        plan_cells(read, cells_of(read), Progress())
+
+
 def test_missing_files_are_told(folder: Path) -> None:
     with pytest.raises(MissingFileError, match="there is no such plan"):
         load_plan(folder / "none.yaml")
-    with pytest.raises(MissingFileError, match="there is no such recipe"):
+    with pytest.raises(MissingFileError, match=r"plan.yaml:2: \S*none.yaml: there is no such recipe"):
         cells_of(plan(folder, "name: p\nrecipe: none.yaml\nvary: {seed: [1, 2]}\n"))
     with pytest.raises(RecipeError, match="is a preset and needs a base recipe: --recipe"):
         load_plan("quick")
@@ -185,3 +274,33 @@ def test_slices_are_spread_and_joined_where_they_follow_each_other(folder: Path)
     assert (whole.box.start[0], whole.box.stop[0]) == (0, 6)
     with pytest.raises(ValueError, match="7 labelled slices are asked for, but there are 6"):
         thinned(parts, 7)
+
+
+def test_slabs_of_slices_stay_together_for_deep_patches(folder: Path) -> None:
+    recipe = load_recipe(folder / "recipe.yaml", ["data.train=[{volume: stack, slices: 0:7}]"])
+    parts = open_data(recipe.data, recipe.folder).train
+    found = [[(part.box.start[0], part.box.stop[0]) for part in thinned(parts, count, depth=2)] for count in (2, 4, 6)]
+    assert found == [[(0, 2)], [(0, 2), (4, 6)], [(0, 6)]], "the seventh slice makes no slab"
+    assert [part.box.start[0] for part in thinned(parts, 2, turn=1, depth=2)] == [2]
+    with pytest.raises(ValueError, match="3 labelled slices are no slabs of 2"):
+        thinned(parts, 3, depth=2)
+
+
+def test_a_learning_curve_of_a_3d_network_keeps_slabs_as_deep_as_its_patches(folder: Path) -> None:
+    deep = "model: {name: unet_3d, base: 2, padded: true}, sampling.size: [2, 16, 16]"
+    text = f"set: {{sampling.per_epoch: 8}}\ncells:\n  flat: {{sampling.size: [16, 16]}}\n  deep: {{{deep}}}\n"
+    read = plan(folder, text + "labels: {slices: auto}\n")
+    planned, notes = plan_cells(read, cells_of(read), Progress())
+    assert [one.cell.name for one in planned] == [f"{name}-{n}-slices" for name in ("flat", "deep") for n in (2, 4, 6)]
+    assert "All cells have labelled slices in slabs of 2, which the deepest patches need." in notes
+    kept = [_slices(one.study.members[0].recipe) for one in planned]
+    assert kept == [{0, 1}, {0, 1, 4, 5}, set(range(6))] * 2, "cells are trained on the same slices"
+    run = train(planned[3].study.members[0].recipe, out=folder / "run")
+    assert run.summary["epochs"] == 1, "patches fit"
+    odd = plan(folder, text + "labels:\n  slices: [1, 2, 4]\n")
+    with pytest.raises(RecipeError) as caught:
+        plan_cells(odd, cells_of(odd), Progress())
+    assert str(caught.value).endswith(
+        "plan.yaml:8: labels.slices: patches need 2 labelled slices in a row, so slices are kept in slabs of 2; give "
+        "multiples of 2 in place of 1"
+    )

@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 
 from cristae.benchmark import fair
 from cristae.benchmark import run as module
+from cristae.benchmark.cells import cells_of
 from cristae.benchmark.load import load_plan
 from cristae.benchmark.run import benchmark
 from cristae.cli.main import app
@@ -29,6 +30,7 @@ from cristae.recipe.benchmark_folder import read_benchmark
 from cristae.recipe.benchmark_tables import CellRow, JobRow, ScoreRow, read_rows
 from cristae.recipe.ensemble_file import flat_members
 from cristae.recipe.study import open_study
+from cristae.workflows import train_study as module
 
 PLAN = """\
 name: widths
@@ -221,20 +223,49 @@ def test_minutes_are_measured_once_and_again_when_they_change(
     assert set(epochs().values()) == {17, 19}
 
 
+def test_fewer_epochs_than_trained_are_refused_once_before_any_job(done: Path, plan: Path) -> None:
+    """`done` has one epoch of each; a longer one is made of it by hand."""
+    metrics = done / "cells" / "wide" / "fold-2" / "metrics.csv"
+    once = metrics.read_text()
+    header, row = once.splitlines()
+    metrics.write_text("\n".join([header, row, row, row]) + "\n")
+    before = {path: path.stat().st_mtime_ns for path in done.rglob("*") if path.is_file()}
+    with pytest.raises(RunError) as caught:
+        benchmark(load_plan(plan), out=done, resume=True)
+    assert str(caught.value).splitlines() == [
+        f"{plan}:7: 1 training has done more epochs in {done} than the plan asks for; wide/fold-2 has done 3: a "
+        "benchmark that is resumed can have more epochs, not fewer; give 3 or more, or choose another folder with --out"
+    ]
+    assert {path: path.stat().st_mtime_ns for path in done.rglob("*") if path.is_file()} == before
+    metrics.write_text(once)
+
+
+def test_its_plan_can_be_run_again_from_anywhere(
+    done: Path, plan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    again = load_plan(done / "plan.yaml")
+    assert again.recipe == (plan.parent / "recipe.yaml").as_posix()
+    assert again.model_dump() == load_plan(plan).anchored().model_dump()
+    first, second = cells_of(load_plan(plan)), cells_of(again)
+    assert [cell.recipe.model_dump() for cell in first] == [cell.recipe.model_dump() for cell in second]
+    assert benchmark(again, out=done, resume=True) == done, "nothing has changed"
+
+
 def test_a_failed_job_is_told_and_the_others_go_on(
     plan: Path, done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real: Callable[..., Any] = module.run_job
+    real: Callable[..., Any] = module.train
 
-    def fail(place: Path, member: Any, *args: Any, **rest: Any) -> Any:
-        if place.name == "narrow" and member.name == "fold-2":
+    def fail(*args: Any, out: Path, **rest: Any) -> Any:
+        if (out.parent.name, out.name) == ("narrow", "fold-2"):
             raise NetworkError("the network cannot")
-        return real(place, member, *args, **rest)
+        return real(*args, out=out, **rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "run_job", fail)
+        patch.setattr(module, "train", fail)
         with pytest.raises(BenchmarkError, match=r"1 job failed; --resume tries again.*\nnarrow/fold-2: the network"):
-            benchmark(load_plan(plan), out=tmp_path / "out")
+            benchmark(load_plan(plan), out=tmp_path / "out")  # the cell and the fold are named once
     jobs = read_rows(JobRow, tmp_path / "out" / "results")
     assert {(row.cell, row.fold): row.state for row in jobs} == {
         ("narrow", 1): "complete",

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from cristae.data.image import Image
 from cristae.data.open import open_data
 from cristae.data.splits import Part, labelled_boxes
@@ -74,4 +76,4 @@ def _comparisons(
 def _both(first: Image | None, second: Image | None) -> Image | None:
     if first is None or second is None:
         return first or second
-    return replace(first, reader=lambda box: (first.read(box) != 0) & (second.read(box) != 0))
+    return replace(first, dtype=np.dtype(bool), reader=lambda box: (first.read(box) != 0) & (second.read(box) != 0))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from math import prod
 
 from cristae.benchmark.cells import Cell
-from cristae.benchmark.label_numbers import with_fewer_labels
+from cristae.benchmark.label_numbers import slab_depth, with_fewer_labels
 from cristae.benchmark.measured_length import epochs_in
 from cristae.benchmark.network_cost import NetworkCost, cost_of
 from cristae.benchmark.plan import Budget, Plan
@@ -53,16 +53,16 @@ def plan_cells(
     if recipes[0].folds is not None:
         recipes, note = _with_one_gap(cells, recipes)
         notes.append(note)
-    planned = []
+    studies = []
     for cell, recipe in zip(cells, recipes, strict=True):
         with _naming(cell):
-            named, study = replace(cell, recipe=recipe), plan_study(recipe, progress)
-            if plan.labels is None:
-                planned.append(PlannedCell(named, study, cost_of(study.recipe)))
-            else:
-                planned += [
-                    PlannedCell(*one, cost_of(study.recipe)) for one in with_fewer_labels(plan.labels, named, study)
-                ]
+            studies.append((replace(cell, recipe=recipe), plan_study(recipe, progress)))
+    if plan.labels is not None:
+        depth = max(slab_depth(study) for _, study in studies)
+        if depth > 1:
+            notes.append(f"All cells have labelled slices in slabs of {depth}, which the deepest patches need.")
+        studies = [one for cell, study in studies for one in with_fewer_labels(plan, cell, study, depth)]
+    planned = [PlannedCell(cell, study, cost_of(study.recipe)) for cell, study in studies]
     notes += _differences(planned)
     return tuple(planned), notes
 
@@ -70,7 +70,8 @@ def plan_cells(
 def _as_study(plan: Plan, recipe: Recipe) -> Recipe:
     """A recipe with the folds and instances of the plan; a single training is a study of one."""
     folds = recipe.folds if plan.folds is None else plan.folds
-    instances = InstancesConfig(count=plan.instances) if plan.instances > 1 or folds is None else None
+    asked = plan.instances if isinstance(plan.instances, InstancesConfig) else InstancesConfig(count=plan.instances)
+    instances = asked if asked.number > 1 or folds is None else None
     return recipe.model_copy(update={"folds": folds, "instances": instances})
 
 
@@ -119,11 +120,11 @@ def _with_one_gap(cells: Sequence[Cell], recipes: Sequence[Recipe]) -> tuple[lis
 
 @contextmanager
 def _naming(cell: Cell) -> Iterator[None]:
-    """What is wrong with a cell begins with its label."""
+    """What is wrong with a cell is told at its line of the plan."""
     try:
         yield
     except CristaeError as error:
-        error.args = (f"cell '{cell.label}': {error}", *error.args[1:])
+        error.args = (cell.told(error), *error.args[1:])
         raise
 
 

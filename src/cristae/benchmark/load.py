@@ -37,13 +37,19 @@ def load_plan(plan: str | Path, *, recipe: str | Path | None = None) -> Plan:
         if recipe is None:
             raise RecipeError(f"{name}: is a preset and needs a base recipe: --recipe RECIPE.yaml")
         document = _preset(name)
-        value = {**document.value, "recipe": str(Path(recipe).absolute())}
-        return parse_config(Plan, Document(value, document.places)).read_from(Path.cwd() / name, document.places)
+        document = _of_recipe(document, recipe)
+        return parse_config(Plan, document).read_from(Path.cwd() / name, document.places)
     path = Path(plan)
     document = _built_on(read_document(read_text(path, what="plan"), str(path)))
     if recipe is not None:
-        document = Document({**document.value, "recipe": str(Path(recipe).absolute())}, document.places)
+        document = _of_recipe(document, recipe)
     return parse_config(Plan, document).read_from(path, document.places)
+
+
+def _of_recipe(document: Document, recipe: str | Path) -> Document:
+    """A document with another base recipe."""
+    value = {**document.value, "recipe": str(Path(recipe).absolute())}
+    return Document(value, {**document.places, ("recipe",): "--recipe"})
 
 
 def _built_on(document: Document) -> Document:

@@ -11,6 +11,8 @@ from pydantic import Field, PositiveFloat, PositiveInt, PrivateAttr, StringConst
 
 from cristae.config import Config
 from cristae.data.folds.config import FoldsConfig
+from cristae.recipe.anchor import absolute_path
+from cristae.recipe.instances import InstancesConfig
 from cristae.recipe.places import Places
 
 Label = Annotated[str, StringConstraints(min_length=1, max_length=60, strip_whitespace=True)]
@@ -66,6 +68,16 @@ class Imported(Config):
     binarize: Annotated[float, Field(ge=0, lt=1)] | None = None
     """The threshold, where they are probability maps of one class; of such a truth, too."""
 
+    def anchored(self, folder: pathlib.Path) -> Imported:
+        """The same with absolute paths; the relative ones start at `folder`."""
+        found = self.predictions
+        if isinstance(found, str):
+            predictions: str | dict[str, str] = absolute_path(found, folder)
+        else:
+            predictions = {name: absolute_path(path, folder) for name, path in found.items()}
+        truth = None if self.truth is None else absolute_path(self.truth, folder)
+        return self.model_copy(update={"predictions": predictions, "truth": truth})
+
 
 class Plan(Config):
     """A benchmark: one base recipe, what is varied in it, and how cells are compared."""
@@ -84,8 +96,9 @@ class Plan(Config):
     """Named cells, each with several changes at once; combined with what `vary` says."""
     folds: FoldsConfig | None = None
     """Cross-validation, the same for all cells; null takes the recipe's, or its split where it has none."""
-    instances: Annotated[int, Field(ge=1, le=1000)] = 1
-    """Trainings of each fold that differ in their seeds."""
+    instances: Annotated[int, Field(ge=1, le=1000)] | InstancesConfig = 1
+    """Trainings of each fold that differ in their seeds: how many, or as in a recipe, such as `{count: 15, best: 10}`,
+    whose ensembles are those of the best ten."""
     labels: HowManyLabels | None = None
     """A learning curve over the number of labelled slices."""
     budget: Budget | None = None
@@ -122,7 +135,7 @@ class Plan(Config):
     @property
     def overrides(self) -> tuple[str, ...]:
         """What is changed in the base recipe for all cells, as for `load_recipe`."""
-        return overrides_of(self.changes)
+        return tuple(override_of(path, value) for path, value in self.changes.items())
 
     @property
     def source(self) -> pathlib.Path | None:
@@ -133,6 +146,15 @@ class Plan(Config):
     def folder(self) -> pathlib.Path:
         """Where its relative paths start."""
         return pathlib.Path.cwd() if self._source is None else self._source.parent
+
+    def anchored(self) -> Plan:
+        """The same plan with absolute paths, so that a copy elsewhere means the same files."""
+        changes: dict[str, object] = {}
+        if self.recipe is not None:
+            changes["recipe"] = absolute_path(self.recipe, self.folder)
+        if self.imported is not None:
+            changes["imported"] = self.imported.anchored(self.folder)
+        return self.model_copy(update=changes)
 
     def place(self, path: Sequence[str | int]) -> str:
         """Where a field was written, such as 'plan.yaml:14'."""
@@ -145,6 +167,6 @@ class Plan(Config):
         return copy
 
 
-def overrides_of(changes: Mapping[str, Any]) -> tuple[str, ...]:
-    """Values by recipe path as `path=value`."""
-    return tuple(f"{path}={json.dumps(value, ensure_ascii=False)}" for path, value in changes.items())
+def override_of(path: str, value: Any) -> str:
+    """The value of a recipe path as `path=value`."""
+    return f"{path}={json.dumps(value, ensure_ascii=False)}"

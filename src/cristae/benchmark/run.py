@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence, Set
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ from cristae.recipe.benchmark_folder import (
     read_benchmark,
     write_benchmark,
 )
+from cristae.recipe.folder import read_epochs
 from cristae.recipe.study import Study, create_study, resumable_study
 from cristae.recipe.study_members import Member
 from cristae.recipe.text import config_to_yaml
@@ -94,13 +95,12 @@ def _benchmark(
     imported = imported_cells(plan, {one.cell.name: one.cell.label for one in cells})
     _tell_of_left_out(out, {*(one.cell.name for one in cells), *(one.name for one in imported)}, progress)
     facts = _facts(plan, cells, imported, notes)
-    for one in cells:  # before anything is written
-        resumable_study(out / CELLS / one.cell.name, one.study.recipe, one.study.facts, resume=True)
+    _require_resumable(out, plan, cells)
     out.mkdir(parents=True, exist_ok=True)
     if fresh:
         session.enter_context(_alone(out))
     write_benchmark(out, facts)
-    write_text(out / PLAN, config_to_yaml(plan, defaults=False))
+    write_text(out / PLAN, config_to_yaml(plan.anchored(), defaults=False))
     studies = {one.cell.name: _open_study(out, one) for one in cells}
     if imported:
         score_imported(plan, imported, out / IMPORTED, progress)
@@ -172,6 +172,31 @@ def _tell_of_left_out(out: Path, names: Set[str], progress: Progress) -> None:
         )
 
 
+def _require_resumable(out: Path, plan: Plan, cells: Sequence[PlannedCell]) -> None:
+    """Make sure, before anything is written, that all that is there can go on as the plan says.
+
+    Raises:
+        RunError: A study there is of another recipe or of other folds, or has trained longer.
+    """
+    longer = dict[str, int]()
+    for one in cells:
+        place = out / CELLS / one.cell.name
+        if resumable_study(place, one.study.recipe, one.study.facts, resume=True) is None:
+            continue
+        for member in one.study.members:
+            with suppress(RunError):  # of a damaged run, which its own job tells
+                if (done := len(read_epochs(place / member.name))) > member.recipe.training.epochs:
+                    longer[f"{one.cell.name}/{member.name}"] = done
+    if longer:
+        most = max(longer, key=longer.__getitem__)
+        count = f"{len(longer)} training{' has' if len(longer) == 1 else 's have'}"
+        raise RunError(
+            f"{plan.place(('budget',))}: {count} done more epochs in {out} than the plan asks for; {most} has done "
+            f"{longer[most]}: a benchmark that is resumed can have more epochs, not fewer; give {longer[most]} or "
+            "more, or choose another folder with --out"
+        )
+
+
 def _facts(
     plan: Plan, cells: Sequence[PlannedCell], imported: Sequence[CellFacts], notes: Sequence[str]
 ) -> BenchmarkFacts:
@@ -216,7 +241,8 @@ def _run_jobs(
     failures = run_jobs(jobs, options, on_done=done, on_start=started, progress=progress, title="Jobs")
     for one in cells:  # a session that was killed between a last job and its study left this open
         _finish(one, studies[one.cell.name], progress)
-    return failures
+    # Studies tell which member failed; the key of a job says so, too.
+    return tuple(replace(one, error=one.error.removeprefix(f"{name_of[one.key]}: ")) for one in failures)
 
 
 def _job(one: PlannedCell, study: Study, member: Member) -> Job:

@@ -17,7 +17,7 @@ def anchored(recipe: Recipe) -> Recipe:
     if data.set is None:
         data = _anchored_data(data, recipe.folder)
     if training.start_from is not None:
-        training = training.model_copy(update={"start_from": _absolute(training.start_from, recipe.folder)})
+        training = training.model_copy(update={"start_from": absolute_path(training.start_from, recipe.folder)})
     copy = recipe.model_copy(update={"data": data, "training": training})
     return copy if recipe.source is None else copy.read_from(recipe.source)
 
@@ -27,7 +27,7 @@ def _anchored_data(data: DataConfig, folder: Path) -> DataConfig:
 
 
 def _volume(volume: VolumeConfig, folder: Path) -> VolumeConfig:
-    changes: dict[str, object] = {"image": _absolute(volume.image, folder)}
+    changes: dict[str, object] = {"image": absolute_path(volume.image, folder)}
     if volume.labels is not None:
         changes["labels"] = _labels(volume.labels, folder)
     if volume.second_labels is not None:
@@ -35,20 +35,21 @@ def _volume(volume: VolumeConfig, folder: Path) -> VolumeConfig:
     if volume.valid is not None:
         changes["valid"] = _mask(volume.valid, folder)
     if volume.weight is not None:
-        changes["weight"] = _absolute(volume.weight, folder)
+        changes["weight"] = absolute_path(volume.weight, folder)
     return volume.model_copy(update=changes)
 
 
 def _labels(labels: Labels, folder: Path) -> Labels:
     if isinstance(labels, MaskLabels):
         return labels.model_copy(update={"masks": {name: _mask(mask, folder) for name, mask in labels.masks.items()}})
-    return labels.model_copy(update={"path": _absolute(labels.path, folder)})
+    return labels.model_copy(update={"path": absolute_path(labels.path, folder)})
 
 
 def _mask(mask: Mask, folder: Path) -> Mask:
-    return mask.model_copy(update={"path": _absolute(mask.path, folder)})
+    return mask.model_copy(update={"path": absolute_path(mask.path, folder)})
 
 
-def _absolute(path: str, folder: Path) -> str:
-    """`path` may be a glob or name an array inside a file (`file.h5:/raw`); joining leaves both as they are."""
+def absolute_path(path: str, folder: Path) -> str:
+    """A path that starts at a folder. It may be a glob or name an array inside a file (`file.h5:/raw`); joining leaves
+    both as they are."""
     return (folder.absolute() / path).as_posix() if not Path(path).is_absolute() else path

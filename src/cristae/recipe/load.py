@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -51,13 +51,21 @@ def load_run_recipe(path: Path) -> Recipe:
     return parse_config(Recipe, document).written_at(document.places).read_from(path)
 
 
-def parse_recipe(text: str, source: str = "recipe", overrides: Sequence[str] = ()) -> Recipe:
-    """Read a recipe from YAML text; `source` is what messages call it.
+def parse_recipe(
+    text: str, source: str = "recipe", overrides: Sequence[str] = (), places: Mapping[str, str] = {}
+) -> Recipe:
+    """Read a recipe from YAML text.
+
+    Args:
+        text: The whole recipe.
+        source: What messages call it.
+        overrides: Changes such as `training.epochs=5`.
+        places: Where changes were written, by the change, if not after `--set`.
 
     Raises:
         RecipeError: It is not a valid recipe; one line per problem.
     """
-    document = override(read_document(text, source), overrides, Recipe)
+    document = override(read_document(text, source), overrides, Recipe, places)
     problems = old_names(document)
     document = with_new_names(document)
     try:

@@ -1,4 +1,4 @@
-"""`--set path=value`: the one way to change a recipe from outside its file."""
+"""`path=value`: the one way to change a recipe from outside its file, by `--set` or by a plan."""
 
 from __future__ import annotations
 
@@ -11,27 +11,30 @@ from pydantic import BaseModel
 from cristae.errors import RecipeError
 from cristae.problems import TAGS, Path, dotted, is_list, tag_field
 from cristae.recipe.document import Document, read_document
-from cristae.recipe.places import Places
+from cristae.recipe.places import Change, Places
 
 _PUBLIC = " (a public set, `data.set`, fills in what is left out)"
 
 
-def override(document: Document, changes: Sequence[str], model: type[BaseModel]) -> Document:
+def override(
+    document: Document, changes: Sequence[str], model: type[BaseModel], places: Mapping[str, str] = {}
+) -> Document:
     """Apply changes such as `training.epochs=5` or `model.widths=[8, 16]` in order.
 
     Args:
         document: The recipe as read.
         changes: `path=value`; list items are counted from 0, the value is YAML, missing fields are added.
         model: What the document describes; a part that the document leaves out is changed from its default.
+        places: Where changes were written, by the change; the others are told as `--set` and the change.
 
     Raises:
         RecipeError: A change is not `path=value`, or its path leads nowhere.
     """
     if not changes:
         return document
-    value, places, former = copy.deepcopy(document.value), dict(document.places), dict(document.former)
+    value, written, former = copy.deepcopy(document.value), dict(document.places), dict(document.former)
     for change in changes:
-        place = f"--set {change}"
+        place = Change(places.get(change, f"--set {change}"))
         key, separator, text = change.partition("=")
         path = tuple(int(part) if part.isdecimal() else part for part in key.strip().split("."))
         if not separator or "" in path:
@@ -44,11 +47,11 @@ def override(document: Document, changes: Sequence[str], model: type[BaseModel])
         if renamed:
             former[path[:-1]] = before
         value = _put(value, path, 0, new, place, model)
-        places = _changed(places, path, place)
+        written = _changed(written, path, place)
         if renamed:  # what the part lacks now, it lacks because of its name; its other fields stay where they were
-            part, around = path[:-1], Places(places)
-            places |= {(*part, key): places[around.closest((*part, key))] for key in _at(value, part)} | {part: place}
-    return Document(value, places, former)
+            part, around = path[:-1], Places(written)
+            written |= {(*part, key): written[around.closest((*part, key))] for key in _at(value, part)} | {part: place}
+    return Document(value, written, former)
 
 
 def _changed(places: Mapping[Path, str], path: Path, place: str) -> dict[Path, str]:

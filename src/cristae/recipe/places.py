@@ -11,18 +11,23 @@ from cristae.problems import Path
 _FIELD = re.compile(r"[a-z]\w*(?:\.[^\s.:]+)*(?=: )")
 
 
+class Change(str):
+    """Where a value was changed after it was written: a `--set`, or the line of a plan."""
+
+
 @dataclass(frozen=True)
 class Places:
     """Where each value was written; all are equal, because recipes are compared by what they say."""
 
     written: Mapping[Path, str] = field(default_factory=dict, compare=False)
-    """For each path, 'mito.yaml:14' or the `--set` that gave the value."""
+    """For each path, 'mito.yaml:14' or the `Change` that gave the value."""
 
     def of(self, path: Path) -> str | None:
         """Where the value at `path` was written, or else the closest thing around it, with what changed parts of that.
 
         Example:
-            >>> Places({("model",): "r.yaml:9", ("model", "slices"): "--set model.slices=3"}).of(("model",))
+            >>> change = Change("--set model.slices=3")
+            >>> Places({("model",): "r.yaml:9", ("model", "slices"): change}).of(("model",))
             'r.yaml:9 (with --set model.slices=3)'
         """
         closest = self.closest(path)
@@ -30,8 +35,8 @@ class Places:
             return None
         place = self.written[closest]
         inside = (where for known, where in self.written.items() if closest and known[: len(closest)] == closest)
-        changes = dict.fromkeys(where for where in inside if where.startswith("--set ") and where != place)
-        return f"{place} (with {' '.join(changes)})" if changes else place
+        changes = dict.fromkeys(where for where in inside if isinstance(where, Change) and where != place)
+        return f"{place} (with {', '.join(changes)})" if changes else place
 
     def closest(self, path: Path) -> Path:
         """The part of a path whose place is known, () where none is."""

@@ -18,30 +18,42 @@ def labelled_slices(parts: Sequence[Part]) -> list[Part]:
     ]
 
 
-def thinned(parts: Sequence[Part], count: int, *, turn: int = 0) -> tuple[Part, ...]:
+def slabs(parts: Sequence[Part], depth: int) -> list[Part]:
+    """Labelled slices in slabs of so many that follow each other; what a run of slices has left over is left out."""
+    return [
+        Part(run.volume, Box((z, *run.box.start[1:]), (z + depth, *run.box.stop[1:])))
+        for run in _joined(labelled_slices(parts))
+        for z in range(run.box.start[0], run.box.stop[0] - depth + 1, depth)
+    ]
+
+
+def thinned(parts: Sequence[Part], count: int, *, turn: int = 0, depth: int = 1) -> tuple[Part, ...]:
     """So many labelled slices, spread evenly; more of them contain the fewer ones of the same `turn`.
 
     The slices are taken in the order of van der Corput's sequence (0, 1/2, 1/4, 3/4, 1/8, ...), which halves gaps.
 
     Args:
         parts: With labelled slices.
-        count: How many are kept.
+        count: How many are kept, a multiple of `depth`.
         turn: Another number begins at another slice, as for repeats.
+        depth: How many slices stay together, so that patches as deep fit.
 
     Raises:
-        ValueError: There are fewer.
+        ValueError: There are fewer, or they are no whole slabs.
 
     References:
         van der Corput (1935), Verteilungsfunktionen I
     """
-    slices = labelled_slices(parts)
-    if not 1 <= count <= len(slices):
-        raise ValueError(f"{count} labelled slices are asked for, but there are {len(slices)}")
+    units = slabs(parts, depth)
+    if not depth <= count <= len(units) * depth:
+        raise ValueError(f"{count} labelled slices are asked for, but there are {len(units) * depth}")
+    if count % depth:
+        raise ValueError(f"{count} labelled slices are no slabs of {depth}")
     # Turns step by the golden section, so that few repeats begin far from each other.
-    first = round(turn * 0.381966 * len(slices))
-    order = sorted(range(len(slices)), key=lambda place: (_reversed_bits(place, len(slices)), place))
-    chosen = sorted((place + first) % len(slices) for place in order[:count])
-    return tuple(_joined([slices[place] for place in chosen]))
+    first = round(turn * 0.381966 * len(units))
+    order = sorted(range(len(units)), key=lambda place: (_reversed_bits(place, len(units)), place))
+    chosen = sorted((place + first) % len(units) for place in order[: count // depth])
+    return tuple(_joined([units[place] for place in chosen]))
 
 
 def _reversed_bits(place: int, count: int) -> int:
