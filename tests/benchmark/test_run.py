@@ -19,7 +19,7 @@ from training_data import write_discs
 from typer.testing import CliRunner
 
 from cristae.benchmark import fair
-from cristae.benchmark import run as module
+from cristae.benchmark import run as run_module
 from cristae.benchmark.cells import cells_of
 from cristae.benchmark.load import load_plan
 from cristae.benchmark.run import benchmark
@@ -30,7 +30,7 @@ from cristae.recipe.benchmark_folder import read_benchmark
 from cristae.recipe.benchmark_tables import CellRow, JobRow, ScoreRow, read_rows
 from cristae.recipe.ensemble_file import flat_members
 from cristae.recipe.study import open_study
-from cristae.workflows import train_study as module
+from cristae.workflows import train_study
 
 PLAN = """\
 name: widths
@@ -207,8 +207,8 @@ def test_minutes_are_measured_once_and_again_when_they_change(
     other.write_text(text)
     lengths = iter([7, 9, 17, 19])
     monkeypatch.setattr(fair, "epochs_in", lambda *_: next(lengths))
-    monkeypatch.setattr(module, "_run_jobs", lambda *_: ())
-    monkeypatch.setattr(module, "collect", lambda *_: None)
+    monkeypatch.setattr(run_module, "_run_jobs", lambda *_: ())
+    monkeypatch.setattr(run_module, "collect", lambda *_: None)
 
     def epochs() -> dict[str, int]:
         benchmark(load_plan(other), out=tmp_path / "out", resume=(tmp_path / "out").exists())
@@ -255,7 +255,7 @@ def test_its_plan_can_be_run_again_from_anywhere(
 def test_a_failed_job_is_told_and_the_others_go_on(
     plan: Path, done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real: Callable[..., Any] = module.train
+    real: Callable[..., Any] = train_study.train
 
     def fail(*args: Any, out: Path, **rest: Any) -> Any:
         if (out.parent.name, out.name) == ("narrow", "fold-2"):
@@ -263,7 +263,7 @@ def test_a_failed_job_is_told_and_the_others_go_on(
         return real(*args, out=out, **rest)
 
     with monkeypatch.context() as patch:
-        patch.setattr(module, "train", fail)
+        patch.setattr(train_study, "train", fail)
         with pytest.raises(BenchmarkError, match=r"1 job failed; --resume tries again.*\nnarrow/fold-2: the network"):
             benchmark(load_plan(plan), out=tmp_path / "out")  # the cell and the fold are named once
     jobs = read_rows(JobRow, tmp_path / "out" / "results")
@@ -284,7 +284,7 @@ def test_where_an_error_of_the_program_comes_from_is_kept(
     def fail(*args: Any, **rest: Any) -> Any:
         raise ZeroDivisionError("by nothing")
 
-    monkeypatch.setattr(module, "run_job", fail)
+    monkeypatch.setattr(run_module, "run_job", fail)
     with pytest.raises(BenchmarkError, match=r"4 jobs failed(?s:.*)Where they failed stands in .*failures.json"):
         benchmark(load_plan(plan), out=tmp_path / "out")
     kept = json.loads((tmp_path / "out" / "failures.json").read_text())
