@@ -11,6 +11,10 @@ from cristae.recipe.consistency import check_consistency
 FOLDER = Path(__file__).parents[2] / "recipes"
 FILES = sorted((FOLDER / "plans").glob("*.yaml"))
 SEGET = ["FCN-8s", "SegNet", "U-Net", "DeepLabv3+", "SegET"]
+STELLAR = [
+    "U-Net", "U-Net BN", "PReLU-net", "VGG", "ResNet", "SegNet", "EM-net V1 2X", "EM-net V1 4X", "EM-net V1 BN",
+    "EM-net V1 BN 2X", "EM-net V2", "EM-net V2 2X", "EM-net V2 4X", "CDeep3M",
+]  # fmt: skip
 CELLS: dict[str, list[str]] = {
     **{f"seget-{name}-networks": SEGET for name in ("synapse", "microtubules", "centriole", "granules", "golgi")},
     "seget-weights": [
@@ -25,15 +29,15 @@ CELLS: dict[str, list[str]] = {
     "fib-sem-forests": [
         f"{features}, {trees}" for features in ("ilastik", "weka") for trees in (10, 50, 100, 200)
     ],
-    "em-stellar-networks": [
-        "U-Net", "U-Net BN", "PReLU-net", "VGG", "ResNet", "SegNet", "EM-net V1 2X", "EM-net V1 4X", "EM-net V1 BN",
-        "EM-net V1 BN 2X", "EM-net V2", "EM-net V2 2X", "EM-net V2 4X", "CDeep3M",
-    ],
+    "em-stellar-networks": STELLAR,
     "em-stellar-losses": ["cross-entropy", "Jaccard log", "focal", "Dice"],
     "em-stellar-criteria": ["loss", "accuracy", "AUC", "F1"],
     "em-stellar-batch-sizes": ["2", "4", "8", "16"],
+    "emnet-cardiac-em-stellar": STELLAR,
+    "emnet-cardiac-quick": ["U-Net", "SegET", "EM-net V1 2X", "ResNet", "FCN-8s"],
+    "cdeep3m-mito-labels": ["cdeep3m-mito-labels"],
 }  # fmt: skip
-"""The rows of each table."""
+"""The rows of each table, and of each quick look at a public set."""
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
