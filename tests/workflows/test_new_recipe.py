@@ -416,6 +416,19 @@ def test_the_recipe_is_the_same_when_nothing_is_measured(data: Path, tmp_path: P
     assert again("a.yaml").model_dump() == again("b.yaml").model_dump()
 
 
+def test_the_recipe_may_be_the_first_file_of_a_new_folder(data: Path, tmp_path: Path) -> None:
+    """Paths of data beside that folder lead through it: the same is proposed as in one that exists."""
+    (tmp_path / "old").mkdir()
+    said, found = Warnings(), {}
+    for folder in ("old", "new"):
+        out = tmp_path / folder / "mito.yaml"
+        source = {"image": str(data / "grey.tif"), "labels": str(data / "ids.tif")}
+        new_recipe(out, **source, options=UNMEASURED, progress=said)
+        found[folder] = out.read_text()
+    assert not [one for one in said.said if "cannot be opened" in one]
+    assert found["new"] == found["old"]
+
+
 def test_the_page_about_proposals_runs(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its commands and its Python; training is cut short, and measuring takes no time."""
     monkeypatch.setattr("cristae.workflows.new_recipe._measure", lambda *args: Measured(0.5, 2.0, 0))

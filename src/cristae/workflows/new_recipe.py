@@ -89,6 +89,7 @@ def new_recipe(
         begun = replace(
             begun, working=Choice(options.working_voxel_size_nm, "the working voxel size (z, y, x), as given")
         )
+    out.parent.mkdir(parents=True, exist_ok=True)  # paths of the recipe lead through it
     begun, proposal = _propose(begun, out, options, progress)
     text = begun.text(proposal.draft, method_lines(proposal))
     parse_recipe(text, str(out))
