@@ -62,3 +62,17 @@ class WarnOnce(Handed):
         if message not in self._warned:
             self._warned.add(message)
             super().warn(message)
+
+
+class SayOnce(WarnOnce):
+    """Hands each line on once, as of plans that are much alike."""
+
+    def __init__(self, shown: Progress) -> None:
+        super().__init__(shown)
+        self._said: set[str] = set()
+
+    def say(self, message: str) -> None:
+        """Unless it was shown already."""
+        if message not in self._said:
+            self._said.add(message)
+            super().say(message)

@@ -54,7 +54,11 @@ PIPED = subprocess.DEVNULL
 
 class Heard(Progress):
     def __init__(self) -> None:
+        self.said: list[str] = []
         self.warned: list[str] = []
+
+    def say(self, message: str) -> None:
+        self.said.append(message)
 
     def warn(self, message: str) -> None:
         self.warned.append(message)
@@ -144,18 +148,27 @@ def test_nothing_is_overwritten_or_repeated(done: Path, plan: Path) -> None:
         benchmark(other, out=done, resume=True)
 
 
-def test_two_processes_do_not_work_on_one_benchmark(done: Path, plan: Path) -> None:
-    before = {path: path.stat().st_mtime_ns for path in done.rglob("*.*") if path.suffix != ".part" and path.is_file()}
+@pytest.fixture
+def planned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Benchmarks are planned and their folders made, but no job is done."""
+    monkeypatch.setattr(module, "_run_jobs", lambda *_: ())
+    monkeypatch.setattr(module, "collect", lambda *_: None)
+
+
+@pytest.mark.usefixtures("planned")
+def test_two_processes_do_not_work_on_one_benchmark(plan: Path, tmp_path: Path) -> None:
+    out = benchmark(load_plan(plan), out=tmp_path / "out")
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.*") if path.suffix != ".part"}
     hold = "import sys; from filelock import FileLock; lock = FileLock(sys.argv[1]); lock.acquire(); print(); input()"
-    command = [sys.executable, "-c", hold, str(done / ".session.part")]
+    command = [sys.executable, "-c", hold, str(out / ".session.part")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         other.stdout.readline()
         with pytest.raises(BenchmarkError, match="another process works on this benchmark; wait until it has ended"):
-            benchmark(load_plan(plan), out=done, resume=True)
+            benchmark(load_plan(plan), out=out, resume=True)
         other.kill()
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    benchmark(load_plan(plan), out=done, resume=True)  # a process that was killed locks nothing
+    benchmark(load_plan(plan), out=out, resume=True)  # a process that was killed locks nothing
 
 
 def test_a_plan_that_cannot_resume_changes_nothing(done: Path, plan: Path, tmp_path: Path) -> None:
@@ -198,6 +211,7 @@ def test_cells_that_a_plan_has_lost_are_told(done: Path, plan: Path, tmp_path: P
     assert open_study(tmp_path / "out" / "cells" / "wide").complete
 
 
+@pytest.mark.usefixtures("planned")
 def test_minutes_are_measured_once_and_again_when_they_change(
     plan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,17 +221,18 @@ def test_minutes_are_measured_once_and_again_when_they_change(
     other.write_text(text)
     lengths = iter([7, 9, 17, 19])
     monkeypatch.setattr(fair, "epochs_in", lambda *_: next(lengths))
-    monkeypatch.setattr(run_module, "_run_jobs", lambda *_: ())
-    monkeypatch.setattr(run_module, "collect", lambda *_: None)
+    heard = Heard()
 
     def epochs() -> dict[str, int]:
-        benchmark(load_plan(other), out=tmp_path / "out", resume=(tmp_path / "out").exists())
+        benchmark(load_plan(other), out=tmp_path / "out", resume=(tmp_path / "out").exists(), progress=heard)
         cells = read_benchmark(tmp_path / "out").cells
         studies = {cell.name: open_study(tmp_path / "out" / "cells" / cell.name) for cell in cells}
         return {name: study.recipe.training.epochs for name, study in studies.items()}
 
     first = epochs()
     assert first == {"narrow-1-slices": 7, "narrow-2-slices": 7, "wide-1-slices": 9, "wide-2-slices": 9}
+    assert len([line for line in heard.said if "2 of 2 folds by slices" in line]) == 1, "not for each cell"
+    assert len([line for line in heard.said if "All cells have the same folds, with a gap of" in line]) == 1
     assert epochs() == first
     other.write_text(text.replace("minutes: 1", "minutes: 2"))
     assert set(epochs().values()) == {17, 19}

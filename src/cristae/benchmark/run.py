@@ -26,7 +26,7 @@ from cristae.cluster.run import run_jobs
 from cristae.data.files import require_new, require_writable, write_json, write_text
 from cristae.errors import BenchmarkError, OutputExistsError, RunError
 from cristae.evaluation.scoring.settings import ScoreOptions
-from cristae.progress import Progress, WarnOnce
+from cristae.progress import Progress, SayOnce, WarnOnce
 from cristae.recipe.benchmark_folder import (
     BENCHMARK,
     CELLS,
@@ -90,7 +90,10 @@ def _benchmark(
     if not (fresh := not is_benchmark(out)):
         session.enter_context(_alone(out))
     known = _epochs_before(out, plan)
-    cells, notes = plan_cells(plan, cells_of(plan), progress, epochs=known) if plan.trains else ((), [])
+    once = SayOnce(progress)
+    cells, notes = plan_cells(plan, cells_of(plan), once, epochs=known) if plan.trains else ((), [])
+    for note in notes:
+        once.say(note)
     require_score(plan, cells)
     imported = imported_cells(plan, {one.cell.name: one.cell.label for one in cells})
     _tell_of_left_out(out, {*(one.cell.name for one in cells), *(one.name for one in imported)}, progress)
