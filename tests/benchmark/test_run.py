@@ -151,8 +151,8 @@ def test_nothing_is_overwritten_or_repeated(done: Path, plan: Path) -> None:
 @pytest.fixture
 def planned(monkeypatch: pytest.MonkeyPatch) -> None:
     """Benchmarks are planned and their folders made, but no job is done."""
-    monkeypatch.setattr(module, "_run_jobs", lambda *_: ())
-    monkeypatch.setattr(module, "collect", lambda *_: None)
+    monkeypatch.setattr(run_module, "_run_jobs", lambda *_: ())
+    monkeypatch.setattr(run_module, "collect", lambda *_: None)
 
 
 @pytest.mark.usefixtures("planned")
