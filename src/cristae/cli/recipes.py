@@ -56,6 +56,12 @@ def new(
     task: Annotated[
         str | None, typer.Option("--task", metavar="NAME", help="Which labelling of the set, where it has several.")
     ] = None,
+    plan: Annotated[
+        Path | None,
+        typer.Option(
+            "--plan", metavar="PLAN", help="Also write a plan here: `cristae benchmark` compares networks with it."
+        ),
+    ] = None,
     minutes: Annotated[
         float, typer.Option("--minutes", help="How long the training may take on this machine, validation included.")
     ] = 30.0,
@@ -97,6 +103,7 @@ def new(
             signed=signed,
             label_slices=None if label_slices is None else _numbers(label_slices),
             set_name=set_name,
+            plan=plan,
             options=options,
             progress=console_progress(),
         )

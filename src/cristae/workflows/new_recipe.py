@@ -30,6 +30,7 @@ from cristae.recipe.proposal.working_grid import common_grid
 from cristae.recipe.recipe import Recipe
 from cristae.recipe.starter import set_starter_lines, starter_lines
 from cristae.training.forecast import Validating, forecast
+from cristae.workflows.new_plan import plan_text
 from cristae.workflows.prepare_training import Prepared
 from cristae.workflows.recipes import check_loaded
 
@@ -52,6 +53,7 @@ def new_recipe(
     signed: bool | None = None,
     label_slices: Sequence[int] | None = None,
     set_name: str | None = None,
+    plan: str | Path | None = None,
     options: ProposalOptions = _USUAL,
     progress: Progress = Progress(),
 ) -> Path:
@@ -67,6 +69,8 @@ def new_recipe(
         signed: Whether the 8-bit values of an MRC image are signed, where its header does not say.
         label_slices: For labels with fewer slices than the image: the image slice of each, from 0.
         set_name: A public data set, instead of files.
+        plan: Also write a plan here, with which a benchmark compares networks that suit the data; the file must not
+            exist yet.
         options: Time, memory, and what the files do not say.
         progress: Where to show how far it is.
 
@@ -81,6 +85,8 @@ def new_recipe(
     """
     out = Path(out)
     require_new(out, what="the recipe")
+    if plan is not None:
+        require_new(Path(plan), what="the plan")
     if set_name is None:
         begun = _of_files(out, image, labels, signed, label_slices, options, progress)
     else:
@@ -93,7 +99,10 @@ def new_recipe(
     begun, proposal = _propose(begun, out, options, progress)
     text = begun.text(proposal.draft, method_lines(proposal))
     parse_recipe(text, str(out))
+    compared = None if plan is None else plan_text(text, out, Path(plan), proposal, absent=begun.absent)
     write_text(out, text)
+    if plan is not None and compared is not None:
+        write_text(Path(plan), compared)
     return out
 
 
