@@ -82,9 +82,9 @@ def test_what_has_no_value_stays_below(tab):
 
 def test_a_switch_shows_one_part_at_a_time(tab):
     panes = tab.locator("#cost-and-score .pane")
-    assert [pane.is_visible() for pane in panes.all()] == [True, False, False]
+    assert [pane.is_visible() for pane in panes.all()] == [True, False, False, False, False]
     tab.get_by_text("seconds of a training", exact=True).first.click()
-    assert [pane.is_visible() for pane in panes.all()] == [False, True, False]
+    assert [pane.is_visible() for pane in panes.all()] == [False, True, False, False, False]
 
 
 def test_layers_can_be_chosen(tab):

@@ -94,8 +94,8 @@ def _people(files: BenchmarkFiles) -> Iterator[str]:
     reach = [files.label(row["cell"]) for row in files.ranking if sign * (number(row, "mean") - value) >= 0]
     said = f"The mean of {listed(reach)} reaches that." if reach else "The mean of no method reaches that."
     yield (
-        f"Where a second annotator has labelled too, this is {format_value(value)} for those labels, scored like "
-        f"a method (the dashed line): about as far as people agree. {said}"
+        f"A second annotator, scored like a method where both have labelled, reaches {format_value(value)} (the dashed "
+        f"line): about as far as people agree. {said}"
     )
 
 
