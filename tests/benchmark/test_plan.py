@@ -223,7 +223,22 @@ def test_all_cells_have_the_same_folds_and_the_widest_gap(folder: Path) -> None:
     alone = plan(folder, SMALL + "vary: {model.widths: {shallow: [2, 4]}}\nfolds: {by: boxes, count: 2, axis: x}\n")
     (one,), _ = plan_cells(alone, cells_of(alone), Progress())
     assert one.study.facts["guard_vox"]["stack"][2] < gaps[0][2], "a shallow network alone would need less"
-    assert any("All cells have the same folds, with a gap of" in note for note in notes)
+    assert any("All folds have a gap of" in note for note in notes)
+
+
+def test_folds_may_be_varied_and_be_none(folder: Path) -> None:
+    (folder / "folds.yaml").write_text("name: f\nrecipe: recipe.yaml\nvary: {folds: [null, {count: 2, by: slices}]}\n")
+    plan = load_plan(folder / "folds.yaml")
+    planned, notes = plan_cells(plan, cells_of(plan), Progress())
+    assert [len(one.study.members) for one in planned] == [1, 2]
+    assert any("do not have the same folds, because the plan varies these" in note for note in notes)
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "just words\n"])
+def test_a_plan_that_is_no_mapping_is_refused_with_another_recipe_too(folder: Path, text: str) -> None:
+    (folder / "list.yaml").write_text(text)
+    with pytest.raises(RecipeError, match=r"list\.yaml"):
+        load_plan(folder / "list.yaml", recipe=folder / "recipe.yaml")
 
 
 def test_a_budget_of_voxels_is_the_same_for_patches_of_any_size(folder: Path) -> None:

@@ -232,7 +232,7 @@ def test_minutes_are_measured_once_and_again_when_they_change(
     first = epochs()
     assert first == {"narrow-1-slices": 7, "narrow-2-slices": 7, "wide-1-slices": 9, "wide-2-slices": 9}
     assert len([line for line in heard.said if "2 of 2 folds by slices" in line]) == 1, "not for each cell"
-    assert len([line for line in heard.said if "All cells have the same folds, with a gap of" in line]) == 1
+    assert len([line for line in heard.said if "All folds have a gap of" in line]) == 1
     assert epochs() == first
     other.write_text(text.replace("minutes: 1", "minutes: 2"))
     assert set(epochs().values()) == {17, 19}

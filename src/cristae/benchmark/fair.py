@@ -15,6 +15,7 @@ from cristae.benchmark.network_cost import NetworkCost, cost_of
 from cristae.benchmark.plan import Budget, Plan
 from cristae.classical.config import RandomForestConfig
 from cristae.data.box import Triple
+from cristae.data.folds.config import FoldsConfig
 from cristae.errors import CristaeError, RecipeError
 from cristae.progress import Progress
 from cristae.recipe.instances import InstancesConfig
@@ -50,7 +51,7 @@ def plan_cells(
     for cell in cells:
         with _naming(cell):
             recipes.append(_within(_as_study(plan, cell.recipe), plan.budget, epochs.get(cell.name), progress))
-    if recipes[0].folds is not None:
+    if any(recipe.folds is not None for recipe in recipes):
         recipes, note = _with_one_gap(cells, recipes)
         notes.append(note)
     studies = []
@@ -104,18 +105,20 @@ def voxels_of_epoch(recipe: Recipe) -> int:
 
 
 def _with_one_gap(cells: Sequence[Cell], recipes: Sequence[Recipe]) -> tuple[list[Recipe], str]:
-    """Recipes whose folds keep the widest gap that any of them needs, so that the folds of all are the same."""
+    """Recipes whose folds keep the widest gap that any of them needs, so that the same folds are the same for all."""
     widest: Triple = (0, 0, 0)
-    for cell, recipe in zip(cells, recipes, strict=True):
+    folded = [(cell, recipe) for cell, recipe in zip(cells, recipes, strict=True) if recipe.folds is not None]
+    for cell, recipe in folded:
         with _naming(cell):
             for own in fold_guards(recipe).values():
                 widest = (max(widest[0], own[0]), max(widest[1], own[1]), max(widest[2], own[2]))
-    found = []
-    for recipe in recipes:
-        assert recipe.folds is not None
-        found.append(recipe.model_copy(update={"folds": recipe.folds.model_copy(update={"guard_vox": widest})}))
+    found = [recipe if recipe.folds is None else _with_gap(recipe, recipe.folds, widest) for recipe in recipes]
     gap = " x ".join(map(str, widest))
-    return found, f"All cells have the same folds, with a gap of {gap} voxels (z, y, x): the widest that any needs."
+    return found, f"All folds have a gap of {gap} voxels (z, y, x): the widest that any cell needs."
+
+
+def _with_gap(recipe: Recipe, folds: FoldsConfig, gap: Triple) -> Recipe:
+    return recipe.model_copy(update={"folds": folds.model_copy(update={"guard_vox": gap})})
 
 
 @contextmanager
@@ -132,7 +135,7 @@ def _differences(planned: Sequence[PlannedCell]) -> list[str]:
     """In what the cells are not alike, for whoever reads their scores."""
     notes = []
     if len({json.dumps(one.study.facts.get("folds"), sort_keys=True) for one in planned}) > 1:
-        notes.append("The cells do not have the same folds, because the plan varies their data.")
+        notes.append("The cells do not have the same folds, because the plan varies these or the data.")
     networks = [one.cell.recipe for one in planned if not isinstance(one.cell.recipe.model, RandomForestConfig)]
     seen = {prod(as_triple(r.sampling.size)) * _patches(r) * r.training.epochs for r in networks if r.sampling.size}
     if len(seen) > 1:

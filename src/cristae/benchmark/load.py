@@ -47,7 +47,9 @@ def load_plan(plan: str | Path, *, recipe: str | Path | None = None) -> Plan:
 
 
 def _of_recipe(document: Document, recipe: str | Path) -> Document:
-    """A document with another base recipe."""
+    """A document with another base recipe; what is no mapping is refused by whoever reads it."""
+    if not isinstance(document.value, dict):
+        return document
     value = {**document.value, "recipe": str(Path(recipe).absolute())}
     return Document(value, {**document.places, ("recipe",): "--recipe"})
 

@@ -44,7 +44,7 @@ class RankBy(Config):
     """The score that cells are ranked by."""
 
     metric: str = "Jaccard"
-    """A score of each class, such as `Jaccard` (IoU), `F1`, `V_rand_fixed` or `components_F1`."""
+    """A score of each class, such as `Jaccard` (IoU), `F1`, `V_rand_fixed` or `components_TP`."""
     class_name: Annotated[str, Field(alias="class")] = "all"
     """Of which class; `all` takes the mean over the foreground classes."""
 
