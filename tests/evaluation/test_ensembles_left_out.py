@@ -70,6 +70,17 @@ def test_units_that_are_kept_are_all_that_counts() -> None:
         maps.of_units([])
 
 
+def test_thinned_units_are_every_nth_voxel_of_all() -> None:
+    maps = members([0.1, 0.3], 0, units=3, voxels=50)
+    thin = maps.thinned(40)  # 150 voxels: every fifth, an odd step from four
+    assert thin.truth.shape == (1, 30)
+    assert thin.units.tolist() == [0, 10, 20, 30]
+    assert np.array_equal(thin.maps[1], maps.maps[1][:, ::5])
+    odd = MemberMaps(BINARY, 0.5, maps.truth, maps.maps, np.array([0, 7, 8, 150])).thinned(50)
+    assert odd.units.tolist() == [0, 3, 3, 50], "voxels 0, 3, 6 are of the first unit, and none of the second"
+    assert maps.thinned(150).truth.shape == maps.truth.shape
+
+
 def test_what_is_left_out_has_no_part_in_the_choice() -> None:
     """Another truth in a slice changes only choices that see it."""
     maps = members([0.2, 0.22, 0.25, 0.4], 1)

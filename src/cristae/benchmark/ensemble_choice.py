@@ -24,8 +24,10 @@ from cristae.metrics.table import METRICS
 from cristae.metrics.tally import ALL, SLICE_MEAN
 from cristae.recipe.benchmark_tables import Split
 
-_MOST_VOX = 1 << 22
-"""Voxels that members are chosen by; of more, every n-th slice is taken."""
+_MOST_KEPT_VOX = 1 << 26
+"""Voxels that maps are kept of; of more, every n-th slice is taken."""
+_MOST_VOX = 1 << 19
+"""Voxels that members are chosen by; of more, every n-th of each slice is taken."""
 ChoiceAt = Callable[[Part, int], Ranked]
 """What the ensembles of a slice of a part were chosen as, without that slice."""
 
@@ -101,7 +103,7 @@ def criterion_of(classes: Classes, metric: str, class_name: str) -> CountScore:
 def _pooled(members: EnsembleMembers, folder: Path) -> tuple[list[_Unit], MemberMaps]:
     """The slices that members are chosen by, of all folds, and what members say of them."""
     planes = [(number, plane) for number, fold in enumerate(members.folds) for plane in _planes(fold)]
-    kept = [planes[place] for place in spread(len(planes), sum(one.box.size for _, one in planes), _MOST_VOX)]
+    kept = [planes[place] for place in spread(len(planes), sum(one.box.size for _, one in planes), _MOST_KEPT_VOX)]
     folds = [
         AnnotatedVoxels(tuple(plane for own, plane in kept if own == number), members.classes)
         for number in range(len(members.folds))
@@ -122,7 +124,8 @@ def _pooled(members: EnsembleMembers, folder: Path) -> tuple[list[_Unit], Member
     ]
     starts = np.concatenate([*(one.units[:-1] + start for one, start in zip(folds, ends[:-1], strict=True)), ends[-1:]])
     truth = np.concatenate([one.truth() for one in folds], axis=1)
-    return units, open_maps(members.classes, members.threshold, truth, files, starts)
+    maps = open_maps(members.classes, members.threshold, truth, files, starts)
+    return units, maps.thinned(_MOST_VOX)
 
 
 def _planes(fold: MemberFold) -> Iterator[Part]:

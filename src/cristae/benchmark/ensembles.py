@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from cristae.benchmark.ensemble_choice import ChoiceAt, ChosenCells, choose_cells, criterion_of
 from cristae.benchmark.ensemble_members import EnsembleMembers, MemberFold, ensemble_members
 from cristae.benchmark.score_tables import ScoreTable, score_rows, slice_rows
-from cristae.errors import ScoreError
+from cristae.errors import CristaeError
 from cristae.evaluation.benchmarks.ensembles import GREEDY, SINGLE, TOP, Ensemble, ensemble_rows, ensemble_sentence
 from cristae.evaluation.benchmarks.trials import Measure, fold_sizes, split_to_rank
 from cristae.evaluation.ensembles.fused import fused
@@ -27,7 +28,7 @@ from cristae.recipe.study import Study
 from cristae.workflows.score_held_out import score_predicted
 
 TABLE, SUMMARY = "ensembles", "summary"
-_MAPS = ".ensembles"
+_WORK = ".ensembles"
 """Folder of what is only needed while ensembles are found."""
 
 
@@ -47,23 +48,15 @@ def write_ensembles(path: Path, facts: BenchmarkFacts, studies: Mapping[str, Stu
     file.unlink(missing_ok=True)
     split = split_to_rank(read_rows(ScoreRow, results))
     measure = Measure(split, facts.class_name, facts.metric)
-    members = ensemble_members(_ranked(results, measure, studies), progress)
-    if members is None:
-        write_table(results, TABLE, [])
-        return
-    folder = path / _MAPS
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
     try:
-        rows = _found(members, measure, read_rows(JobRow, results), folder, file, progress)
-    except ScoreError as error:  # no class occurs anywhere
-        progress.warn(f"{path}: no ensemble can be chosen: {error}")
+        members = ensemble_members(_ranked(results, measure, studies), progress)
+        rows = [] if members is None else _found(members, measure, read_rows(JobRow, results), file, progress)
+    except CristaeError as error:  # all else that was found is still told
+        progress.warn(f"{path}: no ensemble was made: {error}")
         rows = []
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     write_table(results, TABLE, rows)
     labels = {cell.name: cell.label for cell in facts.cells}
-    said = read_json(results / f"{SUMMARY}.json")
+    said = [one for one in read_json(results / f"{SUMMARY}.json") if one["about"] != "ensemble"]
     place = max((place for place, one in enumerate(said, start=1) if one["about"] == "ranking"), default=0)
     own = [ensemble_sentence(row, labels) for row in rows if row["chosen"]]
     write_table(results, SUMMARY, [*said[:place], *own, *said[place:]])
@@ -101,29 +94,37 @@ class _Candidate:
 
 
 def _found(
-    members: EnsembleMembers, measure: Measure, jobs: Sequence[JobRow], folder: Path, file: Path, progress: Progress
+    members: EnsembleMembers, measure: Measure, jobs: Sequence[JobRow], file: Path, progress: Progress
 ) -> list[dict[str, Any]]:
     """The rows of the table; writes the ensemble file."""
     candidates = [_Candidate(SINGLE), *(_Candidate(TOP, k + 1) for k in range(len(members.cells))), _Candidate(GREEDY)]
     criterion = criterion_of(members.classes, measure.metric, measure.class_name)
-    with progress.task("Choosing ensembles", len(members.folds) + 1, unit="choices") as task:
-        chosen = choose_cells(members, measure.split, criterion, folder, task.advance)
     scores, slices = list[ScoreRow](), list[dict[str, Any]]()
-    with progress.task("Scoring ensembles", len(candidates) * len(members.folds), unit="folds") as task:
-        for candidate in candidates:
-            for table in _scored(candidate, members, chosen, measure, folder):
-                scores += score_rows(table)
-                slices += slice_rows(table)
-                task.advance()
+    with _work_folder(file.with_name(_WORK)) as folder:
+        with progress.task("Choosing ensembles", len(members.folds) + 1, unit="choices") as task:
+            chosen = choose_cells(members, measure.split, criterion, folder, task.advance)
+        with progress.task("Scoring ensembles", len(candidates) * len(members.folds), unit="folds") as task:
+            for candidate in candidates:
+                for table in _scored(candidate, members, chosen, measure, folder):
+                    scores += score_rows(table)
+                    slices += slice_rows(table)
+                    task.advance()
+    ensembles = [one.ensemble(members, chosen.overall) for one in candidates]
+    sizes = fold_sizes(jobs, measure.split)
+    rows = ensemble_rows(ensembles, measure, scores, slices, sizes, chosen.chosen_on)
     _write(file, members, chosen.overall.weights)
-    return ensemble_rows(
-        [one.ensemble(members, chosen.overall) for one in candidates],
-        measure,
-        scores,
-        slices,
-        fold_sizes(jobs, measure.split),
-        chosen.chosen_on,
-    )
+    return rows
+
+
+@contextmanager
+def _work_folder(folder: Path) -> Iterator[Path]:
+    """An empty folder that is gone afterwards; what a kill has left is removed."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _scored(
