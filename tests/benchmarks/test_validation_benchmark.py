@@ -5,6 +5,7 @@ import pytest
 from benchmarks import validation
 
 
+@pytest.mark.slow
 def test_each_figure_is_a_time_for_each_voxel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(validation, "SIZE", (64, 64))
     seconds = validation.measured(1, 1)

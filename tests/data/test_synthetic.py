@@ -102,6 +102,7 @@ def test_volume_says_what_it_is(small):
     assert PLATELET_CLASSES.ids == tuple(range(7))
 
 
+@pytest.mark.slow
 def test_shares_are_those_of_platelets():
     config = SyntheticConfig(shape=(16, 280, 280), voxel_size_nm=(150, 30, 30), seed=1)  # 2.4 x 8.4 x 8.4 um
     counts = np.bincount(synthetic_volume(config).labels[0].read().ravel(), minlength=7)

@@ -13,6 +13,7 @@ from cristae.augment import Augmentation
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_the_sheets_show_every_part_on_the_synthetic_volume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With every part that there is, whether or not the script knows it; the committed ones have the same size."""
     spec = importlib.util.spec_from_file_location("make_augmentations", ROOT / "docs" / "make_augmentations.py")

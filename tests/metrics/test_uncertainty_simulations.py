@@ -75,6 +75,7 @@ def test_intervals_of_superiority_cover(n):
     assert 0.93 <= superiority_coverage(n, 2000) <= 0.97
 
 
+@pytest.mark.slow
 def test_neighbouring_slices_are_no_units_but_slabs_of_them_are():
     assert stack_coverage(1, 500, resamples=199) < 0.7
     assert 0.91 <= stack_coverage(36, 2000, resamples=299) <= 0.97

@@ -107,7 +107,7 @@ def test_the_magnifier_moves_in_all_panels_together(tab):
     box = view.bounding_box()
     tab.mouse.move(box["x"] + 0.99 * box["width"], box["y"] + 0.99 * box["height"])
     zooms = slices.locator(".zoom").evaluate_all("all => all.map(one => one.getAttribute('viewBox'))")
-    assert len(zooms) == 2 + 3
+    assert len(zooms) == 3 + 3
     assert set(zooms) == {"16 16 48 48"}
 
 
@@ -151,7 +151,7 @@ def test_without_scripts_everything_is_there(browser, path):
     context = browser.new_context(java_script_enabled=False, viewport={"width": 1280, "height": 900})
     tab = context.new_page()
     tab.goto(path.as_uri())
-    assert tab.locator("#slices-in-dispute .slice").first.locator(".zoom").count() == 5
+    assert tab.locator("#slices-in-dispute .slice").first.locator(".zoom").count() == 6
     tab.locator("#cost-and-score label").nth(1).click()
     assert tab.locator("#cost-and-score .pane").nth(1).is_visible()
     context.close()

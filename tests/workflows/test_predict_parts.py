@@ -76,6 +76,7 @@ def test_two_processes_write_the_bytes_of_one(tmp_path, files):
     assert one["attributes"]["cristae"] == other["attributes"]["cristae"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="kill -9")
 def test_a_worker_that_was_killed_is_made_good_by_a_repeated_call(tmp_path, files):
     runs, volume, _ = files

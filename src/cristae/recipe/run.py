@@ -68,8 +68,8 @@ _MAY_CHANGE = (
 _MAY_CHANGE_OF_STUDY = {"folds": "only", "instances": "best"}
 """What may change when a study is resumed, in sections that it may lack."""
 _LATER = {"folds": None, "instances": None}
-_LATER_OF_FOLDS = {"nested": False}
-_LATER_OF_VOLUMES = {"sample": None, "samples": None}
+_LATER_OF_FOLDS = {"nested": False, "at_most": 5}
+_LATER_OF_VOLUMES = {"sample": None, "samples": None, "second_labels": None}
 _LATER_OF_PREDICT = {"test_time": "none"}
 """Fields that earlier versions did not have; at these values they do not change a run's id."""
 
