@@ -230,7 +230,7 @@ class VolumeConfig(Config):
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """Where image, labels, valid mask and weight are, as the recipe writes it."""
+        """Where image, labels, a second annotator's labels, valid mask and weight are, as the recipe writes it."""
         labels = (*_paths(self.labels), *_paths(self.second_labels))
         further = (None if self.valid is None else self.valid.path, self.weight)
         return (self.image, *labels, *(path for path in further if path is not None))
