@@ -105,7 +105,7 @@ def voxels_of_epoch(recipe: Recipe) -> int:
 
 
 def _with_one_gap(cells: Sequence[Cell], recipes: Sequence[Recipe]) -> tuple[list[Recipe], str]:
-    """Recipes whose folds keep the widest gap that any of them needs, so that equal folds hold the same voxels in all."""
+    """Recipes whose folds keep the widest gap that any of them needs, so that equal folds hold the same voxels."""
     widest: Triple = (0, 0, 0)
     folded = [(cell, recipe) for cell, recipe in zip(cells, recipes, strict=True) if recipe.folds is not None]
     for cell, recipe in folded:
