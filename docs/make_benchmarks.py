@@ -1,6 +1,6 @@
 """Runs the benchmarks of `docs/results/benchmark-*`.
 
-    python docs/make_benchmarks.py NAME --work FOLDER [--minutes 60]
+    python docs/make_benchmarks.py NAME --work FOLDER [--workers 2] [--minutes 60]
 
 Each is a plan of `recipes/plans`, run as `cristae benchmark PLAN --out FOLDER/NAME` runs it: the same command resumes
 it, and when the minutes are over the job that runs is interrupted as by Ctrl-C. Of what is finished come
@@ -43,7 +43,7 @@ EXPERIMENTS: Mapping[str, Experiment] = {
         """
 The preset `quick` on the 20 tiles of `emnet-cardiac`, which come from five sections that are far apart: five small
 networks of different kinds learn two thirds of the sections and are scored on the others, in turn, for 10 epochs of 160
-patches of 256 x 256 pixels. All is done on two processor cores.
+patches of 192 x 192 pixels. All is done on two processor cores.
 """,
         "",
     ),
@@ -94,13 +94,17 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("name", choices=EXPERIMENTS)
     options.add_argument("--work", type=Path, required=True, help="where benchmarks are kept")
+    options.add_argument("--workers", type=int, help="processes that train side by side")
     options.add_argument("--minutes", type=float, default=math.inf, help="interrupt it after these")
     asked = options.parse_args()
     place = asked.work / asked.name
     if asked.minutes > 0:
         with interruptibly(place, asked.minutes):
             cristae.run_benchmark(
-                cristae.load_plan(RECIPES / "plans" / f"{asked.name}.yaml"), out=place, resume=place.exists()
+                cristae.load_plan(RECIPES / "plans" / f"{asked.name}.yaml"),
+                out=place,
+                resume=place.exists(),
+                options=cristae.ClusterOptions(workers=asked.workers),
             )
     collect(place)
     table = FOLDER / f"benchmark-{asked.name}.csv"
