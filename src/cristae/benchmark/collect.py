@@ -12,6 +12,7 @@ from typing import Any
 from cristae.benchmark.annotators import ANNOTATORS, SECOND, score_second_annotator
 from cristae.benchmark.chosen import write_best
 from cristae.benchmark.ensembles import write_ensembles
+from cristae.benchmark.halving import Stopped, read_stopped
 from cristae.benchmark.imported import IMPORTED
 from cristae.benchmark.job import COST, is_scored
 from cristae.benchmark.label_numbers import SLICES
@@ -99,7 +100,7 @@ def collect(path: Path, progress: Progress = Progress()) -> None:
     results.mkdir(exist_ok=True)
     write_table(results, "cells", row_records(map(_cell_row, facts.cells)))
     failed = {one["job"]: one["error"] for one in read_json(path / FAILURES)} if (path / FAILURES).is_file() else {}
-    write_table(results, "jobs", row_records(_all_job_rows(studies, jobs, failed)))
+    write_table(results, "jobs", row_records(_all_job_rows(studies, jobs, failed, read_stopped(path))))
     write_table(results, "scores", row_records(row for table in tables for row in score_rows(table)))
     write_table(results, "slices", [row for table in tables for row in slice_rows(table)])
     write_table(results, "epochs", [row for job in jobs for row in _epoch_rows(job)])
@@ -117,7 +118,9 @@ def _jobs_of(cell: str, study: Study) -> Iterator[_Job]:
             yield _Job(cell, member, open_unfinished_run(folder), study.plan)
 
 
-def _all_job_rows(studies: Mapping[str, Study], jobs: Sequence[_Job], failed: Mapping[str, str]) -> Iterator[JobRow]:
+def _all_job_rows(
+    studies: Mapping[str, Study], jobs: Sequence[_Job], failed: Mapping[str, str], stopped: Mapping[str, Stopped]
+) -> Iterator[JobRow]:
     """A row for every job; of those that are not finished, why not."""
     finished = {(job.cell, job.member.run): job for job in jobs}
     for cell, study in studies.items():
@@ -125,9 +128,16 @@ def _all_job_rows(studies: Mapping[str, Study], jobs: Sequence[_Job], failed: Ma
             if (cell, member.run) in finished:
                 yield _job_row(finished[cell, member.run])
             else:
-                why = failed.get(f"{cell}/{member.run}")
-                state: JobState = "waiting" if why is None else "failed"
-                yield JobRow(cell, member.fold, member.instance, member.seed, state, why or "")
+                state, why = _why_not(cell, member, failed, stopped)
+                yield JobRow(cell, member.fold, member.instance, member.seed, state, why)
+
+
+def _why_not(
+    cell: str, member: MemberState, failed: Mapping[str, str], stopped: Mapping[str, Stopped]
+) -> tuple[JobState, str]:
+    if (why := failed.get(f"{cell}/{member.run}")) is not None:
+        return "failed", why
+    return ("stopped", str(stopped[cell])) if cell in stopped else ("waiting", "")
 
 
 def _cell_row(cell: CellFacts) -> CellRow:

@@ -28,6 +28,16 @@ class Cost:
     energy_wh: float = 0.0
     energy_source: str = ""
 
+    def __add__(self, later: Cost) -> Cost:
+        """Of this and what followed it."""
+        return Cost(
+            self.seconds + later.seconds,
+            self.cpu_seconds + later.cpu_seconds,
+            max(self.peak_bytes, later.peak_bytes),
+            self.energy_wh + later.energy_wh,
+            later.energy_source,
+        )
+
 
 @contextmanager
 def measuring() -> Iterator[Cost]:

@@ -14,6 +14,7 @@ from cristae.data.folds.config import FoldsConfig
 from cristae.recipe.anchor import absolute_path
 from cristae.recipe.instances import InstancesConfig
 from cristae.recipe.places import Places
+from cristae.training.schedule import Fraction
 
 Label = Annotated[str, StringConstraints(min_length=1, max_length=60, strip_whitespace=True)]
 Choices = Annotated[list[Any], Field(min_length=1)] | Annotated[dict[Label, Any], Field(min_length=1)]
@@ -38,6 +39,15 @@ class Budget(Config):
         if len(given) != 1:
             raise ValueError(f"give one of epochs, voxels and minutes, found {' and '.join(given) or 'none'}")
         return self
+
+
+class Halving(Config):
+    """Successive halving: after some epochs only the best cells by validation go on."""
+
+    after: Fraction = 0.25
+    """The share of each training's epochs after which cells are stopped for the first time."""
+    factor: Annotated[int, Field(ge=2)] = 2
+    """Of so many cells one goes on, for so many times as many epochs as before; then again."""
 
 
 class RankBy(Config):
@@ -103,6 +113,8 @@ class Plan(Config):
     """A learning curve over the number of labelled slices."""
     budget: Budget | None = None
     """How long each training may be; null takes the epochs of the recipes."""
+    halving: Halving | None = None
+    """Stop cells early that others are ahead of, such as `{after: 0.25, factor: 2}`; null trains all to the end."""
     rank_by: RankBy = RankBy()
     """The score that cells are ranked by."""
     width: Annotated[float, Field(gt=0, le=4)] = 1.0
@@ -117,6 +129,11 @@ class Plan(Config):
     def _check(self) -> Plan:
         if not self.trains and self.imported is None:
             raise ValueError("there is nothing to compare: give vary, cells, labels or imported")
+        if self.halving is not None and self.labels is not None:
+            raise ValueError(
+                "halving: would stop the cells with few labels, which a learning curve is made of; leave halving or "
+                "labels out"
+            )
         if self.recipe is None and (self.trains or (self.imported is not None and self.imported.truth is None)):
             raise ValueError("recipe: name the base recipe, a path relative to the plan")
         return self

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +13,17 @@ from filelock import FileLock, Timeout
 
 from cristae.benchmark.cells import cells_of
 from cristae.benchmark.collect import collect
+from cristae.benchmark.execution import Execution
 from cristae.benchmark.fair import PlannedCell, plan_cells
 from cristae.benchmark.imported import IMPORTED, imported_cells, score_imported
-from cristae.benchmark.job import is_scored, run_job
 from cristae.benchmark.label_numbers import SLICES
 from cristae.benchmark.load import load_plan
 from cristae.benchmark.plan import Plan
 from cristae.benchmark.ranked import require_score
-from cristae.cluster.jobs import Job, JobFailure
+from cristae.cluster.jobs import JobFailure
 from cristae.cluster.options import ClusterOptions
-from cristae.cluster.run import run_jobs
 from cristae.data.files import require_new, require_writable, write_json, write_text
 from cristae.errors import BenchmarkError, OutputExistsError, RunError
-from cristae.evaluation.scoring.settings import ScoreOptions
 from cristae.progress import Progress, SayOnce, WarnOnce
 from cristae.recipe.benchmark_folder import (
     BENCHMARK,
@@ -40,9 +38,7 @@ from cristae.recipe.benchmark_folder import (
 )
 from cristae.recipe.folder import read_epochs
 from cristae.recipe.study import Study, create_study, resumable_study
-from cristae.recipe.study_members import Member
 from cristae.recipe.text import config_to_yaml
-from cristae.workflows.train_study import begin_member, complete_member, finish_study, has_results, is_finished
 
 _SESSION = ".session.part"
 """Locked while a process works on a benchmark; named like what a killed process leaves, which is in nobody's way."""
@@ -107,7 +103,7 @@ def _benchmark(
     studies = {one.cell.name: _open_study(out, one) for one in cells}
     if imported:
         score_imported(plan, imported, out / IMPORTED, progress)
-    failures = _run_jobs(cells, studies, options, progress)
+    failures = Execution(studies, options, progress).run(cells, plan.halving, out)
     write_json(out / FAILURES, [_failure_facts(one) for one in failures])
     collect(out, progress)
     if failures:
@@ -215,51 +211,6 @@ def _facts(
 def _open_study(out: Path, one: PlannedCell) -> Study:
     place, study = out / CELLS / one.cell.name, one.study
     return create_study(place, study.recipe, study.facts, study.members, resume=place.exists())
-
-
-def _run_jobs(
-    cells: Sequence[PlannedCell], studies: dict[str, Study], options: ClusterOptions, progress: Progress
-) -> tuple[JobFailure, ...]:
-    """Run the jobs that are not finished; the study of a cell is finished when its last job is."""
-    cell_of: dict[str, PlannedCell] = {}
-    name_of: dict[str, str] = {}
-    jobs = []
-    for one in cells:
-        study = studies[one.cell.name]
-        for member in one.study.members:
-            if not (is_finished(study, member) and is_scored(study.path / member.name)):
-                job = _job(one, study, member)
-                jobs.append(job)
-                cell_of[job.key], name_of[job.key] = one, member.name
-
-    def started(key: str) -> None:
-        name = cell_of[key].cell.name
-        studies[name] = begin_member(studies[name], name_of[key])
-
-    def done(key: str, result: tuple[float | None, str]) -> None:
-        name = cell_of[key].cell.name
-        studies[name] = complete_member(studies[name], name_of[key], result)
-        _finish(cell_of[key], studies[name], progress)
-
-    failures = run_jobs(jobs, options, on_done=done, on_start=started, progress=progress, title="Jobs")
-    for one in cells:  # a session that was killed between a last job and its study left this open
-        _finish(one, studies[one.cell.name], progress)
-    # Studies tell which member failed; the key of a job says so, too.
-    return tuple(replace(one, error=one.error.removeprefix(f"{name_of[one.key]}: ")) for one in failures)
-
-
-def _job(one: PlannedCell, study: Study, member: Member) -> Job:
-    key = f"{one.cell.name}/{member.name}"
-    folds: Mapping[int, int] = {fold["fold"]: sum(fold["train_vox"].values()) for fold in study.plan.get("folds", ())}
-    batches = one.cost.epochs or 1
-    cost = (one.cost.conv_gflop or 0.01) * batches + 1e-15 * folds.get(member.fold or 0, 0)
-    lock = study.path / f".{member.name.replace('/', '-')}.lock"
-    return Job(key, run_job, (study.path.absolute(), member, study.nested, ScoreOptions()), cost, lock)
-
-
-def _finish(one: PlannedCell, study: Study, progress: Progress) -> None:
-    if study.complete and not has_results(study):
-        finish_study(study, one.study.members, progress)
 
 
 def _failure_facts(failure: JobFailure) -> dict[str, Any]:

@@ -28,7 +28,8 @@ SPLITS: tuple[Split, ...] = ("validation", "test")
 Familiarity = Literal["within", "new", "unknown"]
 """Whether the sample (animal, specimen) that is scored is among those that were trained on, as far as a recipe names
 samples."""
-JobState = Literal["waiting", "complete", "failed"]
+JobState = Literal["waiting", "complete", "failed", "stopped"]
+"""`stopped`: halving has ended it before its last epoch, and it was not scored."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class JobRow:
     seed: int
     state: JobState
     message: str
-    """Why it failed, or ended before its last epoch."""
+    """Why it failed, was stopped, or ended before its last epoch."""
     epochs: int | None = None
     """Trained."""
     best_epoch: int | None = None

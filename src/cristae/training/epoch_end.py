@@ -141,11 +141,13 @@ class EpochEnd(Callback):
 
 
 class Stop(Callback):
-    """End the training when a rule says so; it stays ended when it is resumed, unless its rules have changed."""
+    """End the training when a rule says so; it stays ended when it is resumed, unless its rules have changed. Or pause
+    it after an epoch, from where it can be resumed."""
 
-    def __init__(self, rules: StopRules, end: EpochEnd) -> None:
-        self.rules, self.end = rules, end
+    def __init__(self, rules: StopRules, end: EpochEnd, until_epoch: int | None = None) -> None:
+        self.rules, self.end, self.until_epoch = rules, end, until_epoch
         self.why: str | None = None
+        self.paused = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._judge(trainer, trainer.current_epoch)
@@ -157,4 +159,6 @@ class Stop(Callback):
     def _judge(self, trainer: Trainer, epochs: int) -> None:
         best = self.end.best
         self.why = self.rules.why(epochs, self.end.miou, best.epoch if best else 0)
-        trainer.should_stop = trainer.should_stop or self.why is not None
+        until, last = self.until_epoch, trainer.max_epochs or epochs
+        self.paused = self.why is None and until is not None and until <= epochs < last
+        trainer.should_stop = trainer.should_stop or self.paused or self.why is not None

@@ -41,6 +41,8 @@ class FitResult:
     """Spent in epochs, over all sessions."""
     stopped: str | None = None
     """Why it ended before its last epoch, in words."""
+    paused: bool = False
+    """Whether there are epochs left, which it was not to train now."""
 
 
 class _Show(Callback):
@@ -93,8 +95,9 @@ def fit(
     callback: TrainingCallback,
     folder: Path,
     progress: Progress,
+    until_epoch: int | None = None,
 ) -> FitResult:
-    """Train `network` in place, from the start or from `last.ckpt` in `folder`.
+    """Train `network` in place, from the start or from `last.ckpt` in `folder`, to the end or until an epoch is done.
 
     With `devices` above 1 this is one of the processes of `run_processes`.
 
@@ -110,7 +113,7 @@ def fit(
     averaged = averages_of(network, config)
     report = NonfiniteReport(folder, progress)
     end = EpochEnd(callback, config.criteria, averaged, report)
-    stop = Stop(StopRules(config.early_stop_patience, config.give_up), end)
+    stop = Stop(StopRules(config.early_stop_patience, config.give_up), end, until_epoch)
     interruption = Interruption(progress)
     start = folder / LAST
     callbacks: list[Callback] = [
@@ -141,7 +144,7 @@ def fit(
         progress.say(stop.why)
         if isinstance(averaged, EpochAverages) and averaged.judged(network) is network:
             progress.warn("training.swa: the training ended before from_epoch, so the weights are no average")
-    return FitResult(end.kept, end.seconds, stop.why)
+    return FitResult(end.kept, end.seconds, stop.why, stop.paused)
 
 
 def _trainer(step: StepConfig, callbacks: list[Callback], folder: Path, settings: dict[str, str]) -> Trainer:

@@ -44,7 +44,27 @@ def train(
         raise RecipeError(
             recipe.problem(f"{name}: ask for several trainings, which are no single run; use cristae.train_study")
         )
-    place = Path(out or default_place(recipe))
+    return _train(recipe, Path(out or default_place(recipe)), resume, progress)
+
+
+def train_until(recipe: Recipe, epoch: int, *, out: Path, progress: Progress = Progress()) -> None:
+    """Begin or resume the training of a network, and leave it unfinished when so many epochs are done, counted from
+    the first; `train` finishes it, with the weights of a training in one go.
+
+    Args:
+        recipe: Of one training.
+        epoch: The last that is trained now.
+        out: The run folder.
+        progress: Where to show how far it is.
+
+    Raises:
+        CristaeError: The recipe, its data or the output folder cannot be used.
+        KeyboardInterrupt: Ctrl-C.
+    """
+    _train(recipe, out, is_run(out), progress, epoch)
+
+
+def _train(recipe: Recipe, place: Path, resume: bool, progress: Progress, until_epoch: int | None = None) -> Run:
     try:
         recipe, data = begin_training(recipe, progress)
     except MissingFileError:
@@ -53,4 +73,4 @@ def train(
         raise
     if isinstance(recipe.model, RandomForestConfig):
         return train_forest_run(recipe, data, place, resume=resume, progress=progress)
-    return train_network_run(recipe, data, place, resume=resume, progress=progress)
+    return train_network_run(recipe, data, place, resume=resume, progress=progress, until_epoch=until_epoch)

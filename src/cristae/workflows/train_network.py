@@ -65,7 +65,15 @@ if TYPE_CHECKING:
 _PROCESS = "cristae.workflows.training_process"
 
 
-def train_network_run(recipe: Recipe, data: TrainingData, place: Path, *, resume: bool, progress: Progress) -> Run:
+def train_network_run(
+    recipe: Recipe,
+    data: TrainingData,
+    place: Path,
+    *,
+    resume: bool,
+    progress: Progress,
+    until_epoch: int | None = None,
+) -> Run:
     """Make, or finish, the run of a recipe whose model is a network.
 
     Args:
@@ -74,6 +82,7 @@ def train_network_run(recipe: Recipe, data: TrainingData, place: Path, *, resume
         place: The run folder.
         resume: Take a folder that holds this run already.
         progress: Where to report.
+        until_epoch: Leave it unfinished when so many epochs are done, counted from the first; None finishes it.
 
     Raises:
         CristaeError: The labels, the network or the folder cannot be used.
@@ -93,17 +102,17 @@ def train_network_run(recipe: Recipe, data: TrainingData, place: Path, *, resume
         return write_page(run)
     if resume and not run.checkpoint_path.exists():
         progress.say(f"{run.path}: there is no checkpoint to resume from; the training begins with epoch 1")
-    session = TrainingSession(recipe, run, data, network, locality, start)
+    session = TrainingSession(recipe, run, data, network, locality, start, until_epoch or recipe.training.epochs)
     try:
         with own_errors(recipe.model, network), open_cache() as cache:
-            session.train(cache, progress)
+            finished = session.train(cache, progress)
     except Exception:
         # Nothing is lost before the first checkpoint, and what is repaired can be trained at the same place. Batches
         # that were saved, because they gave no finite loss, stay to be looked at.
         if fresh and not run.checkpoint_path.exists() and not (run.path / NONFINITE).exists():
             shutil.rmtree(run.path, ignore_errors=True)
         raise
-    return write_page(run)
+    return write_page(run) if finished else run
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +126,8 @@ class TrainingSession:
     locality: Locality
     start: Mapping[str, Any]
     """Facts about the weights it started from, for the summary."""
+    until_epoch: int
+    """The last epoch of this session."""
 
     @property
     def device(self) -> torch.device:
@@ -142,8 +153,8 @@ class TrainingSession:
             },
         }
 
-    def train(self, cache: Cache, progress: Progress) -> None:
-        """From the cached data to the summary of the run."""
+    def train(self, cache: Cache, progress: Progress) -> bool:
+        """From the cached data to the summary of the run; False where there are epochs left to train."""
         began = time.monotonic()
         recipe, run, classes = self.recipe, self.run, self.data.regions.classes
         loop = self.prepare(cache, progress)
@@ -152,9 +163,12 @@ class TrainingSession:
         resumed = run.checkpoint_path.is_file()
         before = weights_at_start(self.network, recipe, self.start, resumed=resumed)
         if recipe.training.devices > 1:
-            found = run_processes(_PROCESS, [str(run.path.absolute())], recipe.training.devices, progress)
+            arguments = [str(run.path.absolute()), str(self.until_epoch)]
+            found = run_processes(_PROCESS, arguments, recipe.training.devices, progress)
         else:
             found = loop.run(progress)
+        if found["paused"]:
+            return False
         prepared, kept = loop.prepared, _kept(found["kept"])
         skipped = sum(int(row.get("skipped_updates") or 0) for row in read_metrics(run))
         if skipped:
@@ -188,6 +202,7 @@ class TrainingSession:
         write_provenance(run, device=str(self.device), inputs=loop.inputs)
         tuned = tuned_facts(recipe, self.network, validation, progress)
         write_summary(run, prepared.model, facts | ({"application": application} if application else {}) | tuned)
+        return True
 
     def prepare(self, cache: Cache, progress: Progress) -> TrainingLoop:
         """Cache the training data and make all that the loop needs of it.
@@ -229,7 +244,15 @@ class TrainingLoop:
         session = self.session
         step, feed, folder = self.prepared.step, self.prepared.feed, session.run.path
         with closing(self.tracking):
-            result = fit(session.network, step, feed, callback=self, folder=folder, progress=progress)
+            result = fit(
+                session.network,
+                step,
+                feed,
+                callback=self,
+                folder=folder,
+                progress=progress,
+                until_epoch=session.until_epoch,
+            )
         return asdict(result) | {"peak_memory_bytes": peak_memory_bytes(session.device)}
 
     def validate(self, network: nn.Module, epoch: int, worker: Worker) -> Counts:

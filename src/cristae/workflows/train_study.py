@@ -28,7 +28,7 @@ from cristae.recipe.study_members import Member
 from cristae.workflows.held_out import score_test, tested_data
 from cristae.workflows.plan_study import naming, plan_study
 from cristae.workflows.report import PAGE, report
-from cristae.workflows.train import train
+from cristae.workflows.train import train, train_until
 from cristae.workflows.training_data import default_place
 from cristae.workflows.tune import tune_together
 
@@ -188,6 +188,12 @@ def train_member(place: Path, member: Member, nested: bool, *, progress: Progres
         if nested:
             score_test(run, named)
     return validation_of(run, read_scores(run.path / SCORES)), weights_sha256(run)
+
+
+def train_member_until(place: Path, member: Member, epoch: int, *, progress: Progress) -> None:
+    """Begin or resume the training of a member, and leave it unfinished when so many epochs are done."""
+    with naming(member, progress) as named:
+        train_until(member.recipe, epoch, out=place / member.name, progress=named)
 
 
 def begin_member(study: Study, name: str) -> Study:

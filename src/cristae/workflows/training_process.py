@@ -16,14 +16,14 @@ from cristae.workflows.training_data import open_training_data
 
 
 def train_together(arguments: Sequence[str], progress: Progress) -> dict[str, Any]:
-    """Train the run in the folder that the one argument names; the best epoch, its score and what it took."""
-    (path,) = arguments
+    """Train the run in a folder until an epoch is done; the best epoch, its score and what it took."""
+    path, until_epoch = arguments
     run = open_unfinished_run(path)
     data = open_training_data(run.recipe)
     network, locality = make_network(run.recipe, data.regions.classes)
     start = start_network(network, run.recipe, run.path, Progress())
     with own_errors(run.recipe.model, network), open_cache() as cache:
-        session = TrainingSession(run.recipe, run, data, network, locality, start)
+        session = TrainingSession(run.recipe, run, data, network, locality, start, int(until_epoch))
         return session.prepare(cache, Progress()).run(progress)
 
 

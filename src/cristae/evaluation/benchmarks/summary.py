@@ -52,6 +52,10 @@ def sentences(
         yield _about("labels", f"{row['series']}: {row['verdict']}.")
     yield from _unfinished([job for job in jobs if job.state == "failed"], labels, "failed", "failed")
     yield from _unfinished([job for job in jobs if job.state == "waiting"], labels, "waiting", "not finished yet")
+    ended = {job.cell: job.message for job in jobs if job.state == "stopped"}
+    if ended:
+        told = listed([f"{labels[cell]} ({message})" for cell, message in ended.items()])
+        yield _about("halving", f"Halving stopped methods that others were ahead of, without a score: {told}.")
     early = [job for job in jobs if job.state == "complete" and job.message]
     yield from _unfinished(early, labels, "stopped", "ended before the last epoch, by the rules of their recipes")
 

@@ -113,7 +113,7 @@ def _compared(files: BenchmarkFiles) -> Fact:
     parts = [f"{len(folds)} folds"] if folds else []
     if jobs:
         parts.append(f"{states.count('complete')} of {len(jobs)} trainings done")
-    for state, said in (("failed", "failed"), ("waiting", "waiting")):
+    for state, said in (("failed", "failed"), ("stopped", "stopped by halving"), ("waiting", "waiting")):
         if states.count(state):
             parts.append(f"{states.count(state)} {said}")
     if imported:
