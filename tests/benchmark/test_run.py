@@ -18,9 +18,10 @@ import pytest
 from training_data import write_discs
 from typer.testing import CliRunner
 
-from cristae.benchmark import fair
+from cristae.benchmark import execution, fair
 from cristae.benchmark import run as run_module
 from cristae.benchmark.cells import cells_of
+from cristae.benchmark.execution import Execution
 from cristae.benchmark.load import load_plan
 from cristae.benchmark.run import benchmark
 from cristae.cli.main import app
@@ -151,7 +152,7 @@ def test_nothing_is_overwritten_or_repeated(done: Path, plan: Path) -> None:
 @pytest.fixture
 def planned(monkeypatch: pytest.MonkeyPatch) -> None:
     """Benchmarks are planned and their folders made, but no job is done."""
-    monkeypatch.setattr(run_module, "_run_jobs", lambda *_: ())
+    monkeypatch.setattr(Execution, "run", lambda *_: ())
     monkeypatch.setattr(run_module, "collect", lambda *_: None)
 
 
@@ -299,7 +300,7 @@ def test_where_an_error_of_the_program_comes_from_is_kept(
     def fail(*args: Any, **rest: Any) -> Any:
         raise ZeroDivisionError("by nothing")
 
-    monkeypatch.setattr(run_module, "run_job", fail)
+    monkeypatch.setattr(execution, "run_job", fail)
     with pytest.raises(BenchmarkError, match=r"4 jobs failed(?s:.*)Where they failed stands in .*failures.json"):
         benchmark(load_plan(plan), out=tmp_path / "out")
     kept = json.loads((tmp_path / "out" / "failures.json").read_text())
