@@ -10,7 +10,6 @@ page that a benchmark makes.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +19,7 @@ from shutil import copyfile
 from statistics import fmean
 
 from make_folds import interruptibly
-from make_results import FOLDER, RECIPES
+from make_results import FOLDER, RECIPES, options_of_work
 
 import cristae
 from cristae.benchmark.collect import collect
@@ -91,11 +90,8 @@ class Row:
 
 def main() -> None:
     """Run what is missing, then write the table and the pages."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("name", choices=EXPERIMENTS)
-    options.add_argument("--work", type=Path, required=True, help="where benchmarks are kept")
+    options = options_of_work(__doc__, EXPERIMENTS, minutes="interrupt it after these")
     options.add_argument("--workers", type=int, help="processes that train side by side")
-    options.add_argument("--minutes", type=float, default=math.inf, help="interrupt it after these")
     asked = options.parse_args()
     place = asked.work / asked.name
     if asked.minutes > 0:

@@ -8,7 +8,6 @@ Ctrl-C. The table is made of the folds that are finished: `folds-NAME.csv`, a ro
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import math
@@ -20,7 +19,7 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from statistics import fmean
 
-from make_results import FOLDER, RECIPES, minutes_of, scores_in
+from make_results import FOLDER, RECIPES, minutes_of, options_of_work, scores_in
 from studies import STUDIES, StudyExperiment
 
 import cristae
@@ -52,11 +51,7 @@ class Row:
 
 def main() -> None:
     """Train what is missing, then write the table."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("name", choices=STUDIES)
-    options.add_argument("--work", type=Path, required=True, help="where runs are kept")
-    options.add_argument("--minutes", type=float, default=math.inf, help="interrupt the training after these")
-    asked = options.parse_args()
+    asked = options_of_work(__doc__, STUDIES, minutes="interrupt the training after these").parse_args()
     experiment = STUDIES[asked.name]
     if asked.minutes > 0:
         train(experiment, asked.work / asked.name, asked.minutes)

@@ -57,15 +57,21 @@ class Row:
 
 def main() -> None:
     """Train what is missing, then write the table."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("name", choices=EXPERIMENTS)
-    options.add_argument("--work", type=Path, required=True, help="where runs are kept")
-    options.add_argument("--minutes", type=float, default=math.inf, help="begin no training after these")
-    asked = options.parse_args()
+    asked = options_of_work(__doc__, EXPERIMENTS, minutes="begin no training after these").parse_args()
     experiment, end = EXPERIMENTS[asked.name], time.monotonic() + 60 * asked.minutes
     table = FOLDER / f"{asked.name}.csv"
     write_rows(table, trained(experiment, asked.work / asked.name, end))
     write_text(table.with_suffix(".md"), page(asked.name, experiment, read_rows(table)))
+
+
+def options_of_work(said: str | None, names: Iterable[str], *, minutes: str) -> argparse.ArgumentParser:
+    """What is asked of a script that trains: what to make, where to keep the trainings, and for how long."""
+    options = argparse.ArgumentParser(description=said, formatter_class=argparse.RawDescriptionHelpFormatter)
+    if names:
+        options.add_argument("name", choices=names)
+    options.add_argument("--work", type=Path, required=True, help="where trainings are kept")
+    options.add_argument("--minutes", type=float, default=math.inf, help=minutes)
+    return options
 
 
 def trained(experiment: Experiment, work: Path, end: float) -> Iterator[Row]:

@@ -7,7 +7,6 @@ The instances are a study that resumes: the same command continues where the las
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import json
@@ -19,7 +18,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from make_folds import interruptibly
-from make_results import FOLDER, RECIPES
+from make_results import FOLDER, RECIPES, options_of_work
 from scipy import stats
 
 import cristae
@@ -58,10 +57,7 @@ class Row:
 
 def main() -> None:
     """Train what is missing, then write the table."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--work", type=Path, required=True, help="where runs are kept")
-    options.add_argument("--minutes", type=float, default=math.inf, help="interrupt the training after these")
-    asked = options.parse_args()
+    asked = options_of_work(__doc__, (), minutes="interrupt the training after these").parse_args()
     place, chosen = asked.work / "ten", asked.work / "ten-top.yaml"
     recipe = cristae.load_recipe(RECIPES / RECIPE, SETTINGS)
     with interruptibly(place, asked.minutes):

@@ -478,6 +478,8 @@ def test_blocks_lie_along_the_longest_edge_in_nm() -> None:
         ({"by": "images", "order": "blocked"}, "is for slices"),
         ({"only": []}, "at least one fold"),
         ({"only": [1, 1]}, "each once"),
+        ({"count": 3, "at_most": 4}, "at_most is for `count: auto`"),
+        ({"nested": True, "at_most": 2}, "give at_most: 3 or more"),
         ({"count": 3, "only": [4]}, "only names fold 4, but there are 3"),
         ({"count": 1}, "greater than or equal to 2"),
         ({"count": 2, "nested": True}, "count: 3 or more"),

@@ -136,13 +136,21 @@ def test_the_planted_winner_is_in_the_first_group() -> None:
     assert alone >= 50
 
 
-def test_the_mean_over_classes_needs_every_class() -> None:
+def test_the_mean_of_a_fold_is_over_the_classes_that_all_cells_have_there() -> None:
+    """In fold 2 one cell has found none of the ER that is not there, and the other one some."""
     rows = [
         score("a", 0.6), score("a", 0.8, class_name="er"), score("a", 0.5, fold=2),
         score("a", 0.7, volume="cell"), score("a", math.nan, class_name="er", fold=2),
+        score("b", 0.4), score("b", 0.2, class_name="er"), score("b", 0.9, fold=2),
+        score("b", 0.0, class_name="er", fold=2), score("c", 0.1), score("c", 0.2, fold=2),
     ]  # fmt: skip
     found = trials_of(rows)
-    assert found[Measure("validation", "all", "Jaccard")] == {"a": (Trial(1, None, 0.7),)}
+    assert found[Measure("validation", "all", "Jaccard")] == {
+        "a": (Trial(1, None, 0.7), Trial(2, None, 0.5)),
+        "b": (Trial(1, None, pytest.approx(0.3)), Trial(2, None, 0.9)),
+        "c": (Trial(2, None, 0.2),),
+    }
+    found = trials_of([row for row in rows if row.cell == "a"])
     assert found[Measure("validation", "mito", "Jaccard")] == {"a": (Trial(1, None, 0.6), Trial(2, None, 0.5))}
 
 

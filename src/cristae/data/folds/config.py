@@ -50,6 +50,14 @@ class FoldsConfig(Config):
             raise ValueError(
                 "nested folds test one part, validate another and train on the rest: give count: 3 or more"
             )
+        if self.nested and self.at_most == 2:
+            raise ValueError(
+                "nested folds test one part, validate another and train on the rest: give at_most: 3 or more"
+            )
+        if self.count != "auto" and self.at_most != FoldsConfig.model_fields["at_most"].default:
+            raise ValueError(
+                f"at_most is for `count: auto`; leave it out, or give at_most alone, not count: {self.count}"
+            )
         if self.axis != "auto" and self.by != "boxes":
             raise ValueError("axis is for `by: boxes`; leave it out, or write `by: boxes`")
         if self.order != "auto" and self.by == "boxes":

@@ -43,9 +43,10 @@ Trials = Mapping[str, tuple[Trial, ...]]
 def trials_of(scores: Sequence[ScoreRow]) -> dict[Measure, Trials]:
     """All values of all cells, by what is measured; undefined ones are left out.
 
-    Beside the scores of each class there is their mean over the classes, where there are several.
+    Beside the scores of each class there is their mean over the classes, where there are several. A fold whose truth
+    lacks a class has the mean over the others, the same ones for all cells.
     """
-    found: dict[Measure, dict[str, dict[tuple[int | None, int | None], float]]] = defaultdict(lambda: defaultdict(dict))
+    found: dict[Measure, dict[str, dict[_Key, float]]] = defaultdict(lambda: defaultdict(dict))
     for row in scores:
         if row.volume == ALL and not math.isnan(row.value):
             of_cell = found[Measure(row.split, row.class_name, row.metric)][row.cell]
@@ -65,17 +66,24 @@ def trials_of(scores: Sequence[ScoreRow]) -> dict[Measure, Trials]:
     }
 
 
-def _means(
-    classes: Sequence[Mapping[str, Mapping[tuple[int | None, int | None], float]]],
-) -> dict[str, dict[tuple[int | None, int | None], float]]:
-    """The means over classes of trainings that have a value for each."""
-    means: dict[str, dict[tuple[int | None, int | None], float]] = defaultdict(dict)
-    for cell in classes[0]:
-        for key in classes[0][cell]:
-            values = [one[cell][key] for one in classes if cell in one and key in one[cell]]
-            if len(values) == len(classes):
-                means[cell][key] = fmean(values)
-    return means
+_Key = tuple[int | None, int | None]
+"""Fold and instance of a training."""
+
+
+def _means(classes: Sequence[Mapping[str, Mapping[_Key, float]]]) -> dict[str, dict[_Key, float]]:
+    """The means over the classes that count in a fold: a class does where every cell that has it has it there."""
+    keys: dict[str, dict[_Key, None]] = defaultdict(dict)
+    for one in classes:
+        for cell, values in one.items():
+            keys[cell] |= dict.fromkeys(values)
+    means: dict[str, dict[_Key, float]] = defaultdict(dict)
+    for fold in {fold: None for of_cell in keys.values() for fold, _ in of_cell}:
+        of_fold = {cell: [key for key in of_cell if key[0] == fold] for cell, of_cell in keys.items()}
+        counted = [one for one in classes if all(key in one[cell] for cell in one for key in of_fold[cell])]
+        for cell, found in of_fold.items():
+            if counted and all(cell in one for one in counted):
+                means[cell] |= {key: fmean(one[cell][key] for one in counted) for key in found}
+    return dict(means)
 
 
 def split_to_rank(scores: Sequence[ScoreRow]) -> Split:
