@@ -31,7 +31,8 @@ from cristae.inference.locality import Locality, measure_locality
 from cristae.inference.plan import BlockPlan
 from cristae.preprocess.normalize import Normalizer
 from cristae.recipe.load import parse_recipe
-from cristae.recipe.run import Run, TrainedModel, create_run, open_run, save_weights, write_summary
+from cristae.recipe.run import Run, create_run, open_run, save_weights, write_summary
+from cristae.recipe.trained_model import TrainedModel
 from cristae.workflows.predict import predict
 
 SIZE_NM = (40.0, 10.0, 10.0)

@@ -9,7 +9,8 @@ import yaml
 from cristae.errors import CristaeError, MissingFileError, OutputExistsError, RecipeError, RunError
 from cristae.recipe.ensemble_file import flat_members, open_ensemble, write_ensemble
 from cristae.recipe.load import parse_recipe
-from cristae.recipe.run import Run, TrainedModel, create_run, save_weights, write_summary
+from cristae.recipe.run import Run, create_run, save_weights, write_summary
+from cristae.recipe.trained_model import TrainedModel
 
 RECIPE = """\
 name: tiny

@@ -18,23 +18,22 @@ from cristae.preprocess import Percentiles
 from cristae.preprocess.form import fit
 from cristae.preprocess.histogram import IntensityHistogram, histogram_of
 from cristae.recipe.anchor import anchored
+from cristae.recipe.identity import run_id
 from cristae.recipe.load import load_recipe, parse_recipe
 from cristae.recipe.provenance import known_inputs, provenance, write_provenance
 from cristae.recipe.recipe import Recipe
 from cristae.recipe.run import (
     Run,
-    TrainedModel,
     append_metrics,
     create_run,
     is_complete,
-    load_weights,
     open_run,
     open_unfinished_run,
     read_metrics,
-    run_id,
     save_weights,
     write_summary,
 )
+from cristae.recipe.trained_model import TrainedModel, load_weights
 
 
 @pytest.fixture

@@ -11,8 +11,9 @@ import pytest
 from training_data import write_discs
 
 from cristae.errors import RecipeError
+from cristae.recipe.identity import run_id
 from cristae.recipe.load import load_recipe
-from cristae.recipe.run import read_metrics, run_id
+from cristae.recipe.run import read_metrics
 from cristae.training import tracking
 from cristae.training.tracking import Tracking
 from cristae.workflows.train import train

@@ -12,7 +12,8 @@ from cristae.data.image import image_of_array
 from cristae.data.volume import Volume
 from cristae.preprocess.normalize import SHARES, Normalizer
 from cristae.recipe.load import parse_recipe
-from cristae.recipe.run import Run, TrainedModel, create_run, save_weights, write_summary
+from cristae.recipe.run import Run, create_run, save_weights, write_summary
+from cristae.recipe.trained_model import TrainedModel
 
 MITO = Classes(names=("background", "mito"))
 SIZE_NM = (40.0, 10.0, 10.0)

@@ -24,7 +24,8 @@ from cristae.preprocess.normalize import Normalizer
 from cristae.progress import Progress
 from cristae.recipe.ensemble_file import write_ensemble
 from cristae.recipe.load import parse_recipe
-from cristae.recipe.run import TrainedModel, create_run, save_weights, write_summary
+from cristae.recipe.run import create_run, save_weights, write_summary
+from cristae.recipe.trained_model import TrainedModel
 from cristae.workflows.estimate import estimate, plan_slices
 
 THREE = Classes(names=("background", "cell", "mito"))

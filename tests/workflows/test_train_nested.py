@@ -23,9 +23,10 @@ from cristae.errors import RunError
 from cristae.metrics.score import read_scores
 from cristae.progress import Progress
 from cristae.recipe.ensemble_file import MemberRun, flat_members
+from cristae.recipe.identity import run_id
 from cristae.recipe.load import load_recipe
 from cristae.recipe.postprocess import chosen_steps, steps_of
-from cristae.recipe.run import open_run, run_id
+from cristae.recipe.run import open_run
 from cristae.recipe.study import Study, open_study
 from cristae.workflows import train_study as module
 from cristae.workflows.recipes import check_recipe

@@ -30,9 +30,10 @@ from cristae.data.folds.config import FoldsConfig
 from cristae.errors import OutputExistsError, RecipeError, RunError
 from cristae.metrics.score import read_scores
 from cristae.progress import Progress
+from cristae.recipe.identity import run_id
 from cristae.recipe.load import load_recipe
 from cristae.recipe.recipe import Recipe
-from cristae.recipe.run import open_run, run_id
+from cristae.recipe.run import open_run
 from cristae.recipe.study import Study, open_study, plan_lines
 from cristae.training.cache_folder import open_cache
 from cristae.workflows import train_study as module

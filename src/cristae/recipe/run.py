@@ -16,12 +16,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, PositiveInt
-
-from cristae.classical.config import RandomForestConfig, without_later_settings
-from cristae.config import facts_from, without
+from cristae.classical.config import RandomForestConfig
 from cristae.data.classes import Classes
 from cristae.data.files import require_new, require_writable, write_bytes, write_json, write_text, write_together
 from cristae.data.image import VoxelSize
@@ -36,75 +33,20 @@ from cristae.recipe.folder import (
     RECIPE,
     SUMMARY,
     WEIGHTS,
-    Nanometres,
     is_run,
     read_epochs,
     read_summary,
     require_run,
 )
+from cristae.recipe.identity import require_same, run_id
 from cristae.recipe.load import load_run_recipe
 from cristae.recipe.recipe import Recipe
-from cristae.recipe.text import diff_recipes, plain, recipe_to_yaml
-from cristae.training.config import without_later_fields
+from cristae.recipe.text import recipe_to_yaml
+from cristae.recipe.trained_model import TrainedModel, array_model, load_forest, load_weights
 from cristae.training.validation_config import Criterion
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from cristae.classical.forest import Forest
-    from cristae.inference.arrays import ArrayModel
-
-_MAY_CHANGE = (
-    "device",
-    "predict.postprocess",
-    "training.checkpoint_minutes",
-    "training.early_stop_patience",
-    "training.epochs",
-    "training.give_up",
-    "training.reader_threads",
-    "training.track",
-)
-"""What may change when a training is resumed: the run keeps its id."""
-_MAY_CHANGE_OF_STUDY = {"folds": "only", "instances": "best"}
-"""What may change when a study is resumed, in sections that it may lack."""
-_LATER = {"folds": None, "instances": None}
-_LATER_OF_FOLDS = {"nested": False, "at_most": 5}
-_LATER_OF_VOLUMES = {"sample": None, "samples": None, "second_labels": None}
-_LATER_OF_PREDICT = {"test_time": "none"}
-"""Fields that earlier versions did not have; at these values they do not change a run's id."""
-
-
-@dataclass(frozen=True)
-class TrainedModel:
-    """What prediction must know about a trained network beyond its recipe."""
-
-    in_channels: PositiveInt
-    classes: Classes
-    normalizer: Normalizer
-    voxel_size_nm: tuple[Nanometres, Nanometres, Nanometres] | None
-    """(z, y, x) it was trained at; None when the training volumes do not say."""
-    patch_size: Annotated[tuple[PositiveInt, ...], Field(min_length=2, max_length=3)]
-    """Voxels it saw at once, (y, x) or (z, y, x)."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """The same facts for a JSON file."""
-        return {
-            "in_channels": self.in_channels,
-            "classes": plain(self.classes),
-            "normalizer": self.normalizer.to_dict(),
-            "voxel_size_nm": self.voxel_size_nm,
-            "patch_size": self.patch_size,
-        }
-
-    @classmethod
-    def from_dict(cls, facts: Mapping[str, Any]) -> TrainedModel:
-        """What `to_dict` gave.
-
-        Raises:
-            RunError: A field is missing, unknown or wrong.
-        """
-        model = facts_from(cls, facts, "model")
-        return replace(model, normalizer=Normalizer.from_dict(facts["normalizer"]))
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -212,29 +154,6 @@ class Run:
         network = self.recipe.network.build(channels, model.classes.n_logits)
         load_weights(network, self.weights_path)
         return network.eval()
-
-
-def run_id(recipe: Recipe) -> str:
-    """A run's id: the recipe's name and eight hexadecimal digits of its content."""
-    content = without(plain(anchored(recipe)), _LATER)
-    for path in _MAY_CHANGE:
-        *sections, field = path.split(".")
-        part = content
-        for section in sections:
-            part = part[section]
-        part.pop(field)
-    for section, field in _MAY_CHANGE_OF_STUDY.items():
-        if section in content:
-            content[section][field] = None  # which earlier versions wrote
-    if "folds" in content:
-        content["folds"] = without(content["folds"], _LATER_OF_FOLDS)
-    content["data"]["volumes"] = [without(volume, _LATER_OF_VOLUMES) for volume in content["data"]["volumes"]]
-    content["predict"] = without(content["predict"], _LATER_OF_PREDICT)
-    content["training"] = without_later_fields(content["training"])
-    if isinstance(recipe.model, RandomForestConfig):
-        content["model"] = without_later_settings(content["model"])
-    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-    return f"{recipe.name}-{digest[:8]}"
 
 
 def create_run(path: str | Path, recipe: Recipe, *, resume: bool = False) -> Run:
@@ -384,74 +303,6 @@ def weights_sha256(run: Run) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def load_weights(network: nn.Module, path: Path) -> None:
-    """Fill a network with saved weights; every name and shape must match.
-
-    Raises:
-        RunError: The file is missing, damaged, or belongs to another network.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    if not path.is_file():
-        raise RunError(f"{path}: there are no weights; the training has not finished an epoch")
-    try:
-        path.open("rb").close()  # safetensors takes a file that may not be read for a missing one
-        saved = load_file(path)
-    except OSError as error:
-        raise RunError(f"{path}: the weights cannot be read: {error.strerror or error}") from None
-    except (SafetensorError, ValueError) as error:
-        raise RunError(f"{path}: the weights are damaged: {error}") from None
-    expected = network.state_dict()
-    problems = [f"no {name}" for name in expected if name not in saved]
-    problems += [f"unexpected {name}" for name in saved if name not in expected]
-    problems += [
-        f"{name} is {_form(saved[name])} instead of {_form(tensor)}"
-        for name, tensor in expected.items()
-        if name in saved and _form(saved[name]) != _form(tensor)
-    ]
-    if problems:
-        shown = "; ".join(problems[:3]) + (f"; and {len(problems) - 3} more" if len(problems) > 3 else "")
-        raise RunError(f"{path}: the weights belong to another network, or another number of channels: {shown}")
-    broken = [name for name, tensor in saved.items() if not tensor.isfinite().all()]
-    if broken:
-        raise RunError(f"{path}: the weights are damaged: {broken[0]} holds NaN or infinity; train the run again")
-    network.load_state_dict(saved, strict=True)
-
-
-def _form(tensor: Tensor) -> str:
-    return f"{tuple(tensor.shape)} {str(tensor.dtype).removeprefix('torch.')}"
-
-
-def load_forest(path: Path, config: RandomForestConfig, model: TrainedModel) -> Forest:
-    """A saved random forest, which must be the one that was trained.
-
-    Raises:
-        RunError: The file is missing, damaged, or belongs to another run.
-    """
-    from cristae.classical.forest import Forest
-
-    forest = Forest.load(path)
-    pairs = {
-        "settings": (forest.config, config),
-        "classes": (forest.classes, model.classes),
-        "voxel size": (forest.voxel_size_nm, model.voxel_size_nm),
-    }
-    for what, (found, expected) in pairs.items():
-        if found != expected:
-            raise RunError(
-                f"{path}: the forest belongs to another run: its {what} differ from the summary's or recipe's"
-            )
-    return forest
-
-
-def array_model(forest: Forest) -> ArrayModel:
-    """A random forest in the place of a network."""
-    from cristae.inference.arrays import ArrayModel
-
-    return ArrayModel(forest.probabilities, reach=forest.reach, bytes_per_vox=forest.bytes_per_vox)
-
-
 def append_metrics(run: Run, row: Mapping[str, float | int]) -> None:
     """Add an epoch's row to `metrics.csv`; rows of this and later epochs, left by a killed training, go.
 
@@ -482,28 +333,6 @@ def write_summary(run: Run, model: TrainedModel, facts: Mapping[str, Any]) -> No
     write_json(run.path / SUMMARY, _finite({"run": run.id, **facts, "model": model.to_dict()}))
     for name in ("summary", "model", "locality"):  # what `run` has read before is out of date
         run.__dict__.pop(name, None)
-
-
-def require_same(path: Path, recipe: Recipe) -> None:
-    """Make sure that a run folder was made from a recipe, but for what may change.
-
-    Args:
-        path: The folder.
-        recipe: With absolute paths, see `anchored`.
-
-    Raises:
-        RunError: It was not; the message says what differs, and how to resume it.
-    """
-    fields = (*_MAY_CHANGE, *(f"{section}.{field}" for section, field in _MAY_CHANGE_OF_STUDY.items()))
-    there, may_change = load_run_recipe(path / RECIPE), tuple(f"{field}." for field in fields)
-    changed = [one for one in diff_recipes(there, recipe) if not f"{one.path}.".startswith(may_change)]
-    if changed:
-        lines = "\n".join(f"  {one}" for one in changed[:8])
-        raise RunError(
-            f"{path}: holds a run of another recipe; to resume it, repeat the --set of the command that began it, or "
-            f"take its own recipe: `cristae train {path / RECIPE} --out {path} --resume`; for a new run choose another "
-            f"folder with --out. What differs:\n{lines}"
-        )
 
 
 def _cell(value: float | int) -> str:

@@ -24,9 +24,10 @@ from cristae.recipe.anchor import anchored
 from cristae.recipe.ensemble_file import ENSEMBLE
 from cristae.recipe.fold_guard import Guard
 from cristae.recipe.folder import RECIPE, STUDY, is_run, is_study, read_facts
+from cristae.recipe.identity import require_same, run_id
 from cristae.recipe.load import load_run_recipe
 from cristae.recipe.recipe import Recipe
-from cristae.recipe.run import Run, open_run, require_same, run_id
+from cristae.recipe.run import Run, open_run
 from cristae.recipe.study_members import Member
 from cristae.recipe.text import recipe_to_yaml
 

@@ -24,7 +24,7 @@ from cristae.progress import Progress
 from cristae.recipe.folder import CHECKPOINT, read_summary
 from cristae.recipe.network import build_network, start_from, starting_weights
 from cristae.recipe.recipe import Recipe
-from cristae.recipe.run import TrainedModel
+from cristae.recipe.trained_model import TrainedModel
 from cristae.training.cache import require_weights
 from cristae.training.cache_folder import Cache
 from cristae.training.cached_part import CachedPart

@@ -10,8 +10,9 @@ from cristae.progress import Progress
 from cristae.recipe.anchor import anchored
 from cristae.recipe.complete import completed
 from cristae.recipe.folder import is_run
+from cristae.recipe.identity import require_same
 from cristae.recipe.recipe import Recipe
-from cristae.recipe.run import Run, require_same
+from cristae.recipe.run import Run
 from cristae.workflows.train_forest import train_forest_run
 from cristae.workflows.train_network import train_network_run
 from cristae.workflows.training_data import begin_training, default_place

@@ -15,7 +15,8 @@ from cristae.progress import Progress
 from cristae.recipe.postprocess import chosen_steps
 from cristae.recipe.provenance import write_provenance
 from cristae.recipe.recipe import Recipe
-from cristae.recipe.run import Run, TrainedModel, array_model, create_run, is_complete, write_summary
+from cristae.recipe.run import Run, create_run, is_complete, write_summary
+from cristae.recipe.trained_model import TrainedModel, array_model
 from cristae.training.regions import read_content
 from cristae.workflows.prepare_training import prepare_forest_training
 from cristae.workflows.training_data import TrainingData

@@ -30,13 +30,13 @@ from cristae.recipe.run import (
     append_metrics,
     create_run,
     is_complete,
-    load_weights,
     read_metrics,
     save_weights,
     weights_name,
     write_summary,
 )
 from cristae.recipe.text import flat
+from cristae.recipe.trained_model import load_weights
 from cristae.training.cache_folder import Cache, open_cache
 from cristae.training.epoch_end import Best, Counts
 from cristae.training.feed import Worker
