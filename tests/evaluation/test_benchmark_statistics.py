@@ -123,6 +123,15 @@ def test_equal_networks_are_told_apart_in_at_most_one_of_twenty_benchmarks() -> 
     assert wrong <= stats.binom.ppf(0.999, rounds, 0.05)
 
 
+def test_intervals_end_where_scores_do() -> None:
+    cells = of_folds(a=[0.99, 0.7, 0.995], b=[0.01, 0.4, 0.0])
+    shares = compare_cells(Measure("validation", "mito", "Jaccard"), cells, (2, 1), None).means
+    assert (shares["b"].low, shares["a"].high) == (0, 1)
+    bits = compare_cells(Measure("validation", "mito", "VI"), cells, (2, 1), None).means
+    assert bits["b"].low == pytest.approx(2 * bits["b"].value - (bits["b"].high or 0))
+    assert (bits["b"].low or 0) < 0
+
+
 def test_the_planted_winner_is_in_the_first_group() -> None:
     rng, first, alone, rounds = np.random.default_rng(2), 0, 0, 100
     for _ in range(rounds):

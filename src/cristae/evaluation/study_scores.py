@@ -107,8 +107,7 @@ def _summed_up(row: Score, values: Sequence[float], what: str, sizes: tuple[floa
     rule = f"{row.rule.split('; n=')[0]}; {what}"
     low = high = None
     if sizes is not None and n:
-        bounds = (0.0, 1.0) if row.unit == "ratio" and describe_metric(row.metric).better else None
-        found = mean_over_folds(values, *sizes, bounds=bounds)
+        found = mean_over_folds(values, *sizes, bounds=describe_metric(row.metric).bounds)
         low, high = found.low, found.high
         if low is not None:
             rule += "; interval: t, its variance corrected as folds share training data (Nadeau and Bengio 2003)"

@@ -25,6 +25,13 @@ class Metric:
     unit: str = "ratio"
     better: Better = "higher"
 
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        """The least and the largest value there can be; None where it may be any."""
+        if self.unit != "ratio" or not self.better:
+            return None
+        return (-1.0, 1.0) if self.name == "kappa" else (0.0, 1.0)
+
 
 @dataclass(frozen=True)
 class OverlapMetric(Metric):

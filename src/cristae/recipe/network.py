@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from cristae.errors import CristaeError, MissingFileError, NetworkError
 from cristae.inference.application import choose_application
 from cristae.inference.locality import Locality, measure_locality
-from cristae.models.external import prove_own
+from cristae.models.external import ExternalConfig, prove_own
 from cristae.models.pretrained import load_matching
 from cristae.progress import Progress
 from cristae.recipe.folder import WEIGHTS
@@ -25,12 +26,14 @@ _MOST = 0.5
 """Fraction of the parameters below which a training hardly starts from the file."""
 
 
-def build_network(recipe: Recipe, n_logits: int) -> tuple[nn.Module, Locality]:
+def build_network(recipe: Recipe, n_logits: int, *, weights: bool = True) -> tuple[nn.Module, Locality]:
     """A network with random weights from the recipe's seed, and how far it sees.
 
     Args:
         recipe: Checked and complete.
         n_logits: Channels of its output (`Classes.n_logits`).
+        weights: Draw weights; else the network is one of shapes alone (PyTorch's device 'meta'), which is made in no
+            time, save where it is a network of one's own.
 
     Raises:
         NetworkError: It cannot be built, has nothing to train, or is not what its config says.
@@ -42,7 +45,8 @@ def build_network(recipe: Recipe, n_logits: int) -> tuple[nn.Module, Locality]:
     prove_own(recipe.model, in_channels=channels, out_channels=n_logits)
     torch.manual_seed(recipe.seed)
     try:
-        network = recipe.network.build(channels, n_logits)
+        with nullcontext() if weights or isinstance(recipe.model, ExternalConfig) else torch.device("meta"):
+            network = recipe.network.build(channels, n_logits)
     except RuntimeError as error:
         raise NetworkError(
             recipe.problem(

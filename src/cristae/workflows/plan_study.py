@@ -125,7 +125,7 @@ def _guards(recipe: Recipe, data: TrainingData, progress: Progress) -> tuple[Gua
         named = Guard(config.guard_vox, "what folds.guard_vox says")
         return named, {one.name: config.guard_vox for one in recipe.data.volumes}
     forest = isinstance(recipe.model, RandomForestConfig)
-    locality = None if forest else make_network(recipe, dataset.classes, progress)[1]
+    locality = None if forest else make_network(recipe, dataset.classes, progress, weights=False)[1]
     guard = guard_of(recipe, locality, regions.affinities, regions.voxel_size_nm)
     parts = (*dataset.train, *dataset.validate)
     return guard, guards_in_files(guard, parts, recipe.data, flat=recipe.model.ndim == 2)

@@ -62,9 +62,11 @@ class Prepared:
     """What the targets were prepared with, for the summary."""
 
 
-def make_network(recipe: Recipe, classes: Classes, progress: Progress = Progress()) -> tuple[nn.Module, Locality]:
-    """The network of a recipe with random weights for these classes, and for devices that are there. Says where it
-    cannot be predicted exactly.
+def make_network(
+    recipe: Recipe, classes: Classes, progress: Progress = Progress(), *, weights: bool = True
+) -> tuple[nn.Module, Locality]:
+    """The network of a recipe with random weights for these classes, or only its shapes, and for devices that are
+    there. Says where it cannot be predicted exactly.
 
     Raises:
         RunError: A device or a compiler is missing, or the network cannot be applied as the recipe wants it.
@@ -77,7 +79,7 @@ def make_network(recipe: Recipe, classes: Classes, progress: Progress = Progress
         if recipe.training.precision == "bf16":
             warn_of_slow_bf16(device, "training.precision", progress)
         require_trackers(recipe.training.track)
-        network, locality = build_network(recipe, classes.n_logits)
+        network, locality = build_network(recipe, classes.n_logits, weights=weights)
         group_parameters(network, recipe.training.groups)
         if recipe.training.compile:
             require_compiler(device)

@@ -12,6 +12,7 @@ from typing import Literal
 from cristae.errors import ScoreError
 from cristae.evaluation.benchmarks.trials import Measure, Trial, Trials, by_fold, design_of, is_better
 from cristae.evaluation.unit_tables import Measured, aligned
+from cristae.metrics.table import describe_metric
 from cristae.metrics.uncertainty.bootstrap import Interval, interval
 from cristae.metrics.uncertainty.corrections import holm
 from cristae.metrics.uncertainty.folds import compare_folds, folds_needed, mean_over_folds
@@ -106,7 +107,8 @@ def compare_cells(
         slices: The same score of slices, for cells with a single training.
         needed: Also say how many trainings or folds would be needed.
     """
-    means = {cell: _mean(cell, own, sizes, slices) for cell, own in trials.items()}
+    bounds = describe_metric(measure.metric).bounds
+    means = {cell: _mean(cell, own, sizes, slices, bounds) for cell, own in trials.items()}
     pairs = [_pair(first, second, trials, sizes, slices, needed) for first, second in combinations(trials, 2)]
     corrected = holm([one.p for one in pairs])
     decided = [_decide(one, p, measure.metric) for one, p in zip(pairs, corrected, strict=True)]
@@ -120,16 +122,22 @@ def _decide(pair: Pair, p: float | None, metric: str) -> Pair:
     return replace(pair, p_holm=p, verdict=verdict)
 
 
-def _mean(cell: str, trials: Sequence[Trial], sizes: tuple[float, float], slices: Measured | None) -> Mean:
+def _mean(
+    cell: str,
+    trials: Sequence[Trial],
+    sizes: tuple[float, float],
+    slices: Measured | None,
+    bounds: tuple[float, float] | None,
+) -> Mean:
     values = [trial.value for trial in trials]
     design, mean = design_of(trials), fmean(values)
     spread = deviation(values) if len(values) > 1 else None
     if design == "folds":
         folds = list(by_fold(trials).values())
-        found = mean_over_folds(folds, *sizes, bounds=None)
+        found = mean_over_folds(folds, *sizes, bounds=bounds)
         return Mean(cell, fmean(folds), found.low, found.high, spread, len(folds), "folds")
     if design == "instances":
-        found = _over_trainings(values)
+        found = _over_trainings(values, bounds)
         return Mean(cell, mean, found.low, found.high, spread, len(values), "trainings")
     table = None if slices is None else next((one for one in slices.tables if one.run == cell), None)
     if slices is None or table is None:
@@ -138,7 +146,7 @@ def _mean(cell: str, trials: Sequence[Trial], sizes: tuple[float, float], slices
     return Mean(cell, mean, found.low, found.high, None, found.n, "slices")
 
 
-def _over_trainings(values: Sequence[float]) -> Interval:
+def _over_trainings(values: Sequence[float], bounds: tuple[float, float] | None) -> Interval:
     """Student's interval of the mean over independent trainings, from three on."""
     n, spread = len(values), deviation(values)
     if n < 3:
@@ -146,7 +154,8 @@ def _over_trainings(values: Sequence[float]) -> Interval:
     from scipy import stats
 
     half = float(stats.t.ppf(0.975, n - 1)) * spread / math.sqrt(n)
-    return Interval(fmean(values) - half, fmean(values) + half, n)
+    low, high = fmean(values) - half, fmean(values) + half
+    return Interval(*(low, high) if bounds is None else (max(low, bounds[0]), min(high, bounds[1])), n)
 
 
 def _pair(
