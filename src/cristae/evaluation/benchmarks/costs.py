@@ -78,7 +78,9 @@ def _correlation(criterion: str, level: str, pairs: Sequence[tuple[float, float]
     from scipy import stats
 
     value = float(stats.spearmanr(x, y).statistic)
-    if len(pairs) > _FEWEST and abs(value) < 1:
+    if abs(value) > 1 - 1e-9:
+        return found | {"correlation": float(np.sign(value)), "note": "the same order: no interval"}
+    if len(pairs) > _FEWEST:
         # Fisher's transformation with the variance of Bonett and Wright (2000), https://doi.org/10.1007/BF02294183
         half = 1.959964 * math.sqrt((1 + value * value / 2) / (len(pairs) - 3))
         low, high = (math.tanh(math.atanh(value) + side * half) for side in (-1, 1))

@@ -122,7 +122,7 @@ def _heat(measure: Measure, trials: Trials, labels: Mapping[str, str]) -> Iterat
     if better == "lower":
         worst, best = best, worst
     for cell, value in means.items():
-        scaled = (value - worst) / (best - worst) if better and best != worst else None
+        scaled = abs(value - worst) / abs(best - worst) if better and best != worst else None
         yield {
             **_key(measure), "cell": cell, "label": labels[cell], "value": value, "scaled": scaled,
             "higher_is_better": better == "higher",

@@ -40,7 +40,8 @@ def sentences(
     if ordered:
         yield from _ranking(compared, ordered, labels)
         yield from _costs(ordered, labels, jobs)
-    yield from _validation(criteria)
+    if compared.measure.split == "test":  # else it is the validation itself that is the score
+        yield from _validation(criteria)
     for row in drops:
         if row["drop"] is not None:
             yield _about(

@@ -125,6 +125,8 @@ def _predicts(files: BenchmarkFiles, rows: Sequence[Record]) -> str:
         f"Dots at 1: the order by the best validation value is that by {files.metric_title} on the {files.split} "
         "regions; at 0: it says nothing of it."
     ]
+    if files.split == "validation":
+        parts.append("These are the regions that were validated, so it does not say how new ones are predicted.")
     if sure:
         parts.append(f"Trainings with good validation also score well by {listed(sure)}.")
     if doubtful:
