@@ -224,6 +224,7 @@ def test_all_cells_have_the_same_folds_and_the_widest_gap(folder: Path) -> None:
     (one,), _ = plan_cells(alone, cells_of(alone), Progress())
     assert one.study.facts["guard_vox"]["stack"][2] < gaps[0][2], "a shallow network alone would need less"
     assert any("All folds have a gap of" in note for note in notes)
+    assert "2 folds are a first look: they rank cells, but to decide that one is better takes at least 6." in notes
 
 
 def test_folds_may_be_varied_and_be_none(folder: Path) -> None:

@@ -17,6 +17,7 @@ from cristae.classical.config import RandomForestConfig
 from cristae.data.box import Triple
 from cristae.data.folds.config import FoldsConfig
 from cristae.errors import CristaeError, RecipeError
+from cristae.metrics.uncertainty.statistic import SMALLEST_N
 from cristae.progress import Progress
 from cristae.recipe.instances import InstancesConfig
 from cristae.recipe.recipe import Recipe
@@ -134,6 +135,12 @@ def _naming(cell: Cell) -> Iterator[None]:
 def _differences(planned: Sequence[PlannedCell]) -> list[str]:
     """In what the cells are not alike, for whoever reads their scores."""
     notes = []
+    folds = [len(one.study.facts["folds"]) for one in planned if "folds" in one.study.facts]
+    if len(planned) > 1 and folds and 1 < max(folds) < SMALLEST_N:
+        notes.append(
+            f"{max(folds)} folds are a first look: they rank cells, but to decide that one is better takes at least "
+            f"{SMALLEST_N}."
+        )
     if len({json.dumps(one.study.facts.get("folds"), sort_keys=True) for one in planned}) > 1:
         notes.append("The cells do not have the same folds, because the plan varies these or the data.")
     networks = [one.cell.recipe for one in planned if not isinstance(one.cell.recipe.model, RandomForestConfig)]
