@@ -114,8 +114,11 @@ def behind(cells: Sequence[Standing], factor: int) -> list[Stopped]:
 
 
 def write_stopped(out: Path, stopped: Sequence[Stopped]) -> None:
-    """Keep in a benchmark folder which cells were stopped."""
-    write_json(out / HALVING, [asdict(one) for one in stopped])
+    """Keep in a benchmark folder which cells were stopped; without any there is no file."""
+    if stopped:
+        write_json(out / HALVING, [asdict(one) for one in stopped])
+    else:
+        (out / HALVING).unlink(missing_ok=True)
 
 
 def read_stopped(out: Path) -> dict[str, Stopped]:
