@@ -144,7 +144,7 @@ def test_the_seeds_themselves_are_read(seeds: Path, inspector: Inspector) -> Non
 
 
 def test_some_mutated_files(seeds: Path, tmp_path: Path, inspector: Inspector) -> None:
-    check(range(4 * len(SEEDS)), seeds, tmp_path, inspector)
+    check(range(2 * len(SEEDS)), seeds, tmp_path, inspector)
 
 
 @pytest.mark.slow

@@ -168,6 +168,7 @@ def test_the_readme_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert {score.metric for score in names["scores"]} >= {"Jaccard", "F1", "mIoU"}
 
 
+@pytest.mark.slow
 def test_the_tutorial_on_sparse_labels_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     page = ROOT / "docs" / "tutorial" / "sparse-labels.md"

@@ -78,6 +78,7 @@ def test_two_processes_write_the_bytes_of_one(tmp_path, files):
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="kill -9")
+@pytest.mark.slow
 def test_a_worker_that_was_killed_is_made_good_by_a_repeated_call(tmp_path, files):
     runs, volume, _ = files
     predict(runs, volume, out=tmp_path / "whole.zarr")

@@ -452,6 +452,7 @@ def test_the_state_of_a_file_counts_whatever_is_said_behind_its_path(tmp_path):
     assert not set(before) & {ledger.key_of([one], {}) for one in named}
 
 
+@pytest.mark.slow
 def test_a_killed_evaluation_of_a_large_pair_goes_on(tmp_path):
     """Kill the command in the middle; the same command ends with the scores of one that was never killed."""
     truth, scores = pair((24, 160, 160))
