@@ -384,14 +384,15 @@ def _curve(world: _World) -> Iterator[dict[str, Any]]:
     for name in world.trained[:2]:
         for slices in (1, 2, 4, 8, 16):
             mean = world.quality[name] - 0.2 * slices**-0.8
-            yield {"cell": name, "slices": slices, "vox": slices << 18, "mean": mean, "low": mean - 0.02,
+            yield {"series": world.labels[name], "cell": name, "slices": slices, "mean": mean, "low": mean - 0.02,
                    "high": mean + 0.02, "n": world.size.folds}  # fmt: skip
 
 
 def _curve_fit(world: _World) -> list[dict[str, Any]]:
     return [
-        {"cell": name, "asymptote": world.quality[name], "scale": 0.2, "power": 0.8, "gain_doubling": 0.009,
-         "low": 0.001, "high": 0.02, "verdict": "twice the labels would gain 0.009 (95 % 0.001 to 0.020)"}
+        {"series": world.labels[name], "asymptote": world.quality[name], "scale": 0.2, "power": 0.8, "largest": 16,
+         "gain_doubling": 0.009, "low": 0.001, "high": 0.02,
+         "verdict": "twice the labels would gain 0.009 (95 % 0.001 to 0.020)"}
         for name in world.trained[:2]
     ]  # fmt: skip
 

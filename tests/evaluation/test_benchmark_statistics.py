@@ -13,7 +13,7 @@ import pytest
 from scipy import stats
 
 from cristae.evaluation.benchmarks.comparisons import compare_cells
-from cristae.evaluation.benchmarks.costs import best_of, convergence, criteria
+from cristae.evaluation.benchmarks.costs import best_of, convergence, criteria, late_gain
 from cristae.evaluation.benchmarks.ensembles import Ensemble, ensemble_rows, ensemble_sentence
 from cristae.evaluation.benchmarks.learning_curve import fits
 from cristae.evaluation.benchmarks.statistics import write_statistics
@@ -175,6 +175,21 @@ def test_convergence_is_the_first_epoch_with_95_percent_of_the_gain() -> None:
     assert (found["loss"]["epoch_95"], found["loss"]["best_value"]) == (4, 0.5)
     rows[2]["val_miou"] = "0.965"
     assert {row["criterion"]: row for row in convergence(rows)}["miou"]["epoch_95"] == 3
+
+
+def test_what_the_last_epochs_gain_tells_short_trainings() -> None:
+    curves = {"a": [0.1, 0.3, 0.4, 0.5, 0.7], "b": [0.6, 0.7, 0.65, 0.6, 0.6], "c": [0.1, 0.9]}
+    rows = [
+        {"cell": name, "fold": "1", "instance": "", "epoch": str(k), "val_miou": str(value)}
+        for name, values in curves.items()
+        for k, value in enumerate(values, 1)
+    ]
+    assert late_gain(rows) == pytest.approx((0.2 + 0.0) / 2)
+    assert late_gain(rows[-2:]) is None
+    compared = compare_cells(IOU, of_folds(a=[0.5, 0.6, 0.7]), (2, 1), None)
+    said = [one["text"] for one in sentences(compared, [cell("a")], [], late_gain=0.1)]
+    assert any("were short" in one and "the best validation mIoU still rose by 0.100" in one for one in said)
+    assert not any("were short" in one["text"] for one in sentences(compared, [cell("a")], [], late_gain=0.005))
 
 
 def test_the_criterion_that_goes_with_the_score_is_found() -> None:

@@ -49,6 +49,17 @@ def convergence(epochs: Sequence[Mapping[str, str]]) -> Iterator[Record]:
             }
 
 
+def late_gain(epochs: Sequence[Mapping[str, str]]) -> float | None:
+    """What the best validation mIoU gains in the last fifth of the epochs, on average over trainings of five or more;
+    None without any."""
+    gains = []
+    for rows in _trainings(epochs).values():
+        known = [value for row in rows if not math.isnan(value := _number(row.get("val_miou")))]
+        if len(known) >= _FEWEST + 1:
+            gains.append(max(known) - max(known[: -max(1, len(known) // 5)]))
+    return fmean(gains) if gains else None
+
+
 def criteria(converged: Sequence[Record], trials: Trials) -> Iterator[Record]:
     """Spearman's correlation of each criterion's best validation value with the score that cells are ranked by."""
     scores = {(cell, one.fold, one.instance): one.value for cell, own in trials.items() for one in own}

@@ -11,7 +11,7 @@ from typing import Any
 
 from cristae.errors import ScoreError
 from cristae.evaluation.benchmarks.comparisons import Compared, compare_cells, ranking_order
-from cristae.evaluation.benchmarks.costs import best_of, convergence, criteria
+from cristae.evaluation.benchmarks.costs import best_of, convergence, criteria, late_gain
 from cristae.evaluation.benchmarks.learning_curve import curve, fits
 from cristae.evaluation.benchmarks.summary import sentences
 from cristae.evaluation.benchmarks.trials import (
@@ -61,7 +61,8 @@ def write_statistics(results: Path, facts: BenchmarkFacts) -> str | None:
     trusted = list(criteria(converged, own))
     curves = list(curve(cells, ranked.means, own)) if ranked else []
     laws = list(fits(cells, own, wanted.metric)) if curves else []
-    drops = list(_drops(scores, wanted))
+    drops, late = list(_drops(scores, wanted)), late_gain(epochs)
+    said = sentences(ranked, cells, jobs, criteria=trusted, drops=drops, fits=laws, late_gain=late) if ranked else ()
     tables: dict[str, list[Record]] = {
         "ranking": [row for one in compared.values() for row in _ranking(one, cells)],
         "pairs": [row for one in compared.values() for row in _pairs(one)],
@@ -73,7 +74,7 @@ def write_statistics(results: Path, facts: BenchmarkFacts) -> str | None:
         "curve": curves,
         "curve_fit": laws,
         "stability": [row for measure, of in trials.items() if measure == wanted for row in _stability(measure, of)],
-        "summary": list(sentences(ranked, cells, jobs, criteria=trusted, drops=drops, fits=laws)) if ranked else [],
+        "summary": list(said),
     }
     for name, rows in tables.items():
         write_table(results, name, rows)

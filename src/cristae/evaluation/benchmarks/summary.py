@@ -15,6 +15,9 @@ Record = dict[str, Any]
 _CHEAPER = 0.7
 """A training that takes less than this part of another one's time is worth a word."""
 
+_STILL = 0.01
+"""A gain of the validation mIoU in the last epochs that says that a training was too short."""
+
 
 def sentences(
     compared: Compared,
@@ -24,6 +27,7 @@ def sentences(
     criteria: Sequence[Record] = (),
     drops: Sequence[Record] = (),
     fits: Sequence[Record] = (),
+    late_gain: float | None = None,
 ) -> Iterator[Record]:
     """Sentences about the ranking, what it costs, what can be trusted and what failed.
 
@@ -34,6 +38,7 @@ def sentences(
         criteria: How validation goes with the score.
         drops: What is lost on new samples.
         fits: Learning curves.
+        late_gain: Of the validation mIoU in the last epochs.
     """
     labels = {cell.cell: cell.label for cell in cells}
     ordered = compared.ordered()
@@ -51,6 +56,12 @@ def sentences(
             )
     for row in fits:
         yield _about("labels", f"{row['series']}: {row['verdict']}.")
+    if late_gain is not None and late_gain > _STILL:
+        yield _about(
+            "length",
+            "The trainings were short: in the last fifth of their epochs the best validation mIoU still rose by "
+            f"{late_gain:.3f} on average. Longer ones may change what is said here.",
+        )
     yield from _unfinished([job for job in jobs if job.state == "failed"], labels, "failed", "failed")
     yield from _unfinished([job for job in jobs if job.state == "waiting"], labels, "waiting", "not finished yet")
     ended = {job.cell: job.message for job in jobs if job.state == "stopped"}

@@ -52,9 +52,8 @@ class BenchmarkFiles:
         return self._labels.get(cell, cell)
 
     def short_label(self, cell: str) -> str:
-        """The same for drawings: of a long one its beginning and its end, where labels mostly differ."""
-        label = self.label(cell)
-        return label if len(label) <= _LONGEST else f"{label[: _LONGEST // 2]}…{label[1 - _LONGEST // 2 :]}"
+        """The same for drawings."""
+        return shortened(self.label(cell))
 
     def is_imported(self, cell: str) -> bool:
         """Whether another program made its predictions."""
@@ -184,3 +183,8 @@ def settings_of(row: Record) -> Mapping[str, str]:
 
 def _undefined_last(value: float) -> float:
     return math.inf if math.isnan(value) else value
+
+
+def shortened(label: str) -> str:
+    """Of a long label its beginning and its end, where labels mostly differ."""
+    return label if len(label) <= _LONGEST else f"{label[: _LONGEST // 2]}…{label[1 - _LONGEST // 2 :]}"

@@ -10,7 +10,7 @@ import numpy as np
 from markupsafe import Markup
 
 from cristae.report.benchmark.drawing import Figures, drawing, marker_of, style_of
-from cristae.report.benchmark.files import BenchmarkFiles, Record, number
+from cristae.report.benchmark.files import BenchmarkFiles, Record, number, shortened
 from cristae.report.benchmark.tables import Column, numbers, sortable
 from cristae.report.page import Section
 
@@ -25,30 +25,30 @@ def labels_section(files: BenchmarkFiles, figures: Figures) -> Section | None:
     rows = files["curve"]
     if not rows:
         return None
-    cells = list(dict.fromkeys(str(row["cell"]) for row in rows))
-    fits = {str(row["cell"]): row for row in files["curve_fit"]}
+    series = list(dict.fromkeys(str(row["series"]) for row in rows))
+    fits = {str(row["series"]): row for row in files["curve_fit"]}
     lead = f"{files.metric_title} over the labelled slices of a training; bars are 95 % intervals, thin lines the fit."
     verdicts = [
-        Markup("<p>{}: {}</p>").format(files.label(cell), fits[cell]["verdict"])
-        for cell in cells
-        if fits.get(cell, {}).get("verdict")
+        Markup("<p>{}: {}.</p>").format(name, fits[name]["verdict"])
+        for name in series
+        if fits.get(name, {}).get("verdict")
     ]
-    body = Markup("<p>{}</p>").format(lead) + Markup("").join(verdicts) + _figure(files, cells, rows, fits, figures)
-    return Section(TITLE, body + _table(files, rows) + _fits(files, cells, fits))
+    body = Markup("<p>{}</p>").format(lead) + Markup("").join(verdicts) + _figure(files, series, rows, fits, figures)
+    return Section(TITLE, body + _table(files, rows) + _fits(series, fits))
 
 
 def _figure(
-    files: BenchmarkFiles, cells: Sequence[str], rows: Sequence[Record], fits: dict[str, Record], figures: Figures
+    files: BenchmarkFiles, series: Sequence[str], rows: Sequence[Record], fits: dict[str, Record], figures: Figures
 ) -> Markup:
     with drawing(8.4, 4.2) as (figure, axes):
-        for place, cell in enumerate(cells):
-            own = sorted((row for row in rows if row["cell"] == cell), key=lambda row: number(row, "slices"))
-            x = np.array([number(row, "slices") for row in own]) * (1 + 0.01 * (place - (len(cells) - 1) / 2))
+        for place, name in enumerate(series):
+            own = sorted((row for row in rows if row["series"] == name), key=lambda row: number(row, "slices"))
+            x = np.array([number(row, "slices") for row in own]) * (1 + 0.01 * (place - (len(series) - 1) / 2))
             means, low, high = (np.array([number(row, key) for row in own]) for key in ("mean", "low", "high"))
             style = style_of(place)
-            axes.plot(x, means, marker=marker_of(place), markersize=5, label=files.short_label(cell), **style)
+            axes.plot(x, means, marker=marker_of(place), markersize=5, label=shortened(name), **style)
             axes.vlines(x, low, high, color=style["color"], linewidth=1.4)
-            _fit(axes, x, fits.get(cell, {}), style["color"])
+            _fit(axes, x, fits.get(name, {}), style["color"])
         axes.set_xscale("log", base=2)
         ticks = sorted({number(row, "slices") for row in rows})
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
@@ -69,7 +69,7 @@ def _fit(axes: Axes, x: np.ndarray, fit: Record, color: str) -> None:
 
 def _table(files: BenchmarkFiles, rows: Sequence[Record]) -> Markup:
     columns = [
-        Column("Method", [files.label(row["cell"]) for row in rows]),
+        Column("Method", [str(row["series"]) for row in rows]),
         numbers("Slices", rows, "slices", "g"),
         *(numbers(title, rows, key) for title, key in (("Mean", "mean"), ("Low", "low"), ("High", "high"))),
         numbers("n", rows, "n", ".0f"),
@@ -77,8 +77,8 @@ def _table(files: BenchmarkFiles, rows: Sequence[Record]) -> Markup:
     return sortable(columns, caption=f"{files.metric_title} for each number of labelled slices, with 95 % intervals.")
 
 
-def _fits(files: BenchmarkFiles, cells: Sequence[str], fits: dict[str, Record]) -> Markup:
-    rows = [fits[cell] for cell in cells if cell in fits]
+def _fits(series: Sequence[str], fits: dict[str, Record]) -> Markup:
+    rows = [fits[name] for name in series if name in fits]
     if not rows:
         return Markup("")
     keys = (
@@ -86,7 +86,7 @@ def _fits(files: BenchmarkFiles, cells: Sequence[str], fits: dict[str, Record]) 
         ("Low", "low"), ("High", "high"),
     )  # fmt: skip
     columns = [
-        Column("Method", [files.label(row["cell"]) for row in rows]),
+        Column("Method", [str(row["series"]) for row in rows]),
         *(numbers(title, rows, key) for title, key in keys),
         Column("Verdict", [str(row.get("verdict") or "") for row in rows]),
     ]
