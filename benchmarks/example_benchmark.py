@@ -78,6 +78,11 @@ def write_example(folder: Path, size: Size = Size()) -> Path:
     return folder
 
 
+def example_tables(size: Size = Size()) -> Mapping[str, list[dict[str, Any]]]:
+    """The rows of all tables of the example."""
+    return _tables(_World(size))
+
+
 class _World:
     """Names, qualities and scores of everything."""
 

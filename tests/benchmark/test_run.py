@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from benchmarks.example_benchmark import Size, example_tables
 from training_data import write_discs
 from typer.testing import CliRunner
 
@@ -103,6 +105,13 @@ def test_every_cell_is_a_study_with_a_run_for_each_fold(done: Path) -> None:
     assert all(study.complete and study.ensemble_path.is_file() for study in studies)
     assert [run.recipe.training.epochs for study in studies for run in study.runs] == [1] * 4
     assert studies[0].plan["folds"] == studies[1].plan["folds"], "cells have the same folds"
+
+
+def test_the_example_that_pages_are_tested_with_has_columns_that_benchmarks_write(done: Path) -> None:
+    for name, rows in example_tables(Size(cells=3, folds=3)).items():
+        with (done / "results" / f"{name}.csv").open() as table:
+            columns = next(csv.reader(table), None)
+        assert columns is None or set(rows[0]) <= set(columns), name
 
 
 def test_tables_hold_every_job(done: Path) -> None:

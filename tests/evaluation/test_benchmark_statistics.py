@@ -10,12 +10,13 @@ from statistics import fmean
 
 import numpy as np
 import pytest
+from benchmarks.example_benchmark import example_tables
 from scipy import stats
 
 from cristae.evaluation.benchmarks.comparisons import compare_cells
 from cristae.evaluation.benchmarks.costs import best_of, convergence, criteria, late_gain
 from cristae.evaluation.benchmarks.ensembles import Ensemble, ensemble_rows, ensemble_sentence
-from cristae.evaluation.benchmarks.learning_curve import fits
+from cristae.evaluation.benchmarks.learning_curve import curve, fits
 from cristae.evaluation.benchmarks.statistics import write_statistics
 from cristae.evaluation.benchmarks.summary import sentences
 from cristae.evaluation.benchmarks.trials import Measure, Trial, Trials, fold_sizes, trials_of
@@ -226,6 +227,10 @@ def test_a_power_law_is_found_again() -> None:
     assert law["gain_doubling"] == pytest.approx(gain, abs=0.002)
     assert law["low"] <= law["gain_doubling"] <= law["high"]
     assert law["verdict"].endswith("more labels would help")
+    assert set(example_tables()["curve_fit"][0]) <= set(law), "what the page is tested with is what it gets"
+    means = compare_cells(IOU, trials, (2, 1), None).means
+    rows = list(curve([cell("a", slices=n) for n in numbers], means, trials))
+    assert set(example_tables()["curve"][0]) <= set(rows[0])
     flat = {f"a-{n}": tuple(Trial(f, None, 0.8 + 0.001 * f) for f in (1, 2, 3)) for n in numbers}
     (law,) = fits([cell("a", slices=n) for n in numbers], flat, "Jaccard")
     assert law["verdict"].endswith("more labels would hardly help")
