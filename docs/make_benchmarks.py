@@ -15,7 +15,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from shutil import copyfile
 from statistics import fmean
 
 from make_folds import interruptibly
@@ -24,7 +23,7 @@ from make_results import FOLDER, RECIPES, options_of_work
 import cristae
 from cristae.benchmark.collect import collect
 from cristae.data.files import write_text
-from cristae.recipe.benchmark_folder import RESULTS, read_benchmark
+from cristae.recipe.benchmark_folder import PLAN, RESULTS, read_benchmark
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,9 @@ def main() -> None:
     write_rows(table, rows_of(place))
     write_text(said_at(table), "".join(f"{row['text']}\n" for row in records(place, "summary")))
     write_text(table.with_suffix(".md"), page(asked.name, read_rows(table), read_said(table)))
-    copyfile(place / "report.html", table.with_suffix(".html"))
+    recipe = str(cristae.load_plan(place / PLAN).recipe)  # where it lies on this machine
+    shown = (place / "report.html").read_text(encoding="utf-8").replace(recipe, f"recipes/{Path(recipe).name}")
+    write_text(table.with_suffix(".html"), shown)
 
 
 def rows_of(place: Path) -> Iterator[Row]:

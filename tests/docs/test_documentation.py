@@ -58,6 +58,7 @@ def shrink(recipe: Path) -> None:
     recipe.write_text(text.replace("  name: unet_bn", "  widths: [4, 8]\n  name: unet_bn"))
 
 
+@pytest.mark.slow
 def test_the_commands_of_comparing_with_a_truth_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a stack of 40 nm sections with a map that is mostly right; the prediction is one of a network."""
     monkeypatch.chdir(tmp_path)

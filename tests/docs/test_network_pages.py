@@ -91,6 +91,7 @@ def test_starting_from_weights(stacks: Path) -> None:
     assert load_matching(network, Path("published.safetensors")).parameter_share == 1
 
 
+@pytest.mark.slow
 def test_training_a_forest(stacks: Path) -> None:
     page = ROOT / "docs" / "how-to" / "train-a-forest.md"
     (settings,) = blocks(page, "yaml")
