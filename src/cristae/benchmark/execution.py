@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -114,7 +114,7 @@ class Execution:
             self._finish(one)
         return failures
 
-    def _unfinished(self, cells: Iterator[PlannedCell] | Sequence[PlannedCell]) -> Iterator[_Training]:
+    def _unfinished(self, cells: Iterable[PlannedCell]) -> Iterator[_Training]:
         for one in cells:
             study = self._studies[one.cell.name]
             for member in one.study.members:
