@@ -1,6 +1,7 @@
 """What workers are worth: 16 small trainings, one after the other against two workers, and what a job costs besides.
 
-Each job is some steps of a small U-Net with one thread. Measured in turn, each once the processes are there: the jobs
+Each job is some steps of a small U-Net with one thread, with the memory of its activations kept as trainings keep it
+(else both processes wait for the kernel, which hands it out anew at every step). Measured in turn, each once the processes are there: the jobs
 in this process; on two workers of Dask; and, as the ceiling of the machine, in two plain processes that do half of them
 each and know of nothing. The overhead of a job is that of jobs without work on one of two workers.
 """
@@ -18,6 +19,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.machine import write_result
+from cristae.allocator import keep_large_buffers
 from cristae.cluster.jobs import Job
 from cristae.cluster.options import ClusterOptions
 from cristae.cluster.run import run_jobs
@@ -69,6 +71,7 @@ def main() -> None:
 
 def train(steps: int, *, progress: Progress) -> None:
     """A job: steps of a small U-Net, on made-up patches."""
+    keep_large_buffers()
     torch.manual_seed(0)
     network = UNetBNConfig(widths=(8, 16, 32)).build(1, 2)
     optimizer = torch.optim.Adam(network.parameters())

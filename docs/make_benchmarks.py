@@ -63,7 +63,7 @@ fourteen networks learns one half of the five sections and is scored on the othe
         "How many labelled slices do mitochondria need?",
         """
 The preset `how-many-labels` on `cdeep3m-mito`: a narrow U-Net learns ever more labelled slices of each of three folds,
-two trainings each of 250 updates of four patches of 192 x 192 pixels, and is scored on the stretch of slices that the
+two trainings each of 1,000 updates of four patches of 192 x 192 pixels, and is scored on the stretch of slices that the
 fold holds out.
 """,
         "",
