@@ -1,9 +1,10 @@
 """What workers are worth: 16 small trainings, one after the other against two workers, and what a job costs besides.
 
 Each job is some steps of a small U-Net with one thread, with the memory of its activations kept as trainings keep it
-(else both processes wait for the kernel, which hands it out anew at every step). Measured in turn, each once the processes are there: the jobs
-in this process; on two workers of Dask; and, as the ceiling of the machine, in two plain processes that do half of them
-each and know of nothing. The overhead of a job is that of jobs without work on one of two workers.
+(else both processes wait for the kernel, which hands it out anew at every step). Measured in turn, each once the
+processes are there: the jobs in this process; on two workers of Dask; and, as the ceiling of the machine, in two
+plain processes that do half of them each and know of nothing. The overhead of a job is that of jobs without work on
+one of two workers.
 """
 
 from __future__ import annotations
