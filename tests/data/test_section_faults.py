@@ -56,9 +56,9 @@ DEFECTS = {
 
 
 @given(z=st.integers(1, COUNT - 2), kind=st.sampled_from(sorted(DEFECTS)), seed=st.integers(0, 50))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_precision_and_recall_are_1_for_one_defect(z: int, kind: Kind, seed: int) -> None:
-    """Of 20 volumes of 16 sections, one bad: it is found, as what it is, and no other."""
+    """Of 12 volumes of 16 sections, one bad: it is found, as what it is, and no other."""
     volume = stack(seed)
     volume[z] = DEFECTS[kind](volume[z])
     assert [(one.slice, one.kind) for one in look(grey(volume)).bad] == [(z, kind)]
@@ -93,7 +93,7 @@ def test_two_and_three_bad_sections_in_a_row() -> None:
     ]
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_slow_changes_and_steps_that_last_are_no_defects(seed: int) -> None:
     volume, z = stack(seed, 24), np.arange(24)[:, None, None]
     fading = (volume - 128) * (1 - 0.025 * z) + 128 + 2 * z
@@ -154,6 +154,13 @@ def test_of_volumes_that_take_too_long_to_read_runs_are_looked_at() -> None:
     image = image_of_array(volume)
     found = look_at_sections(Volume("cell", image), range(64), most_voxels=512 * 512 * 8)  # a slice decodes 512 x 512
     assert found.looked_at == (*range(16), *range(48, 64))
+
+
+def test_slices_that_do_not_follow_each_other_are_not_compared() -> None:
+    volume = stack(6, 40)
+    volume[20] = shifted(blurred(volume[20] * 0.5 + 90))
+    found = look_at_sections(Volume("cell", image_of_array(grey(volume))), range(0, 40, 5))
+    assert (found.bad, found.looked_at) == ((), tuple(range(0, 40, 5)))
 
 
 def test_deviations_by_hand() -> None:

@@ -47,7 +47,7 @@ voxels = hnp.arrays(
 
 
 @given(volume=voxels, data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_undo_brings_back_every_voxel(volume: np.ndarray, data: st.DataObject) -> None:
     shifts = data.draw(hnp.arrays(np.int64, (len(volume), 2), elements=st.integers(-9, 9)))
     shape = (volume.shape[0], volume.shape[1], volume.shape[2])
@@ -91,6 +91,15 @@ def test_a_jump_and_a_displaced_section_are_put_right_and_labels_go_along(tmp_pa
     again = align(labels, tmp_path / "c.tif", apply=tmp_path / "a.zarr.transforms.json")
     np.testing.assert_array_equal(open_image(tmp_path / "c.tif").read(), moved.read())
     assert again.voxel_size_nm == SIZE == image.voxel_size_nm
+
+
+def test_an_aligned_stack_lies_on_itself_whatever_its_padding(tmp_path: Path) -> None:
+    """The window fades before the borders of moved sections, which are no structure."""
+    shifts = np.zeros((14, 2), int)
+    shifts[7:] = (12, -9)
+    source = write(tmp_path / "s.tif", taken_apart(smooth_stack(3), shifts))
+    assert align(source, tmp_path / "a.tif").aligned_shape == (14, 106 + 12, 106 + 9)
+    assert set(align(tmp_path / "a.tif", tmp_path / "b.tif").shifts_vox) == {(0, 0)}
 
 
 def test_where_the_canvas_lies_in_space(tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ _LEAST_BLUR = 0.5
 _LEAST_CONTRAST, _LEAST_BRIGHTNESS = 0.3, 0.6
 """Natural logarithm of a ratio of contrasts, and difference of brightness in usual contrasts, that count."""
 _LEAST_SHIFT_VOX = 2.0
+_APART = 4
+"""Neighbours of a displaced section are at most so many slices apart."""
 _USUAL_SHIFTS = 4
 """Times the usual displacement against both neighbours that counts as usual."""
 
@@ -86,7 +88,7 @@ def shifted(found: SectionMeasures, left_out: set[int]) -> dict[int, tuple[float
     before = {second: first for first, second in sorted(found.shifts)}  # the nearest
     for after, z in before.items():
         first = before.get(z)
-        if first is None or {first, z, after} & left_out:
+        if first is None or after - first > _APART or {first, z, after} & left_out:
             continue
         there, away = found.shifts[first, z], found.shifts[z, after]
         if there.certain and away.certain:
