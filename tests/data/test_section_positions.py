@@ -99,6 +99,20 @@ def test_slow_drift_is_no_jitter_but_steps_and_single_sections_are() -> None:
     np.testing.assert_allclose(Positions(drift + jumps, certain).jitter(), jumps, atol=1e-9)
 
 
+def test_what_is_moved_does_not_add_up() -> None:
+    """Skewed steps without jumps leave positions that follow the drift; sections that shake are moved back."""
+    rng = np.random.default_rng(0)
+    certain, z = np.ones(200, bool), np.arange(200)
+    winding = np.cumsum(ndimage.gaussian_filter1d(rng.normal(0, 2, (200, 2)), 8, axis=0), axis=0)
+    assert np.ptp(winding) > 10
+    assert abs(Positions(winding, certain).jitter()).max() < 1
+    skewed = np.cumsum(rng.beta(1, 3, (200, 2)) * 3, axis=0)  # the median step is not the mean one
+    assert abs(Positions(skewed, certain).jitter().mean(axis=0)).max() < 0.5
+    shaking = np.stack([0.3 * z, np.zeros(200)], axis=1) + rng.normal(0, 4, (200, 2))
+    left = shaking - Positions(shaking, certain).jitter()
+    assert np.diff(left, axis=0).std() < 0.1 * np.diff(shaking, axis=0).std()
+
+
 def test_a_drift_names_the_largest_steps_and_what_is_not_known() -> None:
     pairs = [pair(10, 11, 1.0), pair(11, 12, -4.0, 3.0), pair(12, 13, 0.0, 2.0), pair(13, 14, 0.5, clearness=1.0)]
     found = drift_of(pairs, range(10, 15))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import ndimage, sparse
+from scipy import ndimage, signal, sparse
 from scipy.sparse import linalg
 
 from cristae.data.section_shifts import PairShift
@@ -24,8 +24,12 @@ _TOLERANCE_VOX = 0.5
 """Contradictions up to this have full weight, at least; beyond, the usual one does."""
 _LARGEST = 3
 """Steps that a summary names."""
-_TREND = 25
-"""Sections over whose steps the median is taken for what the stack drifts slowly."""
+_TREND = 11
+"""Sections through whose positions a straight line is laid for what the stack drifts slowly."""
+_AROUND, _LEAST = 25, 3
+"""Steps around one that tell whether it stands out, and the sections that a drift can be told of."""
+_LEAST_JUMP_VOX, _USUAL_STEPS = 1.5, 4
+"""A step stands out that is so many voxels off the median of those around it, and so many times as far as is usual."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,15 +47,22 @@ class Positions:
         return np.diff(self.yx, axis=0, prepend=self.yx[:1])
 
     def jitter(self) -> np.ndarray:
-        """(n, 2) what is left of the positions without what they drift slowly: steps less the median of their
-        neighbours' steps, added up."""
-        steps = self.steps[1:]
-        if not len(steps):
+        """(n, 2) what is left of the positions without what they drift slowly.
+
+        Steps that stand out from the steps around them are taken away first, so that they leave nothing behind and do
+        not bend the drift: a straight line through a few sections around each one.
+        """
+        count = len(self.yx)
+        if count < _LEAST:
             return np.zeros_like(self.yx)
-        window = min(_TREND, len(steps) - 1 + len(steps) % 2)
-        slow = ndimage.median_filter(steps, (window, 1), mode="nearest")
-        slow = ndimage.uniform_filter1d(slow, window, axis=0, mode="nearest")
-        return np.concatenate([np.zeros((1, 2)), np.cumsum(steps - slow, axis=0)])
+        off = self.steps - ndimage.median_filter(self.steps, (min(_AROUND, count), 1), mode="nearest")
+        off[0] = 0
+        sizes = np.linalg.norm(off, axis=1)
+        jumps = sizes > max(_LEAST_JUMP_VOX, _USUAL_STEPS * float(np.median(sizes[1:])))
+        jumped = np.cumsum(np.where(jumps[:, None], off, 0.0), axis=0)
+        rest = self.yx - jumped
+        window = min(_TREND, count - 1 + count % 2)
+        return jumped + rest - signal.savgol_filter(rest, window, polyorder=1, axis=0)
 
 
 @dataclass(frozen=True)
