@@ -11,7 +11,10 @@ from cristae.augment.batch import Batch
 from cristae.augment.form import SectionAugmentation
 from cristae.augment.sections import BlurredSections, ContrastJumps, DuplicatedSections, MissingSections
 from cristae.data.box import Box
+from cristae.data.classes import Classes
 from cristae.data.image import image_of_array
+from cristae.data.open import Dataset
+from cristae.data.section_findings import section_findings
 from cristae.data.section_outliers import deviation, outliers
 from cristae.data.sections import Kind, Sections, look_at_sections, middle_of
 from cristae.data.volume import Volume
@@ -161,6 +164,19 @@ def test_slices_that_do_not_follow_each_other_are_not_compared() -> None:
     volume[20] = shifted(blurred(volume[20] * 0.5 + 90))
     found = look_at_sections(Volume("cell", image_of_array(grey(volume))), range(0, 40, 5))
     assert (found.bad, found.looked_at) == ((), tuple(range(0, 40, 5)))
+
+
+def test_the_doctor_tells_them_with_what_mends_them() -> None:
+    volume = stack(1)
+    volume[3], volume[7], volume[12] = blurred(volume[3]), shifted(volume[7]), DEFECTS["jumped"](volume[12])
+    image = image_of_array(grey(volume), name="my cell.tif")
+    dataset = Dataset(Classes(names=("background", "mito")), (Volume("cell", image),), (), (), ())
+    found = {one.what: one for one in section_findings(dataset)}
+    assert found.keys() == {"blurred sections", "displaced sections", "jumps of contrast"}
+    assert found["blurred sections"].text.startswith("slices 3 of 'cell' show less fine detail")
+    assert found["displaced sections"].text.startswith("slices 7 by +7, -4 voxels (y, x) of 'cell' are displaced")
+    assert found["displaced sections"].fix.startswith("cristae align 'my cell.tif' aligned.zarr --labels ")
+    assert found["jumps of contrast"].text.startswith("slices 12 of 'cell' differ in contrast")
 
 
 def test_deviations_by_hand() -> None:

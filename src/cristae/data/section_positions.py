@@ -62,7 +62,7 @@ class Positions:
         jumped = np.cumsum(np.where(jumps[:, None], off, 0.0), axis=0)
         rest = self.yx - jumped
         window = min(_TREND, count - 1 + count % 2)
-        return jumped + rest - signal.savgol_filter(rest, window, polyorder=1, axis=0)
+        return np.asarray(jumped + rest - signal.savgol_filter(rest, window, polyorder=1, axis=0))
 
 
 @dataclass(frozen=True)
