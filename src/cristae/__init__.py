@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from cristae.training.cache_folder import clear_cache as clear_cache
     from cristae.training.cache_folder import list_cache as list_cache
     from cristae.workflows.agree import agree as agree
+    from cristae.workflows.align import align as align
     from cristae.workflows.analyze import analyze as analyze
     from cristae.workflows.compare import compare as compare
     from cristae.workflows.convert import convert as convert
@@ -121,6 +122,7 @@ _HOME = {
     "TomogramConfig": "data.synthetic",
     "Volume": "data.volume",
     "agree": "workflows.agree",
+    "align": "workflows.align",
     "analyze": "workflows.analyze",
     "check_recipe": "workflows.recipes",
     "clear_cache": "training.cache_folder",

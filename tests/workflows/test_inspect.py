@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 from prediction_files import write_prediction
+from scipy import ndimage
 from typer.testing import CliRunner
 
 from cristae.cli.main import app
@@ -194,3 +195,35 @@ def test_a_slip_of_the_unit_is_a_problem(tmp_path: Path) -> None:
     assert "slip of the unit" in problem
     assert "if um was meant where nm is said, it is 50 x 4 x 4 nm" in problem
     assert "--voxel-size-nm" in problem
+
+
+def test_bad_sections_and_the_drift_are_listed(tmp_path: Path) -> None:
+    field = ndimage.gaussian_filter(np.random.default_rng(1).normal(size=(12, 110, 110)), (4, 3, 3))
+    grey = (128 + 40 * field / field.std()).clip(1, 255).astype(np.uint8)
+    stack = np.stack([plane[8 - (z >= 7) * 6 : 98, 5:95][:90] for z, plane in enumerate(grey)])
+    stack[3] = 0
+    write_image(image_of_array(stack), tmp_path / "a.tif")
+    found = only(tmp_path / "a.tif")
+    assert [(one.slice, one.kind) for one in found.sections] == [(3, "missing")]
+    assert found.drift is not None
+    assert (found.drift.steps, found.drift.certain) == (11, 9)
+    largest = found.drift.largest[0]
+    assert (largest.slice, round(largest.y), round(largest.x)) == (7, 6, 0)
+    shown = CliRunner().invoke(app, ["inspect", str(tmp_path / "a.tif")]).stdout
+    assert "sections:     3 missing (every voxel is 0)" in shown
+    assert "to slice 7, " in shown
+    assert "2 of 11 steps not certain" in shown
+    plain = json.loads(CliRunner().invoke(app, ["inspect", str(tmp_path / "a.tif"), "--json"]).stdout)[0]
+    assert plain["sections"] == [{"slice": 3, "kind": "missing", "text": "every voxel is 0"}]
+    assert plain["drift"]["reach_vox"][0] == pytest.approx(6, abs=1)
+
+
+def test_a_drift_that_is_not_certain_is_not_told(tmp_path: Path) -> None:
+    write_image(
+        image_of_array(np.random.default_rng(0).integers(0, 255, (9, 60, 60)).astype(np.uint8)), tmp_path / "a.tif"
+    )
+    shown = CliRunner().invoke(app, ["inspect", str(tmp_path / "a.tif")]).stdout
+    assert "drift:        not certain: " in shown
+    ids = np.random.default_rng(0).integers(0, 3, (9, 60, 60)).astype(np.uint8)
+    write_image(image_of_array(ids), tmp_path / "ids.tif")
+    assert (only(tmp_path / "ids.tif").sections, only(tmp_path / "ids.tif").drift) == ((), None)

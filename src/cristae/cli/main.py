@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from cristae.cli import (
     agreement,
+    alignment,
     analysis,
     benchmarks,
     comparison,
@@ -94,6 +95,7 @@ def _options(
 app.command()(runs.demo)
 app.command()(volumes.inspect)
 app.command()(volumes.convert)
+app.command()(alignment.align)
 app.add_typer(datasets.app, name="data")
 app.add_typer(models.app, name="models")
 app.add_typer(recipes.app, name="recipe")

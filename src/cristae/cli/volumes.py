@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from cristae.data.inspection import Inspection
     from cristae.workflows.inspect_weights import WeightInspection
 
+_NAMED = 8
+"""Sections that are listed."""
 _SHORT = 20
 """Characters of a detail that may be part of a problem by chance, such as a number."""
 
@@ -167,6 +169,7 @@ def inspection_text(found: Inspection) -> str:
             rows[titles.index(key)] = (key, f"{rows[titles.index(key)][1]}; {value}")
         else:
             rows.append((key, value))
+    rows += _section_rows(found)
     lines = [found.path, *(f"  {title + ':':14}{text}" for title, text in rows)]
     if found.values:
         lines.append("  label values:")
@@ -175,6 +178,25 @@ def inspection_text(found: Inspection) -> str:
             for value in found.values
         ]
     return "\n".join([*lines, *(f"  problem: {problem}" for problem in found.problems)])
+
+
+def _section_rows(found: Inspection) -> list[tuple[str, str]]:
+    """Sections that deserve a look, and how far they lie off each other."""
+    shown = [f"{one.slice} {one.kind} ({one.text})" for one in found.sections[:_NAMED]]
+    more = [f"and {len(found.sections) - _NAMED} more"] if len(found.sections) > _NAMED else []
+    rows = [("sections", "; ".join([*shown, *more]))] if shown else []
+    drift = found.drift
+    if drift is None or not drift.steps:
+        return rows
+    if not drift.known:
+        text = f"not certain: {drift.certain} of {drift.steps} sections can be compared with the one before"
+        return [*rows, ("drift", text)]
+    largest = ", ".join(f"{one.y:+.1f} {one.x:+.1f} to slice {one.slice}" for one in drift.largest)
+    unsure = (
+        f"; {drift.steps - drift.certain} of {drift.steps} steps not certain" if drift.certain < drift.steps else ""
+    )
+    y, x = drift.reach_vox
+    return [*rows, ("drift", f"{y:g} x {x:g} voxels (y, x) in all; largest steps {largest}{unsure}")]
 
 
 def weights_text(found: WeightInspection) -> str:

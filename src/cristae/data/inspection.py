@@ -21,9 +21,12 @@ from cristae.data.formats.ome_zarr import list_images, list_labels, open_ome_zar
 from cristae.data.formats.paths import HDF5_SUFFIXES, Reading, Source, find_source, is_array_folder, is_n5, is_zarr
 from cristae.data.image import Image, VoxelSize
 from cristae.data.padding import find_padding, inside_of
+from cristae.data.section_positions import Drift, drift_of
+from cristae.data.sections import BadSection, look_at_sections
 from cristae.data.slice_ranges import ranges_text
 from cristae.data.statistics import ImageStatistics, image_statistics
 from cristae.data.unit_slips import unit_slip
+from cristae.data.volume import Volume
 from cristae.errors import FormatError
 from cristae.progress import Progress
 
@@ -31,6 +34,8 @@ _DISAGREEMENT = "disagreement"
 """The group inside a prediction that holds how much members of an ensemble disagree."""
 _NAMED = 5
 """Up to this many slices are listed by the names of their files."""
+_SECTION_VOXELS = 2**28
+"""Voxels of a stack by which its sections are judged: of larger ones the middle of each section."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,10 @@ class Inspection:
     details: dict[str, str]
     problems: tuple[str, ...]
     """What is likely to go wrong, each with what to do."""
+    sections: tuple[BadSection, ...] = ()
+    """Sections that deserve a look; of labels none are."""
+    drift: Drift | None = None
+    """How far the sections lie off each other; None for single sections, labels and colours."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; NaN becomes None."""
@@ -195,6 +204,8 @@ def describe_image(
     """
     result = image_statistics(image, progress=progress)
     values = _values(image, result)
+    grey = image.shape[0] > 2 and image.colors == 1 and image.palette is None and not values
+    sections, drift = _sections(image, progress) if grey else ((), None)
     return Inspection(
         path=name,
         format=image.format,
@@ -211,7 +222,16 @@ def describe_image(
         values=values,
         details=_details(image),
         problems=(*problems, *_problems(image, result, values)),
+        sections=sections,
+        drift=drift,
     )
+
+
+def _sections(image: Image, progress: Progress) -> tuple[tuple[BadSection, ...], Drift | None]:
+    """What deserves a look; the drift is None where only some sections were looked at."""
+    slices = range(image.shape[0])
+    found = look_at_sections(Volume(image.path.name, image), slices, progress, most_voxels=_SECTION_VOXELS)
+    return found.bad, drift_of(found.pairs, slices) if len(found.looked_at) == len(slices) else None
 
 
 def _details(image: Image) -> dict[str, str]:

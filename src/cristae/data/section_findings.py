@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
@@ -9,7 +10,7 @@ from cristae.data.finding import Finding, Severity
 from cristae.data.open import Dataset
 from cristae.data.sections import Sections, look_at_sections
 from cristae.data.slice_ranges import ranges_text
-from cristae.data.split_repairs import without_sections
+from cristae.data.split_repairs import Splits, without_sections
 from cristae.data.splits import Part
 from cristae.data.volume import Volume
 from cristae.progress import Progress
@@ -32,12 +33,19 @@ def section_findings(dataset: Dataset, progress: Progress = Progress()) -> Itera
         sections = seen[volume.name] = look_at_sections(volume, slices, progress)
         fix = "\n".join(without_sections(splits, {volume.name: sections.useless})) or _other_fix(volume)
         found += [Finding("warning", what, volume.name, text, fix) for what, text in _told(volume, sections)]
+        found += [
+            Finding("warning", what, volume.name, text, _fix_of(volume, splits, slices))
+            for what, text, slices in _differing(volume, sections)
+        ]
     yield from found
     copies = list(_copies(dataset, seen))
     yield from copies
     if not found and not copies and seen:
         count = sum(len(sections.looked_at) for sections in seen.values())
-        text = f"none of {count} is constant, black, a copy of another or a negative of its neighbours"
+        text = (
+            f"none of {count} is constant, black, a copy of another or a negative of its neighbours, and where "
+            "sections follow each other none is blurred, displaced or of another contrast than those around it"
+        )
         yield Finding("fine", "sections", _names(list(seen)), text)
 
 
@@ -84,6 +92,27 @@ def _told(volume: Volume, sections: Sections) -> Iterator[tuple[str, str]]:
             "have many, as if nobody had drawn them: the network would learn that nothing is there"
         )
         yield "labels missing", text
+
+
+def _differing(volume: Volume, sections: Sections) -> Iterator[tuple[str, str, tuple[int, ...]]]:
+    """What, a sentence, and the slices to leave out; none for those that can be moved."""
+    if sections.blurred:
+        text = f"slices {ranges_text(sections.blurred)} of '{volume.name}' show less fine detail than those around them"
+        yield "blurred sections", text, tuple(sections.blurred)
+    if sections.jumped:
+        text = f"slices {ranges_text(sections.jumped)} of '{volume.name}' differ in contrast or brightness from those "
+        yield "jumps of contrast", text + "around them", tuple(sections.jumped)
+    if sections.shifted:
+        moved = [f"{z} by {y:+.0f}, {x:+.0f} voxels (y, x)" for z, (y, x) in list(sections.shifted.items())[:_NAMED]]
+        more = f" and {len(sections.shifted) - _NAMED} more" if len(sections.shifted) > _NAMED else ""
+        text = f"slices {', '.join(moved)}{more} of '{volume.name}' are displaced against those around them"
+        yield "displaced sections", text, ()
+
+
+def _fix_of(volume: Volume, splits: Splits, slices: tuple[int, ...]) -> str:
+    if not slices:
+        return f"cristae align {shlex.quote(str(volume.image.path))} aligned.zarr --labels LABELS=aligned-labels.tif"
+    return "\n".join(without_sections(splits, {volume.name: slices})) or _other_fix(volume)
 
 
 def _other_fix(volume: Volume) -> str:

@@ -1,30 +1,53 @@
-"""Sections that hold nothing: constant or black ones, copies of others, and some whose contrast is turned round."""
+"""Sections that deserve a look: constant or black, copies of others, negatives, displaced, out of focus, of other
+contrast.
+
+A section is judged by its neighbours on both sides, so that nothing is said of a volume that changes slowly, or whose
+sections all differ. Missing neighbours are passed over.
+"""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
-from cristae.data.box import Box
-from cristae.data.image import Image
+from cristae.data.box import Box, Triple
+from cristae.data.section_faults import blurred, inverted, jumped, repeated, shifted
+from cristae.data.section_measures import measure_sections
+from cristae.data.section_shifts import PairShift
 from cristae.data.volume import Volume
 from cristae.errors import LabelError
 from cristae.progress import Progress
 
-_MOST_VOXELS = 2**31
-"""Of more voxels, slices at even distances are looked at."""
+Kind = Literal["missing", "repeated", "inverted", "shifted", "blurred", "jumped"]
+
+MOST_VOXELS = 2**31
+"""Of more voxels, only the middle of each section is looked at."""
+_LEAST_PART = 128
+"""Voxels along y and x of that middle, at least."""
+_DECODED, _RUN = 4, 16
+"""Where so many times as many voxels were to be decoded, runs of so many sections at even distances are looked at."""
+_SIDE = 256
+"""Pixels of the sketches by which displacements are found."""
 _FLAT = 0.05
 """A section whose grey values vary by less than this part of what the others' do shows nothing."""
-_SKETCH = 64
-"""Pixels along y and x of the sketch by which neighbours are compared."""
-_ALIKE = 0.2
-"""Correlation of sketches that neighbours which follow each other reach, and inverted ones reach below 0, where a
-slice and the next but one are as alike; half of what these reach in the whole volume, where that is less."""
-_LEAST_ALIKE = 0.08
-"""Smaller correlations say nothing."""
+
+
+@dataclass(frozen=True)
+class BadSection:
+    """A section that deserves a look."""
+
+    slice: int
+    """From 0."""
+    kind: Kind
+    text: str
+    """What was found, in a few words."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {"slice": self.slice, "kind": self.kind, "text": self.text}
 
 
 @dataclass(frozen=True)
@@ -32,6 +55,8 @@ class Sections:
     """What was seen in the sections of a volume; slices count from 0."""
 
     looked_at: tuple[int, ...]
+    part: Box
+    """What was looked at of them along y and x."""
     constant: dict[int, float]
     """Slices in which every voxel has the same value, with that value."""
     faint: tuple[int, ...]
@@ -40,94 +65,102 @@ class Sections:
     """Slices that are equal to an earlier one, with that one."""
     inverted: tuple[int, ...]
     """Slices that look like the negative of both neighbours."""
+    shifted: dict[int, tuple[float, float]]
+    """Slices that are displaced against both neighbours, which lie on each other, by voxels (y, x)."""
+    blurred: dict[int, float]
+    """Slices with less fine detail than their neighbours, with the part of it that they have."""
+    jumped: dict[int, tuple[float, float]]
+    """Slices of another contrast or brightness than both neighbours: times as much contrast, and brightness added in
+    standard deviations of a usual section."""
     unlabelled: tuple[int, ...]
     """Slices without any labels between two that have many."""
     digests: dict[int, bytes]
     """Of the voxels of each slice that is not constant."""
+    pairs: tuple[PairShift, ...]
+    """Displacements between each section and the last two before it that are not constant."""
 
     @property
     def useless(self) -> tuple[int, ...]:
         """Slices to leave out."""
         return tuple(sorted({*self.constant, *self.faint, *self.repeated, *self.inverted, *self.unlabelled}))
 
+    @property
+    def bad(self) -> tuple[BadSection, ...]:
+        """All that was found in the image, slice by slice."""
+        found = [BadSection(z, "missing", f"every voxel is {value:g}") for z, value in self.constant.items()]
+        found += [BadSection(z, "missing", "shows next to nothing") for z in self.faint]
+        found += [BadSection(z, "repeated", f"slice {first} again") for z, first in self.repeated.items()]
+        found += [BadSection(z, "inverted", "negative of its neighbours") for z in self.inverted]
+        for z, (y, x) in self.shifted.items():
+            found.append(BadSection(z, "shifted", f"by {y:+.1f}, {x:+.1f} voxels (y, x) against its neighbours"))
+        for z, share in self.blurred.items():
+            found.append(BadSection(z, "blurred", f"{share:.0%} of its neighbours' fine detail"))
+        for z, (contrast, brightness) in self.jumped.items():
+            text = f"contrast {contrast:.2f} times its neighbours', brightness {brightness:+.1f} standard deviations"
+            found.append(BadSection(z, "jumped", text))
+        return tuple(sorted(found, key=lambda one: (one.slice, one.kind)))
 
-def look_at_sections(volume: Volume, slices: Sequence[int], progress: Progress = Progress()) -> Sections:
+
+def look_at_sections(
+    volume: Volume, slices: Sequence[int], progress: Progress = Progress(), *, most_voxels: int = MOST_VOXELS
+) -> Sections:
     """Look at the sections of a volume, one after the other.
 
     Args:
         volume: With or without labels.
         slices: Which, rising.
         progress: Where to show how far it is.
+        most_voxels: Of more, the middle of each section is looked at; where even that takes too long to read, some
+            runs of sections are.
 
     Raises:
         CristaeError: A file is damaged.
     """
-    image = volume.image
-    most = max(8, _MOST_VOXELS // (image.shape[1] * image.shape[2]))
-    if len(slices) > most:
-        slices = [slices[i] for i in np.linspace(0, len(slices) - 1, most).round().astype(int)]
-    constant: dict[int, float] = {}
-    digests: dict[int, bytes] = {}
-    spread, sketches = {}, {}
-    with progress.task(f"Looking at the sections of {volume.name}", len(slices), unit="slices") as task:
-        for z in slices:
-            plane = _read(image, z)
-            if plane.min() == plane.max():
-                constant[z] = float(plane.flat[0])
-            else:
-                digests[z] = hashlib.blake2b(np.ascontiguousarray(plane).tobytes(), digest_size=16).digest()
-                sketches[z] = _sketch(plane)
-                spread[z] = float(np.std(sketches[z]))
-            task.advance()
-    usual = float(np.median(list(spread.values()) or [0.0]))
-    faint = tuple(z for z, one in spread.items() if one < _FLAT * usual)
+    part = middle_of(volume.image.shape, len(slices), most_voxels)
+    slices = _sampled(slices, _DECODED * most_voxels // _decoded(part, volume.image.chunks))
+    found = measure_sections(volume.image, slices, part, side=_SIDE, progress=progress)
+    usual = float(np.median(list(found.spreads.values()) or [0.0]))
+    faint = tuple(z for z, one in found.spreads.items() if one < _FLAT * usual)
+    copies, negatives = repeated(found.digests), inverted(found, faint)
+    odd = {*faint, *copies, *negatives}
     return Sections(
         looked_at=tuple(slices),
-        constant=constant,
+        part=part,
+        constant=found.constant,
         faint=faint,
-        repeated=_repeated(digests),
-        inverted=_inverted({z: sketch for z, sketch in sketches.items() if z not in faint}),
+        repeated=copies,
+        inverted=negatives,
+        shifted=shifted(found, odd),
+        blurred=blurred(found, slices, {*faint, *copies}),
+        jumped=jumped(found, slices, odd, usual),
         unlabelled=_without_labels(volume, slices),
-        digests=digests,
+        digests=found.digests,
+        pairs=tuple(found.shifts.values()),
     )
 
 
-def _read(image: Image, z: int) -> np.ndarray:
-    plane = image.read(Box((z, 0, 0), (z + 1, *image.shape[1:])))[0]
-    return np.asarray(np.nan_to_num(plane)) if plane.dtype.kind == "f" else plane
+def middle_of(shape: Triple, count: int, most_voxels: int) -> Box:
+    """What is read of `count` sections along y and x: all of them, or a square in the middle of a volume (z, y, x)."""
+    side = max(_LEAST_PART, int((most_voxels / max(1, count)) ** 0.5))
+    if shape[1] * shape[2] <= side * side:
+        return Box.of_shape(shape)
+    height, width = (min(side, size) for size in shape[1:])
+    y, x = ((size - kept) // 2 for size, kept in zip(shape[1:], (height, width), strict=True))
+    return Box((0, y, x), (shape[0], y + height, x + width))
 
 
-def _sketch(plane: np.ndarray) -> np.ndarray:
-    """Means of blocks (Y, X), about 64 x 64 of them."""
-    steps = [max(1, side // _SKETCH) for side in plane.shape]
-    height, width = (side // step for side, step in zip(plane.shape, steps, strict=True))
-    cut = plane[: height * steps[0], : width * steps[1]]
-    return np.asarray(cut.reshape(height, steps[0], width, steps[1]).mean((1, 3), dtype=np.float64))
+def _decoded(part: Box, chunks: Triple) -> int:
+    """Voxels of a section that are decoded when a part of it is read."""
+    ends = zip(part.start[1:], part.stop[1:], chunks[1:], strict=True)
+    return int(np.prod([(-(-stop // chunk) - start // chunk) * chunk for start, stop, chunk in ends]))
 
 
-def _repeated(digests: dict[int, bytes]) -> dict[int, int]:
-    first: dict[bytes, int] = {}
-    return {z: first[one] for z, one in digests.items() if first.setdefault(one, z) != z}
-
-
-def _inverted(sketches: dict[int, np.ndarray]) -> tuple[int, ...]:
-    """Slices unlike both neighbours in sign, where the neighbours are alike."""
-    inner = [z for z in sketches if z - 1 in sketches and z + 1 in sketches]
-    across = {z: _alike(sketches[z - 1], sketches[z + 1]) for z in inner}
-    enough = max(_LEAST_ALIKE, min(_ALIKE, 0.5 * float(np.median(list(across.values()) or [0.0]))))
-    return tuple(
-        z
-        for z in inner
-        if across[z] > enough
-        and max(_alike(sketches[z - 1], sketches[z]), _alike(sketches[z], sketches[z + 1])) < -enough
-    )
-
-
-def _alike(first: np.ndarray, second: np.ndarray) -> float:
-    """Correlation, from -1 to 1."""
-    a, b = first - first.mean(), second - second.mean()
-    size = float(np.linalg.norm(a) * np.linalg.norm(b))
-    return float(np.vdot(a, b)) / size if size else 0.0
+def _sampled(slices: Sequence[int], most: int) -> Sequence[int]:
+    """All slices, or about `most` of them in runs at even distances."""
+    if len(slices) <= max(most, _RUN):
+        return slices
+    starts = np.linspace(0, len(slices) - _RUN, max(1, most // _RUN)).round().astype(int)
+    return [slices[place] for place in sorted({int(start) + i for start in starts for i in range(_RUN)})]
 
 
 def _without_labels(volume: Volume, slices: Sequence[int]) -> tuple[int, ...]:

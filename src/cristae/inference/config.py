@@ -75,6 +75,9 @@ class PredictConfig(Config):
     block_vox: tuple[PositiveInt, PositiveInt, PositiveInt] | None = None
     """Largest block (z, y, x) that is written at once; None chooses it from the memory. The result does not depend
     on it beyond rounding."""
+    bridge: bool = False
+    """Show networks, in the place of sections that are missing, repeated, inverted or blurred, the mean of the good
+    ones around them. Five such sections in a row at most are bridged; the volume itself stays as it is."""
     postprocess: tuple[Step, ...] = ()
     """Steps that change the labels when all blocks are predicted, in this order: `threshold`, `remove_small`,
     `fill_holes`, `open`, `close`, and last `split_touching`, `split_at_boundary` or `split_by_affinities`, which number

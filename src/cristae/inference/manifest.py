@@ -15,7 +15,7 @@ from cristae.inference.request import PredictionRequest, Provenance
 
 _SHOWN = 8
 """Differences that a message lists."""
-_ADDED_SETTINGS = {"fusion": Average().model_dump(mode="json"), "disagreement": False}
+_ADDED_SETTINGS = {"fusion": Average().model_dump(mode="json"), "disagreement": False, "bridges": []}
 """Settings that older predictions do not list, with the values that they were made with."""
 
 
@@ -23,7 +23,8 @@ def manifest_of(request: PredictionRequest) -> dict[str, Any]:
     """What a new prediction says about its origin."""
     plan = {**request.plan.to_dict(), "backend": request.backend}
     versions = {name: metadata.version(name) for name in ("cristae", "torch", "numpy", "tensorstore")}
-    return {**request.provenance.facts(), "plan": plan, "versions": versions}
+    sections = {} if request.sections is None else {"sections": request.sections.to_dict()}
+    return {**request.provenance.facts(), **sections, "plan": plan, "versions": versions}
 
 
 def find_begun(out: Path) -> dict[str, Any] | None:

@@ -18,6 +18,7 @@ from cristae.inference.memory import find_budget
 from cristae.inference.plan import BlockPlan, Workload, plan_memory
 from cristae.inference.predictor import Member
 from cristae.inference.request import MaskSpec, PredictionRequest, Provenance, open_mask
+from cristae.inference.sections import SectionReport, bridged
 from cristae.inference.working_grid import WorkingGrid, working_grid_at
 
 
@@ -40,7 +41,8 @@ class Inputs:
         """
         image = provenance.volume.open()
         mask = open_known_mask(provenance, image)
-        return cls(members, working_grid_at(image, provenance.working_voxel_size_nm), mask)
+        seen = bridged(image, provenance.bridges)
+        return cls(members, working_grid_at(seen, provenance.working_voxel_size_nm), mask)
 
 
 def open_known_mask(provenance: Provenance, image: Image) -> Image | None:
@@ -64,6 +66,7 @@ def plan_request(
     device: DeviceName,
     largest: Triple | None,
     options: PredictOptions,
+    sections: SectionReport | None = None,
 ) -> PredictionRequest:
     """Choose device and blocks.
 
@@ -74,6 +77,7 @@ def plan_request(
         device: What the recipe asks for.
         largest: Limit on the block (z, y, x); None leaves it to the memory.
         options: Ceilings of the memory.
+        sections: What a look at the volume's sections found.
 
     Raises:
         RunError: The device is not there, not even the smallest block fits the memory, or there is a mask but no
@@ -89,7 +93,7 @@ def plan_request(
     workload = _workload(provenance, inputs, backend, keeps_buffers=backend == "cpu" and options.max_ram is None)
     budget = find_budget(chosen, max_ram=options.max_ram, max_vram=options.max_vram)
     plan = plan_memory(workload, provenance.box.shape, budget, largest=largest)
-    return PredictionRequest(provenance, str(out.absolute()), plan, backend)
+    return PredictionRequest(provenance, str(out.absolute()), plan, backend, sections)
 
 
 def _require_filterable(inputs: Inputs) -> None:

@@ -83,6 +83,12 @@ class Member:
         return output.grow((z + self.slices // 2, y, x))
 
     @property
+    def reach_z(self) -> int:
+        """Slices on each side whose grey values can change the prediction of a slice."""
+        network = self.locality.reach[0] if self.windows is None else self.windows.size[0] - 1
+        return network + self.slices // 2 + self.normalizer.reach[0]
+
+    @property
     def borders(self) -> Borders:
         """How its input is extended beyond the volume."""
         return borders_of_one_pass(self.locality) if self.windows is None else (self.windows.border,) * 3

@@ -29,6 +29,7 @@ from cristae.inference.ensemble import Ensemble, plan_ensemble
 from cristae.inference.fusion import Average, Fusion
 from cristae.inference.locality import Locality
 from cristae.inference.plan import BlockPlan
+from cristae.inference.sections import Bridge, SectionReport
 from cristae.inference.test_time import TestTime
 from cristae.inference.windows import Windows
 from cristae.postprocessing import Step
@@ -196,6 +197,8 @@ class Provenance:
     """The voxels of the volume that are predicted."""
     working_voxel_size_nm: VoxelSize | None
     """What the volume is resampled to for the networks; None takes it as it is."""
+    bridges: tuple[Bridge, ...] = ()
+    """Bad sections that networks see as a mixture of their neighbours."""
 
     @property
     def ensemble(self) -> Ensemble:
@@ -222,6 +225,7 @@ class Provenance:
                 "disagreement": settings.disagreement,
                 "box": str(self.box),
                 "working_voxel_size_nm": self.working_voxel_size_nm,
+                "bridges": [asdict(bridge) for bridge in self.bridges],
             },
         }
         plain: dict[str, Any] = json.loads(json.dumps(facts))  # tuples become lists, as in what is stored
@@ -238,6 +242,8 @@ class PredictionRequest:
     plan: BlockPlan
     backend: Backend
     """Kind of device; the same for all parts, so that blocks agree."""
+    sections: SectionReport | None = None
+    """What a look at the volume's sections found; None where an earlier call has said it."""
 
     def to_json(self) -> str:
         """As JSON text, for another process.

@@ -32,7 +32,7 @@ _MAY_CHANGE_OF_STUDY = {"folds": "only", "instances": "best"}
 _LATER = {"folds": None, "instances": None}
 _LATER_OF_FOLDS = {"nested": False, "at_most": 5}
 _LATER_OF_VOLUMES = {"sample": None, "samples": None, "second_labels": None}
-_LATER_OF_PREDICT = {"test_time": "none"}
+_LATER_OF_PREDICT = {"test_time": "none", "bridge": False}
 """Fields that earlier versions did not have; at these values they do not change a run's id."""
 
 

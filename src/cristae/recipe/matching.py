@@ -33,7 +33,7 @@ from cristae.recipe.network import locality_of
 from cristae.recipe.provenance import PROVENANCE
 from cristae.recipe.run import Run, open_run, weights_sha256
 
-_SHARED_SETTINGS = ("threshold", "precision")
+_SHARED_SETTINGS = ("threshold", "precision", "bridge")
 """Settings of the whole ensemble: members cannot have their own."""
 _MOST_ALONG_ONE_AXIS = 100
 """Slices may well be ten times farther apart than those of the training; a thousand times is a slip of the unit."""

@@ -42,6 +42,7 @@ def prediction_page(prediction: Prediction, *, progress: Progress = Progress()) 
     colors = {name: prediction.classes.color_of(name) for name in prediction.classes.names}
     sections = [
         Section("Slices", slices + _about_disagreement(prediction)),
+        *_bad_sections(prediction),
         Section("Class volumes", share_table(counts, total, colors, size, notes)),
         Section("Members", table(_members(prediction))),
         Section("How it was made", fold("Runs, settings and plan", table(rows_of(_plain(prediction.attributes))))),
@@ -69,6 +70,31 @@ def _rules(prediction: Prediction) -> list[Fact]:
         note = "" if all("test_time" in run for run in runs) else "of some runs"
         facts.append(Fact("Test-time augmentation", ", ".join(ways), note))
     return facts
+
+
+def _bad_sections(prediction: Prediction) -> list[Section]:
+    """Sections of the volume that deserve a look, and the slices of the prediction that they influence."""
+    found = prediction.attributes.get("sections") or {}
+    bad, reach, bridged = found.get("bad", []), int(found.get("reach", 0)), set(found.get("bridged", []))
+    if not bad:
+        return []
+    first, last = prediction.box.start[0], prediction.box.stop[0] - 1
+    rows = []
+    for one in bad:
+        low, high = max(first, one["slice"] - reach), min(last, one["slice"] + reach)
+        row = {
+            "Slice": str(one["slice"]),
+            "Looks": one["kind"],
+            "Found": one["text"],
+            "Influences slices": f"{low}" if low == high else f"{low}-{high}",
+        }
+        rows.append(row | ({"Bridged": "yes" if one["slice"] in bridged else ""} if bridged else {}))
+    note = Markup('<p class="note">{}</p>').format(
+        "Slices count from 0 in the volume. Networks saw the mean of good neighbours in the place of bridged sections."
+        if bridged
+        else "Slices count from 0 in the volume. Judge what was predicted there by the image."
+    )
+    return [Section("Sections that deserve a look", table(rows) + note)]
 
 
 def _steps(prediction: Prediction) -> list[Fact]:
@@ -172,4 +198,4 @@ def _plane(image: Image, z: int) -> Box:
 def _plain(attributes: dict[str, Any]) -> dict[str, Any]:
     """Lists of objects as numbered entries, so that a table can show them."""
     runs = {f"runs.{index}": run for index, run in enumerate(attributes.get("runs", []))}
-    return {key: value for key, value in attributes.items() if key != "runs"} | runs
+    return {key: value for key, value in attributes.items() if key not in ("runs", "sections")} | runs

@@ -30,6 +30,7 @@ from cristae.inference.request import (
     open_mask,
     parse_box,
 )
+from cristae.inference.sections import bridged, look_before_predicting, with_reach
 from cristae.inference.working_grid import working_grid_at
 from cristae.inference.writer import PredictionWriter, begin_output, open_output
 from cristae.models.external import own_errors
@@ -140,10 +141,14 @@ def plan_prediction(
     found = volume if isinstance(volume, Volume) else open_volume(volume)
     image = sized_image(found, voxel_size_nm, progress)
     region = parse_box(box, image)
+    sections = None
+    if begun is None or settings.bridge:
+        sections = look_before_predicting(image, found.name, region, bridge=settings.bridge, progress=progress)
+    bridges = () if sections is None else sections.bridges
     held_out = held_out_boxes(chosen, found, region, progress)
     masked = None if mask is None else open_mask(mask, image, progress)
     size = working_size(opened, image, stated=voxel_size_nm is not None, progress=progress)
-    grid = working_grid_at(image, size)
+    grid = working_grid_at(bridged(image, bridges), size)
     configs = normalizations_of(opened, options.normalize)
     normalizers = normalizers_of(opened, configs, grid, region, found.name, progress)
     members = tuple(
@@ -158,6 +163,7 @@ def plan_prediction(
         settings=PredictionSettings.of(settings, options, steps_of(chosen, progress)),
         box=region,
         working_voxel_size_nm=inputs.grid.working_voxel_size_nm,
+        bridges=bridges,
     )
     require_fit(provenance.settings.postprocess, provenance.ensemble.classes, image.voxel_size_nm)
     require_names(provenance.settings.postprocess, provenance.ensemble.classes)
@@ -167,8 +173,14 @@ def plan_prediction(
         return PlannedPrediction(continued_request(provenance, Path(out), begun), inputs, opened, is_complete(begun))
     if masked is None and box is None and provenance.ensemble.classes.empty_id is not None:
         _warn_of_padding(found, progress)
+    if sections is not None:
+        sections = with_reach(sections, members, grid)
+        if (warning := sections.warning(found.name)) is not None:
+            progress.warn(warning)
     device, largest = opened[0].recipe.device, settings.block_vox
-    request = plan_request(provenance, inputs, Path(out), device=device, largest=largest, options=options)
+    request = plan_request(
+        provenance, inputs, Path(out), device=device, largest=largest, options=options, sections=sections
+    )
     return PlannedPrediction(request, inputs, opened)
 
 
