@@ -25,7 +25,8 @@ from test_predict import KEEP, ORGANELLES, Killed, assert_same, count_lines, sto
 from typer.testing import CliRunner
 
 from cristae.cli.main import app
-from cristae.cluster.jobs import Job, JobFailure
+from cristae.cluster.groups import groups_of
+from cristae.cluster.jobs import Job, JobFailure, error_of
 from cristae.cluster.options import ClusterOptions
 from cristae.cluster.run import run_jobs
 from cristae.data.formats import write_image
@@ -39,7 +40,6 @@ from cristae.inference.prediction import open_prediction
 from cristae.progress import Progress
 from cristae.workflows import predict_parts as module
 from cristae.workflows.predict import plan_prediction, predict
-from cristae.workflows.predict_parts import groups_of
 
 TWO = ClusterOptions(workers=2)
 GIB = 2**30
@@ -209,7 +209,7 @@ def test_what_a_worker_cannot_do_ends_the_prediction(
 )
 def test_failures_keep_their_kind(failure: JobFailure, error: type[CristaeError], message: str) -> None:
     with pytest.raises(error, match=message):
-        module._end(failure)
+        raise error_of(failure)
 
 
 def test_a_volume_in_memory_goes_to_no_worker(tmp_path: Path, files: tuple[list[Path], Path, Path]) -> None:

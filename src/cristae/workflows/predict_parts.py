@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import socket
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from cristae import errors
 from cristae.cluster import jobs
+from cristae.cluster.groups import groups_of, name_of_group
 from cristae.cluster.options import ClusterOptions
 from cristae.cluster.run import run_jobs
-from cristae.errors import ClusterError, CristaeError, MissingFileError
+from cristae.errors import MissingFileError
 from cristae.inference.job import Job, open_job
 from cristae.inference.manifest import find_begun, is_complete
 from cristae.inference.planning import Inputs
@@ -24,9 +24,6 @@ from cristae.models.external import own_errors
 from cristae.progress import Progress
 from cristae.recipe.matching import open_member
 from cristae.recipe.run import Run
-
-_AT_ONCE = 4
-"""A worker gets at most this part, one fourth, of its share of the blocks that are left."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +116,7 @@ def predict_on_workers(
         progress.say(f"{output.path}: {there} of {request.block_count} blocks are there already")
     session, text = uuid.uuid4().hex, request.to_json()
     groups = [
-        jobs.Job(_name(group), predict_group, (session, text, group), len(group), main_task="Predicting")
+        jobs.Job(name_of_group(group), predict_group, (session, text, group), len(group), main_task="Predicting")
         for group in groups_of(request.block_count, options.expected_workers)
     ]
     run_jobs(
@@ -131,20 +128,6 @@ def predict_on_workers(
         title="Predicting",
         each=False,
     )
-
-
-def groups_of(blocks: int, workers: int) -> Iterator[range]:
-    """Neighbouring blocks that a worker gets at once, by their numbers.
-
-    Example:
-        >>> [len(group) for group in groups_of(20, workers=1)]
-        [5, 3, 3, 2, 1, 1, 1, 1, 1, 1, 1]
-    """
-    first = 0
-    while first < blocks:
-        size = max(1, (blocks - first) // (_AT_ONCE * workers))
-        yield range(first, first + size)
-        first += size
 
 
 def predict_group(session: str, text: str, blocks: range, *, progress: Progress) -> None:
@@ -171,13 +154,6 @@ def _kept(session: str, text: str) -> ReadyPrediction:  # noqa: ARG001  # files 
         ) from error
 
 
-def _name(group: range) -> str:
-    return f"block {group.start}" if len(group) == 1 else f"blocks {group.start} to {group.stop - 1}"
-
-
 def _end(failure: jobs.JobFailure) -> None:
     """A prediction without these blocks is of no use: what keeps one worker from them keeps others, too."""
-    kind = getattr(errors, failure.kind, None)
-    if isinstance(kind, type) and issubclass(kind, CristaeError):
-        raise kind(failure.error)
-    raise ClusterError(f"{failure.key}: {failure.error}, {failure.attempts} times\n{failure.traceback}")
+    raise jobs.error_of(failure)
