@@ -178,6 +178,7 @@ def test_what_is_in_memory_goes_to_no_worker(tmp_path: Path) -> None:
         evaluate(image_of_array(prediction), tmp_path / "truth.tif", classes=BINARY, cluster=TWO)
 
 
+@pytest.mark.slow
 def test_the_command_on_two_workers(tmp_path: Path) -> None:
     truth, prediction = maps(2, shape=(24, 60, 60))
     save(tmp_path / "truth.tif", truth)

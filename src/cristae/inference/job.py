@@ -135,7 +135,7 @@ class Job:
 
     def _finished(self, blocks: Sequence[Block], progress: Progress) -> set[int]:
         """Blocks that the journal lists, made from this image, whose voxels on disk match their checksums."""
-        entries = self.writer.journal.read()
+        entries = self.writer.journal.read({block.index for block in blocks})
         listed = [block for block in blocks if block.index in entries]
         if not listed:
             return set()
