@@ -42,8 +42,9 @@ TWO = ClusterOptions(workers=2)
 def main() -> None:
     """Measure, print and keep."""
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--slices", type=int, default=32)
+    options.add_argument("--slices", type=int, default=16)
     options.add_argument("--side", type=int, default=1024)
+    options.add_argument("--block", type=int, default=512, help="side of the blocks, which are slices")
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--note", default="", help="what else the machine did meanwhile")
     options.add_argument("--part", nargs=2, help="be one of the two plain processes: request, and 0 or 1")
@@ -55,10 +56,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         run = make_run(folder / "unet_bn", "unet_bn", "cpu")
+        recipe, side = run.path / "recipe.yaml", asked.block
+        recipe.write_text(recipe.read_text().replace("block_vox: null", f"block_vox: [1, {side}, {side}]"))
         volume = write_noise(folder / "cell.zarr", (asked.slices, asked.side, asked.side))
 
         def fresh() -> PredictionRequest:
-            request = plan_prediction([run], volume, out=folder / f"{uuid.uuid4().hex}.zarr", cluster=TWO).request
+            request = plan_prediction([run.path], volume, out=folder / f"{uuid.uuid4().hex}.zarr", cluster=TWO).request
             begin_prediction(request)
             return request
 
@@ -66,7 +69,11 @@ def main() -> None:
             "at_once": at_once, "in_groups": in_groups, "on_two_workers": on_two_workers, "in_two_processes": plain,
         }  # fmt: skip
         at_once(request := fresh())  # what is only done once
-        found = {way: [function(fresh()) for _ in range(asked.rounds)] for way, function in ways.items()}
+        found: dict[str, list[float]] = {way: [] for way in ways}
+        for _ in range(asked.rounds):
+            for way, function in ways.items():
+                found[way].append(function(fresh()))
+                print(way, round(found[way][-1], 2), flush=True)
     figures = {
         "blocks": request.block_count,
         "block": list(request.plan.block),

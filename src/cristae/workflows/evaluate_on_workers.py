@@ -15,8 +15,6 @@ from cristae.cluster.jobs import Job, JobFailure, error_of
 from cristae.cluster.options import ClusterOptions
 from cristae.cluster.run import run_jobs
 from cristae.data.image import Image
-from cristae.data.open import resolve_data
-from cristae.errors import VolumeError
 from cristae.evaluation.scoring.counting import Counting
 from cristae.evaluation.scoring.evaluation import Evaluation, open_evaluations
 from cristae.evaluation.scoring.gathering import MEASURING, Elsewhere, Gathering, measure_pieces
@@ -24,9 +22,8 @@ from cristae.evaluation.scoring.ledger import Ledger
 from cristae.evaluation.scoring.score import countings_of
 from cristae.evaluation.scoring.settings import ScoreOptions
 from cristae.evaluation.segmentation import Meaning, SegmentationSource
-from cristae.inference.prediction import Prediction
 from cristae.progress import Progress
-from cristae.recipe.anchor import anchored
+from cristae.workflows.paths_for_workers import meaning_for_workers, path_for_workers
 
 
 @dataclass(frozen=True)
@@ -54,17 +51,13 @@ class Compared:
         Raises:
             VolumeError: Something exists in this process only.
         """
-        recipe, names = meaning.recipe, set[str]()
-        if recipe is not None:
-            meaning = replace(meaning, recipe=anchored(recipe))
-            names = {volume.name for volume in resolve_data(recipe.data, recipe.folder)[0].volumes}
         if options.thresholds_from is not None:
             options = replace(options, thresholds_from=Path(options.thresholds_from).absolute())
         return cls(
-            {run: _path_of(source, names) for run, source in predictions.items()},
-            _path_of(truth, names),
-            meaning,
-            None if mask is None else _path_of(mask, set()),
+            {run: path_for_workers(source, meaning) for run, source in predictions.items()},
+            path_for_workers(truth, meaning),
+            meaning_for_workers(meaning),
+            None if mask is None else path_for_workers(mask, Meaning()),
             options,
         )
 
@@ -128,17 +121,6 @@ def count_group(session: str, sent: bytes, name: str, places: range, *, progress
 def _kept(session: str, sent: bytes) -> dict[str, Counting]:  # noqa: ARG001  # files may have changed since another one
     compared: Compared = pickle.loads(sent)
     return countings_of(compared.open(Progress()))  # the coordinator has told what there is to tell
-
-
-def _path_of(source: SegmentationSource | Image, names: set[str]) -> str:
-    if isinstance(source, Prediction):
-        return str(source.path.absolute())
-    if not isinstance(source, str | Path):
-        raise VolumeError(
-            f"'{source.path if isinstance(source, Image) else source.name}' is open in this process only, so that no "
-            "worker can read it; give its path"
-        )
-    return str(source) if str(source) in names else str(Path(source).absolute())
 
 
 def _end(failure: JobFailure) -> None:
