@@ -261,7 +261,7 @@ def test_ctrl_c_lets_jobs_stop_in_order(tmp_path: Path, coordinating: Callable[.
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to all of them
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "stopping after the batches that are being trained, with a checkpoint; Ctrl-C again stops at once" in said
+    assert "stopping where jobs can be resumed; Ctrl-C again stops at once" in said
     assert sorted(path.name for path in tmp_path.glob("*.stopped")) == ["a.stopped", "b.stopped"]
     assert not begun(tmp_path, "c"), "none is begun any more"
     assert gone(workers)
@@ -274,7 +274,7 @@ def test_a_second_ctrl_c_ends_all_at_once(tmp_path: Path, coordinating: Callable
     workers = psutil.Process(process.pid).children(recursive=True)
     assert process.stdout is not None
     os.killpg(process.pid, signal.SIGINT)
-    while "stopping after" not in process.stdout.readline():
+    while "stopping where" not in process.stdout.readline():
         pass
     os.killpg(process.pid, signal.SIGINT)
     process.communicate(timeout=60)

@@ -32,6 +32,7 @@ def test_a_damaged_line_counts_as_not_written(tmp_path: Path, line: bytes) -> No
     for block in (1, 2):
         journal.add(ENTRIES[block])
     assert journal.read() == ENTRIES
+    assert journal.read({0, 2, 9}) == {block: ENTRIES[block] for block in (0, 2)}
     assert journal.summary()["blocks"] == 3
 
 

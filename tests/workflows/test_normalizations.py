@@ -29,7 +29,8 @@ from cristae.recipe.run import Run, open_run
 from cristae.workflows import recipes
 from cristae.workflows.inspect import inspect
 from cristae.workflows.inspect_weights import inspect_weights
-from cristae.workflows.predict import begin_prediction, finish_prediction, plan_prediction, predict, predict_part
+from cristae.workflows.predict import finish_prediction, plan_prediction, predict
+from cristae.workflows.predict_parts import begin_prediction, predict_part
 from cristae.workflows.recipes import check_recipe
 from cristae.workflows.report import report
 from cristae.workflows.train import train
@@ -256,7 +257,8 @@ def test_other_processes_are_told_how_to_normalise(tmp_path: Path, kind: str) ->
     assert PredictionRequest.from_json(planned.request.to_json()) == planned.request
     begin_prediction(planned.request)
     for rank in range(2):
-        predict_part(PredictionRequest.from_json(planned.request.to_json()), rank=rank, world_size=2)
+        request = PredictionRequest.from_json(planned.request.to_json())
+        predict_part(request, blocks=range(rank, request.block_count, 2))
     parts = finish_prediction(planned.request)
     alone = predict([run], path, out=tmp_path / "alone.zarr", options=KEEP)
     assert np.array_equal(parts.probabilities[0].read(), alone.probabilities[0].read())

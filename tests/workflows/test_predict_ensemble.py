@@ -27,7 +27,8 @@ from cristae.recipe.ensemble_file import open_ensemble, write_ensemble
 from cristae.recipe.matching import member_of
 from cristae.recipe.network import locality_of
 from cristae.recipe.run import Run, save_weights, write_summary
-from cristae.workflows.predict import begin_prediction, finish_prediction, plan_prediction, predict, predict_part
+from cristae.workflows.predict import finish_prediction, plan_prediction, predict
+from cristae.workflows.predict_parts import begin_prediction, predict_part
 
 BLOCKS = "block_vox: [3, 24, 32]"
 SHAPE = (5, 45, 61)
@@ -280,7 +281,8 @@ def test_any_process_carries_a_part_out(tmp_path: Path, members: list[Run], grey
     planned = plan_prediction(*what, out=tmp_path / "out.zarr", **how)
     begin_prediction(planned.request)
     for rank in range(2):
-        predict_part(PredictionRequest.from_json(planned.request.to_json()), rank=rank, world_size=2)
+        request = PredictionRequest.from_json(planned.request.to_json())
+        predict_part(request, blocks=range(rank, request.block_count, 2))
     found = finish_prediction(planned.request)
     assert_same(whole.path, found.path)
     assert [run.get("held_out") for run in found.attributes["runs"]] == [["0:2,0:45,0:61"], ["2:4,0:45,0:61"], None]

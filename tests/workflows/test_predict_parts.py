@@ -22,15 +22,16 @@ from cristae.data.open import open_volume
 from cristae.errors import MissingFileError, OutputExistsError, RunError, VolumeError
 from cristae.inference.journal import PATTERN
 from cristae.inference.request import PredictionRequest
-from cristae.workflows.predict import begin_prediction, finish_prediction, plan_prediction, predict, predict_part
+from cristae.workflows.predict import finish_prediction, plan_prediction, predict
+from cristae.workflows.predict_parts import begin_prediction, predict_part
 
 WORKER = """
 import sys
 from pathlib import Path
 from cristae.inference.request import PredictionRequest
-from cristae.workflows.predict import predict_part
+from cristae.workflows.predict_parts import predict_part
 request = PredictionRequest.from_json(Path(sys.argv[1]).read_text())
-predict_part(request, rank=int(sys.argv[2]), world_size=2)
+predict_part(request, blocks=range(int(sys.argv[2]), request.block_count, 2))
 """
 
 
@@ -105,7 +106,7 @@ def test_parts_of_any_number_of_workers_add_up(tmp_path, files):
     planned = plan_prediction(runs, open_volume(files[1]), out=tmp_path / "out.zarr")
     begin_prediction(planned.request)
     for rank in (2, 0, 1, 0):
-        predict_part(planned.request, rank=rank, world_size=3)
+        predict_part(planned.request, blocks=range(rank, planned.request.block_count, 3))
     predict(runs, files[1], out=tmp_path / "expected.zarr")
     finish_prediction(planned.request)
     assert_same(tmp_path / "expected.zarr", tmp_path / "out.zarr")
@@ -144,7 +145,7 @@ def test_a_volume_that_was_changed_in_memory_is_noticed(tmp_path, files):
     request = plan_prediction(files[0], inverted, out=tmp_path / "out.zarr").request
     begin_prediction(request)
     with pytest.raises(VolumeError, match="holds another image"):
-        predict_part(request, rank=0, world_size=1)
+        predict_part(request, blocks=range(request.block_count))
 
 
 @pytest.mark.parametrize(
@@ -166,22 +167,22 @@ def test_what_changed_since_the_planning_is_refused(tmp_path, files):
     runs, volume, _ = files
     request = plan_prediction(runs, volume, out=tmp_path / "out.zarr").request
     with pytest.raises(MissingFileError, match="has not been created"):
-        predict_part(request, rank=0, world_size=1)
+        predict_part(request, blocks=range(request.block_count))
     begin_prediction(request)
-    with pytest.raises(RunError, match="worker 2 of 2"):
-        predict_part(request, rank=2, world_size=2)
+    with pytest.raises(RunError, match="block 54: there is none; the plan has 54, numbered from 0"):
+        predict_part(request, blocks=[0, 54])
     strict = replace(request.provenance, settings=replace(request.provenance.settings, threshold=0.7))
     with pytest.raises(OutputExistsError, match=r"settings\.threshold: 0\.5 before, 0\.7 now"):
-        predict_part(replace(request, provenance=strict), rank=0, world_size=1)
+        predict_part(replace(request, provenance=strict), blocks=[0])
     kept = (runs[0] / "weights.safetensors").read_bytes()
     (runs[0] / "weights.safetensors").write_bytes((runs[1] / "weights.safetensors").read_bytes())
     with pytest.raises(RunError, match="weights have changed"):
-        predict_part(request, rank=0, world_size=1)
+        predict_part(request, blocks=range(request.block_count))
     (runs[0] / "weights.safetensors").write_bytes(kept)
     write_image(cell(textured((6, 96, 144), seed=1)).image, tmp_path / "other.tif")
     (tmp_path / "other.tif").replace(volume)
     with pytest.raises(VolumeError, match="holds another image"):
-        predict_part(request, rank=0, world_size=1)
+        predict_part(request, blocks=range(request.block_count))
 
 
 def test_a_mask_that_changed_since_the_planning_is_refused(tmp_path, files):
@@ -191,17 +192,17 @@ def test_a_mask_that_changed_since_the_planning_is_refused(tmp_path, files):
     mask.unlink()
     write_image(image_of_array(np.ones((6, 96, 144), np.uint8), voxel_size_nm=(40.0, 10.0, 10.0)), mask)
     with pytest.raises(VolumeError, match=r"mask\.tif: the mask has changed"):
-        predict_part(request, rank=0, world_size=1)
+        predict_part(request, blocks=range(request.block_count))
 
 
 def test_a_worker_that_starts_after_the_end_changes_nothing(tmp_path, files):
     runs, volume, _ = files
     request = plan_prediction(runs, volume, out=tmp_path / "out.zarr").request
     begin_prediction(request)
-    predict_part(request, rank=0, world_size=1)
+    predict_part(request, blocks=range(request.block_count))
     finish_prediction(request)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out.zarr").rglob("*")}
-    predict_part(request, rank=0, world_size=1)
+    predict_part(request, blocks=range(request.block_count))
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out.zarr").rglob("*")} == before
 
 

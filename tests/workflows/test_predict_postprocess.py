@@ -23,7 +23,8 @@ from cristae.postprocessing.workplace import DiskStore
 from cristae.recipe.ensemble_file import MemberRun
 from cristae.recipe.postprocess import steps_of
 from cristae.recipe.run import Run
-from cristae.workflows.predict import begin_prediction, finish_prediction, plan_prediction, predict, predict_part
+from cristae.workflows.predict import finish_prediction, plan_prediction, predict
+from cristae.workflows.predict_parts import begin_prediction, predict_part
 
 SMALL = "block_vox: [2, 64, 64], postprocess: [{name: remove_small, min_size_vox: 5, connectivity: 8}]"
 SPLIT = (
@@ -160,7 +161,7 @@ def test_parts_predicted_by_several_workers_are_processed_at_the_end(
     request = type(request).from_json(request.to_json())
     begin_prediction(request)
     for rank in range(2):
-        predict_part(request, rank=rank, world_size=2)
+        predict_part(request, blocks=range(rank, request.block_count, 2))
     with monkeypatch.context() as patch:
         patch.setattr(postprocessing, "write_label_list", interrupted)
         with pytest.raises(KeyboardInterrupt):
@@ -184,7 +185,7 @@ def test_voxels_outside_the_mask_stay_background(tmp_path: Path) -> None:
     assert processed.attributes["postprocess"]["changes"][0]["gained"] == np.count_nonzero(found != raw)
     request = plan_prediction([run], volume, out=tmp_path / "parts.zarr", **around).request
     begin_prediction(request)
-    predict_part(request, rank=0, world_size=1)
+    predict_part(request, blocks=range(request.block_count))
     np.testing.assert_array_equal(finish_prediction(request).labels[0].read(), found)
 
 

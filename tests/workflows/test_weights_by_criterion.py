@@ -15,7 +15,8 @@ from cristae.inference.prediction import open_prediction
 from cristae.recipe.folder import read_epochs, read_summary
 from cristae.recipe.load import load_recipe
 from cristae.recipe.run import Run, open_run, split_criterion
-from cristae.workflows.predict import begin_prediction, finish_prediction, plan_prediction, predict, predict_part
+from cristae.workflows.predict import finish_prediction, plan_prediction, predict
+from cristae.workflows.predict_parts import begin_prediction, predict_part
 from cristae.workflows.train import train
 
 CRITERIA = ("f1", "loss", "auc_roc", "accuracy", "miou")
@@ -107,7 +108,7 @@ def test_predictions_say_by_which_criterion_their_weights_were_chosen(run: Run, 
     assert (plain["weights_sha256"] != member["weights_sha256"]) == differ
     planned = plan_prediction([f"{run.path}:loss"], volume, out=tmp_path / "c.zarr", voxel_size_nm=size)
     begin_prediction(planned.request)
-    predict_part(planned.request, rank=0, world_size=1)
+    predict_part(planned.request, blocks=range(planned.request.block_count))
     assert finish_prediction(planned.request).attributes["runs"][0] == member
 
 

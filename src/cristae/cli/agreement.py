@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cristae.cli.options import Json, VoxelSize
+from cristae.cli.options import Cluster, Json, Scheduler, VoxelSize, Workers
 
 if TYPE_CHECKING:
     from cristae.metrics.agreement import Agreement
@@ -42,10 +42,14 @@ def agree(
     out: Annotated[
         Path | None, typer.Option("--out", metavar="agree.csv", help="Write scores, confusions and a page here.")
     ] = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    cluster: Cluster = None,
     as_json: Json = False,
 ) -> None:
     """Compare annotators and algorithms with each other. All are read block by block."""
     from cristae.cli.progress import console_progress
+    from cristae.cluster.options import ClusterOptions
     from cristae.evaluation.agreement import AgreementOptions
     from cristae.evaluation.scoring.settings import parse_merge
     from cristae.metrics.score import scores_json
@@ -66,6 +70,7 @@ def agree(
             views=views,
             voxel_size_nm=voxel_size_nm,
         ),
+        cluster=ClusterOptions(workers, scheduler, cluster),
         progress=console_progress(),
     )
     print(scores_json(agreement.scores()) if as_json else agreement_text(agreement), end="")

@@ -109,7 +109,8 @@ def predict(
         typer.Option(
             "--max-ram",
             metavar="SIZE",
-            help="Ceiling for the memory of the whole process, such as 8GiB; by default half of what is free.",
+            help="Ceiling for the memory of the whole process, such as 8GiB; by default half of what is free. "
+            "All --workers share it; with --scheduler and --cluster each worker has as much.",
         ),
     ] = None,
     max_vram: Annotated[
@@ -120,12 +121,17 @@ def predict(
             help="Ceiling on the GPU, such as 6GiB; by default 85 % of what is free there.",
         ),
     ] = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    cluster: Cluster = None,
 ) -> None:
     """Predict a volume of any size with one or several runs. After a kill the same command continues."""
     from cristae.cli.progress import console_progress
+    from cristae.cluster.options import ClusterOptions
     from cristae.inference.config import PredictOptions
     from cristae.workflows.predict import predict as work
 
+    where = ClusterOptions(workers, scheduler, cluster)
     prediction = work(
         runs,
         volume,
@@ -134,6 +140,7 @@ def predict(
         box=box,
         mask=mask,
         options=PredictOptions(probabilities, max_ram, max_vram, signed, normalize, disagreement),
+        cluster=where,
         progress=console_progress(),
     )
     print(prediction.path)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cristae.cli.options import Json, VoxelSize
+from cristae.cli.options import Cluster, Json, Scheduler, VoxelSize, Workers
 
 if TYPE_CHECKING:
     from cristae.metrics.score import Score
@@ -86,10 +86,14 @@ def evaluate(
         ),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="scores.csv", help="Write the scores here.")] = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+    cluster: Cluster = None,
     as_json: Json = False,
 ) -> None:
     """Compare predictions with the truth and print all scores. Both are read block by block."""
     from cristae.cli.progress import console_progress
+    from cristae.cluster.options import ClusterOptions
     from cristae.evaluation.scoring.evaluation import predictions_in
     from cristae.evaluation.scoring.settings import ScoreOptions, parse_borders, parse_families, parse_merge
     from cristae.metrics.score import scores_json
@@ -119,6 +123,7 @@ def evaluate(
             complement=complement,
             borders=parse_borders(border or ()),
         ),
+        cluster=ClusterOptions(workers, scheduler, cluster),
         progress=console_progress(),
     )
     print(scores_json(found) if as_json else scores_text(found), end="")

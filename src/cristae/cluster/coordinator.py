@@ -47,10 +47,12 @@ def run_on_dask(
     on_start: Started,
     progress: Progress,
     title: str,
+    *,
+    each: bool,
 ) -> None:
     """Carry out jobs in their order; see `run_jobs`."""
-    shown, work = Shown(jobs, progress, title), [_pickled(job) for job in jobs]
-    interruption = Interruption(progress, when="after the batches that are being trained")
+    shown, work = Shown(jobs, progress, title, each=each), [_pickled(job) for job in jobs]
+    interruption = Interruption(progress, when="where jobs can be resumed")
     imports = dict.fromkeys(job.function.__module__ for job in jobs if job.function.__module__ != "__main__")
     progress.say("Starting the workers")
     with workers_at(options, list(imports)) as place, interruption.noted(), shown.bar():
@@ -146,7 +148,7 @@ class _Coordinator:
         except (OSError, TimeoutError, RuntimeError) as error:
             raise ClusterError(
                 f"the Dask scheduler does not answer any more ({error or type(error).__name__}); jobs that are done "
-                "are kept, and the same command with --resume goes on with the others"
+                "are kept, and the same command, with --resume where it knows that, goes on with the others"
             ) from None
 
     def _admit(self, new: set[str]) -> None:
@@ -272,7 +274,7 @@ class _Coordinator:
             return
         error = (
             f"its worker was lost {one.waiting.lost} times, as when its process is killed or memory runs out; fewer "
-            "workers, or smaller batches and patches, take less memory"
+            "workers take less memory, and so do a lower --max-ram or smaller batches and patches"
         )
         self._give_up(one, JobFailure(key, error, "ClusterError", one.waiting.attempt - 1))
 

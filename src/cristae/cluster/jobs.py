@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cristae import errors
+from cristae.errors import ClusterError, CristaeError
+
 ERROR_RETRIES = 1
 """How often a job is begun again after an error that is none of Cristae's own."""
 LOST_RETRIES = 2
@@ -49,6 +52,14 @@ class JobFailure:
     """How often it was begun."""
     traceback: str = ""
     """Where it failed, for a log; empty where the input is wrong or the worker was lost."""
+
+
+def error_of(failure: JobFailure, otherwise: type[CristaeError] = ClusterError) -> CristaeError:
+    """The error that ended a job, of its own kind; where that is none of Cristae's, another kind with the traceback."""
+    kind = getattr(errors, failure.kind, None)
+    if isinstance(kind, type) and issubclass(kind, CristaeError):
+        return kind(failure.error)
+    return otherwise(f"{of_job(failure.key, failure.error)}\n{failure.traceback}")
 
 
 Done = Callable[[str, Any], None]

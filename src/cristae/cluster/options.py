@@ -8,6 +8,8 @@ from pathlib import Path
 
 from cristae.errors import ClusterError
 
+_MANY = 64
+"""Workers that a Dask cluster is taken to have, where work is cut up for all of them."""
 _ADDRESS = re.compile(r"(tcp|tls)://(\[[0-9a-fA-F:.]+\]|[\w.-]+):\d{1,5}")
 
 
@@ -57,6 +59,15 @@ class ClusterOptions:
                     "side by side: --folds, or `folds` or `instances` in the recipe, make one. Several GPUs train one "
                     "network with training.devices"
                 )
+
+    @property
+    def expected_workers(self) -> int:
+        """How many workers there will be, or may well be where others start them."""
+        if self.cluster is not None:
+            from cristae.cluster.queue_file import read_queue
+
+            return read_queue(self.cluster).jobs
+        return (self.workers or 1) if self.scheduler is None else _MANY
 
     @property
     def on_dask(self) -> bool:

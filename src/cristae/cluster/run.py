@@ -20,6 +20,7 @@ def run_jobs(
     on_start: Started | None = None,
     progress: Progress = Progress(),
     title: str = "Jobs",
+    each: bool = True,
 ) -> tuple[JobFailure, ...]:
     """Carry out jobs, the longest first.
 
@@ -34,6 +35,7 @@ def run_jobs(
         on_start: Called when one is begun for the first time.
         progress: Where to show how far they are.
         title: What the bar over all of them is called.
+        each: Whether each job that is done gives a line, besides the bar.
 
     Returns:
         The jobs that failed, in the order of `jobs`.
@@ -60,7 +62,7 @@ def run_jobs(
     if options.on_dask:
         from cristae.cluster.coordinator import run_on_dask
 
-        run_on_dask(order, options, on_done, failed, started, progress, title)
+        run_on_dask(order, options, on_done, failed, started, progress, title, each=each)
     else:
         for number, job in enumerate(order, start=1):
             progress.say(f"Job {number} of {len(order)}: {job.key}")

@@ -17,8 +17,8 @@ _NAMED = 3
 class Shown:
     """What the coordinator shows. The bar counts jobs by their cost, so that the time left is that of the work left."""
 
-    def __init__(self, jobs: Sequence[Job], progress: Progress, title: str) -> None:
-        self._progress, self._title = progress, title
+    def __init__(self, jobs: Sequence[Job], progress: Progress, title: str, *, each: bool = True) -> None:
+        self._progress, self._title, self._each = progress, title, each
         least = max(job.cost for job in jobs) / 1000 or 1.0
         self._cost = {job.key: max(job.cost, least) for job in jobs}
         self._fractions: dict[str, float] = {}
@@ -47,7 +47,8 @@ class Shown:
         """A job is done."""
         seconds = time.monotonic() - self._running[key]
         self._end(key)
-        self._progress.say(f"{key}: done in {duration(seconds)} ({self._ended} of {len(self._cost)})")
+        if self._each:
+            self._progress.say(f"{key}: done in {duration(seconds)} ({self._ended} of {len(self._cost)})")
 
     def failed(self, failure: JobFailure) -> None:
         """A job failed for good."""

@@ -27,6 +27,8 @@ from cristae.metrics.agreement import Agreement, check_participants
 from cristae.metrics.agreement_counts import Cell
 from cristae.progress import Progress
 
+COMPARING = "Comparing"
+"""The task of the progress while blocks are counted."""
 _DEEP_VOXELS = 1 << 24
 """How large blocks may become in order to be deep."""
 
@@ -85,24 +87,17 @@ class Panel:
         """The classes of all."""
         return self.segmentations[0].classes
 
-    def agreement(self, progress: Progress) -> Agreement:
+    def agreement(self, progress: Progress, *, counted: Agreement | None = None) -> Agreement:
         """Count every pair, block by block.
+
+        Args:
+            progress: Where to report.
+            counted: What all blocks hold, counted elsewhere; None counts them here.
 
         Raises:
             ScoreError: An image holds something that is no class id, or nothing counts for any two.
         """
-        cell: Cell = "labelled" if self.options.cell_from else "mask" if self.inside else _usual_cell(self.classes)
-        first = self.segmentations[0]
-        agreement = Agreement(first.volume, self.classes, self.names, cell, tuple(self.options.over))
-        blocks = self._blocks()
-        with progress.task("Comparing", len(blocks), unit="blocks") as task:
-            for block in blocks:
-                keep = None
-                if self.inside:
-                    keep = np.logical_and.reduce([image.read(block) != 0 for image in self.inside])
-                if keep is None or keep.any():
-                    self._count(agreement, block, keep)
-                task.advance()
+        agreement = self.count(self.blocks(), progress) if counted is None else counted
         empty = [pair.name for pair in agreement.pairs if pair.amounts[0].counted == 0]
         if len(empty) == len(agreement.pairs):
             raise ScoreError(
@@ -112,7 +107,30 @@ class Panel:
             progress.warn(f"{name}: no voxel counts for both, so their scores are undefined")
         return agreement
 
-    def _blocks(self) -> list[Box]:
+    def nothing(self) -> Agreement:
+        """Counts to which those of blocks can be added."""
+        cell: Cell = "labelled" if self.options.cell_from else "mask" if self.inside else _usual_cell(self.classes)
+        first = self.segmentations[0]
+        return Agreement(first.volume, self.classes, self.names, cell, tuple(self.options.over))
+
+    def count(self, blocks: Sequence[Box], progress: Progress) -> Agreement:
+        """Count every pair in some blocks.
+
+        Raises:
+            ScoreError: An image holds something that is no class id.
+        """
+        agreement = self.nothing()
+        with progress.task(COMPARING, len(blocks), unit="blocks") as task:
+            for block in blocks:
+                keep = None
+                if self.inside:
+                    keep = np.logical_and.reduce([image.read(block) != 0 for image in self.inside])
+                if keep is None or keep.any():
+                    self._count(agreement, block, keep)
+                task.advance()
+        return agreement
+
+    def blocks(self) -> list[Box]:
         """Blocks of whole chunks; deep ones where masks look many slices around."""
         images = [image for one in self.segmentations for image in one.images]
         z, y, x = (max(image.chunks[axis] for image in images) for axis in range(3))

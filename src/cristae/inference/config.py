@@ -29,7 +29,8 @@ class PredictOptions:
     probabilities: bool = False
     """Keep 8-bit probabilities beside the labels."""
     max_ram: str | None = None
-    """Ceiling for the memory of the process, such as '8GiB'; None takes half of the free memory."""
+    """Ceiling for the memory of the process, such as '8GiB', or of all workers of this computer together; workers
+    elsewhere have as much each. None takes half of the free memory, or what a queue's jobs are given."""
     max_vram: str | None = None
     """Ceiling on the GPU, likewise; None takes 85 % of what is free there."""
     signed: bool | None = None

@@ -38,22 +38,24 @@ class Job:
     settings: PredictionSettings
     writer: PredictionWriter
 
-    def run(self, progress: Progress, *, rank: int = 0, world_size: int = 1) -> None:
-        """Predict the blocks of one worker that are not on disk yet.
+    def run(self, progress: Progress, *, numbers: Sequence[int] | None = None) -> None:
+        """Predict the blocks that are not on disk yet.
 
         Args:
             progress: Where to report.
-            rank: Number of this worker, from 0; it predicts every `world_size`-th block.
-            world_size: Number of workers. They need no locks: blocks are disjoint files.
+            numbers: Of the blocks of the plan, those that this process predicts; None takes all. Processes need no
+                locks: blocks are disjoint files.
 
         Raises:
             OutputExistsError: The output was begun from an image with other grey values.
-            RunError: The accelerator has too little memory; the rank is not one of `world_size`.
+            RunError: The accelerator has too little memory; there is no block of that number.
             StorageError: The disk is full or the place may not be written.
         """
-        if not 0 <= rank < world_size:
-            raise RunError(f"worker {rank} of {world_size}: ranks are counted from 0 and are less than the world size")
-        blocks = [block for block in self.writer.blocks() if block.index % world_size == rank]
+        blocks = self.writer.blocks()
+        if numbers is not None:
+            if unknown := [number for number in numbers if not 0 <= number < len(blocks)]:
+                raise RunError(f"block {unknown[0]}: there is none; the plan has {len(blocks)}, numbered from 0")
+            blocks = [blocks[number] for number in numbers]
         done = self._finished(blocks, progress)
         todo = [block for block in blocks if block.index not in done]
         if todo and self.settings.precision == "bf16":
@@ -133,7 +135,7 @@ class Job:
 
     def _finished(self, blocks: Sequence[Block], progress: Progress) -> set[int]:
         """Blocks that the journal lists, made from this image, whose voxels on disk match their checksums."""
-        entries = self.writer.journal.read()
+        entries = self.writer.journal.read({block.index for block in blocks})
         listed = [block for block in blocks if block.index in entries]
         if not listed:
             return set()

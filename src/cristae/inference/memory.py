@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psutil
@@ -34,24 +34,42 @@ class Budget:
     """Main memory that the process uses otherwise, which counts towards a stated ceiling."""
     stated: bool = False
     """Whether a ceiling was stated."""
+    workers: int = 1
+    """Processes with a block each, which share the main memory."""
+    beside: int = 0
+    """Main memory of the process that waits for several workers."""
+    per_gpu: int = 1
+    """Workers that share an accelerator."""
+
+    def together(self, block: int) -> int:
+        """Main memory of all processes when a block takes so much."""
+        return self.workers * (block + self.used) + self.beside
 
 
-def find_budget(device: torch.device, *, max_ram: str | int | None = None, max_vram: str | int | None = None) -> Budget:
+def find_budget(
+    device: torch.device, *, max_ram: str | int | None = None, max_vram: str | int | None = None, workers: int = 1
+) -> Budget:
     """What blocks may use, from the ceilings stated or from the free memory.
 
     Args:
         device: Where the networks run.
-        max_ram: Ceiling for the whole process; None takes half of the free memory.
+        max_ram: Ceiling for the whole process, or for several together; None takes half of the free memory.
         max_vram: Ceiling on the accelerator; None takes most of what is free there. Without one it means nothing.
+        workers: Processes of this computer that share all that. Each of several uses as much besides its block as this
+            one, which waits for them.
     """
-    used = psutil.Process().memory_info().rss + READER_CACHE
+    rss = psutil.Process().memory_info().rss
+    used, beside = rss + READER_CACHE, 0 if workers == 1 else rss
     free = int(psutil.virtual_memory().available * DEFAULT_FRACTION)
-    ram = parse_size(max_ram) - used if max_ram is not None else free
+    ram = free if max_ram is None else parse_size(max_ram) - beside - workers * used
+    if max_ram is None and workers > 1:
+        ram -= workers * used
+    found = Budget(ram // workers, None, used, max_ram is not None, workers, beside)
     if device.type != "cuda":
-        return Budget(ram, None, used, max_ram is not None)
-    there = torch.cuda.mem_get_info(device)[0]
+        return found
+    there, per_gpu = torch.cuda.mem_get_info(device)[0], -(-workers // torch.cuda.device_count())
     vram = min(there, parse_size(max_vram)) if max_vram is not None else int(0.85 * there)
-    return Budget(ram, vram, used, max_ram is not None)
+    return replace(found, device=vram // per_gpu, per_gpu=per_gpu)
 
 
 def forward_bytes(network: nn.Module, shape: Sequence[int], *, halves: bool = False) -> int:

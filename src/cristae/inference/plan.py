@@ -144,6 +144,12 @@ def plan_memory(workload: Workload, region: Triple, budget: Budget, *, largest: 
     return needs.plan(block)
 
 
+def ram_of_block(workload: Workload, block: Triple) -> int:
+    """Bytes of main memory that a block takes."""
+    ram, device = _Needs(workload, Budget(0, None)).ram_and_device(block)
+    return ram + (0 if workload.device == "cuda" else device)
+
+
 class _Needs:
     """Forecasts the memory of blocks; that of the networks is measured once."""
 
@@ -240,17 +246,19 @@ class _Needs:
             return
         ram, device = self.ram_and_device(block)
         if budget.device is not None and device > budget.device:
-            option, needed, given = "--max-vram", device, budget.device
+            option, needed, given = "--max-vram", device * budget.per_gpu, budget.device * budget.per_gpu
         else:
-            needed = ram + (device if budget.device is None else 0) + budget.used
-            option, given = "--max-ram", budget.ram + budget.used
+            needed = budget.together(ram + (device if budget.device is None else 0))
+            option, given = "--max-ram", budget.together(budget.ram)
+        several = "" if budget.workers == 1 else f" in each of {budget.workers} workers, which"
         exact_3d = any(
             one.windows is None and one.locality.ndim == 3 and not isinstance(one.network, ArrayModel)
             for one in self.workload.members
         )
         raise RunError(
-            f"a block of {' x '.join(map(str, block))} voxels (z, y, x) needs {memory(needed)}, but only "
+            f"a block of {' x '.join(map(str, block))} voxels (z, y, x){several} needs {memory(needed)}, but only "
             f"{memory(max(0, given))} may be used; give at least {option} {math.ceil(needed / 2**20)}MiB"
+            + (", or fewer workers" if several else "")
             + ("" if budget.stated else ", or close other programs")
             + ("; windows take less: set predict.windows in the run's recipe.yaml, to gaussian say" if exact_3d else "")
         )

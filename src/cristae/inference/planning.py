@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from cristae.data.box import Triple
 from cristae.data.image import Image
 from cristae.errors import RunError, VolumeError
@@ -15,11 +17,16 @@ from cristae.inference.device import choose_device
 from cristae.inference.held_out import parts_by_members
 from cristae.inference.manifest import is_complete
 from cristae.inference.memory import find_budget
-from cristae.inference.plan import BlockPlan, Workload, plan_memory
+from cristae.inference.plan import BlockPlan, Workload, plan_memory, ram_of_block
 from cristae.inference.predictor import Member
 from cristae.inference.request import MaskSpec, PredictionRequest, Provenance, open_mask
 from cristae.inference.sections import SectionReport, bridged
 from cristae.inference.working_grid import WorkingGrid, working_grid_at
+from cristae.progress import Progress
+from cristae.words import memory, parse_size
+
+_TOLERATED = 1.1
+"""How much more than its ceiling a prediction may take that is resumed, as what the process holds varies."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +74,7 @@ def plan_request(
     largest: Triple | None,
     options: PredictOptions,
     sections: SectionReport | None = None,
+    workers: int = 1,
 ) -> PredictionRequest:
     """Choose device and blocks.
 
@@ -78,6 +86,7 @@ def plan_request(
         largest: Limit on the block (z, y, x); None leaves it to the memory.
         options: Ceilings of the memory.
         sections: What a look at the volume's sections found.
+        workers: Processes of this computer that are to work side by side, within the same ceilings.
 
     Raises:
         RunError: The device is not there, not even the smallest block fits the memory, or there is a mask but no
@@ -91,7 +100,7 @@ def plan_request(
     backend: Backend = "cuda" if chosen.type == "cuda" else "mps" if chosen.type == "mps" else "cpu"
     # Large buffers that stay with the process make it half again as fast; a stated ceiling leaves no room for them.
     workload = _workload(provenance, inputs, backend, keeps_buffers=backend == "cpu" and options.max_ram is None)
-    budget = find_budget(chosen, max_ram=options.max_ram, max_vram=options.max_vram)
+    budget = find_budget(chosen, max_ram=options.max_ram, max_vram=options.max_vram, workers=workers)
     plan = plan_memory(workload, provenance.box.shape, budget, largest=largest)
     return PredictionRequest(provenance, str(out.absolute()), plan, backend, sections)
 
@@ -141,6 +150,22 @@ def continued_request(provenance: Provenance, out: Path, begun: Mapping[str, Any
     """
     backend: Backend = "cpu" if is_complete(begun) else begun["plan"]["backend"]
     return PredictionRequest(provenance, str(out.absolute()), BlockPlan.from_dict(begun["plan"]), backend)
+
+
+def warn_of_more_memory(
+    request: PredictionRequest, inputs: Inputs, options: PredictOptions, workers: int, progress: Progress
+) -> None:
+    """Say where the blocks of a prediction that was begun are too large for as many workers as go on with it."""
+    if options.max_ram is None or workers == 1:
+        return
+    workload = _workload(request.provenance, inputs, request.backend, keeps_buffers=request.plan.keeps_buffers)
+    budget = find_budget(torch.device("cpu"), max_ram=options.max_ram, workers=workers)
+    needed, given = budget.together(ram_of_block(workload, request.plan.block)), parse_size(options.max_ram)
+    if needed > _TOLERATED * given:
+        progress.warn(
+            f"{request.out}: its blocks were planned for fewer processes: {workers} workers may take "
+            f"{memory(needed)} together, more than --max-ram {options.max_ram}; fewer workers take less"
+        )
 
 
 def _workload(provenance: Provenance, inputs: Inputs, backend: Backend, *, keeps_buffers: bool) -> Workload:

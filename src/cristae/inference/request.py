@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -244,6 +245,13 @@ class PredictionRequest:
     """Kind of device; the same for all parts, so that blocks agree."""
     sections: SectionReport | None = None
     """What a look at the volume's sections found; None where an earlier call has said it."""
+
+    @property
+    def block_count(self) -> int:
+        """How many blocks there are; they are numbered from 0."""
+        return math.prod(
+            -(-side // step) for side, step in zip(self.provenance.box.shape, self.plan.block, strict=True)
+        )
 
     def to_json(self) -> str:
         """As JSON text, for another process.

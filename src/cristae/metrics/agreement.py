@@ -124,6 +124,13 @@ class Agreement:
                 tables = [Confusion.of(first, second, self._table_size, kept) for first, second in arrays]
                 pair.add(z, tables, both, self.classes)
 
+    def add(self, other: Agreement) -> None:
+        """Add what was counted of other blocks of the same participants."""
+        for name, amounts in other.alone.items():
+            self.alone[name] += amounts
+        for mine, theirs in zip(self.pairs, other.pairs, strict=True):
+            mine.join(theirs)
+
     @property
     def _table_size(self) -> int:
         return len(self.classes.names) if self.classes.exclusive else 2

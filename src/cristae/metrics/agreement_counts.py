@@ -120,6 +120,13 @@ class Pair:
         each = [(table.tp[entry], table.fp[entry], table.fn[entry]) for _, table, entry in classes_of(tables, classes)]
         self.slices[z] = np.array(each, np.int64).T + self.slices.get(z, 0)
 
+    def join(self, other: Pair) -> None:
+        """Add what was counted of other blocks."""
+        self.tables = tuple(a + b for a, b in zip(self.tables, other.tables, strict=True))
+        self.amounts = self.amounts[0] + other.amounts[0], self.amounts[1] + other.amounts[1]
+        for z, counts in other.slices.items():
+            self.slices[z] = counts + self.slices.get(z, 0)
+
 
 def classes_of(tables: Sequence[Confusion], classes: Classes) -> Iterator[tuple[str, Confusion, int]]:
     """Name, table and entry in it of every class."""

@@ -31,7 +31,7 @@ class Interruption:
 
     Args:
         progress: Where to say that the training will stop.
-        when: How soon, in words.
+        when: How soon, and what is kept, in words.
         notable: Whether there is something to stop; where not, the first one interrupts at once.
         then: What to do when the first one is noted.
     """
@@ -40,7 +40,7 @@ class Interruption:
         self,
         progress: Progress,
         *,
-        when: str = "after this batch",
+        when: str = "after this batch, with a checkpoint",
         notable: Callable[[], bool] = lambda: True,
         then: Callable[[], None] = lambda: None,
     ) -> None:
@@ -84,5 +84,5 @@ class Interruption:
         if not self._notable():
             raise KeyboardInterrupt
         self._noted = True
-        self._progress.say(f"stopping {self._when}, with a checkpoint; Ctrl-C again stops at once")
+        self._progress.say(f"stopping {self._when}; Ctrl-C again stops at once")
         self._then()

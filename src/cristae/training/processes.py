@@ -63,7 +63,7 @@ def run_processes(module: str, arguments: Sequence[str], count: int, progress: P
         shown = _Shown(progress)
         interruption = Interruption(
             progress,
-            when=f"after at most {LOOK_EVERY} batches",
+            when=f"after at most {LOOK_EVERY} batches, with a checkpoint",
             notable=lambda: shown.begun,
             then=lambda: _ask_to_stop(processes[0]),
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cristae.analysis.render import Rendering
+from cristae.cluster.options import ClusterOptions
 from cristae.data.classes import Classes
 from cristae.data.files import require_new_file, write_together
 from cristae.data.image import Image
@@ -17,6 +18,7 @@ from cristae.evaluation.segmentation import Meaning, SegmentationSource
 from cristae.metrics.agreement import Agreement, confusions_csv
 from cristae.metrics.score import score_paths, scores_csv, scores_json
 from cristae.progress import Progress
+from cristae.workflows.agree_on_workers import Participants, counted_on_workers
 
 if TYPE_CHECKING:
     from cristae.recipe.recipe import Recipe
@@ -30,6 +32,7 @@ def agree(
     mask: Image | str | Path | None = None,
     out: str | Path | None = None,
     options: AgreementOptions = AgreementOptions(),
+    cluster: ClusterOptions = ClusterOptions(),
     progress: Progress = Progress(),
 ) -> Agreement:
     """Compare any number of annotators and algorithms, each with each.
@@ -44,6 +47,8 @@ def agree(
         mask: Only voxels where this is not 0 count. Volume fractions are fractions of it.
         out: Also write the scores here, as .csv and .json, with the confusions and a page beside them.
         options: What is compared, and where.
+        cluster: Where blocks are counted; without any, in this process. Workers need everything as files, at the same
+            paths.
         progress: Where to show progress.
 
     Returns:
@@ -70,8 +75,10 @@ def agree(
     meaning = Meaning(classes, recipe, options.binarize)
     if options.views and out is None:
         raise ScoreError("views are shown on the page, which is written with --out agree.csv")
+    named = Participants.of(participants, meaning, mask, options) if cluster.on_dask else None
     panel = open_panel(participants, meaning, mask=mask, options=options, progress=progress)
-    agreement = panel.agreement(progress)
+    counted = None if named is None else counted_on_workers(panel, named, cluster, progress)
+    agreement = panel.agreement(progress, counted=counted)
     if out is not None:
         _write(agreement, Path(out), views_of(panel, agreement, progress) if options.views else {})
     return agreement

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cristae.cluster.options import ClusterOptions
 from cristae.data.classes import Classes
 from cristae.data.image import Image
 from cristae.data.open import resolve_data
@@ -16,6 +17,7 @@ from cristae.evaluation.scoring.settings import ScoreOptions
 from cristae.evaluation.segmentation import GIVE_A_MEANING, Meaning, SegmentationSource, run_name
 from cristae.metrics.score import Score
 from cristae.progress import Progress
+from cristae.workflows.evaluate_on_workers import Compared, counted_on_workers
 
 if TYPE_CHECKING:
     from cristae.recipe.recipe import Recipe
@@ -30,6 +32,7 @@ def evaluate(
     mask: Image | str | Path | None = None,
     out: str | Path | None = None,
     options: ScoreOptions = ScoreOptions(),
+    cluster: ClusterOptions = ClusterOptions(),
     progress: Progress = Progress(),
 ) -> tuple[Score, ...]:
     """Score one or several predictions, block by block; voxels that are not valid do not count.
@@ -47,6 +50,8 @@ def evaluate(
         out: Also write the scores here, as .csv and .json, with tables of slices and threshold curves beside them. An
             evaluation that was killed resumes where it stopped.
         options: Which scores, by which rules.
+        cluster: Where blocks are counted; without any, in this process. Workers need everything as files, at the same
+            paths. Objects in 3D are counted here.
         progress: Where to show progress.
 
     Returns:
@@ -70,9 +75,14 @@ def evaluate(
     require_new_scores(out)
     predictions = prediction if isinstance(prediction, Mapping) else {run_name(prediction): prediction}
     meaning = Meaning(classes, recipe, options.binarize, options.objects)
+    elsewhere = None
+    if cluster.on_dask:
+        compared = Compared.of(predictions, truth, meaning, mask, options)
+        elsewhere = counted_on_workers(compared, cluster, progress)
     try:
         evaluations = open_evaluations(predictions, truth, meaning, mask=mask, options=options, progress=progress)
-        return score(evaluations, out, progress, labelling=None if recipe is None else _labelling(recipe))
+        labelling = None if recipe is None else _labelling(recipe)
+        return score(evaluations, out, progress, labelling=labelling, elsewhere=elsewhere)
     except LabelError as error:
         if meaning.known_classes is not None:
             raise

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
+from cristae.cluster.options import ClusterOptions
+from cristae.cluster.queue_file import read_queue
 from cristae.data.box import Box
 from cristae.data.formats.ome_zarr import read_attributes
 from cristae.data.formats.paths import signed_path
@@ -16,9 +17,14 @@ from cristae.data.padding import find_padding
 from cristae.data.volume import Volume
 from cristae.errors import VolumeError
 from cristae.inference.config import PredictOptions
-from cristae.inference.job import open_job
 from cristae.inference.manifest import find_begun, is_complete, require_same
-from cristae.inference.planning import Inputs, continued_request, open_known_mask, plan_request
+from cristae.inference.planning import (
+    Inputs,
+    continued_request,
+    open_known_mask,
+    plan_request,
+    warn_of_more_memory,
+)
 from cristae.inference.postprocessing import announce, postprocess_prediction, require_names, restore_raw
 from cristae.inference.prediction import Prediction, is_finished, open_prediction
 from cristae.inference.request import (
@@ -32,17 +38,17 @@ from cristae.inference.request import (
 )
 from cristae.inference.sections import bridged, look_before_predicting, with_reach
 from cristae.inference.working_grid import working_grid_at
-from cristae.inference.writer import PredictionWriter, begin_output, open_output
-from cristae.models.external import own_errors
+from cristae.inference.writer import PredictionWriter, open_output
 from cristae.postprocessing import Step, require_fit
 from cristae.postprocessing.memory import require_memory
 from cristae.progress import Progress
 from cristae.recipe.ensemble_file import RunEnsemble, flat_members
-from cristae.recipe.matching import common_settings, member_of, open_member, sized_image, spec_of, working_size
+from cristae.recipe.matching import common_settings, member_of, sized_image, spec_of, working_size
 from cristae.recipe.out_of_fold import held_out_boxes
 from cristae.recipe.postprocess import steps_of
 from cristae.recipe.run import Run
 from cristae.recipe.volume_greys import normalizations_of, normalizers_of
+from cristae.workflows.predict_parts import PlannedPrediction, begin_prediction, predict_on_workers
 
 _MUCH_PADDING = 0.1
 """Part of a volume from which on padding is worth a warning."""
@@ -59,6 +65,7 @@ def predict(
     box: str | Box | None = None,
     mask: str | Path | None = None,
     options: PredictOptions = PredictOptions(),
+    cluster: ClusterOptions = ClusterOptions(),
     progress: Progress = Progress(),
 ) -> Prediction:
     """Segment a volume and write the result as OME-Zarr, block by block; repeat the call to continue after a kill.
@@ -77,7 +84,10 @@ def predict(
         mask: An image of the volume's shape; voxels that are 0 in it become background and stay so in the
             post-processing. Only for classes that have one.
         options: Whether to keep probabilities and the members' disagreement, whose grey values decide the
-            normalisation, and ceilings of the memory.
+            normalisation, and ceilings of the memory: of the process, of the workers of this computer together, or of
+            each worker elsewhere.
+        cluster: Where blocks are predicted; without any, in this process. Workers elsewhere need all files at the same
+            paths. A prediction that was begun may be resumed with other workers.
         progress: Where to report.
 
     Raises:
@@ -87,6 +97,7 @@ def predict(
         VoxelSizeError: The voxel sizes of runs and volume cannot be compared.
         VolumeError: `out` does not end in .zarr; the box or the mask does not fit the volume.
         OutputExistsError: `out` holds a prediction of something else, or no prediction at all.
+        ClusterError: There are no workers to be had, or they were lost again and again.
     """
     planned = plan_prediction(
         runs,
@@ -96,27 +107,20 @@ def predict(
         box=box,
         mask=mask,
         options=options,
+        cluster=cluster,
         progress=progress,
     )
     if planned.complete:
         _confirm(planned, progress)
     else:
         output = begin_prediction(planned.request)
-        _predict_blocks(planned, output, progress, rank=0, world_size=1)
+        if cluster.on_dask:
+            predict_on_workers(planned.request, output, cluster, progress)
+        else:
+            planned.ready(output).predict(progress)
         _finish(planned.request, output, progress)
     _postprocess(planned.request, planned.inputs.mask, options.max_ram, progress)
     return open_prediction(out)
-
-
-@dataclass(frozen=True, eq=False)
-class PlannedPrediction:
-    """A request, and what it names opened in this process."""
-
-    request: PredictionRequest
-    inputs: Inputs
-    runs: tuple[Run, ...]
-    complete: bool = False
-    """Whether the output is finished already."""
 
 
 def plan_prediction(
@@ -128,9 +132,11 @@ def plan_prediction(
     box: str | Box | None = None,
     mask: str | Path | None = None,
     options: PredictOptions = PredictOptions(),
+    cluster: ClusterOptions = ClusterOptions(),
     progress: Progress = Progress(),
 ) -> PlannedPrediction:
     """Check what `predict` is asked for and choose its blocks; nothing is written. Arguments and errors as there."""
+    ceilings, processes = _ceilings(options, cluster), cluster.workers or 1
     if isinstance(volume, Volume) and options.signed is not None:
         raise VolumeError(f"'{volume.name}' is open already; say `signed` where it is opened: '{volume.image.path}'")
     volume = volume if isinstance(volume, Volume) else signed_path(volume, options.signed)
@@ -140,6 +146,9 @@ def plan_prediction(
     settings = common_settings(chosen)
     found = volume if isinstance(volume, Volume) else open_volume(volume)
     image = sized_image(found, voxel_size_nm, progress)
+    spec = VolumeSpec.of(image, name=found.name, path=_path_of(volume))
+    if cluster.on_dask:
+        spec.require_path()
     region = parse_box(box, image)
     sections = None
     if begun is None or settings.bridge:
@@ -157,7 +166,7 @@ def plan_prediction(
     )
     inputs = Inputs(members, grid, masked)
     provenance = Provenance(
-        volume=VolumeSpec.of(image, name=found.name, path=_path_of(volume)),
+        volume=spec,
         mask=None if masked is None else MaskSpec.of(masked),
         members=tuple(spec_of(*each) for each in zip(opened, members, configs, strict=True)),
         settings=PredictionSettings.of(settings, options, steps_of(chosen, progress)),
@@ -170,18 +179,34 @@ def plan_prediction(
     require_memory(provenance.settings.postprocess, image.crop(region), options.max_ram)
     if begun is not None:
         require_same(Path(out), begun, provenance)
-        return PlannedPrediction(continued_request(provenance, Path(out), begun), inputs, opened, is_complete(begun))
+        request = continued_request(provenance, Path(out), begun)
+        if not is_complete(begun):
+            warn_of_more_memory(request, inputs, ceilings, processes, progress)
+        return PlannedPrediction(request, inputs, opened, is_complete(begun))
     if masked is None and box is None and provenance.ensemble.classes.empty_id is not None:
         _warn_of_padding(found, progress)
     if sections is not None:
         sections = with_reach(sections, members, grid)
         if (warning := sections.warning(found.name)) is not None:
             progress.warn(warning)
-    device, largest = opened[0].recipe.device, settings.block_vox
     request = plan_request(
-        provenance, inputs, Path(out), device=device, largest=largest, options=options, sections=sections
+        provenance,
+        inputs,
+        Path(out),
+        device=opened[0].recipe.device,
+        largest=settings.block_vox,
+        options=ceilings,
+        sections=sections,
+        workers=processes,
     )
     return PlannedPrediction(request, inputs, opened)
+
+
+def _ceilings(options: PredictOptions, cluster: ClusterOptions) -> PredictOptions:
+    """The options with what the jobs of a queue may use, where nothing else is said."""
+    if cluster.cluster is None or options.max_ram is not None:
+        return options
+    return replace(options, max_ram=read_queue(cluster.cluster).memory)
 
 
 def _warn_of_padding(volume: Volume, progress: Progress) -> None:
@@ -197,43 +222,6 @@ def _warn_of_padding(volume: Volume, progress: Progress) -> None:
     )
 
 
-def begin_prediction(request: PredictionRequest) -> PredictionWriter:
-    """Make the output of a request, or open it when it was begun; then workers can start on their parts.
-
-    Raises:
-        OutputExistsError: There is something else at its place.
-        StorageError: The disk is full or the place may not be written.
-    """
-    return begin_output(request)
-
-
-def predict_part(request: PredictionRequest, *, rank: int, world_size: int, progress: Progress = Progress()) -> None:
-    """Predict one worker's blocks of a request, in any process that reaches its files.
-
-    Any number of workers may run at the same time, on any machines; a worker that was killed is started again.
-    `finish_prediction` completes the output once all of them are done.
-
-    Args:
-        request: From `plan_prediction`, or from its JSON.
-        rank: Number of this worker, from 0.
-        world_size: Number of workers.
-        progress: Where to report.
-
-    Raises:
-        VolumeError: The volume exists in another process only, or a file has changed.
-        RunError: Weights have changed, this machine lacks the device, or there is no such worker.
-        OutputExistsError: The output was begun from something else.
-        MissingFileError: The output was not begun with `begin_prediction`, or an input is gone.
-    """
-    if is_complete(find_begun(Path(request.out))):
-        progress.say(f"{request.out}: was finished already")
-        return
-    opened = [open_member(spec) for spec in request.provenance.members]
-    inputs = Inputs.open(request.provenance, tuple(member for _, member in opened))
-    planned = PlannedPrediction(request, inputs, tuple(run for run, _ in opened))
-    _predict_blocks(planned, open_output(request), progress, rank=rank, world_size=world_size)
-
-
 def finish_prediction(request: PredictionRequest, *, progress: Progress = Progress()) -> Prediction:
     """Complete an output whose blocks are all predicted.
 
@@ -246,16 +234,6 @@ def finish_prediction(request: PredictionRequest, *, progress: Progress = Progre
     needed = origin.mask is not None and _steps(request)
     _postprocess(request, open_known_mask(origin, origin.volume.open()) if needed else None, None, progress)
     return open_prediction(request.out)
-
-
-def _predict_blocks(
-    planned: PlannedPrediction, output: PredictionWriter, progress: Progress, *, rank: int, world_size: int
-) -> None:
-    job = open_job(planned.request, planned.inputs, output)
-    with ExitStack() as stack:
-        for run, member in zip(planned.runs, planned.inputs.members, strict=True):
-            stack.enter_context(own_errors(run.recipe.model, member.network))
-        job.run(progress, rank=rank, world_size=world_size)
 
 
 def _path_of(volume: Volume | str | Path) -> str | None:
@@ -287,5 +265,5 @@ def _confirm(planned: PlannedPrediction, progress: Progress) -> None:
     path = Path(planned.request.out)
     if not is_finished(read_attributes(path)):
         restore_raw(path)  # names of labels that a kill left half exchanged
-    open_job(planned.request, planned.inputs, open_output(planned.request)).confirm(progress)
+    planned.ready(open_output(planned.request)).job.confirm(progress)
     progress.say(f"{path}: was finished already")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from cristae.errors import ScoreError, VolumeError
 from cristae.evaluation.comparison import Comparison
 from cristae.evaluation.scoring.counting import Counting, count_all
 from cristae.evaluation.scoring.evaluation import Evaluation
+from cristae.evaluation.scoring.gathering import Elsewhere
 from cristae.evaluation.scoring.intervals import check_slabs, with_intervals
 from cristae.evaluation.scoring.ledger import Ledger, key_of
 from cristae.evaluation.scoring.objects import IdCounting, ObjectCounting
@@ -74,6 +76,7 @@ def score(
     progress: Progress,
     *,
     labelling: Mapping[str, Any] | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> tuple[Score, ...]:
     """Count everything, make the rows, and write them where asked for.
 
@@ -82,6 +85,7 @@ def score(
         out: A name that ends in .csv or .json; None writes nothing.
         progress: Where to show how far it is.
         labelling: How label values were mapped to classes; an evaluation that did so otherwise is not resumed.
+        elsewhere: Counts what it can in other processes; None counts all here.
 
     Raises:
         ScoreError: An image holds something that is not a class id or a score, or nothing at all counts.
@@ -103,14 +107,14 @@ def score(
     scores: list[Score] = []
     slices: list[dict[str, object]] = []
     curves: list[Score] = []
+    if elsewhere is not None:
+        with _forgetting(ledger):
+            elsewhere(countings_of(evaluations), ledger)
     for number, one in enumerate(evaluations):
         if len(evaluations) > 1:
             progress.say(f"Scoring {one.scoring.run}")
-        try:
-            countings = _count(one, f"{number}:", ledger, progress)
-        except (ScoreError, VolumeError):
-            ledger.remove()  # the input must change first, and counts of other input are no use
-            raise
+        with _forgetting(ledger):
+            countings = _count(one, number, ledger, progress)
         scores += _rows(one, countings)
         curves += _curves(one, countings)
         slices += [row for group in countings for row in slice_rows(one.scoring, group)]
@@ -124,14 +128,37 @@ def score(
     return tuple(scores)
 
 
-def _count(one: Evaluation, prefix: str, ledger: Ledger, progress: Progress) -> list[list[Counting]]:
-    """What was counted of each volume."""
-    countings = [_countings(one, comparison) for comparison in one.comparisons]
-    named = {
-        f"{prefix}{place}:{type(counting).__name__}": counting
+def countings_of(evaluations: Sequence[Evaluation]) -> dict[str, Counting]:
+    """All that is to be counted, by the names in the ledger."""
+    found: dict[str, Counting] = {}
+    for number, one in enumerate(evaluations):
+        found |= _named([_countings(one, comparison) for comparison in one.comparisons], number)
+    return found
+
+
+@contextmanager
+def _forgetting(ledger: Ledger) -> Iterator[None]:
+    """Where the input must change first, counts of it are no use."""
+    try:
+        yield
+    except (ScoreError, VolumeError):
+        ledger.remove()
+        raise
+
+
+def _named(countings: Sequence[Sequence[Counting]], number: int) -> dict[str, Counting]:
+    """The countings of each volume by the number of their evaluation and volume."""
+    return {
+        f"{number}:{place}:{type(counting).__name__}": counting
         for place, group in enumerate(countings)
         for counting in group
     }
+
+
+def _count(one: Evaluation, number: int, ledger: Ledger, progress: Progress) -> list[list[Counting]]:
+    """What was counted of each volume."""
+    countings = [_countings(one, comparison) for comparison in one.comparisons]
+    named = _named(countings, number)
     count_all(named, ledger, progress)
     tallies = [counting.tally for counting in named.values() if isinstance(counting, VoxelCounting)]
     if tallies and not any(table.total for tally in tallies for table in tally.pooled):
