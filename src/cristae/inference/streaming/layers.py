@@ -28,6 +28,7 @@ from cristae.inference.streaming.rows import (
 )
 
 _LOWEST = float("-inf")
+_CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +92,7 @@ class Normalization:
         else:
             weight = weight * scale.reshape(-1, *[1] * (weight.ndim - 1))
         kind = convolution.weight.dtype
-        return replace(convolution, weight=weight.to(kind), bias=bias.to(kind))
+        return replace(convolution, weight=weight.to(kind, memory_format=torch.preserve_format), bias=bias.to(kind))
 
 
 class _Call:
@@ -246,6 +247,8 @@ def _convolution(call: _Call) -> RowOperation:
     transposed, extra, groups = call.argument(6), call.sizes(7, 0), int(call.argument(8))
     window = Window(int(weight.shape[2 + place]), stride[place], padding[place], dilation[place])
     inside, without = _without(padding, place), _without(extra, place)
+    if weight.ndim in _CHANNELS_LAST:  # as convolutions of images in this layout want them
+        weight = weight.contiguous(memory_format=_CHANNELS_LAST[weight.ndim])
     layer = Convolution(weight, bias, stride, inside, dilation, bool(transposed), without, groups)
     if not transposed:
         return Windowed(window, call.length, call.dim, 0.0, layer)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from cristae.inference.streaming.graph import Step, steps_of
+from cristae.inference.streaming.graph import IMAGE, Step, steps_of
 
 
 class Streamed(nn.Module):
@@ -19,8 +19,8 @@ class Streamed(nn.Module):
         network: nn.Module,
         shape: Sequence[int],
         *,
-        axis: int,
         rows: int,
+        axis: int = 0,
         weights: Mapping[str, Tensor] | None = None,
     ) -> None:
         """Follow the network.
@@ -28,8 +28,8 @@ class Streamed(nn.Module):
         Args:
             network: In evaluation.
             shape: Shape (B, C, *S) of the images.
-            axis: Which of *S to work along.
             rows: How many rows of the output are made at a time.
+            axis: Which of *S to work along.
             weights: In place of the network's parameters and buffers.
 
         Raises:
@@ -39,36 +39,34 @@ class Streamed(nn.Module):
         own = dict(network.named_parameters()) | dict(network.named_buffers())
         self.shape = tuple(shape)
         self.rows = rows
+        self._dim = axis + 2 - len(self.shape)
         self._steps = steps_of(network, own if weights is None else weights, shape, axis)
-        self._image_rows = self.shape[2 + axis]
-        self._image_dim = axis + 2 - len(self.shape)
-        self._last_use = _last_uses(self._steps)
+        self._last_uses = _last_uses(self._steps)
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, C, *S) to (B, K, *T)."""
         assert tuple(image.shape) == self.shape, "an image of the shape that the network was followed for"
         last = self._steps[-1]
         result: Tensor | None = None
+        maps = {IMAGE: _Rows(image, self._dim), **{place: _Rows(None, self._dim) for place in range(len(self._steps))}}
         done = [0] * len(self._steps)
-        kept = [_Kept(image, 0, self._image_dim), *(_Kept(None, 0, step.dim) for step in self._steps)]
         while done[-1] < last.length:
             start, stop = done[-1], min(last.length, done[-1] + self.rows)
             wanted = self._wanted(done, stop)
-            still = self._still_needed(wanted)
+            needed = self._needed(wanted)
             for place, step in enumerate(self._steps):
                 if wanted[place] > done[place]:
-                    kept[place + 1].append(self._rows_of(step, kept, (done[place], wanted[place])))
-                    done[place] = wanted[place]
-                for source in self._last_use[place]:
-                    if source >= 0:
-                        kept[source + 1].drop(still[source])
-            found = kept[-1].take(start, stop)
+                    maps[place].append(self._rows_of(step, maps, (done[place], wanted[place])))
+                for source in self._last_uses[place]:
+                    maps[source].drop(needed[source])
+            found = maps[len(self._steps) - 1].take(start, stop)
             if result is None:
                 shape = list(found.shape)
-                shape[last.dim] = last.length
+                shape[self._dim] = last.length
                 result = found.new_empty(shape)
-            result.narrow(last.dim, start, stop - start).copy_(found)
-            kept[-1].drop(stop)
+            result.narrow(self._dim, start, stop - start).copy_(found)
+            maps[len(self._steps) - 1].drop(stop)
+            done = wanted
         assert result is not None, "an image has rows"
         return result
 
@@ -78,46 +76,57 @@ class Streamed(nn.Module):
         wanted[-1] = stop
         for place in range(len(self._steps) - 1, -1, -1):
             step = self._steps[place]
-            if wanted[place] == done[place]:
-                continue
-            _, high = step.operation.needs((done[place], wanted[place]))
-            for source in step.inputs:
-                if source >= 0:  # one row at least, for the shape of rows that are all padding
-                    wanted[source] = max(wanted[source], min(max(high, 1), self._steps[source].length))
+            if wanted[place] > done[place]:
+                _, high = step.operation.needs((done[place], wanted[place]))
+                for source in step.inputs:
+                    if source != IMAGE:  # one row at least, for the shape of rows that are all padding
+                        wanted[source] = max(wanted[source], min(max(high, 1), self._steps[source].length))
         return wanted
 
-    def _still_needed(self, done: Sequence[int]) -> list[int]:
+    def _needed(self, done: Sequence[int]) -> list[int]:
         """The first row of each step that is needed for what comes after `done`."""
         first = [step.length for step in self._steps]
         for place, step in enumerate(self._steps):
-            if done[place] == step.length:
-                continue
-            low, _ = step.operation.needs((done[place], done[place] + 1))
-            for source in step.inputs:
-                if source >= 0:
-                    first[source] = min(first[source], max(0, low))
+            if done[place] < step.length:
+                low, _ = step.operation.needs((done[place], done[place] + 1))
+                for source in step.inputs:
+                    if source != IMAGE:
+                        first[source] = min(first[source], max(0, low))
         return first
 
-    def _rows_of(self, step: Step, kept: Sequence[_Kept], rows: tuple[int, int]) -> Tensor:
+    def _rows_of(self, step: Step, maps: Mapping[int, _Rows], rows: tuple[int, int]) -> Tensor:
         low, high = step.operation.needs(rows)
-        length = self._image_rows if step.inputs[0] < 0 else self._steps[step.inputs[0]].length
+        source = step.inputs[0]
+        length = self.shape[self._dim] if source == IMAGE else self._steps[source].length
         low = min(max(low, 0), length)
-        given = [kept[source + 1].take(low, max(low, min(high, length))) for source in step.inputs]
-        return step.run(given, low, rows)
+        return step.run([maps[one].take(low, max(low, min(high, length))) for one in step.inputs], low, rows)
 
 
-class _Kept:
-    """The rows of a feature map that are still needed."""
+class _Rows:
+    """The rows of a feature map that are still needed, in a buffer that is used again and again."""
 
-    def __init__(self, values: Tensor | None, first: int, dim: int) -> None:
+    def __init__(self, values: Tensor | None, dim: int) -> None:
         self._values = values
-        self._first = first
+        """Rows that have been made and not dropped; maybe a part of the buffer."""
+        self._first = 0
         self._dim = dim
+        self._buffer: Tensor | None = None
 
     def append(self, rows: Tensor) -> None:
-        self._values = rows if self._values is None else torch.cat([self._values, rows], self._dim)
+        """Take rows that follow those that are there."""
+        old, self._values = self._values, rows
+        if old is None or old.shape[self._dim] == 0:
+            return
+        before, new = old.shape[self._dim], rows.shape[self._dim]
+        room = self._room(rows, before + new)
+        # The old rows lie at the beginning already where `drop` has put them there.
+        if old.data_ptr() != room.data_ptr():
+            room.narrow(self._dim, 0, before).copy_(old)
+        room.narrow(self._dim, before, new).copy_(rows)
+        self._values = room
 
     def take(self, start: int, stop: int) -> Tensor:
+        """Some of them."""
         assert self._values is not None and self._first <= start, "rows that have been made and not dropped"
         return self._values.narrow(self._dim, start - self._first, stop - start)
 
@@ -127,12 +136,27 @@ class _Kept:
             return
         made = self._values.shape[self._dim]
         gone = min(made, before - self._first)
+        left = self._values.narrow(self._dim, gone, made - gone)
         # The rest is copied, since a part of it would keep all of it in memory.
-        self._values = self._values.narrow(self._dim, gone, made - gone).clone()
+        self._values = left.clone()
         self._first += gone
+
+    def _room(self, like: Tensor, count: int) -> Tensor:
+        if self._buffer is None or self._buffer.shape[self._dim] < count:
+            shape = list(like.shape)
+            shape[self._dim] = count
+            self._buffer = torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=_format_of(like))
+        return self._buffer.narrow(self._dim, 0, count)
+
+
+def _format_of(like: Tensor) -> torch.memory_format:
+    for ndim, found in ((4, torch.channels_last), (5, torch.channels_last_3d)):
+        if like.ndim == ndim and like.is_contiguous(memory_format=found) and not like.is_contiguous():
+            return found
+    return torch.contiguous_format
 
 
 def _last_uses(steps: Sequence[Step]) -> list[list[int]]:
-    """For each step, those that no later step takes rows of."""
-    last = {source: place for place, step in enumerate(steps) for source in step.inputs}
+    """For each step, the earlier ones that no later step takes rows of."""
+    last = {source: place for place, step in enumerate(steps) for source in step.inputs if source != IMAGE}
     return [[source for source, user in last.items() if user == place] for place in range(len(steps))]
