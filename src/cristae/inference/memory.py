@@ -88,6 +88,19 @@ def measured_bytes(network: nn.Module, shape: Sequence[int]) -> int:
     return image.untyped_storage().nbytes() + counter.peak
 
 
+def live_bytes(network: nn.Module, image: Tensor) -> tuple[int, Tensor]:
+    """Peak bytes of the tensors that a pass makes and that live at the same time, and its output.
+
+    Args:
+        network: Any.
+        image: Its input; nothing is computed where it and the weights are on the 'meta' device.
+    """
+    counter = _LiveBytes()
+    with torch.no_grad(), counter:
+        output = network(image)
+    return counter.peak, output
+
+
 class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up the storages that are alive and remembers the highest sum."""
 

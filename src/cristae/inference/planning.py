@@ -85,8 +85,7 @@ def plan_request(
     _require_filterable(inputs)
     chosen = choose_device(device, cure="set device: auto in the run's recipe.yaml")
     backend: Backend = "cuda" if chosen.type == "cuda" else "mps" if chosen.type == "mps" else "cpu"
-    # Large buffers that stay with the process make it half again as fast; a stated ceiling leaves no room for them.
-    workload = _workload(provenance, inputs, backend, keeps_buffers=backend == "cpu" and options.max_ram is None)
+    workload = _workload(provenance, inputs, backend)
     budget = find_budget(chosen, max_ram=options.max_ram, max_vram=options.max_vram)
     plan = plan_memory(workload, provenance.box.shape, budget, largest=largest)
     return PredictionRequest(provenance, str(out.absolute()), plan, backend)
@@ -139,7 +138,7 @@ def continued_request(provenance: Provenance, out: Path, begun: Mapping[str, Any
     return PredictionRequest(provenance, str(out.absolute()), BlockPlan.from_dict(begun["plan"]), backend)
 
 
-def _workload(provenance: Provenance, inputs: Inputs, backend: Backend, *, keeps_buffers: bool) -> Workload:
+def _workload(provenance: Provenance, inputs: Inputs, backend: Backend) -> Workload:
     grid, settings = inputs.grid, provenance.settings
     source, working = grid.source.voxel_size_nm, grid.working.voxel_size_nm
     scale = (1.0, 1.0, 1.0)
@@ -155,7 +154,6 @@ def _workload(provenance: Provenance, inputs: Inputs, backend: Backend, *, keeps
         keep_probabilities=settings.probabilities,
         chunk_depth=grid.working.chunks[0],
         device=backend,
-        keeps_buffers=keeps_buffers,
         fusion=settings.fusion,
         disagreement=settings.disagreement,
     )

@@ -14,6 +14,9 @@ from cristae.inference.streaming.layers import Convolution, Normalization, opera
 from cristae.inference.streaming.recording import NotStreamableError, Operation, Recording, record
 from cristae.inference.streaming.rows import Pointwise, RowOperation, Spread, Windowed
 
+Folded = dict[tuple[int, int], tuple[Convolution, Normalization, Convolution]]
+"""A convolution, a normalisation and both as one, by the ids of the weights of the one and the means of the other."""
+
 IMAGE = -1
 """In place of a step: the image itself."""
 
@@ -39,7 +42,9 @@ class Step:
         return found
 
 
-def steps_of(network: nn.Module, weights: Mapping[str, Tensor], shape: Sequence[int], axis: int) -> list[Step]:
+def steps_of(
+    network: nn.Module, weights: Mapping[str, Tensor], shape: Sequence[int], axis: int, folded: Folded | None = None
+) -> list[Step]:
     """Follow a network.
 
     Args:
@@ -47,6 +52,7 @@ def steps_of(network: nn.Module, weights: Mapping[str, Tensor], shape: Sequence[
         weights: Its parameters and buffers by name, wherever they are to be used.
         shape: Shape (B, C, *S) of its input.
         axis: Which of *S has the rows.
+        folded: Taken from here where they are, and put here where not.
 
     Returns:
         Its steps in order; the last one gives the output.
@@ -54,15 +60,17 @@ def steps_of(network: nn.Module, weights: Mapping[str, Tensor], shape: Sequence[
     Raises:
         NotStreamableError: It does something that is not known along the rows.
     """
-    return _Reader(record(network, weights, shape), weights, axis).steps
+    return _Reader(record(network, weights, shape), weights, axis, {} if folded is None else folded).steps
 
 
 class _Reader:
     """Turns operations into steps; what does not depend on the image is computed."""
 
-    def __init__(self, recording: Recording, weights: Mapping[str, Tensor], axis: int) -> None:
+    def __init__(self, recording: Recording, weights: Mapping[str, Tensor], axis: int, folded: Folded) -> None:
         self.steps: list[Step] = []
+        self._folded = folded
         self._constants = {id(shape): weights[name] for name, shape in recording.weights.items()}
+        self._device = next((one.device for one in weights.values()), torch.device("cpu"))
         image = recording.image
         self._places = {id(image): IMAGE}
         """The step that makes each feature map."""
@@ -85,6 +93,8 @@ class _Reader:
             return self._constants[id(given)] if isinstance(given, Tensor) else given
 
         args, kwargs = tree_map(value, (operation.args, dict(operation.kwargs)))
+        if "device" in kwargs:
+            kwargs["device"] = self._device
         with torch.no_grad():
             found = operation.function(*args, **kwargs)
         for shape, one in zip(operation.results, found if operation.several else (found,), strict=True):
@@ -92,12 +102,12 @@ class _Reader:
 
     def _read(self, operation: Operation) -> None:
         maps = [one for one in operation.tensors if id(one) not in self._constants]
-        for part, result in enumerate(operation.results):
-            if not self._uses[id(result)]:
-                continue
+        used = [(part, result) for part, result in enumerate(operation.results) if self._uses[id(result)]]
+        for part, result in used:
             found = operation_on_rows(operation, part, self._dim, self._constants)
             before = self._places[id(maps[0])]
-            if isinstance(found, Pointwise) and len(maps) == 1 and before != IMAGE and self._alone(maps[0], result):
+            follows = isinstance(found, Pointwise) and len(maps) == 1 == len(used) and before != IMAGE
+            if follows and self._alone(maps[0], result):
                 self._append(self.steps[before], found.function)
                 self._places[id(result)] = before
                 continue
@@ -106,15 +116,23 @@ class _Reader:
             self.steps.append(Step(found, inputs, int(result.shape[self._dim]), self._dim))
 
     def _alone(self, given: Tensor, result: Tensor) -> bool:
-        """Whether nothing else uses what an operation is given; where it works in place, later uses are of its result."""
+        """Whether nothing else uses what an operation is given; after one in place, later uses are of its result."""
         return self._used[id(given)] == 0 if result is given else self._uses[id(given)] == 1
 
     def _append(self, step: Step, function: Callable[..., Tensor]) -> None:
         """A function that follows a step alone: a normalisation becomes part of the convolution before it."""
         operation = step.operation
-        made = isinstance(operation, Windowed | Spread)  # a tensor of its own, which may be changed in place
-        if made and not step.then and isinstance(function, Normalization):
-            if isinstance(operation.function, Convolution):
-                step.operation = replace(operation, function=function.folded_into(operation.function))
-                return
-        step.then.append(torch.relu_ if made and function is torch.relu else function)
+        if not isinstance(operation, Windowed | Spread):
+            step.then.append(function)
+        elif isinstance(function, Normalization) and isinstance(operation.function, Convolution) and not step.then:
+            step.operation = replace(operation, function=self._fold(operation.function, function))
+        else:  # what the operation gives is a tensor of its own, which may be changed in place
+            step.then.append(torch.relu_ if function is torch.relu else function)
+
+    def _fold(self, convolution: Convolution, normalization: Normalization) -> Convolution:
+        """Both as one. A convolution may be used with other settings, at another size of the image."""
+        key = id(convolution.weight), id(normalization.mean)
+        if key not in self._folded:
+            self._folded[key] = convolution, normalization, normalization.folded_into(convolution)
+        *_, known = self._folded[key]
+        return replace(convolution, weight=known.weight, bias=known.bias)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -28,7 +27,6 @@ from cristae.inference.streaming.rows import (
 )
 
 _LOWEST = float("-inf")
-_CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 @dataclass(frozen=True, eq=False)
@@ -247,8 +245,6 @@ def _convolution(call: _Call) -> RowOperation:
     transposed, extra, groups = call.argument(6), call.sizes(7, 0), int(call.argument(8))
     window = Window(int(weight.shape[2 + place]), stride[place], padding[place], dilation[place])
     inside, without = _without(padding, place), _without(extra, place)
-    if weight.ndim in _CHANNELS_LAST:  # as convolutions of images in this layout want them
-        weight = weight.contiguous(memory_format=_CHANNELS_LAST[weight.ndim])
     layer = Convolution(weight, bias, stride, inside, dilation, bool(transposed), without, groups)
     if not transposed:
         return Windowed(window, call.length, call.dim, 0.0, layer)
@@ -307,13 +303,17 @@ def _without(values: tuple[int, ...], place: int) -> tuple[int, ...]:
     return (*values[:place], 0, *values[place + 1 :])
 
 
+# fmt: off
+_POINTWISE = (
+    "_prelu_kernel", "_to_copy", "abs", "add", "addcdiv", "addcmul", "alias", "celu",
+    "clamp", "clamp_max", "clamp_min", "clone", "detach", "div", "elu", "exp",
+    "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "log", "maximum", "minimum",
+    "mish", "mul", "neg", "pow", "prelu", "relu", "rsqrt", "rsub",
+    "selu", "sigmoid", "silu", "softplus", "sqrt", "sub", "tanh", "where",
+)
+# fmt: on
 _RULES: dict[str, Callable[[_Call], RowOperation]] = {
-    **dict.fromkeys(
-        "relu sigmoid tanh elu gelu silu leaky_relu hardtanh clamp clamp_min clamp_max neg exp log sqrt rsqrt pow abs mul "
-        "add sub rsub div addcmul addcdiv maximum minimum where hardswish hardsigmoid softplus mish selu celu "
-        "_to_copy clone alias detach prelu _prelu_kernel".split(),
-        _pointwise,
-    ),
+    **dict.fromkeys(_POINTWISE, _pointwise),
     **dict.fromkeys(("native_batch_norm", "_native_batch_norm_legit_no_training"), _normalization),
     **dict.fromkeys(("_softmax", "_log_softmax", "split", "split_with_sizes"), _along),
     **dict.fromkeys(("max_pool2d_with_indices", "max_pool3d_with_indices", "avg_pool2d", "avg_pool3d"), _pooling),

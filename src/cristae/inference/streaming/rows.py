@@ -1,8 +1,8 @@
 """How operations work on some rows of a feature map: which rows of their inputs that takes, and what these give.
 
-Rows are positions along one axis of the image, the one that a network is streamed along. An operation is given the rows
-that it needs, as far as they exist; where its padding lies it adds that itself, so that the borders of the map are those
-of one pass and the borders between two groups of rows are none.
+Rows are positions along one axis of the image, the one that a network is streamed along. An operation is given the
+rows that it needs, as far as they exist; where its padding lies it adds that itself, so that the borders of the map are
+those of one pass and the borders between two groups of rows are none.
 """
 
 from __future__ import annotations
@@ -88,8 +88,7 @@ class Windowed:
 
     def run(self, given: Sequence[Tensor], first: int, rows: Rows) -> Tensor:
         """See `RowOperation`."""
-        low, high = self.needs(rows)
-        return self.function(_padded(given[0], self.dim, max(0, -low), max(0, high - self.length), self.fill))
+        return self.function(_extended(given[0], self.needs(rows), self.length, self.dim, self.fill))
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +125,7 @@ class Unpooling:
         values, places = given
         top = first * self.factor
         size = [values.shape[-2] * self.factor, self.width]
-        found = torch.ops.aten.max_unpool2d(values, places - top * self.width, size)
+        found: Tensor = torch.ops.aten.max_unpool2d(values, places - top * self.width, size)
         return found.narrow(-2, rows[0] - top, rows[1] - rows[0])
 
 
@@ -148,9 +147,8 @@ class Spread:
 
     def run(self, given: Sequence[Tensor], first: int, rows: Rows) -> Tensor:
         """See `RowOperation`."""
-        low, high = self.needs(rows)
-        top, bottom = max(0, -low), max(0, high - self.length)
-        found = self.function(_padded(given[0], self.dim, top, bottom, 0.0))
+        low, _ = needed = self.needs(rows)
+        found = self.function(_extended(given[0], needed, self.length, self.dim, 0.0))
         start = rows[0] + self.window.padding - low * self.window.stride
         return found.narrow(self.dim, start, rows[1] - rows[0])
 
@@ -196,13 +194,13 @@ class Shifted:
 
     def run(self, given: Sequence[Tensor], first: int, rows: Rows) -> Tensor:
         """See `RowOperation`."""
-        low, high = self.needs(rows)
-        top, bottom = min(max(0, -low), high - low), min(max(0, high - self.length), high - low)
-        return self.function(_padded(given[0], self.dim, top, bottom, self.fill))
+        return self.function(_extended(given[0], self.needs(rows), self.length, self.dim, self.fill))
 
 
-def _padded(given: Tensor, dim: int, top: int, bottom: int, value: float) -> Tensor:
-    """With rows of one value at both ends."""
+def _extended(given: Tensor, needed: Rows, length: int, dim: int, value: float) -> Tensor:
+    """Rows that are needed, from those of them that a map of some length has: around it lies one value."""
+    (low, high), count = needed, needed[1] - needed[0]
+    top, bottom = min(max(0, -low), count), min(max(0, high - length), count)
     if top == 0 and bottom == 0:
         return given
     return functional.pad(given, [0, 0] * (-dim - 1) + [top, bottom], value=value)

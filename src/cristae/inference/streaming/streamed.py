@@ -3,12 +3,26 @@ needed: nothing is computed twice, and the memory of a pass does not grow with t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from cristae.inference.streaming.graph import IMAGE, Step, steps_of
+from cristae.inference.streaming.graph import IMAGE, Folded, Step, steps_of
+
+
+def rows_of_strip(shape: Sequence[int], strip_vox: int, stride: int) -> int | None:
+    """Rows of the output that a network makes at a time; None where one pass is as good.
+
+    Args:
+        shape: (B, C, *S) of the image.
+        strip_vox: Voxels of an image that are wanted at a time; 0 for none.
+        stride: Total stride of the network along the first of *S.
+    """
+    if strip_vox == 0 or math.prod(shape[2:]) <= 2 * strip_vox:
+        return None
+    return stride * max(1, strip_vox // math.prod(shape[3:]) // stride)
 
 
 class Streamed(nn.Module):
@@ -22,6 +36,7 @@ class Streamed(nn.Module):
         rows: int,
         axis: int = 0,
         weights: Mapping[str, Tensor] | None = None,
+        folded: Folded | None = None,
     ) -> None:
         """Follow the network.
 
@@ -31,6 +46,7 @@ class Streamed(nn.Module):
             rows: How many rows of the output are made at a time.
             axis: Which of *S to work along.
             weights: In place of the network's parameters and buffers.
+            folded: What has been found for other shapes; weights are not held twice.
 
         Raises:
             NotStreamableError: The network does something that is not known along the rows.
@@ -40,7 +56,7 @@ class Streamed(nn.Module):
         self.shape = tuple(shape)
         self.rows = rows
         self._dim = axis + 2 - len(self.shape)
-        self._steps = steps_of(network, own if weights is None else weights, shape, axis)
+        self._steps = steps_of(network, own if weights is None else weights, shape, axis, folded)
         self._last_uses = _last_uses(self._steps)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -127,7 +143,8 @@ class _Rows:
 
     def take(self, start: int, stop: int) -> Tensor:
         """Some of them."""
-        assert self._values is not None and self._first <= start, "rows that have been made and not dropped"
+        assert self._values is not None, "rows that have been made"
+        assert self._first <= start, "rows that have not been dropped"
         return self._values.narrow(self._dim, start - self._first, stop - start)
 
     def drop(self, before: int) -> None:
