@@ -13,13 +13,12 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from cristae.data.formats.cache import DECODED
 from cristae.inference.shadow import shadow_of
 from cristae.words import parse_size
 
 DEFAULT_FRACTION = 0.5
 """Fraction of the free memory that is taken when no ceiling is stated."""
-READER_CACHE = 256 * 2**20
-"""Bytes that the readers of image formats may keep."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ def find_budget(device: torch.device, *, max_ram: str | int | None = None, max_v
         max_ram: Ceiling for the whole process; None takes half of the free memory.
         max_vram: Ceiling on the accelerator; None takes most of what is free there. Without one it means nothing.
     """
-    used = psutil.Process().memory_info().rss + READER_CACHE
+    used = psutil.Process().memory_info().rss + DECODED.limit_bytes
     free = int(psutil.virtual_memory().available * DEFAULT_FRACTION)
     ram = parse_size(max_ram) - used if max_ram is not None else free
     if device.type != "cuda":

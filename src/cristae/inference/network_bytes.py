@@ -22,7 +22,6 @@ _MEASURED: dict[int, Triple] = {2: (1, 64, 64), 3: (16, 32, 32)}
 """Output of the pass that measures a network's memory where it does not run on shapes alone, by its axes."""
 _WIDTH: dict[int, Triple] = {2: (1, 1, 256), 3: (1, 32, 32)}
 """Likewise of a streamed pass, whose length follows from its reach."""
-_FLOAT = 4
 
 
 class NetworkBytes:
@@ -57,7 +56,8 @@ class NetworkBytes:
         return _UNKNOWN_BYTES
 
     def streamed(self, given: Triple, strip_vox: int) -> float | None:
-        """Bytes of a pass that streams an image of this shape (z, y, x); None where it goes through as a whole."""
+        """Bytes of a pass that streams an image of this shape (z, y, x), without those of the image and the result; None
+        where it goes through as a whole."""
         member, ndim = self._member, self._member.locality.ndim
         shape = (1, 1, *given[3 - ndim :])
         rows = rows_of_strip(shape, strip_vox, member.locality.stride[-ndim])
@@ -67,8 +67,7 @@ class NetworkBytes:
             self._strips[rows] = self._of_strips(rows)
         if math.isinf(self._strips[rows]):
             return None
-        ends = _FLOAT * (member.input_shape((1, 1, 1))[1] + member.classes.n_logits) * math.prod(shape[2:])
-        return self._strips[rows] * math.prod(shape[3:]) + ends
+        return self._strips[rows] * math.prod(shape[3:])
 
     def _of_strips(self, rows: int) -> float:
         """Peak bytes, besides those of its input and output, for each voxel of one row."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from operator import itemgetter
 from typing import Any
 
 from cristae.data.box import Box, Triple
@@ -38,6 +37,8 @@ _FILTERING = 0.25
 """Part of the memory that slices may take that are filtered at the same time; one always may."""
 _FIXED = 128 * 2**20
 """Bytes of the convolution library whatever the size of a pass."""
+_FIXED_STREAMED = 48 * 2**20
+"""The same of a pass of a few rows."""
 
 
 @dataclass(frozen=True)
@@ -156,17 +157,22 @@ def plan_memory(
     if passes is None:
         passes = (_PASSES_OF_HALVES if workload.halves else _PASSES)[workload.device]
     network_bytes = [NetworkBytes(member, halves=workload.halves) for member in workload.members]
-    found: list[tuple[float, BlockPlan]] = []
+    best: tuple[float, BlockPlan] | None = None
+    too_large: list[tuple[_Needs, Triple]] = []
     for one in passes:
-        if found and one.slowdown >= min(found, key=itemgetter(0))[0]:
+        if best is not None and one.slowdown >= best[0]:
             continue
         needs = _Needs(workload, budget, one, network_bytes)
         block = _largest_that_fits(needs, region, budget) if largest is None else _at_most(region, largest)
-        if needs.fit(block, budget):
-            found.append((one.slowdown * needs.overhead(block), needs.plan(block)))
-    if not found:
-        needs.require(block, budget)
-    return min(found, key=itemgetter(0))[1]
+        time = one.slowdown * needs.overhead(block)
+        if not needs.fit(block, budget):
+            too_large.append((needs, block))
+        elif best is None or time < best[0]:
+            best = time, needs.plan(block)
+    if best is None:
+        needs, block = min(too_large, key=lambda pair: sum(pair[0].ram_and_device(pair[1])))
+        raise needs.refusal(block, budget)
+    return best[1]
 
 
 def _largest_that_fits(needs: _Needs, region: Triple, budget: Budget) -> Triple:
@@ -248,7 +254,7 @@ class _Needs:
             fused += (disagreement_bytes(channels) + 4 + 4 * (channels + 1)) * working
         margin = _MARGIN_KEPT if self._passes.keeps_buffers else _MARGIN
         pairs = zip(workload.members, self._network_bytes, strict=True)
-        network = _FIXED + int(margin * max(self._of_passes(member, one, block) for member, one in pairs))
+        network = max(self._of_passes(member, one, margin, block) for member, one in pairs)
         normalized = 12 + max(member.normalizer.bytes_per_vox for member in workload.members)
         normalized += 4 if any(len(member.variants) > 1 for member in workload.members) else 0
         return ram, normalized * (1 + workload.areas) * input_vox + fused + network
@@ -260,17 +266,17 @@ class _Needs:
         several = len(members) > 1, *(any(found) for found in zip(*map(_needs_sums, members), strict=True))
         return 1 + sum(several)
 
-    def _of_passes(self, member: Member, network: NetworkBytes, block: Triple) -> float:
+    def _of_passes(self, member: Member, network: NetworkBytes, margin: float, block: Triple) -> int:
         """Bytes of a pass through a network."""
-        return max(
-            self._of_pass(member, network, given, block) for given in _network_inputs(self.workload, member, block)
-        )
-
-    def _of_pass(self, member: Member, network: NetworkBytes, given: Triple, block: Triple) -> float:
-        streamed = network.streamed(given, self._passes.strip_vox)
-        if streamed is not None:
-            return streamed
-        return network.per_vox * self._at_once_of(member, given, block)
+        found = []
+        for given in _network_inputs(self.workload, member, block):
+            streamed = network.streamed(given, self._passes.strip_vox)
+            if streamed is not None:
+                result = 4 * member.classes.n_logits * math.prod(given)
+                found.append(_FIXED_STREAMED + int(margin * streamed) + result)
+            else:
+                found.append(_FIXED + int(margin * network.per_vox * self._at_once_of(member, given, block)))
+        return max(found)
 
     def _at_once_of(self, member: Member, given: Triple, block: Triple) -> int:
         z, y, x = given
@@ -299,10 +305,8 @@ class _Needs:
         ram, device = self.ram_and_device(block)
         return ram + device <= budget.ram if budget.device is None else ram <= budget.ram and device <= budget.device
 
-    def require(self, block: Triple, budget: Budget) -> None:
-        """Raise when the block does not stay within the budget."""
-        if self.fit(block, budget):
-            return
+    def refusal(self, block: Triple, budget: Budget) -> RunError:
+        """What to say of a block that does not stay within the budget."""
         ram, device = self.ram_and_device(block)
         if budget.device is not None and device > budget.device:
             option, needed, given = "--max-vram", device, budget.device
@@ -313,7 +317,7 @@ class _Needs:
             one.windows is None and one.locality.ndim == 3 and not isinstance(one.network, ArrayModel)
             for one in self.workload.members
         )
-        raise RunError(
+        return RunError(
             f"a block of {' x '.join(map(str, block))} voxels (z, y, x) needs {memory(needed)}, but only "
             f"{memory(max(0, given))} may be used; give at least {option} {math.ceil(needed / 2**20)}MiB"
             + ("" if budget.stated else ", or close other programs")

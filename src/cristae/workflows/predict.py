@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cristae.data.box import Box
+from cristae.data.formats.cache import limit_cache
 from cristae.data.formats.ome_zarr import read_attributes
 from cristae.data.formats.paths import signed_path
 from cristae.data.image import Image, VoxelSize
@@ -42,6 +43,7 @@ from cristae.recipe.out_of_fold import held_out_boxes
 from cristae.recipe.postprocess import steps_of
 from cristae.recipe.run import Run
 from cristae.recipe.volume_greys import normalizations_of, normalizers_of
+from cristae.words import parse_size
 
 _MUCH_PADDING = 0.1
 """Part of a volume from which on padding is worth a warning."""
@@ -134,6 +136,7 @@ def plan_prediction(
         raise VolumeError(f"'{volume.name}' is open already; say `signed` where it is opened: '{volume.image.path}'")
     volume = volume if isinstance(volume, Volume) else signed_path(volume, options.signed)
     begun = find_begun(Path(out))
+    limit_cache(None if options.max_ram is None else parse_size(options.max_ram))
     chosen = flat_members(runs)
     opened = tuple(member.run for member in chosen)
     settings = common_settings(chosen)

@@ -61,8 +61,18 @@ class DecodedCache:
             self._bytes -= dropped.nbytes
 
 
-DECODED = DecodedCache(256 * 2**20)
-"""Shared by all slices, pages and tiles that have to be decompressed."""
+LARGEST = 256 * 2**20
+DECODED = DecodedCache(LARGEST)
+"""Shared by all slices, pages and tiles that have to be decompressed; arrays in chunks have one of the same size."""
+
+
+def limit_cache(most: int | None) -> None:
+    """Let images that are opened from now on keep little where little memory is to be used.
+
+    Args:
+        most: Bytes that the process may use; None for no ceiling.
+    """
+    DECODED.limit_bytes = LARGEST if most is None else min(LARGEST, most // 8)
 
 
 def file_key(path: Path) -> tuple[str, int, int]:

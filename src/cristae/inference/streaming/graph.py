@@ -106,8 +106,8 @@ class _Reader:
         for part, result in used:
             found = operation_on_rows(operation, part, self._dim, self._constants)
             before = self._places[id(maps[0])]
-            follows = isinstance(found, Pointwise) and len(maps) == 1 == len(used) and before != IMAGE
-            if follows and self._alone(maps[0], result):
+            single = len(maps) == 1 == len(used) and before != IMAGE and self._alone(maps[0], result)
+            if single and isinstance(found, Pointwise):
                 self._append(self.steps[before], found.function)
                 self._places[id(result)] = before
                 continue
