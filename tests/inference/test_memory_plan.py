@@ -16,7 +16,15 @@ from cristae.errors import RunError
 from cristae.inference.ensemble import plan_ensemble
 from cristae.inference.locality import Locality, measure_locality
 from cristae.inference.memory import Budget, find_budget, forward_bytes, measured_bytes, parse_size
-from cristae.inference.plan import LARGEST_CORE, BlockPlan, Workload, _largest_input, _network_inputs, plan_memory
+from cristae.inference.plan import (
+    LARGEST_CORE,
+    WHOLE,
+    BlockPlan,
+    Workload,
+    _largest_input,
+    _network_inputs,
+    plan_memory,
+)
 from cristae.inference.predictor import Member, Predictor
 from cristae.inference.windows import Windows
 from cristae.models import UNetBNConfig
@@ -81,10 +89,56 @@ def test_the_plan_does_not_depend_on_how_large_the_volume_is():
     network = UNetBNConfig().build(1, 1)
     budget = Budget(GIB // 2, None)
     shapes = [(16, 4096, 4096), (128, 4096, 4096), (32, 8192, 8192), (1000, 65536, 65536)]
-    plans = [plan_memory(workload(shape, network=network, reach=107), shape, budget) for shape in shapes]
-    areas = [math.prod(plan.block) for plan in plans]
-    assert max(areas) < 1.1 * min(areas)
+    for passes in (None, (WHOLE,)):
+        plans = [
+            plan_memory(workload(shape, network=network, reach=107), shape, budget, passes=passes) for shape in shapes
+        ]
+        areas = [math.prod(plan.block) for plan in plans]
+        assert max(areas) < 1.1 * min(areas)
     assert max(areas) < 1500**2
+
+
+def test_networks_that_stream_take_little_memory():
+    """Whole slices in a quarter of the memory, or slabs of a volume without a halo along z."""
+    shape, network = (4, 2048, 2048), UNetBNConfig().build(1, 1)
+    one = workload(shape, network=network, reach=107)
+    streamed, whole = (plan_memory(one, shape, Budget(3 * GIB // 4, None), passes=how) for how in (None, (WHOLE,)))
+    assert streamed.block == (1, 2048, 2048)
+    assert 0 < streamed.strip_vox < 2048**2
+    assert streamed.keeps_buffers
+    assert math.prod(whole.block[1:]) < 2048**2 / 4
+    assert plan_memory(one, shape, Budget(64 * GIB, None)).strip_vox == 1 << 17
+    assert BlockPlan.from_dict(streamed.to_dict()) == streamed
+    shape = (256, 1000, 1000)
+    streamed, whole = (
+        plan_memory(solid_workload(shape), shape, Budget(2 * GIB, None), passes=how) for how in (None, (WHOLE,))
+    )
+    assert math.prod(streamed.block) > 3 * math.prod(whole.block)
+
+
+def test_networks_that_cannot_stream_pass_as_a_whole():
+    class Turned(nn.Module):
+        """Local, with a function that is not known row by row."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Conv2d(1, 8, 3, padding=1)
+
+        def forward(self, image):
+            return self.layer(image).transpose(2, 3).transpose(2, 3).mean(1, keepdim=True)
+
+    shape = (4, 2048, 2048)
+    plain = nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.Conv2d(8, 1, 1))
+    sizes = [
+        math.prod(plan_memory(workload(shape, network=one), shape, Budget(GIB // 5, None)).block)
+        for one in (Turned(), plain)
+    ]
+    assert sizes[0] < sizes[1] / 2
+
+
+def test_bf16_passes_as_a_whole():
+    shape = (4, 2048, 2048)
+    assert plan_memory(workload(shape, halves=True), shape, Budget(8 * GIB, None)).strip_vox == 0
 
 
 def test_too_little_memory_says_how_much_would_do():
@@ -93,10 +147,11 @@ def test_too_little_memory_says_how_much_would_do():
     with pytest.raises(RunError, match=r"give at least --max-ram (\d+)MiB") as caught:
         plan_memory(workload(shape, network=network, reach=107), shape, Budget(10 * 2**20, None, used=300 * 2**20))
     needed = int(str(caught.value).split("--max-ram ")[1].split("MiB")[0])
-    plan = plan_memory(
-        workload(shape, network=network, reach=107), shape, Budget((needed - 300) * 2**20, None, used=300 * 2**20)
-    )
-    assert max(plan.block[1:]) <= 64
+    one = workload(shape, network=network, reach=107)
+    plan = plan_memory(one, shape, Budget((needed - 300) * 2**20, None, used=300 * 2**20))
+    assert max(plan.block[1:]) <= 128
+    with pytest.raises(RunError, match=f"--max-ram {needed}MiB"):
+        plan_memory(one, shape, Budget((needed - 302) * 2**20, None, used=300 * 2**20))
     with pytest.raises(RunError, match="--max-vram"):
         plan_memory(workload(shape, network=network), shape, Budget(GIB, 2**20))
 
@@ -163,18 +218,21 @@ def test_3d_plans_are_usable(shape, ram, scale, windows):
 
 def test_more_memory_gives_larger_3d_blocks_whatever_the_volume():
     shape = (1000, 8000, 8000)
-    areas = [math.prod(plan_memory(solid_workload(shape), shape, Budget(n * GIB, None)).block) for n in (1, 2, 8)]
+    areas = [
+        math.prod(plan_memory(solid_workload(shape), shape, Budget(n * GIB, None), passes=(WHOLE,)).block)
+        for n in (1, 2, 8)
+    ]
     assert areas[0] < areas[1] < areas[2]
     other = (300, 30000, 2000)
-    assert math.prod(plan_memory(solid_workload(other), other, Budget(2 * GIB, None)).block) == pytest.approx(
-        areas[1], rel=0.3
-    )
+    assert math.prod(
+        plan_memory(solid_workload(other), other, Budget(2 * GIB, None), passes=(WHOLE,)).block
+    ) == pytest.approx(areas[1], rel=0.3)
 
 
 def test_axes_with_a_short_reach_are_cut_first():
     """Half as many slices with a halo of 2 are cheaper than slices of half the size with a halo of 60."""
     shape = (256, 256, 256)
-    block = plan_memory(solid_workload(shape, reach=(1, 60, 60)), shape, Budget(2 * GIB, None)).block
+    block = plan_memory(solid_workload(shape, reach=(1, 60, 60)), shape, Budget(2 * GIB, None), passes=(WHOLE,)).block
     assert block[0] < block[1]
 
 
@@ -183,14 +241,14 @@ def test_windows_bound_the_memory_of_a_network_that_sees_far():
     shape = (64, 2000, 2000)
     windows = Windows("gaussian", (16, 64, 64), 3)
     budget = Budget(int(0.7 * GIB), None)
-    wide = plan_memory(solid_workload(shape, windows=windows, local=False), shape, budget)
-    narrow = plan_memory(solid_workload(shape), shape, budget)
+    wide = plan_memory(solid_workload(shape, windows=windows, local=False), shape, budget, passes=(WHOLE,))
+    narrow = plan_memory(solid_workload(shape), shape, budget, passes=(WHOLE,))
     assert math.prod(wide.block) > 3 * math.prod(narrow.block)
 
 
 def test_exact_3d_blocks_that_do_not_fit_point_to_windows():
     with pytest.raises(RunError, match=r"--max-ram \d+MiB.*windows take less: set predict\.windows"):
-        plan_memory(solid_workload((64, 600, 600)), (64, 600, 600), Budget(129 * 2**20, None))
+        plan_memory(solid_workload((64, 600, 600)), (64, 600, 600), Budget(60 * 2**20, None))
 
 
 class Unknown(nn.Module):

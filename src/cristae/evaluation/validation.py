@@ -22,7 +22,7 @@ from cristae.inference.ensemble import plan_ensemble
 from cristae.inference.labels import bytes_of, labels_of
 from cristae.inference.locality import Locality
 from cristae.inference.memory import Budget
-from cristae.inference.plan import SMALLEST_SIDES, Workload, plan_memory
+from cristae.inference.plan import SMALLEST_SIDES, WHOLE, Workload, plan_memory
 from cristae.inference.predictor import Member, Predictor
 from cristae.inference.windows import Windows
 from cristae.metrics.tally import Tally
@@ -315,6 +315,6 @@ def _exact_block(member: Member, image_shape: Triple, region: Triple) -> Triple:
     ensemble = plan_ensemble([member.classes])
     workload = Workload((member,), ensemble, image_shape, (1.0, 1.0, 1.0), 1, halves=False, keep_probabilities=False)
     try:
-        return plan_memory(workload, region, Budget(_EXACT_BYTES, None)).block
+        return plan_memory(workload, region, Budget(_EXACT_BYTES, None), passes=(WHOLE,)).block
     except RunError:
         return SMALLEST_SIDES[3]

@@ -180,6 +180,7 @@ def open_job(request: PredictionRequest, inputs: Inputs, writer: PredictionWrite
         fusion=settings.fusion,
         threshold=settings.threshold,
         disagreement=settings.disagreement,
+        strip_vox=request.plan.strip_vox,
     )
     shown = _shown(predictor, inputs.grid, writer, request.plan.filtered_at_once)
     return Job(predictor, inputs.grid, shown, inputs.mask, settings, writer)

@@ -13,13 +13,12 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from cristae.data.formats.cache import DECODED
 from cristae.inference.shadow import shadow_of
 from cristae.words import parse_size
 
 DEFAULT_FRACTION = 0.5
 """Fraction of the free memory that is taken when no ceiling is stated."""
-READER_CACHE = 256 * 2**20
-"""Bytes that the readers of image formats may keep."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ def find_budget(
             one, which waits for them.
     """
     rss = psutil.Process().memory_info().rss
-    used, beside = rss + READER_CACHE, 0 if workers == 1 else rss
+    used, beside = rss + DECODED.limit_bytes, 0 if workers == 1 else rss
     free = int(psutil.virtual_memory().available * DEFAULT_FRACTION)
     ram = free if max_ram is None else parse_size(max_ram) - beside - workers * used
     if max_ram is None and workers > 1:
@@ -104,6 +103,19 @@ def measured_bytes(network: nn.Module, shape: Sequence[int]) -> int:
     with torch.no_grad(), counter:
         network(image)
     return image.untyped_storage().nbytes() + counter.peak
+
+
+def live_bytes(network: nn.Module, image: Tensor) -> tuple[int, Tensor]:
+    """Peak bytes of the tensors that a pass makes and that live at the same time, and its output.
+
+    Args:
+        network: Any.
+        image: Its input; nothing is computed where it and the weights are on the 'meta' device.
+    """
+    counter = _LiveBytes()
+    with torch.no_grad(), counter:
+        output = network(image)
+    return counter.peak, output
 
 
 class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from cristae.data.box import Box, Triple
+from cristae.data.formats.cache import DECODED, LARGEST
 from cristae.errors import RunError
 from cristae.inference.arrays import ArrayModel
 from cristae.inference.disagreement import bytes_per_vox as disagreement_bytes
 from cristae.inference.ensemble import Ensemble
 from cristae.inference.fusion import Average, Fusion
-from cristae.inference.locality import Locality
-from cristae.inference.memory import Budget, forward_bytes, measured_bytes
+from cristae.inference.memory import Budget
+from cristae.inference.network_bytes import NetworkBytes
 from cristae.inference.pipeline import AHEAD
 from cristae.inference.predictor import Member
 from cristae.preprocess.filtered_slices import bytes_of_slice, slices_at_once
@@ -31,10 +31,6 @@ _STEP = 32
 """Sides of small blocks are multiples of it."""
 SMALLEST_SIDES: dict[int, Triple] = {2: (1, 64, 64), 3: (16, 32, 32)}
 """Blocks are not cut any smaller, by the networks' axes: the halo would be most of the work."""
-_UNKNOWN_BYTES = 4096
-"""Memory of a forward pass for each input voxel when it can be measured in no way."""
-_MEASURED: dict[int, Triple] = {2: (1, 64, 64), 3: (16, 32, 32)}
-"""Output of the pass that measures a network's memory where it does not run on shapes alone, by its axes."""
 _MARGIN, _MARGIN_KEPT = 1.25, 2.5
 """Memory of a forward pass over that of its tensors, for workspaces and fragments; the second when the process keeps
 large buffers for the next pass, whose sizes never quite fit."""
@@ -42,6 +38,8 @@ _FILTERING = 0.25
 """Part of the memory that slices may take that are filtered at the same time; one always may."""
 _FIXED = 128 * 2**20
 """Bytes of the convolution library whatever the size of a pass."""
+_FIXED_STREAMED = 48 * 2**20
+"""The same of a pass of a few rows."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +56,10 @@ class BlockPlan:
     """Whether large buffers stay with the process, see `Workload`."""
     filtered_at_once: int = 1
     """Slices that are filtered at the same time, where networks are shown filtered copies of them."""
+    strip_vox: int = 0
+    """Voxels that stream through a local network at a time; 0 for whole passes."""
+    cache_bytes: int = LARGEST
+    """What readers of image formats may keep."""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -67,7 +69,39 @@ class BlockPlan:
     def from_dict(cls, values: Mapping[str, Any]) -> BlockPlan:
         """From what `to_dict` gave, also after a trip through JSON."""
         kept, filtered = bool(values.get("keeps_buffers", False)), int(values.get("filtered_at_once", 1))
-        return cls(_triple(values["block"]), _triple(values["chunk"]), int(values["pass_vox"]), kept, filtered)
+        block, chunk, strip = _triple(values["block"]), _triple(values["chunk"]), int(values.get("strip_vox", 0))
+        cache = int(values.get("cache_bytes", LARGEST))
+        return cls(block, chunk, int(values["pass_vox"]), kept, filtered, strip, cache)
+
+
+@dataclass(frozen=True)
+class Passes:
+    """How networks are applied to a block."""
+
+    strip_vox: int
+    """Voxels that stream through local networks at a time; 0 for whole passes."""
+    keeps_buffers: bool
+    """Whether large buffers stay with the process, which is faster on CPUs and takes more memory."""
+    slowdown: float
+    """Time for each voxel, as measured, over that of the fastest way."""
+
+
+WHOLE = Passes(0, keeps_buffers=False, slowdown=1.8)
+"""The least memory without streaming."""
+_STREAMED = tuple(
+    Passes(1 << power, keeps, slowdown * (1.0 if keeps else WHOLE.slowdown))
+    for keeps in (True, False)
+    for power, slowdown in ((17, 1.0), (16, 1.05), (15, 1.2), (14, 1.5))
+)
+_PASSES: dict[str, tuple[Passes, ...]] = {
+    "cpu": (*_STREAMED, WHOLE),
+    # Accelerators are busy with large pieces only.
+    **dict.fromkeys(("cuda", "mps"), (Passes(0, False, 1.0), Passes(1 << 20, False, 1.1), Passes(1 << 18, False, 1.5))),
+}
+_PASSES_OF_HALVES: dict[str, tuple[Passes, ...]] = {
+    "cpu": (Passes(0, keeps_buffers=True, slowdown=1.0), WHOLE),
+    **dict.fromkeys(("cuda", "mps"), (Passes(0, False, 1.0),)),
+}
 
 
 @dataclass(frozen=True)
@@ -88,8 +122,6 @@ class Workload:
     chunk_depth: int = 1
     """Slices that the image's format decodes together; blocks of as many do not decode them again and again."""
     device: str = "cpu"
-    keeps_buffers: bool = False
-    """Whether large buffers stay with the process, which is faster on CPUs and takes more memory."""
     fusion: Fusion = Average()
     """How the members are combined."""
     disagreement: bool = False
@@ -106,65 +138,103 @@ class Workload:
         return len({area for member in self.members for area in member.network_input.areas_px})
 
 
-def plan_memory(workload: Workload, region: Triple, budget: Budget, *, largest: Triple | None = None) -> BlockPlan:
-    """Choose the blocks.
-
-    The plan starts with a whole slice (2D) or the whole region (3D) and halves, thirds ... its longest axis until a
-    block fits; then slices are joined while they fit.
+def plan_memory(
+    workload: Workload,
+    region: Triple,
+    budget: Budget,
+    *,
+    largest: Triple | None = None,
+    passes: Sequence[Passes] | None = None,
+) -> BlockPlan:
+    """Choose the blocks and how networks are applied to them: what takes the least time, of what fits.
 
     Args:
         workload: Networks and image.
         region: Shape (z, y, x) of what is to be predicted.
         budget: Bytes that a block may use.
         largest: The block (z, y, x) that the recipe sets, which is taken when it fits.
+        passes: Ways to choose from, the fastest first; None for those that suit the device.
 
     Raises:
         RunError: Not even the smallest block fits; says what would do.
     """
-    needs = _Needs(workload, budget)
-    if largest is not None:
-        block = _triple([min(size, limit) for size, limit in zip(region, largest, strict=True)])
-        needs.require(block, budget)
-        return needs.plan(block)
-    parts = [region[0] if workload.ndim == 2 else 1, 1, 1]
+    if passes is None:
+        passes = (_PASSES_OF_HALVES if workload.halves else _PASSES)[workload.device]
+    network_bytes = [NetworkBytes(member, halves=workload.halves) for member in workload.members]
+    best: tuple[float, BlockPlan] | None = None
+    too_large: list[tuple[_Needs, Triple]] = []
+    for one in passes:
+        if best is not None and one.slowdown >= best[0]:
+            continue
+        needs = _Needs(workload, budget, one, network_bytes)
+        block = _largest_that_fits(needs, region, budget) if largest is None else _at_most(region, largest)
+        time = one.slowdown * needs.overhead(block)
+        if not needs.fit(block, budget):
+            too_large.append((needs, block))
+        elif best is None or time < best[0]:
+            best = time, needs.plan(block)
+    if best is None:
+        needs, block = min(too_large, key=lambda pair: sum(pair[0].ram_and_device(pair[1])))
+        raise needs.refusal(block, budget)
+    return best[1]
+
+
+def _largest_that_fits(needs: _Needs, region: Triple, budget: Budget) -> Triple:
+    """A whole slice (2D) or the whole region (3D), cut along its longest axis until it fits; then slices are joined
+    while they fit. The smallest block where none does."""
+    parts = [region[0] if needs.workload.ndim == 2 else 1, 1, 1]
     block = _split(region, parts)
     while math.prod(block) > LARGEST_CORE or not needs.fit(block, budget):
         axis = needs.cheapest_cut(block)
         if axis is None:
-            needs.require(block, budget)
-            break
+            return block
         parts[axis] += 1
         block = _split(region, parts)
-    while workload.ndim == 2:
+    while needs.workload.ndim == 2:
         deeper = (2 * block[0], block[1], block[2])
-        largest_core = LARGEST_CORE if block[0] < workload.chunk_depth else DEEP_CORE
+        largest_core = LARGEST_CORE if block[0] < needs.workload.chunk_depth else DEEP_CORE
         if block[0] >= min(region[0], 64) or math.prod(deeper) > largest_core or not needs.fit(deeper, budget):
             break
         block = deeper
-    return needs.plan(block)
+    return block
 
 
-def ram_of_block(workload: Workload, block: Triple) -> int:
-    """Bytes of main memory that a block takes."""
-    ram, device = _Needs(workload, Budget(0, None)).ram_and_device(block)
+def _at_most(region: Triple, largest: Triple) -> Triple:
+    return _triple([min(size, limit) for size, limit in zip(region, largest, strict=True)])
+
+
+def ram_of_plan(workload: Workload, plan: BlockPlan) -> int:
+    """Bytes of main memory that a block of a plan takes."""
+    network_bytes = [NetworkBytes(member, halves=workload.halves) for member in workload.members]
+    passes = Passes(plan.strip_vox, plan.keeps_buffers, slowdown=1.0)
+    ram, device = _Needs(workload, Budget(0, None), passes, network_bytes).ram_and_device(plan.block)
     return ram + (0 if workload.device == "cuda" else device)
 
 
 class _Needs:
-    """Forecasts the memory of blocks; that of the networks is measured once."""
+    """Forecasts memory and work of blocks."""
 
-    def __init__(self, workload: Workload, budget: Budget) -> None:
+    def __init__(
+        self, workload: Workload, budget: Budget, passes: Passes, network_bytes: Sequence[NetworkBytes]
+    ) -> None:
         self.workload = workload
+        self._passes = passes
+        self._network_bytes = network_bytes
         self._filtered_at_once = 1
         if workload.areas:
             room = int(_FILTERING * budget.ram)
             self._filtered_at_once = slices_at_once(workload.image_shape, workload.itemsize, workload.areas, room)
-        self._per_vox = [_bytes_per_vox(member, halves=workload.halves) for member in workload.members]
 
     def plan(self, block: Triple) -> BlockPlan:
         """The plan with a block that fits."""
-        kept = self.workload.keeps_buffers
-        return BlockPlan(block, _chunk(block), self.pass_vox(block), kept, self._filtered_at_once)
+        kept, strip = self._passes.keeps_buffers, self._passes.strip_vox
+        cache = DECODED.limit_bytes
+        return BlockPlan(block, _chunk(block), self.pass_vox(block), kept, self._filtered_at_once, strip, cache)
+
+    def overhead(self, block: Triple) -> float:
+        """Voxels that a network computes for each of a block inside a large volume."""
+        core = math.prod(side * scale for side, scale in zip(block, self.workload.scale, strict=True))
+        return max(math.prod(_largest_input(self.workload, member, block)) for member in self.workload.members) / core
 
     def pass_vox(self, block: Triple) -> int:
         """Input voxels of a forward pass: at least one slice of every exact 2D network."""
@@ -195,9 +265,9 @@ class _Needs:
         if workload.disagreement:
             # The sums of members, the map itself, and all channels together with it.
             fused += (disagreement_bytes(channels) + 4 + 4 * (channels + 1)) * working
-        margin = _MARGIN_KEPT if workload.keeps_buffers else _MARGIN
-        pairs = zip(workload.members, self._per_vox, strict=True)
-        network = _FIXED + int(margin * max(per_vox * self._at_once(member, block) for member, per_vox in pairs))
+        margin = _MARGIN_KEPT if self._passes.keeps_buffers else _MARGIN
+        pairs = zip(workload.members, self._network_bytes, strict=True)
+        network = max(self._of_passes(member, one, margin, block) for member, one in pairs)
         normalized = 12 + max(member.normalizer.bytes_per_vox for member in workload.members)
         normalized += 4 if any(len(member.variants) > 1 for member in workload.members) else 0
         return ram, normalized * (1 + workload.areas) * input_vox + fused + network
@@ -209,9 +279,17 @@ class _Needs:
         several = len(members) > 1, *(any(found) for found in zip(*map(_needs_sums, members), strict=True))
         return 1 + sum(several)
 
-    def _at_once(self, member: Member, block: Triple) -> int:
-        """Voxels of a slice or volume that go through the network together."""
-        return max(self._at_once_of(member, given, block) for given in _network_inputs(self.workload, member, block))
+    def _of_passes(self, member: Member, network: NetworkBytes, margin: float, block: Triple) -> int:
+        """Bytes of a pass through a network."""
+        found = []
+        for given in _network_inputs(self.workload, member, block):
+            streamed = network.streamed(given, self._passes.strip_vox)
+            if streamed is not None:
+                result = 4 * member.classes.n_logits * math.prod(given)
+                found.append(_FIXED_STREAMED + int(margin * streamed) + result)
+            else:
+                found.append(_FIXED + int(margin * network.per_vox * self._at_once_of(member, given, block)))
+        return max(found)
 
     def _at_once_of(self, member: Member, given: Triple, block: Triple) -> int:
         z, y, x = given
@@ -240,10 +318,8 @@ class _Needs:
         ram, device = self.ram_and_device(block)
         return ram + device <= budget.ram if budget.device is None else ram <= budget.ram and device <= budget.device
 
-    def require(self, block: Triple, budget: Budget) -> None:
-        """Raise when the block does not stay within the budget."""
-        if self.fit(block, budget):
-            return
+    def refusal(self, block: Triple, budget: Budget) -> RunError:
+        """What to say of a block that does not stay within the budget."""
         ram, device = self.ram_and_device(block)
         if budget.device is not None and device > budget.device:
             option, needed, given = "--max-vram", device * budget.per_gpu, budget.device * budget.per_gpu
@@ -255,7 +331,7 @@ class _Needs:
             one.windows is None and one.locality.ndim == 3 and not isinstance(one.network, ArrayModel)
             for one in self.workload.members
         )
-        raise RunError(
+        return RunError(
             f"a block of {' x '.join(map(str, block))} voxels (z, y, x){several} needs {memory(needed)}, but only "
             f"{memory(max(0, given))} may be used; give at least {option} {math.ceil(needed / 2**20)}MiB"
             + (", or fewer workers" if several else "")
@@ -318,32 +394,6 @@ def _network_input(member: Member, block: Triple, shape: Triple, scale: tuple[fl
 def _exchanged(sides: Triple) -> Triple:
     z, y, x = sides
     return z, x, y
-
-
-def _bytes_per_vox(member: Member, *, halves: bool) -> float:
-    """Peak bytes of a forward pass for each voxel of a slice or volume: from a pass on shapes alone, or a small real
-    one for code that depends on values."""
-    if isinstance(member.network, ArrayModel):
-        return member.network.bytes_per_vox
-    where = member.locality
-    if member.windows is not None:
-        output = member.windows.size
-    else:
-        wished = (1, 256, 256) if where.ndim == 2 else (64, 64, 64)
-        output = _good(where, wished)
-    with suppress(Exception):  # a network is anyone's code, and may fail on shapes alone
-        shape = member.input_shape(output)
-        return forward_bytes(member.network, shape, halves=halves) / math.prod(shape[2:])
-    least = _triple([min(pair) for pair in zip(output, _MEASURED[where.ndim], strict=True)])
-    for size in (_good(where, least), output):
-        with suppress(Exception):  # it may take no images but those of its windows
-            shape = member.input_shape(size)
-            return measured_bytes(member.network, shape) / math.prod(shape[2:])
-    return _UNKNOWN_BYTES
-
-
-def _good(where: Locality, size: Triple) -> Triple:
-    return _triple([where.good_side(axis, size[axis]) for axis in range(3)])
 
 
 def _split(region: Triple, parts: Sequence[int]) -> Triple:

@@ -17,7 +17,7 @@ from cristae.inference.device import choose_device
 from cristae.inference.held_out import parts_by_members
 from cristae.inference.manifest import is_complete
 from cristae.inference.memory import find_budget
-from cristae.inference.plan import BlockPlan, Workload, plan_memory, ram_of_block
+from cristae.inference.plan import BlockPlan, Workload, plan_memory, ram_of_plan
 from cristae.inference.predictor import Member
 from cristae.inference.request import MaskSpec, PredictionRequest, Provenance, open_mask
 from cristae.inference.sections import SectionReport, bridged
@@ -98,8 +98,7 @@ def plan_request(
     _require_filterable(inputs)
     chosen = choose_device(device, cure="set device: auto in the run's recipe.yaml")
     backend: Backend = "cuda" if chosen.type == "cuda" else "mps" if chosen.type == "mps" else "cpu"
-    # Large buffers that stay with the process make it half again as fast; a stated ceiling leaves no room for them.
-    workload = _workload(provenance, inputs, backend, keeps_buffers=backend == "cpu" and options.max_ram is None)
+    workload = _workload(provenance, inputs, backend)
     budget = find_budget(chosen, max_ram=options.max_ram, max_vram=options.max_vram, workers=workers)
     plan = plan_memory(workload, provenance.box.shape, budget, largest=largest)
     return PredictionRequest(provenance, str(out.absolute()), plan, backend, sections)
@@ -158,9 +157,9 @@ def warn_of_more_memory(
     """Say where the blocks of a prediction that was begun are too large for as many workers as go on with it."""
     if options.max_ram is None or workers == 1:
         return
-    workload = _workload(request.provenance, inputs, request.backend, keeps_buffers=request.plan.keeps_buffers)
+    workload = _workload(request.provenance, inputs, request.backend)
     budget = find_budget(torch.device("cpu"), max_ram=options.max_ram, workers=workers)
-    needed, given = budget.together(ram_of_block(workload, request.plan.block)), parse_size(options.max_ram)
+    needed, given = budget.together(ram_of_plan(workload, request.plan)), parse_size(options.max_ram)
     if needed > _TOLERATED * given:
         progress.warn(
             f"{request.out}: its blocks were planned for fewer processes: {workers} workers may take "
@@ -168,7 +167,7 @@ def warn_of_more_memory(
         )
 
 
-def _workload(provenance: Provenance, inputs: Inputs, backend: Backend, *, keeps_buffers: bool) -> Workload:
+def _workload(provenance: Provenance, inputs: Inputs, backend: Backend) -> Workload:
     grid, settings = inputs.grid, provenance.settings
     source, working = grid.source.voxel_size_nm, grid.working.voxel_size_nm
     scale = (1.0, 1.0, 1.0)
@@ -184,7 +183,6 @@ def _workload(provenance: Provenance, inputs: Inputs, backend: Backend, *, keeps
         keep_probabilities=settings.probabilities,
         chunk_depth=grid.working.chunks[0],
         device=backend,
-        keeps_buffers=keeps_buffers,
         fusion=settings.fusion,
         disagreement=settings.disagreement,
     )

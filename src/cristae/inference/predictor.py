@@ -30,6 +30,7 @@ from cristae.inference.ensemble import Ensemble, plan_ensemble
 from cristae.inference.fusion import Average, Fusion
 from cristae.inference.held_out import Groups, MemberPart, parts_by_members
 from cristae.inference.locality import Locality
+from cristae.inference.streaming.forms import StreamedForms
 from cristae.inference.test_time import TestTime, Variant, variants_of
 from cristae.inference.windows import Windows
 from cristae.preprocess.filtered_slices import FilteredSlices, PassingFile
@@ -119,6 +120,7 @@ class Predictor:
         fusion: Fusion = Average(),
         threshold: float = 0.5,
         disagreement: bool = False,
+        strip_vox: int = 0,
     ) -> None:
         """Take the networks as they are; `predicting` moves them to the device and to evaluation.
 
@@ -130,6 +132,7 @@ class Predictor:
             fusion: How members of the same classes are combined.
             threshold: Above which a member votes for a sigmoid class; only `Majority` uses it.
             disagreement: Whether `compute` gives how much members disagree as one more channel, the last.
+            strip_vox: Voxels that local networks stream through at a time (see `streaming`); 0 for whole passes.
 
         Raises:
             RunError: The members' classes cannot be joined, or the rule does not suit their number.
@@ -146,6 +149,9 @@ class Predictor:
         self.fusion = fusion
         self.threshold = threshold
         self.disagreement = disagreement
+        self._forms = {
+            one: StreamedForms(one.network, one.locality.stride[-one.locality.ndim], strip_vox) for one in members
+        }
 
     def parts(self, box: Box) -> tuple[MemberPart, ...]:
         """A box of the volume, cut where other members predict (see `Member.held_out`)."""
@@ -285,12 +291,14 @@ class Predictor:
             return found
         core = box.relative_to(output.start).slices
         if member.locality.ndim == 3:
-            return self._forward(member, given[None])[0][(slice(None), *core)]
+            return self._forward(member, given[None], streamed=True)[0][(slice(None), *core)]
         result = torch.empty((member.classes.n_logits, *box.shape), device=self.device)
-        step = max(1, self.pass_vox // (given.shape[2] * given.shape[3]))
+        one = (1, given.shape[0] * member.slices, *given.shape[2:])
+        step = 1 if self._forms[member].streams(one) else max(1, self.pass_vox // (given.shape[2] * given.shape[3]))
         for first in range(0, box.shape[0], step):
             last = min(first + step, box.shape[0])
-            found = self._forward(member, _slices(given[:, first : last + member.slices - 1], member.slices))
+            stack = _slices(given[:, first : last + member.slices - 1], member.slices)
+            found = self._forward(member, stack, streamed=True)
             result[:, first:last] = found[(slice(None), slice(None), *core[1:])].transpose(0, 1)
         return result
 
@@ -322,10 +330,11 @@ class Predictor:
                 result[here] += window[(slice(None), *one.box.relative_to(one.window.start).slices)] * weight
         return result
 
-    def _forward(self, member: Member, batch: Tensor) -> Tensor:
+    def _forward(self, member: Member, batch: Tensor, *, streamed: bool = False) -> Tensor:
         """Probabilities (B, K, *S) of the network's input (B, C, *S)."""
+        network = self._forms[member].suited_to(batch.shape) if streamed else member.network
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            logits = member.network(batch)
+            logits = network(batch)
         logits = logits.float()
         return torch.softmax(logits, dim=1) if member.classes.softmax else torch.sigmoid(logits)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from cristae.cluster.options import ClusterOptions
 from cristae.cluster.queue_file import read_queue
 from cristae.data.box import Box
+from cristae.data.formats.cache import cache_within, limit_cache
 from cristae.data.formats.ome_zarr import read_attributes
 from cristae.data.formats.paths import signed_path
 from cristae.data.image import Image, VoxelSize
@@ -48,6 +49,7 @@ from cristae.recipe.out_of_fold import held_out_boxes
 from cristae.recipe.postprocess import steps_of
 from cristae.recipe.run import Run
 from cristae.recipe.volume_greys import normalizations_of, normalizers_of
+from cristae.words import parse_size
 from cristae.workflows.predict_parts import PlannedPrediction, begin_prediction, predict_on_workers
 
 _MUCH_PADDING = 0.1
@@ -141,6 +143,7 @@ def plan_prediction(
         raise VolumeError(f"'{volume.name}' is open already; say `signed` where it is opened: '{volume.image.path}'")
     volume = volume if isinstance(volume, Volume) else signed_path(volume, options.signed)
     begun = find_begun(Path(out))
+    limit_cache(cache_within(None if ceilings.max_ram is None else parse_size(ceilings.max_ram) // processes))
     chosen = flat_members(runs)
     opened = tuple(member.run for member in chosen)
     settings = common_settings(chosen)

@@ -14,6 +14,7 @@ from cristae.cluster import jobs
 from cristae.cluster.groups import groups_of, name_of_group
 from cristae.cluster.options import ClusterOptions
 from cristae.cluster.run import run_jobs
+from cristae.data.formats.cache import limit_cache
 from cristae.errors import MissingFileError
 from cristae.inference.job import Job, open_job
 from cristae.inference.manifest import find_begun, is_complete
@@ -45,6 +46,7 @@ class PlannedPrediction:
             RunError: Weights have changed.
             MissingFileError: An input is gone.
         """
+        limit_cache(request.plan.cache_bytes)
         opened = [open_member(spec) for spec in request.provenance.members]
         inputs = Inputs.open(request.provenance, tuple(member for _, member in opened))
         return cls(request, inputs, tuple(run for run, _ in opened))

@@ -61,8 +61,19 @@ class DecodedCache:
             self._bytes -= dropped.nbytes
 
 
-DECODED = DecodedCache(256 * 2**20)
-"""Shared by all slices, pages and tiles that have to be decompressed."""
+LARGEST = 256 * 2**20
+DECODED = DecodedCache(LARGEST)
+"""Shared by all slices, pages and tiles that have to be decompressed; arrays in chunks have one of the same size."""
+
+
+def cache_within(most: int | None) -> int:
+    """Bytes for the cache of a process that may use so many; None for one without a ceiling."""
+    return LARGEST if most is None else min(LARGEST, most // 8)
+
+
+def limit_cache(size: int) -> None:
+    """Let images that are opened from now on keep no more than so many bytes."""
+    DECODED.limit_bytes = size
 
 
 def file_key(path: Path) -> tuple[str, int, int]:

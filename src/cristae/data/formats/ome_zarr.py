@@ -29,7 +29,7 @@ from cristae.data.formats.ngff import (
 from cristae.data.formats.paths import Reading, is_zarr
 from cristae.data.formats.pyramid import Level, Method, build_pyramid, first_levels, pyramid_levels
 from cristae.data.formats.stored import StoredArray, axis_names, open_stored
-from cristae.data.formats.tensor_store import CACHE_BYTES, NO_CHUNKS, LazyArray, holds_chunks
+from cristae.data.formats.tensor_store import NO_CHUNKS, LazyArray, holds_chunks
 from cristae.data.formats.zarr_arrays import (
     Node,
     array_metadata,
@@ -199,7 +199,7 @@ def open_writer(path: Path) -> ZarrWriter:
 
 
 def open_ome_zarr(
-    path: str | Path, array: str = "", *, reading: Reading = Reading(), cache_bytes: int = CACHE_BYTES
+    path: str | Path, array: str = "", *, reading: Reading = Reading(), cache_bytes: int | None = None
 ) -> Image:
     """Open an image inside a Zarr hierarchy; nothing but metadata is read.
 
@@ -207,7 +207,8 @@ def open_ome_zarr(
         path: The root of the hierarchy, or any group or array in it.
         array: Inner path of a group or an array; empty means the finest level of the image at `path`.
         reading: What the person says about it; a channel is needed when there are several.
-        cache_bytes: Ceiling of the cache of decoded chunks that all images opened with the same ceiling share.
+        cache_bytes: Ceiling of the cache of decoded chunks that all images opened with the same ceiling share; None for
+            that of other formats.
 
     Raises:
         MissingFileError: There is nothing at this path.

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import tensorstore
 
+from cristae.data.formats.cache import DECODED
 from cristae.data.formats.stored import Index
 from cristae.errors import FormatError, StorageError
 
-CACHE_BYTES = 256 * 2**20
 MAX_CHUNK_BYTES = 2**31
 """Larger chunks would have to be decoded whole to read one voxel, so they are refused."""
 MAX_EXTENT = 2**31
@@ -40,20 +40,22 @@ class LazyArray:
     read: Callable[[Index], np.ndarray]
 
 
-def open_store(spec: Mapping[str, Any], folder: Path, *, cache_bytes: int = CACHE_BYTES) -> Any:
+def open_store(spec: Mapping[str, Any], folder: Path, *, cache_bytes: int | None = None) -> Any:
     """A tensorstore of the array that `spec` describes.
 
     Args:
         spec: The driver and its settings.
         folder: Where the array is.
-        cache_bytes: Ceiling of the cache of decoded chunks that all arrays opened with the same ceiling share.
+        cache_bytes: Ceiling of the cache of decoded chunks that all arrays opened with the same ceiling share;
+            None for that of other formats.
 
     Raises:
         Exception: Whatever tensorstore raises; see `reason`.
     """
+    limit = DECODED.limit_bytes if cache_bytes is None else cache_bytes
     kvstore = {"driver": "file", "path": f"{_plain(folder).as_posix()}/"}
     rules = {"open": True, "recheck_cached_data": "open", "recheck_cached_metadata": "open"}
-    return tensorstore.open({"kvstore": kvstore, **rules, **spec}, context=_context(cache_bytes)).result()
+    return tensorstore.open({"kvstore": kvstore, **rules, **spec}, context=_context(limit)).result()
 
 
 def lazy_array(store: Any, where: str) -> LazyArray:

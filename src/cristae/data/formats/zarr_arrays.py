@@ -11,7 +11,6 @@ import numpy as np
 
 from cristae.data.formats.json_file import as_object, load_object
 from cristae.data.formats.tensor_store import (
-    CACHE_BYTES,
     LazyArray,
     begin_block,
     lazy_array,
@@ -24,7 +23,6 @@ from cristae.data.formats.zarr_codecs import needs_zarr_python, not_opened, open
 from cristae.errors import FormatError
 
 __all__ = [
-    "CACHE_BYTES",
     "Node",
     "array_metadata",
     "begin_block",
@@ -117,7 +115,7 @@ def _node_of_2(path: Path, found: Mapping[str, Any], inner: str) -> Node | None:
     return Node(path, "group", 2, attributes, {}, consolidated=True) if f"{inner}.zgroup" in found else None
 
 
-def open_array(node: Node, *, cache_bytes: int = CACHE_BYTES) -> Any:
+def open_array(node: Node, *, cache_bytes: int | None = None) -> Any:
     """A tensorstore of the array, for those who write it too; checked to hold plain numbers.
 
     Raises:
@@ -133,7 +131,7 @@ def open_array(node: Node, *, cache_bytes: int = CACHE_BYTES) -> Any:
     return store
 
 
-def open_lazy(node: Node, *, cache_bytes: int = CACHE_BYTES) -> LazyArray:
+def open_lazy(node: Node, *, cache_bytes: int | None = None) -> LazyArray:
     """The array, read with tensorstore, or with zarr-python where only that knows its codecs.
 
     Raises:
@@ -150,7 +148,7 @@ def open_lazy(node: Node, *, cache_bytes: int = CACHE_BYTES) -> LazyArray:
         raise FormatError(not_opened(node.path, node.metadata, error)) from error
 
 
-def _open(node: Node, cache_bytes: int) -> Any:
+def _open(node: Node, cache_bytes: int | None) -> Any:
     spec: dict[str, Any] = {"driver": "zarr3" if node.version == 3 else "zarr"}
     metadata = node.metadata
     if node.version == 3 and metadata.get("fill_value", 0) is None:  # which early writers of version 3 left open
