@@ -248,7 +248,7 @@ def test_windows_bound_the_memory_of_a_network_that_sees_far():
 
 def test_exact_3d_blocks_that_do_not_fit_point_to_windows():
     with pytest.raises(RunError, match=r"--max-ram \d+MiB.*windows take less: set predict\.windows"):
-        plan_memory(solid_workload((64, 600, 600)), (64, 600, 600), Budget(60 * 2**20, None))
+        plan_memory(solid_workload((64, 600, 600)), (64, 600, 600), Budget(20 * 2**20, None))
 
 
 class Unknown(nn.Module):
@@ -311,7 +311,9 @@ def test_the_plan_accounts_for_copies_and_disagreement(pyramidal):
     def block(*members, **more):
         options = {"scale": (1.0, 1.0, 1.0), "itemsize": 1, "halves": False, "keep_probabilities": False}
         ensemble = plan_ensemble([one.classes for one in members])
-        return math.prod(plan_memory(Workload(members, ensemble, shape, **options, **more), shape, budget).block)
+        return math.prod(
+            plan_memory(Workload(members, ensemble, shape, **options, **more), shape, budget, passes=(WHOLE,)).block
+        )
 
     one = pyramidal()
     plain = block(one, one)

@@ -19,7 +19,8 @@ from cristae.inference.request import PredictionRequest
 from cristae.inference.sections import Bridge, SectionReport, bridged, look_before_predicting
 from cristae.progress import Progress
 from cristae.report.prediction_page import prediction_page
-from cristae.workflows.predict import begin_prediction, finish_prediction, plan_prediction, predict, predict_part
+from cristae.workflows.predict import finish_prediction, plan_prediction, predict
+from cristae.workflows.predict_parts import begin_prediction, predict_part
 
 BRIDGE = "block_vox: [{depth}, 32, 48], bridge: true"
 
@@ -123,7 +124,7 @@ def test_bridges_do_not_depend_on_blocks_boxes_or_processes(tmp_path: Path) -> N
         np.testing.assert_array_equal(part.labels[0].read(), whole.labels[0].read(inside))
     request = plan_prediction([runs[7]], tmp_path / "cell.tif", out=tmp_path / "sent.zarr").request
     begin_prediction(request)
-    predict_part(PredictionRequest.from_json(request.to_json()), rank=0, world_size=1)
+    predict_part(PredictionRequest.from_json(request.to_json()), blocks=range(request.block_count))
     finish_prediction(PredictionRequest.from_json(request.to_json()))
     assert_same(tmp_path / "sent.zarr", tmp_path / "whole.zarr")
     again = predict([runs[7]], tmp_path / "cell.tif", out=tmp_path / "whole.zarr")

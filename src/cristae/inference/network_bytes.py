@@ -56,8 +56,8 @@ class NetworkBytes:
         return _UNKNOWN_BYTES
 
     def streamed(self, given: Triple, strip_vox: int) -> float | None:
-        """Bytes of a pass that streams an image of this shape (z, y, x), without those of the image and the result; None
-        where it goes through as a whole."""
+        """Bytes of a pass that streams an image of this shape (z, y, x), besides those of image and result; None where
+        it is not streamed."""
         member, ndim = self._member, self._member.locality.ndim
         shape = (1, 1, *given[3 - ndim :])
         rows = rows_of_strip(shape, strip_vox, member.locality.stride[-ndim])
