@@ -2,13 +2,15 @@
 
 For each network: core voxels a second from Zarr to Zarr, over those of forward passes alone on the same padded blocks
 that are in memory already (medians of rounds taken in turn); and the halo overhead, as a fraction of the computation.
-Then the peak memory of a process that predicts a volume, and of one that predicts a volume 8 times larger.
+Then the peak memory of a process that predicts a volume, and of one that predicts a volume 8 times larger; and what a
+ceiling costs: time and peak memory without one and with two.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -71,6 +73,10 @@ def main() -> None:
             print(network, figures[network])
         figures["memory"] = measure_memory(folder, asked.threads)
         print("memory", figures["memory"])
+        figures["ceilings"] = measure_ceilings(
+            folder, (asked.slices, asked.side, asked.side), asked.threads, asked.rounds
+        )
+        print("ceilings", figures["ceilings"])
     write_result("prediction" if asked.device == "cpu" else f"prediction-{asked.device}", figures)
 
 
@@ -140,11 +146,7 @@ def measure_memory(folder: Path, threads: int) -> dict[str, Any]:
     run = make_run(folder / "memory" / "unet_bn", "unet_bn", "cpu")
     for number, shape in enumerate([(2, 1536, 1536), (4, 3072, 3072)]):
         volume = write_noise(folder / f"memory{number}.zarr", shape)
-        command = [sys.executable, "-m", "benchmarks.prediction", "--threads", str(threads)]
-        child = subprocess.run(
-            [*command, "--memory-of", str(run.path), str(volume), ceiling], capture_output=True, text=True, check=True
-        )
-        found = json.loads(child.stdout.splitlines()[-1])
+        found = predicted_apart(run, volume, ceiling, threads)
         peaks.append(found["peak_bytes"])
         plans.append(found["block"])
     return {
@@ -155,10 +157,51 @@ def measure_memory(folder: Path, threads: int) -> dict[str, Any]:
     }
 
 
+def measure_ceilings(folder: Path, shape: Triple, threads: int, rounds: int) -> dict[str, Any]:
+    """Seconds and peak memory of whole processes that predict the same volume, in turn, under several ceilings."""
+    run, volume = (
+        make_run(folder / "memory" / "unet_bn", "unet_bn", "cpu"),
+        write_noise(folder / "ceilings.zarr", shape),
+    )
+    names = ("none", "1536MiB", "1GiB")
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
+    for _ in range(rounds):
+        for name in names:
+            found[name].append(predicted_apart(run, volume, name, threads))
+    seconds = {name: statistics.median(one["seconds"] for one in several) for name, several in found.items()}
+    return {
+        name: {
+            "seconds": round(seconds[name], 2),
+            "times_as_long": round(seconds[name] / seconds["none"], 3),
+            "peak_mib": round(max(one["peak_bytes"] for one in several) / 2**20),
+            "plan": several[0]["plan"],
+        }
+        for name, several in found.items()
+    }
+
+
+def predicted_apart(run: Run, volume: Path, ceiling: str, threads: int) -> dict[str, Any]:
+    """What `predict_and_weigh` says in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.prediction", "--threads", str(threads)]
+    child = subprocess.run(
+        [*command, "--memory-of", str(run.path), str(volume), ceiling], capture_output=True, text=True, check=True
+    )
+    found: dict[str, Any] = json.loads(child.stdout.splitlines()[-1])
+    return found
+
+
 def predict_and_weigh(run: Path, volume: Path, ceiling: str) -> dict[str, Any]:
-    """Predict in this process and say how much memory it took at most."""
-    found = predict([run], volume, out=volume.with_suffix(".out.zarr"), options=PredictOptions(max_ram=ceiling))
-    return {"peak_bytes": peak_bytes(), "block": found.attributes["plan"]["block"]}
+    """Predict in this process; say how long that took, and how much memory at most."""
+    options, out = PredictOptions(max_ram=None if ceiling == "none" else ceiling), volume.with_suffix(".out.zarr")
+    shutil.rmtree(out, ignore_errors=True)
+    began = time.perf_counter()
+    plan = predict([run], volume, out=out, options=options).attributes["plan"]
+    return {
+        "seconds": time.perf_counter() - began,
+        "peak_bytes": peak_bytes(),
+        "block": plan["block"],
+        "plan": {name: plan[name] for name in ("block", "strip_vox", "keeps_buffers")},
+    }
 
 
 def make_run(folder: Path, name: str, device: str) -> Run:
