@@ -24,6 +24,8 @@ from cristae.inference.pipeline import run_pipeline
 from cristae.inference.planning import Inputs
 from cristae.inference.predictor import Predictor
 from cristae.inference.request import PredictionRequest, PredictionSettings
+from cristae.inference.seam_check import SeamCheck
+from cristae.inference.seams import check_seams
 from cristae.inference.working_grid import WorkingGrid
 from cristae.inference.writer import PredictionWriter, Written, shrink
 from cristae.preprocess.filtered_slices import FilteredSlices
@@ -90,6 +92,14 @@ class Job:
                 ) from error
         if forecast is not None:
             progress.say(forecast.outcome(time.perf_counter() - began, peak_memory_bytes(self.predictor.device)["ram"]))
+
+    def check_seams(self) -> SeamCheck | None:
+        """Compare some places with windows that lie elsewhere; None where there are none, or members predict what they
+        have held out."""
+        if any(member.held_out for member in self.predictor.members):
+            return None
+        region = self.grid.wanted(self.writer.layout.region)
+        return check_seams(self.predictor, self.shown, region, self.settings.threshold)
 
     def confirm(self, progress: Progress) -> None:
         """Make sure that a finished output was made from this image, and clear away what a kill may have left.
