@@ -15,6 +15,7 @@ from cristae.inference.predictor import Predictor
 from cristae.progress import Progress
 from cristae.recipe.matching import member_of
 from cristae.recipe.run import Run, open_run
+from cristae.report.prediction_page import prediction_page
 from cristae.workflows.predict import predict
 
 KEEP = PredictOptions(probabilities=True)
@@ -87,6 +88,10 @@ def test_windows_that_the_recipe_asks_for(tmp_path: Path, rule: str) -> None:
     found = predict([run], cell(grey), out=tmp_path / "out.zarr", options=KEEP, progress=progress)
     assert any(f"windows of 32 x 32 voxels, joined by the rule '{rule}'" in line for line in progress.lines)
     assert np.abs(found.probabilities[0].read() - 255 * whole(run, grey)[0]).max() < 0.52
+    seams = found.attributes["seams"]
+    assert seams["near"] + seams["inside"] == 2 * 45 * 61
+    assert sum("seams show: with windows in other places" in line for line in progress.lines + progress.warnings) == 1
+    assert "Where windows meet" in prediction_page(found)
     exact = make_run(tmp_path / "exact")
     assert np.abs(whole(run, grey) - whole(exact, grey)).max() > 1e-3, "windows make a difference here"
 

@@ -240,8 +240,8 @@ def test_a_large_volume_has_smaller_blocks_for_more_workers_and_keeps_them(tmp_p
     """Another number of workers goes on with the blocks that there are, and hears what that takes."""
     run = make_run(tmp_path / "run", model="{name: unet_bn, widths: [32, 64]}", predict="windows: exact")
     write_image(cell(np.zeros((1, 3000, 3000), np.uint8)).image, tmp_path / "cell.tif")
-    need = (find_budget(torch.device("cpu")).used + GIB) / GIB
-    what: dict[str, Any] = {"out": tmp_path / "out.zarr", "options": PredictOptions(max_ram=f"{4 * need:.1f}GiB")}
+    need = (find_budget(torch.device("cpu")).used + GIB / 10) / GIB
+    what: dict[str, Any] = {"out": tmp_path / "out.zarr", "options": PredictOptions(max_ram=f"{4 * need:.2f}GiB")}
     few, many = (
         plan_prediction([run], tmp_path / "cell.tif", **what, cluster=ClusterOptions(workers=n)).request for n in (2, 3)
     )
@@ -251,7 +251,7 @@ def test_a_large_volume_has_smaller_blocks_for_more_workers_and_keeps_them(tmp_p
     resumed = plan_prediction(
         [run], tmp_path / "cell.tif", **what, cluster=ClusterOptions(workers=9), progress=heard
     ).request
-    assert resumed == few
+    assert (resumed.provenance, resumed.plan) == (few.provenance, few.plan)
     assert [line for line in heard.warned if "planned for fewer processes: 9 workers may take" in line]
     heard = Said()
     plan_prediction([run], tmp_path / "cell.tif", **what, cluster=TWO, progress=heard)

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from cristae.allocator import keep_large_buffers, return_large_buffers
+from cristae.allocator import keep_large_buffers, peak_memory_bytes, return_large_buffers
 from cristae.data.formats.ome_zarr import read_attributes
 from cristae.data.image import Image
 from cristae.errors import OutputExistsError, RunError
 from cristae.inference.blocks import Block
 from cristae.inference.device import choose_device, warn_of_slow_bf16
+from cristae.inference.forecast import forecast_of
 from cristae.inference.journal import digest, hash_of
 from cristae.inference.labels import bytes_of, labels_of
 from cristae.inference.pipeline import run_pipeline
 from cristae.inference.planning import Inputs
 from cristae.inference.predictor import Predictor
 from cristae.inference.request import PredictionRequest, PredictionSettings
+from cristae.inference.seam_check import SeamCheck
+from cristae.inference.seams import check_seams
 from cristae.inference.working_grid import WorkingGrid
 from cristae.inference.writer import PredictionWriter, Written, shrink
 from cristae.preprocess.filtered_slices import FilteredSlices
@@ -37,6 +43,8 @@ class Job:
     mask: Image | None
     settings: PredictionSettings
     writer: PredictionWriter
+    memory_bytes: int = 0
+    """What the process is forecast to take; 0 where it was not planned here."""
 
     def run(self, progress: Progress, *, numbers: Sequence[int] | None = None) -> None:
         """Predict the blocks that are not on disk yet.
@@ -60,6 +68,12 @@ class Job:
         todo = [block for block in blocks if block.index not in done]
         if todo and self.settings.precision == "bf16":
             warn_of_slow_bf16(self.predictor.device, "precision", progress)
+        forecast = None
+        if numbers is None:
+            forecast = forecast_of(self.predictor, self.grid, self.shown, self.writer.layout, todo)
+        if forecast is not None:
+            progress.say(forecast.text(self.memory_bytes))
+        began = time.perf_counter()
         with (
             self.predictor.predicting(),
             progress.task("Predicting", len(blocks), unit="blocks", done=len(done)) as task,
@@ -70,12 +84,22 @@ class Job:
                 task.advance()
 
             try:
-                run_pipeline(todo, self._read, self._compute, write)
+                run_pipeline(todo, self._read, partial(self._compute, progress=progress), write)
             except torch.OutOfMemoryError as error:
                 raise RunError(
                     "the accelerator's memory is full; repeat the command with a new output place and a smaller "
                     "--max-vram, or close other programs that use it"
                 ) from error
+        if forecast is not None:
+            progress.say(forecast.outcome(time.perf_counter() - began, peak_memory_bytes(self.predictor.device)["ram"]))
+
+    def check_seams(self) -> SeamCheck | None:
+        """Compare some places with windows that lie elsewhere; None where there are none, or members predict what they
+        have held out."""
+        if any(member.held_out for member in self.predictor.members):
+            return None
+        region = self.grid.wanted(self.writer.layout.region)
+        return check_seams(self.predictor, self.shown, region, self.settings.threshold)
 
     def confirm(self, progress: Progress) -> None:
         """Make sure that a finished output was made from this image, and clear away what a kill may have left.
@@ -111,7 +135,19 @@ class Job:
             preview = shrink(core, factor)
         return _Input(block, raw, inside, preview, digest(raw))
 
-    def _compute(self, given: _Input) -> _Result:
+    def _probabilities(self, given: _Input, progress: Progress) -> Tensor:
+        """Those of a block; where memory runs out, in smaller passes from then on."""
+        while True:
+            try:
+                return self.grid.probabilities(self.predictor, given.raw, given.block.core)
+            except torch.OutOfMemoryError:
+                if not self.predictor.take_less_memory():
+                    raise
+            if self.predictor.device.type == "cuda":
+                torch.cuda.empty_cache()
+            progress.warn("the accelerator's memory ran out; the prediction goes on in smaller passes")
+
+    def _compute(self, given: _Input, progress: Progress) -> _Result:
         ensemble, keeps = self.predictor.ensemble, self.settings.probabilities
         if not given.input_sha256:
             count = 1 if ensemble.classes.exclusive else ensemble.channels
@@ -119,7 +155,7 @@ class Job:
             kept = np.zeros((ensemble.channels, *given.block.core.shape), np.uint8) if keeps else None
             nothing = np.zeros(given.block.core.shape, np.uint8) if self.settings.disagreement else None
             return _Result(given.block, Written(empty, kept, disagreement=nothing), "")
-        found = self.grid.probabilities(self.predictor, given.raw, given.block.core)
+        found = self._probabilities(given, progress)
         disagreement = None
         if self.settings.disagreement:
             disagreement = bytes_of(found[-1]).cpu().numpy()
@@ -183,7 +219,8 @@ def open_job(request: PredictionRequest, inputs: Inputs, writer: PredictionWrite
         strip_vox=request.plan.strip_vox,
     )
     shown = _shown(predictor, inputs.grid, writer, request.plan.filtered_at_once)
-    return Job(predictor, inputs.grid, shown, inputs.mask, settings, writer)
+    memory_bytes = request.plan.memory_bytes
+    return Job(predictor, inputs.grid, shown, inputs.mask, settings, writer, memory_bytes)
 
 
 def _shown(predictor: Predictor, grid: WorkingGrid, writer: PredictionWriter, threads: int) -> Image | FilteredSlices:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from cristae.data.box import Box, Triple
@@ -60,10 +60,15 @@ class BlockPlan:
     """Voxels that stream through a local network at a time; 0 for whole passes."""
     cache_bytes: int = LARGEST
     """What readers of image formats may keep."""
+    memory_bytes: int = field(default=0, compare=False)
+    """Main memory that the process is forecast to take, which varies, and so is not part of what is stored; 0 where it
+    was not planned here."""
 
     def to_dict(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return asdict(self)
+        values = asdict(self)
+        del values["memory_bytes"]
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> BlockPlan:
@@ -172,7 +177,7 @@ def plan_memory(
         if not needs.fit(block, budget):
             too_large.append((needs, block))
         elif best is None or time < best[0]:
-            best = time, needs.plan(block)
+            best = time, replace(needs.plan(block), memory_bytes=budget.used + needs.main_memory(block))
     if best is None:
         needs, block = min(too_large, key=lambda pair: sum(pair[0].ram_and_device(pair[1])))
         raise needs.refusal(block, budget)
@@ -207,8 +212,7 @@ def ram_of_plan(workload: Workload, plan: BlockPlan) -> int:
     """Bytes of main memory that a block of a plan takes."""
     network_bytes = [NetworkBytes(member, halves=workload.halves) for member in workload.members]
     passes = Passes(plan.strip_vox, plan.keeps_buffers, slowdown=1.0)
-    ram, device = _Needs(workload, Budget(0, None), passes, network_bytes).ram_and_device(plan.block)
-    return ram + (0 if workload.device == "cuda" else device)
+    return _Needs(workload, Budget(0, None), passes, network_bytes).main_memory(plan.block)
 
 
 class _Needs:
@@ -235,6 +239,11 @@ class _Needs:
         """Voxels that a network computes for each of a block inside a large volume."""
         core = math.prod(side * scale for side, scale in zip(block, self.workload.scale, strict=True))
         return max(math.prod(_largest_input(self.workload, member, block)) for member in self.workload.members) / core
+
+    def main_memory(self, block: Triple) -> int:
+        """Bytes of main memory that a block takes."""
+        ram, device = self.ram_and_device(block)
+        return ram + (0 if self.workload.device == "cuda" else device)
 
     def pass_vox(self, block: Triple) -> int:
         """Input voxels of a forward pass: at least one slice of every exact 2D network."""

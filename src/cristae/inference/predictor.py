@@ -39,6 +39,8 @@ from cristae.preprocess.normalize import Normalizer
 
 DEFAULT_PASS_VOX = 4 * 1024 * 1024
 """Input voxels of one forward pass when there is no plan."""
+_MOST_STRIP, _LEAST_PASS = 1 << 20, 1 << 16
+"""Voxels that stream through, or pass as a whole, at a time where memory has run out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,8 +151,22 @@ class Predictor:
         self.fusion = fusion
         self.threshold = threshold
         self.disagreement = disagreement
-        self._forms = {
-            one: StreamedForms(one.network, one.locality.stride[-one.locality.ndim], strip_vox) for one in members
+        self._strip_vox = strip_vox
+        self._forms = self._streamed_forms()
+
+    def take_less_memory(self) -> bool:
+        """Let a quarter go through the networks at a time from now on; False where that is little already."""
+        strip = self._strip_vox or 4 * _MOST_STRIP
+        if max(strip, self.pass_vox) <= _LEAST_PASS:
+            return False
+        self._strip_vox, self.pass_vox = (max(_LEAST_PASS, size // 4) for size in (strip, self.pass_vox))
+        self._forms = self._streamed_forms()
+        return True
+
+    def _streamed_forms(self) -> dict[Member, StreamedForms]:
+        return {
+            one: StreamedForms(one.network, one.locality.stride[-one.locality.ndim], self._strip_vox)
+            for one in self.members
         }
 
     def parts(self, box: Box) -> tuple[MemberPart, ...]:

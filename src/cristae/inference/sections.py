@@ -27,8 +27,6 @@ _LONGEST = 5
 """Longer runs of bad sections are not bridged: nobody knows what was there."""
 _LEAST = 3
 """Volumes of fewer sections are not looked at."""
-_MARGIN = 64
-"""Slices beyond a region that are looked at, too: networks may see them."""
 _NAMED = 8
 
 
@@ -97,8 +95,8 @@ class SectionReport:
 
 
 def look_before_predicting(image: Image, name: str, region: Box, *, bridge: bool, progress: Progress) -> SectionReport:
-    """Look at the sections of the region that is predicted, and around it; at all where gaps are bridged, so that a
-    region is predicted as it is in the whole volume.
+    """Look at the sections of the region that is predicted; at all where gaps are bridged, so that a region is
+    predicted as it is in the whole volume.
 
     Args:
         image: The volume's.
@@ -110,11 +108,10 @@ def look_before_predicting(image: Image, name: str, region: Box, *, bridge: bool
     Raises:
         CristaeError: A file is damaged.
     """
-    if image.shape[0] < _LEAST:
-        return SectionReport(0, region, ())
     count = image.shape[0]
-    near = range(max(0, region.start[0] - _MARGIN), min(count, region.stop[0] + _MARGIN))
-    slices = range(count) if bridge else near
+    slices = range(count) if bridge else range(region.start[0], region.stop[0])
+    if len(slices) < _LEAST:
+        return SectionReport(0, region, ())
     seen = look_at_sections(Volume(name, image), slices, progress, most_voxels=_MOST_VOXELS)
     part = Box((region.start[0], *seen.part.start[1:]), (region.stop[0], *seen.part.stop[1:]))
     bridges = _bridges(seen.bad, count) if bridge else ()

@@ -44,6 +44,8 @@ from cristae.inference.prediction import DISAGREEMENT, KIND, label_names, read_s
 from cristae.inference.request import PredictionRequest
 from cristae.progress import Progress
 
+_WITH_COARSER = 4 / 3
+"""Voxels of all levels for one of the finest, at most: each has a quarter of those of the one before, or fewer."""
 _MEANING = (
     "mutual information of class and member as a fraction of its largest value, log(min(classes, members)); "
     "of overlapping or merged classes the largest"
@@ -76,6 +78,15 @@ class Layout:
         wanted = 4 if max(self.region.shape[1:]) > 512 else 2
         fits = (f for f in (wanted, 2, 1) if all(side <= block or block % f == 0 for side, block in sides))
         return next(fits)
+
+    @property
+    def bytes_per_vox(self) -> float:
+        """Of all arrays and their coarser levels, before they are compressed."""
+        full = 1 if self.ensemble.classes.exclusive else len(self.ensemble.classes.names)
+        full += self.ensemble.channels if self.keep_probabilities else 0
+        full += self.keep_disagreement
+        preview = self.input_dtype.itemsize / self.preview_factor**2 if self.preview_factor else 0.0
+        return _WITH_COARSER * full + preview
 
     def spec(self, *, channels: int | None = None) -> ZarrSpec:
         """The array of labels or probabilities."""

@@ -13,6 +13,7 @@ from cristae.data.box import Box
 from cristae.data.formats.ome_zarr import open_ome_zarr
 from cristae.data.image import Image, voxel_size_text
 from cristae.inference.prediction import Prediction
+from cristae.inference.seam_check import SeamCheck
 from cristae.progress import Progress
 from cristae.report.facts import rows_of, shape
 from cristae.report.page import Fact, Section, build_page, fold, table
@@ -43,6 +44,7 @@ def prediction_page(prediction: Prediction, *, progress: Progress = Progress()) 
     sections = [
         Section("Slices", slices + _about_disagreement(prediction)),
         *_bad_sections(prediction),
+        *_seams(prediction),
         Section("Class volumes", share_table(counts, total, colors, size, notes)),
         Section("Members", table(_members(prediction))),
         Section("How it was made", fold("Runs, settings and plan", table(rows_of(_plain(prediction.attributes))))),
@@ -95,6 +97,22 @@ def _bad_sections(prediction: Prediction) -> list[Section]:
         else "Slices count from 0 in the volume. Judge what was predicted there by the image."
     )
     return [Section("Sections that deserve a look", table(rows) + note)]
+
+
+def _seams(prediction: Prediction) -> list[Section]:
+    """Whether a prediction in windows shows where these meet."""
+    counts = prediction.attributes.get("seams")
+    if not counts:
+        return []
+    found = SeamCheck(**counts)
+    note = Markup('<p class="note">{}</p>').format(
+        "Some places were predicted once more with windows elsewhere; near is up to a sixteenth of a window."
+    )
+    return [Section("Where windows meet", Markup("<p>{}.</p>").format(_capital(found.text())) + note)]
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _steps(prediction: Prediction) -> list[Fact]:
@@ -198,4 +216,4 @@ def _plane(image: Image, z: int) -> Box:
 def _plain(attributes: dict[str, Any]) -> dict[str, Any]:
     """Lists of objects as numbered entries, so that a table can show them."""
     runs = {f"runs.{index}": run for index, run in enumerate(attributes.get("runs", []))}
-    return {key: value for key, value in attributes.items() if key not in ("runs", "sections")} | runs
+    return {key: value for key, value in attributes.items() if key not in ("runs", "sections", "seams")} | runs

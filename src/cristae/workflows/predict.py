@@ -10,7 +10,7 @@ from cristae.cluster.options import ClusterOptions
 from cristae.cluster.queue_file import read_queue
 from cristae.data.box import Box
 from cristae.data.formats.cache import cache_within, limit_cache
-from cristae.data.formats.ome_zarr import read_attributes
+from cristae.data.formats.ome_zarr import read_attributes, write_attributes
 from cristae.data.formats.paths import signed_path
 from cristae.data.image import Image, VoxelSize
 from cristae.data.open import open_volume
@@ -18,6 +18,7 @@ from cristae.data.padding import find_padding
 from cristae.data.volume import Volume
 from cristae.errors import VolumeError
 from cristae.inference.config import PredictOptions
+from cristae.inference.job import Job
 from cristae.inference.manifest import find_begun, is_complete, require_same
 from cristae.inference.planning import (
     Inputs,
@@ -118,8 +119,11 @@ def predict(
         output = begin_prediction(planned.request)
         if cluster.on_dask:
             predict_on_workers(planned.request, output, cluster, progress)
+            ready = planned.ready(output)
         else:
-            planned.ready(output).predict(progress)
+            ready = planned.ready(output)
+            ready.predict(progress)
+        _check_seams(ready.job, progress)
         _finish(planned.request, output, progress)
     _postprocess(planned.request, planned.inputs.mask, options.max_ram, progress)
     return open_prediction(out)
@@ -237,6 +241,14 @@ def finish_prediction(request: PredictionRequest, *, progress: Progress = Progre
     needed = origin.mask is not None and _steps(request)
     _postprocess(request, open_known_mask(origin, origin.volume.open()) if needed else None, None, progress)
     return open_prediction(request.out)
+
+
+def _check_seams(job: Job, progress: Progress) -> None:
+    """Say, and write beside the prediction, whether it shows where windows meet."""
+    found = job.check_seams()
+    if found is not None:
+        (progress.warn if found.seams else progress.say)(found.text())
+        write_attributes(job.writer.path, {"seams": found.to_dict()})
 
 
 def _path_of(volume: Volume | str | Path) -> str | None:
