@@ -25,6 +25,7 @@ LAYOUT = SimpleNamespace(bytes_per_vox=1.5)
 def forecast_for(one, shape, monkeypatch, *, block=(4, 600, 700)):
     """Where measuring the part takes two seconds."""
     seconds = iter([10.0, 12.0])
+    monkeypatch.setattr(forecast, "_WORTH", 32)
     monkeypatch.setattr(forecast.time, "perf_counter", lambda: next(seconds))
     image = image_of_array(np.zeros(shape, np.uint8))
     predictor, blocks = Predictor([one]), list(plan_blocks(Box.of_shape(shape), block))

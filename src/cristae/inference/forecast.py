@@ -17,7 +17,7 @@ from cristae.words import duration, memory
 
 _PART: dict[int, Triple] = {2: (1, 512, 512), 3: (16, 96, 96)}
 """Voxels (z, y, x) that are predicted to measure the speed, by the networks' axes."""
-_WORTH = 32
+_WORTH = 200
 """How much more there must be to do than such a part, for a forecast to be worth its time."""
 
 

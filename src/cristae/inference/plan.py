@@ -96,7 +96,7 @@ WHOLE = Passes(0, keeps_buffers=False, slowdown=1.8)
 _STREAMED = tuple(
     Passes(1 << power, keeps, slowdown * (1.0 if keeps else WHOLE.slowdown))
     for keeps in (True, False)
-    for power, slowdown in ((17, 1.0), (16, 1.05), (15, 1.2), (14, 1.5))
+    for power, slowdown in ((19, 1.0), (18, 1.1), (17, 1.15), (16, 1.2), (15, 1.4), (14, 1.8))
 )
 _PASSES: dict[str, tuple[Passes, ...]] = {
     "cpu": (*_STREAMED, WHOLE),
