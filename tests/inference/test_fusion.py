@@ -19,7 +19,7 @@ from cristae.inference.ensemble import plan_ensemble
 from cristae.inference.fusion import Average, Fusion, Majority, Weighted
 from cristae.inference.labels import labels_of
 from cristae.inference.memory import Budget
-from cristae.inference.plan import Workload, plan_memory
+from cristae.inference.plan import WHOLE, Workload, plan_memory
 from cristae.inference.predictor import Predictor
 
 MITO = Classes(names=("background", "mito"))
@@ -195,7 +195,9 @@ def test_the_plan_accounts_for_votes(pyramidal):
 
     def block(rule):
         options = {"scale": (1.0, 1.0, 1.0), "itemsize": 1, "halves": False, "keep_probabilities": False}
-        return plan_memory(Workload(members, ensemble, shape, fusion=rule, **options), shape, budget).block
+        return plan_memory(
+            Workload(members, ensemble, shape, fusion=rule, **options), shape, budget, passes=(WHOLE,)
+        ).block
 
     assert math.prod(block(Majority())) < math.prod(block(Average()))
     assert block(Weighted(weights=(1, 2))) == block(Average())
