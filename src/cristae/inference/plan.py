@@ -53,7 +53,7 @@ class BlockPlan:
     pass_vox: int
     """Input voxels that go through a network at once."""
     keeps_buffers: bool = False
-    """Whether large buffers stay with the process, see `Workload`."""
+    """Whether large buffers stay with the process, see `Passes`."""
     filtered_at_once: int = 1
     """Slices that are filtered at the same time, where networks are shown filtered copies of them."""
     strip_vox: int = 0

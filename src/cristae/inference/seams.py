@@ -69,7 +69,7 @@ def check_seams(predictor: Predictor, image: Image | FilteredSlices, region: Box
 
 @dataclass(frozen=True)
 class _MovedWindows(Windows):
-    """Windows in other places: a quarter of their side further up."""
+    """Windows in other places: half a step further up."""
 
     def starts(self, axis: int, length: int) -> list[int]:
         """See `Windows`."""

@@ -115,7 +115,10 @@ class Streamed(nn.Module):
         source = step.inputs[0]
         length = self.shape[self._dim] if source == IMAGE else self._steps[source].length
         low = min(max(low, 0), length)
-        return step.run([maps[one].take(low, max(low, min(high, length))) for one in step.inputs], low, rows)
+        given = [maps[one].take(low, max(low, min(high, length))) for one in step.inputs]
+        found = step.run(given, low, rows)
+        # A view, as of a crop, would change when the buffer that it looks at is used again.
+        return found.clone() if _memory(found) in [_memory(one) for one in given] else found
 
 
 class _Rows:
@@ -135,7 +138,7 @@ class _Rows:
             return
         before, new = old.shape[self._dim], rows.shape[self._dim]
         room = self._room(rows, before + new)
-        # The old rows lie at the beginning already where `drop` has put them there.
+        # Where none were dropped since, the old rows lie at the beginning of the buffer already.
         if old.data_ptr() != room.data_ptr():
             room.narrow(self._dim, 0, before).copy_(old)
         room.narrow(self._dim, before, new).copy_(rows)
@@ -164,6 +167,10 @@ class _Rows:
             shape[self._dim] = count
             self._buffer = torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=_format_of(like))
         return self._buffer.narrow(self._dim, 0, count)
+
+
+def _memory(tensor: Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)
 
 
 def _format_of(like: Tensor) -> torch.memory_format:
