@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -236,8 +237,13 @@ def test_the_ceiling_holds_for_all_workers_together(tmp_path: Path, files: tuple
         )
 
 
-def test_a_large_volume_has_smaller_blocks_for_more_workers_and_keeps_them(tmp_path: Path) -> None:
+def test_a_large_volume_has_smaller_blocks_for_more_workers_and_keeps_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Another number of workers goes on with the blocks that there are, and hears what that takes."""
+    this = SimpleNamespace(memory_info=lambda: SimpleNamespace(rss=GIB // 4))  # whatever ran here before
+    machine = SimpleNamespace(Process=lambda: this, virtual_memory=psutil.virtual_memory)
+    monkeypatch.setattr("cristae.inference.memory.psutil", machine)
     run = make_run(tmp_path / "run", model="{name: unet_bn, widths: [32, 64]}", predict="windows: exact")
     write_image(cell(np.zeros((1, 3000, 3000), np.uint8)).image, tmp_path / "cell.tif")
     need = (find_budget(torch.device("cpu")).used + GIB / 10) / GIB
