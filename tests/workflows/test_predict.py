@@ -2,10 +2,6 @@
 
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -466,56 +462,3 @@ def test_same_inputs_same_bytes(tmp_path):
     files = [path.relative_to(tmp_path / "one.zarr") for path in (tmp_path / "one.zarr").rglob("*") if path.is_file()]
     for file in files:
         assert (tmp_path / "one.zarr" / file).read_bytes() == (tmp_path / "two.zarr" / file).read_bytes(), file
-
-
-SCRIPT = """
-import sys
-from cristae.workflows.predict import predict
-predict([sys.argv[1]], sys.argv[2], out=sys.argv[3])
-"""
-
-
-def start(run: Path, image: Path, out: Path) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-c", SCRIPT, str(run), str(image), str(out)])
-
-
-def count_lines(out: Path) -> int:
-    try:
-        return sum(file.read_bytes().count(b"\n") for file in out.glob(PATTERN))
-    except FileNotFoundError:  # finished in between
-        return 0
-
-
-def kill_when(process: subprocess.Popen, out: Path, lines: int) -> bool:
-    """Kill -9 once the journal has that many lines; False when the process finished before."""
-    while process.poll() is None:
-        if out.exists() and count_lines(out) >= lines:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            return True
-        time.sleep(0.0005)
-    assert process.returncode == 0
-    return False
-
-
-def kill_and_repeat(tmp_path: Path, moments: list[int]) -> None:
-    run = make_run(tmp_path / "run", classes=ORGANELLES, model="{name: unet_bn, widths: [16, 32, 64]}")
-    image, out = tmp_path / "cell.tif", tmp_path / "out.zarr"
-    write_image(cell(textured((12, 96, 144))).image, image)
-    killed = [kill_when(start(run.path, image, out), out, lines) for lines in moments]
-    assert all(killed)
-    assert start(run.path, image, out).wait() == 0
-    predict([run], image, out=tmp_path / "whole.zarr")
-    assert_same(tmp_path / "whole.zarr", out)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(os.name == "nt", reason="kill -9")
-def test_kill_9_and_repeat(tmp_path):
-    kill_and_repeat(tmp_path, [0, 20])
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(os.name == "nt", reason="kill -9")
-def test_kill_9_at_ten_moments(tmp_path):
-    kill_and_repeat(tmp_path, [0, 1, 2, 5, 12, 25, 40, 60, 80, 100])

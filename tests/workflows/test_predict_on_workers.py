@@ -22,7 +22,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from prediction_runs import SIZE_NM, cell, make_run, textured
-from test_predict import KEEP, ORGANELLES, Killed, assert_same, count_lines, stop_after
+from test_predict import KEEP, ORGANELLES, Killed, assert_same, stop_after
+from test_predict_killed import count_lines
 from typer.testing import CliRunner
 
 from cristae.cli.main import app
