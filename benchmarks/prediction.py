@@ -38,10 +38,11 @@ from cristae.recipe.trained_model import TrainedModel
 from cristae.workflows.predict import predict
 
 SIZE_NM = (40.0, 10.0, 10.0)
+MITO = Classes(names=("background", "mito"))
 RECIPE = """\
 name: {name}
 data:
-  classes: {{names: [background, mito]}}
+  classes: {{names: [{names}]}}
   volumes: [{{name: cell, image: image.tif, labels: {{kind: ids, path: labels.tif}}}}]
 model: {{name: {name}}}
 loss: {{name: cross_entropy_dice}}
@@ -204,16 +205,17 @@ def predict_and_weigh(run: Path, volume: Path, ceiling: str) -> dict[str, Any]:
     }
 
 
-def make_run(folder: Path, name: str, device: str) -> Run:
+def make_run(folder: Path, name: str, device: str, classes: Classes = MITO, *, seed: int = 0) -> Run:
     """A run with random weights."""
     if (folder / "recipe.yaml").is_file():
         return open_run(folder)
-    recipe = parse_recipe(RECIPE.format(name=name, device=device), "benchmark")
+    recipe = parse_recipe(RECIPE.format(name=name, device=device, names=", ".join(classes.names)), "benchmark")
     run = create_run(folder, recipe)
-    torch.manual_seed(0)
-    network = recipe.model.build(1, 1)
+    torch.manual_seed(seed)
+    network = recipe.model.build(recipe.model.in_slices, classes.n_logits)
     save_weights(run, network)
-    model = TrainedModel(1, Classes(names=("background", "mito")), Normalizer(0.0, 255.0), SIZE_NM, (256, 256))
+    patch = (256, 256) if recipe.network.ndim == 2 else (16, 96, 96)
+    model = TrainedModel(1, classes, Normalizer(0.0, 255.0), SIZE_NM, patch)
     locality = measure_locality(network, recipe.network)
     write_summary(run, model, {"status": "complete", "locality": locality.to_dict()})
     return run
