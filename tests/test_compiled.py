@@ -33,6 +33,7 @@ def test_arrays_that_may_not_be_written_are_counted() -> None:
     assert Confusion.of(ids, ids, 2, valid=ids).counts.tolist() == [[0, 0], [0, 2]]
 
 
+@pytest.mark.slow
 def test_every_loop_runs_where_no_folder_for_machine_code_can_be_written(tmp_path: Path) -> None:
     """All loops are decorated, with each folder that may keep machine code being a file."""
     package = tmp_path / "cristae"

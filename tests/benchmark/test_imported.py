@@ -89,6 +89,7 @@ def test_a_method_beside_trained_cells_is_scored_on_the_test_regions(tmp_path: P
         flat_members([f"{out}:best"])
 
 
+@pytest.mark.slow
 def test_a_method_is_ranked_with_cells_that_have_no_test_regions(tmp_path: Path) -> None:
     write_discs(tmp_path, epochs=1)
     masks = {file.stem: np.array(Image.open(file)) > 0 for file in sorted((tmp_path / "labels").glob("*.png"))}
@@ -104,6 +105,7 @@ def test_a_method_is_ranked_with_cells_that_have_no_test_regions(tmp_path: Path)
     assert of_disc == [("fiji", "validation"), ("0.01", "validation")]
 
 
+@pytest.mark.slow
 def test_what_has_changed_is_scored_again(tmp_path: Path) -> None:
     truth = {f"{z}": np.tri(20, k=z, dtype=bool) for z in range(3)}
     write_masks(tmp_path / "truth", truth)

@@ -219,6 +219,7 @@ def test_cells_that_a_plan_has_lost_are_told(done: Path, plan: Path, tmp_path: P
     assert open_study(tmp_path / "out" / "cells" / "wide").complete
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("planned")
 def test_minutes_are_measured_once_and_again_when_they_change(
     plan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -263,6 +264,7 @@ def test_fewer_epochs_than_trained_are_refused_once_before_any_job(done: Path, p
     metrics.write_text(once)
 
 
+@pytest.mark.slow
 def test_its_plan_can_be_run_again_from_anywhere(
     done: Path, plan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -315,6 +317,7 @@ def test_where_an_error_of_the_program_comes_from_is_kept(
     assert all("in fail\n" in one["traceback"] for one in kept)
 
 
+@pytest.mark.slow
 def test_what_an_interrupted_session_took_is_not_known(done: Path, plan: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     shutil.copytree(done, out)
@@ -337,6 +340,7 @@ def test_what_an_interrupted_session_took_is_not_known(done: Path, plan: Path, t
     assert after["wide", 1] == before["wide", 1]
 
 
+@pytest.mark.slow
 def test_epochs_are_those_that_were_trained(plan: Path, tmp_path: Path) -> None:
     short = plan.with_name("short.yaml")
     short.write_text(

@@ -218,6 +218,7 @@ def test_a_bug_shows_a_traceback_and_exit_code_1() -> None:
     assert "this is a bug in Cristae" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
 def test_a_closed_pipe_is_quiet() -> None:
     line = f"'{sys.executable}' -c 'from cristae.cli.main import run; run()' recipe schema | head -n 1"

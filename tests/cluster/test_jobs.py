@@ -282,6 +282,7 @@ def test_a_second_ctrl_c_ends_all_at_once(tmp_path: Path, coordinating: Callable
     assert gone(workers)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_workers_end_when_the_coordinator_is_killed(
     tmp_path: Path, coordinating: Callable[..., subprocess.Popen[str]]

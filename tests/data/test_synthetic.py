@@ -112,6 +112,7 @@ def test_shares_are_those_of_platelets():
         assert low < share < high, (name, percent)
 
 
+@pytest.mark.slow
 def test_organelles_lie_where_they_do_in_cells(big):
     _, labels = big
     background = labels == 0

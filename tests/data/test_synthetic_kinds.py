@@ -69,6 +69,7 @@ def test_tiles_do_not_show(kind: str, wholes: Wholes, monkeypatch: pytest.Monkey
     assert np.array_equal(volume.labels[0].read(box), labels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_threads_read_the_same(kind: str, wholes: Wholes) -> None:
     config, whole = SMALL[kind]
@@ -92,6 +93,7 @@ def test_a_larger_volume_holds_the_smaller_one(kind: str, wholes: Wholes) -> Non
     assert larger.image.read(far).std() > 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_finer_voxels_show_the_same_tissue(kind: str) -> None:
     config = SMALL[kind][0]
@@ -112,6 +114,7 @@ def test_seeds_differ(kind: str) -> None:
     assert not np.array_equal(first, second)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_memory_follows_the_tile_and_not_the_box(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     config = SMALL[kind][0]
@@ -190,6 +193,7 @@ def shares(volume: Volume, count: int) -> np.ndarray:
     return np.bincount(labels.ravel(), minlength=count) / labels.size
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [pytest.param(0.001, marks=pytest.mark.slow), 0.002])
 def test_the_rarest_structure_has_the_share_that_was_asked_for(share: float) -> None:
     """B/F of microtubules is 508.7 on average in the paper's patches: 1 voxel in 500."""

@@ -59,6 +59,7 @@ def shrink(recipe: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_the_commands_of_comparing_with_a_truth_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a stack of 40 nm sections with a map that is mostly right; the prediction is one of a network."""
     monkeypatch.chdir(tmp_path)
@@ -223,6 +224,7 @@ def test_yaml_on_the_pages_is_valid(page: Path) -> None:
             DataConfig.model_validate(value["data"])
 
 
+@pytest.mark.slow
 def test_the_commands_of_training_as_a_paper_are_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What they would train is checked, which is all that training does before its first step."""
     monkeypatch.setattr("cristae.data.public.cache_folder", lambda: tmp_path / "sets")

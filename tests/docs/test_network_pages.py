@@ -92,6 +92,7 @@ def test_starting_from_weights(stacks: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_training_a_forest(stacks: Path) -> None:
     page = ROOT / "docs" / "how-to" / "train-a-forest.md"
     (settings,) = blocks(page, "yaml")

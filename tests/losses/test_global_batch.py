@@ -71,6 +71,7 @@ def work(rank: int, folder: str) -> None:
     os._exit(0)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not dist.is_available() or not dist.is_gloo_available(), reason="torch is built without gloo")
 def test_gradient_of_two_processes_is_that_of_one(tmp_path, monkeypatch):
     if sys.platform == "linux":

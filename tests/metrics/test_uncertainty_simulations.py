@@ -21,11 +21,13 @@ EVERYDAY = ["pooled F1 near 0.97", "pooled F1 near 0.6", "mean F1 near 0.97, a f
 FLAT = "best of eleven thresholds, flat"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EVERYDAY)
 def test_intervals_cover(name):
     assert 0.93 <= coverage(POPULATIONS[name], 20, 2000, resamples=299) <= 0.97
 
 
+@pytest.mark.slow
 def test_intervals_of_the_best_threshold_cover():
     assert 0.93 <= coverage(POPULATIONS[FLAT], 20, 2000, resamples=199) <= 0.97
 

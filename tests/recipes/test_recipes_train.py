@@ -5,6 +5,7 @@ from math import isfinite
 from pathlib import Path
 
 import pytest
+from everyday import everyday
 
 from cristae.classical.config import RandomForestConfig
 from cristae.recipe.load import load_recipe
@@ -77,7 +78,17 @@ def fetched_sets(computed_sets: Path) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("name", REDUCED)
+OFTEN = (
+    "cdeep3m-1fm",
+    "cdeep3m-mito-forest",
+    "dense-cell-2d3d",
+    "em-stellar-unet-bn",
+    "fib-sem-unet-grain",
+    "seget-granules",
+)
+
+
+@pytest.mark.parametrize("name", everyday(REDUCED.keys(), *OFTEN))
 def test_every_recipe_trains_two_steps_on_the_synthetic_set(name: str, tmp_path: Path) -> None:
     task, *smaller = REDUCED[name]
     chosen = {"seget": "synthetic-tomogram", "fib": "synthetic-fibsem"}.get(name.split("-")[0], "synthetic")

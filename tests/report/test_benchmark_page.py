@@ -355,6 +355,7 @@ def test_cost_is_drawn_by_work_time_memory_and_energy(folder: Path) -> None:
     assert names == {f"cost-{what}" for what in ("gflop", "training", "prediction", "memory", "energy")}
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error::UserWarning")
 @pytest.mark.parametrize("cells", [1, 2])
 def test_long_names_leave_room_for_the_drawings(cells: int, folder: Path, tmp_path: Path) -> None:

@@ -52,6 +52,7 @@ def cached(parts: tuple[Part, ...], classes: Classes, framing: Framing = FLAT) -
         return cache_parts(parts, classes, cache, framing, size=SIZE, progress=Progress())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("classes", "size", "framing"),
     [

@@ -16,6 +16,7 @@ from cristae.training.config import TrainingConfig
 SCORES = [0.5, 0.6]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "further", [pytest.param({}, marks=pytest.mark.slow), {"precision": "bf16", "ema_decay": 0.9, "nonfinite": "skip"}]
 )

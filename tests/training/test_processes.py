@@ -78,8 +78,13 @@ def test_the_first_process_gives_result_and_progress(tmp_path: Path, capfd: pyte
 @pytest.mark.parametrize(
     ("what", "error", "text"),
     [
-        ("refuses", NetworkError, "^the network cannot$"),
-        ("fails", TrainingError, "(?s)process 2 of 2 failed; the others were ended.*ZeroDivisionError: by nothing"),
+        pytest.param("refuses", NetworkError, "^the network cannot$", marks=pytest.mark.slow),
+        pytest.param(
+            "fails",
+            TrainingError,
+            "(?s)process 2 of 2 failed; the others were ended.*ZeroDivisionError: by nothing",
+            marks=pytest.mark.slow,
+        ),
         ("leaves", TrainingError, "process 2 of 2 failed.*\n.*without a result"),
         pytest.param(
             "killed",
@@ -102,6 +107,7 @@ def started(folder: Path) -> bool:
     return len(list(folder.glob("pid*"))) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_an_interruption_ends_all(tmp_path: Path) -> None:
     def interrupt() -> None:
@@ -132,6 +138,7 @@ def test_the_first_ctrl_c_asks_them_to_stop_once_they_train(tmp_path: Path) -> N
     assert all_ended(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_a_process_that_is_itself_asked_to_stop_asks_them(tmp_path: Path) -> None:
     """As where the training is a job of a worker."""
@@ -151,6 +158,7 @@ def test_a_process_that_is_itself_asked_to_stop_asks_them(tmp_path: Path) -> Non
     assert all_ended(tmp_path)
 
 
+@pytest.mark.slow
 def test_they_end_when_the_process_that_waits_is_killed(tmp_path: Path) -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(HERE)!r})\n"

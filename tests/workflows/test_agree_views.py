@@ -64,6 +64,7 @@ def test_every_participant_is_drawn_even_one_that_labelled_nothing():
     assert found["anna"].picture.shape == found["bert"].picture.shape
 
 
+@pytest.mark.slow
 def test_the_page_shows_all_participants_side_by_side(tmp_path):
     agree(participants(), classes=THREE, out=tmp_path / "a.csv", options=AgreementOptions(views=True))
     page = (tmp_path / "a-report.html").read_text()

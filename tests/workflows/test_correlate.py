@@ -130,6 +130,7 @@ def test_networks_of_every_form_are_shown_the_same(tmp_path: Path, monkeypatch: 
         cristae.correlate([deep, thick], [image], out=tmp_path / "no", options=FeatureOptions(window=(40, 40)))
 
 
+@pytest.mark.slow
 def test_the_command_prints_blocks_and_json(runs: list[Run], tmp_path: Path) -> None:
     image = tmp_path / "cell.tif"
     cristae.write_image(cell().image, image)

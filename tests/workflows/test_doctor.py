@@ -175,6 +175,7 @@ def test_nothing_found_is_said(recipe: Path) -> None:
     assert not (recipe.parent / "runs").exists()
 
 
+@pytest.mark.slow
 def test_two_volumes_of_opposite_contrast(recipe: Path) -> None:
     grey, labels = blobs(1)
     write(recipe.parent, "image2", 255 - grey)
@@ -197,6 +198,7 @@ def test_two_volumes_of_opposite_contrast(recipe: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_one_mask_of_several_is_mirrored(recipe: Path) -> None:
     grey, labels = blobs(2)
     second = ndimage.gaussian_filter(np.random.default_rng(9).normal(size=labels.shape), (0.7, 4, 4))

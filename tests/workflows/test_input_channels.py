@@ -97,8 +97,8 @@ def test_patches_are_filtered_after_their_augmentation(tmp_path: Path, monkeypat
     [
         (("model={name: unet_bn, widths: [4, 8], slices: 3}",), 9),
         (("model={name: unet_3d, base: 4, depth: 3}", "sampling.size=[8, 32, 32]", "predict.block_vox=null"), 3),
-        (("normalize={name: min_max, scope: patch}",), 3),
-        (("training.validation={name: patches, batches: 2}",), 3),
+        pytest.param(("normalize={name: min_max, scope: patch}",), 3, marks=pytest.mark.slow),
+        pytest.param(("training.validation={name: patches, batches: 2}",), 3, marks=pytest.mark.slow),
     ],
     ids=["neighbouring slices", "volumes", "scaled by patch", "sampled validation"],
 )

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from everyday import everyday
 from PIL import Image
 from training_data import write_discs
 from typer.testing import CliRunner
@@ -112,7 +113,12 @@ def test_overlapping_classes_have_weights_and_files_of_their_own(tmp_path: Path)
     assert Image.open(picture).size[0] > Image.open(picture).size[1]
 
 
-@pytest.mark.parametrize("targets", ["{name: none}", "{name: edge_diffusion, steps: 3}", "{name: sample_bf}"])
+@pytest.mark.parametrize(
+    "targets",
+    everyday(
+        ["{name: none}", "{name: edge_diffusion, steps: 3}", "{name: sample_bf}"], "{name: edge_diffusion, steps: 3}"
+    ),
+)
 def test_networks_of_three_dimensions_and_slices_that_are_partly_labelled(tmp_path: Path, targets: str) -> None:
     path = write_discs(tmp_path, epochs=1, labelled=(0, 1, 2, 4, 8, 9))
     overrides = (

@@ -62,6 +62,7 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return Path("mito-affinities.yaml")
 
 
+@pytest.mark.slow
 def test_what_the_page_shows_runs(recipe: Path) -> None:
     cuts = [word for change in QUICK for word in ("--set", change)]
     lines = section("sh").splitlines()
@@ -91,14 +92,20 @@ def test_the_truth_agrees_with_itself_where_partners_are_known(recipe: Path) -> 
 @pytest.mark.parametrize(
     "changes",
     [
-        (),
+        pytest.param((), marks=pytest.mark.slow),
         ("model.slices=3", "augment=[{name: flip}, {name: elastic, probability: 1}, {name: contrast}]"),
-        (*IN_SPACE, THICK, "sampling.size=[4, 16, 16]",
-         "augment=[{name: flip, axes: [z, y, x]}, {name: elastic, probability: 1}]"),
+        pytest.param(
+            (*IN_SPACE, THICK, "sampling.size=[4, 16, 16]",
+             "augment=[{name: flip, axes: [z, y, x]}, {name: elastic, probability: 1}]"),
+            marks=pytest.mark.slow,
+        ),
         (*IN_SPACE, THICK, "sampling={name: indexed, size: [4, 16, 16], per_epoch: 8}",
          "targets={name: class_balance}", "loss={name: sum, terms: [{name: binary_cross_entropy}, {name: dice}]}",
          "training.validation={name: patches, batches: 1, augment: true}"),
-        ("sampling={name: rejection, size: [32, 32], per_epoch: 8}", "targets={name: sample_bf}"),
+        pytest.param(
+            ("sampling={name: rejection, size: [32, 32], per_epoch: 8}", "targets={name: sample_bf}"),
+            marks=pytest.mark.slow,
+        ),
         ("model={name: unet_valid, base: 2, depth: 2}", "sampling={name: grid, size: [24, 24]}"),
     ],
     ids=["flat", "neighbouring slices", "thick", "thick, balanced, validated on patches", "rejection", "unpadded"],

@@ -69,6 +69,7 @@ def test_it_is_what_agree_gives_for_a_pair():
     assert row.value == other.value
 
 
+@pytest.mark.slow
 def test_it_has_an_interval_like_other_means():
     rng = np.random.default_rng(2)
     truth = rng.integers(0, 5, (12, 16, 16)).astype(np.uint8)

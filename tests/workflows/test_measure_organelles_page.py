@@ -32,6 +32,7 @@ def blocks(language: str) -> list[str]:
     return [body for _, body in found]
 
 
+@pytest.mark.slow
 def test_what_the_page_shows_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -29,6 +29,7 @@ def planned(path: Path) -> tuple[PlannedCell, ...]:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_slices_are_compared_alone_and_in_folds(tmp_path: Path) -> None:
     write_discs(tmp_path)
     place = tmp_path / "plans" / "plan.yaml"

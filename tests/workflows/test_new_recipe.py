@@ -155,6 +155,7 @@ def measured(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     return out, taken
 
 
+@pytest.mark.slow
 def test_measured_steps_and_validations_fit_into_the_minutes(measured: tuple[Path, list[Forecast]]) -> None:
     out, taken = measured
     recipe = check_recipe(out)

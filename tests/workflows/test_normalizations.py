@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
+from everyday import everyday
 from PIL import Image as Picture
 from prediction_runs import cell, make_run, one_pass, textured
 from training_data import write_discs
@@ -81,7 +82,7 @@ def volume_of(grey: np.ndarray) -> Volume:
     return Volume("new", image_of_array(grey, voxel_size_nm=(50.0, 10.0, 10.0)), voxel_size_nm=(50.0, 10.0, 10.0))
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", everyday(KINDS.keys(), "local", "patches"))
 def test_a_run_of_every_normalisation_predicts_in_blocks(tmp_path: Path, kind: str) -> None:
     """Training and checking accept it, and a box is that part of the whole prediction in blocks."""
     run = trained(tmp_path, KINDS[kind])
@@ -99,7 +100,7 @@ def test_a_run_of_every_normalisation_predicts_in_blocks(tmp_path: Path, kind: s
     assert part.std() > 0
 
 
-@pytest.mark.parametrize("kind", ["matching", "slices", "patches", "local"])
+@pytest.mark.parametrize("kind", everyday(["matching", "slices", "patches", "local"], "matching"))
 def test_normalisations_of_the_volume_forgive_another_microscope(tmp_path: Path, kind: str) -> None:
     run = trained(tmp_path, KINDS[kind].replace("local", "local, scope: volume"))
     grey = stack(tmp_path)
@@ -264,7 +265,7 @@ def test_other_processes_are_told_how_to_normalise(tmp_path: Path, kind: str) ->
     assert np.array_equal(parts.probabilities[0].read(), alone.probabilities[0].read())
 
 
-@pytest.mark.parametrize("kind", ["local", "patches", "slices"])
+@pytest.mark.parametrize("kind", everyday(["local", "patches", "slices"], "patches"))
 def test_what_a_network_is_shown_is_drawn(tmp_path: Path, kind: str) -> None:
     recipe = load_recipe(write_discs(tmp_path, epochs=1), (f"normalize={KINDS[kind]}",))
     found = inspect_weights(recipe, out=tmp_path / "shown", patches=8)

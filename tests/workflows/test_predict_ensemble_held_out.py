@@ -62,6 +62,7 @@ def test_voxels_are_predicted_by_those_that_have_not_seen_them(
     assert boxes == [["0:2,0:45,0:61"], ["2:4,0:20,7:61"], ["1:3,30:45,10:50"]]
 
 
+@pytest.mark.slow
 def test_a_part_of_it_and_a_killed_one(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, composed: np.ndarray
 ) -> None:
@@ -183,6 +184,7 @@ def test_disagreement_needs_two_members_everywhere(folder: Path, tmp_path: Path)
     np.testing.assert_array_equal(found.disagreement.read(), pair.disagreement.read())
 
 
+@pytest.mark.slow
 def test_on_a_resampled_volume(tmp_path: Path) -> None:
     """Boxes are in voxels of the image file, whatever the networks work at."""
     coarse = (40.0, 20.0, 20.0)

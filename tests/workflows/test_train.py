@@ -64,6 +64,7 @@ def test_the_same_recipe_gives_the_same_bytes(tmp_path: Path) -> None:
     assert one.weights_path.read_bytes() == two.weights_path.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_named_loss_and_its_written_out_sum_train_to_the_same_bytes(tmp_path: Path) -> None:
     path = write_discs(tmp_path, epochs=2)
     targets = "targets={name: sample_bf, cap: 10}"

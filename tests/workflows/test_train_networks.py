@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from everyday import everyday
 from network_data import SHAPE, dots_in, write_stack
 from safetensors.numpy import load as load_numpy
 
@@ -48,7 +49,10 @@ def train_and_predict(tmp_path: Path, kind: str, *changes: str) -> Run:
     return run
 
 
-@pytest.mark.parametrize(("model", "classes", "size"), KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize(
+    ("model", "classes", "size"),
+    everyday(KINDS, "2.5D, valid", "3D with a margin", "hybrid with a margin and an auxiliary output", "windowed"),
+)
 def test_a_network_of_each_kind(tmp_path: Path, model: str, classes: str, size: str) -> None:
     flips = "augment=[{name: flip}, {name: contrast}, {name: noise}]"
     run = train_and_predict(tmp_path, classes, f"model={model}", f"sampling.size={size}", flips)
@@ -57,7 +61,9 @@ def test_a_network_of_each_kind(tmp_path: Path, model: str, classes: str, size: 
     assert list(open_run(run.path).recipe.sampling.size or ()) == list(run.model.patch_size)
 
 
-@pytest.mark.parametrize("model", ["{name: segnet, base: 2}", "{name: hybrid_2d3d, base: 2}"])
+@pytest.mark.parametrize(
+    "model", everyday(["{name: segnet, base: 2}", "{name: hybrid_2d3d, base: 2}"], "{name: segnet, base: 2}")
+)
 def test_runs_repeat_and_say_nothing_of_determinism(
     tmp_path: Path, model: str, recwarn: pytest.WarningsRecorder
 ) -> None:

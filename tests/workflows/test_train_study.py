@@ -146,6 +146,7 @@ def test_the_page_shows_members_scores_and_folds(folds: Study) -> None:
     assert report(folds.path).read_text() == before
 
 
+@pytest.mark.slow
 def test_members_begin_with_weights_of_their_own(instances: Study) -> None:
     """A fold does not begin where the one before ended, as in the notebook of EM-stellar: trained alone, it is the
     same."""

@@ -110,6 +110,7 @@ def test_a_changed_file_gives_another_entry(tmp_path: Path, monkeypatch: pytest.
     assert len(list_cache()) == 3
 
 
+@pytest.mark.slow
 def test_a_run_resumes_after_the_cache_was_cleared(tmp_path: Path) -> None:
     recipe = write_discs(tmp_path / "data", epochs=2)
     schedule = "training.schedule={name: keras}"

@@ -72,6 +72,7 @@ def test_with_another_rule_a_run_goes_on_as_if_it_had_never_stopped(tmp_path: Pa
     assert told.said[-1].endswith("training had finished already")
 
 
+@pytest.mark.slow
 def test_a_schedule_over_the_whole_training_says_that_more_epochs_stretch_it(tmp_path: Path) -> None:
     class Warned(Progress):
         def warn(self, message: str) -> None:
