@@ -14,6 +14,7 @@ from cristae.errors import CristaeError, MissingFileError, NetworkError
 from cristae.inference.application import choose_application
 from cristae.inference.locality import Locality, measure_locality
 from cristae.models.external import ExternalConfig, prove_own
+from cristae.models.form import NetworkConfig
 from cristae.models.pretrained import load_matching
 from cristae.progress import Progress
 from cristae.recipe.folder import WEIGHTS
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 _MOST = 0.5
 """Fraction of the parameters below which a training hardly starts from the file."""
+_MEASURED: dict[tuple[NetworkConfig, int], Locality] = {}
+"""What this process has found, by network and channels: a check, a training and its folds ask for the same."""
 
 
 def build_network(recipe: Recipe, n_logits: int, *, weights: bool = True) -> tuple[nn.Module, Locality]:
@@ -63,7 +66,12 @@ def build_network(recipe: Recipe, n_logits: int, *, weights: bool = True) -> tup
 
 def locality_of(network: nn.Module, recipe: Recipe) -> Locality:
     """How far the network of a recipe sees; it is not local where its input is made of whole patches."""
-    found = measure_locality(network, recipe.network, in_channels=recipe.in_channels)
+    key = (recipe.network, recipe.in_channels)
+    found = _MEASURED.get(key)
+    if found is None:
+        found = measure_locality(network, recipe.network, in_channels=recipe.in_channels)
+        if not isinstance(recipe.model, ExternalConfig):  # code of one's own may change meanwhile
+            _MEASURED[key] = found
     reason = recipe.network_input.whole_patch
     return found if reason is None else replace(found, local=False, reason=reason)
 
