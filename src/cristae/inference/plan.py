@@ -31,14 +31,15 @@ _STEP = 32
 """Sides of small blocks are multiples of it."""
 SMALLEST_SIDES: dict[int, Triple] = {2: (1, 64, 64), 3: (16, 32, 32)}
 """Blocks are not cut any smaller, by the networks' axes: the halo would be most of the work."""
-_MARGIN, _MARGIN_KEPT = 1.25, 2.5
+_MARGIN, _MARGIN_KEPT, _MARGIN_KEPT_STREAMED = 1.25, 2.5, 1.75
 """Memory of a forward pass over that of its tensors, for workspaces and fragments; the second when the process keeps
-large buffers for the next pass, whose sizes never quite fit."""
+large buffers for the next pass, whose sizes never quite fit, and the third of passes of a few rows, whose buffers
+fit better."""
 _FILTERING = 0.25
 """Part of the memory that slices may take that are filtered at the same time; one always may."""
 _FIXED = 128 * 2**20
 """Bytes of the convolution library whatever the size of a pass."""
-_FIXED_STREAMED = 48 * 2**20
+_FIXED_STREAMED = 32 * 2**20
 """The same of a pass of a few rows."""
 
 
@@ -274,9 +275,8 @@ class _Needs:
         if workload.disagreement:
             # The sums of members, the map itself, and all channels together with it.
             fused += (disagreement_bytes(channels) + 4 + 4 * (channels + 1)) * working
-        margin = _MARGIN_KEPT if self._passes.keeps_buffers else _MARGIN
         pairs = zip(workload.members, self._network_bytes, strict=True)
-        network = max(self._of_passes(member, one, margin, block) for member, one in pairs)
+        network = max(self._of_passes(member, one, block) for member, one in pairs)
         normalized = 12 + max(member.normalizer.bytes_per_vox for member in workload.members)
         normalized += 4 if any(len(member.variants) > 1 for member in workload.members) else 0
         return ram, normalized * (1 + workload.areas) * input_vox + fused + network
@@ -288,15 +288,17 @@ class _Needs:
         several = len(members) > 1, *(any(found) for found in zip(*map(_needs_sums, members), strict=True))
         return 1 + sum(several)
 
-    def _of_passes(self, member: Member, network: NetworkBytes, margin: float, block: Triple) -> int:
+    def _of_passes(self, member: Member, network: NetworkBytes, block: Triple) -> int:
         """Bytes of a pass through a network."""
-        found = []
+        kept, found = self._passes.keeps_buffers, []
         for given in _network_inputs(self.workload, member, block):
             streamed = network.streamed(given, self._passes.strip_vox)
             if streamed is not None:
                 result = 4 * member.classes.n_logits * math.prod(given)
+                margin = _MARGIN_KEPT_STREAMED if kept else _MARGIN
                 found.append(_FIXED_STREAMED + int(margin * streamed) + result)
             else:
+                margin = _MARGIN_KEPT if kept else _MARGIN
                 found.append(_FIXED + int(margin * network.per_vox * self._at_once_of(member, given, block)))
         return max(found)
 
