@@ -104,6 +104,15 @@ def predict(
             help="Whose grey values decide: volume finds the range again on this one, as unseen microscopes need.",
         ),
     ] = "run",
+    level: Annotated[
+        int,
+        typer.Option(
+            "--level",
+            metavar="N",
+            min=0,
+            help="Predict this level of an OME-Zarr, N5 or precomputed pyramid, for a quick look; 0 is full size.",
+        ),
+    ] = 0,
     max_ram: Annotated[
         str | None,
         typer.Option(
@@ -139,7 +148,7 @@ def predict(
         voxel_size_nm=voxel_size_nm,
         box=box,
         mask=mask,
-        options=PredictOptions(probabilities, max_ram, max_vram, signed, normalize, disagreement),
+        options=PredictOptions(probabilities, max_ram, max_vram, signed, normalize, disagreement, level),
         cluster=where,
         progress=console_progress(),
     )

@@ -40,15 +40,20 @@ class PredictOptions:
     training data; `run` normalises as the run says."""
     disagreement: bool = False
     """Keep an 8-bit map of how much the members of the ensemble disagree about each voxel."""
+    level: int = 0
+    """Which level of the volume's pyramid is predicted, for a quick look: 0 is full size. The voxel size that is given,
+    the box and the mask are then those of the level."""
 
     def __post_init__(self) -> None:
         """Check the words.
 
         Raises:
-            RunError: `normalize` is none that is known.
+            RunError: `normalize` is none that is known, or the level is negative.
         """
         if self.normalize not in get_args(Statistics):
             raise RunError(f"normalize: expected {' or '.join(get_args(Statistics))}, got '{self.normalize}'")
+        if self.level < 0:
+            raise RunError(f"level: expected 0 for full size, or that of a coarser one, got {self.level}")
 
 
 class PredictConfig(Config):

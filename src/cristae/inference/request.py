@@ -56,14 +56,16 @@ class VolumeSpec:
     origin_nm: VoxelSize | None
     sample_sha256: str
     """SHA-256 of some voxels in the centre, by which a file that was replaced is noticed; empty without a path."""
+    level: int = 0
+    """Which resolution level of a pyramid `path` is; 0 is full size."""
 
     @classmethod
-    def of(cls, image: Image, *, name: str, path: str | None) -> VolumeSpec:
+    def of(cls, image: Image, *, name: str, path: str | None, level: int = 0) -> VolumeSpec:
         """The description of an open image."""
         where = None if path is None else str(Path(path).absolute())
         sample = "" if where is None else _sample_digest(image)
         size, origin = image.voxel_size_nm, image.origin_nm
-        return cls(name, where, image.shape, image.dtype.name, size, origin, sample)
+        return cls(name, where, image.shape, image.dtype.name, size, origin, sample, level)
 
     def open(self) -> Image:
         """Open the volume's image again.
@@ -214,6 +216,7 @@ class Provenance:
                 "shape": self.volume.shape,
                 "dtype": self.volume.dtype,
                 "voxel_size_nm": self.volume.voxel_size_nm,
+                "level": self.volume.level,
                 "mask_sha256": None if self.mask is None else self.mask.sha256,
             },
             "runs": [member.facts() for member in self.members],

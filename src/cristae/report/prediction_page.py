@@ -52,6 +52,7 @@ def prediction_page(prediction: Prediction, *, progress: Progress = Progress()) 
     facts = [
         Fact("Volume predicted", f"{shape(prediction.box.shape)}", "voxels, z y x"),
         Fact("Voxel size", voxel_size_text(size), "z y x"),
+        *([Fact("Made from", prediction.preview, "of the volume, not from full size")] if prediction.preview else []),
         Fact("Runs", str(len(prediction.attributes.get("runs", [])))),
         *_rules(prediction),
         *_steps(prediction),

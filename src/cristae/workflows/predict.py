@@ -10,9 +10,10 @@ from cristae.cluster.options import ClusterOptions
 from cristae.cluster.queue_file import read_queue
 from cristae.data.box import Box
 from cristae.data.formats.cache import cache_within, limit_cache
+from cristae.data.formats.levels import level_path
 from cristae.data.formats.ome_zarr import read_attributes, write_attributes
 from cristae.data.formats.paths import signed_path
-from cristae.data.image import Image, VoxelSize
+from cristae.data.image import Image, VoxelSize, voxel_size_text
 from cristae.data.open import open_volume
 from cristae.data.padding import find_padding
 from cristae.data.volume import Volume
@@ -87,8 +88,8 @@ def predict(
         mask: An image of the volume's shape; voxels that are 0 in it become background and stay so in the
             post-processing. Only for classes that have one.
         options: Whether to keep probabilities and the members' disagreement, whose grey values decide the
-            normalisation, and ceilings of the memory: of the process, of the workers of this computer together, or of
-            each worker elsewhere.
+            normalisation, which level of a pyramid is predicted, and ceilings of the memory: of the process, of the
+            workers of this computer together, or of each worker elsewhere.
         cluster: Where blocks are predicted; without any, in this process. Workers elsewhere need all files at the same
             paths. A prediction that was begun may be resumed with other workers.
         progress: Where to report.
@@ -143,9 +144,7 @@ def plan_prediction(
 ) -> PlannedPrediction:
     """Check what `predict` is asked for and choose its blocks; nothing is written. Arguments and errors as there."""
     ceilings, processes = _ceilings(options, cluster), cluster.workers or 1
-    if isinstance(volume, Volume) and options.signed is not None:
-        raise VolumeError(f"'{volume.name}' is open already; say `signed` where it is opened: '{volume.image.path}'")
-    volume = volume if isinstance(volume, Volume) else signed_path(volume, options.signed)
+    volume = _as_asked(volume, options)
     begun = find_begun(Path(out))
     limit_cache(cache_within(None if ceilings.max_ram is None else parse_size(ceilings.max_ram) // processes))
     chosen = flat_members(runs)
@@ -153,7 +152,10 @@ def plan_prediction(
     settings = common_settings(chosen)
     found = volume if isinstance(volume, Volume) else open_volume(volume)
     image = sized_image(found, voxel_size_nm, progress)
-    spec = VolumeSpec.of(image, name=found.name, path=_path_of(volume))
+    spec = VolumeSpec.of(image, name=found.name, path=_path_of(volume), level=options.level)
+    if options.level:
+        shown = f"{' x '.join(map(str, image.shape))} voxels of {voxel_size_text(image.voxel_size_nm)} (z, y, x)"
+        progress.say(f"{found.name}: preview of level {options.level}, {shown}")
     if cluster.on_dask:
         spec.require_path()
     region = parse_box(box, image)
@@ -207,6 +209,26 @@ def plan_prediction(
         workers=processes,
     )
     return PlannedPrediction(request, inputs, opened)
+
+
+def _as_asked(volume: Volume | str | Path, options: PredictOptions) -> Volume | str | Path:
+    """The volume, or its path with what the options say of it.
+
+    Raises:
+        VolumeError: It is open already.
+        FormatError: It has no such level.
+    """
+    if not isinstance(volume, Volume):
+        path = signed_path(volume, options.signed)
+        return level_path(path, options.level) if options.level else path
+    if options.signed is not None:
+        raise VolumeError(f"'{volume.name}' is open already; say `signed` where it is opened: '{volume.image.path}'")
+    if options.level:
+        raise VolumeError(
+            f"'{volume.name}' is open already, so that its level stands; give its path, '{volume.image.path}', with "
+            f"`level`, or open that level of it"
+        )
+    return volume
 
 
 def _ceilings(options: PredictOptions, cluster: ClusterOptions) -> PredictOptions:
