@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -17,6 +17,7 @@ from cristae.data.image import Image
 from cristae.errors import OutputExistsError, RunError
 from cristae.inference.blocks import Block
 from cristae.inference.device import choose_device, warn_of_slow_bf16
+from cristae.inference.emptiness import is_empty
 from cristae.inference.forecast import forecast_of
 from cristae.inference.journal import digest, hash_of
 from cristae.inference.labels import bytes_of, labels_of
@@ -84,7 +85,7 @@ class Job:
                 task.advance()
 
             try:
-                run_pipeline(todo, self._read, partial(self._compute, progress=progress), write)
+                run_pipeline(todo, self._read_and_look, partial(self._compute, progress=progress), write)
             except torch.OutOfMemoryError as error:
                 raise RunError(
                     "the accelerator's memory is full; repeat the command with a new output place and a smaller "
@@ -122,7 +123,7 @@ class Job:
     def _read(self, block: Block) -> _Input:
         inside = None if self.mask is None else self.mask.read(block.core) != 0
         if inside is not None and not inside.any():
-            return _Input(block, np.empty((0, 0, 0), np.uint8), inside, None, "")
+            return _Input(block, np.empty((0, 0, 0), np.uint8), inside, None, "")  # the mask leaves nothing to do
         box = self.grid.input_box(self.predictor, block.core)
         raw = self.shown.read(box)
         preview = None
@@ -134,6 +135,15 @@ class Job:
                 core = grey[block.core.relative_to(box.start).slices]
             preview = shrink(core, factor)
         return _Input(block, raw, inside, preview, digest(raw))
+
+    def _read_and_look(self, block: Block) -> _Input:
+        """What `_read` gives, and whether there is nothing in it."""
+        given, rule = self._read(block), self.settings.skip_empty
+        if rule is None or not given.input_sha256:
+            return given
+        first = self.grid.input_box(self.predictor, block.core).start[0]
+        normalizers = [member.normalizer for member in self.predictor.members]
+        return replace(given, empty=is_empty(given.raw, first, rule, normalizers))
 
     def _probabilities(self, given: _Input, progress: Progress) -> Tensor:
         """Those of a block; where memory runs out, in smaller passes from then on."""
@@ -148,13 +158,9 @@ class Job:
             progress.warn("the accelerator's memory ran out; the prediction goes on in smaller passes")
 
     def _compute(self, given: _Input, progress: Progress) -> _Result:
-        ensemble, keeps = self.predictor.ensemble, self.settings.probabilities
-        if not given.input_sha256:
-            count = 1 if ensemble.classes.exclusive else ensemble.channels
-            empty = np.zeros((count, *given.block.core.shape), np.uint8)
-            kept = np.zeros((ensemble.channels, *given.block.core.shape), np.uint8) if keeps else None
-            nothing = np.zeros(given.block.core.shape, np.uint8) if self.settings.disagreement else None
-            return _Result(given.block, Written(empty, kept, disagreement=nothing), "")
+        ensemble = self.predictor.ensemble
+        if given.empty or not given.input_sha256:
+            return self._background(given)
         found = self._probabilities(given, progress)
         disagreement = None
         if self.settings.disagreement:
@@ -162,12 +168,22 @@ class Job:
             found = found[:-1]
         threshold = self.settings.fusion.label_threshold(self.settings.threshold)
         labels = labels_of(found, ensemble, threshold).cpu().numpy()
-        kept = bytes_of(found).cpu().numpy() if keeps else None
+        kept = bytes_of(found).cpu().numpy() if self.settings.probabilities else None
         if given.inside is not None:
             labels = labels * given.inside
             kept = None if kept is None else kept * given.inside
             disagreement = None if disagreement is None else disagreement * given.inside
         return _Result(given.block, Written(labels, kept, given.preview, disagreement), given.input_sha256)
+
+    def _background(self, given: _Input) -> _Result:
+        """A block that networks are not shown. Where it is empty, softmax is sure of the background."""
+        ensemble, shape = self.predictor.ensemble, given.block.core.shape
+        labels = np.zeros((1 if ensemble.classes.exclusive else ensemble.channels, *shape), np.uint8)
+        kept = np.zeros((ensemble.channels, *shape), np.uint8) if self.settings.probabilities else None
+        if kept is not None and given.empty and ensemble.softmax:
+            kept[0] = 255 if given.inside is None else 255 * given.inside
+        nothing = np.zeros(shape, np.uint8) if self.settings.disagreement else None
+        return _Result(given.block, Written(labels, kept, given.preview, nothing, given.empty), given.input_sha256)
 
     def _finished(self, blocks: Sequence[Block], progress: Progress) -> set[int]:
         """Blocks that the journal lists, made from this image, whose voxels on disk match their checksums."""
@@ -240,6 +256,9 @@ class _Input:
     inside: np.ndarray | None
     preview: np.ndarray | None
     input_sha256: str
+    """Empty where the mask leaves nothing to do."""
+    empty: bool = False
+    """Whether there is nothing in it, by the rule that was given."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,12 @@ from cristae.inference.request import PredictionRequest, Provenance
 
 _SHOWN = 8
 """Differences that a message lists."""
-_ADDED_SETTINGS = {"fusion": Average().model_dump(mode="json"), "disagreement": False, "bridges": []}
+_ADDED_SETTINGS = {
+    "fusion": Average().model_dump(mode="json"),
+    "disagreement": False,
+    "skip_empty": None,
+    "bridges": [],
+}
 """Settings that older predictions do not list, with the values that they were made with."""
 
 

@@ -130,8 +130,13 @@ def _require_several(provenance: Provenance, inputs: Inputs) -> None:
 
 
 def _require_empty_id(provenance: Provenance) -> None:
-    """Refuse a mask where no class id means that a voxel was left out."""
+    """Refuse a mask, and skipped blocks, where no class id means that a voxel was left out."""
     classes = provenance.ensemble.classes
+    if provenance.settings.skip_empty is not None and classes.empty_id is None:
+        raise RunError(
+            f"skip_empty: leaves voxels without a class, but the classes ({classes.listed}) have no id for these; "
+            "leave the option out"
+        )
     if provenance.mask is not None and classes.empty_id is None:
         raise RunError(
             f"a mask leaves voxels without a class, but the classes ({classes.listed}) have no id for these; predict "

@@ -26,6 +26,7 @@ from cristae.data.image import Image, VoxelSize
 from cristae.data.open import open_volume
 from cristae.errors import RunError, VolumeError
 from cristae.inference.config import Backend, Precision, PredictConfig, PredictOptions, Statistics
+from cristae.inference.emptiness import EmptyRule
 from cristae.inference.ensemble import Ensemble, plan_ensemble
 from cristae.inference.fusion import Average, Fusion
 from cristae.inference.locality import Locality
@@ -176,6 +177,8 @@ class PredictionSettings:
     """Whether statistics of the training data were replaced by those of the volume."""
     disagreement: bool = False
     """Whether a map of the members' disagreement is kept."""
+    skip_empty: EmptyRule | None = None
+    """Which blocks are empty, and so not shown to the networks."""
     postprocess: tuple[Step, ...] = ()
     """What changes the labels when all of them are there; the manifest lists it by itself, because other steps need no
     other prediction."""
@@ -184,7 +187,7 @@ class PredictionSettings:
     def of(cls, config: PredictConfig, options: PredictOptions, steps: tuple[Step, ...] = ()) -> PredictionSettings:
         """From the `predict:` section that the runs share, the options of this prediction, and its post-processing."""
         keep = options.probabilities or any(step.reads_probabilities for step in steps)
-        kept = keep, options.normalize, options.disagreement
+        kept = keep, options.normalize, options.disagreement, options.skip_empty
         return cls(config.threshold, config.precision, config.fusion, *kept, steps)
 
 
@@ -227,6 +230,7 @@ class Provenance:
                 "probabilities": settings.probabilities,
                 "normalize": settings.normalize,
                 "disagreement": settings.disagreement,
+                "skip_empty": settings.skip_empty,
                 "box": str(self.box),
                 "working_voxel_size_nm": self.working_voxel_size_nm,
                 "bridges": [asdict(bridge) for bridge in self.bridges],
