@@ -21,13 +21,13 @@ from cristae.inference.emptiness import is_empty
 from cristae.inference.forecast import forecast_of
 from cristae.inference.journal import digest, hash_of
 from cristae.inference.labels import bytes_of, labels_of
+from cristae.inference.own_grids import Grids, OwnGrids
 from cristae.inference.pipeline import run_pipeline
 from cristae.inference.planning import Inputs
 from cristae.inference.predictor import Predictor
 from cristae.inference.request import PredictionRequest, PredictionSettings
 from cristae.inference.seam_check import SeamCheck
 from cristae.inference.seams import check_seams
-from cristae.inference.working_grid import WorkingGrid
 from cristae.inference.writer import PredictionWriter, Written, shrink
 from cristae.preprocess.filtered_slices import FilteredSlices
 from cristae.progress import Progress
@@ -38,7 +38,7 @@ class Job:
     """A request, ready to be carried out in this process."""
 
     predictor: Predictor
-    grid: WorkingGrid
+    grid: Grids
     shown: Image | FilteredSlices
     """The working image, with the filtered copies of its slices where networks are shown some."""
     mask: Image | None
@@ -95,9 +95,9 @@ class Job:
             progress.say(forecast.outcome(time.perf_counter() - began, peak_memory_bytes(self.predictor.device)["ram"]))
 
     def check_seams(self) -> SeamCheck | None:
-        """Compare some places with windows that lie elsewhere; None where there are none, or members predict what they
-        have held out."""
-        if any(member.held_out for member in self.predictor.members):
+        """Compare some places with windows that lie elsewhere; None where there are none, members work on grids of
+        their own, or predict what they have held out."""
+        if isinstance(self.grid, OwnGrids) or any(member.held_out for member in self.predictor.members):
             return None
         region = self.grid.wanted(self.writer.layout.region)
         return check_seams(self.predictor, self.shown, region, self.settings.threshold)
@@ -128,7 +128,7 @@ class Job:
         raw = self.shown.read(box)
         preview = None
         if factor := self.writer.layout.preview_factor:
-            if self.grid.resampled:
+            if self.grid.read is not self.grid.source:
                 core = self.grid.source.read(block.core)
             else:
                 grey = raw[0] if self.predictor.areas_px else raw
@@ -141,9 +141,8 @@ class Job:
         given, rule = self._read(block), self.settings.skip_empty
         if rule is None or not given.input_sha256:
             return given
-        first = self.grid.input_box(self.predictor, block.core).start[0]
-        normalizers = [member.normalizer for member in self.predictor.members]
-        return replace(given, empty=is_empty(given.raw, first, rule, normalizers))
+        seen = self.grid.seen(self.predictor, given.raw, block.core)
+        return replace(given, empty=all(is_empty(one.raw, one.first_slice, rule, one.normalizers) for one in seen))
 
     def _probabilities(self, given: _Input, progress: Progress) -> Tensor:
         """Those of a block; where memory runs out, in smaller passes from then on."""
@@ -239,14 +238,14 @@ def open_job(request: PredictionRequest, inputs: Inputs, writer: PredictionWrite
     return Job(predictor, inputs.grid, shown, inputs.mask, settings, writer, memory_bytes)
 
 
-def _shown(predictor: Predictor, grid: WorkingGrid, writer: PredictionWriter, threads: int) -> Image | FilteredSlices:
+def _shown(predictor: Predictor, grid: Grids, writer: PredictionWriter, threads: int) -> Image | FilteredSlices:
     """The working image as blocks read it. Filtered slices wait, beside the output, for the blocks of the same slices:
     twice as many as a block needs, as blocks are read ahead."""
     if not predictor.areas_px:
-        return grid.working
+        return grid.read
     slices = {(block.core.start[0], block.core.stop[0]): block.core for block in writer.blocks()}
     most = max(grid.input_box(predictor, core).shape[0] for core in slices.values())
-    return predictor.shown(grid.working, folder=writer.path.parent, most=2 * most, threads=threads)
+    return predictor.shown(grid.read, folder=writer.path.parent, most=2 * most, threads=threads)
 
 
 @dataclass(frozen=True, eq=False)

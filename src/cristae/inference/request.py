@@ -201,8 +201,8 @@ class Provenance:
     settings: PredictionSettings
     box: Box
     """The voxels of the volume that are predicted."""
-    working_voxel_size_nm: VoxelSize | None
-    """What the volume is resampled to for the networks; None takes it as it is."""
+    working_sizes_nm: tuple[VoxelSize | None, ...]
+    """What the volume is resampled to for each member; None takes it as it is."""
     bridges: tuple[Bridge, ...] = ()
     """Bad sections that networks see as a mixture of their neighbours."""
 
@@ -213,7 +213,9 @@ class Provenance:
 
     def facts(self) -> dict[str, Any]:
         """What the manifest of the prediction says, as plain JSON values."""
-        settings = self.settings
+        settings, sizes = self.settings, self.working_sizes_nm
+        shared = len(set(sizes)) == 1
+        own = [{"working_voxel_size_nm": size} for size in sizes] if not shared else [{}] * len(sizes)
         facts = {
             "input": {
                 "shape": self.volume.shape,
@@ -222,7 +224,7 @@ class Provenance:
                 "level": self.volume.level,
                 "mask_sha256": None if self.mask is None else self.mask.sha256,
             },
-            "runs": [member.facts() for member in self.members],
+            "runs": [member.facts() | size for member, size in zip(self.members, own, strict=True)],
             "settings": {
                 "threshold": settings.threshold,
                 "precision": settings.precision,
@@ -232,7 +234,7 @@ class Provenance:
                 "disagreement": settings.disagreement,
                 "skip_empty": settings.skip_empty,
                 "box": str(self.box),
-                "working_voxel_size_nm": self.working_voxel_size_nm,
+                "working_voxel_size_nm": sizes[0] if shared else None,
                 "bridges": [asdict(bridge) for bridge in self.bridges],
             },
         }

@@ -21,6 +21,7 @@ from cristae.errors import VolumeError
 from cristae.inference.config import PredictOptions
 from cristae.inference.job import Job
 from cristae.inference.manifest import find_begun, is_complete, require_same
+from cristae.inference.own_grids import grids_at, together
 from cristae.inference.planning import (
     Inputs,
     continued_request,
@@ -40,13 +41,12 @@ from cristae.inference.request import (
     parse_box,
 )
 from cristae.inference.sections import bridged, look_before_predicting, with_reach
-from cristae.inference.working_grid import working_grid_at
 from cristae.inference.writer import PredictionWriter, open_output
 from cristae.postprocessing import Step, require_fit
 from cristae.postprocessing.memory import require_memory
 from cristae.progress import Progress
 from cristae.recipe.ensemble_file import RunEnsemble, flat_members
-from cristae.recipe.matching import common_settings, member_of, sized_image, spec_of, working_size
+from cristae.recipe.matching import common_settings, member_of, sized_image, spec_of, working_sizes
 from cristae.recipe.out_of_fold import held_out_boxes
 from cristae.recipe.postprocess import steps_of
 from cristae.recipe.run import Run
@@ -165,22 +165,22 @@ def plan_prediction(
     bridges = () if sections is None else sections.bridges
     held_out = held_out_boxes(chosen, found, region, progress)
     masked = None if mask is None else open_mask(mask, image, progress)
-    size = working_size(opened, image, stated=voxel_size_nm is not None, progress=progress)
-    grid = working_grid_at(bridged(image, bridges), size)
+    sizes = working_sizes(opened, image, stated=voxel_size_nm is not None, progress=progress)
+    grids = grids_at(bridged(image, bridges), sizes)
     configs = normalizations_of(opened, options.normalize)
-    normalizers = normalizers_of(opened, configs, grid, region, found.name, progress)
+    normalizers = normalizers_of(opened, configs, grids, region, found.name, progress)
     members = tuple(
         member_of(one.run, image, normalizer, progress, test_time=one.test_time, held_out=boxes)
         for one, normalizer, boxes in zip(chosen, normalizers, held_out, strict=True)
     )
-    inputs = Inputs(members, grid, masked)
+    inputs = Inputs(members, together(grids), masked)
     provenance = Provenance(
         volume=spec,
         mask=None if masked is None else MaskSpec.of(masked),
         members=tuple(spec_of(*each) for each in zip(opened, members, configs, strict=True)),
         settings=PredictionSettings.of(settings, options, steps_of(chosen, progress)),
         box=region,
-        working_voxel_size_nm=inputs.grid.working_voxel_size_nm,
+        working_sizes_nm=tuple(grid.working_voxel_size_nm for grid in grids),
         bridges=bridges,
     )
     require_fit(provenance.settings.postprocess, provenance.ensemble.classes, image.voxel_size_nm)
@@ -195,7 +195,7 @@ def plan_prediction(
     if masked is None and box is None and provenance.ensemble.classes.empty_id is not None:
         _warn_of_padding(found, progress)
     if sections is not None:
-        sections = with_reach(sections, members, grid)
+        sections = with_reach(sections, members, grids)
         if (warning := sections.warning(found.name)) is not None:
             progress.warn(warning)
     request = plan_request(
