@@ -206,7 +206,7 @@ def test_voxel_sizes_that_cannot_be_compared(tmp_path):
         predict([known], tmp_path / "cell.tif", out=tmp_path / "out.zarr", voxel_size_nm=(40.0, 20.0, 20.0))
     with pytest.raises(VoxelSizeError, match="greater than 0"):
         predict([known], nameless, out=tmp_path / "out.zarr", voxel_size_nm=(40.0, 0.0, 20.0))
-    with pytest.raises(RunError, match="share a working voxel size"):
+    with pytest.raises(VoxelSizeError, match="of the run is not known"):
         predict([known, unknown], cell(), out=tmp_path / "out.zarr")
     assert not (tmp_path / "out.zarr").exists()
     stated = predict([known], nameless, out=tmp_path / "stated.zarr", voxel_size_nm=(55.0, 10.0, 10.0))

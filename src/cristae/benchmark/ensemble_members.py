@@ -15,7 +15,7 @@ from cristae.progress import Progress
 from cristae.recipe.benchmark_folder import HELD_OUT
 from cristae.recipe.benchmark_tables import SPLITS, Split
 from cristae.recipe.ensemble_file import MemberRun
-from cristae.recipe.matching import common_settings, sized_image, working_size
+from cristae.recipe.matching import common_settings, sized_image, working_sizes
 from cristae.recipe.run import Run, open_run
 from cristae.recipe.study import Study
 from cristae.workflows.score_held_out import held_out_parts, held_out_path
@@ -108,7 +108,7 @@ def _require_alike(
     pair = [one[0], other[0]]
     common_settings([MemberRun(run, weight=1.0) for run in pair])
     regions = [part for own in parts[fold].values() for part in own]
-    working_size(pair, sized_image(regions[0].volume, None), stated=False, progress=Progress())
+    working_sizes(pair, sized_image(regions[0].volume, None), stated=False, progress=Progress())
 
 
 def _data_of(run: Run) -> object:

@@ -22,6 +22,15 @@ def _statistics(text: str) -> _Statistics:
     return known[text]
 
 
+def _empty_rule(text: str | None) -> Literal["constant"] | float | None:
+    if text is None or text == "constant":
+        return "constant" if text else None
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"expected constant or a standard deviation such as 0.02, got '{text}'") from None
+
+
 def demo(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where to put everything.")] = Path("cristae-demo"),
 ) -> None:
@@ -104,6 +113,24 @@ def predict(
             help="Whose grey values decide: volume finds the range again on this one, as unseen microscopes need.",
         ),
     ] = "run",
+    skip_empty: Annotated[
+        str | None,
+        typer.Option(
+            "--skip-empty",
+            metavar="constant|SD",
+            help="Write background, without asking the networks, where a block and its halo have one grey value, or "
+            "normalised grey values of at most this standard deviation, such as 0.02.",
+        ),
+    ] = None,
+    level: Annotated[
+        int,
+        typer.Option(
+            "--level",
+            metavar="N",
+            min=0,
+            help="Predict this level of an OME-Zarr, N5 or precomputed pyramid, for a quick look; 0 is full size.",
+        ),
+    ] = 0,
     max_ram: Annotated[
         str | None,
         typer.Option(
@@ -131,7 +158,7 @@ def predict(
     from cristae.inference.config import PredictOptions
     from cristae.workflows.predict import predict as work
 
-    where = ClusterOptions(workers, scheduler, cluster)
+    where, empty = ClusterOptions(workers, scheduler, cluster), _empty_rule(skip_empty)
     prediction = work(
         runs,
         volume,
@@ -139,7 +166,7 @@ def predict(
         voxel_size_nm=voxel_size_nm,
         box=box,
         mask=mask,
-        options=PredictOptions(probabilities, max_ram, max_vram, signed, normalize, disagreement),
+        options=PredictOptions(probabilities, max_ram, max_vram, signed, normalize, disagreement, empty, level),
         cluster=where,
         progress=console_progress(),
     )

@@ -9,6 +9,7 @@ from pydantic import Field, PositiveInt
 
 from cristae.config import Config
 from cristae.errors import RunError
+from cristae.inference.emptiness import EmptyRule, checked_rule
 from cristae.inference.fusion import Average, Fusion
 from cristae.inference.test_time import TestTime
 from cristae.postprocessing import Step
@@ -40,15 +41,25 @@ class PredictOptions:
     training data; `run` normalises as the run says."""
     disagreement: bool = False
     """Keep an 8-bit map of how much the members of the ensemble disagree about each voxel."""
+    skip_empty: EmptyRule | None = None
+    """Blocks that are not shown to the networks, because there is nothing in them: they become background. `constant`:
+    all grey values are the same; a number: the largest standard deviation of normalised grey values, over all that
+    the networks would be shown for the block."""
+    level: int = 0
+    """Which level of the volume's pyramid is predicted, for a quick look: 0 is full size. The voxel size that is given,
+    the box and the mask are then those of the level."""
 
     def __post_init__(self) -> None:
         """Check the words.
 
         Raises:
-            RunError: `normalize` is none that is known.
+            RunError: `normalize` is none that is known, the level is negative, or `skip_empty` is no rule.
         """
+        object.__setattr__(self, "skip_empty", checked_rule(self.skip_empty))
         if self.normalize not in get_args(Statistics):
             raise RunError(f"normalize: expected {' or '.join(get_args(Statistics))}, got '{self.normalize}'")
+        if self.level < 0:
+            raise RunError(f"level: expected 0 for full size, or that of a coarser one, got {self.level}")
 
 
 class PredictConfig(Config):

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from cristae.data.box import Box, Triple
 from cristae.data.image import Image
 from cristae.inference.blocks import Block
+from cristae.inference.own_grids import Grids
 from cristae.inference.predictor import Predictor
-from cristae.inference.working_grid import WorkingGrid
 from cristae.inference.writer import Layout
 from cristae.preprocess.filtered_slices import FilteredSlices
 from cristae.words import duration, memory
@@ -45,7 +45,7 @@ class Forecast:
 
 
 def forecast_of(
-    predictor: Predictor, grid: WorkingGrid, shown: Image | FilteredSlices, layout: Layout, blocks: Sequence[Block]
+    predictor: Predictor, grid: Grids, shown: Image | FilteredSlices, layout: Layout, blocks: Sequence[Block]
 ) -> Forecast | None:
     """Measure the speed on a part in the middle of the first block.
 
@@ -62,7 +62,7 @@ def forecast_of(
     if not blocks:
         return None
     part = _middle(blocks[0].core, _PART[max(member.locality.ndim for member in predictor.members)])
-    of_all, of_part = sum(_work(predictor, grid, block.core) for block in blocks), _work(predictor, grid, part)
+    of_all, of_part = sum(grid.input_voxels(predictor, b.core) for b in blocks), grid.input_voxels(predictor, part)
     if of_all < _WORTH * of_part:
         return None
     raw = shown.read(grid.input_box(predictor, part))
@@ -72,14 +72,6 @@ def forecast_of(
         grid.probabilities(predictor, raw, part).cpu()
         seconds = time.perf_counter() - began
     return Forecast(seconds * of_all / of_part, round(layout.bytes_per_vox * sum(block.core.size for block in blocks)))
-
-
-def _work(predictor: Predictor, grid: WorkingGrid, core: Box) -> int:
-    """Voxels that the networks of all members and variants take in for a box."""
-    wanted, shape = grid.wanted(core), grid.working.shape
-    return sum(
-        member.inner_input(wanted, shape, variant).size for member in predictor.members for variant in member.variants
-    )
 
 
 def _middle(box: Box, shape: Triple) -> Box:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -17,16 +17,17 @@ from cristae.data.image import Image
 from cristae.errors import OutputExistsError, RunError
 from cristae.inference.blocks import Block
 from cristae.inference.device import choose_device, warn_of_slow_bf16
+from cristae.inference.emptiness import is_empty
 from cristae.inference.forecast import forecast_of
 from cristae.inference.journal import digest, hash_of
 from cristae.inference.labels import bytes_of, labels_of
+from cristae.inference.own_grids import Grids, OwnGrids
 from cristae.inference.pipeline import run_pipeline
 from cristae.inference.planning import Inputs
 from cristae.inference.predictor import Predictor
 from cristae.inference.request import PredictionRequest, PredictionSettings
 from cristae.inference.seam_check import SeamCheck
 from cristae.inference.seams import check_seams
-from cristae.inference.working_grid import WorkingGrid
 from cristae.inference.writer import PredictionWriter, Written, shrink
 from cristae.preprocess.filtered_slices import FilteredSlices
 from cristae.progress import Progress
@@ -37,7 +38,7 @@ class Job:
     """A request, ready to be carried out in this process."""
 
     predictor: Predictor
-    grid: WorkingGrid
+    grid: Grids
     shown: Image | FilteredSlices
     """The working image, with the filtered copies of its slices where networks are shown some."""
     mask: Image | None
@@ -84,7 +85,7 @@ class Job:
                 task.advance()
 
             try:
-                run_pipeline(todo, self._read, partial(self._compute, progress=progress), write)
+                run_pipeline(todo, self._read_and_look, partial(self._compute, progress=progress), write)
             except torch.OutOfMemoryError as error:
                 raise RunError(
                     "the accelerator's memory is full; repeat the command with a new output place and a smaller "
@@ -94,9 +95,9 @@ class Job:
             progress.say(forecast.outcome(time.perf_counter() - began, peak_memory_bytes(self.predictor.device)["ram"]))
 
     def check_seams(self) -> SeamCheck | None:
-        """Compare some places with windows that lie elsewhere; None where there are none, or members predict what they
-        have held out."""
-        if any(member.held_out for member in self.predictor.members):
+        """Compare some places with windows that lie elsewhere; None where there are none, members work on grids of
+        their own, or predict what they have held out."""
+        if isinstance(self.grid, OwnGrids) or any(member.held_out for member in self.predictor.members):
             return None
         region = self.grid.wanted(self.writer.layout.region)
         return check_seams(self.predictor, self.shown, region, self.settings.threshold)
@@ -122,18 +123,26 @@ class Job:
     def _read(self, block: Block) -> _Input:
         inside = None if self.mask is None else self.mask.read(block.core) != 0
         if inside is not None and not inside.any():
-            return _Input(block, np.empty((0, 0, 0), np.uint8), inside, None, "")
+            return _Input(block, np.empty((0, 0, 0), np.uint8), inside, None, "")  # the mask leaves nothing to do
         box = self.grid.input_box(self.predictor, block.core)
         raw = self.shown.read(box)
         preview = None
         if factor := self.writer.layout.preview_factor:
-            if self.grid.resampled:
+            if self.grid.read is not self.grid.source:
                 core = self.grid.source.read(block.core)
             else:
                 grey = raw[0] if self.predictor.areas_px else raw
                 core = grey[block.core.relative_to(box.start).slices]
             preview = shrink(core, factor)
         return _Input(block, raw, inside, preview, digest(raw))
+
+    def _read_and_look(self, block: Block) -> _Input:
+        """What `_read` gives, and whether there is nothing in it."""
+        given, rule = self._read(block), self.settings.skip_empty
+        if rule is None or not given.input_sha256:
+            return given
+        seen = self.grid.seen(self.predictor, given.raw, block.core)
+        return replace(given, empty=all(is_empty(one.raw, one.first_slice, rule, one.normalizers) for one in seen))
 
     def _probabilities(self, given: _Input, progress: Progress) -> Tensor:
         """Those of a block; where memory runs out, in smaller passes from then on."""
@@ -148,13 +157,9 @@ class Job:
             progress.warn("the accelerator's memory ran out; the prediction goes on in smaller passes")
 
     def _compute(self, given: _Input, progress: Progress) -> _Result:
-        ensemble, keeps = self.predictor.ensemble, self.settings.probabilities
-        if not given.input_sha256:
-            count = 1 if ensemble.classes.exclusive else ensemble.channels
-            empty = np.zeros((count, *given.block.core.shape), np.uint8)
-            kept = np.zeros((ensemble.channels, *given.block.core.shape), np.uint8) if keeps else None
-            nothing = np.zeros(given.block.core.shape, np.uint8) if self.settings.disagreement else None
-            return _Result(given.block, Written(empty, kept, disagreement=nothing), "")
+        ensemble = self.predictor.ensemble
+        if given.empty or not given.input_sha256:
+            return self._background(given)
         found = self._probabilities(given, progress)
         disagreement = None
         if self.settings.disagreement:
@@ -162,12 +167,22 @@ class Job:
             found = found[:-1]
         threshold = self.settings.fusion.label_threshold(self.settings.threshold)
         labels = labels_of(found, ensemble, threshold).cpu().numpy()
-        kept = bytes_of(found).cpu().numpy() if keeps else None
+        kept = bytes_of(found).cpu().numpy() if self.settings.probabilities else None
         if given.inside is not None:
             labels = labels * given.inside
             kept = None if kept is None else kept * given.inside
             disagreement = None if disagreement is None else disagreement * given.inside
         return _Result(given.block, Written(labels, kept, given.preview, disagreement), given.input_sha256)
+
+    def _background(self, given: _Input) -> _Result:
+        """A block that networks are not shown. Where it is empty, softmax is sure of the background."""
+        ensemble, shape = self.predictor.ensemble, given.block.core.shape
+        labels = np.zeros((1 if ensemble.classes.exclusive else ensemble.channels, *shape), np.uint8)
+        kept = np.zeros((ensemble.channels, *shape), np.uint8) if self.settings.probabilities else None
+        if kept is not None and given.empty and ensemble.softmax:
+            kept[0] = 255 if given.inside is None else 255 * given.inside
+        nothing = np.zeros(shape, np.uint8) if self.settings.disagreement else None
+        return _Result(given.block, Written(labels, kept, given.preview, nothing, given.empty), given.input_sha256)
 
     def _finished(self, blocks: Sequence[Block], progress: Progress) -> set[int]:
         """Blocks that the journal lists, made from this image, whose voxels on disk match their checksums."""
@@ -223,14 +238,14 @@ def open_job(request: PredictionRequest, inputs: Inputs, writer: PredictionWrite
     return Job(predictor, inputs.grid, shown, inputs.mask, settings, writer, memory_bytes)
 
 
-def _shown(predictor: Predictor, grid: WorkingGrid, writer: PredictionWriter, threads: int) -> Image | FilteredSlices:
+def _shown(predictor: Predictor, grid: Grids, writer: PredictionWriter, threads: int) -> Image | FilteredSlices:
     """The working image as blocks read it. Filtered slices wait, beside the output, for the blocks of the same slices:
     twice as many as a block needs, as blocks are read ahead."""
     if not predictor.areas_px:
-        return grid.working
+        return grid.read
     slices = {(block.core.start[0], block.core.stop[0]): block.core for block in writer.blocks()}
     most = max(grid.input_box(predictor, core).shape[0] for core in slices.values())
-    return predictor.shown(grid.working, folder=writer.path.parent, most=2 * most, threads=threads)
+    return predictor.shown(grid.read, folder=writer.path.parent, most=2 * most, threads=threads)
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,6 +255,9 @@ class _Input:
     inside: np.ndarray | None
     preview: np.ndarray | None
     input_sha256: str
+    """Empty where the mask leaves nothing to do."""
+    empty: bool = False
+    """Whether there is nothing in it, by the rule that was given."""
 
 
 @dataclass(frozen=True, eq=False)

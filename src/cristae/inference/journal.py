@@ -38,6 +38,8 @@ class Entry:
     """SHA-256 of the grey values that were read for it; empty when the mask left nothing to do."""
     output: str
     """SHA-256 of the labels, and of the probabilities if they are kept."""
+    empty: bool = False
+    """Whether it was skipped because there is nothing in it."""
 
 
 class Journal:

@@ -10,12 +10,17 @@ from typing import Any
 from cristae.data.files import require_new
 from cristae.errors import FormatError, OutputExistsError, VolumeError
 from cristae.inference.fusion import Average
-from cristae.inference.prediction import read_state
+from cristae.inference.prediction import preview_text, read_state
 from cristae.inference.request import PredictionRequest, Provenance
 
 _SHOWN = 8
 """Differences that a message lists."""
-_ADDED_SETTINGS = {"fusion": Average().model_dump(mode="json"), "disagreement": False, "bridges": []}
+_ADDED_SETTINGS = {
+    "fusion": Average().model_dump(mode="json"),
+    "disagreement": False,
+    "skip_empty": None,
+    "bridges": [],
+}
 """Settings that older predictions do not list, with the values that they were made with."""
 
 
@@ -24,7 +29,9 @@ def manifest_of(request: PredictionRequest) -> dict[str, Any]:
     plan = {**request.plan.to_dict(), "backend": request.backend}
     versions = {name: metadata.version(name) for name in ("cristae", "torch", "numpy", "tensorstore")}
     sections = {} if request.sections is None else {"sections": request.sections.to_dict()}
-    return {**request.provenance.facts(), **sections, "plan": plan, "versions": versions}
+    facts = request.provenance.facts()
+    preview = {"preview": text} if (text := preview_text(facts)) else {}
+    return {**facts, **preview, **sections, "plan": plan, "versions": versions}
 
 
 def find_begun(out: Path) -> dict[str, Any] | None:
@@ -83,7 +90,7 @@ def _decisive(facts: Mapping[str, Any]) -> dict[str, Any]:
         {key: _without(value, "reason") if key == "locality" else value for key, value in run.items() if key != "run"}
         for run in facts["runs"]
     ]
-    return {"input": facts["input"], "settings": _ADDED_SETTINGS | facts["settings"], "runs": runs}
+    return {"input": {"level": 0} | facts["input"], "settings": _ADDED_SETTINGS | facts["settings"], "runs": runs}
 
 
 def _without(facts: Any, key: str) -> Any:

@@ -21,6 +21,8 @@ from cristae.inference.predictor import Member
 from cristae.preprocess.filtered_slices import bytes_of_slice, slices_at_once
 from cristae.words import memory
 
+Scale = tuple[float, float, float]
+"""Voxels along one of another grid (z, y, x)."""
 LARGEST_CORE = 4096 * 4096
 """Voxels of a block: beyond this the halo is cheap enough, and less is lost when a job is stopped."""
 DEEP_CORE = 2048 * 2048
@@ -118,7 +120,7 @@ class Workload:
     ensemble: Ensemble
     image_shape: Triple
     """Of the image that the networks read."""
-    scale: tuple[float, float, float]
+    scale: Scale
     """Voxels that the networks read for one voxel of the output (z, y, x); 1 without resampling."""
     itemsize: int
     """Bytes of a grey value."""
@@ -132,6 +134,18 @@ class Workload:
     """How the members are combined."""
     disagreement: bool = False
     """Whether a map of the members' disagreement is kept."""
+    own_grids: tuple[tuple[Triple, Scale], ...] = ()
+    """Of each member, where they work at voxel sizes of their own: shape of the image on its grid, and scale. Blocks
+    then read, and members are fused, at the size of the output."""
+
+    def grid_of(self, member: Member) -> tuple[Triple, Scale]:
+        """Shape of the image that a member reads, and its voxels for one of the output."""
+        return self.own_grids[self.members.index(member)] if self.own_grids else (self.image_shape, self.scale)
+
+    def working_vox(self, member: Member, block: Triple) -> int:
+        """Voxels of a member's grid that decide those of a block."""
+        sides = zip(block, self.grid_of(member)[1], strict=True)
+        return math.prod(math.ceil(side * scale) + 2 for side, scale in sides)
 
     @property
     def ndim(self) -> int:
@@ -238,8 +252,13 @@ class _Needs:
 
     def overhead(self, block: Triple) -> float:
         """Voxels that a network computes for each of a block inside a large volume."""
-        core = math.prod(side * scale for side, scale in zip(block, self.workload.scale, strict=True))
-        return max(math.prod(_largest_input(self.workload, member, block)) for member in self.workload.members) / core
+
+        def of(member: Member) -> float:
+            scale = self.workload.grid_of(member)[1]
+            core = math.prod(side * each for side, each in zip(block, scale, strict=True))
+            return math.prod(_largest_input(self.workload, member, block)) / core
+
+        return max(map(of, self.workload.members))
 
     def main_memory(self, block: Triple) -> int:
         """Bytes of main memory that a block takes."""
@@ -256,7 +275,7 @@ class _Needs:
         """Bytes in main memory for reading and writing, and bytes where the networks run."""
         workload, core = self.workload, math.prod(block)
         input_vox = max(math.prod(_largest_input(workload, member, block)) for member in workload.members)
-        working = math.prod(math.ceil(side * scale) + 2 for side, scale in zip(block, workload.scale, strict=True))
+        working = max(workload.working_vox(member, block) for member in workload.members)
         channels = workload.ensemble.channels
         written = (1 if workload.ensemble.classes.exclusive else channels) + (
             channels if workload.keep_probabilities else 0
@@ -266,7 +285,12 @@ class _Needs:
         if workload.areas:
             each = bytes_of_slice(workload.image_shape, workload.itemsize, workload.areas)
             ram += self._filtered_at_once * each
-        if workload.scale != (1.0, 1.0, 1.0):
+        if workload.own_grids:
+            # What is read at the output's size, for two blocks ahead, and a member's share of it as floating point.
+            read = max(_read_vox(workload, member, block) for member in workload.members)
+            ram += read * workload.itemsize * (AHEAD + 2) + 8 * (read + input_vox)
+            working = max(working, core)
+        if workload.own_grids or workload.scale != (1.0, 1.0, 1.0):
             ram += 12 * (channels + workload.disagreement) * (core + working)
         fused = self._maps() * 4 * channels * working + core * (12 + channels)
         fused += workload.fusion.bytes_per_vox(softmax=workload.ensemble.softmax) * working
@@ -316,10 +340,11 @@ class _Needs:
         """The axis along which smaller blocks have the least halo overhead; None when no side may be smaller."""
         smallest = SMALLEST_SIDES[self.workload.ndim]
         axes = [axis for axis in range(3 - self.workload.ndim, 3) if block[axis] > smallest[axis]]
-        inputs = [_largest_input(self.workload, member, block) for member in self.workload.members]
+        members = self.workload.members
+        inputs = [(_largest_input(self.workload, one, block), self.workload.grid_of(one)[1]) for one in members]
 
         def length(axis: int) -> float:
-            halo = max(one[axis] - block[axis] * self.workload.scale[axis] for one in inputs)
+            halo = max(given[axis] - block[axis] * scale[axis] for given, scale in inputs)
             return block[axis] / (smallest[axis] + max(0.0, halo))
 
         return max(axes, key=length, default=None)
@@ -368,6 +393,13 @@ def _largest_input(workload: Workload, member: Member, block: Triple) -> Triple:
     return _triple(sides)
 
 
+def _read_vox(workload: Workload, member: Member, block: Triple) -> int:
+    """Voxels of the output's size that what a member needs for a block follows from."""
+    scale = workload.grid_of(member)[1]
+    sides = zip(_largest_input(workload, member, block), scale, strict=True)
+    return math.prod(math.ceil(side / each) + 2 for side, each in sides)
+
+
 def _widest_stride(member: Member) -> Triple:
     if member.windows is not None:
         return 1, 1, 1  # all windows that a block meets are counted anyway
@@ -378,9 +410,10 @@ def _widest_stride(member: Member) -> Triple:
 def _network_inputs(workload: Workload, member: Member, block: Triple) -> list[Triple]:
     """Shapes of the largest input of a member's network for a block: of the image as it is, and with y and x exchanged
     where the member predicts such variants."""
-    sides = [_network_input(member, block, workload.image_shape, workload.scale)]
+    whole, scale = workload.grid_of(member)
+    sides = [_network_input(member, block, whole, scale)]
     if any(variant.exchanged for variant in member.variants):
-        (z, y, x), shape = workload.scale, _exchanged(workload.image_shape)
+        (z, y, x), shape = scale, _exchanged(whole)
         sides.append(_network_input(member, _exchanged(block), shape, (z, x, y)))
     return sides
 

@@ -17,11 +17,11 @@ from cristae.inference.device import choose_device
 from cristae.inference.held_out import parts_by_members
 from cristae.inference.manifest import is_complete
 from cristae.inference.memory import find_budget
+from cristae.inference.own_grids import Grids, OwnGrids, grids_at, together
 from cristae.inference.plan import BlockPlan, Workload, plan_memory, ram_of_plan
 from cristae.inference.predictor import Member
 from cristae.inference.request import MaskSpec, PredictionRequest, Provenance, open_mask
 from cristae.inference.sections import SectionReport, bridged
-from cristae.inference.working_grid import WorkingGrid, working_grid_at
 from cristae.progress import Progress
 from cristae.words import memory, parse_size
 
@@ -34,7 +34,7 @@ class Inputs:
     """What a request names, opened in this process."""
 
     members: tuple[Member, ...]
-    grid: WorkingGrid
+    grid: Grids
     mask: Image | None
     """Voxels that are 0 in it are background."""
 
@@ -49,7 +49,7 @@ class Inputs:
         image = provenance.volume.open()
         mask = open_known_mask(provenance, image)
         seen = bridged(image, provenance.bridges)
-        return cls(members, working_grid_at(seen, provenance.working_voxel_size_nm), mask)
+        return cls(members, together(grids_at(seen, provenance.working_sizes_nm)), mask)
 
 
 def open_known_mask(provenance: Provenance, image: Image) -> Image | None:
@@ -107,10 +107,15 @@ def plan_request(
 def _require_filterable(inputs: Inputs) -> None:
     """Refuse slices that cannot be filtered as the networks want them."""
     areas = [area for member in inputs.members for area in member.network_input.areas_px]
+    if areas and isinstance(inputs.grid, OwnGrids):
+        raise RunError(
+            "a run that is shown filtered slices cannot be fused with runs of other working voxel sizes; predict with "
+            "them one by one, or train them at one (data.voxel_size_nm of their recipes)"
+        )
     if areas:
         from cristae.preprocess.grain_image import require_filterable  # takes the compiler
 
-        require_filterable(inputs.grid.working, areas)
+        require_filterable(inputs.grid.read, areas)
 
 
 def _require_several(provenance: Provenance, inputs: Inputs) -> None:
@@ -130,8 +135,13 @@ def _require_several(provenance: Provenance, inputs: Inputs) -> None:
 
 
 def _require_empty_id(provenance: Provenance) -> None:
-    """Refuse a mask where no class id means that a voxel was left out."""
+    """Refuse a mask, and skipped blocks, where no class id means that a voxel was left out."""
     classes = provenance.ensemble.classes
+    if provenance.settings.skip_empty is not None and classes.empty_id is None:
+        raise RunError(
+            f"skip_empty: leaves voxels without a class, but the classes ({classes.listed}) have no id for these; "
+            "leave the option out"
+        )
     if provenance.mask is not None and classes.empty_id is None:
         raise RunError(
             f"a mask leaves voxels without a class, but the classes ({classes.listed}) have no id for these; predict "
@@ -169,20 +179,18 @@ def warn_of_more_memory(
 
 def _workload(provenance: Provenance, inputs: Inputs, backend: Backend) -> Workload:
     grid, settings = inputs.grid, provenance.settings
-    source, working = grid.source.voxel_size_nm, grid.working.voxel_size_nm
-    scale = (1.0, 1.0, 1.0)
-    if grid.resampled and source is not None and working is not None:
-        scale = (source[0] / working[0], source[1] / working[1], source[2] / working[2])
+    own = tuple((one.working.shape, one.scale) for one in grid.grids) if isinstance(grid, OwnGrids) else ()
     return Workload(
         members=inputs.members,
         ensemble=provenance.ensemble,
-        image_shape=grid.working.shape,
-        scale=scale,
-        itemsize=grid.working.dtype.itemsize,
+        image_shape=grid.read.shape,
+        scale=(1.0, 1.0, 1.0) if isinstance(grid, OwnGrids) else grid.scale,
+        itemsize=grid.read.dtype.itemsize,
         halves=settings.precision == "bf16",
         keep_probabilities=settings.probabilities,
-        chunk_depth=grid.working.chunks[0],
+        chunk_depth=grid.read.chunks[0],
         device=backend,
         fusion=settings.fusion,
         disagreement=settings.disagreement,
+        own_grids=own,
     )

@@ -56,6 +56,11 @@ class Prediction:
         return z, y, x
 
     @property
+    def preview(self) -> str:
+        """Which level of the volume's pyramid was predicted, in words; empty for full size."""
+        return preview_text(self.attributes)
+
+    @property
     def channel_names(self) -> tuple[str, ...]:
         """The class of each probability image; with softmax the background, where there is one, has one too."""
         return tuple(self.attributes["channels"])
@@ -135,6 +140,12 @@ def prediction_around(path: str | Path) -> Path | None:
             return place
         place = place.parent
     return None
+
+
+def preview_text(attributes: Mapping[str, Any]) -> str:
+    """What a prediction of a coarser level says about itself; empty for one of full size."""
+    level = (attributes.get("input") or {}).get("level", 0)
+    return f"preview of level {level}" if level else ""
 
 
 def normalizations(attributes: Mapping[str, Any]) -> tuple[str, ...]:

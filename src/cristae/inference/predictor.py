@@ -8,7 +8,7 @@ test-time augmentation the same holds of each mirrored and turned copy of the im
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -223,19 +223,49 @@ class Predictor:
             shape: The image's (z, y, x) shape.
             groups: The members that predict, of each group of the ensemble; None takes all.
         """
-        grey = _to_device(raw if self.areas_px else raw[None], self.device)
+        grey = self._grey(raw)
+
+        def one(place: int, between: Disagreement | None) -> Tensor:
+            return self._averaged(self.members[place], between, grey, known, box, shape)
+
+        return self.fused(one, groups)
+
+    @torch.inference_mode()
+    def of_member(
+        self, place: int, raw: np.ndarray, known: Box, box: Box, shape: Triple, between: Disagreement | None = None
+    ) -> Tensor:
+        """Probabilities (K, Z, Y, X) of one member, by its place; arguments as for `compute`.
+
+        Args:
+            between: Takes what its variants give, where these are asked to disagree.
+        """
+        return self._averaged(self.members[place], between, self._grey(raw), known, box, shape)
+
+    @torch.inference_mode()
+    def fused(self, one: Callable[[int, Disagreement | None], Tensor], groups: Groups | None = None) -> Tensor:
+        """Members together, with their disagreement behind that where it is asked for.
+
+        Args:
+            one: Gives a member's probabilities, float32 (K, Z, Y, X), by its place; they are overwritten. It tells the
+                second argument those of the variants where a group has no other members.
+            groups: The members that predict, of each group of the ensemble; None takes all.
+        """
         channels: list[Tensor] = []
         disagreement: Tensor | None = None
         for group in self.ensemble.groups if groups is None else groups:
             softmax = self.members[group[0]].classes.softmax
             between = Disagreement(softmax=softmax) if self.disagreement else None
-            found = self._terms(group, between, grey, known, box, shape)
+            found = self._terms(group, between, one)
             channels.append(self.fusion.fuse(found, softmax=softmax, threshold=self.threshold))
             if between is not None:
-                one = between.result()[None]
-                disagreement = one if disagreement is None else torch.maximum(disagreement, one)
+                doubt = between.result()[None]
+                disagreement = doubt if disagreement is None else torch.maximum(disagreement, doubt)
         every = channels if disagreement is None else [*channels, disagreement]
         return every[0] if len(every) == 1 else torch.cat(every)
+
+    def _grey(self, raw: np.ndarray) -> Tensor:
+        """Grey values on the device, (C, Z, Y, X)."""
+        return _to_device(raw if self.areas_px else raw[None], self.device)
 
     @contextmanager
     def predicting(self) -> Iterator[None]:
@@ -253,7 +283,7 @@ class Predictor:
                 member.network.train(mode)
 
     def _terms(
-        self, group: Sequence[int], between: Disagreement | None, grey: Tensor, known: Box, box: Box, shape: Triple
+        self, group: Sequence[int], between: Disagreement | None, one: Callable[[int, Disagreement | None], Tensor]
     ) -> Iterator[tuple[int, Tensor]]:
         """Each member of a group with its probabilities (K, Z, Y, X), one after the other.
 
@@ -261,7 +291,7 @@ class Predictor:
         """
         alone = len(group) == 1
         for place in group:
-            found = self._averaged(self.members[place], between if alone else None, grey, known, box, shape)
+            found = one(place, between if alone else None)
             if between is not None and not alone:
                 between.add(found, self.fusion.weight(place))
             yield place, found

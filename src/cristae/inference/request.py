@@ -26,6 +26,7 @@ from cristae.data.image import Image, VoxelSize
 from cristae.data.open import open_volume
 from cristae.errors import RunError, VolumeError
 from cristae.inference.config import Backend, Precision, PredictConfig, PredictOptions, Statistics
+from cristae.inference.emptiness import EmptyRule
 from cristae.inference.ensemble import Ensemble, plan_ensemble
 from cristae.inference.fusion import Average, Fusion
 from cristae.inference.locality import Locality
@@ -56,14 +57,16 @@ class VolumeSpec:
     origin_nm: VoxelSize | None
     sample_sha256: str
     """SHA-256 of some voxels in the centre, by which a file that was replaced is noticed; empty without a path."""
+    level: int = 0
+    """Which resolution level of a pyramid `path` is; 0 is full size."""
 
     @classmethod
-    def of(cls, image: Image, *, name: str, path: str | None) -> VolumeSpec:
+    def of(cls, image: Image, *, name: str, path: str | None, level: int = 0) -> VolumeSpec:
         """The description of an open image."""
         where = None if path is None else str(Path(path).absolute())
         sample = "" if where is None else _sample_digest(image)
         size, origin = image.voxel_size_nm, image.origin_nm
-        return cls(name, where, image.shape, image.dtype.name, size, origin, sample)
+        return cls(name, where, image.shape, image.dtype.name, size, origin, sample, level)
 
     def open(self) -> Image:
         """Open the volume's image again.
@@ -174,6 +177,8 @@ class PredictionSettings:
     """Whether statistics of the training data were replaced by those of the volume."""
     disagreement: bool = False
     """Whether a map of the members' disagreement is kept."""
+    skip_empty: EmptyRule | None = None
+    """Which blocks are empty, and so not shown to the networks."""
     postprocess: tuple[Step, ...] = ()
     """What changes the labels when all of them are there; the manifest lists it by itself, because other steps need no
     other prediction."""
@@ -182,7 +187,7 @@ class PredictionSettings:
     def of(cls, config: PredictConfig, options: PredictOptions, steps: tuple[Step, ...] = ()) -> PredictionSettings:
         """From the `predict:` section that the runs share, the options of this prediction, and its post-processing."""
         keep = options.probabilities or any(step.reads_probabilities for step in steps)
-        kept = keep, options.normalize, options.disagreement
+        kept = keep, options.normalize, options.disagreement, options.skip_empty
         return cls(config.threshold, config.precision, config.fusion, *kept, steps)
 
 
@@ -196,8 +201,8 @@ class Provenance:
     settings: PredictionSettings
     box: Box
     """The voxels of the volume that are predicted."""
-    working_voxel_size_nm: VoxelSize | None
-    """What the volume is resampled to for the networks; None takes it as it is."""
+    working_sizes_nm: tuple[VoxelSize | None, ...]
+    """What the volume is resampled to for each member; None takes it as it is."""
     bridges: tuple[Bridge, ...] = ()
     """Bad sections that networks see as a mixture of their neighbours."""
 
@@ -208,15 +213,18 @@ class Provenance:
 
     def facts(self) -> dict[str, Any]:
         """What the manifest of the prediction says, as plain JSON values."""
-        settings = self.settings
+        settings, sizes = self.settings, self.working_sizes_nm
+        shared = len(set(sizes)) == 1
+        own = [{"working_voxel_size_nm": size} for size in sizes] if not shared else [{}] * len(sizes)
         facts = {
             "input": {
                 "shape": self.volume.shape,
                 "dtype": self.volume.dtype,
                 "voxel_size_nm": self.volume.voxel_size_nm,
+                "level": self.volume.level,
                 "mask_sha256": None if self.mask is None else self.mask.sha256,
             },
-            "runs": [member.facts() for member in self.members],
+            "runs": [member.facts() | size for member, size in zip(self.members, own, strict=True)],
             "settings": {
                 "threshold": settings.threshold,
                 "precision": settings.precision,
@@ -224,8 +232,9 @@ class Provenance:
                 "probabilities": settings.probabilities,
                 "normalize": settings.normalize,
                 "disagreement": settings.disagreement,
+                "skip_empty": settings.skip_empty,
                 "box": str(self.box),
-                "working_voxel_size_nm": self.working_voxel_size_nm,
+                "working_voxel_size_nm": sizes[0] if shared else None,
                 "bridges": [asdict(bridge) for bridge in self.bridges],
             },
         }

@@ -118,13 +118,13 @@ def look_before_predicting(image: Image, name: str, region: Box, *, bridge: bool
     return SectionReport(len(seen.looked_at), part, seen.bad, bridges)
 
 
-def with_reach(report: SectionReport, members: Sequence[Member], grid: WorkingGrid) -> SectionReport:
-    """The report with the slices by which sections influence others through these networks."""
-    reach = max(member.reach_z for member in members)
-    size, working = grid.source.voxel_size_nm, grid.working.voxel_size_nm
-    if grid.resampled and size is not None and working is not None:
-        reach = math.ceil((reach + 1) * working[0] / size[0])
-    return report.within_reach(reach)
+def with_reach(report: SectionReport, members: Sequence[Member], grids: Sequence[WorkingGrid]) -> SectionReport:
+    """The report with the slices by which sections influence others through these networks, each on its grid."""
+    return report.within_reach(max(_slices_of(*pair) for pair in zip(members, grids, strict=True)))
+
+
+def _slices_of(member: Member, grid: WorkingGrid) -> int:
+    return math.ceil((member.reach_z + 1) / grid.scale[0]) if grid.resampled else member.reach_z
 
 
 def _bridges(bad: Sequence[BadSection], count: int) -> tuple[Bridge, ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from cristae.data.image import VoxelSize, moved_origin
 from cristae.errors import FormatError, MissingFileError, RunError
 from cristae.inference.blocks import Block, plan_blocks
 from cristae.inference.disagreement import SCALE
+from cristae.inference.emptiness import EmptyRule, rule_text, summary
 from cristae.inference.ensemble import Ensemble
 from cristae.inference.journal import Entry, Journal, digest
 from cristae.inference.manifest import manifest_of, require_same
@@ -68,6 +69,8 @@ class Layout:
     name: str
     """What viewers show."""
     keep_disagreement: bool = False
+    skip_empty: EmptyRule | None = None
+    """Which blocks are empty."""
 
     @property
     def preview_factor(self) -> int:
@@ -113,6 +116,8 @@ class Written:
     """(Z, ceil(Y / f), ceil(X / f)) in the input's type."""
     disagreement: np.ndarray | None = None
     """uint8 (Z, Y, X)."""
+    empty: bool = False
+    """Whether the block was skipped because there is nothing in it."""
 
 
 class PredictionWriter:
@@ -160,7 +165,7 @@ class PredictionWriter:
                 self._disagreement.write(here, voxels.disagreement)
         if voxels.preview is not None:
             self._root.write(self._preview_box(here), voxels.preview)
-        self.journal.add(Entry(block, str(core), input_digest, _output_digest(voxels)))
+        self.journal.add(Entry(block, str(core), input_digest, _output_digest(voxels), voxels.empty))
 
     def intact(self, entry: Entry, core: Box) -> bool:
         """Whether the voxels on disk match the checksum in the journal."""
@@ -198,8 +203,21 @@ class PredictionWriter:
             build_pyramid(self.path, method="mean", progress=progress)
         if self.layout.keep_disagreement:
             build_pyramid(self.path / DISAGREEMENT, method="mean", progress=progress)
-        write_attributes(self.path, {"status": "complete", **self.journal.summary()})
+        empty = {} if self.layout.skip_empty is None else {"empty": self._empty(blocks, entries, progress)}
+        write_attributes(self.path, {"status": "complete", **self.journal.summary(), **empty})
         self.journal.remove()
+
+    def _empty(self, blocks: Sequence[Block], entries: Mapping[int, Entry], progress: Progress) -> dict[str, Any]:
+        """Say which blocks were skipped because there is nothing in them."""
+        skipped = [block for block in blocks if entries[block.index].empty]
+        voxels = sum(block.core.size for block in skipped)
+        assert self.layout.skip_empty is not None, "there is a rule"
+        share = voxels / self.layout.region.size
+        progress.say(
+            f"{self.path}: {len(skipped)} of {len(blocks)} blocks, {share:.0%} of the voxels, "
+            f"are empty ({rule_text(self.layout.skip_empty)}) and were not shown to the networks"
+        )
+        return summary([block.index for block in skipped], voxels)
 
     def _preview_box(self, here: Box) -> Box:
         factor = self.layout.preview_factor
@@ -286,6 +304,7 @@ def layout_of(request: PredictionRequest) -> Layout:
         origin_nm=volume.origin_nm,
         name=volume.name,
         keep_disagreement=origin.settings.disagreement,
+        skip_empty=origin.settings.skip_empty,
     )
 
 

@@ -124,6 +124,40 @@ def sized_image(volume: Volume, stated: VoxelSize | None, progress: Progress = P
     return replace(volume.image, voxel_size_nm=size)
 
 
+def working_sizes(
+    runs: Sequence[Run], image: Image, *, stated: bool, progress: Progress
+) -> tuple[VoxelSize | None, ...]:
+    """For each run what `working_size` says of it, so that each predicts as it would alone. Runs of the same voxel size
+    and axes get the very same. Arguments and errors as there."""
+    alike: list[list[Run]] = []
+    for run in runs:
+        found = next((group for group in alike if _share_grid(run, group[0])), None)
+        if found is None:
+            alike.append([run])
+        else:
+            found.append(run)
+    sizes = {
+        id(run): size
+        for group in alike
+        for size in [working_size(group, image, stated=stated, progress=progress)]
+        for run in group
+    }
+    return tuple(sizes[id(run)] for run in runs)
+
+
+def _share_grid(one: Run, other: Run) -> bool:
+    """Whether two runs were trained at the same voxel size, on the axes that count for both."""
+    axes = _axes_of(one)
+    first, second = one.voxel_size_nm, other.voxel_size_nm
+    if axes != _axes_of(other) or first is None or second is None:
+        return axes == _axes_of(other) and first is second
+    return same_voxel_size(first, second, axes=axes)
+
+
+def _axes_of(run: Run) -> tuple[int, ...]:
+    return (0, 1, 2) if run.recipe.model.ndim == 3 else (1, 2)
+
+
 def working_size(runs: Sequence[Run], image: Image, *, stated: bool, progress: Progress) -> VoxelSize | None:
     """The voxel size to resample the volume to; None when it can be predicted as it is.
 
@@ -140,7 +174,7 @@ def working_size(runs: Sequence[Run], image: Image, *, stated: bool, progress: P
         RunError: The runs were trained at different voxel sizes.
         VoxelSizeError: One of the sizes is not known and they could differ, or they differ too much to be meant.
     """
-    axes = (0, 1, 2) if any(run.recipe.model.ndim == 3 for run in runs) else (1, 2)
+    axes = max(map(_axes_of, runs), key=len)
     trained = _trained_size(runs, axes)
     size = image.voxel_size_nm
     if trained is None and (size is None or stated):
@@ -328,6 +362,6 @@ def _trained_size(runs: Sequence[Run], axes: Sequence[int]) -> VoxelSize | None:
             raise RunError(
                 f"{run.path}: was trained at {voxel_size_text(size)} (z, y, x), but {runs[0].path} at "
                 f"{voxel_size_text(first)}; "
-                "runs that are fused must share a working voxel size (data.voxel_size_nm of their recipes)"
+                "runs that work on one grid must share a working voxel size (data.voxel_size_nm of their recipes)"
             )
     return first

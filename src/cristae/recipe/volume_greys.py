@@ -47,7 +47,7 @@ def normalizations_of(runs: Sequence[Run], statistics: Statistics) -> tuple[Norm
 def normalizers_of(
     runs: Sequence[Run],
     configs: Sequence[NormalizeConfig],
-    grid: WorkingGrid,
+    grids: Sequence[WorkingGrid],
     box: Box,
     name: str,
     progress: Progress = Progress(),
@@ -57,7 +57,7 @@ def normalizers_of(
     Args:
         runs: What was trained.
         configs: How each normalises: see `normalizations_of`.
-        grid: The volume.
+        grids: The volume, on the grid of each.
         box: The voxels of it that will be predicted.
         name: Of the volume.
         progress: Where to report.
@@ -65,7 +65,8 @@ def normalizers_of(
     Raises:
         VolumeError: Grey values are constant or not finite, and the volume needs statistics of its own.
     """
-    return tuple(_normalizer(run, config, grid, box, name, progress) for run, config in zip(runs, configs, strict=True))
+    each = zip(runs, configs, grids, strict=True)
+    return tuple(_normalizer(run, config, grid, box, name, progress) for run, config, grid in each)
 
 
 def _normalizer(

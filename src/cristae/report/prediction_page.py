@@ -12,6 +12,7 @@ from markupsafe import Markup
 from cristae.data.box import Box
 from cristae.data.formats.ome_zarr import open_ome_zarr
 from cristae.data.image import Image, voxel_size_text
+from cristae.inference.emptiness import rule_text
 from cristae.inference.prediction import Prediction
 from cristae.inference.seam_check import SeamCheck
 from cristae.progress import Progress
@@ -40,6 +41,7 @@ def prediction_page(prediction: Prediction, *, progress: Progress = Progress()) 
     if prediction.attributes["input"].get("mask_sha256"):
         nothing = "background" if prediction.classes.exclusive else "outside every class"
         notes.append(f"Made with a mask: voxels outside it were not predicted, and are counted as {nothing}.")
+    notes += _empty(prediction)
     colors = {name: prediction.classes.color_of(name) for name in prediction.classes.names}
     sections = [
         Section("Slices", slices + _about_disagreement(prediction)),
@@ -52,12 +54,25 @@ def prediction_page(prediction: Prediction, *, progress: Progress = Progress()) 
     facts = [
         Fact("Volume predicted", f"{shape(prediction.box.shape)}", "voxels, z y x"),
         Fact("Voxel size", voxel_size_text(size), "z y x"),
+        *([Fact("Made from", prediction.preview, "of the volume, not from full size")] if prediction.preview else []),
         Fact("Runs", str(len(prediction.attributes.get("runs", [])))),
         *_rules(prediction),
         *_steps(prediction),
         *(Fact("Normalisation", text) for text in prediction.normalizations),
     ]
     return build_page(f"Prediction {prediction.path.name}", sections, facts=facts)
+
+
+def _empty(prediction: Prediction) -> list[str]:
+    """How much was not shown to the networks because there is nothing in it, where that was asked for."""
+    rule, found = prediction.attributes["settings"].get("skip_empty"), prediction.attributes.get("empty")
+    if rule is None or not found:
+        return []
+    share, total = found["voxels"] / prediction.box.size, prediction.attributes["blocks"]
+    return [
+        f"{found['blocks']} of {total} blocks, {share:.1%} of the voxels, are empty ({rule_text(rule)}): they were not "
+        "shown to the networks, and are counted as background."
+    ]
 
 
 def _rules(prediction: Prediction) -> list[Fact]:

@@ -145,7 +145,7 @@ def _look_at(
     places = plan_places(grid.working.shape, [run.model.patch_size for run in runs], options, found.name)
     configs = normalizations_of(runs, "run")
     region = Box.of_shape(source.shape) if grid.resampled else Box.around(places)
-    normalizers = normalizers_of(runs, configs, grid, region, found.name, progress)
+    normalizers = normalizers_of(runs, configs, [grid] * len(runs), region, found.name, progress)
     return _Shown(found.name, grid, tuple(places), normalizers)
 
 

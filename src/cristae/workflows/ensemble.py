@@ -20,7 +20,7 @@ from cristae.evaluation.ensembles.member_maps import MemberMaps, open_maps
 from cristae.inference.config import PredictOptions
 from cristae.progress import Progress
 from cristae.recipe.ensemble_file import MemberRun, flat_members, write_ensemble
-from cristae.recipe.matching import common_settings, working_size
+from cristae.recipe.matching import common_settings, working_sizes
 from cristae.recipe.postprocess import steps_of
 from cristae.recipe.run import Run, weights_sha256
 from cristae.recipe.study_members import held_out_of
@@ -149,7 +149,7 @@ def _require_one_prediction(
     fused = {"weight": 1.0} if options.rule == "greedy" else {"fusion": "average"}
     common_settings([MemberRun(run, **fused) for run in runs])
     steps_of([MemberRun(run) for run in runs])
-    working_size(runs, dataset.validate[0].volume.image, stated=False, progress=progress)
+    working_sizes(runs, dataset.validate[0].volume.image, stated=False, progress=progress)
 
 
 def _require_same_training(runs: Sequence[Run], datasets: Sequence[Dataset]) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from cristae.data.formats.ome_zarr import read_attributes
 from cristae.data.formats.paths import find_source, signed_path
 from cristae.data.inspection import Inspection, describe_image, images_in
-from cristae.inference.prediction import UNFINISHED, is_finished, normalizations, prediction_around
+from cristae.inference.prediction import UNFINISHED, is_finished, normalizations, prediction_around, preview_text
 from cristae.progress import Progress
 
 
@@ -39,8 +40,13 @@ def _inspect(path: str | Path, progress: Progress) -> Iterator[Inspection]:
     gaps = prediction is not None and not is_finished(read_attributes(prediction))
     unfinished = (f"unfinished: {UNFINISHED}",) if gaps else ()
     is_prediction = prediction is not None and prediction == (source.path / source.inner).resolve()
-    normalized = "; ".join(normalizations(read_attributes(prediction))) if prediction is not None else ""
+    about = {} if prediction is None else _about(read_attributes(prediction))
     for name, image, problems in images_in(path, is_prediction=is_prediction):
-        if normalized:
-            image = replace(image, details={**image.details, "normalised": normalized})
+        image = replace(image, details={**image.details, **about})
         yield describe_image(name, image, (*unfinished, *problems), progress=progress)
+
+
+def _about(attributes: Mapping[str, Any]) -> dict[str, str]:
+    """What a prediction was made from, of what its images do not say themselves."""
+    said = {"made from": preview_text(attributes), "normalised": "; ".join(normalizations(attributes))}
+    return {name: text for name, text in said.items() if text}

@@ -10,9 +10,10 @@ from cristae.cluster.options import ClusterOptions
 from cristae.cluster.queue_file import read_queue
 from cristae.data.box import Box
 from cristae.data.formats.cache import cache_within, limit_cache
+from cristae.data.formats.levels import level_path
 from cristae.data.formats.ome_zarr import read_attributes, write_attributes
 from cristae.data.formats.paths import signed_path
-from cristae.data.image import Image, VoxelSize
+from cristae.data.image import Image, VoxelSize, voxel_size_text
 from cristae.data.open import open_volume
 from cristae.data.padding import find_padding
 from cristae.data.volume import Volume
@@ -20,6 +21,7 @@ from cristae.errors import VolumeError
 from cristae.inference.config import PredictOptions
 from cristae.inference.job import Job
 from cristae.inference.manifest import find_begun, is_complete, require_same
+from cristae.inference.own_grids import grids_at, together
 from cristae.inference.planning import (
     Inputs,
     continued_request,
@@ -39,13 +41,12 @@ from cristae.inference.request import (
     parse_box,
 )
 from cristae.inference.sections import bridged, look_before_predicting, with_reach
-from cristae.inference.working_grid import working_grid_at
 from cristae.inference.writer import PredictionWriter, open_output
 from cristae.postprocessing import Step, require_fit
 from cristae.postprocessing.memory import require_memory
 from cristae.progress import Progress
 from cristae.recipe.ensemble_file import RunEnsemble, flat_members
-from cristae.recipe.matching import common_settings, member_of, sized_image, spec_of, working_size
+from cristae.recipe.matching import common_settings, member_of, sized_image, spec_of, working_sizes
 from cristae.recipe.out_of_fold import held_out_boxes
 from cristae.recipe.postprocess import steps_of
 from cristae.recipe.run import Run
@@ -87,8 +88,8 @@ def predict(
         mask: An image of the volume's shape; voxels that are 0 in it become background and stay so in the
             post-processing. Only for classes that have one.
         options: Whether to keep probabilities and the members' disagreement, whose grey values decide the
-            normalisation, and ceilings of the memory: of the process, of the workers of this computer together, or of
-            each worker elsewhere.
+            normalisation, which level of a pyramid is predicted, and ceilings of the memory: of the process, of the
+            workers of this computer together, or of each worker elsewhere.
         cluster: Where blocks are predicted; without any, in this process. Workers elsewhere need all files at the same
             paths. A prediction that was begun may be resumed with other workers.
         progress: Where to report.
@@ -143,9 +144,7 @@ def plan_prediction(
 ) -> PlannedPrediction:
     """Check what `predict` is asked for and choose its blocks; nothing is written. Arguments and errors as there."""
     ceilings, processes = _ceilings(options, cluster), cluster.workers or 1
-    if isinstance(volume, Volume) and options.signed is not None:
-        raise VolumeError(f"'{volume.name}' is open already; say `signed` where it is opened: '{volume.image.path}'")
-    volume = volume if isinstance(volume, Volume) else signed_path(volume, options.signed)
+    volume = _as_asked(volume, options)
     begun = find_begun(Path(out))
     limit_cache(cache_within(None if ceilings.max_ram is None else parse_size(ceilings.max_ram) // processes))
     chosen = flat_members(runs)
@@ -153,7 +152,10 @@ def plan_prediction(
     settings = common_settings(chosen)
     found = volume if isinstance(volume, Volume) else open_volume(volume)
     image = sized_image(found, voxel_size_nm, progress)
-    spec = VolumeSpec.of(image, name=found.name, path=_path_of(volume))
+    spec = VolumeSpec.of(image, name=found.name, path=_path_of(volume), level=options.level)
+    if options.level:
+        shown = f"{' x '.join(map(str, image.shape))} voxels of {voxel_size_text(image.voxel_size_nm)} (z, y, x)"
+        progress.say(f"{found.name}: preview of level {options.level}, {shown}")
     if cluster.on_dask:
         spec.require_path()
     region = parse_box(box, image)
@@ -163,22 +165,22 @@ def plan_prediction(
     bridges = () if sections is None else sections.bridges
     held_out = held_out_boxes(chosen, found, region, progress)
     masked = None if mask is None else open_mask(mask, image, progress)
-    size = working_size(opened, image, stated=voxel_size_nm is not None, progress=progress)
-    grid = working_grid_at(bridged(image, bridges), size)
+    sizes = working_sizes(opened, image, stated=voxel_size_nm is not None, progress=progress)
+    grids = grids_at(bridged(image, bridges), sizes)
     configs = normalizations_of(opened, options.normalize)
-    normalizers = normalizers_of(opened, configs, grid, region, found.name, progress)
+    normalizers = normalizers_of(opened, configs, grids, region, found.name, progress)
     members = tuple(
         member_of(one.run, image, normalizer, progress, test_time=one.test_time, held_out=boxes)
         for one, normalizer, boxes in zip(chosen, normalizers, held_out, strict=True)
     )
-    inputs = Inputs(members, grid, masked)
+    inputs = Inputs(members, together(grids), masked)
     provenance = Provenance(
         volume=spec,
         mask=None if masked is None else MaskSpec.of(masked),
         members=tuple(spec_of(*each) for each in zip(opened, members, configs, strict=True)),
         settings=PredictionSettings.of(settings, options, steps_of(chosen, progress)),
         box=region,
-        working_voxel_size_nm=inputs.grid.working_voxel_size_nm,
+        working_sizes_nm=tuple(grid.working_voxel_size_nm for grid in grids),
         bridges=bridges,
     )
     require_fit(provenance.settings.postprocess, provenance.ensemble.classes, image.voxel_size_nm)
@@ -193,7 +195,7 @@ def plan_prediction(
     if masked is None and box is None and provenance.ensemble.classes.empty_id is not None:
         _warn_of_padding(found, progress)
     if sections is not None:
-        sections = with_reach(sections, members, grid)
+        sections = with_reach(sections, members, grids)
         if (warning := sections.warning(found.name)) is not None:
             progress.warn(warning)
     request = plan_request(
@@ -207,6 +209,26 @@ def plan_prediction(
         workers=processes,
     )
     return PlannedPrediction(request, inputs, opened)
+
+
+def _as_asked(volume: Volume | str | Path, options: PredictOptions) -> Volume | str | Path:
+    """The volume, or its path with what the options say of it.
+
+    Raises:
+        VolumeError: It is open already.
+        FormatError: It has no such level.
+    """
+    if not isinstance(volume, Volume):
+        path = signed_path(volume, options.signed)
+        return level_path(path, options.level) if options.level else path
+    if options.signed is not None:
+        raise VolumeError(f"'{volume.name}' is open already; say `signed` where it is opened: '{volume.image.path}'")
+    if options.level:
+        raise VolumeError(
+            f"'{volume.name}' is open already, so that its level stands; give its path, '{volume.image.path}', with "
+            f"`level`, or open that level of it"
+        )
+    return volume
 
 
 def _ceilings(options: PredictOptions, cluster: ClusterOptions) -> PredictOptions:

@@ -65,7 +65,9 @@ def open_precomputed(path: Path, scale: str = "", *, reading: Reading = Reading(
     )
     if reading.axes is not None:
         raise FormatError(f"{path}: ::axes is not for precomputed volumes, whose axes are always x, y, z; leave it out")
-    return open_stored(stored, path, format="precomputed", reading=reading, calibration=_calibration(level))
+    return open_stored(
+        stored, path, format="precomputed", reading=reading, calibration=_calibration(level, info["scales"][0])
+    )
 
 
 def _scale(folder: Path, info: Mapping[str, Any], asked: str) -> Mapping[str, Any]:
@@ -127,15 +129,23 @@ def _refuse_packed(folder: Path) -> None:
         )
 
 
-def _calibration(level: Mapping[str, Any]) -> Calibration:
-    resolution, start = level.get("resolution"), level.get("voxel_offset", [0, 0, 0])
-    if not isinstance(resolution, list) or len(resolution) != 3:
-        return Calibration(note="the metadata give no resolution")
-    x, y, z = (to_nm(edge, "nm") for edge in resolution)
-    found = calibrate((z, y, x))
+def _calibration(level: Mapping[str, Any], finest: Mapping[str, Any]) -> Calibration:
+    """Voxel size and origin of a scale. Offsets are of corners, which all scales share: the centre of a coarser voxel
+    lies half the difference of the sizes further."""
+    found, fine = _resolution(level), _resolution(finest)
+    start = level.get("voxel_offset", [0, 0, 0])
     if found.voxel_size_nm is None or not isinstance(start, list) or len(start) != 3:
         return found
     if not all(isinstance(at, int | float) and abs(at) < 2**62 for at in start):
         return found
-    z0, y0, x0 = (at * edge for at, edge in zip(start[::-1], found.voxel_size_nm, strict=True))
+    edges = zip(start[::-1], found.voxel_size_nm, fine.voxel_size_nm or found.voxel_size_nm, strict=True)
+    z0, y0, x0 = (at * edge + (edge - least) / 2 for at, edge, least in edges)
     return Calibration(found.voxel_size_nm, (z0, y0, x0))
+
+
+def _resolution(level: Mapping[str, Any]) -> Calibration:
+    resolution = level.get("resolution")
+    if not isinstance(resolution, list) or len(resolution) != 3:
+        return Calibration(note="the metadata give no resolution")
+    x, y, z = (to_nm(edge, "nm") for edge in resolution)
+    return calibrate((z, y, x))
