@@ -18,6 +18,8 @@ Application = Literal["exact", "gaussian", "centre_third", "farthest", "tiles"]
 """As in one pass over the whole volume, or in windows that are joined by one of the rules of `inference.windows`."""
 Backend = Literal["cpu", "cuda", "mps"]
 DeviceName = Literal["auto"] | Backend
+Runtime = Literal["torch", "onnx", "openvino"]
+"""What computes networks: PyTorch, or on a CPU ONNX Runtime or OpenVINO."""
 Statistics = Literal["run", "volume"]
 """Whose grey values decide how a volume is normalised where a run uses statistics of its training data."""
 
@@ -40,15 +42,20 @@ class PredictOptions:
     training data; `run` normalises as the run says."""
     disagreement: bool = False
     """Keep an 8-bit map of how much the members of the ensemble disagree about each voxel."""
+    runtime: Runtime = "torch"
+    """What computes the networks: on a CPU `onnx` (ONNX Runtime) and `openvino` may be faster than `torch` and give
+    the same to rounding; both are extras to install."""
 
     def __post_init__(self) -> None:
         """Check the words.
 
         Raises:
-            RunError: `normalize` is none that is known.
+            RunError: `normalize` or `runtime` is none that is known.
         """
         if self.normalize not in get_args(Statistics):
             raise RunError(f"normalize: expected {' or '.join(get_args(Statistics))}, got '{self.normalize}'")
+        if self.runtime not in get_args(Runtime):
+            raise RunError(f"runtime: expected {', '.join(get_args(Runtime))}, got '{self.runtime}'")
 
 
 class PredictConfig(Config):

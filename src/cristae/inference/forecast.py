@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cristae.data.box import Box, Triple
+from cristae.data.box import Triple
 from cristae.data.image import Image
 from cristae.inference.blocks import Block
 from cristae.inference.predictor import Predictor
@@ -61,8 +61,8 @@ def forecast_of(
     """
     if not blocks:
         return None
-    part = _middle(blocks[0].core, _PART[max(member.locality.ndim for member in predictor.members)])
-    of_all, of_part = sum(_work(predictor, grid, block.core) for block in blocks), _work(predictor, grid, part)
+    part = blocks[0].core.middle(_PART[max(member.locality.ndim for member in predictor.members)])
+    of_all, of_part = sum(grid.work_of(predictor, block.core) for block in blocks), grid.work_of(predictor, part)
     if of_all < _WORTH * of_part:
         return None
     raw = shown.read(grid.input_box(predictor, part))
@@ -72,17 +72,3 @@ def forecast_of(
         grid.probabilities(predictor, raw, part).cpu()
         seconds = time.perf_counter() - began
     return Forecast(seconds * of_all / of_part, round(layout.bytes_per_vox * sum(block.core.size for block in blocks)))
-
-
-def _work(predictor: Predictor, grid: WorkingGrid, core: Box) -> int:
-    """Voxels that the networks of all members and variants take in for a box."""
-    wanted, shape = grid.wanted(core), grid.working.shape
-    return sum(
-        member.inner_input(wanted, shape, variant).size for member in predictor.members for variant in member.variants
-    )
-
-
-def _middle(box: Box, shape: Triple) -> Box:
-    z, y, x = (min(pair) for pair in zip(shape, box.shape, strict=True))
-    low = [start + (side - part) // 2 for start, side, part in zip(box.start, box.shape, (z, y, x), strict=True)]
-    return Box((low[0], low[1], low[2]), (low[0] + z, low[1] + y, low[2] + x))

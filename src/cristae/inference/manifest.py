@@ -12,17 +12,24 @@ from cristae.errors import FormatError, OutputExistsError, VolumeError
 from cristae.inference.fusion import Average
 from cristae.inference.prediction import read_state
 from cristae.inference.request import PredictionRequest, Provenance
+from cristae.inference.runtimes.installed import package_of
 
 _SHOWN = 8
 """Differences that a message lists."""
-_ADDED_SETTINGS = {"fusion": Average().model_dump(mode="json"), "disagreement": False, "bridges": []}
+_ADDED_SETTINGS = {
+    "fusion": Average().model_dump(mode="json"),
+    "disagreement": False,
+    "bridges": [],
+    "runtime": "torch",
+}
 """Settings that older predictions do not list, with the values that they were made with."""
 
 
 def manifest_of(request: PredictionRequest) -> dict[str, Any]:
     """What a new prediction says about its origin."""
     plan = {**request.plan.to_dict(), "backend": request.backend}
-    versions = {name: metadata.version(name) for name in ("cristae", "torch", "numpy", "tensorstore")}
+    runtime = package_of(request.provenance.settings.runtime)
+    versions = {name: metadata.version(name) for name in ("cristae", "torch", runtime, "numpy", "tensorstore")}
     sections = {} if request.sections is None else {"sections": request.sections.to_dict()}
     return {**request.provenance.facts(), **sections, "plan": plan, "versions": versions}
 

@@ -44,6 +44,15 @@ class WorkingGrid:
         parts = predictor.parts(core)
         return Box.around([predictor.input_box(self.wanted(p.box), self.working.shape, p.groups) for p in parts])
 
+    def work_of(self, predictor: Predictor, core: Box) -> int:
+        """Voxels that the networks of all members and variants take in to predict those."""
+        wanted, shape = self.wanted(core), self.working.shape
+        return sum(
+            member.inner_input(wanted, shape, variant).size
+            for member in predictor.members
+            for variant in member.variants
+        )
+
     def probabilities(self, predictor: Predictor, raw: np.ndarray, core: Box) -> Tensor:
         """What `predictor.compute` gives for `core` (K, Z, Y, X), from the grey values (Z, Y, X) of `input_box`."""
         known, parts = self.input_box(predictor, core), predictor.parts(core)
