@@ -96,6 +96,7 @@ def test_an_export_of_something_else_is_noticed(runtime, monkeypatch):
         session_of(member(Undecided(), stride=1, windows=Windows("tiles", (1, 16, 16), 2)), runtime)
 
 
+@pytest.mark.slow
 def test_the_slower_exporter_takes_what_the_quicker_cannot(monkeypatch):
     require("onnx")
     pytest.importorskip("onnxscript", reason="the extra 'onnx' is not installed")

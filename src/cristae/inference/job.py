@@ -27,6 +27,7 @@ from cristae.inference.request import PredictionRequest, PredictionSettings
 from cristae.inference.runtime_check import RuntimeCheck
 from cristae.inference.runtimes.comparison import compare_with_torch
 from cristae.inference.runtimes.faster import BlockOf, faster_ways
+from cristae.inference.runtimes.installed import require_runtime
 from cristae.inference.runtimes.sessions import sessions_of
 from cristae.inference.seam_check import SeamCheck
 from cristae.inference.seams import check_seams
@@ -62,7 +63,7 @@ class Job:
 
         Raises:
             OutputExistsError: The output was begun from an image with other grey values.
-            RunError: The accelerator has too little memory; there is no block of that number.
+            RunError: The accelerator has too little memory; there is no block of that number; the runtime is not there.
             StorageError: The disk is full or the place may not be written.
         """
         blocks = self.writer.blocks()
@@ -72,6 +73,9 @@ class Job:
             blocks = [blocks[number] for number in numbers]
         done = self._finished(blocks, progress)
         todo = [block for block in blocks if block.index not in done]
+        if todo:
+            networks = [member.network for member in self.predictor.members]
+            require_runtime(self.settings.runtime, self.predictor.device, self.settings.precision, networks)
         if todo and self.settings.precision == "bf16":
             warn_of_slow_bf16(self.predictor.device, "precision", progress)
         forecast = None
