@@ -166,8 +166,10 @@ def test_nothing_found_is_said(recipe: Path) -> None:
         "recipe check",
         "sections",
         "labels on the image",
+        "runtimes",
         "time and memory",
     ]
+    assert "predictions on the CPU can be computed by torch" in found.findings[-2].text
     assert found.forecast is not None
     assert 0 < found.forecast.seconds < 120
     assert 2**26 < found.forecast.peak_bytes < found.forecast.total_bytes

@@ -11,6 +11,7 @@ from cristae.cli.options import Cluster, Scheduler, Signed, VoxelSize, Workers
 from cristae.cli.recipes import Folds, RecipePath, Set, overrides_of
 
 _Statistics = Literal["run", "volume"]
+_Runtime = Literal["torch", "onnx", "openvino"]
 
 
 def _statistics(text: str) -> _Statistics:
@@ -29,6 +30,13 @@ def _empty_rule(text: str | None) -> Literal["constant"] | float | None:
         return float(text)
     except ValueError:
         raise typer.BadParameter(f"expected constant or a standard deviation such as 0.02, got '{text}'") from None
+
+
+def _runtime(text: str) -> _Runtime:
+    known: dict[str, _Runtime] = {"torch": "torch", "onnx": "onnx", "openvino": "openvino"}
+    if text not in known:
+        raise typer.BadParameter(f"expected {', '.join(known)}, got '{text}'")
+    return known[text]
 
 
 def demo(
@@ -148,6 +156,15 @@ def predict(
             help="Ceiling on the GPU, such as 6GiB; by default 85 % of what is free there.",
         ),
     ] = None,
+    runtime: Annotated[
+        _Runtime,
+        typer.Option(
+            "--runtime",
+            metavar="torch|onnx|openvino",
+            parser=_runtime,
+            help="What computes the networks on a CPU; onnx and openvino are extras to install, and may be faster.",
+        ),
+    ] = "torch",
     workers: Workers = None,
     scheduler: Scheduler = None,
     cluster: Cluster = None,
@@ -166,7 +183,9 @@ def predict(
         voxel_size_nm=voxel_size_nm,
         box=box,
         mask=mask,
-        options=PredictOptions(probabilities, max_ram, max_vram, signed, normalize, disagreement, empty, level),
+        options=PredictOptions(
+            probabilities, max_ram, max_vram, signed, normalize, disagreement, empty, level, runtime
+        ),
         cluster=where,
         progress=console_progress(),
     )

@@ -87,6 +87,17 @@ class Box:
         stop = tuple(b + m for b, m in zip(self.stop, margin, strict=True))
         return Box(start, stop)  # type: ignore[arg-type]
 
+    def middle(self, shape: Sequence[int]) -> Box:
+        """The box of this shape, or as much of it as there is, in the middle.
+
+        Example:
+            >>> Box((0, 2, 2), (1, 10, 12)).middle((4, 4, 4))
+            Box(start=(0, 4, 5), stop=(1, 8, 9))
+        """
+        z, y, x = (min(pair) for pair in zip(shape, self.shape, strict=True))
+        low = [start + (side - part) // 2 for start, side, part in zip(self.start, self.shape, (z, y, x), strict=True)]
+        return Box.of_shape((z, y, x)).shift(low)
+
     def without(self, *others: Box) -> tuple[Box, ...]:
         """What is left when others are taken out: disjoint boxes, cut along z first, then y, then x.
 

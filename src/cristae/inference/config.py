@@ -19,6 +19,8 @@ Application = Literal["exact", "gaussian", "centre_third", "farthest", "tiles"]
 """As in one pass over the whole volume, or in windows that are joined by one of the rules of `inference.windows`."""
 Backend = Literal["cpu", "cuda", "mps"]
 DeviceName = Literal["auto"] | Backend
+Runtime = Literal["torch", "onnx", "openvino"]
+"""What computes networks: PyTorch, or on a CPU ONNX Runtime or OpenVINO."""
 Statistics = Literal["run", "volume"]
 """Whose grey values decide how a volume is normalised where a run uses statistics of its training data."""
 
@@ -48,18 +50,23 @@ class PredictOptions:
     level: int = 0
     """Which level of the volume's pyramid is predicted, for a quick look: 0 is full size. The voxel size that is given,
     the box and the mask are then those of the level."""
+    runtime: Runtime = "torch"
+    """What computes the networks: on a CPU `onnx` (ONNX Runtime) and `openvino` may be faster than `torch` and give
+    the same to rounding; both are extras to install."""
 
     def __post_init__(self) -> None:
         """Check the words.
 
         Raises:
-            RunError: `normalize` is none that is known, the level is negative, or `skip_empty` is no rule.
+            RunError: `normalize` or `runtime` is none that is known, the level is negative, or `skip_empty` is no rule.
         """
         object.__setattr__(self, "skip_empty", checked_rule(self.skip_empty))
         if self.normalize not in get_args(Statistics):
             raise RunError(f"normalize: expected {' or '.join(get_args(Statistics))}, got '{self.normalize}'")
         if self.level < 0:
             raise RunError(f"level: expected 0 for full size, or that of a coarser one, got {self.level}")
+        if self.runtime not in get_args(Runtime):
+            raise RunError(f"runtime: expected {', '.join(get_args(Runtime))}, got '{self.runtime}'")
 
 
 class PredictConfig(Config):

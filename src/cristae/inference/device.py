@@ -31,6 +31,11 @@ def choose_device(name: DeviceName = "auto", *, cure: str = "set the recipe's de
     return torch.device(name)
 
 
+def has_fast_bf16() -> bool:
+    """Whether the processor has instructions for bfloat16, or none that are known to lack them."""
+    return torch.backends.cpu.get_cpu_capability() not in _WITHOUT_BF16
+
+
 def warn_of_slow_bf16(device: torch.device, field: str, progress: Progress) -> None:
     """Warn of `bf16` on a processor that has no instructions for it.
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cristae.data.box import Box, Triple
+from cristae.data.box import Triple
 from cristae.data.image import Image
 from cristae.inference.blocks import Block
 from cristae.inference.own_grids import Grids
@@ -61,7 +61,7 @@ def forecast_of(
     """
     if not blocks:
         return None
-    part = _middle(blocks[0].core, _PART[max(member.locality.ndim for member in predictor.members)])
+    part = blocks[0].core.middle(_PART[max(member.locality.ndim for member in predictor.members)])
     of_all, of_part = sum(grid.input_voxels(predictor, b.core) for b in blocks), grid.input_voxels(predictor, part)
     if of_all < _WORTH * of_part:
         return None
@@ -72,9 +72,3 @@ def forecast_of(
         grid.probabilities(predictor, raw, part).cpu()
         seconds = time.perf_counter() - began
     return Forecast(seconds * of_all / of_part, round(layout.bytes_per_vox * sum(block.core.size for block in blocks)))
-
-
-def _middle(box: Box, shape: Triple) -> Box:
-    z, y, x = (min(pair) for pair in zip(shape, box.shape, strict=True))
-    low = [start + (side - part) // 2 for start, side, part in zip(box.start, box.shape, (z, y, x), strict=True)]
-    return Box((low[0], low[1], low[2]), (low[0] + z, low[1] + y, low[2] + x))

@@ -26,6 +26,11 @@ from cristae.inference.pipeline import run_pipeline
 from cristae.inference.planning import Inputs
 from cristae.inference.predictor import Predictor
 from cristae.inference.request import PredictionRequest, PredictionSettings
+from cristae.inference.runtime_check import RuntimeCheck
+from cristae.inference.runtimes.comparison import compare_with_torch
+from cristae.inference.runtimes.faster import BlockOf, faster_ways
+from cristae.inference.runtimes.installed import require_runtime
+from cristae.inference.runtimes.sessions import sessions_of
 from cristae.inference.seam_check import SeamCheck
 from cristae.inference.seams import check_seams
 from cristae.inference.writer import PredictionWriter, Written, shrink
@@ -47,17 +52,19 @@ class Job:
     memory_bytes: int = 0
     """What the process is forecast to take; 0 where it was not planned here."""
 
-    def run(self, progress: Progress, *, numbers: Sequence[int] | None = None) -> None:
+    def run(self, progress: Progress, *, numbers: Sequence[int] | None = None, block_of: BlockOf | None = None) -> None:
         """Predict the blocks that are not on disk yet.
 
         Args:
             progress: Where to report.
             numbers: Of the blocks of the plan, those that this process predicts; None takes all. Processes need no
                 locks: blocks are disjoint files.
+            block_of: The block that another way to compute would get, so that faster ones can be named before a long
+                prediction; None names none.
 
         Raises:
             OutputExistsError: The output was begun from an image with other grey values.
-            RunError: The accelerator has too little memory; there is no block of that number.
+            RunError: The accelerator has too little memory; there is no block of that number; the runtime is not there.
             StorageError: The disk is full or the place may not be written.
         """
         blocks = self.writer.blocks()
@@ -67,6 +74,9 @@ class Job:
             blocks = [blocks[number] for number in numbers]
         done = self._finished(blocks, progress)
         todo = [block for block in blocks if block.index not in done]
+        if todo:
+            networks = [member.network for member in self.predictor.members]
+            require_runtime(self.settings.runtime, self.predictor.device, self.settings.precision, networks)
         if todo and self.settings.precision == "bf16":
             warn_of_slow_bf16(self.predictor.device, "precision", progress)
         forecast = None
@@ -74,6 +84,10 @@ class Job:
             forecast = forecast_of(self.predictor, self.grid, self.shown, self.writer.layout, todo)
         if forecast is not None:
             progress.say(forecast.text(self.memory_bytes))
+            usual = self.settings.runtime == "torch" and self.settings.precision == "fp32"
+            if block_of is not None and not done and usual and self.predictor.device.type == "cpu":
+                for line in faster_ways(self.predictor, self.grid, self.shown, todo, forecast.seconds, block_of):
+                    progress.say(line)
         began = time.perf_counter()
         with (
             self.predictor.predicting(),
@@ -101,6 +115,15 @@ class Job:
             return None
         region = self.grid.wanted(self.writer.layout.region)
         return check_seams(self.predictor, self.shown, region, self.settings.threshold)
+
+    def check_runtime(self) -> RuntimeCheck | None:
+        """Compare some places with PyTorch; None where that has predicted them."""
+        runtime = self.settings.runtime
+        if runtime == "torch":
+            return None
+        blocks = [block.core for block in self.writer.blocks()]
+        where = self.grid, self.shown, blocks, self.settings.threshold
+        return compare_with_torch(self.predictor, runtime, *where, self.writer.labels)
 
     def confirm(self, progress: Progress) -> None:
         """Make sure that a finished output was made from this image, and clear away what a kill may have left.
@@ -232,6 +255,7 @@ def open_job(request: PredictionRequest, inputs: Inputs, writer: PredictionWrite
         threshold=settings.threshold,
         disagreement=settings.disagreement,
         strip_vox=request.plan.strip_vox,
+        sessions=sessions_of(settings.runtime),
     )
     shown = _shown(predictor, inputs.grid, writer, request.plan.filtered_at_once)
     memory_bytes = request.plan.memory_bytes

@@ -12,6 +12,7 @@ from cristae.errors import FormatError, OutputExistsError, VolumeError
 from cristae.inference.fusion import Average
 from cristae.inference.prediction import preview_text, read_state
 from cristae.inference.request import PredictionRequest, Provenance
+from cristae.inference.runtimes.installed import package_of
 
 _SHOWN = 8
 """Differences that a message lists."""
@@ -20,6 +21,7 @@ _ADDED_SETTINGS = {
     "disagreement": False,
     "skip_empty": None,
     "bridges": [],
+    "runtime": "torch",
 }
 """Settings that older predictions do not list, with the values that they were made with."""
 
@@ -27,7 +29,8 @@ _ADDED_SETTINGS = {
 def manifest_of(request: PredictionRequest) -> dict[str, Any]:
     """What a new prediction says about its origin."""
     plan = {**request.plan.to_dict(), "backend": request.backend}
-    versions = {name: metadata.version(name) for name in ("cristae", "torch", "numpy", "tensorstore")}
+    runtime = package_of(request.provenance.settings.runtime)
+    versions = {name: metadata.version(name) for name in ("cristae", "torch", runtime, "numpy", "tensorstore")}
     sections = {} if request.sections is None else {"sections": request.sections.to_dict()}
     facts = request.provenance.facts()
     preview = {"preview": text} if (text := preview_text(facts)) else {}

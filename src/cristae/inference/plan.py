@@ -11,6 +11,7 @@ from cristae.data.box import Box, Triple
 from cristae.data.formats.cache import DECODED, LARGEST
 from cristae.errors import RunError
 from cristae.inference.arrays import ArrayModel
+from cristae.inference.config import Runtime
 from cristae.inference.disagreement import bytes_per_vox as disagreement_bytes
 from cristae.inference.ensemble import Ensemble
 from cristae.inference.fusion import Average, Fusion
@@ -106,7 +107,7 @@ _PASSES: dict[str, tuple[Passes, ...]] = {
     # Accelerators are busy with large pieces only.
     **dict.fromkeys(("cuda", "mps"), (Passes(0, False, 1.0), Passes(1 << 20, False, 1.1), Passes(1 << 18, False, 1.5))),
 }
-_PASSES_OF_HALVES: dict[str, tuple[Passes, ...]] = {
+_WHOLE_PASSES: dict[str, tuple[Passes, ...]] = {
     "cpu": (Passes(0, keeps_buffers=True, slowdown=1.0), WHOLE),
     **dict.fromkeys(("cuda", "mps"), (Passes(0, False, 1.0),)),
 }
@@ -134,6 +135,8 @@ class Workload:
     """How the members are combined."""
     disagreement: bool = False
     """Whether a map of the members' disagreement is kept."""
+    runtime: Runtime = "torch"
+    """What computes the networks."""
     own_grids: tuple[tuple[Triple, Scale], ...] = ()
     """Of each member, where they work at voxel sizes of their own: shape of the image on its grid, and scale. Blocks
     then read, and members are fused, at the size of the output."""
@@ -179,7 +182,8 @@ def plan_memory(
         RunError: Not even the smallest block fits; says what would do.
     """
     if passes is None:
-        passes = (_PASSES_OF_HALVES if workload.halves else _PASSES)[workload.device]
+        streams = workload.runtime == "torch" and not workload.halves
+        passes = (_PASSES if streams else _WHOLE_PASSES)[workload.device]
     network_bytes = [NetworkBytes(member, halves=workload.halves) for member in workload.members]
     best: tuple[float, BlockPlan] | None = None
     too_large: list[tuple[_Needs, Triple]] = []

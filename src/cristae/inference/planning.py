@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,9 @@ from cristae.inference.own_grids import Grids, OwnGrids, grids_at, together
 from cristae.inference.plan import BlockPlan, Workload, plan_memory, ram_of_plan
 from cristae.inference.predictor import Member
 from cristae.inference.request import MaskSpec, PredictionRequest, Provenance, open_mask
+from cristae.inference.runtimes.faster import Way
+from cristae.inference.runtimes.installed import require_runtime
+from cristae.inference.runtimes.sessions import sessions_of
 from cristae.inference.sections import SectionReport, bridged
 from cristae.progress import Progress
 from cristae.words import memory, parse_size
@@ -90,7 +93,8 @@ def plan_request(
 
     Raises:
         RunError: The device is not there, not even the smallest block fits the memory, or there is a mask but no
-            background; the members' disagreement is asked for where there is but one.
+            background; the members' disagreement is asked for where there is but one; the runtime is not there, or does
+            not suit the networks.
         VolumeError: Slices are smaller than the areas that networks are shown them filtered with.
     """
     _require_empty_id(provenance)
@@ -98,10 +102,21 @@ def plan_request(
     _require_filterable(inputs)
     chosen = choose_device(device, cure="set device: auto in the run's recipe.yaml")
     backend: Backend = "cuda" if chosen.type == "cuda" else "mps" if chosen.type == "mps" else "cpu"
+    _require_runtime(provenance, inputs, chosen)
     workload = _workload(provenance, inputs, backend)
     budget = find_budget(chosen, max_ram=options.max_ram, max_vram=options.max_vram, workers=workers)
     plan = plan_memory(workload, provenance.box.shape, budget, largest=largest)
     return PredictionRequest(provenance, str(out.absolute()), plan, backend, sections)
+
+
+def _require_runtime(provenance: Provenance, inputs: Inputs, device: torch.device) -> None:
+    """Begin the networks in the runtime that is asked for, before anything is written."""
+    settings = provenance.settings
+    require_runtime(settings.runtime, device, settings.precision, [member.network for member in inputs.members])
+    sessions = sessions_of(settings.runtime)
+    if sessions is not None:
+        for member in inputs.members:
+            sessions(member)
 
 
 def _require_filterable(inputs: Inputs) -> None:
@@ -177,6 +192,30 @@ def warn_of_more_memory(
         )
 
 
+def block_with(
+    request: PredictionRequest, inputs: Inputs, limits: tuple[Triple | None, str | None], way: Way
+) -> Triple | None:
+    """The block (z, y, x) that a request would get if networks were computed in another way on the CPU.
+
+    Args:
+        request: What to predict.
+        inputs: The same, opened.
+        limits: On the block (z, y, x), and the ceiling of the memory.
+        way: Which.
+
+    Returns:
+        None where the memory is too small.
+    """
+    largest, max_ram = limits
+    usual = _workload(request.provenance, inputs, "cpu")
+    workload = replace(usual, runtime=way.runtime, halves=way.precision == "bf16")
+    budget = find_budget(torch.device("cpu"), max_ram=max_ram)
+    try:
+        return plan_memory(workload, request.provenance.box.shape, budget, largest=largest).block
+    except RunError:
+        return None
+
+
 def _workload(provenance: Provenance, inputs: Inputs, backend: Backend) -> Workload:
     grid, settings = inputs.grid, provenance.settings
     own = tuple((one.working.shape, one.scale) for one in grid.grids) if isinstance(grid, OwnGrids) else ()
@@ -193,4 +232,5 @@ def _workload(provenance: Provenance, inputs: Inputs, backend: Backend) -> Workl
         fusion=settings.fusion,
         disagreement=settings.disagreement,
         own_grids=own,
+        runtime=settings.runtime,
     )

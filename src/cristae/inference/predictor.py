@@ -43,6 +43,10 @@ _MOST_STRIP, _LEAST_PASS = 1 << 20, 1 << 16
 """Voxels that stream through, or pass as a whole, at a time where memory has run out."""
 
 
+Session = Callable[[Tensor], Tensor]
+"""What maps the input of a network, an image (B, C, *S), to its logits (B, K, *T)."""
+
+
 @dataclass(frozen=True, eq=False)
 class Member:
     """One network and what has to be known to apply it."""
@@ -123,6 +127,7 @@ class Predictor:
         threshold: float = 0.5,
         disagreement: bool = False,
         strip_vox: int = 0,
+        sessions: Callable[[Member], Session] | None = None,
     ) -> None:
         """Take the networks as they are; `predicting` moves them to the device and to evaluation.
 
@@ -135,6 +140,8 @@ class Predictor:
             threshold: Above which a member votes for a sigmoid class; only `Majority` uses it.
             disagreement: Whether `compute` gives how much members disagree as one more channel, the last.
             strip_vox: Voxels that local networks stream through at a time (see `streaming`); 0 for whole passes.
+            sessions: What computes the logits of a member in place of its network (see `runtimes`); None for the
+                networks themselves.
 
         Raises:
             RunError: The members' classes cannot be joined, or the rule does not suit their number.
@@ -151,6 +158,7 @@ class Predictor:
         self.fusion = fusion
         self.threshold = threshold
         self.disagreement = disagreement
+        self.sessions = sessions
         self._strip_vox = strip_vox
         self._forms = self._streamed_forms()
 
@@ -378,7 +386,9 @@ class Predictor:
 
     def _forward(self, member: Member, batch: Tensor, *, streamed: bool = False) -> Tensor:
         """Probabilities (B, K, *S) of the network's input (B, C, *S)."""
-        network = self._forms[member].suited_to(batch.shape) if streamed else member.network
+        network: Session = self._forms[member].suited_to(batch.shape) if streamed else member.network
+        if self.sessions is not None:
+            network = self.sessions(member)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             logits = network(batch)
         logits = logits.float()

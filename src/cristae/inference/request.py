@@ -25,7 +25,7 @@ from cristae.data.geometry import ALL_AXES, IN_PLANE, Geometry, check_same_place
 from cristae.data.image import Image, VoxelSize
 from cristae.data.open import open_volume
 from cristae.errors import RunError, VolumeError
-from cristae.inference.config import Backend, Precision, PredictConfig, PredictOptions, Statistics
+from cristae.inference.config import Backend, Precision, PredictConfig, PredictOptions, Runtime, Statistics
 from cristae.inference.emptiness import EmptyRule
 from cristae.inference.ensemble import Ensemble, plan_ensemble
 from cristae.inference.fusion import Average, Fusion
@@ -182,13 +182,15 @@ class PredictionSettings:
     postprocess: tuple[Step, ...] = ()
     """What changes the labels when all of them are there; the manifest lists it by itself, because other steps need no
     other prediction."""
+    runtime: Runtime = "torch"
+    """What computes the networks."""
 
     @classmethod
     def of(cls, config: PredictConfig, options: PredictOptions, steps: tuple[Step, ...] = ()) -> PredictionSettings:
         """From the `predict:` section that the runs share, the options of this prediction, and its post-processing."""
         keep = options.probabilities or any(step.reads_probabilities for step in steps)
         kept = keep, options.normalize, options.disagreement, options.skip_empty
-        return cls(config.threshold, config.precision, config.fusion, *kept, steps)
+        return cls(config.threshold, config.precision, config.fusion, *kept, steps, options.runtime)
 
 
 @dataclass(frozen=True)
@@ -233,6 +235,7 @@ class Provenance:
                 "normalize": settings.normalize,
                 "disagreement": settings.disagreement,
                 "skip_empty": settings.skip_empty,
+                "runtime": settings.runtime,
                 "box": str(self.box),
                 "working_voxel_size_nm": sizes[0] if shared else None,
                 "bridges": [asdict(bridge) for bridge in self.bridges],

@@ -48,6 +48,7 @@ def check_seams(predictor: Predictor, image: Image | FilteredSlices, region: Box
         pass_vox=predictor.pass_vox,
         fusion=predictor.fusion,
         threshold=predictor.threshold,
+        sessions=predictor.sessions,
     )
     windows = [one.windows for one in (*predictor.members, *other.members) if one.windows is not None]
     label_threshold = predictor.fusion.label_threshold(threshold)

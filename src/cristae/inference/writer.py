@@ -172,7 +172,6 @@ class PredictionWriter:
         if entry.box != str(core):
             return False
         here = core.relative_to(self.layout.region.start)
-        labels = [open_ome_zarr(self.path, f"labels/{name}", cache_bytes=0).read(here) for name in self._names]
         kept = None
         if self.layout.keep_probabilities:
             channels = range(self.layout.ensemble.channels)
@@ -182,7 +181,12 @@ class PredictionWriter:
         between = None
         if self.layout.keep_disagreement:
             between = open_ome_zarr(self.path, DISAGREEMENT, cache_bytes=0).read(here)
-        return _output_digest(Written(np.stack(labels), kept, disagreement=between)) == entry.output
+        return _output_digest(Written(self.labels(core), kept, disagreement=between)) == entry.output
+
+    def labels(self, box: Box) -> np.ndarray:
+        """Labels (1 or K, Z, Y, X) on disk of a box of the volume."""
+        here = box.relative_to(self.layout.region.start)
+        return np.stack([open_ome_zarr(self.path, f"labels/{name}", cache_bytes=0).read(here) for name in self._names])
 
     def finish(self, progress: Progress) -> None:
         """Fill the coarser levels and mark the prediction as complete.

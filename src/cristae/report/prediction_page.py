@@ -14,6 +14,7 @@ from cristae.data.formats.ome_zarr import open_ome_zarr
 from cristae.data.image import Image, voxel_size_text
 from cristae.inference.emptiness import rule_text
 from cristae.inference.prediction import Prediction
+from cristae.inference.runtime_check import RuntimeCheck
 from cristae.inference.seam_check import SeamCheck
 from cristae.progress import Progress
 from cristae.report.facts import rows_of, shape
@@ -47,6 +48,7 @@ def prediction_page(prediction: Prediction, *, progress: Progress = Progress()) 
         Section("Slices", slices + _about_disagreement(prediction)),
         *_bad_sections(prediction),
         *_seams(prediction),
+        *_runtime(prediction),
         Section("Class volumes", share_table(counts, total, colors, size, notes)),
         Section("Members", table(_members(prediction))),
         Section("How it was made", fold("Runs, settings and plan", table(rows_of(_plain(prediction.attributes))))),
@@ -124,6 +126,14 @@ def _seams(prediction: Prediction) -> list[Section]:
         "Some places were predicted once more with windows elsewhere; near is up to a sixteenth of a window."
     )
     return [Section("Where windows meet", Markup("<p>{}.</p>").format(_capital(found.text())) + note)]
+
+
+def _runtime(prediction: Prediction) -> list[Section]:
+    """Whether another runtime than PyTorch gave what that gives."""
+    found = prediction.attributes.get("runtime")
+    if not found:
+        return []
+    return [Section("What computed it", Markup("<p>{}.</p>").format(_capital(RuntimeCheck(**found).text())))]
 
 
 def _capital(text: str) -> str:
@@ -231,4 +241,5 @@ def _plane(image: Image, z: int) -> Box:
 def _plain(attributes: dict[str, Any]) -> dict[str, Any]:
     """Lists of objects as numbered entries, so that a table can show them."""
     runs = {f"runs.{index}": run for index, run in enumerate(attributes.get("runs", []))}
-    return {key: value for key, value in attributes.items() if key not in ("runs", "sections", "seams")} | runs
+    shown = ("runs", "sections", "seams", "runtime")  # above
+    return {key: value for key, value in attributes.items() if key not in shown} | runs

@@ -116,7 +116,7 @@ def doctor(path: str | Path, overrides: Sequence[str] = (), *, progress: Progres
     dataset = _open(recipe)
     checked, found = _check(recipe, dataset, noted)
     looked = [] if dataset is None else list(_look(recipe, dataset, noted))
-    return Diagnosis(recipe.name, (*checked, *looked, _of_forecast(recipe, found)), found)
+    return Diagnosis(recipe.name, (*checked, *looked, _of_runtimes(recipe), _of_forecast(recipe, found)), found)
 
 
 class _Noted(Handed):
@@ -194,6 +194,13 @@ def _look(recipe: Recipe, dataset: Dataset, noted: _Noted) -> Iterator[Finding]:
             yield from look()
         except CristaeError as error:  # the check says what is damaged, too
             yield Finding("unknown", "voxels", recipe.name, f"not everything could be looked at: {error}")
+
+
+def _of_runtimes(recipe: Recipe) -> Finding:
+    """What can compute predictions here."""
+    from cristae.inference.runtimes.installed import about_runtimes
+
+    return Finding("fine", "runtimes", recipe.name, about_runtimes())
 
 
 def _of_forecast(recipe: Recipe, found: Forecast | None) -> Finding:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from cristae.cluster.options import ClusterOptions
@@ -24,6 +25,7 @@ from cristae.inference.manifest import find_begun, is_complete, require_same
 from cristae.inference.own_grids import grids_at, together
 from cristae.inference.planning import (
     Inputs,
+    block_with,
     continued_request,
     open_known_mask,
     plan_request,
@@ -123,8 +125,10 @@ def predict(
             ready = planned.ready(output)
         else:
             ready = planned.ready(output)
-            ready.predict(progress)
+            limits = planned.runs[0].recipe.predict.block_vox, options.max_ram
+            ready.predict(progress, block_of=partial(block_with, planned.request, planned.inputs, limits))
         _check_seams(ready.job, progress)
+        _check_runtime(ready.job, progress)
         _finish(planned.request, output, progress)
     _postprocess(planned.request, planned.inputs.mask, options.max_ram, progress)
     return open_prediction(out)
@@ -271,6 +275,14 @@ def _check_seams(job: Job, progress: Progress) -> None:
     if found is not None:
         (progress.warn if found.seams else progress.say)(found.text())
         write_attributes(job.writer.path, {"seams": found.to_dict()})
+
+
+def _check_runtime(job: Job, progress: Progress) -> None:
+    """Say, and write beside the prediction, whether another runtime agrees with PyTorch on this volume."""
+    found = job.check_runtime()
+    if found is not None:
+        (progress.say if found.agrees else progress.warn)(found.text())
+        write_attributes(job.writer.path, {"runtime": found.to_dict()})
 
 
 def _path_of(volume: Volume | str | Path) -> str | None:

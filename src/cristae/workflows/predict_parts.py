@@ -20,6 +20,7 @@ from cristae.inference.job import Job, open_job
 from cristae.inference.manifest import find_begun, is_complete
 from cristae.inference.planning import Inputs
 from cristae.inference.request import PredictionRequest
+from cristae.inference.runtimes.faster import BlockOf
 from cristae.inference.writer import PredictionWriter, begin_output, open_output
 from cristae.models.external import own_errors
 from cristae.progress import Progress
@@ -63,12 +64,14 @@ class ReadyPrediction:
     planned: PlannedPrediction
     job: Job
 
-    def predict(self, progress: Progress, *, blocks: Sequence[int] | None = None) -> None:
-        """Predict blocks, by their numbers, that are not on disk yet; None takes all."""
+    def predict(
+        self, progress: Progress, *, blocks: Sequence[int] | None = None, block_of: BlockOf | None = None
+    ) -> None:
+        """Predict blocks, by their numbers, that are not on disk yet; None takes all. See `Job.run`."""
         with ExitStack() as stack:
             for run, member in zip(self.planned.runs, self.planned.inputs.members, strict=True):
                 stack.enter_context(own_errors(run.recipe.model, member.network))
-            self.job.run(progress, numbers=blocks)
+            self.job.run(progress, numbers=blocks, block_of=block_of)
 
 
 def begin_prediction(request: PredictionRequest) -> PredictionWriter:
