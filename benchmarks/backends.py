@@ -50,7 +50,7 @@ def main() -> None:
             volume = write_noise(Path(name) / f"{network}.zarr", shape)
             figures[network] = {"volume": list(shape), **compare(run.path, volume, asked.threads, asked.rounds)}
             print(network, json.dumps(figures[network]), flush=True)
-    write_result("backends", figures)
+            write_result("backends", figures)
 
 
 def compare(run: Path, volume: Path, threads: int, rounds: int) -> dict[str, Any]:
