@@ -1,7 +1,10 @@
 """Runs of different voxel sizes, axes and normalisations as one prediction: one read, one write."""
 
+import functools
 import math
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,23 +21,38 @@ from cristae.inference.plan import _largest_input, _read_vox, ram_of_plan
 from cristae.inference.planning import _workload
 from cristae.inference.predictor import Predictor
 from cristae.inference.request import PredictionRequest
+from cristae.recipe.network import locality_of
+from cristae.recipe.run import Run
 from cristae.workflows.predict import finish_prediction, plan_prediction, predict
 from cristae.workflows.predict_parts import begin_prediction, predict_part
 
 SHAPE = (4, 56, 64)
 BOTH = PredictOptions(probabilities=True, disagreement=True)
+SLICES, CUBES = "{name: unet_bn, widths: [4, 8]}", "{name: unet_3d, base: 2, depth: 3, padded: true}"
 BLOCKS = "block_vox: [2, 32, 40]"
+
+
+@functools.cache
+def locality(model: str) -> dict:
+    """Of a network that is measured once for all tests; runs keep it as trainings do."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = make_run(Path(folder) / "run", model=model)
+        return locality_of(run.build_network(), run.recipe).to_dict()
+
+
+def make_run_of(folder: Path, model: str = SLICES, **more) -> Run:
+    return make_run(folder, model=model, facts={"locality": locality(model)}, **more)
 
 
 def make_runs(folder, classes=ORGANELLES, predict=BLOCKS):
     """A 2D network at the volume's voxels, one at twice as large, and a 3D network at other z, y and x."""
     coarse, cubes = (SIZE_NM[0], 20.0, 20.0), (60.0, 8.0, 8.0)
     return [
-        make_run(folder / "own", classes=classes, predict=predict),
-        make_run(folder / "coarse", classes=classes, seed=1, voxel_size_nm=coarse, scope="slice", predict=predict),
-        make_run(
+        make_run_of(folder / "own", classes=classes, predict=predict),
+        make_run_of(folder / "coarse", classes=classes, seed=1, voxel_size_nm=coarse, scope="slice", predict=predict),
+        make_run_of(
             folder / "cubes", classes=classes, seed=2, voxel_size_nm=cubes, predict=f"{predict}, windows: exact",
-            model="{name: unet_3d, base: 2, depth: 3, padded: true}", patch_size=(8, 16, 16),
+            model=CUBES, patch_size=(8, 16, 16),
         ),
     ]  # fmt: skip
 
@@ -144,10 +162,10 @@ def test_memory_is_planned_for_what_each_reads_on_its_own_grid(tmp_path):
 def test_binary_runs_of_different_structures_and_sizes_are_merged(tmp_path):
     mito, granule = (Classes(names=("background", name)) for name in ("mito", "granule"))
     volume, whole = cell(textured(SHAPE)), Box.of_shape(SHAPE)
-    one = make_run(tmp_path / "one", classes=mito, predict=f"{BLOCKS}, test_time: flips")
+    one = make_run_of(tmp_path / "one", classes=mito, predict=f"{BLOCKS}, test_time: flips")
     size = (SIZE_NM[0], 15.0, 15.0)
     predicted = f"{BLOCKS}, test_time: flips"
-    other = make_run(tmp_path / "other", classes=granule, seed=3, voxel_size_nm=size, predict=predicted)
+    other = make_run_of(tmp_path / "other", classes=granule, seed=3, voxel_size_nm=size, predict=predicted)
     found = predict([one, other], volume, out=tmp_path / "out.zarr", options=BOTH)
     alone = [predict([run], volume, out=tmp_path / f"{run.path.name}.zarr", options=BOTH) for run in (one, other)]
     for image, single in zip(found.probabilities, alone, strict=True):
@@ -162,7 +180,7 @@ def test_binary_runs_of_different_structures_and_sizes_are_merged(tmp_path):
 
 def test_runs_of_one_size_are_fused_on_their_grid_as_ever(tmp_path):
     size = (SIZE_NM[0], 20.0, 20.0)
-    runs = [make_run(tmp_path / f"run{seed}", seed=seed, voxel_size_nm=size, predict=BLOCKS) for seed in range(2)]
+    runs = [make_run_of(tmp_path / f"run{seed}", seed=seed, voxel_size_nm=size, predict=BLOCKS) for seed in range(2)]
     found = predict(runs, cell(textured(SHAPE)), out=tmp_path / "out.zarr")
     assert found.attributes["settings"]["working_voxel_size_nm"] == list(size)
     assert not any("working_voxel_size_nm" in run for run in found.attributes["runs"])
@@ -171,8 +189,8 @@ def test_runs_of_one_size_are_fused_on_their_grid_as_ever(tmp_path):
 def test_empty_blocks_are_those_that_no_member_sees_anything_in(tmp_path):
     grey = textured((2, 96, 96))
     runs = [
-        make_run(tmp_path / "own", predict="block_vox: [1, 32, 32]"),
-        make_run(tmp_path / "coarse", seed=1, voxel_size_nm=(40.0, 20.0, 20.0), predict="block_vox: [1, 32, 32]"),
+        make_run_of(tmp_path / "own", predict="block_vox: [1, 32, 32]"),
+        make_run_of(tmp_path / "coarse", seed=1, voxel_size_nm=(40.0, 20.0, 20.0), predict="block_vox: [1, 32, 32]"),
     ]
     reach = plan_prediction(runs[:1], cell(grey), out=tmp_path / "x.zarr").inputs.members[0].locality.reach[2]
     grey[:, :, 62 - reach :] = 7  # the own sees nothing from pixel 64 on, the coarse one twice as far
@@ -186,11 +204,11 @@ def test_empty_blocks_are_those_that_no_member_sees_anything_in(tmp_path):
 
 
 def test_what_is_still_refused(tmp_path):
-    other = make_run(tmp_path / "other", classes=ORGANELLES, voxel_size_nm=(40.0, 20.0, 20.0))
+    other = make_run_of(tmp_path / "other", classes=ORGANELLES, voxel_size_nm=(40.0, 20.0, 20.0))
     three = Classes(names=("background", "mito", "golgi"))
     with pytest.raises(RunError, match="the runs have different classes"):
-        predict([make_run(tmp_path / "three", classes=three), other], cell(), out=tmp_path / "out.zarr")
-    shown = make_run(tmp_path / "shown", classes=ORGANELLES, input_channels="[{area_px: 60, per: slice}]")
+        predict([make_run_of(tmp_path / "three", classes=three), other], cell(), out=tmp_path / "out.zarr")
+    shown = make_run_of(tmp_path / "shown", classes=ORGANELLES, input_channels="[{area_px: 60, per: slice}]")
     with pytest.raises(RunError, match="shown filtered slices cannot be fused with runs of other working voxel sizes"):
         predict([shown, other], cell(), out=tmp_path / "out.zarr")
     assert not (tmp_path / "out.zarr").exists()
