@@ -44,7 +44,8 @@ def _traced(network: nn.Module, shape: Sequence[int], dynamic: Sequence[int]) ->
             dynamic_axes=axes,
             dynamo=False,
         )
-    return written.getvalue()
+    model: bytes = written.getvalue()
+    return model
 
 
 def _followed(network: nn.Module, shape: Sequence[int], dynamic: Sequence[int]) -> bytes:
