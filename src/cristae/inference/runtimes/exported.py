@@ -7,6 +7,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -31,7 +32,7 @@ def _traced(network: nn.Module, shape: Sequence[int], dynamic: Sequence[int]) ->
         shape: Shape (B, C, *S) of an image, B at least 2.
         dynamic: Axes of image and logits whose sizes may be others.
     """
-    written = io.BytesIO()
+    written: Any = io.BytesIO()  # which the exporter takes, but does not say
     axes = {name: {axis: f"{name}_{axis}" for axis in dynamic} for name in (IMAGE, _LOGITS)}
     with _quiet():
         torch.onnx.export(
@@ -43,7 +44,8 @@ def _traced(network: nn.Module, shape: Sequence[int], dynamic: Sequence[int]) ->
             dynamic_axes=axes,
             dynamo=False,
         )
-    return written.getvalue()
+    model: bytes = written.getvalue()
+    return model
 
 
 def _followed(network: nn.Module, shape: Sequence[int], dynamic: Sequence[int]) -> bytes:
