@@ -11,6 +11,10 @@ from pathlib import Path
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 from xml.sax.saxutils import escape
 
+import pytest
+
+from cristae.data import address
+
 KEY = "AKIDEXAMPLE"
 PAGE = 50
 """Keys in one answer of a list."""
@@ -70,6 +74,23 @@ def running_store() -> Iterator[ObjectStore]:
         yield store
     finally:
         store.close()
+
+
+@contextmanager
+def store_without_keys(patch: pytest.MonkeyPatch, folder: Path) -> Iterator[ObjectStore]:
+    """A store that this process and its children ask, without keys and with little patience.
+
+    Args:
+        patch: Undone by the test.
+        folder: An empty one.
+    """
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_ENDPOINT_URL", address.CREDENTIALS):
+        patch.delenv(name, raising=False)
+    patch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(folder / "none"))
+    patch.setattr(address, "RETRIES", {"max_retries": 1, "initial_delay": "1ms", "max_delay": "1ms"})
+    with running_store() as store:
+        patch.setenv(address.ENDPOINT, store.url)
+        yield store
 
 
 def _handler(store: ObjectStore) -> type[BaseHTTPRequestHandler]:

@@ -24,7 +24,8 @@ CREDENTIALS = "CRISTAE_S3_CREDENTIALS"
 CREDENTIAL_KINDS = ("anonymous", "environment", "profile", "imds", "ecs", "default")
 
 _ADDRESS = re.compile(r"(?:^|/)(?P<scheme>s3|gs|https?):/{1,2}(?P<host>[^/]+)(?:/(?P<key>.*))?$")
-RETRIES = {"max_retries": 7, "initial_delay": "250ms", "max_delay": "8s"}
+Patience = tuple[tuple[str, int | str], ...]
+RETRIES: dict[str, int | str] = {"max_retries": 7, "initial_delay": "250ms", "max_delay": "8s"}
 """About 20 s: a server that restarts is waited for, one that is gone is not."""
 _FORBIDDEN = ("PERMISSION_DENIED", "UNAUTHENTICATED", "AccessDenied")
 _SILENT = ("CURL error", "UNAVAILABLE", "DEADLINE_EXCEEDED", "retry attempts failed")
@@ -246,9 +247,14 @@ def is_address(path: str | Path | Address) -> bool:
     return isinstance(place_of(path), Address)
 
 
-def context_of_stores() -> dict[str, Any]:
-    """What a tensorstore context needs to know of stores: how long to wait for a server that does not answer."""
-    return {f"{kind}_request_retries": dict(RETRIES) for kind in ("s3", "gcs", "http")}
+def patience() -> Patience:
+    """How long a server that does not answer is waited for."""
+    return tuple(RETRIES.items())
+
+
+def context_of_stores(waiting: Patience) -> dict[str, Any]:
+    """What a tensorstore context needs to know of stores."""
+    return {f"{kind}_request_retries": dict(waiting) for kind in ("s3", "gcs", "http")}
 
 
 def is_of_store(error: BaseException) -> bool:
@@ -309,7 +315,9 @@ def _open(root: str, *_: str) -> Any:
     import tensorstore
 
     try:
-        return tensorstore.KvStore.open(_driver(root), context=tensorstore.Context(context_of_stores())).result()
+        return tensorstore.KvStore.open(
+            _driver(root), context=tensorstore.Context(context_of_stores(patience()))
+        ).result()
     except (ValueError, NotImplementedError) as error:
         raise MissingFileError(f"{root}: cannot be opened: {_short(error)}; check the name and your keys") from error
 

@@ -96,9 +96,7 @@ def require_new(path: Place, *, what: str) -> None:
         StorageError: There can be nothing at this place: the name is too long, or a part of the path is no folder.
     """
     if isinstance(path, Address):
-        path.require_store()
-        if path.list():
-            raise OutputExistsError(f"{path}: exists already; choose another place for {what}, or remove it first")
+        _require_new_at(path, what)
         return
     with storage_errors(path):
         if path.is_dir() and all(_is_leftover(child) for child in path.iterdir()):
@@ -135,6 +133,14 @@ def require_new_file(path: Path, *, what: str) -> None:
     require_new(path, what=what)
     if path.is_dir():
         raise OutputExistsError(f"{path}: is a folder; choose another name for {what}, or remove the folder first")
+
+
+def _require_new_at(address: Address, what: str) -> None:
+    """Metadata below a place without metadata of its own are what a kill left of a creation, which ends with these."""
+    address.require_store()
+    keys = address.list()
+    if "zarr.json" in keys or not all(key.endswith("/zarr.json") for key in keys):
+        raise OutputExistsError(f"{address}: exists already; choose another place for {what}, or remove it first")
 
 
 def _is_leftover(path: Path) -> bool:

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 import tensorstore
 import zarr
-from object_store import KEY, ObjectStore, running_store
+from object_store import KEY, ObjectStore, store_without_keys
 
 from cristae import inspect, open_volume
-from cristae.data import address
 from cristae.data.address import Address, place_of
 from cristae.data.box import Box
 from cristae.data.formats import open_image, write_image
@@ -23,13 +22,7 @@ SIZE = (40.0, 8.0, 8.0)
 
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ObjectStore]:
-    """A store that is asked without keys, by somebody who has none."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_ENDPOINT_URL", address.CREDENTIALS):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
-    monkeypatch.setattr(address, "RETRIES", {"max_retries": 1, "initial_delay": "1ms", "max_delay": "1ms"})
-    with running_store() as found:
-        monkeypatch.setenv(address.ENDPOINT, found.url)
+    with store_without_keys(monkeypatch, tmp_path) as found:
         yield found
 
 

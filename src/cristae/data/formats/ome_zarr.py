@@ -28,7 +28,7 @@ from cristae.data.formats.ngff import (
     read_geometry,
 )
 from cristae.data.formats.paths import Reading, is_zarr
-from cristae.data.formats.pyramid import Level, Method, build_pyramid, first_levels, pyramid_levels
+from cristae.data.formats.pyramid import Level, Method, build_pyramid, fill_levels, first_levels, pyramid_levels
 from cristae.data.formats.stored import StoredArray, axis_names, open_stored
 from cristae.data.formats.tensor_store import NO_CHUNKS, LazyArray, holds_chunks
 from cristae.data.formats.zarr_arrays import (
@@ -50,7 +50,10 @@ __all__ = [
     "ZarrSpec",
     "ZarrWriter",
     "build_pyramid",
+    "create_levels",
     "create_multiscale",
+    "describe_multiscale",
+    "fill_levels",
     "list_labels",
     "open_ome_zarr",
     "open_writer",
@@ -122,6 +125,7 @@ def create_multiscale(
     named: Sequence[NamedChannel] = (),
     levels: int = 1,
     attributes: Mapping[str, Any] | None = None,
+    around: bool = False,
 ) -> ZarrWriter:
     """Make an OME-Zarr 0.5 image whose levels are all there and empty (zero).
 
@@ -135,13 +139,22 @@ def create_multiscale(
         named: Name and colour of each channel.
         levels: Number of resolutions, see `pyramid_levels`.
         attributes: Stored under the group attribute `cristae`.
+        around: Whether other groups were made inside `path` before, so that it is not new.
 
     Raises:
         OutputExistsError: There is something at `path`.
         ValueError: The spec is inconsistent.
     """
     _check_spec(spec)
-    require_new(path, what="the image")
+    if not around:
+        require_new(path, what="the image")
+    writer = create_levels(path, spec, levels=levels)
+    describe_multiscale(path, spec, name=name, classes=classes, named=named, levels=levels, attributes=attributes)
+    return writer
+
+
+def create_levels(path: Place, spec: ZarrSpec, *, levels: int) -> ZarrWriter:
+    """Make the empty arrays of an image, which is none before `describe_multiscale`."""
     pyramid = first_levels(spec.shape, spec.voxel_size_nm, levels)
     lead = () if spec.channels is None else (spec.channels,)
     single = () if spec.channels is None else (1,)
@@ -151,6 +164,21 @@ def create_multiscale(
             (*lead, *level.shape), np.dtype(spec.dtype), (*single, *spec.chunks), (*lead, *spec.shards), axes
         )
         write_json(path / str(number) / "zarr.json", metadata)
+    return ZarrWriter(path, spec)
+
+
+def describe_multiscale(
+    path: Place,
+    spec: ZarrSpec,
+    *,
+    name: str,
+    classes: Sequence[LabelClass] = (),
+    named: Sequence[NamedChannel] = (),
+    levels: int = 1,
+    attributes: Mapping[str, Any] | None = None,
+) -> None:
+    """Make an image of arrays that are there, by the metadata of its group; arguments as of `create_multiscale`."""
+    pyramid = first_levels(spec.shape, spec.voxel_size_nm, levels)
     ome = group_attributes(
         name,
         [(str(number), level.factor) for number, level in enumerate(pyramid)],
@@ -166,7 +194,6 @@ def create_multiscale(
     _write_group(path, {"ome": ome} | ({"cristae": dict(attributes)} if attributes else {}))
     if path.parent.name == "labels":
         _list_label(path)
-    return ZarrWriter(path, spec)
 
 
 def open_writer(path: Place) -> ZarrWriter:

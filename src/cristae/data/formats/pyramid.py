@@ -91,10 +91,15 @@ def build_pyramid(path: Place, *, method: Method, progress: Progress = Progress(
     multiscale = find_multiscale(node.attributes, path)
     if multiscale is None:
         raise FormatError(f"{path}: is not an OME-Zarr image: it has no 'multiscales'")
-    stores = [_open_level(path / name) for name in dataset_paths(multiscale)]
+    fill_levels([path / name for name in dataset_paths(multiscale)], method=method, progress=progress)
+
+
+def fill_levels(levels: Sequence[Place], *, method: Method, progress: Progress = Progress()) -> None:
+    """Fill all arrays but the first, each from the one before, as `build_pyramid`."""
+    stores = [_open_level(path) for path in levels]
     blocks = [list(_blocks(store)) for store in stores[1:]]
     with progress.task("Building the pyramid", sum(map(len, blocks)), unit="block") as task:
-        for fine, coarse, indices in zip(stores, stores[1:], blocks, strict=False):
+        for path, fine, coarse, indices in zip(levels[1:], stores, stores[1:], blocks, strict=False):
             factors = [-(-a // b) for a, b in zip(fine.shape, coarse.shape, strict=True)]
             reduced = tensorstore.downsample(fine, factors, "stride" if method == "nearest" else "mean")
             for index in indices:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tensorstore
 
-from cristae.data.address import Address, Place, cause_of, context_of_stores, is_of_store
+from cristae.data.address import Address, Patience, Place, cause_of, context_of_stores, is_of_store, patience
 from cristae.data.formats.cache import DECODED
 from cristae.data.formats.stored import Index
 from cristae.errors import FormatError, MissingFileError, StorageError
@@ -59,7 +59,7 @@ def open_store(spec: Mapping[str, Any], folder: Place, *, cache_bytes: int | Non
     else:
         kvstore = {"driver": "file", "path": f"{_plain(folder).as_posix()}/"}
     rules = {"open": True, "recheck_cached_data": "open", "recheck_cached_metadata": "open"}
-    return tensorstore.open({"kvstore": kvstore, **rules, **spec}, context=_context(limit)).result()
+    return tensorstore.open({"kvstore": kvstore, **rules, **spec}, context=_context(limit, patience())).result()
 
 
 def lazy_array(store: Any, where: str) -> LazyArray:
@@ -198,8 +198,8 @@ def reason(error: BaseException) -> str:
 
 
 @cache
-def _context(cache_bytes: int) -> tensorstore.Context:
-    return tensorstore.Context({"cache_pool": {"total_bytes_limit": cache_bytes}, **context_of_stores()})
+def _context(cache_bytes: int, waiting: Patience) -> tensorstore.Context:
+    return tensorstore.Context({"cache_pool": {"total_bytes_limit": cache_bytes}, **context_of_stores(waiting)})
 
 
 def _plain(path: Path) -> Path:
