@@ -12,7 +12,7 @@ from object_store import ObjectStore, store_without_keys
 from prediction_runs import make_run, textured
 from test_predict import ORGANELLES, Listening, assert_same
 
-from cristae import convert, evaluate, inspect, report
+from cristae import convert, evaluate, inspect
 from cristae.data.formats import open_image, write_image
 from cristae.data.image import image_of_array
 from cristae.errors import CristaeError, OutputExistsError, RunError, StorageError
@@ -21,6 +21,7 @@ from cristae.inference.journal import OBJECTS
 from cristae.inference.prediction import Prediction, open_prediction
 from cristae.progress import Progress
 from cristae.workflows.predict import predict
+from cristae.workflows.report import report
 
 KEEP = PredictOptions(probabilities=True)
 BLOCKS = 8
@@ -29,6 +30,7 @@ SCRIPT = """
 import sys
 from cristae.inference.config import PredictOptions
 from cristae.workflows.predict import predict
+from cristae.workflows.report import report
 predict([sys.argv[1]], sys.argv[2], out=sys.argv[3], options=PredictOptions(probabilities=True))
 """
 
@@ -199,7 +201,7 @@ def test_what_reads_predictions_reads_those_in_a_store(
     monkeypatch.chdir(tmp_path)
     page = report(OUT)
     assert page == Path("out-report.html")
-    assert "segmentation" in page.read_text()
+    assert "Prediction out.zarr" in page.read_text()
     assert [one.path for one in inspect(OUT)][-1] == f"{OUT}:/labels/segmentation"
     convert(f"{OUT}:/labels/segmentation", tmp_path / "labels.tif")
     np.testing.assert_array_equal(
