@@ -15,6 +15,7 @@ from cristae.analysis.config import AnalysisOptions
 from cristae.analysis.measurement import ClassMeasurement
 from cristae.analysis.sizes import cell_sizes
 from cristae.analysis.tables import CellSize, ClassSize, ObjectSize, null_if_nan
+from cristae.data.address import Place
 from cristae.errors import ScoreError
 
 _RULES = {
@@ -71,7 +72,7 @@ class Analysis:
 
 
 def collect(
-    source: Path,
+    source: Place,
     measured: ClassMap,
     cells: CellMap,
     census: Census,

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from cristae.benchmark.ensemble_members import EnsembleMembers, MemberFold
+from cristae.data.address import Place
 from cristae.data.box import Box
 from cristae.data.classes import Classes
 from cristae.data.files import storage_errors
@@ -143,7 +144,7 @@ def _covering(fold: MemberFold, cell: int, volume: str, box: Box) -> Prediction:
 
 def _overlapping(units: Sequence[_Unit], scored: Sequence[Part]) -> set[int]:
     """Which slices have voxels that are scored."""
-    files, boxes = cache(files_of), dict[tuple[Path, ...], list[Box]]()
+    files, boxes = cache(files_of), dict[tuple[Place, ...], list[Box]]()
     for part in scored:
         boxes.setdefault(files(part.volume), []).append(part.box)
     return {

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from cristae.data.address import Address, Place
 from cristae.errors import OutputExistsError, StorageError
 
 _NO_FOLDER = "a part of the path is not a folder, but a file or a dangling link; choose another place"
@@ -29,7 +30,7 @@ _CAUSES = {
 
 
 @contextmanager
-def storage_errors(path: Path) -> Iterator[None]:
+def storage_errors(path: Place) -> Iterator[None]:
     """Turn the system's refusals to write `path` into a StorageError that says what to do."""
     try:
         yield
@@ -39,13 +40,16 @@ def storage_errors(path: Path) -> Iterator[None]:
         raise
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write `path` in one step: beside first, flushed to disk, then renamed.
+def write_bytes(path: Place, content: bytes) -> None:
+    """Write `path` in one step: beside first, flushed to disk, then renamed; in a store as one object.
 
     Raises:
         StorageError: The disk is full or the place may not be written.
     """
-    write_together({path: content})
+    if isinstance(path, Address):
+        path.write_bytes(content)
+    else:
+        write_together({path: content})
 
 
 def write_together(contents: Mapping[Path, bytes]) -> None:
@@ -74,23 +78,26 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
             part.unlink(missing_ok=True)
 
 
-def write_text(path: Path, content: str) -> None:
+def write_text(path: Place, content: str) -> None:
     """Write a UTF-8 text file with '\\n' line ends in one step."""
     write_bytes(path, content.encode())
 
 
-def write_json(path: Path, content: Any) -> None:
+def write_json(path: Place, content: Any) -> None:
     """Write a readable JSON file in one step."""
     write_text(path, json.dumps(content, indent=2, sort_keys=False, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def require_new(path: Path, *, what: str) -> None:
+def require_new(path: Place, *, what: str) -> None:
     """Raise when an output would land on something that exists already (an empty folder is fine).
 
     Raises:
         OutputExistsError: There is a file, a folder that holds something, or a link that leads nowhere.
         StorageError: There can be nothing at this place: the name is too long, or a part of the path is no folder.
     """
+    if isinstance(path, Address):
+        _require_new_at(path, what)
+        return
     with storage_errors(path):
         if path.is_dir() and all(_is_leftover(child) for child in path.iterdir()):
             return
@@ -126,6 +133,14 @@ def require_new_file(path: Path, *, what: str) -> None:
     require_new(path, what=what)
     if path.is_dir():
         raise OutputExistsError(f"{path}: is a folder; choose another name for {what}, or remove the folder first")
+
+
+def _require_new_at(address: Address, what: str) -> None:
+    """Metadata below a place without metadata of its own are what a kill left of a creation, which ends with these."""
+    address.require_store()
+    keys = address.list()
+    if "zarr.json" in keys or not all(key.endswith("/zarr.json") for key in keys):
+        raise OutputExistsError(f"{address}: exists already; choose another place for {what}, or remove it first")
 
 
 def _is_leftover(path: Path) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from cristae.data.address import Address
 from cristae.data.classes import Classes
 from cristae.data.description import DataConfig, VolumeConfig
 from cristae.data.formats.paths import HDF5_SUFFIXES, find_source
@@ -63,6 +64,8 @@ def _fingerprint(config: VolumeConfig, classes: Classes | None, folder: Path) ->
     try:
         for path in config.paths:
             source = find_source(folder / path)
+            if isinstance(source.path, Address):
+                return None  # a store does not say safely whether anything of it has changed
             for file in sorted(_files(source.files or (source.path,))):
                 status = file.stat()
                 if time.time() - max(status.st_mtime, status.st_ctime) < _SETTLED_S or not _holds_its_voxels(file):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from cristae.data.address import Place
 from cristae.data.box import Box, Triple
 from cristae.errors import VolumeError, VoxelSizeError
 
@@ -31,7 +32,7 @@ Reader = Callable[[Box], np.ndarray]
 class Image:
     """A grey or colour stack. Nothing is read until `read` is called; reading is thread-safe."""
 
-    path: Path
+    path: Place
     format: str
     """Short name of the file format, such as 'mrc', 'tiff', 'ome-zarr'."""
     shape: Triple
@@ -55,7 +56,7 @@ class Image:
     """Colours '#rrggbb' of the indices where the file is a palette image."""
     details: Mapping[str, str] = field(default_factory=dict)
     """What `inspect` shows beyond the fields above (MRC mode, compression, axes found in the file ...)."""
-    sources: tuple[Path, ...] = ()
+    sources: tuple[Place, ...] = ()
     """Files that its voxels follow from, where that is more than `path`: the label files of labels."""
 
     @property
@@ -98,7 +99,7 @@ class Image:
 
 def warnings_of(images: Iterable[Image]) -> tuple[str, ...]:
     """What several files let one doubt, each doubt once with the first file that it is about."""
-    paths: dict[str, dict[Path, None]] = {}
+    paths: dict[str, dict[Place, None]] = {}
     for image in images:
         if note := image.details.get("note"):
             paths.setdefault(note, {})[image.path] = None

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from cristae.data.address import Address, Place
 from cristae.data.box import Triple
 from cristae.data.formats import UnequalSlicesError, open_channels, open_image, open_images
 from cristae.data.formats.hdf5 import list_hdf5
@@ -122,12 +123,14 @@ def images_in(path: str | Path, *, is_prediction: bool = False) -> Iterator[tupl
 
 def _arrays_in(source: Source) -> tuple[str, ...]:
     """Inner paths of the arrays of a file or folder of several, from its root."""
-    place = source.path / source.inner
-    if source.path.suffix.lower() in HDF5_SUFFIXES:
-        require_kind(source.path)
-        return () if source.inner else list_hdf5(source.path)
-    if not is_array_folder(source.path) or not place.is_dir():
+    path, place = source.path, source.path / source.inner
+    if isinstance(path, Path) and path.suffix.lower() in HDF5_SUFFIXES:
+        require_kind(path)
+        return () if source.inner else list_hdf5(path)
+    if isinstance(place, Path) and not (is_array_folder(path) and place.is_dir()):
         return ()
+    if isinstance(place, Address) and not is_zarr(place):
+        return ()  # which arrays a container holds only Zarr says in one place
     found = list_images(place) if is_zarr(source.path) else list_n5(place) if is_n5(source.path) else ()
     return tuple("/".join(filter(None, (source.inner, name))) for name in found)
 
@@ -170,14 +173,14 @@ def _zarr_images(path: str | Path, source: Source, is_prediction: bool) -> Itera
     for label in list_labels(place):
         inner = place / "labels" / label
         yield f"{source.path}:/labels/{label}" if not source.inner else str(inner), open_image(inner), ()
-    if is_prediction and (place / _DISAGREEMENT).is_dir():
+    if is_prediction and (place / _DISAGREEMENT / "zarr.json").is_file():
         image = open_image(place / _DISAGREEMENT)
         about = {"content": f"{read_attributes(place / _DISAGREEMENT).get('meaning', _DISAGREEMENT)}; 255 is 1"}
         name = f"{source.path}:/{_DISAGREEMENT}" if not source.inner else str(place / _DISAGREEMENT)
         yield name, replace(image, details={**image.details, **about}), ()
 
 
-def _preview_of(image: Image, prediction: Path) -> dict[str, str]:
+def _preview_of(image: Image, prediction: Place) -> dict[str, str]:
     """What the image of a prediction shows, where it is no probability: its input, at a part of the size."""
     labels = list_labels(prediction)
     if "c" in image.details.get("axes", "") or not labels:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
+from cristae.data.address import Place
 from cristae.data.formats.paths import (
     DM_SUFFIXES,
     FLAT_SUFFIXES,
@@ -28,7 +28,7 @@ _SUFFIX = re.compile(rf"\.({'|'.join(map(re.escape, sorted(_SUFFIXES, key=len, r
 _CONTAINERS = (*HDF5_SUFFIXES, ".zarr", ".n5")
 
 
-def stem_of(path: str | Path) -> str:
+def stem_of(path: str | Place) -> str:
     """A file's name without folder, image suffix and options; other dots stay (`images.010.png` gives `images.010`).
 
     Example:
@@ -40,7 +40,7 @@ def stem_of(path: str | Path) -> str:
     return (stem[:-4] if stem.lower().endswith(".ome") else stem) or base
 
 
-def volume_name(path: str | Path) -> str:
+def volume_name(path: str | Place) -> str:
     """The short name of the file that a path names, whatever array inside it is meant.
 
     Example:
@@ -50,7 +50,7 @@ def volume_name(path: str | Path) -> str:
     return stem_of(file_in(path))
 
 
-def file_in(path: str | Path) -> str:
+def file_in(path: str | Place) -> str:
     """The file or folder of a path, without the array inside it and without options.
 
     Example:
@@ -60,7 +60,7 @@ def file_in(path: str | Path) -> str:
     return _split(path)[0]
 
 
-def name_of(path: str | Path) -> str:
+def name_of(path: str | Place) -> str:
     """A short name for what a path names: an array inside a file by its own name, all else by the file's.
 
     Example:
@@ -71,7 +71,7 @@ def name_of(path: str | Path) -> str:
     return stem_of(inner or outer)
 
 
-def _split(path: str | Path) -> tuple[str, str]:
+def _split(path: str | Place) -> tuple[str, str]:
     """A file and the array inside it; without a slash between, only files of arrays have one."""
     text = split_options(path)[0].rstrip("/\\")
     outer, inner = split_inner(text)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cristae.data.address import Place
 from cristae.data.description import DataConfig, Labels, MaskLabels, VolumeConfig
 from cristae.data.label_sources import is_slice_files
 from cristae.data.volume import Volume
@@ -78,7 +79,7 @@ class Copies:
     def _copy(self, config: VolumeConfig, what: str) -> Path:
         return self.place / f"{config.name}-{what}.tif"
 
-    def _of_folder(self, config: VolumeConfig, path: Path, what: str, options: str) -> str:
+    def _of_folder(self, config: VolumeConfig, path: Place, what: str, options: str) -> str:
         return _convert(path, self.place / f"{config.name}-{what}" / f"{path.stem}.tif", options)
 
     def _named(self, copy: Path) -> dict[str, str | None]:
@@ -106,7 +107,7 @@ def copied_folder(config: VolumeConfig, what: str) -> str:
     )
 
 
-def _convert(source: Path, copy: Path, options: str) -> str:
+def _convert(source: Place, copy: Path, options: str) -> str:
     return f"cristae convert {shlex.quote(str(source))} {shlex.quote(str(copy))} {options}"
 
 

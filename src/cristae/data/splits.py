@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cristae.data.address import Place
 from cristae.data.box import Box
 from cristae.data.description import Region, VolumeConfig
 from cristae.data.formats.paths import find_source
@@ -96,7 +97,7 @@ def neighbours(
 
     Files are the same where they are one on disk, whatever the volumes are called.
     """
-    by_files: dict[tuple[Path, ...], list[tuple[str, Box, str]]] = defaultdict(list)
+    by_files: dict[tuple[Place, ...], list[tuple[str, Box, str]]] = defaultdict(list)
     files = cache(files_of)
     for split, parts in splits.items():
         for part in parts:
@@ -166,7 +167,7 @@ def _check_labelled(parts: Sequence[Part], where: str) -> None:
     )
 
 
-def files_of(volume: Volume) -> tuple[Path, ...]:
+def files_of(volume: Volume) -> tuple[Place, ...]:
     """The files, or the array inside one, that hold a volume's voxels, however the recipe writes the path."""
     image = volume.image
     try:

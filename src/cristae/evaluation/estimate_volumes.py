@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cristae.data.address import place_of
 from cristae.data.classes import Classes
 from cristae.data.formats.paths import split_options
 from cristae.data.image import Image
@@ -276,7 +277,7 @@ def _prediction(source: SegmentationSource) -> Prediction | None:
         return source
     if not isinstance(source, str | Path):
         return None
-    path = Path(split_options(source)[0])
+    path = place_of(split_options(source)[0])
     return open_prediction(path) if is_prediction(path) else None
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import ValidationError
 
+from cristae.data.address import place_of
 from cristae.data.box import Box
 from cristae.data.classes import Classes
 from cristae.data.formats import open_image
@@ -132,7 +133,7 @@ def _lists_names(image: Image) -> bool:
 def _says_itself(source: SegmentationSource) -> bool:
     """Whether a source is a prediction, or holds labels that were opened with their classes."""
     if isinstance(source, str | Path):
-        return is_prediction(Path(source))
+        return is_prediction(place_of(source))
     return not isinstance(source, Image)
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from cristae.data.address import Place, place_of
 from cristae.data.box import Box, Triple
 from cristae.data.classes import Classes
 from cristae.data.formats import open_image
@@ -90,7 +91,7 @@ class Segmentation:
 
     volume: str
     """Name of the volume."""
-    path: Path
+    path: Place
     """Where it was opened, for messages."""
     classes: Classes
     labels: tuple[Image, ...]
@@ -306,7 +307,9 @@ def _of_path(
     if files is None and role != "truth":
         maps = class_maps_at(source, classes, progress)
         if maps is not None:
-            one = Segmentation(name_of(source), Path(source), classes, *maps, voxel_size_nm=maps[0][0].voxel_size_nm)
+            one = Segmentation(
+                name_of(source), place_of(source), classes, *maps, voxel_size_nm=maps[0][0].voxel_size_nm
+            )
             return (one,)
     if files is not None or meaning.recipe is not None:
         assert meaning.recipe is not None
@@ -317,7 +320,7 @@ def _of_path(
     require_no_fractions(open_image(source))
     volume = open_volume(source, labels=str(source), classes=classes, name=name_of(source))
     _warn(volume.warnings, progress)
-    return (_of_volume(volume, Path(source), classes),)
+    return (_of_volume(volume, place_of(source), classes),)
 
 
 def _warn(warnings: Sequence[str], progress: Progress) -> None:
@@ -334,7 +337,7 @@ def _as_prediction(source: SegmentationSource, meaning: Meaning) -> Prediction |
     if not isinstance(source, str | Path):
         return source if isinstance(source, Prediction) else None
     plain, reading = split_options(source)
-    if not is_prediction(Path(plain)):
+    if not is_prediction(place_of(plain)):
         return None
     prediction = open_prediction(plain)
     if reading == Reading():
@@ -408,7 +411,7 @@ def _at_threshold(one: Segmentation, classes: Classes, threshold: float) -> Segm
     )
 
 
-def _of_volume(volume: Volume, path: Path, classes: Classes) -> Segmentation:
+def _of_volume(volume: Volume, path: Place, classes: Classes) -> Segmentation:
     if not volume.labels:
         raise LabelError(f"volume '{volume.name}' has no labels; name them in the recipe")
     size = volume.voxel_size_nm or volume.labels[0].voxel_size_nm

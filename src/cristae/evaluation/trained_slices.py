@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cristae.data.address import Place
 from cristae.data.box import Box
 from cristae.data.image import Image
 from cristae.data.open import open_data
@@ -93,5 +93,5 @@ def check_runs(attributes: Mapping[str, Any], runs: Sequence[Run]) -> None:
         )
 
 
-def _files(labels: Iterable[Image]) -> set[Path]:
+def _files(labels: Iterable[Image]) -> set[Place]:
     return {path.resolve() for image in labels for path in (image.sources or (image.path,))}

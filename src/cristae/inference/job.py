@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from cristae.allocator import keep_large_buffers, peak_memory_bytes, return_large_buffers
+from cristae.data.address import Address, Place
 from cristae.data.formats.ome_zarr import read_attributes
 from cristae.data.image import Image
 from cristae.errors import OutputExistsError, RunError
@@ -269,7 +272,12 @@ def _shown(predictor: Predictor, grid: Grids, writer: PredictionWriter, threads:
         return grid.read
     slices = {(block.core.start[0], block.core.stop[0]): block.core for block in writer.blocks()}
     most = max(grid.input_box(predictor, core).shape[0] for core in slices.values())
-    return predictor.shown(grid.read, folder=writer.path.parent, most=2 * most, threads=threads)
+    return predictor.shown(grid.read, folder=_folder_beside(writer.path), most=2 * most, threads=threads)
+
+
+def _folder_beside(path: Place) -> Path:
+    """Where there is room for what is needed for a while."""
+    return Path(tempfile.gettempdir()) if isinstance(path, Address) else path.parent
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""Which blocks are safely on disk: one line for each, appended after its voxels.
+"""Which blocks are safely on disk: one line for each, appended after its voxels; in a store one object for each.
 
 Every writer appends to a file of its own, so that any number of processes, on one machine or on several that share a
 file system, record blocks at the same time without locks. Readers take all the files together.
@@ -20,10 +20,13 @@ from typing import Any
 import numpy as np
 
 from cristae.config import facts_from
+from cristae.data.address import Address, Place
 from cristae.data.files import storage_errors
 
 PATTERN = "cristae-blocks*.jsonl"
 """The files of a journal inside the group, of this version and of older ones, which wrote a single file."""
+OBJECTS = "cristae-blocks"
+"""What the objects of a journal in a store lie below, as `BLOCK.json`: a store cannot append."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +48,12 @@ class Entry:
 class Journal:
     """Appends entries, each flushed to the disk before `add` returns. Thread-safe, and safe among processes."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Place) -> None:
         """Open the journal in a folder.
 
         Args:
-            folder: Of the prediction. A file of this writer's own appears there with its first entry.
+            folder: Of the prediction. A file of this writer's own appears there with its first entry,
+                in a store an object with each.
         """
         self.folder = folder
         self.path = folder / PATTERN.replace("*", f"-{uuid.uuid4().hex}")
@@ -62,8 +66,12 @@ class Journal:
             StorageError: The disk is full or the place may not be written.
         """
         line = json.dumps(asdict(entry), separators=(",", ":")) + "\n"
-        with self._lock, storage_errors(self.path), self.path.open("ab") as file:
-            start = "\n" if file.tell() and not self._ends_a_line() else ""
+        path = self.path
+        if isinstance(path, Address):
+            (path.parent / OBJECTS / f"{entry.block}.json").write_bytes(line.encode())
+            return
+        with self._lock, storage_errors(path), path.open("ab") as file:
+            start = "\n" if file.tell() and not _ends_a_line(path) else ""
             file.write((start + line).encode())
             file.flush()
             os.fsync(file.fileno())
@@ -75,7 +83,7 @@ class Journal:
         several entries; the last one of the newest file holds.
         """
         found: dict[int, Entry] = {}
-        for content in _oldest_first(self.folder):
+        for content in self._contents(wanted):
             for line in content.split(b"\n"):
                 try:
                     facts = json.loads(line)
@@ -99,13 +107,30 @@ class Journal:
 
     def remove(self) -> None:
         """Delete all files: readers of Zarr would stumble over files that are not theirs."""
+        if isinstance(self.folder, Address):
+            (self.folder / OBJECTS).remove_below()
+            return
         for path in self.folder.glob(PATTERN):
             path.unlink(missing_ok=True)
 
-    def _ends_a_line(self) -> bool:
-        with self.path.open("rb") as file:
-            file.seek(-1, os.SEEK_END)
-            return file.read(1) == b"\n"
+    def _contents(self, wanted: Collection[int] | None) -> list[bytes]:
+        if not isinstance(self.folder, Address):
+            return _oldest_first(self.folder)
+        objects = self.folder / OBJECTS
+        names = [name for name in objects.list() if wanted is None or _block_of(name) in wanted]
+        return [content for content in objects.find(names) if content is not None]
+
+
+def _block_of(name: str) -> int:
+    """The block of an object's name; -1 where somebody else has put it there."""
+    number = name.removesuffix(".json")
+    return int(number) if number.isdecimal() else -1
+
+
+def _ends_a_line(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"
 
 
 def _oldest_first(folder: Path) -> list[bytes]:

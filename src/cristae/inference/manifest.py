@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
+from cristae.data.address import Address, Place
 from cristae.data.files import require_new
 from cristae.errors import FormatError, OutputExistsError, VolumeError
 from cristae.inference.fusion import Average
@@ -37,7 +37,7 @@ def manifest_of(request: PredictionRequest) -> dict[str, Any]:
     return {**facts, **preview, **sections, "plan": plan, "versions": versions}
 
 
-def find_begun(out: Path) -> dict[str, Any] | None:
+def find_begun(out: Place) -> dict[str, Any] | None:
     """The manifest of a prediction at `out`, finished or not; None when the place is free.
 
     Raises:
@@ -45,6 +45,8 @@ def find_begun(out: Path) -> dict[str, Any] | None:
         FormatError: The manifest is damaged.
         VolumeError: The place is free and its name does not end in .zarr.
     """
+    if isinstance(out, Address):
+        out.require_store()
     try:
         begun = read_state(out)
     except FormatError:
@@ -63,7 +65,7 @@ def is_complete(begun: Mapping[str, Any] | None) -> bool:
     return begun is not None and begun["status"] == "complete"
 
 
-def require_same(out: Path, begun: Mapping[str, Any], provenance: Provenance) -> None:
+def require_same(out: Place, begun: Mapping[str, Any], provenance: Provenance) -> None:
     """Make sure that a prediction was begun from the same input, runs and settings.
 
     Raises:

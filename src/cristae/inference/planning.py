@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from cristae.data.address import Place
 from cristae.data.box import Triple
 from cristae.data.image import Image
 from cristae.errors import RunError, VolumeError
@@ -71,7 +71,7 @@ def open_known_mask(provenance: Provenance, image: Image) -> Image | None:
 def plan_request(
     provenance: Provenance,
     inputs: Inputs,
-    out: Path,
+    out: Place,
     *,
     device: DeviceName,
     largest: Triple | None,
@@ -164,7 +164,7 @@ def _require_empty_id(provenance: Provenance) -> None:
         )
 
 
-def continued_request(provenance: Provenance, out: Path, begun: Mapping[str, Any]) -> PredictionRequest:
+def continued_request(provenance: Provenance, out: Place, begun: Mapping[str, Any]) -> PredictionRequest:
     """The request of a prediction that was begun: its blocks and its device stay as they were planned.
 
     Args:

@@ -14,6 +14,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from cristae.data.address import Place
 from cristae.data.classes import Classes
 from cristae.data.files import storage_errors
 from cristae.data.formats.ome_zarr import (
@@ -55,7 +56,7 @@ def require_names(steps: Sequence[Step], classes: Classes) -> None:
         )
 
 
-def announce(path: Path, steps: Sequence[Step]) -> None:
+def announce(path: Place, steps: Sequence[Step]) -> None:
     """Say in the manifest that steps are still to be done, so that the prediction is not taken for finished."""
     if _is_due(read_attributes(path), steps):
         write_attributes(path, {"postprocess": {"status": "running", "steps": _plain(steps), "instances": []}})

@@ -10,10 +10,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, StrictBool, ValidationError, model_validator
 
 from cristae.config import problem_of
+from cristae.data.address import Address, Place, place_of
 from cristae.data.box import Box, Triple
 from cristae.data.classes import Classes
 from cristae.data.formats.ome_zarr import open_ome_zarr, read_attributes
 from cristae.data.formats.paths import Reading, find_source, is_zarr
+from cristae.data.formats.stores import kind_of
 from cristae.data.image import Image, VoxelSize
 from cristae.errors import FormatError, MissingFileError, RunError
 from cristae.postprocessing import Step
@@ -33,7 +35,7 @@ UNFINISHED = (
 class Prediction:
     """What the networks found in a volume. Nothing is read until an image's `read` is called."""
 
-    path: Path
+    path: Place
     labels: tuple[Image, ...]
     """Exclusive classes: one image of class ids. Overlapping classes: one image of 0 and 1 for each class."""
     probabilities: tuple[Image, ...]
@@ -81,12 +83,12 @@ def label_names(classes: Classes) -> tuple[str, ...]:
     return (SEGMENTATION,) if classes.exclusive else classes.names
 
 
-def is_prediction(path: Path) -> bool:
+def is_prediction(path: Place) -> bool:
     """Whether a path is a prediction that Cristae wrote, complete or not."""
     return (path / "zarr.json").is_file() and read_attributes(path).get("kind") == KIND
 
 
-def open_prediction(path: str | Path) -> Prediction:
+def open_prediction(path: str | Place) -> Prediction:
     """Open a prediction.
 
     Raises:
@@ -94,7 +96,7 @@ def open_prediction(path: str | Path) -> Prediction:
         FormatError: It is not a prediction of Cristae, or is damaged.
         RunError: It is not finished.
     """
-    path = Path(path)
+    path = place_of(path)
     attributes = read_state(path)
     if attributes is None:
         raise MissingFileError(f"{path}: there is no prediction here")
@@ -120,14 +122,14 @@ def open_prediction(path: str | Path) -> Prediction:
     )
 
 
-def _disagreement(path: Path, box: Box) -> Image:
+def _disagreement(path: Place, box: Box) -> Image:
     image = open_ome_zarr(path, DISAGREEMENT)
     if image.shape != box.shape:
         raise FormatError(f"{image.path}: has shape {image.shape} (z, y, x), but the prediction is of box {box}")
     return image
 
 
-def prediction_around(path: str | Path) -> Path | None:
+def prediction_around(path: str | Path) -> Place | None:
     """The prediction that a path names or lies in, finished or not; None where there is none.
 
     Raises:
@@ -183,13 +185,13 @@ def require_finished(path: str | Path) -> None:
         raise RunError(f"{path}: {UNFINISHED}")
 
 
-def read_state(path: Path) -> dict[str, Any] | None:
+def read_state(path: Place) -> dict[str, Any] | None:
     """The manifest of a prediction at `path`, finished or not; None when nothing is there.
 
     Raises:
         FormatError: Something else is there, or the manifest is damaged.
     """
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+    if _is_free(path):
         return None
     if not is_prediction(path):
         raise FormatError(f"{path}: is not a prediction made by Cristae")
@@ -202,6 +204,12 @@ def read_state(path: Path) -> dict[str, Any] | None:
             "remove it and predict again"
         ) from None
     return attributes
+
+
+def _is_free(path: Place) -> bool:
+    if isinstance(path, Address):
+        return kind_of(path) is None
+    return not path.exists() or (path.is_dir() and not any(path.iterdir()))
 
 
 _Whole = Annotated[int, Field(strict=True, ge=0)]

@@ -18,6 +18,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from cristae.config import facts_from
+from cristae.data.address import place_of
 from cristae.data.box import Box, Triple
 from cristae.data.classes import Classes
 from cristae.data.formats import open_image
@@ -63,7 +64,7 @@ class VolumeSpec:
     @classmethod
     def of(cls, image: Image, *, name: str, path: str | None, level: int = 0) -> VolumeSpec:
         """The description of an open image."""
-        where = None if path is None else str(Path(path).absolute())
+        where = None if path is None else str(place_of(path).absolute())
         sample = "" if where is None else _sample_digest(image)
         size, origin = image.voxel_size_nm, image.origin_nm
         return cls(name, where, image.shape, image.dtype.name, size, origin, sample, level)

@@ -8,7 +8,6 @@ taken for a finished one.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,9 +16,11 @@ from typing import Any
 
 import numpy as np
 
+from cristae.data.address import Address, Place, place_of
 from cristae.data.box import Box, Triple
 from cristae.data.classes import BACKGROUND_COLOR, Classes
 from cristae.data.files import require_new, storage_errors, write_json
+from cristae.data.formats.json_file import load_object
 from cristae.data.formats.ngff import LabelClass, group_attributes
 from cristae.data.formats.ome_zarr import (
     ZarrSpec,
@@ -127,7 +128,7 @@ class PredictionWriter:
         FormatError: The arrays that are there do not follow the plan.
     """
 
-    def __init__(self, path: Path, layout: Layout) -> None:
+    def __init__(self, path: Place, layout: Layout) -> None:
         self.path = path
         self.layout = layout
         self.journal = Journal(path)
@@ -229,8 +230,8 @@ class PredictionWriter:
         return Box((z0, y0 // factor, x0 // factor), (z1, -(-y1 // factor), -(-x1 // factor)))
 
 
-def create_prediction(path: Path, layout: Layout, attributes: Mapping[str, Any]) -> PredictionWriter:
-    """Make the group with all its arrays empty; it appears at `path` in one step.
+def create_prediction(path: Place, layout: Layout, attributes: Mapping[str, Any]) -> PredictionWriter:
+    """Make the group with all its arrays empty; it appears at `path` in one step: in a store with its own metadata.
 
     Args:
         path: The new group.
@@ -242,7 +243,6 @@ def create_prediction(path: Path, layout: Layout, attributes: Mapping[str, Any])
         StorageError: The disk is full or the place may not be written.
     """
     require_new(path, what="the prediction")
-    beside = path.parent / f".{path.name}.part"
     about = {
         "kind": KIND,
         "status": "running",
@@ -251,6 +251,16 @@ def create_prediction(path: Path, layout: Layout, attributes: Mapping[str, Any])
         "box": {"start": list(layout.region.start), "stop": list(layout.region.stop)},
         **attributes,
     }
+    if isinstance(path, Address):
+        path.remove_below()  # what a kill left of an earlier beginning
+        _create_arrays(path, layout, about)
+    else:
+        _create_beside(path, layout, about)
+    return PredictionWriter(path, layout)
+
+
+def _create_beside(path: Path, layout: Layout, about: Mapping[str, Any]) -> None:
+    beside = path.parent / f".{path.name}.part"
     with storage_errors(path):
         shutil.rmtree(beside, ignore_errors=True)
         try:
@@ -260,7 +270,6 @@ def create_prediction(path: Path, layout: Layout, attributes: Mapping[str, Any])
             (beside / "group").rename(path)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
-    return PredictionWriter(path, layout)
 
 
 def begin_output(request: PredictionRequest) -> PredictionWriter:
@@ -271,7 +280,7 @@ def begin_output(request: PredictionRequest) -> PredictionWriter:
         FormatError: The arrays that are there do not follow the plan.
         StorageError: The disk is full or the place may not be written.
     """
-    path = Path(request.out)
+    path = place_of(request.out)
     if read_state(path) is not None:
         return open_output(request)
     return create_prediction(path, layout_of(request), manifest_of(request))
@@ -285,7 +294,7 @@ def open_output(request: PredictionRequest) -> PredictionWriter:
         OutputExistsError: It was begun from something else.
         FormatError: The arrays that are there do not follow the plan.
     """
-    path = Path(request.out)
+    path = place_of(request.out)
     begun = read_state(path)
     if begun is None:
         raise MissingFileError(
@@ -324,31 +333,32 @@ def shrink(voxels: np.ndarray, factor: int) -> np.ndarray:
     return rounded.astype(voxels.dtype)
 
 
-def _create_arrays(path: Path, layout: Layout, about: Mapping[str, Any]) -> None:
+def _create_arrays(path: Place, layout: Layout, about: Mapping[str, Any]) -> None:
+    """All groups, the outermost last: where it is, the others are."""
     levels = len(pyramid_levels(layout.region.shape, layout.voxel_size_nm))
+    for name, classes in _label_images(layout.ensemble.classes):
+        create_multiscale(path / "labels" / name, layout.spec(), name=name, classes=classes, levels=levels)
+    if layout.keep_disagreement:
+        said = {"kind": DISAGREEMENT, "meaning": _MEANING, "scale": 1 / SCALE}
+        create_multiscale(path / DISAGREEMENT, layout.spec(), name=DISAGREEMENT, levels=levels, attributes=said)
     if layout.keep_probabilities:
         spec = layout.spec(channels=layout.ensemble.channels)
         names, color_of = layout.ensemble.channel_names, layout.ensemble.classes.color_of
         named = [(name, color_of(name)) for name in names]
-        create_multiscale(path, spec, name=layout.name, named=named, levels=levels, attributes=about)
+        create_multiscale(path, spec, name=layout.name, named=named, levels=levels, attributes=about, around=True)
     else:
         _create_preview(path, layout, about)
-    for name, classes in _label_images(layout.ensemble.classes):
-        create_multiscale(path / "labels" / name, layout.spec(), name=name, classes=classes, levels=levels)
-    if layout.keep_disagreement:
-        about = {"kind": DISAGREEMENT, "meaning": _MEANING, "scale": 1 / SCALE}
-        create_multiscale(path / DISAGREEMENT, layout.spec(), name=DISAGREEMENT, levels=levels, attributes=about)
 
 
-def _create_preview(path: Path, layout: Layout, about: Mapping[str, Any]) -> None:
+def _create_preview(path: Place, layout: Layout, about: Mapping[str, Any]) -> None:
     factor = (1, layout.preview_factor, layout.preview_factor)
     shape, shard = _reduced(layout.region.shape, factor), _reduced(layout.plan.block, factor)
     fine = layout.spec()
     spec = replace(fine, shape=shape, dtype=layout.input_dtype, chunks=shard, shards=shard)
-    create_multiscale(path, spec, name=layout.name, attributes=about)
+    create_multiscale(path, spec, name=layout.name, attributes=about, around=True)
     # The preview's voxels are `factor` times those of the labels, also when their size is not known.
     ome = group_attributes(layout.name, [("0", factor)], fine.voxel_size_nm, fine.origin_nm, channels=None)
-    group = json.loads((path / "zarr.json").read_text(encoding="utf-8"))
+    group = load_object(path / "zarr.json")
     group["attributes"]["ome"] = ome
     write_json(path / "zarr.json", group)
 

@@ -115,7 +115,7 @@ def _inside(folder: Path, images: Mapping[Any, Image]) -> dict[Any, str]:
     return {
         key: image.path.relative_to(folder).as_posix()
         for key, image in images.items()
-        if image.path.is_relative_to(folder)
+        if isinstance(image.path, Path) and image.path.is_relative_to(folder)
     }
 
 

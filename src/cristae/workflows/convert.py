@@ -82,5 +82,5 @@ def convert(
             )
         image = filtered
     image = turned(inverted(image) if invert else image, turn)
-    write_image(image, Path(destination), progress=progress)
+    write_image(image, destination, progress=progress)
     return open_image(destination)

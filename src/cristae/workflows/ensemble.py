@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from cristae.data.address import Place
 from cristae.data.box import Box
 from cristae.data.files import require_new_file, require_writable, write_json, write_text
 from cristae.data.open import Dataset, open_data
@@ -163,7 +164,7 @@ def _require_same_training(runs: Sequence[Run], datasets: Sequence[Dataset]) -> 
             )
 
 
-def _boxes_of(parts: Sequence[Part]) -> set[tuple[tuple[Path, ...], Box]]:
+def _boxes_of(parts: Sequence[Part]) -> set[tuple[tuple[Place, ...], Box]]:
     return {(files_of(part.volume), part.box) for part in parts}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from cristae.data.address import place_of
 from cristae.data.image import Image
 from cristae.data.open import resolve_data
 from cristae.errors import VolumeError
@@ -32,4 +33,4 @@ def path_for_workers(source: SegmentationSource, meaning: Meaning) -> str:
     recipe = meaning.recipe
     if recipe is not None and str(source) in {one.name for one in resolve_data(recipe.data, recipe.folder)[0].volumes}:
         return str(source)
-    return str(Path(source).absolute())
+    return str(place_of(source).absolute())

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cristae.cluster.options import ClusterOptions
 from cristae.cluster.queue_file import read_queue
+from cristae.data.address import Address, place_of
 from cristae.data.box import Box
 from cristae.data.formats.cache import cache_within, limit_cache
 from cristae.data.formats.levels import level_path
@@ -18,7 +19,7 @@ from cristae.data.image import Image, VoxelSize, voxel_size_text
 from cristae.data.open import open_volume
 from cristae.data.padding import find_padding
 from cristae.data.volume import Volume
-from cristae.errors import VolumeError
+from cristae.errors import RunError, VolumeError
 from cristae.inference.config import PredictOptions
 from cristae.inference.job import Job
 from cristae.inference.manifest import find_begun, is_complete, require_same
@@ -149,7 +150,8 @@ def plan_prediction(
     """Check what `predict` is asked for and choose its blocks; nothing is written. Arguments and errors as there."""
     ceilings, processes = _ceilings(options, cluster), cluster.workers or 1
     volume = _as_asked(volume, options)
-    begun = find_begun(Path(out))
+    place = place_of(out)
+    begun = find_begun(place)
     limit_cache(cache_within(None if ceilings.max_ram is None else parse_size(ceilings.max_ram) // processes))
     chosen = flat_members(runs)
     opened = tuple(member.run for member in chosen)
@@ -187,12 +189,17 @@ def plan_prediction(
         working_sizes_nm=tuple(grid.working_voxel_size_nm for grid in grids),
         bridges=bridges,
     )
+    if isinstance(place, Address) and provenance.settings.postprocess:
+        raise RunError(
+            f"{place}: predict.postprocess changes labels where they lie, which a store cannot; predict into a folder "
+            "and copy that, or leave the steps out of the recipe.yaml of the run"
+        )
     require_fit(provenance.settings.postprocess, provenance.ensemble.classes, image.voxel_size_nm)
     require_names(provenance.settings.postprocess, provenance.ensemble.classes)
     require_memory(provenance.settings.postprocess, image.crop(region), options.max_ram)
     if begun is not None:
-        require_same(Path(out), begun, provenance)
-        request = continued_request(provenance, Path(out), begun)
+        require_same(place, begun, provenance)
+        request = continued_request(provenance, place, begun)
         if not is_complete(begun):
             warn_of_more_memory(request, inputs, ceilings, processes, progress)
         return PlannedPrediction(request, inputs, opened, is_complete(begun))
@@ -205,7 +212,7 @@ def plan_prediction(
     request = plan_request(
         provenance,
         inputs,
-        Path(out),
+        place,
         device=opened[0].recipe.device,
         largest=settings.block_vox,
         options=ceilings,
@@ -261,7 +268,9 @@ def finish_prediction(request: PredictionRequest, *, progress: Progress = Progre
     Raises:
         RunError: Blocks are missing.
     """
-    if not is_complete(find_begun(Path(request.out))):  # a call that was killed in the post-processing has done this
+    if not is_complete(
+        find_begun(place_of(request.out))
+    ):  # a call that was killed in the post-processing has done this
         _finish(request, open_output(request), progress)
     origin = request.provenance
     needed = origin.mask is not None and _steps(request)
@@ -305,14 +314,17 @@ def _finish(request: PredictionRequest, output: PredictionWriter, progress: Prog
 
 def _postprocess(request: PredictionRequest, mask: Image | None, max_ram: str | None, progress: Progress) -> None:
     """Change the labels of complete blocks, inside the mask."""
+    out = place_of(request.out)
+    if isinstance(out, Address):
+        return  # `plan_prediction` has refused steps
     inside = None if mask is None else mask.crop(request.provenance.box)
-    postprocess_prediction(Path(request.out), _steps(request), mask=inside, max_ram=max_ram, progress=progress)
+    postprocess_prediction(out, _steps(request), mask=inside, max_ram=max_ram, progress=progress)
 
 
 def _confirm(planned: PlannedPrediction, progress: Progress) -> None:
     """Check that finished blocks were made from this volume."""
-    path = Path(planned.request.out)
-    if not is_finished(read_attributes(path)):
+    path = place_of(planned.request.out)
+    if isinstance(path, Path) and not is_finished(read_attributes(path)):
         restore_raw(path)  # names of labels that a kill left half exchanged
     planned.ready(open_output(planned.request)).job.confirm(progress)
     progress.say(f"{path}: was finished already")

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 from cristae.cluster import jobs
 from cristae.cluster.groups import groups_of, name_of_group
 from cristae.cluster.options import ClusterOptions
 from cristae.cluster.run import run_jobs
+from cristae.data.address import place_of
 from cristae.data.formats.cache import limit_cache
 from cristae.errors import MissingFileError
 from cristae.inference.job import Job, open_job
@@ -101,7 +101,7 @@ def predict_part(request: PredictionRequest, *, blocks: Sequence[int], progress:
         OutputExistsError: The output was begun from something else.
         MissingFileError: The output was not begun with `begin_prediction`, or an input is gone.
     """
-    if is_complete(find_begun(Path(request.out))):
+    if is_complete(find_begun(place_of(request.out))):
         progress.say(f"{request.out}: was finished already")
         return
     PlannedPrediction.open(request).ready(open_output(request)).predict(progress, blocks=blocks)

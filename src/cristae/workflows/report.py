@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from cristae.data.address import Address, place_of
 from cristae.data.files import require_new_file, write_text, write_together
 from cristae.errors import MissingFileError, RunError
 from cristae.metrics.score import read_scores
@@ -25,7 +26,8 @@ def report(path: str | Path, *, out: str | Path | None = None, progress: Progres
     Args:
         path: A run folder, a study folder, a benchmark, a prediction, or a table of scores (.csv or .json).
         out: The page; None takes `report.html` in a run, study or benchmark (where an older page gives way to the new
-            one), else `<name>-report.html` beside the prediction or the table. The figures of a benchmark are written
+            one), else `<name>-report.html` beside the prediction or the table, or here
+            for a prediction in a store. The figures of a benchmark are written
             to its `figures/` as well.
         progress: Where to show how far it is.
 
@@ -41,7 +43,10 @@ def report(path: str | Path, *, out: str | Path | None = None, progress: Progres
         >>> report("runs/mito")  # doctest: +SKIP
         PosixPath('runs/mito/report.html')
     """
-    path = Path(path)
+    place = place_of(path)
+    if isinstance(place, Address):
+        return _page_of_address(place, out, progress)
+    path = place
     if not path.exists():
         raise MissingFileError(
             f"{path}: does not exist; name a run folder, a study folder, a benchmark, a prediction or a table of scores"
@@ -52,6 +57,17 @@ def report(path: str | Path, *, out: str | Path | None = None, progress: Progres
     if out or not own:
         require_new_file(page, what="the page")
     write_text(page, _content(path, is_run, progress))
+    return page
+
+
+def _page_of_address(address: Address, out: str | Path | None, progress: Progress) -> Path:
+    """The page of a prediction in a store, in the folder where the command is given unless said otherwise."""
+    from cristae.inference.prediction import open_prediction
+    from cristae.report.prediction_page import prediction_page
+
+    page = Path(out) if out else Path(f"{address.stem}-{PAGE}")
+    require_new_file(page, what="the page")
+    write_text(page, prediction_page(open_prediction(address), progress=progress))
     return page
 
 

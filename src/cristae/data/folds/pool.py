@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
-from pathlib import Path
 
 import numpy as np
 
+from cristae.data.address import Place
 from cristae.data.box import Box, Triple
 from cristae.data.classes import Classes
 from cristae.data.folds.units import Piece, Unit, counts_of, name_in_recipe
@@ -25,7 +25,7 @@ class Pool:
     units: tuple[Unit, ...]
     classes: Classes
     guard_vox: Mapping[str, Triple]
-    files: Mapping[str, tuple[Path, ...]]
+    files: Mapping[str, tuple[Place, ...]]
     """By the name of an opened volume, what tells whether two are the same."""
 
     def guard_of(self, part: Part) -> Triple:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from cristae.data.address import Address, Place, place_of
 from cristae.data.formats.flat import as_read, open_flat
 from cristae.data.formats.hdf5 import open_hdf5
 from cristae.data.formats.kinds import require_kind
@@ -43,13 +44,14 @@ from cristae.errors import ChannelError, FormatError
 __all__ = ["UnequalSlicesError", "open_channels", "open_image", "open_images", "write_image"]
 
 
-def open_image(path: str | Path, *, files: Sequence[Path] | None = None) -> Image:
+def open_image(path: str | Place, *, files: Sequence[Path] | None = None) -> Image:
     """Open one stack lazily, whatever file, folder or array inside one holds it.
 
     Args:
         path: A file, a folder of slices (natural order), a glob such as `slices/*.png`, or an array inside a file,
-            `file.h5:/inner/array`, `cell.zarr:/labels/segmentation` or `cell.n5:/raw/s0`. What the file does not
-            say stands behind it: `::channel=1`, `::channel=color`, `::signed=false`, `::axes=czyx`.
+            `file.h5:/inner/array`, `cell.zarr:/labels/segmentation` or `cell.n5:/raw/s0`; Zarr, N5 and precomputed may
+            lie at an address, `s3://bucket/cell.zarr`, `gs://...` or `https://...`. What the file does not say stands
+            behind it: `::channel=1`, `::channel=color`, `::signed=false`, `::axes=czyx`.
         files: The slices in order, instead of those that `path` would list; `path` then only gives the name.
 
     Raises:
@@ -63,13 +65,13 @@ def open_image(path: str | Path, *, files: Sequence[Path] | None = None) -> Imag
         cristae.errors.MissingFileError: nothing.tif: does not exist
     """
     if files is not None:
-        return open_slices(Path(path), check_files(files))
+        return open_slices(Path(str(path)), check_files(files))
     source = find_source(path)
     image = _open_file(source)
-    return replace(image, path=Path(path)) if source.inner or source.reading != Reading() else image
+    return replace(image, path=place_of(path)) if source.inner or source.reading != Reading() else image
 
 
-def open_channels(path: str | Path) -> tuple[Image, ...]:
+def open_channels(path: str | Place) -> tuple[Image, ...]:
     """Open every channel of a stack as an image of its own; the samples of a colour image stay together.
 
     Raises:
@@ -95,7 +97,7 @@ def open_images(path: str | Path) -> tuple[Image, ...]:
         FormatError: A file is damaged, or holds several slices.
     """
     source = find_source(path)
-    if source.inner or is_array_folder(source.path):
+    if source.inner or isinstance(source.path, Address) or is_array_folder(source.path):
         raise FormatError(f"{path}: is a volume; expected a folder of flat images such as PNG or TIFF")
     files = source.files or (source.path,)
     _require_flat(path, files)
@@ -104,6 +106,8 @@ def open_images(path: str | Path) -> tuple[Image, ...]:
 
 def _open_file(source: Source) -> Image:
     path, inner, reading = source.path, source.inner, source.reading
+    if isinstance(path, Address):
+        return _open_folder(path, inner, reading)
     if source.files:
         return _open_slices(path, source.files, reading)
     if path.is_dir():
@@ -145,9 +149,10 @@ def _require_flat(path: str | Path, files: Sequence[Path]) -> None:
         )
 
 
-def _open_folder(path: Path, inner: str, reading: Reading) -> Image:
-    if not is_zarr(path) and is_precomputed(path):
+def _open_folder(path: Place, inner: str, reading: Reading) -> Image:
+    asked = path / inner if isinstance(path, Address) else path  # a store has no folder around an array
+    if not is_zarr(asked) and is_precomputed(asked):
         return open_precomputed(path, inner, reading=reading)
-    if not is_zarr(path) and is_n5(path):
+    if not is_zarr(asked) and is_n5(asked):
         return open_n5(path, inner, reading=reading)
     return open_ome_zarr(path, inner, reading=reading)

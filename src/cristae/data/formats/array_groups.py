@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from cristae.data.address import places_above
 from cristae.data.formats.conventions import Order, attribute_calibration
 from cristae.data.formats.paths import Reading
 from cristae.data.formats.stored import assumed_axes, axis_names
@@ -82,7 +83,7 @@ def plain_geometry(node: Node, shape: Sequence[int], reading: Reading) -> Geomet
         axes = axis_names(names, reading, where)
     else:
         axes = assumed_axes(shape, reading, where)
-    groups = [find_node(parent) for parent in list(node.path.absolute().parents)[:2]]
+    groups = [find_node(parent) for parent in places_above(node.path)[:2]]
     above = [group.attributes if group is not None else {} for group in groups]
     found = measured(node.path.name, node.attributes, above, axes)
     return axes, found if found != Calibration() else webknossos_calibration(node.path)

@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cristae.data.address import Address, Place, inner_path, places_above
 from cristae.data.formats.array_groups import finest_level, measured
-from cristae.data.formats.json_file import load_object
-from cristae.data.formats.paths import Reading, is_n5
+from cristae.data.formats.json_file import load_if_there
+from cristae.data.formats.paths import Reading, is_missing, is_n5
 from cristae.data.formats.stored import StoredArray, assumed_axes, axis_names, open_stored
 from cristae.data.formats.tensor_store import (
     NO_CHUNKS,
@@ -35,7 +36,7 @@ _BIGDATAVIEWER = re.compile(r"(^|/)setup\d+/timepoint\d+/s\d+$")
 _DEPTH = 6
 
 
-def open_n5(path: Path, inner: str = "", *, reading: Reading = Reading()) -> Image:
+def open_n5(path: Place, inner: str = "", *, reading: Reading = Reading()) -> Image:
     """Open one array of an N5 container; nothing but metadata is read.
 
     Axes come from the attribute `axes`, else x, y and z are assumed; voxel size and origin from the attributes of the
@@ -52,7 +53,7 @@ def open_n5(path: Path, inner: str = "", *, reading: Reading = Reading()) -> Ima
         FormatError: The metadata are damaged, there are several arrays, or the array is no volume.
     """
     where = path / inner if inner else path
-    if not where.is_dir():
+    if is_missing(where):
         raise MissingFileError(f"{where}: does not exist{_listed(path, ' in the container; its arrays are ')}")
     place = _choose(where)
     attributes = _attributes(place)
@@ -69,7 +70,7 @@ def open_n5(path: Path, inner: str = "", *, reading: Reading = Reading()) -> Ima
         chunks=array.chunks,
         read=array.read,
         details={
-            "array": place.name if place == where else str(place.relative_to(where)),
+            "array": place.name if place == where else inner_path(place, where),
             "compression": str(_compression(attributes).get("type")),
             **({} if holds_chunks(place) else {"note": NO_CHUNKS}),
         },
@@ -79,12 +80,14 @@ def open_n5(path: Path, inner: str = "", *, reading: Reading = Reading()) -> Ima
     )
 
 
-def list_n5(path: Path) -> tuple[str, ...]:
+def list_n5(path: Place) -> tuple[str, ...]:
     """Inner paths of the arrays of at least two axes that hold numbers; of a pyramid, its group.
 
     Raises:
         FormatError: Metadata are damaged.
     """
+    if isinstance(path, Address):
+        raise FormatError(f"{path}: is a group whose arrays a store cannot list; name one of them: {path}:/NAME")
     return tuple(_below(path, "", _DEPTH))
 
 
@@ -103,7 +106,7 @@ def _below(folder: Path, inner: str, depth: int) -> list[str]:
     return [found for child in children for found in _below(child, f"{lead}{child.name}", depth - 1)]
 
 
-def _choose(where: Path) -> Path:
+def _choose(where: Place) -> Place:
     """The array that a container, group or array stands for."""
     if "dimensions" in _attributes(where):
         return where
@@ -116,27 +119,26 @@ def _choose(where: Path) -> Path:
     raise FormatError(f"{where}: is an N5 group that holds {found}")
 
 
-def _listed(path: Path, lead: str) -> str:
-    names = list_n5(path) if path.is_dir() else ()
+def _listed(path: Place, lead: str) -> str:
+    names = list_n5(path) if isinstance(path, Path) and path.is_dir() else ()
     return lead + ", ".join(f"{path}:/{name}" for name in names[:8]) if names else ""
 
 
-def _attributes(folder: Path) -> dict[str, Any]:
-    file = folder / "attributes.json"
-    return load_object(file) if file.is_file() else {}
+def _attributes(folder: Place) -> dict[str, Any]:
+    return load_if_there(folder / "attributes.json")
 
 
-def _above(place: Path) -> list[dict[str, Any]]:
+def _above(place: Place) -> list[dict[str, Any]]:
     """Attributes of the group of an array and of the group around that, inside the container."""
     found: list[dict[str, Any]] = []
-    for folder in list(place.absolute().parents)[:2]:
+    for folder in places_above(place)[:2]:
         if found and "n5" in found[-1]:
             break
         found.append(_attributes(folder) if is_n5(folder) else {})
     return found
 
 
-def _refuse_multisets(place: Path, described: Sequence[Mapping[str, Any]]) -> None:
+def _refuse_multisets(place: Place, described: Sequence[Mapping[str, Any]]) -> None:
     if any(attributes.get("isLabelMultiset") is True for attributes in described):
         raise FormatError(
             f"{place}: holds label multisets, which are not read; export the labels as uint64 from Paintera, or name "
@@ -144,7 +146,7 @@ def _refuse_multisets(place: Path, described: Sequence[Mapping[str, Any]]) -> No
         )
 
 
-def _open(place: Path, attributes: Mapping[str, Any]) -> LazyArray:
+def _open(place: Place, attributes: Mapping[str, Any]) -> LazyArray:
     """The array z, y, x.
 
     tensorstore is given only what it needs: it refuses attributes such as `units: "nm"`, which others write.
@@ -180,7 +182,7 @@ def _compression(attributes: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": stated or attributes.get("compressionType") or "raw"}
 
 
-def _axes(place: Path, attributes: Mapping[str, Any], dimensions: Sequence[int], reading: Reading) -> tuple[str, ...]:
+def _axes(place: Place, attributes: Mapping[str, Any], dimensions: Sequence[int], reading: Reading) -> tuple[str, ...]:
     """Names of the axes in the order of N5, fastest first."""
     where = str(place)
     named = attributes.get("axes")
@@ -197,7 +199,7 @@ def _axes(place: Path, attributes: Mapping[str, Any], dimensions: Sequence[int],
 
 
 def _calibration(
-    place: Path, attributes: Mapping[str, Any], above: Sequence[Mapping[str, Any]], axes: Sequence[str]
+    place: Place, attributes: Mapping[str, Any], above: Sequence[Mapping[str, Any]], axes: Sequence[str]
 ) -> Calibration:
     own = {**attributes, **above[0]}
     if _BIGDATAVIEWER.search(place.absolute().as_posix()) and "pixelResolution" not in own and "units" not in own:

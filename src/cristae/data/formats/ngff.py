@@ -6,9 +6,9 @@ https://ngff.openmicroscopy.org/0.5/ (multiscales, coordinateTransformations, im
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
+from cristae.data.address import Place
 from cristae.data.box import Triple
 from cristae.data.formats.conventions import attribute_calibration
 from cristae.data.formats.coordinate_systems import (
@@ -54,7 +54,7 @@ def ome_version(attributes: Mapping[str, Any]) -> str:
     return str(ome.get("version") or first.get("version") or "unknown")
 
 
-def multiscales_of(attributes: Mapping[str, Any], where: Path) -> tuple[Mapping[str, Any], ...]:
+def multiscales_of(attributes: Mapping[str, Any], where: Place) -> tuple[Mapping[str, Any], ...]:
     """The multiscales of a group; none when the group is not an image.
 
     Raises:
@@ -70,7 +70,7 @@ def multiscales_of(attributes: Mapping[str, Any], where: Path) -> tuple[Mapping[
     return tuple(scales)
 
 
-def find_multiscale(attributes: Mapping[str, Any], where: Path) -> Mapping[str, Any] | None:
+def find_multiscale(attributes: Mapping[str, Any], where: Place) -> Mapping[str, Any] | None:
     """The one multiscale of a group, or None when the group is not an image.
 
     Raises:
@@ -92,7 +92,7 @@ def dataset_paths(multiscale: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def read_geometry(
-    multiscale: Mapping[str, Any], dataset: str, ndim: int, where: Path, reading: Reading = Reading()
+    multiscale: Mapping[str, Any], dataset: str, ndim: int, where: Place, reading: Reading = Reading()
 ) -> tuple[tuple[str, ...], Calibration]:
     """Axes, voxel size and origin of one level: its own transformations, then those of the whole multiscale.
 
@@ -120,7 +120,7 @@ def read_geometry(
 
 
 def _in_axes(
-    multiscale: Mapping[str, Any], item: Mapping[str, Any], ndim: int, where: Path, reading: Reading
+    multiscale: Mapping[str, Any], item: Mapping[str, Any], ndim: int, where: Place, reading: Reading
 ) -> tuple[tuple[str, ...], Calibration]:
     """By one list of axes, as in 0.1 to 0.5; COSEM's `transform` names them at each level instead."""
     cosem = item.get("transform")
@@ -154,7 +154,7 @@ def _in_axes(
 
 
 def _in_systems(
-    multiscale: Mapping[str, Any], item: Mapping[str, Any], dataset: str, ndim: int, where: Path, reading: Reading
+    multiscale: Mapping[str, Any], item: Mapping[str, Any], dataset: str, ndim: int, where: Place, reading: Reading
 ) -> tuple[tuple[str, ...], Calibration]:
     """By coordinate systems, as in 0.6."""
     systems = systems_of(multiscale)
@@ -203,7 +203,7 @@ def _steps(owner: Mapping[str, Any]) -> list[Any]:
     return steps or []
 
 
-def _check_count(axes: Sequence[str], ndim: int, where: Path) -> None:
+def _check_count(axes: Sequence[str], ndim: int, where: Place) -> None:
     if len(axes) != ndim:
         raise FormatError(
             f"{where}: 'axes' do not fit an array of {ndim} axes: {', '.join(axes) or 'none'}. The metadata are "

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from cristae.data.address import Address, Place, inner_path, place_of, places_above
 from cristae.data.box import Box, Triple
 from cristae.data.files import require_new, write_json
 from cristae.data.formats.array_groups import Geometry, finest_level, plain_geometry
@@ -27,7 +28,7 @@ from cristae.data.formats.ngff import (
     read_geometry,
 )
 from cristae.data.formats.paths import Reading, is_zarr
-from cristae.data.formats.pyramid import Level, Method, build_pyramid, first_levels, pyramid_levels
+from cristae.data.formats.pyramid import Level, Method, build_pyramid, fill_levels, first_levels, pyramid_levels
 from cristae.data.formats.stored import StoredArray, axis_names, open_stored
 from cristae.data.formats.tensor_store import NO_CHUNKS, LazyArray, holds_chunks
 from cristae.data.formats.zarr_arrays import (
@@ -49,7 +50,10 @@ __all__ = [
     "ZarrSpec",
     "ZarrWriter",
     "build_pyramid",
+    "create_levels",
     "create_multiscale",
+    "describe_multiscale",
+    "fill_levels",
     "list_labels",
     "open_ome_zarr",
     "open_writer",
@@ -83,7 +87,7 @@ class ZarrSpec:
 class ZarrWriter:
     """Writes blocks of the finest level. Blocks that are whole shards may come from any number of threads."""
 
-    def __init__(self, path: Path, spec: ZarrSpec) -> None:
+    def __init__(self, path: Place, spec: ZarrSpec) -> None:
         self.path = path
         self.spec = spec
         self._store = open_array(_require_node(path / "0"), cache_bytes=0)
@@ -113,7 +117,7 @@ class ZarrWriter:
 
 
 def create_multiscale(
-    path: Path,
+    path: Place,
     spec: ZarrSpec,
     *,
     name: str,
@@ -121,6 +125,7 @@ def create_multiscale(
     named: Sequence[NamedChannel] = (),
     levels: int = 1,
     attributes: Mapping[str, Any] | None = None,
+    around: bool = False,
 ) -> ZarrWriter:
     """Make an OME-Zarr 0.5 image whose levels are all there and empty (zero).
 
@@ -134,13 +139,22 @@ def create_multiscale(
         named: Name and colour of each channel.
         levels: Number of resolutions, see `pyramid_levels`.
         attributes: Stored under the group attribute `cristae`.
+        around: Whether other groups were made inside `path` before, so that it is not new.
 
     Raises:
         OutputExistsError: There is something at `path`.
         ValueError: The spec is inconsistent.
     """
     _check_spec(spec)
-    require_new(path, what="the image")
+    if not around:
+        require_new(path, what="the image")
+    writer = create_levels(path, spec, levels=levels)
+    describe_multiscale(path, spec, name=name, classes=classes, named=named, levels=levels, attributes=attributes)
+    return writer
+
+
+def create_levels(path: Place, spec: ZarrSpec, *, levels: int) -> ZarrWriter:
+    """Make the empty arrays of an image, which is none before `describe_multiscale`."""
     pyramid = first_levels(spec.shape, spec.voxel_size_nm, levels)
     lead = () if spec.channels is None else (spec.channels,)
     single = () if spec.channels is None else (1,)
@@ -150,6 +164,21 @@ def create_multiscale(
             (*lead, *level.shape), np.dtype(spec.dtype), (*single, *spec.chunks), (*lead, *spec.shards), axes
         )
         write_json(path / str(number) / "zarr.json", metadata)
+    return ZarrWriter(path, spec)
+
+
+def describe_multiscale(
+    path: Place,
+    spec: ZarrSpec,
+    *,
+    name: str,
+    classes: Sequence[LabelClass] = (),
+    named: Sequence[NamedChannel] = (),
+    levels: int = 1,
+    attributes: Mapping[str, Any] | None = None,
+) -> None:
+    """Make an image of arrays that are there, by the metadata of its group; arguments as of `create_multiscale`."""
+    pyramid = first_levels(spec.shape, spec.voxel_size_nm, levels)
     ome = group_attributes(
         name,
         [(str(number), level.factor) for number, level in enumerate(pyramid)],
@@ -165,10 +194,9 @@ def create_multiscale(
     _write_group(path, {"ome": ome} | ({"cristae": dict(attributes)} if attributes else {}))
     if path.parent.name == "labels":
         _list_label(path)
-    return ZarrWriter(path, spec)
 
 
-def open_writer(path: Path) -> ZarrWriter:
+def open_writer(path: Place) -> ZarrWriter:
     """Continue writing an image that `create_multiscale` made.
 
     Raises:
@@ -199,7 +227,7 @@ def open_writer(path: Path) -> ZarrWriter:
 
 
 def open_ome_zarr(
-    path: str | Path, array: str = "", *, reading: Reading = Reading(), cache_bytes: int | None = None
+    path: str | Place, array: str = "", *, reading: Reading = Reading(), cache_bytes: int | None = None
 ) -> Image:
     """Open an image inside a Zarr hierarchy; nothing but metadata is read.
 
@@ -215,8 +243,10 @@ def open_ome_zarr(
         ChannelError: There are several channels and none is chosen, or not the chosen one.
         FormatError: The metadata are damaged, the array has axes that make no volume, or holds several images.
     """
-    where = Path(path) / array.strip("/") if array.strip("/") else Path(path)
-    start = find_node(where) or (Node(where, "group", 2, {}, {}) if is_zarr(where) else _require_node(where))
+    root = place_of(path)
+    where = root / array.strip("/") if array.strip("/") else root
+    unnamed = isinstance(where, Path) and is_zarr(where)  # a group of version 2 needs no metadata of its own
+    start = find_node(where) or (Node(where, "group", 2, {}, {}) if unnamed else _require_node(where))
     node, geometry, group = _locate(start, reading)
     voxels = open_lazy(node, cache_bytes=cache_bytes)
     if geometry is None:
@@ -224,15 +254,15 @@ def open_ome_zarr(
     return _image(where, node, voxels, geometry, group, reading)
 
 
-def read_label_classes(path: Path) -> tuple[LabelClass, ...]:
+def read_label_classes(path: Place) -> tuple[LabelClass, ...]:
     """Ids, names and colours of the classes of a label image; empty when it lists none."""
     return label_classes(_require_node(path).attributes)
 
 
-def list_images(path: Path) -> tuple[str, ...]:
+def list_images(path: Place) -> tuple[str, ...]:
     """Inner paths of the images and arrays of a group that holds several; empty for one that is an image itself."""
     node = find_node(path)
-    if node is None and not path.is_dir():
+    if node is None and (isinstance(path, Address) or not path.is_dir()):
         return ()
     if node is not None and (node.kind == "array" or len(_images_of(node)) == 1):
         return ()
@@ -243,14 +273,14 @@ def list_images(path: Path) -> tuple[str, ...]:
     return () if finest_level(arrays) else arrays
 
 
-def list_labels(path: Path) -> tuple[str, ...]:
+def list_labels(path: Place) -> tuple[str, ...]:
     """Names of the label images that belong to an image; empty when there are none."""
     node = find_node(path / "labels")
     listed = ome_attributes(node.attributes).get("labels") if node is not None else None
     return tuple(name for name in listed if isinstance(name, str)) if isinstance(listed, list) else ()
 
 
-def read_attributes(path: Path) -> dict[str, Any]:
+def read_attributes(path: Place) -> dict[str, Any]:
     """What is stored under the group attribute `cristae`; empty when there is nothing."""
     stored = _require_node(path).attributes.get("cristae", {})
     if not isinstance(stored, dict):
@@ -258,7 +288,7 @@ def read_attributes(path: Path) -> dict[str, Any]:
     return stored
 
 
-def write_attributes(path: Path, attributes: Mapping[str, Any]) -> None:
+def write_attributes(path: Place, attributes: Mapping[str, Any]) -> None:
     """Set the given entries under the group attribute `cristae` in one step; other entries stay."""
     node = _require_node(path)
     if node.version != 3:
@@ -267,7 +297,7 @@ def write_attributes(path: Path, attributes: Mapping[str, Any]) -> None:
     write_json(path / "zarr.json", node.metadata | {"attributes": merged})
 
 
-def write_label_list(labels: Path, names: Sequence[str]) -> None:
+def write_label_list(labels: Place, names: Sequence[str]) -> None:
     """Say which label images belong to an image, in the folder `labels` that holds them."""
     parent = find_node(labels)
     attributes = parent.attributes if parent is not None else {}
@@ -284,28 +314,30 @@ def _check_spec(spec: ZarrSpec) -> None:
         raise ValueError(f"{spec.colors} colours need as many channels, not {spec.channels}")
 
 
-def _write_group(path: Path, attributes: Mapping[str, Any]) -> None:
+def _write_group(path: Place, attributes: Mapping[str, Any]) -> None:
     write_json(path / "zarr.json", {"zarr_format": 3, "node_type": "group", "attributes": dict(attributes)})
 
 
-def _list_label(path: Path) -> None:
+def _list_label(path: Place) -> None:
     names = list_labels(path.parent.parent)
     if path.name not in names:
         write_label_list(path.parent, (*names, path.name))
 
 
-def _require_node(path: Path) -> Node:
+def _require_node(path: Place) -> Node:
     node = find_node(path)
     if node is None:
+        if isinstance(path, Address):
+            raise MissingFileError(f"{path}: {(path / 'zarr.json').why_missing()}{_labels_near(path)}")
         if path.exists():
             raise FormatError(f"{path}: is not part of a Zarr hierarchy (no zarr.json, .zarray or .zgroup)")
         raise MissingFileError(f"{path}: does not exist{_labels_near(path)}")
     return node
 
 
-def _labels_near(path: Path) -> str:
+def _labels_near(path: Place) -> str:
     """The label images of the hierarchy that `path` was looked for in, for a message."""
-    for parent in list(path.parents)[:3]:
+    for parent in places_above(path)[:3]:
         if names := list_labels(parent):
             return f"; the label images there are {', '.join(f'{parent}:/labels/{name}' for name in names)}"
     return ""
@@ -319,8 +351,8 @@ def _locate(node: Node, reading: Reading) -> tuple[Node, Geometry | None, Node |
     """The array that a group or array stands for, with its geometry and group where an image description exists."""
     if node.kind == "array":
         place = node.path.absolute()
-        for parent in list(place.parents)[:2]:
-            inner = place.relative_to(parent).as_posix()
+        for parent in places_above(place)[:2]:
+            inner = inner_path(place, parent)
             group = find_node(parent)
             for multiscale in _images_of(group) if group is not None else ():
                 if group is not None and inner in dataset_paths(multiscale):
@@ -343,7 +375,7 @@ def _locate(node: Node, reading: Reading) -> tuple[Node, Geometry | None, Node |
     raise FormatError(f"{node.path}: is a Zarr group without image metadata that holds {found}")
 
 
-def _refuse_plate(path: Path, group: Node | None) -> None:
+def _refuse_plate(path: Place, group: Node | None) -> None:
     """A plate or a well holds many unrelated images."""
     ome = ome_attributes(group.attributes) if group is not None else {}
     kind = next((kind for kind in ("plate", "well") if kind in ome), None)
@@ -361,7 +393,7 @@ def _geometry(multiscale: Mapping[str, Any], inner: str, array: Node, group: Nod
 
 
 def _image(
-    where: Path, node: Node, voxels: LazyArray, geometry: Geometry, group: Node | None, reading: Reading
+    where: Place, node: Node, voxels: LazyArray, geometry: Geometry, group: Node | None, reading: Reading
 ) -> Image:
     axes, calibration = geometry
     attributes = group.attributes if group is not None else {}

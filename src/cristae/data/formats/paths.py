@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from cristae.data.address import Address, Place, place_of
+from cristae.data.formats.stores import SCHEME, ZARR_FILES, find_address, kind_at
 from cristae.errors import FormatError, MissingFileError
 
 SLICE_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".jpg", ".jpeg")
@@ -22,7 +24,7 @@ FLAT_SUFFIXES = (".png", ".bmp", ".jpg", ".jpeg")
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 NPY_SUFFIXES = (".npy",)
 DM_SUFFIXES = (".dm3", ".dm4")
-_ADDRESS = re.compile(r"(^|/)(https?|ftp|s3|gs):/")
+_ADDRESS = re.compile(r"(^|/)(ftp|sftp|file|az|abfss?|webdav):/")
 _ABSENT = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG})
 _FORBIDDEN = "may not be read: permission denied; ask its owner, or copy it to a place you may read"
 _REFUSALS = {
@@ -35,7 +37,6 @@ _REFUSALS = {
 }
 KNOWN = "TIFF, MRC, HDF5, NIfTI, NPY, OME-Zarr, N5, precomputed, PNG, BMP, JPEG, or a folder of slices"
 _ARCHIVES = (".zip", ".ozx", ".tar", ".tgz", ".7z", ".rar")
-_ZARR_FILES = ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata")
 _NESTED = 6
 """How deep groups lie in each other at most."""
 _METADATA_BYTES = 2**20
@@ -54,7 +55,7 @@ class Reading:
     axes: str | None = None
     """`::axes=czyx`: what the axes of an array are, in the order in which the file lists them."""
 
-    def on(self, path: str | Path) -> str:
+    def on(self, path: str | Place) -> str:
         """A path with these options behind it; options that the path has already are replaced.
 
         Example:
@@ -72,7 +73,7 @@ def signed_path(path: str | Path, signed: bool | None) -> str | Path:
     return path if signed is None else Reading(signed=signed).on(path)
 
 
-def split_options(path: str | Path) -> tuple[str, Reading]:
+def split_options(path: str | Place) -> tuple[str, Reading]:
     """A path without the options behind it, and the options.
 
     Raises:
@@ -98,9 +99,11 @@ def split_inner(text: str) -> tuple[str, str]:
         >>> split_inner("C:/data/cell.h5:/raw/x")
         ('C:/data/cell.h5', 'raw/x')
     """
+    scheme = SCHEME.match(text)
+    lead = scheme[0] if scheme is not None else ""
     # A drive letter such as C:\ is not followed by a forward slash and a name inside a file.
-    match = re.fullmatch(r"(?P<outer>.{2,}?):/?(?P<inner>[^:\\]+)", text)
-    return (text, "") if match is None else (match["outer"], match["inner"].strip("/"))
+    match = re.fullmatch(r"(?P<outer>.{2,}?):/?(?P<inner>[^:\\]+)", text[len(lead) :])
+    return (text, "") if match is None else (lead + match["outer"], match["inner"].strip("/"))
 
 
 def _option(path: str, key: str, value: str) -> Any:
@@ -120,7 +123,7 @@ def _option(path: str, key: str, value: str) -> Any:
 class Source:
     """Where an image is."""
 
-    path: Path
+    path: Place
     """The file or folder."""
     inner: str = ""
     """The array inside an HDF5 file, a Zarr hierarchy or an N5 container, without a leading slash."""
@@ -130,14 +133,19 @@ class Source:
     """What the person says about it."""
 
 
-def find_source(path: str | Path) -> Source:
+def find_source(path: str | Place) -> Source:
     """Resolve a path, `folder/*.png`, `file.h5:/inner/array` or `x.zarr:/labels/segmentation`, with its options.
 
     Raises:
         MissingFileError: There is nothing by this name, or the glob matches no file.
-        FormatError: A folder holds no slices, or slices of several formats; the place is a pipe or a device.
+        FormatError: A folder holds no slices, or slices of several formats; the place is a pipe or a device; at an
+            address there is something else than arrays in folders.
     """
-    text, reading = split_options(path)
+    place = place_of(path)
+    text, reading = split_options(place if isinstance(place, Address) else path)
+    if isinstance(place, Address):
+        outer, inner = split_inner(text)
+        return Source(find_address(outer, inner), inner, reading=reading)
     return replace(_find(text), reading=reading)
 
 
@@ -162,7 +170,9 @@ def _find(text: str) -> Source:
             raise MissingFileError(f"{text}: no file matches this pattern")
         return Source(found[0]) if len(found) == 1 else Source(place, files=tuple(found))
     if _ADDRESS.search(text):
-        raise MissingFileError(f"{text}: is an address, and addresses are not opened; download it and name the copy")
+        raise MissingFileError(
+            f"{text}: is an address of a kind that is not opened; name s3://, gs:// or https://, or download it"
+        )
     missing = outer if inner else place
     with readable(missing):
         missing.stat()
@@ -202,26 +212,35 @@ def natural_key(path: Path) -> tuple[tuple[int, int, str], ...]:
     return (*key, (2, 0, path.name))
 
 
-def is_array_folder(path: Path) -> bool:
+def is_array_folder(path: Place) -> bool:
     """Whether a folder is an array, or holds arrays, rather than slices: Zarr, N5 or neuroglancer precomputed."""
     return is_zarr(path) or is_n5(path) or is_precomputed(path)
 
 
-def suffix_of(path: Path) -> str:
+def is_missing(path: Place) -> bool:
+    """Whether there is no folder at a path, and no folder of arrays at an address."""
+    return kind_at(path) is None if isinstance(path, Address) else not path.is_dir()
+
+
+def suffix_of(path: Place) -> str:
     """The end of a file's name that says its kind, in small letters; `.nii.gz` counts as one."""
     name = path.name.lower()
     return ".nii.gz" if name.endswith(".nii.gz") else path.suffix.lower()
 
 
-def is_zarr(path: Path) -> bool:
+def is_zarr(path: Place) -> bool:
     """Whether a folder is a node of a Zarr hierarchy, where groups of version 2 need no metadata of their own."""
+    if isinstance(path, Address):
+        return kind_at(path) == "zarr"
     if not path.is_dir():
         return False
     return _is_zarr_node(path) or _is_inside(path, _is_zarr_node)
 
 
-def is_n5(path: Path) -> bool:
+def is_n5(path: Place) -> bool:
     """Whether a folder is an N5 container, or a group or array in one, which needs no metadata of its own."""
+    if isinstance(path, Address):
+        return kind_at(path) == "n5"
     if not path.is_dir():
         return False
     if path.suffix.lower() == ".n5" or _says(path / "attributes.json", ("n5", "dimensions")):
@@ -229,8 +248,10 @@ def is_n5(path: Path) -> bool:
     return _is_inside(path, lambda above: above.suffix.lower() == ".n5" or _says(above / "attributes.json", ("n5",)))
 
 
-def is_precomputed(path: Path) -> bool:
+def is_precomputed(path: Place) -> bool:
     """Whether a folder is a neuroglancer precomputed volume, or the folder of one of its scales."""
+    if isinstance(path, Address):
+        return kind_at(path) == "precomputed"
     if not path.is_dir():
         return False
     if _says(path / "info", ("@type", "scales")):
@@ -243,7 +264,7 @@ def is_precomputed(path: Path) -> bool:
 
 
 def _is_zarr_node(path: Path) -> bool:
-    return path.suffix.lower() == ".zarr" or any((path / name).is_file() for name in _ZARR_FILES)
+    return path.suffix.lower() == ".zarr" or any((path / name).is_file() for name in ZARR_FILES)
 
 
 def _is_inside(path: Path, is_outer: Callable[[Path], bool]) -> bool:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import tensorstore
 
+from cristae.data.address import Address, Place, inner_path
 from cristae.data.formats.json_file import load_object
 from cristae.data.formats.paths import Reading
 from cristae.data.formats.stored import StoredArray, axis_names, open_stored
@@ -26,7 +26,7 @@ _ENCODINGS = ("raw", "jpeg", "png", "compressed_segmentation")
 _PACKED = (".gz", ".br", ".zst", ".zstd", ".xz", ".bz2")
 
 
-def open_precomputed(path: Path, scale: str = "", *, reading: Reading = Reading()) -> Image:
+def open_precomputed(path: Place, scale: str = "", *, reading: Reading = Reading()) -> Image:
     """Open one scale of a precomputed volume; nothing but metadata is read.
 
     Args:
@@ -42,7 +42,7 @@ def open_precomputed(path: Path, scale: str = "", *, reading: Reading = Reading(
     folder = path
     while not (folder / "info").is_file() and folder != folder.parent:
         folder = folder.parent
-    asked = scale or path.absolute().relative_to(folder.absolute()).as_posix().removeprefix(".")
+    asked = scale or inner_path(path.absolute(), folder.absolute())
     info = load_object(folder / "info")
     level = _scale(folder, info, asked)
     key = str(level["key"])
@@ -70,7 +70,7 @@ def open_precomputed(path: Path, scale: str = "", *, reading: Reading = Reading(
     )
 
 
-def _scale(folder: Path, info: Mapping[str, Any], asked: str) -> Mapping[str, Any]:
+def _scale(folder: Place, info: Mapping[str, Any], asked: str) -> Mapping[str, Any]:
     file = folder / "info"
     kind = info.get("@type", _VOLUME)
     if kind != _VOLUME:
@@ -98,7 +98,7 @@ def _is_name(key: object) -> bool:
     return isinstance(key, str) and key.isprintable()
 
 
-def _open(folder: Path, level: Mapping[str, Any]) -> LazyArray:
+def _open(folder: Place, level: Mapping[str, Any]) -> LazyArray:
     """The voxels as channel, z, y, x, counted from 0."""
     size = level.get("size")
     if isinstance(size, list) and 0 in size:
@@ -116,9 +116,9 @@ def _open(folder: Path, level: Mapping[str, Any]) -> LazyArray:
         ) from error
 
 
-def _refuse_packed(folder: Path) -> None:
+def _refuse_packed(folder: Place) -> None:
     """Chunks under another name would count as missing, and every voxel as 0."""
-    if not folder.is_dir():
+    if isinstance(folder, Address) or not folder.is_dir():
         return
     with os.scandir(folder) as entries:  # not all of them: there may be millions, and one program wrote them
         packed = next((entry.name for entry in islice(entries, 100) if entry.name.endswith(_PACKED)), None)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, product
-from pathlib import Path
 from typing import Any, Literal
 
 import tensorstore
 
+from cristae.data.address import Place
 from cristae.data.box import Triple
 from cristae.data.formats.ngff import dataset_paths, find_multiscale
 from cristae.data.formats.zarr_arrays import find_node, open_array, read_block, write_block
@@ -73,7 +73,7 @@ def _halvings(shape: Triple, voxel_size_nm: VoxelSize | None) -> Iterator[Level]
         factor = tuple(f * step for f, step in zip(factor, steps, strict=True))  # type: ignore[assignment]
 
 
-def build_pyramid(path: Path, *, method: Method, progress: Progress = Progress()) -> None:
+def build_pyramid(path: Place, *, method: Method, progress: Progress = Progress()) -> None:
     """Fill all levels but the finest, each from the one before, block by block; doing it again changes nothing.
 
     Args:
@@ -91,10 +91,15 @@ def build_pyramid(path: Path, *, method: Method, progress: Progress = Progress()
     multiscale = find_multiscale(node.attributes, path)
     if multiscale is None:
         raise FormatError(f"{path}: is not an OME-Zarr image: it has no 'multiscales'")
-    stores = [_open_level(path / name) for name in dataset_paths(multiscale)]
+    fill_levels([path / name for name in dataset_paths(multiscale)], method=method, progress=progress)
+
+
+def fill_levels(levels: Sequence[Place], *, method: Method, progress: Progress = Progress()) -> None:
+    """Fill all arrays but the first, each from the one before, as `build_pyramid`."""
+    stores = [_open_level(path) for path in levels]
     blocks = [list(_blocks(store)) for store in stores[1:]]
     with progress.task("Building the pyramid", sum(map(len, blocks)), unit="block") as task:
-        for fine, coarse, indices in zip(stores, stores[1:], blocks, strict=False):
+        for path, fine, coarse, indices in zip(levels[1:], stores, stores[1:], blocks, strict=False):
             factors = [-(-a // b) for a, b in zip(fine.shape, coarse.shape, strict=True)]
             reduced = tensorstore.downsample(fine, factors, "stride" if method == "nearest" else "mean")
             for index in indices:
@@ -102,7 +107,7 @@ def build_pyramid(path: Path, *, method: Method, progress: Progress = Progress()
                 task.advance()
 
 
-def _open_level(path: Path) -> Any:
+def _open_level(path: Place) -> Any:
     node = find_node(path)
     if node is None or node.kind != "array":
         raise FormatError(f"{path}: the array of this resolution level is missing")

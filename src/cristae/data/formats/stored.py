@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from cristae.data.address import Place
 from cristae.data.box import Box
 from cristae.data.formats.paths import Reading
 from cristae.data.formats.units import Calibration
@@ -117,7 +117,7 @@ def _example(shape: Sequence[int]) -> str:
     return "tczyx"[-len(shape) :] if len(shape) <= 5 else "tczyx..."
 
 
-def open_stored(array: StoredArray, path: Path, *, format: str, reading: Reading, calibration: Calibration) -> Image:
+def open_stored(array: StoredArray, path: Place, *, format: str, reading: Reading, calibration: Calibration) -> Image:
     """A stack of an array: one channel, or the samples of a colour image.
 
     Args:

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 import tensorstore
 
+from cristae.data.address import Address, Patience, Place, cause_of, context_of_stores, is_of_store, patience
 from cristae.data.formats.cache import DECODED
 from cristae.data.formats.stored import Index
-from cristae.errors import FormatError, StorageError
+from cristae.errors import FormatError, MissingFileError, StorageError
 
 MAX_CHUNK_BYTES = 2**31
 """Larger chunks would have to be decoded whole to read one voxel, so they are refused."""
@@ -40,7 +41,7 @@ class LazyArray:
     read: Callable[[Index], np.ndarray]
 
 
-def open_store(spec: Mapping[str, Any], folder: Path, *, cache_bytes: int | None = None) -> Any:
+def open_store(spec: Mapping[str, Any], folder: Place, *, cache_bytes: int | None = None) -> Any:
     """A tensorstore of the array that `spec` describes.
 
     Args:
@@ -53,9 +54,12 @@ def open_store(spec: Mapping[str, Any], folder: Path, *, cache_bytes: int | None
         Exception: Whatever tensorstore raises; see `reason`.
     """
     limit = DECODED.limit_bytes if cache_bytes is None else cache_bytes
-    kvstore = {"driver": "file", "path": f"{_plain(folder).as_posix()}/"}
+    if isinstance(folder, Address):
+        kvstore = folder.kvstore()
+    else:
+        kvstore = {"driver": "file", "path": f"{_plain(folder).as_posix()}/"}
     rules = {"open": True, "recheck_cached_data": "open", "recheck_cached_metadata": "open"}
-    return tensorstore.open({"kvstore": kvstore, **rules, **spec}, context=_context(limit)).result()
+    return tensorstore.open({"kvstore": kvstore, **rules, **spec}, context=_context(limit, patience())).result()
 
 
 def lazy_array(store: Any, where: str) -> LazyArray:
@@ -103,16 +107,17 @@ def read_chunks(store: Any) -> tuple[int, ...]:
     return tuple(int(size) for size in store.chunk_layout.read_chunk.shape)
 
 
-def read_block(store: Any, index: Index, where: Path | str) -> np.ndarray:
+def read_block(store: Any, index: Index, where: Place | str) -> np.ndarray:
     """Voxels of one block, bool as uint8, in the byte order of this machine.
 
     Raises:
         FormatError: A chunk is truncated or corrupt.
+        MissingFileError: The server that has it does not answer, or not any more.
     """
     return begin_block(store, index, where)()
 
 
-def begin_block(store: Any, index: Index, where: Path | str) -> Callable[[], np.ndarray]:
+def begin_block(store: Any, index: Index, where: Place | str) -> Callable[[], np.ndarray]:
     """Start to read one block; what is returned waits for it, and gives and raises what `read_block` does."""
     reading = store[index].read()
 
@@ -120,20 +125,22 @@ def begin_block(store: Any, index: Index, where: Path | str) -> Callable[[], np.
         try:
             voxels = np.asarray(reading.result())
         except Exception as error:
+            if is_of_store(error):
+                raise MissingFileError(f"{where}: a block cannot be read: {cause_of(error)}") from error
             raise FormatError(undecodable(where, error)) from error
         return voxels.view(np.uint8) if voxels.dtype == bool else voxels
 
     return finish
 
 
-def undecodable(where: Path | str, error: BaseException) -> str:
+def undecodable(where: Place | str, error: BaseException) -> str:
     """What is wrong with a block that does not decode, and what to do, for a message."""
     if any(word in str(error) for word in _FORBIDDEN):
         return f"{where}: a block may not be read: permission denied; ask its owner, or copy it to a place you may read"
     return f"{where}: a block does not decode, the file is damaged: {reason(error)}. Copy it again from its source"
 
 
-def write_block(store: Any, index: tuple[slice, ...], voxels: np.ndarray, where: Path) -> None:
+def write_block(store: Any, index: tuple[slice, ...], voxels: np.ndarray, where: Place) -> None:
     """Write one block and return when it is on disk.
 
     Raises:
@@ -143,6 +150,8 @@ def write_block(store: Any, index: tuple[slice, ...], voxels: np.ndarray, where:
         store[index].write(voxels).result()
     except Exception as error:
         text = str(error)
+        if isinstance(where, Address):
+            raise StorageError(f"{where}: cannot write: {cause_of(error)}") from error
         if any(word in text for word in _FULL):
             raise StorageError(
                 f"{where}: cannot write: the disk is full; free some space and run the same command again"
@@ -152,8 +161,13 @@ def write_block(store: Any, index: tuple[slice, ...], voxels: np.ndarray, where:
         raise StorageError(f"{where}: cannot write: {reason(error)}") from error
 
 
-def holds_chunks(folder: Path | str) -> bool:
-    """Whether a folder of an array holds any file beside its metadata; a missing chunk counts as filled evenly."""
+def holds_chunks(folder: Place | str) -> bool:
+    """Whether a folder of an array holds any file beside its metadata; a missing chunk counts as filled evenly.
+
+    Stores are not asked: they would have to list all their chunks.
+    """
+    if isinstance(folder, Address):
+        return True
     below: list[str] = []
     try:
         with os.scandir(folder) as entries:
@@ -184,8 +198,8 @@ def reason(error: BaseException) -> str:
 
 
 @cache
-def _context(cache_bytes: int) -> tensorstore.Context:
-    return tensorstore.Context({"cache_pool": {"total_bytes_limit": cache_bytes}})
+def _context(cache_bytes: int, waiting: Patience) -> tensorstore.Context:
+    return tensorstore.Context({"cache_pool": {"total_bytes_limit": cache_bytes}, **context_of_stores(waiting)})
 
 
 def _plain(path: Path) -> Path:

@@ -8,16 +8,16 @@ https://docs.webknossos.org/webknossos/data/concepts.html
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
+from cristae.data.address import Place
 from cristae.data.formats.json_file import load_object
 from cristae.data.formats.units import Calibration, calibrate, to_nm
 
 _MAG = re.compile(r"(\d+)(?:-(\d+)-(\d+))?")
 
 
-def webknossos_calibration(array: Path) -> Calibration:
+def webknossos_calibration(array: Place) -> Calibration:
     """Voxel size of a layer's array at `dataset/layer/1` or `dataset/layer/2-2-1`; empty where it is none.
 
     Raises:

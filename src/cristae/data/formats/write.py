@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import tifffile
 
+from cristae.data.address import Address, Place, place_of
 from cristae.data.box import Box, Triple
 from cristae.data.files import require_new, storage_errors
 from cristae.data.formats.hdf5 import write_hdf5
@@ -20,8 +21,12 @@ from cristae.data.formats.ome_zarr import (
     LabelClass,
     Method,
     ZarrSpec,
+    ZarrWriter,
     build_pyramid,
+    create_levels,
     create_multiscale,
+    describe_multiscale,
+    fill_levels,
     pyramid_levels,
 )
 from cristae.data.formats.room import check_room
@@ -36,7 +41,7 @@ _CLASSIC_TIFF_BYTES = 2**32 - 2**25
 _NM_PER_CM = 1e7
 
 
-def write_image(image: Image, path: str | Path, *, progress: Progress = Progress()) -> None:
+def write_image(image: Image, path: str | Place, *, progress: Progress = Progress()) -> None:
     """Write an image slice by slice or block by block, with its voxel size, origin, colours and palette.
 
     Args:
@@ -51,16 +56,19 @@ def write_image(image: Image, path: str | Path, *, progress: Progress = Progress
         VolumeError: Not even a part of a slice fits in memory.
         StorageError: The disk is full or too small, or the place may not be written.
     """
-    path = Path(path)
+    path = place_of(path)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise FormatError(f"{path}: cannot be written: '{suffix}' is not one of {', '.join(SUFFIXES)}")
+    if isinstance(path, Address):
+        _write_to_store(image, path, progress)
+        return
     _check_type(image, suffix)
     require_new(path, what="the image")
     check_room(image, path)
     with beside(path) as part, progress.task(f"Writing {path.name}", image.shape[0], unit="slice") as task:
         if suffix == ".zarr":
-            _write_zarr(image, part, path.name.removesuffix(".zarr").removesuffix(".ome"), task)
+            _write_zarr(image, part, _shown_name(path), task)
             build_pyramid(part, method=_method(image), progress=progress)
         elif suffix == ".mrc":
             write_mrc(image, part, task)
@@ -68,6 +76,24 @@ def write_image(image: Image, path: str | Path, *, progress: Progress = Progress
             write_hdf5(image, part, task)
         else:
             _write_tiff(image, part, path.stem.removesuffix(".ome"), task)
+
+
+def _write_to_store(image: Image, path: Address, progress: Progress) -> None:
+    """An OME-Zarr whose own metadata are written last, so that one that is cut short is no image."""
+    if path.suffix.lower() != ".zarr":
+        raise FormatError(f"{path}: cannot be written: only .zarr is written to a store, other files to a folder")
+    require_new(path, what="the image")
+    spec, levels = zarr_spec(image), len(pyramid_levels(image.shape, image.voxel_size_nm))
+    try:
+        with progress.task(f"Writing {path.name}", image.shape[0], unit="slice") as task:
+            _fill(create_levels(path, spec, levels=levels), image, task)
+        places = [path / str(number) for number in range(levels)]
+        fill_levels(places, method=_method(image), progress=progress)
+        describe_multiscale(path, spec, name=_shown_name(path), classes=_classes(image), levels=levels)
+    except BaseException:
+        with suppress(StorageError):
+            path.remove_below()
+        raise
 
 
 def _check_type(image: Image, suffix: str) -> None:
@@ -150,7 +176,12 @@ def _colormap(palette: tuple[str, ...]) -> np.ndarray:
 def _write_zarr(image: Image, path: Path, name: str, task: Task) -> None:
     spec = zarr_spec(image)
     levels = len(pyramid_levels(image.shape, image.voxel_size_nm))
-    writer = create_multiscale(path, spec, name=name, classes=_classes(image), levels=levels)
+    _fill(create_multiscale(path, spec, name=name, classes=_classes(image), levels=levels), image, task)
+
+
+def _fill(writer: ZarrWriter, image: Image, task: Task) -> None:
+    """Write all voxels, as few times as possible read."""
+    spec = writer.spec
     whole_slices = image.chunks[1:] == image.shape[1:]
     for band in bands(image, step=spec.shards):
         slab = image.read(band) if whole_slices else None
@@ -158,6 +189,10 @@ def _write_zarr(image: Image, path: Path, name: str, task: Task) -> None:
             voxels = image.read(box) if slab is None else slab[box.relative_to(band.start).slices]
             writer.write(box, _channels_first(voxels) if image.colors > 1 else voxels)
         task.advance(band.shape[0] if band.stop[1] == image.shape[1] else 0)
+
+
+def _shown_name(path: Place) -> str:
+    return path.name.removesuffix(".zarr").removesuffix(".ome")
 
 
 def zarr_spec(image: Image) -> ZarrSpec:

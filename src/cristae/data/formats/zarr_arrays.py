@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cristae.data.formats.json_file import as_object, load_object
+from cristae.data.address import Address, Place, inner_path
+from cristae.data.formats.json_file import as_object, load_if_there, load_object, object_in
 from cristae.data.formats.tensor_store import (
     LazyArray,
     begin_block,
@@ -39,7 +39,7 @@ __all__ = [
 class Node:
     """A group or an array of a Zarr hierarchy, as its metadata say."""
 
-    path: Path
+    path: Place
     kind: str
     """'group' or 'array'."""
     version: int
@@ -51,13 +51,15 @@ class Node:
     """Whether the metadata stand only in the folder above."""
 
 
-def find_node(path: Path) -> Node | None:
+def find_node(path: Place) -> Node | None:
     """The node at `path`, or None when there is none.
 
     Raises:
         MissingFileError: There are metadata that may not be read.
         FormatError: There are metadata, but they are not JSON objects.
     """
+    if isinstance(path, Address):
+        return _node_at(path)
     if (path / "zarr.json").is_file():
         return _node_of_3(path, load_object(path / "zarr.json"))
     attributes = load_object(path / ".zattrs") if (path / ".zattrs").is_file() else {}
@@ -68,11 +70,28 @@ def find_node(path: Path) -> Node | None:
     return _consolidated(path) if path.is_dir() else None
 
 
-def find_arrays(path: Path, *, depth: int = 4) -> tuple[str, ...]:
+def _node_at(address: Address) -> Node | None:
+    """The node at an address, asked for in one go."""
+    names = ("zarr.json", ".zarray", ".zgroup", ".zattrs")
+    contents = zip(names, address.find(names), strict=True)
+    found = {name: object_in(content, address / name) for name, content in contents if content is not None}
+    if "zarr.json" in found:
+        return _node_of_3(address, found["zarr.json"])
+    attributes = found.get(".zattrs", {})
+    if ".zarray" in found:
+        return Node(address, "array", 2, attributes, found[".zarray"])
+    if ".zgroup" in found or attributes:
+        return Node(address, "group", 2, attributes, {})
+    return _consolidated(address)
+
+
+def find_arrays(path: Place, *, depth: int = 4) -> tuple[str, ...]:
     """Inner paths of the images and plain arrays below a group, a few levels deep, in order of name.
 
     Folders without metadata count as groups, as in Zarr 2.
     """
+    if isinstance(path, Address):
+        return _arrays_at(path)
     found: list[str] = []
     for folder in subfolders(path):
         node = find_node(folder)
@@ -83,18 +102,38 @@ def find_arrays(path: Path, *, depth: int = 4) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _node_of_3(path: Path, metadata: dict[str, Any], *, consolidated: bool = False) -> Node:
+def _arrays_at(group: Address) -> tuple[str, ...]:
+    """The arrays that consolidated metadata list: a store would have to list all chunks to find them.
+
+    Raises:
+        FormatError: There are no such metadata.
+    """
+    two, three = (load_if_there(group / name) for name in (".zmetadata", "zarr.json"))
+    together = three.get("consolidated_metadata")
+    listed = two.get("metadata") or (together.get("metadata") if isinstance(together, dict) else None)
+    if isinstance(listed, dict):
+        arrays = {name.removesuffix("/.zarray") for name in listed if name.endswith("/.zarray")}
+        of_three = {
+            name for name, node in listed.items() if isinstance(node, dict) and node.get("node_type") == "array"
+        }
+        return tuple(sorted(arrays | of_three))
+    if find_node(group / "s0") is not None:
+        return ("s0",)
+    raise FormatError(f"{group}: is a group whose arrays a store cannot list; name one of them: {group}:/NAME")
+
+
+def _node_of_3(path: Place, metadata: dict[str, Any], *, consolidated: bool = False) -> Node:
     kind = metadata.get("node_type")
     if kind not in ("group", "array"):
         raise FormatError(f"{path / 'zarr.json'}: node_type is {kind!r}; expected 'group' or 'array'")
     return Node(path, kind, 3, as_object(metadata.get("attributes") or {}, path), metadata, consolidated)
 
 
-def _consolidated(path: Path) -> Node | None:
+def _consolidated(path: Place) -> Node | None:
     """A node whose metadata stand only in a folder above, together with those of the others."""
     place = path.absolute()
     for root in (place, *place.parents[:4]):
-        inner = place.relative_to(root).as_posix().removeprefix(".")
+        inner = inner_path(place, root)
         if (root / ".zmetadata").is_file():
             found = load_object(root / ".zmetadata").get("metadata")
             return _node_of_2(path, found, f"{inner}/" if inner else "") if isinstance(found, dict) else None
@@ -106,7 +145,7 @@ def _consolidated(path: Path) -> Node | None:
     return None
 
 
-def _node_of_2(path: Path, found: Mapping[str, Any], inner: str) -> Node | None:
+def _node_of_2(path: Place, found: Mapping[str, Any], inner: str) -> Node | None:
     attributes = found.get(f"{inner}.zattrs")
     attributes = attributes if isinstance(attributes, dict) else {}
     array = found.get(f"{inner}.zarray")

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from cristae.data.address import Address, Place
 from cristae.data.formats.stored import Index
 from cristae.data.formats.tensor_store import LazyArray, check_voxels, reason, undecodable
 from cristae.errors import FormatError
@@ -36,12 +37,17 @@ def needs_zarr_python(metadata: Mapping[str, Any]) -> bool:
     return beyond and _voxel_kind(metadata) in "iufb" and all(_is_safe(name, given) for name, given in codecs)
 
 
-def open_with_zarr_python(path: Path, version: int) -> LazyArray:
+def open_with_zarr_python(path: Place, version: int) -> LazyArray:
     """An array read by zarr-python, without a cache of decoded chunks.
 
     Raises:
         FormatError: The metadata do not describe an array of plain numbers.
     """
+    if isinstance(path, Address):
+        raise FormatError(
+            f"{path}: its codecs are only read from a folder of this machine; download the array, or write it again "
+            "compressed by zstd, gzip or blosc"
+        )
     import zarr
     from zarr.storage import LocalStore
 
@@ -58,7 +64,7 @@ def open_with_zarr_python(path: Path, version: int) -> LazyArray:
     return lazy
 
 
-def not_opened(path: Path, metadata: Mapping[str, Any], error: BaseException) -> str:
+def not_opened(path: Place, metadata: Mapping[str, Any], error: BaseException) -> str:
     """Why an array cannot be opened, and what to do, for a message."""
     stated = str(metadata.get("dtype", metadata.get("data_type")))[:80]
     if (kind := _voxel_kind(metadata)) in _KINDS:
@@ -87,7 +93,7 @@ def not_opened(path: Path, metadata: Mapping[str, Any], error: BaseException) ->
     return _damaged(path, error)
 
 
-def _damaged(path: Path, error: BaseException) -> str:
+def _damaged(path: Place, error: BaseException) -> str:
     return (
         f"{path}: cannot be opened as a Zarr array, its metadata are damaged: {reason(error)}. Copy it again from its "
         "source"

@@ -90,8 +90,8 @@ class AnnotatedVoxels:
         """Of where the voxels are and what their images and labels hold; files by name, size and time of change."""
         content = hashlib.sha256(repr(self.classes.scheme).encode())
         for slab in self.slabs:
-            files = files_of(slab.volume)
-            facts = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files if file.exists()]
+            files = [file for file in files_of(slab.volume) if isinstance(file, Path) and file.exists()]
+            facts = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
             content.update(repr((facts, str(slab.box), list(map(str, slab.boxes)))).encode())
         for plane in self._all_planes():
             content.update(np.packbits(self._counts(plane)).tobytes())

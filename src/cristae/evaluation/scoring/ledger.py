@@ -7,6 +7,7 @@ import io
 import json
 import os
 import time
+import uuid
 import zipfile
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from cristae.data.address import Address, Place
 from cristae.data.files import write_bytes
 from cristae.data.formats.paths import find_source
 from cristae.errors import CristaeError
@@ -92,10 +94,16 @@ class Ledger:
             return
 
 
-def key_of(paths: Iterable[Path], settings: Mapping[str, Any]) -> str:
-    """A hash of settings and of the state of the input files: their names, sizes and times of change."""
+def key_of(paths: Iterable[Place], settings: Mapping[str, Any]) -> str:
+    """A hash of settings and of the state of the input files: their names, sizes and times of change.
+
+    What lies in a store counts as changed every time.
+    """
     total = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
     for path in paths:
+        if isinstance(path, Address):
+            total.update(uuid.uuid4().bytes)
+            continue
         for file in _files_of(path):
             facts = file.stat()
             total.update(f"{path}|{file.absolute()}|{facts.st_size}|{facts.st_mtime_ns}\n".encode())
@@ -108,7 +116,7 @@ def _files_of(path: Path) -> list[Path]:
         source = find_source(path)
         if source.files:
             return list(source.files)
-        path = source.path
+        path = Path(str(source.path))
     if path.is_file():
         return [path]
     found: list[Path] = []

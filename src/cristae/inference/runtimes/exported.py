@@ -38,7 +38,7 @@ def _traced(network: nn.Module, shape: Sequence[int], dynamic: Sequence[int]) ->
         torch.onnx.export(
             network,
             (torch.zeros(tuple(shape)),),
-            written,  # type: ignore[arg-type]
+            written,
             input_names=[IMAGE],
             output_names=[_LOGITS],
             dynamic_axes=axes,

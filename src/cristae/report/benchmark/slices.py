@@ -177,8 +177,8 @@ def _kept(files: BenchmarkFiles, cell: str) -> Iterator[tuple[int | None, int | 
 
 def _open(place: _Place, data: Callable[[Path], Dataset]) -> _Opened | None:
     """None where the volume is not among the data, or its voxels are not those of the predictions."""
-    first = open_prediction(next(iter(place.predictions.values())))
-    run = first.path.parents[2]
+    path = next(iter(place.predictions.values()))
+    first, run = open_prediction(path), path.parents[2]
     dataset = data(run)
     volume = next((one for one in dataset.volumes if one.name.replace("/", "-") == place.volume), None)
     if volume is None or not volume.labels or volume.image.shape[:3] != first.volume_shape:
