@@ -13,6 +13,7 @@ from cristae import inspect, open_volume
 from cristae.data.address import Address, place_of
 from cristae.data.box import Box
 from cristae.data.formats import open_image, write_image
+from cristae.data.formats.levels import level_path
 from cristae.data.image import image_of_array
 from cristae.errors import CristaeError, FormatError, MissingFileError
 
@@ -62,6 +63,17 @@ def test_a_sharded_ome_zarr_is_the_same_as_on_disk(store: ObjectStore, local: Pa
     np.testing.assert_array_equal(found.read(), VOXELS)
     box = Box((2, 10, 20), (5, 60, 33))
     np.testing.assert_array_equal(found.read(box), VOXELS[box.slices])
+
+
+def test_a_coarser_level_at_an_address(store: ObjectStore, tmp_path: Path) -> None:
+    path = tmp_path / "large.zarr"
+    write_image(image_of_array(np.tile(VOXELS, (1, 5, 4)), voxel_size_nm=SIZE), path)
+    store.put_folder(path, "lab", "large.zarr")
+    found, on_disk = (open_image(level_path(place, 1)) for place in ("s3://lab/large.zarr", path))
+    assert found.voxel_size_nm == on_disk.voxel_size_nm == (40.0, 16.0, 16.0)
+    np.testing.assert_array_equal(found.read(), on_disk.read())
+    with pytest.raises(FormatError, match="no level 9"):
+        level_path("s3://lab/large.zarr", 9)
 
 
 def test_a_web_server_without_lists_is_enough(store: ObjectStore, local: Path) -> None:

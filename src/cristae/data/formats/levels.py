@@ -5,16 +5,17 @@ from __future__ import annotations
 from itertools import count, takewhile
 from pathlib import Path
 
+from cristae.data.address import Address, Place
 from cristae.data.formats.array_groups import finest_level
 from cristae.data.formats.json_file import load_object
 from cristae.data.formats.n5 import list_n5
 from cristae.data.formats.ngff import dataset_paths, find_multiscale
-from cristae.data.formats.paths import Source, find_source, is_array_folder, is_n5, is_precomputed, is_zarr
+from cristae.data.formats.paths import Source, find_source, is_array_folder, is_missing, is_n5, is_precomputed, is_zarr
 from cristae.data.formats.zarr_arrays import find_arrays, find_node
 from cristae.errors import FormatError
 
 
-def level_path(path: str | Path, level: int) -> str:
+def level_path(path: str | Path | Address, level: int) -> str:
     """The path of one resolution level of the pyramid that a path names.
 
     Args:
@@ -32,8 +33,8 @@ def level_path(path: str | Path, level: int) -> str:
         return source.reading.on(f"{source.path}:/{inner}")
     if len(names) > 1:
         raise FormatError(f"{path}: has the resolution levels 0 to {len(names) - 1}, no level {level}")
-    place = Path(path if source.files else source.path)
-    target = place.with_name(f"{place.stem}_levels.zarr" if place.suffix == ".zarr" else f"{place.stem}.zarr")
+    place = Path(str(path)) if source.files else source.path
+    target = place.parent / (f"{place.stem}_levels.zarr" if place.suffix == ".zarr" else f"{place.stem}.zarr")
     group = ""
     if not source.files and is_array_folder(source.path):
         group = "Name the group that holds the levels, not one of its arrays, if there is one. "
@@ -49,7 +50,7 @@ def level_names(source: Source) -> tuple[str, ...]:
     Raises:
         FormatError: The metadata are damaged.
     """
-    if source.files or not source.path.is_dir():
+    if source.files or is_missing(source.path):
         return ()
     place = source.path / source.inner if source.inner else source.path
     if is_zarr(source.path):
@@ -59,7 +60,7 @@ def level_names(source: Source) -> tuple[str, ...]:
     return _of_n5(place) if is_n5(source.path) else ()
 
 
-def _of_zarr(place: Path) -> tuple[str, ...]:
+def _of_zarr(place: Place) -> tuple[str, ...]:
     group = find_node(place)
     if group is not None and group.kind == "array":
         return ()
@@ -72,7 +73,7 @@ def _of_zarr(place: Path) -> tuple[str, ...]:
     return _numbered(place) if finest_level(arrays) else ()
 
 
-def _of_n5(place: Path) -> tuple[str, ...]:
+def _of_n5(place: Place) -> tuple[str, ...]:
     if names := _numbered(place):
         return names
     groups = list_n5(place)
@@ -81,7 +82,7 @@ def _of_n5(place: Path) -> tuple[str, ...]:
     return tuple(f"{groups[0]}/{name}" for name in _numbered(place / groups[0]))
 
 
-def _of_precomputed(place: Path) -> tuple[str, ...]:
+def _of_precomputed(place: Place) -> tuple[str, ...]:
     if not (place / "info").is_file():  # the folder of one scale
         return ()
     scales = load_object(place / "info").get("scales")
@@ -90,6 +91,6 @@ def _of_precomputed(place: Path) -> tuple[str, ...]:
     return tuple(str(one["key"]).strip("/") for one in scales)
 
 
-def _numbered(place: Path) -> tuple[str, ...]:
+def _numbered(place: Place) -> tuple[str, ...]:
     """The arrays s0, s1, ... of a group, up to the first that is missing."""
-    return tuple(takewhile(lambda name: (place / name).is_dir(), (f"s{number}" for number in count())))
+    return tuple(takewhile(lambda name: not is_missing(place / name), (f"s{number}" for number in count())))
