@@ -233,7 +233,26 @@ def test_a_power_law_is_found_again() -> None:
     assert set(example_tables()["curve"][0]) <= set(rows[0])
     flat = {f"a-{n}": tuple(Trial(f, None, 0.8 + 0.001 * f) for f in (1, 2, 3)) for n in numbers}
     (law,) = fits([cell("a", slices=n) for n in numbers], flat, "Jaccard")
-    assert law["verdict"].endswith("more labels would hardly help")
+    assert law["verdict"].endswith("0.000 from 3 folds or trainings alone): more labels would hardly help")
+
+
+def test_the_interval_of_a_gain_knows_that_trainings_differ() -> None:
+    """Folds that are alike leave no doubt, if their trainings are alike, too."""
+    numbers, rng = (1, 2, 4, 8, 16), np.random.default_rng(1)
+
+    def width(noise: float) -> float:
+        trials = {
+            f"a-{n}": tuple(
+                Trial(f, k, 0.9 - 0.4 * n**-0.5 + noise * float(rng.normal())) for f in range(6) for k in (1, 2)
+            )
+            for n in numbers
+        }
+        (law,) = fits([cell("a", slices=n) for n in numbers], trials, "Jaccard")
+        assert "alone" not in law["verdict"]
+        return float(law["high"] - law["low"])
+
+    assert width(0.0) < 1e-9
+    assert width(0.02) > 0.005
 
 
 def test_sentences_word_by_word() -> None:

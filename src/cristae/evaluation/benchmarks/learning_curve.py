@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 
 from cristae.evaluation.benchmarks.comparisons import Mean
-from cristae.evaluation.benchmarks.trials import Trial, Trials, by_fold, is_better
+from cristae.evaluation.benchmarks.trials import Trial, Trials, is_better
 from cristae.recipe.benchmark_tables import CellRow
 
 Record = dict[str, Any]
 _FEWEST = 3
 """Numbers of slices that a curve of three parameters needs."""
 _RESAMPLED = 400
+_ENOUGH = 6
+"""Folds from which on an interval is said without a caveat, as comparisons are."""
 _WORTH = 0.005
 """A gain that is worth hours of annotation."""
 
@@ -34,11 +36,13 @@ def curve(cells: Sequence[CellRow], means: Mapping[str, Mean], trials: Trials) -
 def fits(cells: Sequence[CellRow], trials: Trials, metric: str, *, seed: int = 0) -> Iterator[Record]:
     """For each series of cells a power law, score = asymptote - scale x slices^-power, and what twice the slices gain.
 
-    The interval is that of the gain over folds that are drawn again with replacement, all numbers of slices of a fold
-    together; the curve is fitted to each draw. A law that is fitted to few numbers of slices holds near them at best.
+    The interval is that of the gain over draws with replacement: of the folds, all numbers of slices of a fold
+    together, and of each fold's trainings, which differ by chance alone. The curve is fitted to each draw. A law that
+    is fitted to few numbers of slices holds near them at best, and an interval of few folds is too narrow.
 
     References:
         Cortes et al. (1993), Learning curves: asymptotic values and rate of convergence
+        Davison and Hinkley (1997), Bootstrap methods and their application, section 3.8 (hierarchical data)
     """
     for name in dict.fromkeys(_series(cell) for cell in cells if cell.labelled_slices is not None):
         own = [cell for cell in cells if cell.labelled_slices is not None and _series(cell) == name]
@@ -49,15 +53,16 @@ def fits(cells: Sequence[CellRow], trials: Trials, metric: str, *, seed: int = 0
             continue
         sign = 1.0 if is_better(metric, 1.0, 0.0) else -1.0
         values = [_units(trials[cell.cell]) for cell in own]
-        y = sign * np.array([fmean(one.values()) for one in values])
+        y = sign * np.array([fmean(map(fmean, one.values())) for one in values])
         law = _fit(x, y)
         gain = _gain(law, x[-1])
         units = sorted(set.intersection(*(set(one) for one in values)), key=str)
-        draws = _resampled(x, [[sign * one[unit] for unit in units] for one in values], seed) if len(units) > 2 else []
+        table = [[sign * np.array(one[unit]) for unit in units] for one in values]
+        draws = _resampled(x, table, seed) if len(units) > 2 else []
         low, high = (float(value) for value in np.quantile(draws, (0.025, 0.975))) if draws else (None, None)
         yield {
             "series": name, "asymptote": sign * law[0], "scale": law[1], "power": law[2], "largest": int(x[-1]),
-            "gain_doubling": gain, "low": low, "high": high, "verdict": _verdict(gain, low, high),
+            "gain_doubling": gain, "low": low, "high": high, "verdict": _verdict(gain, low, high, len(units)),
         }  # fmt: skip
 
 
@@ -66,19 +71,22 @@ def _series(cell: CellRow) -> str:
     return cell.label.rsplit(", ", 1)[0]
 
 
-def _units(trials: Sequence[Trial]) -> dict[Any, float]:
-    folds = by_fold(trials)
-    if len(folds) > 1:
-        return dict(folds)
-    return {trial.instance: trial.value for trial in trials}
+def _units(trials: Sequence[Trial]) -> dict[Any, list[float]]:
+    """The values of each fold, or of each instance where there is but one fold."""
+    folds = len({trial.fold for trial in trials}) > 1
+    found: dict[Any, list[float]] = {}
+    for trial in trials:
+        found.setdefault(trial.fold if folds else trial.instance, []).append(trial.value)
+    return found
 
 
-def _resampled(x: np.ndarray, values: Sequence[Sequence[float]], seed: int) -> list[float]:
-    rng, table = np.random.default_rng(seed), np.array(values)
-    found = []
+def _resampled(x: np.ndarray, values: Sequence[Sequence[np.ndarray]], seed: int) -> list[float]:
+    """Gains of draws, from the values of each number of slices and unit."""
+    rng, count, found = np.random.default_rng(seed), len(values[0]), []
     for _ in range(_RESAMPLED):
-        chosen = rng.integers(0, table.shape[1], table.shape[1])
-        found.append(_gain(_fit(x, table[:, chosen].mean(axis=1)), x[-1]))
+        units = rng.integers(0, count, count)
+        y = [fmean(rng.choice(of_number[unit], len(of_number[unit])).mean() for unit in units) for of_number in values]
+        found.append(_gain(_fit(x, np.array(y)), x[-1]))
     return found
 
 
@@ -101,10 +109,11 @@ def _gain(law: tuple[float, float, float], x: float) -> float:
     return float(scale * (x**-power - (2 * x) ** -power))
 
 
-def _verdict(gain: float, low: float | None, high: float | None) -> str:
+def _verdict(gain: float, low: float | None, high: float | None, units: int) -> str:
     if low is None or high is None:
         return f"twice as many labelled slices would gain about {gain:.3f}; too few folds for an interval"
-    said = f"twice as many labelled slices would gain about {gain:.3f} ({low:.3f} to {high:.3f})"
+    few = f" from {units} folds or trainings alone" if units < _ENOUGH else ""
+    said = f"twice as many labelled slices would gain about {gain:.3f} ({low:.3f} to {high:.3f}{few})"
     if high < _WORTH:
         return f"{said}: more labels would hardly help"
     return f"{said}: more labels would help" if low > _WORTH else f"{said}: undecided"
