@@ -66,7 +66,7 @@ def main() -> None:
         volume = write_noise(folder / "cell.zarr", (asked.slices, asked.side, asked.side))
         (folder / "tiff").mkdir()
         tifffile.imwrite(folder / "tiff" / "cell_0000.tif", open_image(volume).read())
-        (folder / "tiff" / "cell_0000.json").write_text(json.dumps({"spacing": list(SIZE_NM)}))
+        (folder / "tiff" / "cell.json").write_text(json.dumps({"spacing": list(SIZE_NM)}))
         found: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS if installed(way)}
         for _ in range(asked.rounds):
             for way, seen in found.items():

@@ -13,7 +13,7 @@ import psutil
 if TYPE_CHECKING:
     import torch
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX = -1, -3, -4
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -3, -4, -8
 
 
 def keep_large_buffers() -> None:
@@ -28,6 +28,17 @@ def keep_large_buffers() -> None:
     libc.mallopt(_MMAP_THRESHOLD, 1 << 30)
     libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
     libc.mallopt(_MMAP_MAX, 0)
+
+
+def share_one_arena() -> None:
+    """Let all threads take memory from one place, so that large buffers of other threads than the first are kept, too.
+
+    Where glibc gives a thread an arena of its own, that has heaps of at most 64 MiB: what is larger is mapped anew every
+    time. It is for processes whose work is not done in their first thread, and does nothing where the C library is
+    another one.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).mallopt(_ARENA_MAX, 1)
 
 
 def return_large_buffers() -> None:

@@ -23,6 +23,7 @@ from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
+from cristae.allocator import share_one_arena
 from cristae.cluster.versions import versions
 from cristae.errors import CristaeError, RunError
 from cristae.progress import Progress, Task
@@ -75,6 +76,7 @@ class Outcome:
 def dask_setup(worker: Any) -> None:  # noqa: ARG001  # Dask hands it in
     """Prepare a worker process; called by Dask."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the coordinator asks for what it wants
+    share_one_arena()  # jobs do not run in the first thread
     for name in filter(None, os.environ.get(IMPORTS, "").split(",")):
         importlib.import_module(name)
 
