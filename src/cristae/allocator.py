@@ -33,9 +33,9 @@ def keep_large_buffers() -> None:
 def share_one_arena() -> None:
     """Let all threads take memory from one place, so that large buffers of other threads than the first are kept, too.
 
-    Where glibc gives a thread an arena of its own, that has heaps of at most 64 MiB: what is larger is mapped anew every
-    time. It is for processes whose work is not done in their first thread, and does nothing where the C library is
-    another one.
+    Where glibc gives a thread an arena of its own, that has heaps of at most 64 MiB: what is larger is mapped anew
+    every time. It is for processes whose work is not done in their first thread, and does nothing where the C library
+    is another one.
     """
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).mallopt(_ARENA_MAX, 1)
