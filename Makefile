@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+# One process more than there are cores, since tests wait for other processes and for the disk; four at most.
+TESTERS = $(shell $(PYTHON) -c "import os; print(min(4, (os.cpu_count() or 1) + 1))")
 
 # Modules are compiled once, not again by each of the processes that the tests start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -20,7 +22,7 @@ check: $(STAMP)
 	$(BIN)/lint-imports
 
 suite: $(STAMP)
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile -m "not slow and not gpu"
+	$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile -m "not slow and not gpu"
 
 docs: $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
