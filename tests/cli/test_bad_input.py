@@ -262,16 +262,6 @@ def second_run(old: str, new: str) -> Make:
     return make
 
 
-def second_run_at(*voxel_size_nm: float) -> Make:
-    def make(folder: Path) -> None:
-        shutil.copytree(folder / "run", folder / "run2")
-        content = json.loads((folder / "run2/summary.json").read_text())
-        content["model"]["voxel_size_nm"] = voxel_size_nm
-        (folder / "run2/summary.json").write_text(json.dumps(content))
-
-    return make
-
-
 def stored(field: str, value: object) -> Make:
     """What a prediction says about itself, changed in one place; None takes it out."""
 
@@ -509,7 +499,7 @@ FILES = [
         "an address",
         nothing,
         ("inspect", "https://example.org/x.tif"),
-        ("x.tif", "addresses are not opened", "download"),
+        ("x.tif", "only OME-Zarr, Zarr, N5 and precomputed", "download"),
     ),
     Row("a pipe", pipe("x.tif"), ("inspect", "x.tif"), ("x.tif", "pipe", "expected a file")),
     Row("a pipe among slices", pipe("image/03.png"), ("inspect", "image"), ("03.png", "pipe", "expected a file")),
@@ -673,12 +663,6 @@ RUNS = [
     ),
     Row("a truncated slice in the volume", cut("image/08.png"), PREDICT, ("08.png", "truncated")),
     Row("two runs of one structure", second_run("background", "rest"), (*PREDICT, "--run", "run2"), ("disc", "differ")),
-    Row(
-        "two runs of two sizes",
-        second_run_at(50, 20, 20),
-        (*PREDICT, "--run", "run2"),
-        ("run2", "50 x 20 x 20", "share"),
-    ),
     Row(
         "half a prediction, other settings", half_written, (*AGAIN, "--probabilities"), ("unfinished", "settings.prob")
     ),

@@ -79,12 +79,10 @@ def fetched_sets(computed_sets: Path) -> Iterator[None]:
 
 
 OFTEN = (
-    "cdeep3m-1fm",
     "cdeep3m-mito-forest",
     "dense-cell-2d3d",
     "em-stellar-unet-bn",
     "fib-sem-unet-grain",
-    "seget-granules",
 )
 
 

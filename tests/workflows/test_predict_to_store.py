@@ -108,6 +108,7 @@ def test_from_and_to_a_store_is_as_from_and_to_a_folder(store: ObjectStore, made
     assert_like_local(store, made, tmp_path)
 
 
+@pytest.mark.slow
 def test_killed_and_resumed(store: ObjectStore, made: Path, tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(made / "run"), "s3://lab/cell.zarr", OUT])
     store.before = after_entries(3, process.kill)

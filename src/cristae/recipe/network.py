@@ -66,14 +66,18 @@ def build_network(recipe: Recipe, n_logits: int, *, weights: bool = True) -> tup
 
 def locality_of(network: nn.Module, recipe: Recipe) -> Locality:
     """How far the network of a recipe sees; it is not local where its input is made of whole patches."""
-    key = (recipe.network, recipe.in_channels)
-    found = _MEASURED.get(key)
-    if found is None:
-        found = measure_locality(network, recipe.network, in_channels=recipe.in_channels)
-        if not isinstance(recipe.model, ExternalConfig):  # code of one's own may change meanwhile
-            _MEASURED[key] = found
+    found = _measured(network, recipe)
     reason = recipe.network_input.whole_patch
     return found if reason is None else replace(found, local=False, reason=reason)
+
+
+def _measured(network: nn.Module, recipe: Recipe) -> Locality:
+    if isinstance(recipe.model, ExternalConfig):  # code of one's own may change meanwhile
+        return measure_locality(network, recipe.network, in_channels=recipe.in_channels)
+    key = (recipe.network, recipe.in_channels)
+    if key not in _MEASURED:
+        _MEASURED[key] = measure_locality(network, recipe.network, in_channels=recipe.in_channels)
+    return _MEASURED[key]
 
 
 def starting_weights(recipe: Recipe) -> Path:

@@ -56,7 +56,9 @@ def test_crops_lie_apart_within_the_tissue(crops: Crops) -> None:
         assert max(gaps) >= 300
 
 
-@pytest.mark.parametrize(("name", "task"), TASKS)
+@pytest.mark.parametrize(
+    ("name", "task"), [pytest.param(*one, marks=[pytest.mark.slow] * ("tomogram" in one[0])) for one in TASKS]
+)
 def test_every_task_has_its_classes_in_all_parts(name: str, task: str) -> None:
     dataset = open_task(name, task)
     assert dataset.warnings == ()
