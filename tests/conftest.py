@@ -16,8 +16,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell's background jobs ignore Ctrl-C and hand that down; tests send it to themselves.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# The first call of a compiled loop may have to compile it; 30 examples keep the whole suite within 20 minutes.
-settings.register_profile("cristae", deadline=None, max_examples=30)
+# The first call of a compiled loop may have to compile it; 20 examples keep the whole suite within 20 minutes.
+settings.register_profile("cristae", deadline=None, max_examples=20)
 settings.load_profile("cristae")
 
 

@@ -277,6 +277,7 @@ def test_its_plan_can_be_run_again_from_anywhere(
     assert benchmark(again, out=done, resume=True) == done, "nothing has changed"
 
 
+@pytest.mark.slow
 def test_a_failed_job_is_told_and_the_others_go_on(
     plan: Path, done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -361,6 +362,7 @@ def test_the_best_cell_predicts(done: Path) -> None:
         flat_members([f"{done}:bset"])
 
 
+@pytest.mark.slow
 def test_the_command(plan: Path, done: Path) -> None:
     found = CliRunner().invoke(app, ["benchmark", str(plan), "--out", str(done), "--resume"])
     assert (found.exit_code, found.stdout.strip()) == (0, str(done))

@@ -85,6 +85,7 @@ def test_the_commands_of_comparing_with_a_truth_run(tmp_path: Path, monkeypatch:
     assert "F1" in said[5]
 
 
+@pytest.mark.slow
 def test_the_page_of_scores_names_every_score(tmp_path: Path) -> None:
     """Whatever stands in the column `metric` is defined on the page, and families are those of the command."""
     text = (ROOT / "docs" / "explanation" / "scores.md").read_text(encoding="utf-8")

@@ -35,6 +35,7 @@ def generator() -> ModuleType:
     return module
 
 
+@pytest.mark.slow
 def test_everything_made_is_up_to_date(described: list[ModelDescription], generator: ModuleType) -> None:
     made = generator.files(described)
     assert {DOCS / "models.md", CATALOGUE} < set(made)
@@ -43,6 +44,7 @@ def test_everything_made_is_up_to_date(described: list[ModelDescription], genera
         assert path.read_text(encoding="utf-8") == content, f"{path}: {AGAIN}"
 
 
+@pytest.mark.slow
 def test_the_layers_account_for_every_parameter_and_flop(described: list[ModelDescription]) -> None:
     for (name, _, options), one in zip(catalogue_rows(), described, strict=True):
         with torch.device("meta"):
@@ -51,6 +53,7 @@ def test_the_layers_account_for_every_parameter_and_flop(described: list[ModelDe
         assert sum(layer.conv_flop for layer in one.trace.layers) == one.trace.conv_flop, one.facts.id
 
 
+@pytest.mark.slow
 def test_every_stage_is_reached_from_the_image(described: list[ModelDescription]) -> None:
     for one in described:
         reached = {-1}

@@ -141,6 +141,7 @@ def test_bf16_passes_as_a_whole():
     assert plan_memory(workload(shape, halves=True), shape, Budget(8 * GIB, None)).strip_vox == 0
 
 
+@pytest.mark.slow
 def test_too_little_memory_says_how_much_would_do():
     network = UNetBNConfig().build(1, 1)
     shape = (4, 3000, 3000)

@@ -82,7 +82,7 @@ OFTEN = (
     "cdeep3m-mito-forest",
     "dense-cell-2d3d",
     "em-stellar-unet-bn",
-    "fib-sem-unet-grain",
+    "fib-sem-unet",
 )
 
 

@@ -76,6 +76,7 @@ def test_the_page_shows_all_participants_side_by_side(tmp_path):
     assert len(set(sizes)) == 1
 
 
+@pytest.mark.slow
 def test_views_are_of_what_is_compared(tmp_path):
     mask = np.zeros((24, 32, 40), np.uint8)
     mask[:, :, 20:] = 1

@@ -342,6 +342,7 @@ def test_slices_smaller_than_an_area_are_refused_before_anything_is_written(tmp_
     assert not (tmp_path / "out.zarr").exists()
 
 
+@pytest.mark.slow
 def test_memory_for_filtering_is_planned(tmp_path: Path) -> None:
     """Blocks become smaller; slices are filtered one by one where memory is scarce; and too little says how much."""
     shape, grey = (4, 3000, 3000), textured()

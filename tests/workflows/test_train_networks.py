@@ -51,7 +51,7 @@ def train_and_predict(tmp_path: Path, kind: str, *changes: str) -> Run:
 
 @pytest.mark.parametrize(
     ("model", "classes", "size"),
-    everyday(KINDS, "2.5D, valid", "3D with a margin", "hybrid with a margin and an auxiliary output", "windowed"),
+    everyday(KINDS, "2.5D, valid", "hybrid with a margin and an auxiliary output", "windowed"),
 )
 def test_a_network_of_each_kind(tmp_path: Path, model: str, classes: str, size: str) -> None:
     flips = "augment=[{name: flip}, {name: contrast}, {name: noise}]"

@@ -101,6 +101,7 @@ def workers_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "run_jobs", instead)
 
 
+@pytest.mark.slow
 def test_members_sent_elsewhere_end_with_the_same_bytes(data: Path, tmp_path: Path, workers_here: None) -> None:
     recipe = load_recipe(data, CHANGES)
     study = train_study(recipe, out=tmp_path / "workers", options=TWO)
