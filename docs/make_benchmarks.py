@@ -70,10 +70,10 @@ fold holds out.
 From one labelled slice to two the score rises in each of the three folds, by 0.015 to 0.024, about as much as two
 trainings on the same slices differ. From there the curve is flat: the power law through it would gain nothing from
 twice the labels. That is said of this network and this length of training, not of mitochondria: with 250 updates in
-place of 1,000 the score was 0.52, so what holds a narrow U-Net back here is training rather than labels. Slices of
-one stack are also much alike; labels of another sample are worth more than further slices of this one. Three folds
-are too few for any test, so where the curve bends is seen, but not proved. To know it of your own data, let the
-preset train the network that you mean to use, for as long as you mean to.
+place of 1,000 the score was 0.52, so the length of training matters more here than labels do. Slices of one stack are
+also much alike, and the curve says nothing of another sample. Three folds are too few for any test, so where the
+curve bends is seen, but not proved. To know it of your own data, let the preset train the network that you mean to
+use, for as long as you mean to.
 """,
     ),
 }
