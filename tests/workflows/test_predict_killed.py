@@ -17,7 +17,11 @@ from cristae.data.formats import write_image
 from cristae.inference.journal import PATTERN
 from cristae.workflows.predict import predict
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="kill -9")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(0),
+    pytest.mark.skipif(os.name == "nt", reason="kill -9"),
+]
 
 SCRIPT = """
 import os, sys

@@ -34,10 +34,11 @@ _STEP = 32
 """Sides of small blocks are multiples of it."""
 SMALLEST_SIDES: dict[int, Triple] = {2: (1, 64, 64), 3: (16, 32, 32)}
 """Blocks are not cut any smaller, by the networks' axes: the halo would be most of the work."""
-_MARGIN, _MARGIN_KEPT, _MARGIN_KEPT_STREAMED = 1.25, 2.5, 1.75
+_MARGIN, _MARGIN_KEPT = 1.25, 2.5
 """Memory of a forward pass over that of its tensors, for workspaces and fragments; the second when the process keeps
-large buffers for the next pass, whose sizes never quite fit, and the third of passes of a few rows, whose buffers
-fit better."""
+large buffers for the next pass, whose sizes never quite fit."""
+_MARGIN_KEPT_STREAMED: dict[int, float] = {2: 1.75, 3: 2.5}
+"""The same of passes of a few rows, by the network's axes: rows of slices fit better, slabs of volumes do not."""
 _FILTERING = 0.25
 """Part of the memory that slices may take that are filtered at the same time; one always may."""
 _FIXED = 128 * 2**20
@@ -323,7 +324,7 @@ class _Needs:
             streamed = network.streamed(given, self._passes.strip_vox)
             if streamed is not None:
                 result = 4 * member.classes.n_logits * math.prod(given)
-                margin = _MARGIN_KEPT_STREAMED if kept else _MARGIN
+                margin = _MARGIN_KEPT_STREAMED[member.locality.ndim] if kept else _MARGIN
                 found.append(_FIXED_STREAMED + int(margin * streamed) + result)
             else:
                 margin = _MARGIN_KEPT if kept else _MARGIN

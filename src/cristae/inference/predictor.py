@@ -8,6 +8,7 @@ test-time augmentation the same holds of each mirrored and turned copy of the im
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -345,7 +346,8 @@ class Predictor:
             return found
         core = box.relative_to(output.start).slices
         if member.locality.ndim == 3:
-            return self._forward(member, given[None], streamed=True)[0][(slice(None), *core)]
+            volume = _channels_last(given[None]) if self.device.type == "cpu" else given[None]
+            return self._forward(member, volume, streamed=True)[0][(slice(None), *core)]
         result = torch.empty((member.classes.n_logits, *box.shape), device=self.device)
         one = (1, given.shape[0] * member.slices, *given.shape[2:])
         step = 1 if self._forms[member].streams(one) else max(1, self.pass_vox // (given.shape[2] * given.shape[3]))
@@ -376,6 +378,8 @@ class Predictor:
             )
             # The slices of a 2D network are its channels: those of the image, then those of each copy.
             patches = member.network_input.apply(batch.flatten(1, 2) if member.locality.ndim == 2 else batch)
+            if self.device.type == "cpu":
+                patches = _channels_last(patches)
             found = self._forward(member, patches)
             found = found[:, :, None] if member.locality.ndim == 2 else found
             for one, window in zip(some, found, strict=True):
@@ -397,16 +401,22 @@ class Predictor:
 
 def _slices(stack: Tensor, count: int) -> Tensor:
     """Every slice of (C, Z, Y, X), but for the neighbours at both ends, with its neighbours as channels, those of the
-    image first: (B, C count, Y, X).
+    image first: (B, C count, Y, X)."""
+    return _channels_last(stack.unfold(1, count, 1).permute(1, 0, 4, 2, 3).flatten(1, 2))
 
-    The strides ask the networks for the faster layout; single slices need no copy for that.
+
+def _channels_last(batch: Tensor) -> Tensor:
+    """The same values (B, C, *S), whose strides ask the networks for the faster layout.
+
+    It takes less memory, too: a convolution of the other layout copies what it gets and what it gives. A single channel
+    is in either layout as it is, and so needs no copy.
     """
-    channels, depth, y, x = stack.shape
-    if channels * count == 1:
-        stack = stack.contiguous()
-        return stack.as_strided((depth, 1, y, x), (y * x, 1, x, 1))
-    neighbours = stack.unfold(1, count, 1).permute(1, 0, 4, 2, 3).flatten(1, 2)
-    return neighbours.contiguous(memory_format=torch.channels_last)
+    channels, sides = batch.shape[1], batch.shape[2:]
+    if channels > 1:
+        layout = torch.channels_last if batch.ndim == 4 else torch.channels_last_3d
+        return batch.contiguous(memory_format=layout)
+    batch = batch.contiguous()
+    return batch.as_strided(batch.shape, (math.prod(sides), 1, *batch.stride()[2:]))
 
 
 def _to_device(raw: np.ndarray, device: torch.device) -> Tensor:
