@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from published_networks import LOCAL, narrow, seeded
 from small_networks import Lagging, Pyramidal, Solid, Valid, member
 from torch import nn
 
@@ -24,18 +25,6 @@ def difference(network, image, *, rows, axis=0):
     assert whole.shape == streamed.shape
     assert whole.numel() < 4 or whole.std() > 1e-4
     return float((whole - streamed).abs().max() / whole.abs().max().clamp(min=1e-6))
-
-
-def seeded(network):
-    """In evaluation, with weights and statistics that are not those of the beginning."""
-    torch.manual_seed(0)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d):
-            module.running_mean.normal_(0, 0.3)
-            module.running_var.uniform_(0.5, 2)
-            module.weight.data.uniform_(0.5, 1.5)
-            module.bias.data.normal_(0, 0.2)
-    return network.eval()
 
 
 @settings(max_examples=60, deadline=None)
@@ -167,20 +156,7 @@ def test_small_networks_along_every_axis(network, rows):
         assert difference(seeded(network), torch.randn(1, 1, *sides), rows=rows, axis=axis) < 1e-5
 
 
-def narrow(config):
-    """The network of a paper, with few features."""
-    fields = type(config).model_fields
-    small = {name: 4 for name in ("base", "width") if name in fields}
-    return type(config)(**small, **({"widths": [4] * len(config.widths)} if "widths" in fields else {}))
-
-
-STREAMED = [
-    "cdeep3m", "emnet", "fcn8s", "hybrid_2d3d", "resnet50_unet", "resnet_small", "seget", "segnet", "segnet_upsampling",
-    "unet_3d", "unet_bn", "unet_fibsem", "unet_stellar", "unet_valid", "vgg_unet",
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("name", STREAMED)
+@pytest.mark.parametrize("name", LOCAL)
 def test_the_local_networks_of_the_papers(name):
     config = narrow(NETWORKS[name]())
     network = seeded(config.build(1, 2))
@@ -193,7 +169,7 @@ def test_the_local_networks_of_the_papers(name):
 
 def test_every_other_network_of_the_papers_is_not_local():
     for name, config in NETWORKS.items():
-        if name in STREAMED or name in ("external", "deepvess") or name.startswith("monai"):
+        if name in LOCAL or name in ("external", "deepvess") or name.startswith("monai"):
             continue
         with torch.device("meta"):
             network = config().build(1, 2)
