@@ -70,6 +70,7 @@ def test_a_plan_of_imported_methods_names_its_files_absolutely(tmp_path: Path, m
     assert folder.predictions == (tmp_path / "others").as_posix()
 
 
+@pytest.mark.slow
 def test_a_method_beside_trained_cells_is_scored_on_the_test_regions(tmp_path: Path) -> None:
     recipe = write_discs(tmp_path, epochs=1)
     recipe.write_text(recipe.read_text().replace("model:", "  test: [{volume: stack, slices: '6:8'}]\nmodel:"))

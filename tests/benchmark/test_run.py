@@ -143,6 +143,7 @@ def test_scores_are_those_that_the_run_has_of_itself(done: Path) -> None:
     assert found == pytest.approx([one["value"] for one in own if one["class"] == "disc"][-1:], abs=1e-9)
 
 
+@pytest.mark.slow
 def test_nothing_is_overwritten_or_repeated(done: Path, plan: Path) -> None:
     with pytest.raises(OutputExistsError, match="holds a benchmark already; continue it with --resume"):
         benchmark(load_plan(plan), out=done)

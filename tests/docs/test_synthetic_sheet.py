@@ -14,6 +14,7 @@ import cristae
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 def test_the_sheet_shows_every_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The committed one has a column more, of micrographs."""
     spec = importlib.util.spec_from_file_location("make_synthetic", ROOT / "docs" / "make_synthetic.py")

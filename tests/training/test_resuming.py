@@ -68,6 +68,7 @@ def test_interrupted_anywhere_twenty_times(tmp_path: Path, options: str) -> None
     rounds(tmp_path, OPTIONS[options], range(20))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is not a signal of Windows")
 def test_a_killed_process_leaves_what_is_needed(tmp_path: Path) -> None:
     options = OPTIONS["each batch"]

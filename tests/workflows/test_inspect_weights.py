@@ -35,6 +35,7 @@ def read(folder: Path, name: str) -> np.ndarray:
     return image.read(Box.of_shape(image.shape))
 
 
+@pytest.mark.slow
 def test_the_patches_are_those_that_training_sees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Image, labels, validity, weights and channels of the first two batches, to the last bit."""
     recipe = load_recipe(write_discs(tmp_path, epochs=1), (TARGETS, LOSS))

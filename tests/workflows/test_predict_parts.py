@@ -58,6 +58,7 @@ def store(request: PredictionRequest, folder: Path) -> Path:
     return folder / "request.json"
 
 
+@pytest.mark.slow
 def test_two_processes_write_the_bytes_of_one(tmp_path, files):
     runs, volume, mask = files
     predict(runs, volume, out=tmp_path / "whole.zarr", mask=mask, options=KEEP)

@@ -134,6 +134,7 @@ def test_a_server_that_is_gone_in_the_middle(store: ObjectStore, made: Path, tmp
     assert_like_local(store, made, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_damaged_block_is_predicted_again(store: ObjectStore, made: Path, tmp_path: Path) -> None:
     store.before = after_entries(4, lambda: None)
     with pytest.raises(StorageError):

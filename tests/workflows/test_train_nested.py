@@ -250,6 +250,7 @@ def test_other_post_processing_is_scored_anew(copy: Path, data: Path) -> None:
     assert flat_members([copy])[0].postprocess is None, "the recipes of the members say it"
 
 
+@pytest.mark.slow
 def test_folds_and_the_best_instances_can_be_widened(data: Path, tmp_path: Path) -> None:
     def recipe(only: str, best: str) -> cristae.Recipe:
         folds = f"folds={{count: 3, only: {only}}}"

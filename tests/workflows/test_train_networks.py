@@ -93,6 +93,7 @@ def test_a_2d_recipe_trains_a_3d_network_by_its_name_alone(tmp_path: Path) -> No
     assert train(recipe, out=tmp_path / "run").model.patch_size == (5, 296, 296)
 
 
+@pytest.mark.slow
 def test_the_slices_around_the_labelled_ones_are_seen(tmp_path: Path) -> None:
     """Labels that are the image of the next slice: only a network that sees its neighbours can learn them."""
     rng = np.random.default_rng(0)
@@ -129,6 +130,7 @@ def two_headed(tmp_path: Path, name: str, weights: str) -> list[float]:
     return [float(row["train_loss"]) for row in read_metrics(train(recipe, out=tmp_path / name / "run"))]
 
 
+@pytest.mark.slow
 def test_every_head_is_trained_with_its_weight(tmp_path: Path) -> None:
     def weights_of(run: str) -> dict[str, np.ndarray]:
         return load_numpy((tmp_path / run / "run" / "weights.safetensors").read_bytes())

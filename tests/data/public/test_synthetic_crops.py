@@ -69,7 +69,7 @@ def test_every_task_has_its_classes_in_all_parts(name: str, task: str) -> None:
         assert found == set(dataset.classes.ids)
 
 
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("name", everyday(SETS.keys(), "synthetic-fibsem"))
 def test_files_are_parts_of_the_tissue(name: str) -> None:
     _, crops = SETS[name]
     volume = synthetic_volume(crops.tissue)
