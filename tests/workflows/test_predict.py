@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import ome_zarr.io
 import ome_zarr.reader
+import ome_zarr_models
 import pytest
 import torch
 import zarr
@@ -87,6 +88,10 @@ def test_any_ome_zarr_reader_opens_it(tmp_path):
     nodes = list(ome_zarr.reader.Reader(ome_zarr.io.parse_url(tmp_path / "out.zarr"))())
     shapes = [node.data[0].shape for node in nodes if node.data]
     assert shapes == [(3, 4, 75, 110), (4, 75, 110)]
+    kinds = {"": "Image", "labels": "Labels", "labels/segmentation": "ImageLabel"}
+    for path, kind in kinds.items():
+        group = zarr.open_group(tmp_path / "out.zarr" / path, mode="r")
+        assert type(ome_zarr_models.open_ome_zarr(group)).__name__ == kind, "it is valid"
     label = json.loads((tmp_path / "out.zarr/labels/segmentation/zarr.json").read_text())["attributes"]["ome"]
     assert [entry["name"] for entry in label["image-label"]["properties"]] == list(ORGANELLES.names)
     assert label["image-label"]["colors"][2] == {"label-value": 2, "rgba": [0, 255, 136, 255]}
