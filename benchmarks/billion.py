@@ -31,6 +31,7 @@ from cristae.words import parse_size
 from cristae.workflows.predict import predict
 
 MEMBERS = 4
+PARTS = ("billion", "classes", "ensemble")
 NAMES = tuple(f"structure {number}" for number in range(1, 21))
 
 
@@ -43,6 +44,7 @@ def main() -> None:
     options.add_argument("--ceiling", default="2GiB")
     options.add_argument("--part", default="0:4,0:2000,0:2000", help="box that 20 classes are predicted in")
     options.add_argument("--part-of-ensemble", default="0:16,0:512,0:512")
+    options.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="what to run of these")
     options.add_argument("--threads", type=int, default=2)
     options.add_argument("--device", default="cpu")
     options.add_argument("--folder", type=Path, help="where to work; a folder that goes by default")
@@ -62,18 +64,24 @@ def main() -> None:
         one = make_run(folder / "one", asked.network, asked.device)
         many = make_run(folder / "many", asked.network, asked.device, Classes(names=("background", *NAMES)))
         figures: dict[str, Any] = {"shape": asked.shape, "ceiling": asked.ceiling, "device": asked.device}
-        figures["part_of_20_classes"] = apart([many.path], volume, asked.part, folder / "many.zarr", base)
-        print(figures["part_of_20_classes"], flush=True)
-        members = [
-            make_run(folder / f"member{seed}", asked.ensemble, asked.device, seed=seed) for seed in range(MEMBERS)
-        ]
-        part = apart([run.path for run in members], volume, asked.part_of_ensemble, folder / "ensemble.zarr", base)
-        part["hours_for_all"] = round(part["seconds"] * z * y * x / part["voxels"] / 3600, 2)
-        figures["ensemble_of_four"] = {"network": asked.ensemble, **part}
-        print(figures["ensemble_of_four"], flush=True)
-        figures["billion"] = {"network": asked.network, **apart([one.path], volume, whole, folder / "one.zarr", base)}
-        print(figures["billion"], flush=True)
-    write_result("billion" if asked.device == "cpu" else f"billion-{asked.device}", figures)
+
+        def keep(name: str, found: dict[str, Any]) -> None:
+            figures[name] = found
+            print(name, found, flush=True)
+            write_result("billion" if asked.device == "cpu" else f"billion-{asked.device}", figures)
+
+        if "billion" in asked.parts:
+            keep("billion", {"network": asked.network, **apart([one.path], volume, whole, folder / "one.zarr", base)})
+        if "classes" in asked.parts:
+            keep("part_of_20_classes", apart([many.path], volume, asked.part, folder / "many.zarr", base))
+        if "ensemble" in asked.parts:
+            members = [
+                make_run(folder / f"member{seed}", asked.ensemble, asked.device, seed=seed) for seed in range(MEMBERS)
+            ]
+            box = asked.part_of_ensemble
+            part = apart([run.path for run in members], volume, box, folder / "ensemble.zarr", base)
+            part["hours_for_all"] = round(part["seconds"] * z * y * x / part["voxels"] / 3600, 2)
+            keep("ensemble_of_four", {"network": asked.ensemble, **part})
 
 
 class Said(Progress):
