@@ -142,7 +142,7 @@ def open_cache(folder: Path | None = None) -> Iterator[Cache]:
         yield Cache(folder, session, room)
     finally:
         lock.release()
-        shutil.rmtree(session, ignore_errors=True)
+        _remove(session)
 
 
 class Cache:
@@ -277,6 +277,15 @@ def _entry(path: Path, in_use: bool) -> CacheEntry | None:
 def _used(folder: Path) -> set[str]:
     """Keys of the entries that live sessions use."""
     return {key for session in (folder / "sessions").glob("*") if _is_live(session) for _, key in _uses(session)}
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder, also where writes that failed on a full disk are still letting go of their locks in it."""
+    for _ in range(20):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.05)
 
 
 def _remove_dead_sessions(folder: Path, own: Path) -> None:
